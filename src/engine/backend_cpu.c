@@ -1,0 +1,524 @@
+/*
+ * backend_cpu.c - the backend for the CPU: kernel table plus compute pool.
+ *
+ * Every operation is a body that computes a range of independent items (columns
+ * of a product, rows, heads of rows); spread() runs it over the pool.  Threads
+ * take pieces of the range as they get to them, so a thread that started late
+ * does less.  Small operations run on the calling thread alone: handing out a
+ * few microseconds of work costs more than it saves.  How a range is cut never
+ * changes a result, because no sum crosses an item.
+ *
+ * Everything with sums in it is the kernel tables'.  What is left here is plain
+ * C whose result IEEE arithmetic fixes.  The square sum of RMSNorm is the
+ * matrix kernel's dot product of a row with itself.
+ *
+ * Used by the engine thread only; the pool's threads see one operation at a time.
+ */
+#include "backend.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "half.h"
+#include "kernels/kernels.h"
+
+/* Multiply-adds that are worth waking the pool for: some five microseconds. */
+#define WORK_MIN ((size_t) 64 * 1024)
+
+/* Pieces that a thread takes of an operation, on average. */
+#define PIECES_PER_THREAD 4
+
+struct glm_device
+{
+	const glm_kernels *kernels;
+	glm_threads *pool;
+	float	  **scores;			/* [threads], each [scores_length]: one row's attention */
+	size_t		scores_length;
+};
+
+/* ---- Spreading over the pool ------------------------------------------- */
+
+/* Computes the items [begin, end) of an operation, on thread number `thread`. */
+typedef void (*range_body) (const void *arg, int thread, int begin, int end);
+
+typedef struct spread_job
+{
+	range_body	body;
+	const void *arg;
+	int			n_items;
+	int			piece;			/* items taken at a time */
+	_Atomic int next;			/* first item not taken */
+} spread_job;
+
+static void
+spread_part(void *arg, int index, int count)
+{
+	spread_job *job = arg;
+
+	(void) count;
+	for (;;)
+	{
+		int			begin = atomic_load_explicit(&job->next, memory_order_relaxed);
+		int			end;
+
+		/* not fetch_add: it could run past INT_MAX */
+		do
+		{
+			if (begin >= job->n_items)
+				return;
+			end = job->n_items - begin > job->piece ? begin + job->piece : job->n_items;
+		} while (!atomic_compare_exchange_weak(&job->next, &begin, end));
+		job->body(job->arg, index, begin, end);
+	}
+}
+
+/*
+ * Runs body over n_items; pieces are multiples of `grain`.  `work` estimates
+ * the multiply-adds of all.
+ */
+static void
+spread(glm_device *dev, range_body body, const void *arg, int n_items, int grain, size_t work)
+{
+	int			threads = glm_threads_count(dev->pool);
+	spread_job	job = {.body = body, .arg = arg, .n_items = n_items};
+
+	if (threads == 1 || n_items <= grain || work < WORK_MIN)
+	{
+		body(arg, 0, 0, n_items);
+		return;
+	}
+	job.piece = n_items / (threads * PIECES_PER_THREAD) / grain * grain;
+	if (job.piece < grain)
+		job.piece = grain;
+	glm_threads_run(dev->pool, spread_part, &job);
+}
+
+/* ---- Opening and memory ------------------------------------------------ */
+
+static void
+cpu_close(glm_device *dev)
+{
+	if (dev == NULL)
+		return;
+	for (int i = 0; dev->scores != NULL && i < glm_threads_count(dev->pool); i++)
+		free(dev->scores[i]);
+	free(dev->scores);
+	free(dev);
+}
+
+static glm_device *
+cpu_open(const char *kernels, glm_threads *pool, glm_error *err)
+{
+	const glm_kernels *table = glm_kernels_find(kernels, err);
+	glm_device *dev;
+
+	if (table == NULL)
+		return NULL;
+	dev = calloc(1, sizeof(*dev));
+	if (dev == NULL)
+	{
+		glm_no_memory(err);
+		return NULL;
+	}
+	dev->kernels = table;
+	dev->pool = pool;
+	dev->scores = calloc((size_t) glm_threads_count(pool), sizeof(*dev->scores));
+	if (dev->scores == NULL)
+	{
+		cpu_close(dev);
+		glm_no_memory(err);
+		return NULL;
+	}
+	return dev;
+}
+
+static const char *
+cpu_kernels(const glm_device *dev)
+{
+	return dev->kernels->name;
+}
+
+static float *
+cpu_alloc(glm_device *dev, size_t n)
+{
+	void	   *x;
+
+	(void) dev;
+	if (n > SIZE_MAX / sizeof(float) || posix_memalign(&x, 64, n * sizeof(float)) != 0)
+		return NULL;
+	return x;
+}
+
+static void
+cpu_free(glm_device *dev, float *x)
+{
+	(void) dev;
+	free(x);
+}
+
+static float *
+cpu_read(glm_device *dev, float *x, size_t n)
+{
+	(void) dev;
+	(void) n;
+	return x;
+}
+
+/* Room for the scores of the longest sequence, one array a thread. */
+static bool
+cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
+{
+	size_t		length = (size_t) model->config.context;
+
+	if (length <= dev->scores_length)
+		return true;
+	for (int i = 0; i < glm_threads_count(dev->pool); i++)
+	{
+		float	   *scores = cpu_alloc(dev, length);
+
+		if (scores == NULL)
+			return glm_no_memory(err);
+		free(dev->scores[i]);
+		dev->scores[i] = scores;
+	}
+	dev->scores_length = length;
+	return true;
+}
+
+/* ---- Rows -------------------------------------------------------------- */
+
+static void
+widen(float *y, const glm_tensor *table, int64_t row)
+{
+	size_t		n = (size_t) table->shape[1];
+	size_t		size = table->dtype == GLM_F32 ? 4 : 2;
+	const uint8_t *x = (const uint8_t *) table->data + (size_t) row * n * size;
+
+	if (table->dtype == GLM_F32)
+	{
+		memcpy(y, x, n * size);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+	{
+		uint16_t	half;
+
+		memcpy(&half, x + i * size, sizeof half);
+		y[i] = table->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
+	}
+}
+
+static void
+cpu_embed(glm_device *dev, float *x, const glm_tensor *table, const glm_row *rows, int n)
+{
+	(void) dev;
+	for (int i = 0; i < n; i++)
+		widen(x + (size_t) i * (size_t) table->shape[1], table, rows[i].token);
+}
+
+typedef struct rmsnorm_args
+{
+	const glm_kernels *kernels;
+	float	   *y;				/* [n, width] */
+	const float *x;				/* [n, width] */
+	const float *weight;		/* [width] */
+	int			width;
+	float		eps;
+} rmsnorm_args;
+
+static void
+rmsnorm_rows(const void *arg, int thread, int begin, int end)
+{
+	const rmsnorm_args *op = arg;
+	size_t		width = (size_t) op->width;
+
+	(void) thread;
+	for (int i = begin; i < end; i++)
+	{
+		const float *x = op->x + (size_t) i * width;
+		float	   *y = op->y + (size_t) i * width;
+		float		square_sum,
+					scale;
+		glm_matmul	dot = {
+			.a = x, .w = x, .c = &square_sum,
+			.m = 1, .n = 1, .k = op->width, .lda = width, .ldc = 1
+		};
+
+		op->kernels->matmul[GLM_F32] (&dot, 0, 1);
+		scale = 1.0f / sqrtf(square_sum / (float) op->width + op->eps);
+		for (size_t j = 0; j < width; j++)
+			y[j] = x[j] * scale * op->weight[j];
+	}
+}
+
+static void
+cpu_rmsnorm(glm_device *dev, float *y, const float *x, const float *weight,
+			int n, int width, float eps)
+{
+	rmsnorm_args op = {
+		.kernels = dev->kernels, .y = y, .x = x, .weight = weight, .width = width, .eps = eps
+	};
+
+	spread(dev, rmsnorm_rows, &op, n, 1, (size_t) n * (size_t) width);
+}
+
+typedef struct swiglu_args
+{
+	const glm_kernels *kernels;
+	float	   *x;				/* [n, 2 * ffn] */
+	int			ffn;
+} swiglu_args;
+
+static void
+swiglu_rows(const void *arg, int thread, int begin, int end)
+{
+	const swiglu_args *op = arg;
+
+	(void) thread;
+	for (int i = begin; i < end; i++)
+	{
+		float	   *gate = op->x + (size_t) i * 2 * (size_t) op->ffn;
+
+		op->kernels->swiglu(gate, gate + op->ffn, op->ffn);
+	}
+}
+
+static void
+cpu_swiglu(glm_device *dev, float *x, int n, int ffn)
+{
+	swiglu_args op = {.kernels = dev->kernels, .x = x, .ffn = ffn};
+
+	/* an exponential and a division are worth some eight multiply-adds */
+	spread(dev, swiglu_rows, &op, n, 1, (size_t) n * (size_t) ffn * 8);
+}
+
+static void
+cpu_add(glm_device *dev, float *x, const float *y, int n, int width)
+{
+	size_t		length = (size_t) n * (size_t) width;
+
+	(void) dev;
+	for (size_t i = 0; i < length; i++)
+		x[i] += y[i];
+}
+
+static void
+cpu_gather(glm_device *dev, float *y, const float *x, const glm_row *rows, int n, int width)
+{
+	(void) dev;
+	for (int i = 0; i < n; i++)
+	{
+		if (!rows[i].logits)
+			continue;
+		memcpy(y, x + (size_t) i * (size_t) width, (size_t) width * sizeof(float));
+		y += width;
+	}
+}
+
+/* ---- Matrix product ---------------------------------------------------- */
+
+typedef struct matmul_args
+{
+	glm_matmul	op;
+	void		(*kernel) (const glm_matmul *op, int n0, int n1);
+} matmul_args;
+
+static void
+matmul_columns(const void *arg, int thread, int begin, int end)
+{
+	const matmul_args *args = arg;
+
+	(void) thread;
+	args->kernel(&args->op, begin, end);
+}
+
+static void
+cpu_matmul(glm_device *dev, float *c, const float *a, size_t lda,
+		   const glm_tensor *w, const float *bias, int n)
+{
+	matmul_args args = {
+		.op = {
+			.a = a, .w = w->data, .bias = bias, .c = c,
+			.m = n, .n = (int) w->shape[0], .k = (int) w->shape[1],
+			.lda = lda, .ldc = (size_t) w->shape[0]
+		},
+		.kernel = dev->kernels->matmul[w->dtype]
+	};
+
+	spread(dev, matmul_columns, &args, args.op.n, GLM_MATMUL_COLUMNS,
+		   (size_t) n * (size_t) w->shape[0] * (size_t) w->shape[1]);
+}
+
+/* ---- Rotary embedding and KV ------------------------------------------- */
+
+typedef struct head_args
+{
+	glm_device *dev;
+	const glm_model *model;
+	int			layer;
+	float	   *qkv;			/* [n, (heads + 2 groups) * head_dim] */
+	float	   *out;			/* attention: [n, heads * head_dim] */
+	const glm_row *rows;		/* [n] */
+	float		scale;			/* 1 / sqrt(head_dim) */
+} head_args;
+
+static float *
+qkv_row(const head_args *op, int i)
+{
+	const glm_model_config *config = &op->model->config;
+
+	return op->qkv +
+		(size_t) i * (size_t) (config->heads + 2 * config->groups) * (size_t) config->head_dim;
+}
+
+/*
+ * y = x with the pairs (2i, 2i + 1) of its first half turned by the angles of a
+ * position; angle [head_dim / 4, 2] of cosines and sines.  y may be x.
+ */
+static void
+rotate(float *y, const float *x, const float *angle, int head_dim)
+{
+	int			half = head_dim / 4 * 2;
+
+	for (int i = 0; i < half; i += 2)
+	{
+		float		x0 = x[i],
+					x1 = x[i + 1];
+
+		y[i] = x0 * angle[i] - x1 * angle[i + 1];
+		y[i + 1] = x1 * angle[i] + x0 * angle[i + 1];
+	}
+	memmove(y + half, x + half, (size_t) (head_dim - half) * sizeof(float));
+}
+
+static void
+rope_store_rows(const void *arg, int thread, int begin, int end)
+{
+	const head_args *op = arg;
+	const glm_model_config *config = &op->model->config;
+	size_t		hd = (size_t) config->head_dim;
+	size_t		q_width = (size_t) config->heads * hd;
+	size_t		kv_width = (size_t) config->groups * hd;
+
+	(void) thread;
+	for (int i = begin; i < end; i++)
+	{
+		const glm_row *row = &op->rows[i];
+		float	   *qkv = qkv_row(op, i);
+		float	   *block = row->kv->block[row->position / GLM_KV_BLOCK];
+		size_t		place = (size_t) (row->position % GLM_KV_BLOCK) * hd;
+		const float *angle = op->model->rope + (size_t) row->position * (hd / 4) * 2;
+
+		for (int h = 0; h < config->heads; h++)
+			rotate(qkv + (size_t) h * hd, qkv + (size_t) h * hd, angle, config->head_dim);
+		for (size_t j = 0; j < q_width; j++)
+			qkv[j] *= op->scale;
+		for (int g = 0; g < config->groups; g++)
+		{
+			const float *k = qkv + q_width + (size_t) g * hd;
+
+			rotate(block + glm_kv_keys(config, op->layer, g) + place, k, angle, config->head_dim);
+			memcpy(block + glm_kv_values(config, op->layer, g) + place, k + kv_width,
+				   hd * sizeof(float));
+		}
+	}
+}
+
+static void
+cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qkv,
+			   const glm_row *rows, int n)
+{
+	const glm_model_config *config = &model->config;
+	head_args	op = {
+		.dev = dev, .model = model, .layer = layer, .qkv = qkv, .rows = rows,
+		.scale = 1.0f / sqrtf((float) config->head_dim)
+	};
+
+	spread(dev, rope_store_rows, &op, n, 1,
+		   (size_t) n * (size_t) (config->heads + 2 * config->groups) *
+		   (size_t) config->head_dim * 2);
+}
+
+/* ---- Attention --------------------------------------------------------- */
+
+/* One head of one row; scores has room for all positions. */
+static void
+attend(const head_args *op, int i, int head, float *scores)
+{
+	const glm_kernels *kernels = op->dev->kernels;
+	const glm_model_config *config = &op->model->config;
+	const glm_row *row = &op->rows[i];
+	int			hd = config->head_dim;
+	int			group = head / (config->heads / config->groups);
+	int			n = row->position + 1;
+	float	   *out = op->out + ((size_t) i * (size_t) config->heads + (size_t) head) * (size_t) hd;
+	float		sum;
+	glm_matmul	product = {
+		.a = qkv_row(op, i) + (size_t) head * (size_t) hd,
+		.m = 1, .k = hd, .lda = (size_t) hd, .ldc = GLM_KV_BLOCK
+	};
+
+	for (int p = 0; p < n; p += GLM_KV_BLOCK)
+	{
+		product.n = n - p < GLM_KV_BLOCK ? n - p : GLM_KV_BLOCK;
+		product.w = row->kv->block[p / GLM_KV_BLOCK] + glm_kv_keys(config, op->layer, group);
+		product.c = scores + p;
+		kernels->matmul[GLM_F32] (&product, 0, product.n);
+	}
+	sum = kernels->softmax(scores, n);
+	memset(out, 0, (size_t) hd * sizeof(float));
+	for (int p = 0; p < n; p += GLM_KV_BLOCK)
+		kernels->weigh(out, scores + p,
+					   row->kv->block[p / GLM_KV_BLOCK] + glm_kv_values(config, op->layer, group),
+					   n - p < GLM_KV_BLOCK ? n - p : GLM_KV_BLOCK, hd);
+	for (int d = 0; d < hd; d++)
+		out[d] /= sum;
+}
+
+/* An item is one head of one row. */
+static void
+attention_heads(const void *arg, int thread, int begin, int end)
+{
+	const head_args *op = arg;
+	int			heads = op->model->config.heads;
+
+	for (int item = begin; item < end; item++)
+		attend(op, item / heads, item % heads, op->dev->scores[thread]);
+}
+
+static void
+cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out,
+			  const float *qkv, const glm_row *rows, int n)
+{
+	const glm_model_config *config = &model->config;
+	head_args	op = {
+		.dev = dev, .model = model, .layer = layer, .qkv = (float *) qkv, .out = out, .rows = rows
+	};
+	size_t		positions = 0;
+
+	for (int i = 0; i < n; i++)
+		positions += (size_t) rows[i].position + 1;
+	spread(dev, attention_heads, &op, n * config->heads, 1,
+		   positions * (size_t) config->heads * (size_t) config->head_dim * 2);
+}
+
+const glm_backend glm_backend_cpu = {
+	.abi = GLM_BACKEND_ABI,
+	.name = "cpu",
+	.open = cpu_open,
+	.close = cpu_close,
+	.kernels = cpu_kernels,
+	.prepare = cpu_prepare,
+	.alloc = cpu_alloc,
+	.free = cpu_free,
+	.read = cpu_read,
+	.embed = cpu_embed,
+	.rmsnorm = cpu_rmsnorm,
+	.matmul = cpu_matmul,
+	.rope_store = cpu_rope_store,
+	.attention = cpu_attention,
+	.swiglu = cpu_swiglu,
+	.add = cpu_add,
+	.gather = cpu_gather,
+};

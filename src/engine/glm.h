@@ -1,0 +1,278 @@
+/*
+ * glm.h - public API of libglm, the inference engine behind chatglm.
+ *
+ * The engine runs GLM models on its own threads and never calls back into
+ * its host.  The host submits requests (one flat block of bytes each), reads
+ * events (flat blocks too) and may poll a file descriptor between the two.
+ * All functions below are called from ONE host thread, the one that opened
+ * the engine, unless a comment says otherwise; none of them waits for
+ * computation.
+ *
+ *     ticket = glm_engine_submit(engine, request)
+ *     poll(glm_engine_fd(engine)) ... glm_engine_poll(engine, buf) -> event
+ *
+ * A submitted request ends in exactly one terminal event (GLM_EVENT_DONE or
+ * GLM_EVENT_ERROR); its ticket is free again once that event has been polled.
+ */
+#ifndef GLM_H
+#define GLM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- Errors ---------------------------------------------------------- */
+
+typedef enum glm_status
+{
+	GLM_OK = 0,
+	GLM_BAD_ARGUMENT,			/* a parameter of the request is out of range */
+	GLM_BAD_TEXT,				/* bytes that are not valid UTF-8 */
+	GLM_BAD_JSON,				/* messages or tools are not what they should be */
+	GLM_NO_MODEL,				/* no such model, or it is not loaded */
+	GLM_NO_FILE,				/* a file is missing or cannot be read */
+	GLM_BAD_FILE,				/* a file's contents contradict themselves */
+	GLM_UNSUPPORTED,			/* well-formed, but not something we run */
+	GLM_TOO_LONG,				/* prompt does not fit the model's context */
+	GLM_NO_ROOM,				/* KV cache or memory limit too small for it */
+	GLM_BUSY,					/* too many requests waiting */
+	GLM_NOT_FINITE,				/* the model computed NaN or infinity */
+	GLM_TIMED_OUT,
+	GLM_CANCELLED,
+	GLM_INTERNAL,				/* broken invariant, bad queue message */
+	GLM_N_STATUS
+} glm_status;
+
+typedef struct glm_error
+{
+	glm_status	status;
+	char		message[400];		/* UTF-8, no trailing full stop */
+	char		hint[200];			/* empty when there is nothing to do */
+} glm_error;
+
+/* ---- Requests -------------------------------------------------------- */
+
+typedef enum glm_kind
+{
+	GLM_GENERATE = 1,			/* text from a prompt; see glm_form */
+	GLM_LOGITS,					/* next-token logits after `tokens` */
+	GLM_TOKENIZE,				/* `text` -> ids */
+	GLM_DETOKENIZE,				/* `tokens` -> text */
+	GLM_COUNT_TOKENS,			/* `text` -> usage.prompt_tokens of DONE */
+	GLM_CHAT_TOKENS,			/* `text` (messages) -> ids of the prompt */
+	GLM_LOAD,					/* load the model, keep it */
+	GLM_UNLOAD,					/* drop it when its last sequence ends */
+	GLM_N_KIND
+} glm_kind;
+
+/* How `text` becomes the ids of a prompt. */
+typedef enum glm_form
+{
+	GLM_RAW = 0,				/* [gMASK] sop, then text, continued as it is */
+	GLM_PROMPT,					/* chat template: [system,] user = text */
+	GLM_MESSAGES				/* text is a JSON array of messages */
+} glm_form;
+
+/* Bytes inside a request block: [offset, offset + length), then a NUL. */
+typedef struct glm_span
+{
+	uint32_t	offset;			/* from the start of the block; 0 = absent (NULL) */
+	uint32_t	length;			/* bytes, the NUL not counted */
+} glm_span;
+
+#define GLM_REQUEST_MAX (64u << 20)	/* bytes of one request block */
+
+/*
+ * A request is one contiguous block: this header, then the bytes its spans
+ * point at.  The same block travels the queue and lives in the engine.
+ */
+typedef struct glm_request
+{
+	uint32_t	size;			/* bytes of the whole block */
+	uint16_t	kind;			/* glm_kind */
+	uint16_t	form;			/* glm_form */
+	uint64_t	id;				/* the client's own number, echoed in events */
+
+	/* models are known by (name, path); path is a directory */
+	glm_span	model;
+	glm_span	path;
+	glm_span	options;		/* model options, JSON object or absent */
+
+	glm_span	text;			/* prompt, messages or text */
+	glm_span	system;			/* system prompt or absent */
+	glm_span	tools;			/* JSON array or absent */
+	glm_span	stop;			/* stop strings, each ended by a NUL */
+	glm_span	tokens;			/* int32_t[length / 4], 4-byte aligned */
+
+	int32_t		max_tokens;		/* >= 1; clipped to the room in the context */
+	int32_t		top_k;			/* 0 = off */
+	double		temperature;	/* 0 = greedy */
+	double		top_p;			/* (0, 1] */
+	double		min_p;			/* [0, 1), 0 = off */
+	double		repetition_penalty; /* > 0, 1 = off */
+	uint64_t	seed;
+	int32_t		timeout_ms;		/* 0 = none */
+	uint8_t		stream;			/* one TOKEN event a token, else text at the end */
+	uint8_t		add_special;	/* TOKENIZE: put [gMASK] sop in front */
+	uint8_t		pad[2];
+} glm_request;
+
+/* Is this block of `size` bytes a request we may touch?  Thread-safe. */
+extern bool glm_request_check(const void *block, size_t size, glm_error *err);
+
+/* The bytes of a span as a C string, NULL when absent.  Thread-safe. */
+extern const char *glm_request_text(const glm_request *req, glm_span span);
+
+/* ---- Events ---------------------------------------------------------- */
+
+typedef enum glm_event_kind
+{
+	GLM_EVENT_TOKEN = 1,		/* stream: token_id, logprob, text = delta (may be empty) */
+	GLM_EVENT_RESULT,			/* a piece of the result: text, int32_t ids or float logits */
+	GLM_EVENT_DONE,				/* terminal: finish, usage */
+	GLM_EVENT_ERROR				/* terminal: status, text = message NUL hint NUL */
+} glm_event_kind;
+
+typedef enum glm_finish
+{
+	GLM_FINISH_NONE = 0,
+	GLM_FINISH_STOP,			/* stop id or stop string */
+	GLM_FINISH_LENGTH			/* max_tokens or context reached */
+} glm_finish;
+
+#define GLM_EVENT_PAYLOAD 8192	/* most payload bytes in one event */
+
+/* An event is one contiguous block too: this header, then `length` bytes. */
+typedef struct glm_event
+{
+	uint32_t	kind;			/* glm_event_kind */
+	uint32_t	length;			/* payload bytes behind the header */
+	uint64_t	id;				/* the request's id */
+	int32_t		ticket;			/* what glm_engine_submit returned */
+	int32_t		token_id;		/* TOKEN */
+	float		logprob;		/* TOKEN: natural log of the model's probability */
+	uint16_t	finish;			/* DONE: glm_finish; the last TOKEN carries it too */
+	uint16_t	status;			/* ERROR: glm_status */
+	int32_t		prompt_tokens;	/* DONE: usage */
+	int32_t		completion_tokens;
+	char		payload[];
+} glm_event;
+
+#define GLM_EVENT_MAX (sizeof(glm_event) + GLM_EVENT_PAYLOAD)
+
+/* ---- Engine ---------------------------------------------------------- */
+
+typedef struct glm_engine glm_engine;
+
+typedef struct glm_config
+{
+	int			threads;		/* compute threads; 0 = one a core */
+	size_t		kv_cache_size;	/* bytes of the KV pool */
+	size_t		memory_limit;	/* bytes of mapped weights kept; 0 = no limit */
+	int			max_sequences;	/* sequences computed side by side */
+	int			max_queue;		/* requests waiting beside them */
+	int			prefill_budget; /* prompt tokens computed in one step, 1..GLM_PREFILL_MAX */
+	const char *kernels;		/* "auto", "scalar", "avx2", "avx512", "neon" */
+} glm_config;
+
+/*
+ * Starts the engine's threads.  The caller blocks the signals it does not
+ * want them to take before the call; see glm_engine_thread().
+ * NULL and *err on failure (bad kernels name: GLM_BAD_ARGUMENT; a table this
+ * CPU lacks: GLM_UNSUPPORTED).
+ */
+extern glm_engine *glm_engine_open(const glm_config *config, glm_error *err);
+
+/* Stops and joins the threads.  Unfinished requests get no event. */
+extern void glm_engine_close(glm_engine *engine);
+
+/*
+ * Takes a copy of a checked request.  Returns its ticket (>= 0, below
+ * max_sequences + max_queue), or -1 with *err (GLM_BUSY).
+ */
+extern int	glm_engine_submit(glm_engine *engine, const glm_request *req, glm_error *err);
+
+/* Ends a request early: its terminal event is ERROR / GLM_CANCELLED. */
+extern void glm_engine_cancel(glm_engine *engine, int ticket);
+
+/*
+ * Tells how many TOKEN events of a streaming request its reader has taken so
+ * far.  A sequence pauses while GLM_OUTBOX of them are made but not taken.
+ */
+#define GLM_OUTBOX 16
+extern void glm_engine_taken(glm_engine *engine, int ticket, uint32_t taken);
+
+/* A descriptor that is readable when events are ready (an eventfd). */
+extern int	glm_engine_fd(const glm_engine *engine);
+
+/*
+ * Copies the next event into buf (GLM_EVENT_MAX bytes); false when there is
+ * none.  Clears the descriptor once the last one is taken.
+ */
+extern bool glm_engine_poll(glm_engine *engine, glm_event *buf);
+
+/* Prompt tokens computed in one step from now on, at most GLM_PREFILL_MAX. */
+#define GLM_PREFILL_MAX 512
+extern void glm_engine_set_prefill_budget(glm_engine *engine, int tokens);
+
+/* For tests and demonstrations: sleep this long after every decode step. */
+extern void glm_engine_set_step_delay(glm_engine *engine, int ms);
+
+/* Is the calling thread one of the engine's?  Async-signal-safe. */
+extern bool glm_engine_thread(void);
+
+/* ---- Observation ----------------------------------------------------- */
+
+typedef struct glm_stats
+{
+	uint64_t	requests;		/* submitted */
+	uint64_t	completed;
+	uint64_t	failed;
+	uint64_t	cancelled;
+	uint64_t	prompt_tokens;	/* computed by prefill */
+	uint64_t	completion_tokens;
+	uint64_t	steps;			/* forward passes */
+	uint64_t	step_ns;		/* time spent in them */
+	int			waiting;		/* requests admitted to no sequence yet */
+	int			running;		/* sequences being computed */
+	int			paused;			/* of those, waiting for their reader */
+	uint64_t	kv_bytes_total;
+	uint64_t	kv_bytes_used;
+	int			threads;
+	char		kernels[16];	/* the kernel table in use */
+} glm_stats;
+
+extern void glm_engine_stats(glm_engine *engine, glm_stats *out);
+
+typedef struct glm_model_info
+{
+	char		name[64];
+	char		path[1024];
+	char		dtype[16];		/* "F16", "BF16", "F32" */
+	int			layers;
+	int			hidden;
+	int			vocab;			/* padded */
+	int			context;		/* tokens */
+	int			sequences;		/* using it now */
+	uint64_t	bytes_mapped;
+	uint64_t	requests;
+	double		load_ms;
+} glm_model_info;
+
+/* Fills at most `max` entries with the loaded models, returns how many. */
+extern int	glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
+
+/* ---- Answers of a chat model (pure functions, thread-safe) ----------- */
+
+/*
+ * Splits the text a ChatGLM3 model answered with (`raw`, tools were offered)
+ * into content and tool calls.  Result: a JSON object in malloc'd memory,
+ * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]},
+ * tool_calls left out when there are none; "arguments" is the text of a JSON
+ * object (for `interpreter`: {"code": text}).  What cannot be parsed as
+ * literals is returned as content, never evaluated.  NULL only when out of
+ * memory.
+ */
+extern char *glm_answer_parse(const char *raw, size_t length);
+
+#endif							/* GLM_H */

@@ -1,0 +1,24 @@
+/*
+ * json.h - JSON out of files nobody vouches for.
+ *
+ * Apart from internal.h so that only the readers of JSON see jansson.
+ */
+#ifndef GLM_JSON_H
+#define GLM_JSON_H
+
+#include <jansson.h>
+
+#include "internal.h"
+
+/*
+ * Parses n bytes of the file `path` as one JSON object.  No key may come
+ * twice, no string may hold a NUL.  NULL and GLM_BAD_FILE naming the file when
+ * they are anything else.  In file.c.
+ */
+extern json_t *glm_json_object(const void *bytes, size_t n, const char *path,
+							   glm_error *err);
+
+/* The same for a whole file of at most `limit` bytes. */
+extern json_t *glm_json_read(const char *path, size_t limit, glm_error *err);
+
+#endif							/* GLM_JSON_H */

@@ -1,0 +1,303 @@
+/*
+ * avx2.c - the kernel table for x86-64 with AVX2, FMA and F16C.
+ *
+ * The 16 lanes of a dot product are two registers, lanes 0-7 and 8-15.  A tile
+ * keeps at least eight accumulators busy (twice the latency of an FMA) and at
+ * most twelve, which leaves registers for the operands.  The results are
+ * defined in kernels.h; compiled with -mavx2 -mfma -mf16c.
+ */
+#include "kernels.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* l[j] of the lower half, h[j] = l[j + 8] */
+INLINE float
+reduce(__m256 l, __m256 h)
+{
+	__m256		s8 = _mm256_add_ps(l, h);
+	__m128		s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+	__m128		s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+
+	return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+INLINE __m256
+exponential(__m256 x)
+{
+	const __m256 round = _mm256_set1_ps(GLM_EXP_ROUND);
+	__m256		t,
+				n,
+				r,
+				p;
+	__m256i		power;
+
+	/* min and max return their second operand when one is a NaN */
+	x = _mm256_max_ps(_mm256_set1_ps(GLM_EXP_MIN), x);
+	x = _mm256_min_ps(_mm256_set1_ps(GLM_EXP_MAX), x);
+	t = _mm256_fmadd_ps(x, _mm256_set1_ps(GLM_LOG2_E), round);
+	n = _mm256_sub_ps(t, round);
+	r = _mm256_fmadd_ps(n, _mm256_set1_ps(-GLM_LN2_HIGH), x);
+	r = _mm256_fmadd_ps(n, _mm256_set1_ps(-GLM_LN2_LOW), r);
+	p = _mm256_set1_ps(GLM_EXP_C7);
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C6));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C5));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C4));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C3));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C2));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
+	power = _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23),
+							 _mm256_set1_epi32((int) GLM_EXP_ONE));
+	return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
+}
+
+/* ---- Matrix product --------------------------------------------------- */
+
+/* Eight elements of W, widened. */
+INLINE __m256
+load_w(const char *w, glm_dtype dtype)
+{
+	if (dtype == GLM_F32)
+		return _mm256_loadu_ps((const float *) w);
+	if (dtype == GLM_F16)
+		return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) w));
+	return _mm256_castsi256_ps(
+		_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *) w)), 16));
+}
+
+/* acc[r][c] += a[r][0 .. 16) * w[c][0 .. 16) */
+INLINE void
+tile_step(__m256 acc[3][4][2], const float *const a[3], const char *const w[4],
+		  glm_dtype dtype, int rows, int columns)
+{
+	const size_t half = dtype == GLM_F32 ? 32 : 16; /* bytes of eight elements */
+
+#pragma GCC unroll 2
+	for (int h = 0; h < 2; h++)
+	{
+		__m256		wide[4];
+
+#pragma GCC unroll 4
+		for (int c = 0; c < columns; c++)
+			wide[c] = load_w(w[c] + h * half, dtype);
+#pragma GCC unroll 3
+		for (int r = 0; r < rows; r++)
+		{
+			__m256		x = _mm256_loadu_ps(a[r] + 8 * h);
+
+#pragma GCC unroll 4
+			for (int c = 0; c < columns; c++)
+				acc[r][c][h] = _mm256_fmadd_ps(x, wide[c], acc[r][c][h]);
+		}
+	}
+}
+
+/* The last `left` < 16 steps, made whole with zeros. */
+INLINE void
+tile_tail(__m256 acc[3][4][2], const float *const a[3], const char *const w[4], int left,
+		  glm_dtype dtype, int rows, int columns)
+{
+	const size_t size = dtype == GLM_F32 ? 4 : 2;
+	float		a_whole[3][GLM_LANES] = {{0}};
+	float		w_whole[4][GLM_LANES] = {{0}};	/* room for 16 of any dtype */
+	const float *a_row[3];
+	const char *w_row[4];
+
+	for (int r = 0; r < rows; r++)
+	{
+		memcpy(a_whole[r], a[r], (size_t) left * sizeof(float));
+		a_row[r] = a_whole[r];
+	}
+	for (int c = 0; c < columns; c++)
+	{
+		memcpy(w_whole[c], w[c], (size_t) left * size);
+		w_row[c] = (const char *) w_whole[c];
+	}
+	tile_step(acc, a_row, w_row, dtype, rows, columns);
+}
+
+INLINE void
+tile(const glm_matmul *op, glm_dtype dtype, int i, int j, int rows, int columns)
+{
+	const size_t size = dtype == GLM_F32 ? 4 : 2;
+	const char *w_base = (const char *) op->w + (size_t) j * op->k * size;
+	const float *a[3];
+	const char *w[4];
+	__m256		acc[3][4][2];
+	int			k = 0;
+
+#pragma GCC unroll 3
+	for (int r = 0; r < rows; r++)
+	{
+		a[r] = op->a + (size_t) (i + r) * op->lda;
+#pragma GCC unroll 4
+		for (int c = 0; c < columns; c++)
+			acc[r][c][0] = acc[r][c][1] = _mm256_setzero_ps();
+	}
+#pragma GCC unroll 4
+	for (int c = 0; c < columns; c++)
+		w[c] = w_base + (size_t) c * op->k * size;
+
+	for (; k + GLM_LANES <= op->k; k += GLM_LANES)
+	{
+		tile_step(acc, a, w, dtype, rows, columns);
+#pragma GCC unroll 3
+		for (int r = 0; r < rows; r++)
+			a[r] += GLM_LANES;
+#pragma GCC unroll 4
+		for (int c = 0; c < columns; c++)
+			w[c] += GLM_LANES * size;
+	}
+	if (k < op->k)
+		tile_tail(acc, a, w, op->k - k, dtype, rows, columns);
+
+#pragma GCC unroll 3
+	for (int r = 0; r < rows; r++)
+	{
+#pragma GCC unroll 4
+		for (int c = 0; c < columns; c++)
+		{
+			float		sum = reduce(acc[r][c][0], acc[r][c][1]);
+
+			op->c[(size_t) (i + r) * op->ldc + j + c] = op->bias ? sum + op->bias[j + c] : sum;
+		}
+	}
+}
+
+#define TILE_COLUMNS 2
+#define TILE_COLUMNS_ONE 4
+#include "matmul.h"
+
+/* ---- Softmax, weighted sums, SwiGLU ------------------------------------ */
+
+static float
+maximum(const float *x, int n)
+{
+	__m256		max8 = _mm256_set1_ps(x[0]);
+	float		lane[8],
+				max;
+	int			i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		max8 = _mm256_max_ps(_mm256_loadu_ps(x + i), max8);
+	_mm256_storeu_ps(lane, max8);
+	max = lane[0];
+	for (int j = 1; j < 8; j++)
+		max = lane[j] > max ? lane[j] : max;
+	for (; i < n; i++)
+		max = x[i] > max ? x[i] : max;
+	return max;
+}
+
+static float
+softmax(float *x, int n)
+{
+	__m256		max = _mm256_set1_ps(maximum(x, n));
+	__m256		sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+	int			i = 0;
+
+	for (; i + GLM_LANES <= n; i += GLM_LANES)
+	{
+		for (int h = 0; h < 2; h++)
+		{
+			__m256		e = exponential(_mm256_sub_ps(_mm256_loadu_ps(x + i + 8 * h), max));
+
+			_mm256_storeu_ps(x + i + 8 * h, e);
+			sum[h] = _mm256_add_ps(sum[h], e);
+		}
+	}
+	if (i < n)
+	{
+		float		whole[GLM_LANES] = {0};
+		size_t		bytes = (size_t) (n - i) * sizeof(float);
+
+		memcpy(whole, x + i, bytes);
+		for (int h = 0; h < 2; h++)
+			_mm256_storeu_ps(whole + 8 * h,
+							 exponential(_mm256_sub_ps(_mm256_loadu_ps(whole + 8 * h), max)));
+		memcpy(x + i, whole, bytes);
+		memset(whole + (n - i), 0, sizeof(whole) - bytes);	/* what is past the end counts 0 */
+		for (int h = 0; h < 2; h++)
+			sum[h] = _mm256_add_ps(sum[h], _mm256_loadu_ps(whole + 8 * h));
+	}
+	return reduce(sum[0], sum[1]);
+}
+
+/* `registers` * 8 elements of y */
+INLINE void
+weigh_part(float *y, const float *p, const float *v, int n, int width, int registers)
+{
+	__m256		acc[8];
+
+#pragma GCC unroll 8
+	for (int r = 0; r < registers; r++)
+		acc[r] = _mm256_loadu_ps(y + 8 * r);
+	for (int i = 0; i < n; i++, v += width)
+	{
+		__m256		weight = _mm256_set1_ps(p[i]);
+
+#pragma GCC unroll 8
+		for (int r = 0; r < registers; r++)
+			acc[r] = _mm256_fmadd_ps(weight, _mm256_loadu_ps(v + 8 * r), acc[r]);
+	}
+#pragma GCC unroll 8
+	for (int r = 0; r < registers; r++)
+		_mm256_storeu_ps(y + 8 * r, acc[r]);
+}
+
+static void
+weigh(float *y, const float *p, const float *v, int n, int width)
+{
+	int			d = 0;
+
+	for (; d + 64 <= width; d += 64)
+		weigh_part(y + d, p, v + d, n, width, 8);
+	for (; d + 16 <= width; d += 16)
+		weigh_part(y + d, p, v + d, n, width, 2);
+	for (; d < width; d++)
+		for (int i = 0; i < n; i++)
+			y[d] = __builtin_fmaf(p[i], v[(size_t) i * width + d], y[d]);
+}
+
+INLINE __m256
+swiglu8(__m256 gate, __m256 up)
+{
+	/* a true change of sign: 0 - gate would turn a zero's sign around */
+	__m256		e = exponential(_mm256_xor_ps(gate, _mm256_set1_ps(-0.0f)));
+
+	return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(_mm256_set1_ps(1.0f), e)), up);
+}
+
+static void
+swiglu(float *gate, const float *up, int n)
+{
+	float		g[8] = {0},
+				u[8] = {0};
+	int			i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		_mm256_storeu_ps(gate + i, swiglu8(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+	memcpy(g, gate + i, (size_t) (n - i) * sizeof(float));
+	memcpy(u, up + i, (size_t) (n - i) * sizeof(float));
+	_mm256_storeu_ps(g, swiglu8(_mm256_loadu_ps(g), _mm256_loadu_ps(u)));
+	memcpy(gate + i, g, (size_t) (n - i) * sizeof(float));
+}
+
+const glm_kernels glm_kernels_avx2 = {
+	.name = "avx2",
+	.matmul = {
+		[GLM_F32] = matmul_f32,
+		[GLM_F16] = matmul_f16,
+		[GLM_BF16] = matmul_bf16,
+	},
+	.softmax = softmax,
+	.weigh = weigh,
+	.swiglu = swiglu,
+};
+
+#endif							/* __x86_64__ */

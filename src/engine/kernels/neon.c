@@ -1,0 +1,297 @@
+/*
+ * neon.c - the kernel table for AArch64, where NEON is always there.
+ *
+ * The 16 lanes of a dot product are four registers, lanes 0-3, 4-7, 8-11 and
+ * 12-15.  A tile has 16 to 24 of the 32 registers as accumulators.  The
+ * results are defined in kernels.h; needs no flags.
+ */
+#include "kernels.h"
+
+#if defined(__aarch64__)
+
+#include <arm_neon.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE float
+reduce(const float32x4_t lane[4])
+{
+	float32x4_t s4 = vaddq_f32(vaddq_f32(lane[0], lane[2]), vaddq_f32(lane[1], lane[3]));
+	float32x2_t s2 = vadd_f32(vget_low_f32(s4), vget_high_f32(s4));
+
+	return vget_lane_f32(s2, 0) + vget_lane_f32(s2, 1);
+}
+
+INLINE float32x4_t
+exponential(float32x4_t x)
+{
+	const float32x4_t round = vdupq_n_f32(GLM_EXP_ROUND);
+	float32x4_t t,
+				n,
+				r,
+				p;
+	uint32x4_t	power;
+
+	x = vmaxq_f32(vdupq_n_f32(GLM_EXP_MIN), x);
+	x = vminq_f32(vdupq_n_f32(GLM_EXP_MAX), x);
+	t = vfmaq_f32(round, x, vdupq_n_f32(GLM_LOG2_E));
+	n = vsubq_f32(t, round);
+	r = vfmaq_f32(x, n, vdupq_n_f32(-GLM_LN2_HIGH));
+	r = vfmaq_f32(r, n, vdupq_n_f32(-GLM_LN2_LOW));
+	p = vdupq_n_f32(GLM_EXP_C7);
+	p = vfmaq_f32(vdupq_n_f32(GLM_EXP_C6), p, r);
+	p = vfmaq_f32(vdupq_n_f32(GLM_EXP_C5), p, r);
+	p = vfmaq_f32(vdupq_n_f32(GLM_EXP_C4), p, r);
+	p = vfmaq_f32(vdupq_n_f32(GLM_EXP_C3), p, r);
+	p = vfmaq_f32(vdupq_n_f32(GLM_EXP_C2), p, r);
+	p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
+	p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
+	power = vaddq_u32(vshlq_n_u32(vreinterpretq_u32_f32(t), 23), vdupq_n_u32(GLM_EXP_ONE));
+	return vmulq_f32(p, vreinterpretq_f32_u32(power));
+}
+
+/* ---- Matrix product --------------------------------------------------- */
+
+/* Four elements of W, widened; read as bytes, which may lie anywhere. */
+INLINE float32x4_t
+load_w(const uint8_t *w, glm_dtype dtype)
+{
+	if (dtype == GLM_F32)
+		return vreinterpretq_f32_u8(vld1q_u8(w));
+	if (dtype == GLM_F16)
+		return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(w)));
+	return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(w)), 16));
+}
+
+/* acc[r][c] += a[r][0 .. 16) * w[c][0 .. 16) */
+INLINE void
+tile_step(float32x4_t acc[3][4][4], const float *const a[3], const uint8_t *const w[4],
+		  glm_dtype dtype, int rows, int columns)
+{
+	const size_t quarter = dtype == GLM_F32 ? 16 : 8;	/* bytes of four elements */
+
+#pragma GCC unroll 4
+	for (int q = 0; q < 4; q++)
+	{
+		float32x4_t wide[4];
+
+#pragma GCC unroll 4
+		for (int c = 0; c < columns; c++)
+			wide[c] = load_w(w[c] + q * quarter, dtype);
+#pragma GCC unroll 3
+		for (int r = 0; r < rows; r++)
+		{
+			float32x4_t x = vld1q_f32(a[r] + 4 * q);
+
+#pragma GCC unroll 4
+			for (int c = 0; c < columns; c++)
+				acc[r][c][q] = vfmaq_f32(acc[r][c][q], x, wide[c]);
+		}
+	}
+}
+
+/* The last `left` < 16 steps, made whole with zeros. */
+INLINE void
+tile_tail(float32x4_t acc[3][4][4], const float *const a[3], const uint8_t *const w[4], int left,
+		  glm_dtype dtype, int rows, int columns)
+{
+	const size_t size = dtype == GLM_F32 ? 4 : 2;
+	float		a_whole[3][GLM_LANES] = {{0}};
+	uint8_t		w_whole[4][GLM_LANES * 4] = {{0}};	/* room for 16 of any dtype */
+	const float *a_row[3];
+	const uint8_t *w_row[4];
+
+	for (int r = 0; r < rows; r++)
+	{
+		memcpy(a_whole[r], a[r], (size_t) left * sizeof(float));
+		a_row[r] = a_whole[r];
+	}
+	for (int c = 0; c < columns; c++)
+	{
+		memcpy(w_whole[c], w[c], (size_t) left * size);
+		w_row[c] = w_whole[c];
+	}
+	tile_step(acc, a_row, w_row, dtype, rows, columns);
+}
+
+INLINE void
+tile(const glm_matmul *op, glm_dtype dtype, int i, int j, int rows, int columns)
+{
+	const size_t size = dtype == GLM_F32 ? 4 : 2;
+	const uint8_t *w_base = (const uint8_t *) op->w + (size_t) j * op->k * size;
+	const float *a[3];
+	const uint8_t *w[4];
+	float32x4_t acc[3][4][4];
+	int			k = 0;
+
+#pragma GCC unroll 3
+	for (int r = 0; r < rows; r++)
+	{
+		a[r] = op->a + (size_t) (i + r) * op->lda;
+#pragma GCC unroll 4
+		for (int c = 0; c < columns; c++)
+		{
+#pragma GCC unroll 4
+			for (int q = 0; q < 4; q++)
+				acc[r][c][q] = vdupq_n_f32(0.0f);
+		}
+	}
+#pragma GCC unroll 4
+	for (int c = 0; c < columns; c++)
+		w[c] = w_base + (size_t) c * op->k * size;
+
+	for (; k + GLM_LANES <= op->k; k += GLM_LANES)
+	{
+		tile_step(acc, a, w, dtype, rows, columns);
+#pragma GCC unroll 3
+		for (int r = 0; r < rows; r++)
+			a[r] += GLM_LANES;
+#pragma GCC unroll 4
+		for (int c = 0; c < columns; c++)
+			w[c] += GLM_LANES * size;
+	}
+	if (k < op->k)
+		tile_tail(acc, a, w, op->k - k, dtype, rows, columns);
+
+#pragma GCC unroll 3
+	for (int r = 0; r < rows; r++)
+	{
+#pragma GCC unroll 4
+		for (int c = 0; c < columns; c++)
+		{
+			float		sum = reduce(acc[r][c]);
+
+			op->c[(size_t) (i + r) * op->ldc + j + c] = op->bias ? sum + op->bias[j + c] : sum;
+		}
+	}
+}
+
+#define TILE_COLUMNS 2
+#define TILE_COLUMNS_ONE 4
+#include "matmul.h"
+
+/* ---- Softmax, weighted sums, SwiGLU ------------------------------------ */
+
+static float
+maximum(const float *x, int n)
+{
+	float32x4_t max4 = vdupq_n_f32(x[0]);
+	float		max;
+	int			i = 0;
+
+	for (; i + 4 <= n; i += 4)
+		max4 = vmaxq_f32(max4, vld1q_f32(x + i));
+	max = vmaxvq_f32(max4);
+	for (; i < n; i++)
+		max = x[i] > max ? x[i] : max;
+	return max;
+}
+
+static float
+softmax(float *x, int n)
+{
+	float32x4_t max = vdupq_n_f32(maximum(x, n));
+	float32x4_t sum[4];
+	int			i = 0;
+
+	for (int q = 0; q < 4; q++)
+		sum[q] = vdupq_n_f32(0.0f);
+	for (; i + GLM_LANES <= n; i += GLM_LANES)
+	{
+		for (int q = 0; q < 4; q++)
+		{
+			float32x4_t e = exponential(vsubq_f32(vld1q_f32(x + i + 4 * q), max));
+
+			vst1q_f32(x + i + 4 * q, e);
+			sum[q] = vaddq_f32(sum[q], e);
+		}
+	}
+	if (i < n)
+	{
+		float		whole[GLM_LANES] = {0};
+		size_t		bytes = (size_t) (n - i) * sizeof(float);
+
+		memcpy(whole, x + i, bytes);
+		for (int q = 0; q < 4; q++)
+			vst1q_f32(whole + 4 * q, exponential(vsubq_f32(vld1q_f32(whole + 4 * q), max)));
+		memcpy(x + i, whole, bytes);
+		memset(whole + (n - i), 0, sizeof(whole) - bytes);	/* what is past the end counts 0 */
+		for (int q = 0; q < 4; q++)
+			sum[q] = vaddq_f32(sum[q], vld1q_f32(whole + 4 * q));
+	}
+	return reduce(sum);
+}
+
+/* `registers` * 4 elements of y */
+INLINE void
+weigh_part(float *y, const float *p, const float *v, int n, int width, int registers)
+{
+	float32x4_t acc[8];
+
+#pragma GCC unroll 8
+	for (int r = 0; r < registers; r++)
+		acc[r] = vld1q_f32(y + 4 * r);
+	for (int i = 0; i < n; i++, v += width)
+	{
+		float32x4_t weight = vdupq_n_f32(p[i]);
+
+#pragma GCC unroll 8
+		for (int r = 0; r < registers; r++)
+			acc[r] = vfmaq_f32(acc[r], weight, vld1q_f32(v + 4 * r));
+	}
+#pragma GCC unroll 8
+	for (int r = 0; r < registers; r++)
+		vst1q_f32(y + 4 * r, acc[r]);
+}
+
+static void
+weigh(float *y, const float *p, const float *v, int n, int width)
+{
+	int			d = 0;
+
+	for (; d + 32 <= width; d += 32)
+		weigh_part(y + d, p, v + d, n, width, 8);
+	for (; d + 4 <= width; d += 4)
+		weigh_part(y + d, p, v + d, n, width, 1);
+	for (; d < width; d++)
+		for (int i = 0; i < n; i++)
+			y[d] = __builtin_fmaf(p[i], v[(size_t) i * width + d], y[d]);
+}
+
+INLINE float32x4_t
+swiglu4(float32x4_t gate, float32x4_t up)
+{
+	float32x4_t e = exponential(vnegq_f32(gate));
+
+	return vmulq_f32(vdivq_f32(gate, vaddq_f32(vdupq_n_f32(1.0f), e)), up);
+}
+
+static void
+swiglu(float *gate, const float *up, int n)
+{
+	float		g[4] = {0},
+				u[4] = {0};
+	int			i = 0;
+
+	for (; i + 4 <= n; i += 4)
+		vst1q_f32(gate + i, swiglu4(vld1q_f32(gate + i), vld1q_f32(up + i)));
+	memcpy(g, gate + i, (size_t) (n - i) * sizeof(float));
+	memcpy(u, up + i, (size_t) (n - i) * sizeof(float));
+	vst1q_f32(g, swiglu4(vld1q_f32(g), vld1q_f32(u)));
+	memcpy(gate + i, g, (size_t) (n - i) * sizeof(float));
+}
+
+const glm_kernels glm_kernels_neon = {
+	.name = "neon",
+	.matmul = {
+		[GLM_F32] = matmul_f32,
+		[GLM_F16] = matmul_f16,
+		[GLM_BF16] = matmul_bf16,
+	},
+	.softmax = softmax,
+	.weigh = weigh,
+	.swiglu = swiglu,
+};
+
+#endif							/* __aarch64__ */

@@ -1,0 +1,308 @@
+/*
+ * model.c - a model directory opened: config, weights and tokenizer together.
+ *
+ * Matrices are not touched: a glm_tensor points into the mapped file, in the
+ * dtype it has there.  What is small and read in every step - norms, biases,
+ * the RoPE table - becomes fp32 in memory of the model, and is checked for NaN
+ * and infinity, which in a norm would spoil every token.  Opening costs what
+ * these cost, whatever the size of the weights.
+ *
+ * The names are those of the published ChatGLM2/3 checkpoints.  A checkpoint
+ * with more than its config.json announces (further layers, biases) is refused:
+ * it would run and answer wrongly.
+ *
+ * A model is immutable once opened, except for the bookkeeping fields, which
+ * belong to models.c and its lock.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "half.h"
+#include "internal.h"
+
+#define NAME_SIZE 128			/* of a tensor; ours are all shorter */
+
+#define EMBEDDING "transformer.embedding.word_embeddings.weight"
+#define FINAL_NORM "transformer.encoder.final_layernorm.weight"
+#define OUTPUT "transformer.output_layer.weight"
+
+static bool bind_ends(glm_model *model, glm_error *err);
+static bool bind_layer(glm_model *model, int number, glm_error *err);
+static bool bind_bias(glm_model *model, int number, glm_error *err);
+static bool check_surplus(const glm_model *model, glm_error *err);
+static bool make_rope(glm_model *model, glm_error *err);
+
+static double
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec * 1e3 + (double) t.tv_nsec / 1e6;
+}
+
+/* ---- Entry points ------------------------------------------------------ */
+
+glm_model *
+glm_model_open(const char *name, const char *path, glm_error *err)
+{
+	double		start = now_ms();
+	glm_model  *model = calloc(1, sizeof(*model));
+
+	if (model == NULL || (model->name = strdup(name)) == NULL ||
+		(model->path = strdup(path)) == NULL)
+	{
+		glm_no_memory(err);
+		goto fail;
+	}
+	if (!glm_config_read(&model->config, path, err))
+		goto fail;
+	model->shards = glm_shards_open(path, err);
+	if (model->shards == NULL)
+		goto fail;
+
+	model->layer = calloc((size_t) model->config.layers, sizeof(*model->layer));
+	if (model->layer == NULL)
+	{
+		glm_no_memory(err);
+		goto fail;
+	}
+	if (!bind_ends(model, err))
+		goto fail;
+	for (int i = 0; i < model->config.layers; i++)
+		if (!bind_layer(model, i, err))
+			goto fail;
+	if (!check_surplus(model, err))
+		goto fail;
+	model->dtype = model->layer[0].qkv.dtype;
+
+	model->tokenizer = glm_tokenizer_open(path, model->config.vocab, err);
+	if (model->tokenizer == NULL || !make_rope(model, err))
+		goto fail;
+	model->kv_block_bytes = glm_kv_block_bytes(&model->config);
+	model->load_ms = now_ms() - start;
+	return model;
+
+fail:
+	glm_model_close(model);
+	return NULL;
+}
+
+/* Takes NULL and what glm_model_open left half done. */
+void
+glm_model_close(glm_model *model)
+{
+	if (model == NULL)
+		return;
+	for (int i = 0; model->layer != NULL && i < model->config.layers; i++)
+	{
+		free(model->layer[i].attn_norm);
+		free(model->layer[i].qkv_bias);
+		free(model->layer[i].ffn_norm);
+	}
+	free(model->layer);
+	free(model->final_norm);
+	free(model->rope);
+	if (model->tokenizer != NULL)
+		glm_tokenizer_close(model->tokenizer);
+	glm_shards_close(model->shards);
+	free(model->path);
+	free(model->name);
+	free(model);
+}
+
+/* ---- Vectors ----------------------------------------------------------- */
+
+/* Element i as fp32.  The data may be unaligned, hence memcpy. */
+static float
+element(const glm_tensor *t, int64_t i)
+{
+	float		f;
+	uint16_t	h;
+
+	if (t->dtype == GLM_F32)
+	{
+		memcpy(&f, (const char *) t->data + i * (int64_t) sizeof(f), sizeof(f));
+		return f;
+	}
+	memcpy(&h, (const char *) t->data + i * (int64_t) sizeof(h), sizeof(h));
+	return t->dtype == GLM_F16 ? glm_f16_to_f32(h) : glm_bf16_to_f32(h);
+}
+
+/* A tensor of shape [n] as fp32 in malloc'd memory, *out. */
+static bool
+read_vector(const glm_model *model, const char *name, int n, float **out, glm_error *err)
+{
+	glm_tensor	t;
+
+	if (!glm_shards_find(model->shards, name, n, 0, &t, err))
+		return false;
+	*out = malloc((size_t) n * sizeof(float));
+	if (*out == NULL)
+		return glm_no_memory(err);
+	for (int i = 0; i < n; i++)
+	{
+		float		x = element(&t, i);
+
+		if (!isfinite(x))
+			return glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" holds NaN or infinity",
+							name, glm_shards_file(model->shards, name));
+		(*out)[i] = x;
+	}
+	return true;
+}
+
+/* ---- Weights ----------------------------------------------------------- */
+
+/* What lies before and behind the layers. */
+static bool
+bind_ends(glm_model *model, glm_error *err)
+{
+	const glm_model_config *c = &model->config;
+
+	if (!glm_shards_find(model->shards, EMBEDDING, c->vocab, c->hidden, &model->embedding, err))
+		return false;
+	if (c->final_norm && !read_vector(model, FINAL_NORM, c->hidden, &model->final_norm, err))
+		return false;
+	if (c->tied && glm_shards_file(model->shards, OUTPUT) == NULL)
+	{
+		model->output = model->embedding;
+		return true;
+	}
+	return glm_shards_find(model->shards, OUTPUT, c->vocab, c->hidden, &model->output, err);
+}
+
+static const char *
+layer_name(char *name, int number, const char *part)
+{
+	snprintf(name, NAME_SIZE, "transformer.encoder.layers.%d.%s", number, part);
+	return name;
+}
+
+static bool
+bind_matrix(const glm_model *model, int number, const char *part, int rows, int cols,
+			glm_tensor *out, glm_error *err)
+{
+	char		name[NAME_SIZE];
+
+	return glm_shards_find(model->shards, layer_name(name, number, part), rows, cols, out, err);
+}
+
+static bool
+bind_vector(const glm_model *model, int number, const char *part, int n, float **out,
+			glm_error *err)
+{
+	char		name[NAME_SIZE];
+
+	return read_vector(model, layer_name(name, number, part), n, out, err);
+}
+
+/* Rows of query_key_value: all query heads, then the groups' keys and values. */
+static int
+qkv_rows(const glm_model_config *c)
+{
+	return (c->heads + 2 * c->groups) * c->head_dim;
+}
+
+static bool
+bind_layer(glm_model *model, int number, glm_error *err)
+{
+	const glm_model_config *c = &model->config;
+	glm_layer  *l = &model->layer[number];
+
+	return bind_vector(model, number, "input_layernorm.weight", c->hidden, &l->attn_norm, err) &&
+		bind_matrix(model, number, "self_attention.query_key_value.weight",
+					qkv_rows(c), c->hidden, &l->qkv, err) &&
+		bind_bias(model, number, err) &&
+		bind_matrix(model, number, "self_attention.dense.weight",
+					c->hidden, c->heads * c->head_dim, &l->dense, err) &&
+		bind_vector(model, number, "post_attention_layernorm.weight",
+					c->hidden, &l->ffn_norm, err) &&
+		bind_matrix(model, number, "mlp.dense_h_to_4h.weight",
+					2 * c->ffn, c->hidden, &l->gate_up, err) &&
+		bind_matrix(model, number, "mlp.dense_4h_to_h.weight", c->hidden, c->ffn, &l->down, err);
+}
+
+static bool
+bind_bias(glm_model *model, int number, glm_error *err)
+{
+	static const char part[] = "self_attention.query_key_value.bias";
+	char		name[NAME_SIZE];
+	const char *file = glm_shards_file(model->shards, layer_name(name, number, part));
+
+	if (model->config.qkv_bias)
+		return bind_vector(model, number, part, qkv_rows(&model->config),
+						   &model->layer[number].qkv_bias, err);
+	if (file != NULL)
+		return glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" contradicts add_qkv_bias "
+						"of config.json", name, file);
+	return true;
+}
+
+/* Tensors that would change the answers, were they not left out. */
+static bool
+check_surplus(const glm_model *model, glm_error *err)
+{
+	static const char *const biases[] = {
+		"self_attention.dense.bias", "mlp.dense_h_to_4h.bias", "mlp.dense_4h_to_h.bias",
+		"input_layernorm.bias", "post_attention_layernorm.bias",
+	};
+	int			layers = model->config.layers;
+	char		name[NAME_SIZE];
+	const char *file;
+
+	file = glm_shards_file(model->shards, layer_name(name, layers, "input_layernorm.weight"));
+	if (file != NULL)
+		return glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" contradicts num_layers %d "
+						"of config.json", name, file, layers);
+	for (int i = 0; i < layers; i++)
+	{
+		for (size_t j = 0; j < sizeof(biases) / sizeof(biases[0]); j++)
+		{
+			file = glm_shards_file(model->shards, layer_name(name, i, biases[j]));
+			if (file != NULL)
+				return glm_fail(err, GLM_UNSUPPORTED, "tensor \"%s\" in \"%s\" is a bias of a kind "
+								"that is not supported", name, file);
+		}
+	}
+	return true;
+}
+
+/* ---- RoPE -------------------------------------------------------------- */
+
+/*
+ * rope[p][i] = cos, sin of p * base^(-2i / (head_dim / 2)): the angle by which
+ * the pair (2i, 2i + 1) of a head turns at position p.  Half of the head turns,
+ * so there are head_dim / 4 pairs.  In double up to the last rounding: at
+ * position 100,000 an fp32 angle would be wrong in the third digit.
+ */
+static bool
+make_rope(glm_model *model, glm_error *err)
+{
+	int			pairs = model->config.head_dim / 4;
+	size_t		count = (size_t) model->config.context * (size_t) pairs;
+	float	   *out = malloc(count * 2 * sizeof(float));
+	double		theta[256];		/* head_dim is at most 1024 */
+
+	if (out == NULL)
+		return glm_no_memory(err);
+	model->rope = out;
+	for (int i = 0; i < pairs; i++)
+		theta[i] = pow(model->config.rope_base, -2.0 * i / (model->config.head_dim / 2));
+	for (int p = 0; p < model->config.context; p++)
+	{
+		for (int i = 0; i < pairs; i++)
+		{
+			double		sine;
+			double		cosine;
+
+			sincos(p * theta[i], &sine, &cosine);
+			*out++ = (float) cosine;
+			*out++ = (float) sine;
+		}
+	}
+	return true;
+}

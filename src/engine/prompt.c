@@ -1,0 +1,83 @@
+/*
+ * prompt.c - the ids of a prompt.
+ *
+ * ChatGLM3's template:
+ *
+ *     [gMASK] sop
+ *     <|role|> encode(metadata "\n") encode(content)     for each turn
+ *     <|assistant|>
+ *
+ * The two texts of a turn are encoded each on its own, and the role is an id
+ * that no text can encode to.  A raw continuation has the first two ids and
+ * its text, as the published tokenizer puts them in front of any text.  Which
+ * turns a request has is messages.c's affair.
+ *
+ * No locks: pure functions.
+ */
+#include "internal.h"
+
+#include "messages.h"
+
+typedef struct prompt
+{
+	const glm_tokenizer *tok;
+	glm_ids    *ids;
+} prompt;
+
+static bool
+add_special(prompt *p, glm_special which, glm_error *err)
+{
+	return glm_ids_add(p->ids, glm_tokenizer_special(p->tok, which), err);
+}
+
+static bool
+add_text(prompt *p, const char *text, size_t n, glm_error *err)
+{
+	return glm_tokenizer_encode(p->tok, text, n, p->ids, err);
+}
+
+static bool
+add_turn(void *arg, const glm_turn *turn, glm_error *err)
+{
+	prompt	   *p = arg;
+	glm_buf		head = {0};
+	bool		ok;
+
+	glm_buf_add(&head, turn->metadata->data, turn->metadata->length);
+	glm_buf_add(&head, "\n", 1);
+	ok = head.failed ? glm_no_memory(err) :
+		add_special(p, turn->role, err) &&
+		add_text(p, head.data, head.length, err) &&
+		add_text(p, turn->content->data, turn->content->length, err);
+	glm_buf_free(&head);
+	return ok;
+}
+
+/* A raw continuation has no turns that a system prompt could stand in. */
+static bool
+add_raw(prompt *p, const glm_request *req, glm_error *err)
+{
+	if (req->system.offset != 0)
+		return glm_fail(err, GLM_BAD_ARGUMENT,
+						"argument \"system\" does not apply to a raw continuation");
+	if (req->tools.offset != 0)
+		return glm_fail(err, GLM_BAD_ARGUMENT,
+						"argument \"tools\" does not apply to a raw continuation");
+	return add_text(p, glm_request_text(req, req->text), req->text.length, err);
+}
+
+bool
+glm_prompt_build(const glm_tokenizer *tok, const glm_request *req, glm_ids *out, glm_error *err)
+{
+	prompt		p = {tok, out};
+	bool		is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
+
+	if (req->text.length == 0)
+		return glm_fail(err, is_json ? GLM_BAD_JSON : GLM_BAD_ARGUMENT, "the prompt is empty");
+	if (!add_special(&p, GLM_SP_GMASK, err) || !add_special(&p, GLM_SP_SOP, err))
+		return false;
+	if (req->form == GLM_RAW && !is_json)
+		return add_raw(&p, req, err);
+	return glm_messages_walk(req, is_json, add_turn, &p, err) &&
+		add_special(&p, GLM_SP_ASSISTANT, err);
+}
