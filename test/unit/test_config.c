@@ -1,0 +1,297 @@
+/*
+ * test_config.c - config.json: what is taken from it, and what is refused.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "checkpoint.h"
+
+#include <cmocka.h>
+
+#define EMBEDDED "models/tiny-chatglm3"
+
+static char dir[CK_PATH];
+
+static int
+setup(void **state)
+{
+	(void) state;
+	ck_open(dir);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void) state;
+	ck_close(dir);
+	return 0;
+}
+
+static glm_model_config
+read_good(const char *path)
+{
+	glm_model_config config;
+	glm_error	err = {0};
+
+	if (!glm_config_read(&config, path, &err))
+		fail_msg("%s", err.message);
+	return config;
+}
+
+/* The standard configuration with one key set to a JSON text, or removed (NULL). */
+static glm_model_config
+read_with(const char *key, const char *json)
+{
+	json_t	   *config = ck_config();
+
+	ck_config_set(config, key, json);
+	ck_config_save(config, dir);
+	json_decref(config);
+	return read_good(dir);
+}
+
+static void
+assert_refused_with(const char *key, const char *json, glm_status status, const char *fragment)
+{
+	json_t	   *config = ck_config();
+	glm_model_config out;
+	glm_error	err = {0};
+
+	ck_config_set(config, key, json);
+	ck_config_save(config, dir);
+	json_decref(config);
+	if (glm_config_read(&out, dir, &err))
+		fail_msg("accepted %s: %s", key, json ? json : "(left out)");
+	ck_assert_error(&err, status, fragment);
+	ck_assert_error(&err, status, "/config.json\"");
+}
+
+/* ---- What is taken --------------------------------------------------------- */
+
+static void
+test_standard(void **state)
+{
+	glm_model_config c = read_with("unknown", "[1, {}]");
+
+	(void) state;
+	assert_int_equal(c.layers, 2);
+	assert_int_equal(c.hidden, 24);
+	assert_int_equal(c.heads, 4);
+	assert_int_equal(c.groups, 2);
+	assert_int_equal(c.head_dim, 8);
+	assert_int_equal(c.ffn, 40);
+	assert_int_equal(c.vocab, 1024);
+	assert_int_equal(c.context, 64);
+	assert_true(c.norm_eps == 1e-5f);
+	assert_true(c.rope_base == 10000.0);
+	assert_true(c.final_norm);
+	assert_true(c.qkv_bias);
+	assert_false(c.tied);
+	assert_int_equal(c.n_eos, 1);
+	assert_int_equal(c.eos[0], 2);
+}
+
+static void
+test_variants(void **state)
+{
+	glm_model_config c;
+
+	(void) state;
+	assert_int_equal(read_with("multi_query_attention", "false").groups, 4);
+	assert_int_equal(read_with("multi_query_attention", NULL).groups, 4);
+	assert_int_equal(read_with("multi_query_group_num", "1").groups, 1);
+	assert_true(read_with("rope_ratio", "50").rope_base == 500000.0);
+	assert_true(read_with("rope_ratio", "0.5").rope_base == 5000.0);
+	assert_true(read_with("rope_ratio", "null").rope_base == 10000.0);
+	assert_true(read_with("layernorm_epsilon", "1.5625e-07").norm_eps == 1.5625e-07f);
+	assert_false(read_with("post_layer_norm", "false").final_norm);
+	assert_false(read_with("add_qkv_bias", "false").qkv_bias);
+	assert_false(read_with("add_qkv_bias", NULL).qkv_bias);
+	assert_true(read_with("tie_word_embeddings", "true").tied);
+	assert_int_equal(read_with("quantization_bit", "0").layers, 2);
+	assert_int_equal(read_with("pre_seq_len", "null").layers, 2);
+
+	assert_int_equal(read_with("eos_token_id", NULL).eos[0], 2);
+	assert_int_equal(read_with("eos_token_id", "1023").eos[0], 1023);
+	c = read_with("eos_token_id", "[7, 0, 9]");
+	assert_int_equal(c.n_eos, 3);
+	assert_int_equal(c.eos[0], 7);
+	assert_int_equal(c.eos[1], 0);
+	assert_int_equal(c.eos[2], 9);
+	assert_int_equal(read_with("eos_token_id", "[1,2,3,4,5,6,7,8]").n_eos, 8);
+}
+
+static void
+test_embedded(void **state)
+{
+	glm_model_config c = read_good(EMBEDDED);
+
+	(void) state;
+	assert_int_equal(c.hidden, 192);
+	assert_int_equal(c.groups, 2);
+}
+
+static void
+test_golden(void **state)
+{
+	glm_model_config c;
+	char		path[CK_PATH];
+
+	(void) state;
+	if (ck_golden() == NULL)
+		skip();
+	ck_path(path, ck_golden(), "chatglm3-a");
+	c = read_good(path);
+	assert_int_equal(c.hidden, 96);
+	assert_int_equal(c.head_dim, 16);
+	ck_path(path, ck_golden(), "chatglm3-b");
+	c = read_good(path);
+	assert_int_equal(c.hidden, 128);
+	assert_int_equal(c.groups, 1);
+}
+
+/* ---- What is refused -------------------------------------------------------- */
+
+static void
+test_missing_keys(void **state)
+{
+	static const char *const keys[] = {
+		"model_type", "num_layers", "hidden_size", "num_attention_heads", "kv_channels",
+		"ffn_hidden_size", "padded_vocab_size", "seq_length", "layernorm_epsilon",
+		"multi_query_group_num",
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+	{
+		char		fragment[64];
+
+		snprintf(fragment, sizeof(fragment), "has no key \"%s\"", keys[i]);
+		assert_refused_with(keys[i], NULL, GLM_BAD_FILE, fragment);
+		assert_refused_with(keys[i], "null", GLM_BAD_FILE, fragment);
+	}
+}
+
+static void
+test_bad_values(void **state)
+{
+	static const struct
+	{
+		const char *key;
+		const char *json;
+	}			bad[] = {
+		{"num_layers", "0"}, {"num_layers", "1025"}, {"num_layers", "-1"},
+		{"num_layers", "2.0"}, {"num_layers", "\"2\""}, {"num_layers", "true"},
+		{"num_layers", "4294967298"}, {"num_layers", "9223372036854775807"},
+		{"hidden_size", "0"}, {"hidden_size", "65537"}, {"hidden_size", "[24]"},
+		{"num_attention_heads", "0"}, {"num_attention_heads", "3"},
+		{"num_attention_heads", "4097"},
+		{"kv_channels", "0"}, {"kv_channels", "6"}, {"kv_channels", "1028"},
+		{"multi_query_group_num", "0"}, {"multi_query_group_num", "3"},
+		{"multi_query_group_num", "8"}, {"multi_query_attention", "1"},
+		{"ffn_hidden_size", "-40"}, {"ffn_hidden_size", "1048577"},
+		{"padded_vocab_size", "0"}, {"padded_vocab_size", "4194305"},
+		{"seq_length", "0"}, {"seq_length", "1048577"},
+		{"layernorm_epsilon", "0"}, {"layernorm_epsilon", "-1e-5"},
+		{"layernorm_epsilon", "2"}, {"layernorm_epsilon", "\"1e-5\""},
+		{"rope_ratio", "0"}, {"rope_ratio", "-1"}, {"rope_ratio", "1e10"}, {"rope_ratio", "true"},
+		{"post_layer_norm", "1"}, {"add_qkv_bias", "\"true\""}, {"tie_word_embeddings", "0"},
+		{"rmsnorm", "\"yes\""},
+		{"eos_token_id", "-1"}, {"eos_token_id", "1024"}, {"eos_token_id", "2.0"},
+		{"eos_token_id", "\"</s>\""}, {"eos_token_id", "[]"}, {"eos_token_id", "[1, -2]"},
+		{"eos_token_id", "[1, [2]]"}, {"eos_token_id", "[1,2,3,4,5,6,7,8,9]"},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_refused_with(bad[i].key, bad[i].json, GLM_BAD_FILE, bad[i].key);
+}
+
+/* Each number in range, their product not. */
+static void
+test_products(void **state)
+{
+	json_t	   *config = ck_config();
+	glm_model_config out;
+	glm_error	err = {0};
+
+	(void) state;
+	ck_config_set(config, "num_attention_heads", "4096");
+	ck_config_set(config, "kv_channels", "1024");
+	ck_config_save(config, dir);
+	assert_false(glm_config_read(&out, dir, &err));
+	ck_assert_error(&err, GLM_BAD_FILE, "num_attention_heads 4096 times kv_channels 1024");
+
+	ck_config_set(config, "num_attention_heads", "4");
+	ck_config_set(config, "seq_length", "1048576");
+	ck_config_save(config, dir);
+	assert_false(glm_config_read(&out, dir, &err));
+	ck_assert_error(&err, GLM_BAD_FILE, "seq_length 1048576 times kv_channels 1024");
+	json_decref(config);
+}
+
+static void
+test_unsupported(void **state)
+{
+	static const struct
+	{
+		const char *key;
+		const char *json;
+	}			bad[] = {
+		{"model_type", "\"llama\""}, {"model_type", "\"glm4\""}, {"model_type", "7"},
+		{"rmsnorm", "false"}, {"original_rope", "false"}, {"add_bias_linear", "true"},
+		{"apply_residual_connection_post_layernorm", "true"},
+		{"quantization_bit", "4"}, {"quantization_config", "{}"}, {"pre_seq_len", "128"},
+		{"position_encoding_2d", "true"}, {"rope_scaling", "{\"type\": \"linear\"}"},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_refused_with(bad[i].key, bad[i].json, GLM_UNSUPPORTED, bad[i].key);
+	assert_refused_with("model_type", "\"llama\"", GLM_UNSUPPORTED, "\"llama\"");
+}
+
+static void
+test_bad_files(void **state)
+{
+	static const char *const bad[] = {
+		"", "{", "[]", "null", "\"chatglm\"", "{\"model_type\": \"chatglm\"} x",
+		"{\"model_type\": \"chatglm\", \"model_type\": \"chatglm\"}",
+	};
+	glm_model_config out;
+	glm_error	err = {0};
+
+	(void) state;
+	assert_false(glm_config_read(&out, dir, &err));
+	ck_assert_error(&err, GLM_NO_FILE, "/config.json\": No such file");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	{
+		ck_puts(dir, "config.json", bad[i]);
+		memset(&err, 0, sizeof(err));
+		assert_false(glm_config_read(&out, dir, &err));
+		ck_assert_error(&err, GLM_BAD_FILE, "/config.json\" has");
+	}
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_standard),
+		CASE(test_variants),
+		CASE(test_embedded),
+		CASE(test_golden),
+		CASE(test_missing_keys),
+		CASE(test_bad_values),
+		CASE(test_products),
+		CASE(test_unsupported),
+		CASE(test_bad_files),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

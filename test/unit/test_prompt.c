@@ -1,0 +1,465 @@
+/*
+ * test_prompt.c - from messages to turns, and from turns to ids.
+ *
+ * Turns are compared as text, one "role|metadata|content" each; the ids of the
+ * template are compared with golden/ where it lies beside the tree and with
+ * the tokenizer's own answers otherwise.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "checkpoint.h"
+#include "engine/messages.h"
+
+#define USER "{\"role\":\"user\",\"content\":\"hi\"}"
+#define TOOL_TEXT "\n[\n    {\n        \"name\": \"f\",\n        \"parameters\": {}\n    }\n]"
+#define DEFAULT_SYSTEM \
+	"Answer the following questions as best as you can. You have access to the following tools:"
+
+static glm_tokenizer *tok;
+
+/* ---- Requests ------------------------------------------------------------ */
+
+typedef struct block
+{
+	glm_request *req;
+	uint32_t	size;
+} block;
+
+static glm_span
+put(block *b, const char *text)
+{
+	glm_span	span = {b->size, text ? (uint32_t) strlen(text) : 0};
+
+	if (text == NULL)
+		return (glm_span) {0, 0};
+	b->req = realloc(b->req, b->size + span.length + 1);
+	memcpy((char *) b->req + b->size, text, span.length + 1);
+	b->size += span.length + 1;
+	return span;
+}
+
+static glm_request *
+make_request(glm_form form, const char *text, const char *system, const char *tools)
+{
+	block		b = {calloc(1, sizeof(glm_request)), sizeof(glm_request)};
+	glm_span	spans[3] = {put(&b, text), put(&b, system), put(&b, tools)};
+
+	b.req->kind = GLM_GENERATE;
+	b.req->form = form;
+	b.req->text = spans[0];
+	b.req->system = spans[1];
+	b.req->tools = spans[2];
+	b.req->size = b.size;
+	return b.req;
+}
+
+/* ---- Turns --------------------------------------------------------------- */
+
+static bool
+write_turn(void *arg, const glm_turn *turn, glm_error *err)
+{
+	static const char *const roles[] = {"system", "user", "assistant", "observation"};
+
+	assert_in_range(turn->role, GLM_SP_SYSTEM, GLM_SP_OBSERVATION);
+	(void) err;
+	glm_buf_puts(arg, roles[turn->role - GLM_SP_SYSTEM]);
+	glm_buf_puts(arg, "|");
+	glm_buf_puts(arg, turn->metadata->data);
+	glm_buf_puts(arg, "|");
+	glm_buf_puts(arg, turn->content->data);
+	glm_buf_puts(arg, "\x1e");
+	return true;
+}
+
+static void
+assert_turns(glm_form form, const char *text, const char *system, const char *tools, const char *want)
+{
+	glm_request *req = make_request(form, text, system, tools);
+	glm_buf		out = {0};
+	glm_error	err = {0};
+
+	if (!glm_messages_walk(req, form == GLM_MESSAGES, write_turn, &out, &err))
+		fail_msg("%s", err.message);
+	for (size_t i = 0; i < out.length; i++)
+		if (out.data[i] == '\x1e')
+			out.data[i] = i + 1 < out.length ? '#' : '\0';
+	assert_string_equal(out.data, want);
+	glm_buf_free(&out);
+	free(req);
+}
+
+static void
+assert_messages(const char *messages, const char *want)
+{
+	assert_turns(GLM_MESSAGES, messages, NULL, NULL, want);
+}
+
+static void
+a_prompt_is_a_user_turn(void **state)
+{
+	(void) state;
+	assert_turns(GLM_PROMPT, "[1]", NULL, NULL, "user||[1]");
+	assert_turns(GLM_PROMPT, "hi", "Be brief.", NULL, "system||Be brief.#user||hi");
+	assert_turns(GLM_PROMPT, "hi", NULL, "[{\"name\":\"f\",\"parameters\":{}}]",
+				 "system||" DEFAULT_SYSTEM TOOL_TEXT "#user||hi");
+	assert_turns(GLM_PROMPT, "hi", NULL, "[]", "user||hi");
+}
+
+static void
+plain_messages_in_order(void **state)
+{
+	(void) state;
+	assert_messages("[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":\"U\"},"
+					"{\"role\":\"assistant\",\"content\":\"A\"},{\"role\":\"user\",\"content\":\"\"}]",
+					"system||S#user||U#assistant||A#user||");
+	assert_messages("[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a \"},"
+					"{\"type\":\"text\",\"text\":\"b\"}],\"name\":\"x\"}]", "user||a b");
+	assert_messages("[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[]}]", "assistant||");
+	assert_turns(GLM_MESSAGES, "[" USER "]", "S", NULL, "system||S#user||hi");
+}
+
+static void
+both_ways_of_calling_a_tool_are_one(void **state)
+{
+	static const char want[] = "user||hi#assistant|get_weather|```python\ntool_call(city=\"北京\", days=2)\n```"
+		"#observation||{\"t\": 22}";
+
+	(void) state;
+	assert_messages("[" USER ",{\"role\":\"assistant\",\"metadata\":\"get_weather\",\"content\":"
+					"\"```python\\ntool_call(city=\\\"北京\\\", days=2)\\n```\"},"
+					"{\"role\":\"observation\",\"content\":\"{\\\"t\\\": 22}\"}]", want);
+	assert_messages("[" USER ",{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\","
+					"\"function\":{\"name\":\"get_weather\",\"arguments\":\"{\\\"city\\\": \\\"北京\\\", \\\"days\\\": 2}\"}}]},"
+					"{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"{\\\"t\\\": 22}\"}]", want);
+	assert_messages("[" USER ",{\"role\":\"assistant\",\"tool_calls\":[{\"function\":"
+					"{\"name\":\"get_weather\",\"arguments\":{\"city\": \"北京\", \"days\": 2}}}]},"
+					"{\"role\":\"tool\",\"content\":\"{\\\"t\\\": 22}\"}]", want);
+}
+
+static void
+calls_are_written_as_python(void **state)
+{
+#define CALL(name, arguments) \
+	"{\"function\":{\"name\":\"" name "\",\"arguments\":" arguments "}}"
+	(void) state;
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":[" CALL("f", "{}") "]}]",
+					"assistant|f|```python\ntool_call()\n```");
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":["
+					CALL("f", "{\"a\":[true,null,{\"b\":1.50}],\"c\":\"say \\\"hi\\\"\\n\"}") "]}]",
+					"assistant|f|```python\ntool_call(a=[True, None, {\"b\": 1.5}], c=\"say \\\"hi\\\"\\n\")\n```");
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":[" CALL("f", "{\"two words\":1,\"b\":2}") "]}]",
+					"assistant|f|```python\ntool_call(**{\"two words\": 1, \"b\": 2})\n```");
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":[" CALL("interpreter", "{\"code\":\"print(1)\"}") "]}]",
+					"assistant|interpreter|```python\nprint(1)\n```");
+	assert_messages("[{\"role\":\"assistant\",\"content\":\"Two.\",\"tool_calls\":["
+					CALL("f", "{\"a\":1}") "," CALL("g", "\"{}\"") "]}]",
+					"assistant||Two.#assistant|f|```python\ntool_call(a=1)\n```#assistant|g|```python\ntool_call()\n```");
+}
+
+static void
+tools_stand_in_the_system_turn(void **state)
+{
+	static const char tool[] = "[{\"name\":\"f\",\"parameters\":{}}]";
+
+	(void) state;
+	assert_messages("[{\"role\":\"system\",\"content\":\"S\",\"tools\":[{\"name\":\"f\",\"parameters\":{}}]}," USER "]",
+					"system||S" TOOL_TEXT "#user||hi");
+	assert_turns(GLM_MESSAGES, "[" USER "]", NULL, tool, "system||" DEFAULT_SYSTEM TOOL_TEXT "#user||hi");
+	assert_turns(GLM_MESSAGES, "[" USER "]", "S", tool, "system||S" TOOL_TEXT "#user||hi");
+	assert_turns(GLM_MESSAGES, "[" USER ",{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"system\",\"content\":\"T\"}]",
+				 NULL, tool, "user||hi#system||S" TOOL_TEXT "#system||T");
+	/* OpenAI's wrapping is taken off */
+	assert_turns(GLM_MESSAGES, "[" USER "]", "S",
+				 "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}]",
+				 "system||S" TOOL_TEXT "#user||hi");
+	assert_messages("[{\"role\":\"system\",\"content\":\"S\",\"tools\":[]}]", "system||S\n[]");
+	assert_messages("[{\"role\":\"system\",\"content\":\"S\",\"tools\":null}]", "system||S");
+}
+
+static void
+the_order_of_keys_is_kept_or_made(void **state)
+{
+	static const char made[] = "\n[\n    {\n        \"name\": \"f\",\n        \"description\": \"天气\",\n"
+		"        \"parameters\": {\n            \"b\": 1,\n            \"a\": 2\n        },\n        \"x\": []\n    }\n]";
+	static const char kept[] = "\n[\n    {\n        \"x\": [],\n        \"parameters\": {\n            \"b\": 1,\n"
+		"            \"a\": 2\n        },\n        \"name\": \"f\",\n        \"description\": \"天气\"\n    }\n]";
+	static const char tools[] =
+		"[{\"x\":[],\"parameters\":{\"b\":1,\"a\":2},\"name\":\"f\",\"description\":\"天气\"}]";
+	char		messages[400];
+	char		want[600];
+
+	(void) state;
+	sprintf(messages, "[{\"role\":\"system\",\"content\":\"\",\"tools\":%s}]", tools);
+	sprintf(want, "system||%s", made);
+	assert_messages(messages, want);
+	sprintf(want, "system||%s#user||hi", kept);
+	assert_turns(GLM_MESSAGES, "[{\"role\":\"system\",\"content\":\"\"}," USER "]", NULL, tools, want);
+}
+
+/* ---- Refusals ------------------------------------------------------------ */
+
+static void
+assert_refused(const char *text, const char *system, const char *tools, glm_status status, const char *fragment)
+{
+	glm_request *req = make_request(GLM_MESSAGES, text, system, tools);
+	glm_ids		ids = {0};
+	glm_error	err = {0};
+
+	assert_false(glm_prompt_build(tok, req, &ids, &err));
+	ck_assert_error(&err, status, fragment);
+	glm_ids_free(&ids);
+	free(req);
+}
+
+static void
+malformed_messages_are_refused_by_index_and_key(void **state)
+{
+	static const char *const cases[][2] = {
+		{"", "empty"}, {"[", "line 1"}, {"{}", "array"}, {"null", "empty"}, {"[]", "empty"}, {"[1]", "messages[0]"},
+		{"[{\"content\":\"\"}]", "messages[0].role is missing"}, {"[{\"role\":1}]",
+			"messages[0].role must be a string"},
+		{"[" USER ",{\"role\":\"robot\",\"content\":\"\"}]", "messages[1].role \"robot\""},
+		{"[{\"role\":\"user\"}]", "messages[0].content is missing"},
+		{"[{\"role\":\"assistant\"}]", "messages[0].content is missing"},
+		{"[{\"role\":\"user\",\"content\":null}]", "messages[0].content"},
+		{"[{\"role\":\"user\",\"content\":5}]", "messages[0].content"},
+		{"[{\"role\":\"user\",\"content\":[\"a\"]}]", "messages[0].content[0]"},
+		{"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"\"},{\"type\":\"image_url\"}]}]",
+			"messages[0].content[1]"},
+		{"[{\"role\":\"user\",\"content\":\"a\\u0000b\"}]", "messages:"},
+		{"[{\"role\":\"user\",\"content\":\"\\ud800\"}]", "messages:"},
+		{"[{\"role\":\"user\",\"content\":\"\",\"tools\":[]}]", "messages[0].tools"},
+		{"[{\"role\":\"user\",\"content\":\"\",\"tool_calls\":[{}]}]", "messages[0].tool_calls"},
+		{"[{\"role\":\"tool\",\"content\":\"\",\"tool_call_id\":1}]", "messages[0].tool_call_id"},
+		{"[{\"role\":\"assistant\",\"content\":\"\",\"metadata\":7}]", "messages[0].metadata"},
+		{"[{\"role\":\"assistant\",\"content\":\"\",\"metadata\":\"a\\nb\"}]", "messages[0].metadata"},
+		{"[{\"role\":\"assistant\",\"tool_calls\":{}}]", "messages[0].tool_calls"},
+		{"[{\"role\":\"assistant\",\"tool_calls\":[1]}]", "messages[0].tool_calls[0]"},
+		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"type\":\"x\",\"function\":{\"name\":\"f\",\"arguments\":{}}}]}]",
+			"tool_calls[0]"},
+		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"a b\",\"arguments\":{}}}]}]",
+			"tool_calls[0]"},
+		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\"}}]}]",
+			"tool_calls[0].function.arguments"},
+		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"[]\"}}]}]",
+			"tool_calls[0].function.arguments"},
+		{"[{\"role\":\"assistant\",\"metadata\":\"f\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}]",
+			"metadata"},
+		{"[{\"role\":\"system\",\"content\":\"\",\"tools\":{}}]", "messages[0].tools"},
+		{"[{\"role\":\"system\",\"content\":\"\",\"tools\":[{\"name\":\"f\"},{}]}]", "messages[0].tools[1]"},
+		{"[{\"role\":\"system\",\"content\":\"\",\"tools\":[{\"type\":\"function\",\"function\":{}}]}]",
+			"messages[0].tools[0]"},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_refused(cases[i][0], NULL, NULL, GLM_BAD_JSON, cases[i][1]);
+}
+
+static void
+arguments_that_contradict_messages_are_refused(void **state)
+{
+	static const char with_system[] = "[{\"role\":\"system\",\"content\":\"S\",\"tools\":[{\"name\":\"f\"}]}]";
+
+	(void) state;
+	assert_refused(with_system, "S", NULL, GLM_BAD_ARGUMENT, "\"system\"");
+	assert_refused(with_system, NULL, "[{\"name\":\"f\"}]", GLM_BAD_ARGUMENT, "\"tools\"");
+	assert_refused("[" USER "]", NULL, "{", GLM_BAD_JSON, "tools");
+	assert_refused("[" USER "]", NULL, "{}", GLM_BAD_JSON, "tools");
+	assert_refused("[" USER "]", NULL, "[1]", GLM_BAD_JSON, "tools[0]");
+	assert_refused("[" USER "]", NULL, "[{\"name\":\"\"}]", GLM_BAD_JSON, "tools[0]");
+}
+
+static void
+depth_is_bounded(void **state)
+{
+	const int	depth = 100000;
+	char	   *messages = malloc(depth + 1);
+
+	(void) state;
+	memset(messages, '[', depth);
+	messages[depth] = '\0';
+	assert_refused(messages, NULL, NULL, GLM_BAD_JSON, "messages");
+	free(messages);
+}
+
+/* ---- Ids ----------------------------------------------------------------- */
+
+static void
+add_encoded(glm_ids *ids, const char *text)
+{
+	assert_true(glm_tokenizer_encode(tok, text, strlen(text), ids, NULL));
+}
+
+static void
+add_special(glm_ids *ids, glm_special which)
+{
+	assert_true(glm_ids_add(ids, glm_tokenizer_special(tok, which), NULL));
+}
+
+static void
+assert_ids(const glm_tokenizer *t, glm_request *req, const glm_ids *want)
+{
+	glm_ids		got = {0};
+	glm_error	err = {0};
+
+	if (!glm_prompt_build(t, req, &got, &err))
+		fail_msg("%s", err.message);
+	assert_int_equal(got.length, want->length);
+	assert_memory_equal(got.data, want->data, want->length * sizeof(int32_t));
+	glm_ids_free(&got);
+	free(req);
+}
+
+static void
+the_template_is_the_published_one(void **state)
+{
+	glm_ids		want = {0};
+
+	(void) state;
+	add_special(&want, GLM_SP_GMASK);
+	add_special(&want, GLM_SP_SOP);
+	add_special(&want, GLM_SP_SYSTEM);
+	add_encoded(&want, "\n");
+	add_encoded(&want, "Be brief.");
+	add_special(&want, GLM_SP_USER);
+	add_encoded(&want, "\n");
+	add_encoded(&want, "<|user|>你好");
+	add_special(&want, GLM_SP_ASSISTANT);
+	assert_ids(tok, make_request(GLM_PROMPT, "<|user|>你好", "Be brief.", NULL), &want);
+	glm_ids_free(&want);
+}
+
+static void
+a_raw_prompt_has_no_turns(void **state)
+{
+	glm_ids		want = {0};
+	glm_error	err = {0};
+	static const struct { const char *text, *system, *tools, *fragment; } cases[] = {
+		{"", NULL, NULL, "empty"}, {"a", "S", NULL, "\"system\""}, {"a", NULL, "[]", "\"tools\""}
+	};
+
+	(void) state;
+	add_special(&want, GLM_SP_GMASK);
+	add_special(&want, GLM_SP_SOP);
+	add_encoded(&want, "Once upon");
+	assert_ids(tok, make_request(GLM_RAW, "Once upon", NULL, NULL), &want);
+	for (int i = 0; i < 3; i++)
+	{
+		glm_request *req = make_request(GLM_RAW, cases[i].text, cases[i].system, cases[i].tools);
+
+		want.length = 0;
+		assert_false(glm_prompt_build(tok, req, &want, &err));
+		ck_assert_error(&err, GLM_BAD_ARGUMENT, cases[i].fragment);
+		free(req);
+	}
+	glm_ids_free(&want);
+}
+
+/* Compares one row of golden's chats, and where tools come apart as well. */
+static void
+check_golden_chat(const glm_tokenizer *t, json_t *row)
+{
+	json_t	   *array = json_object_get(row, "ids");
+	json_t	   *messages = json_object_get(row, "messages");
+	json_t	   *first = json_array_get(messages, 0);
+	char	   *text = json_dumps(messages, 0);
+	char	   *tools = json_dumps(json_object_get(first, "tools"), 0);
+	glm_ids		want = {0};
+
+	for (size_t i = 0; i < json_array_size(array); i++)
+		glm_ids_add(&want, (int32_t) json_integer_value(json_array_get(array, i)), NULL);
+	assert_true(want.length > 0);
+	assert_ids(t, make_request(GLM_MESSAGES, text, NULL, NULL), &want);
+	free(text);
+	if (tools != NULL)
+	{
+		json_object_del(first, "tools");
+		text = json_dumps(messages, 0);
+		assert_ids(t, make_request(GLM_MESSAGES, text, NULL, tools), &want);
+		free(text);
+		free(tools);
+	}
+	glm_ids_free(&want);
+}
+
+static void
+golden_chats_are_exact(void **state)
+{
+	static const char *const names[] = {"chatglm3-a", "chatglm3-b"};
+	static const int vocabs[] = {768, 1024};
+
+	(void) state;
+	if (ck_golden() == NULL)
+		skip();
+	for (int i = 0; i < 2; i++)
+	{
+		char		dir[CK_PATH];
+		char		path[CK_PATH];
+		glm_tokenizer *t;
+		json_t	   *expected;
+		json_t	   *chats;
+
+		ck_path(dir, ck_golden(), names[i]);
+		ck_path(path, dir, "expected.json");
+		t = glm_tokenizer_open(dir, vocabs[i], NULL);
+		expected = json_load_file(path, 0, NULL);
+		chats = json_object_get(expected, "chat");
+		assert_true(t != NULL && json_array_size(chats) > 0);
+		for (size_t j = 0; j < json_array_size(chats); j++)
+			check_golden_chat(t, json_array_get(chats, j));
+		json_decref(expected);
+		glm_tokenizer_close(t);
+	}
+}
+
+/* ---- Set-up -------------------------------------------------------------- */
+
+static int
+open_tiny(void **state)
+{
+	glm_error	err = {0};
+
+	(void) state;
+	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, &err);
+	if (tok == NULL)
+		fail_msg("%s", err.message);
+	return 0;
+}
+
+static int
+close_tiny(void **state)
+{
+	(void) state;
+	glm_tokenizer_close(tok);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_prompt_is_a_user_turn),
+		cmocka_unit_test(plain_messages_in_order),
+		cmocka_unit_test(both_ways_of_calling_a_tool_are_one),
+		cmocka_unit_test(calls_are_written_as_python),
+		cmocka_unit_test(tools_stand_in_the_system_turn),
+		cmocka_unit_test(the_order_of_keys_is_kept_or_made),
+		cmocka_unit_test(malformed_messages_are_refused_by_index_and_key),
+		cmocka_unit_test(arguments_that_contradict_messages_are_refused),
+		cmocka_unit_test(depth_is_bounded),
+		cmocka_unit_test(the_template_is_the_published_one),
+		cmocka_unit_test(a_raw_prompt_has_no_turns),
+		cmocka_unit_test(golden_chats_are_exact),
+	};
+
+	return cmocka_run_group_tests(tests, open_tiny, close_tiny);
+}
