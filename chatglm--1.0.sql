@@ -1,0 +1,251 @@
+/*
+ * chatglm--1.0.sql - the SQL surface of chatglm.
+ *
+ * Functions and views live in the schema the extension is created in, the
+ * configuration table and what is not for users in schema chatglm.
+ *
+ * Most functions end in the same ten arguments, all NULL by default and meant
+ * to be passed by name; NULL means the setting or the default:
+ *
+ *	model			name of the model (chatglm.model)
+ *	system			system prompt
+ *	max_tokens		most tokens of the answer (chatglm.max_tokens)
+ *	temperature		0 takes the likeliest token (chatglm.temperature)
+ *	top_p			keeps the likeliest tokens up to this probability (0.8)
+ *	top_k			keeps at most this many tokens (0: off)
+ *	seed			of the random numbers (another one for every call)
+ *	stop			strings that end the answer
+ *	response_format	{"type": "text"}
+ *	options			object with min_p, repetition_penalty, timeout_ms
+ *
+ * Functions that need the worker are VOLATILE, and PARALLEL RESTRICTED since a
+ * session has one line to it.
+ */
+
+-- complain if the script is sourced in psql rather than by CREATE EXTENSION
+\echo Use "CREATE EXTENSION chatglm" to load this file. \quit
+
+-- ---- Models ------------------------------------------------------------
+
+CREATE SCHEMA chatglm;
+COMMENT ON SCHEMA chatglm IS 'configuration and internals of the extension chatglm';
+
+-- Collation "C": names are bytes, and the extension looks them up as such.
+CREATE TABLE chatglm.model (
+	name text COLLATE "C" PRIMARY KEY,
+	path text NOT NULL,
+	options jsonb
+);
+COMMENT ON TABLE chatglm.model IS
+'models by name: directories in the Hugging Face layout that glm_model_load registered';
+COMMENT ON COLUMN chatglm.model.name IS 'what functions call the model';
+COMMENT ON COLUMN chatglm.model.path IS 'absolute path of its directory on the server';
+COMMENT ON COLUMN chatglm.model.options IS 'options of the model, a JSON object';
+REVOKE ALL ON chatglm.model FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.model', '');
+
+CREATE FUNCTION chatglm.check_model() RETURNS trigger
+AS 'MODULE_PATHNAME', 'chatglm_model_check'
+LANGUAGE C;
+COMMENT ON FUNCTION chatglm.check_model IS
+'lets only members of pg_read_server_files write to chatglm.model, and only sound rows';
+REVOKE ALL ON FUNCTION chatglm.check_model FROM PUBLIC;
+
+CREATE TRIGGER check_model BEFORE INSERT OR UPDATE ON chatglm.model
+FOR EACH ROW EXECUTE FUNCTION chatglm.check_model();
+COMMENT ON TRIGGER check_model ON chatglm.model IS 'guards what is registered';
+
+CREATE FUNCTION glm_model_load(name text, path text DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_model_load'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION glm_model_load IS
+'loads a model; with a path, registers it in chatglm.model first';
+REVOKE ALL ON FUNCTION glm_model_load FROM PUBLIC;
+
+CREATE FUNCTION glm_model_unload(name text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_model_unload'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_model_unload IS
+'unloads a model once its last request has ended; false when it was not loaded';
+REVOKE ALL ON FUNCTION glm_model_unload FROM PUBLIC;
+
+-- ---- Answers -----------------------------------------------------------
+
+CREATE FUNCTION glm_generate(
+	prompt text,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_generate'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_generate IS
+'answers a prompt, put into the model''s chat template';
+
+CREATE FUNCTION glm_complete(
+	prompt text,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_complete'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_complete IS
+'continues a text as it is, without a chat template';
+
+CREATE FUNCTION glm_stream(
+	prompt text,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS TABLE (seq int, token text, token_id int, logprob real, finish_reason text)
+AS 'MODULE_PATHNAME', 'chatglm_stream'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
+COMMENT ON FUNCTION glm_stream IS
+'answers a prompt like glm_generate, with a row for every token as it is made';
+
+CREATE FUNCTION glm_chat(
+	messages jsonb,
+	tools json DEFAULT NULL,
+	tool_choice jsonb DEFAULT NULL,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'chatglm_chat'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_chat IS
+'answers a chat: messages and tools in, an object with content, tool_calls, finish_reason and usage out';
+
+CREATE FUNCTION glm_chat_stream(
+	messages jsonb,
+	tools json DEFAULT NULL,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS TABLE (seq int, token text, token_id int, logprob real, finish_reason text)
+AS 'MODULE_PATHNAME', 'chatglm_chat_stream'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
+COMMENT ON FUNCTION glm_chat_stream IS
+'answers a chat with a row for every token as it is made';
+
+-- ---- Tokens ------------------------------------------------------------
+
+CREATE FUNCTION glm_tokenize(content text, model text DEFAULT NULL, add_special bool DEFAULT false)
+RETURNS int[]
+AS 'MODULE_PATHNAME', 'chatglm_tokenize'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
+COMMENT ON FUNCTION glm_tokenize IS
+'the token ids of a text; add_special puts [gMASK] sop in front';
+
+CREATE FUNCTION glm_detokenize(tokens int[], model text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_detokenize'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
+COMMENT ON FUNCTION glm_detokenize IS
+'the text of token ids';
+
+CREATE FUNCTION glm_count_tokens(content text, model text DEFAULT NULL)
+RETURNS int
+AS 'MODULE_PATHNAME', 'chatglm_count_tokens'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
+COMMENT ON FUNCTION glm_count_tokens IS
+'how many tokens a text has';
+
+CREATE FUNCTION glm_chat_tokens(messages jsonb, tools json DEFAULT NULL, model text DEFAULT NULL)
+RETURNS int[]
+AS 'MODULE_PATHNAME', 'chatglm_chat_tokens'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
+COMMENT ON FUNCTION glm_chat_tokens IS
+'the token ids a chat becomes before the model reads it';
+
+CREATE FUNCTION glm_logits(tokens int[], model text DEFAULT NULL)
+RETURNS real[]
+AS 'MODULE_PATHNAME', 'chatglm_logits'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000;
+COMMENT ON FUNCTION glm_logits IS
+'the logits of the token after these, one for each id of the padded vocabulary';
+
+-- ---- What is going on ------------------------------------------------------
+
+CREATE FUNCTION glm_health() RETURNS jsonb
+AS 'MODULE_PATHNAME', 'chatglm_health'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION glm_health IS
+'the state of the worker: ready or why not, counters, KV cache, loaded models';
+
+CREATE FUNCTION glm_ready() RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_ready'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION glm_ready IS
+'is the worker running?';
+
+CREATE FUNCTION glm_cancel(request_id bigint)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_cancel'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION glm_cancel IS
+'cancels any session''s request, by its id in glm_stat_requests; false when there is none';
+REVOKE ALL ON FUNCTION glm_cancel FROM PUBLIC;
+
+CREATE FUNCTION chatglm.models()
+RETURNS TABLE (name text, path text, source text, loaded boolean, dtype text, layers int, hidden int,
+	vocab int, context int, sequences int, bytes_mapped bigint, requests bigint, load_ms float8)
+AS 'MODULE_PATHNAME', 'chatglm_models'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION chatglm.models IS 'the rows of view glm_models';
+
+CREATE VIEW glm_models AS SELECT * FROM chatglm.models();
+COMMENT ON VIEW glm_models IS
+'models by name, from chatglm.model and chatglm.model_dir, and what is loaded; path is for members of pg_read_server_files';
+GRANT SELECT ON glm_models TO PUBLIC;
+
+CREATE FUNCTION chatglm.requests()
+RETURNS TABLE (request_id bigint, pid int, role oid, kind text, model text, started timestamptz, tokens int)
+AS 'MODULE_PATHNAME', 'chatglm_stat_requests'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION chatglm.requests IS 'the rows of view glm_stat_requests';
+
+CREATE VIEW glm_stat_requests AS
+SELECT request_id, pid, pg_catalog.pg_get_userbyid(role) AS usename, kind, model, started, tokens
+FROM chatglm.requests();
+COMMENT ON VIEW glm_stat_requests IS
+'requests the worker has in hand; those of others without detail, except for members of pg_read_all_stats';
+GRANT SELECT ON glm_stat_requests TO PUBLIC;

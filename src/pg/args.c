@@ -1,0 +1,352 @@
+/*
+ * args.c - from SQL arguments to what a request wants.
+ *
+ * Every generating function ends in the same ten arguments, written ...G in
+ * the documentation: model, system, max_tokens, temperature, top_p, top_k,
+ * seed, stop, response_format, options.  All are NULL by default and a NULL
+ * means the setting (chatglm.max_tokens ...) or the documented default, so
+ * none of these functions can be STRICT.  They are read here once, for plain
+ * functions, value-per-call streams and the custom scan alike, and each one
+ * out of range is an ERROR that names the argument and the value.
+ *
+ * Nothing here is kept: all results live in the current memory context, and
+ * chatglm_submit() copies what it needs.
+ */
+#include "chatglm.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "args.h"
+
+#define MAX_STOP_STRINGS	16
+#define MAX_STOP_LENGTH		1024	/* bytes of UTF-8 */
+#define MAX_SHOWN			80		/* bytes of a value in a message */
+
+/* The arguments of ...G, in order. */
+enum
+{
+	TAIL_MODEL,
+	TAIL_SYSTEM,
+	TAIL_MAX_TOKENS,
+	TAIL_TEMPERATURE,
+	TAIL_TOP_P,
+	TAIL_TOP_K,
+	TAIL_SEED,
+	TAIL_STOP,
+	TAIL_RESPONSE_FORMAT,
+	TAIL_OPTIONS
+};
+
+StaticAssertDecl(TAIL_OPTIONS + 1 == CHATGLM_N_TAIL, "the tail has ten arguments");
+
+static void read_numbers(ChatglmCall *call, const NullableDatum *values);
+static void read_seed(ChatglmCall *call, const NullableDatum *seed);
+static void read_stop(ChatglmCall *call, ArrayType *stop);
+static void check_response_format(Jsonb *format);
+static void read_options(ChatglmCall *call, Jsonb *options);
+static void read_option(ChatglmCall *call, const char *key, const JsonbValue *value);
+
+/* ---- Text ------------------------------------------------------------- */
+
+char *
+chatglm_text_to_utf8(const text *value, Size *length)
+{
+	char	   *utf8 = chatglm_cstring_to_utf8(text_to_cstring(value));
+
+	if (length != NULL)
+		*length = strlen(utf8);
+	return utf8;
+}
+
+char *
+chatglm_cstring_to_utf8(const char *value)
+{
+	return pg_server_to_any(value, strlen(value), PG_UTF8);
+}
+
+char *
+chatglm_without_nuls(const char *bytes, Size length)
+{
+	StringInfoData clean;
+
+	initStringInfo(&clean);
+	for (Size i = 0; i < length;)
+	{
+		Size		run = strnlen(bytes + i, length - i);
+
+		appendBinaryStringInfo(&clean, bytes + i, run);
+		i += run;
+		if (i < length)
+		{
+			appendStringInfoString(&clean, "\xEF\xBF\xBD");
+			i++;
+		}
+	}
+	return clean.data;
+}
+
+char *
+chatglm_cstring_from_utf8(const char *bytes, Size length)
+{
+	char	   *clean = chatglm_without_nuls(bytes, length);
+
+	return pg_any_to_server(clean, strlen(clean), PG_UTF8);
+}
+
+text *
+chatglm_text_from_utf8(const char *bytes, Size length)
+{
+	return cstring_to_text(chatglm_cstring_from_utf8(bytes, length));
+}
+
+static char *
+clip(char *shown)
+{
+	int			length = strlen(shown);
+
+	if (length <= MAX_SHOWN)
+		return shown;
+	shown[pg_mbcliplen(shown, length, MAX_SHOWN)] = '\0';
+	return psprintf("%s...", shown);
+}
+
+char *
+chatglm_show_json(Jsonb *value)
+{
+	return clip(JsonbToCString(NULL, &value->root, VARSIZE(value)));
+}
+
+/* ---- Common arguments -------------------------------------------------- */
+
+void
+chatglm_read_model(ChatglmCall *call, const NullableDatum *model)
+{
+	const char *name = model->isnull ? NULL : TextDatumGetCString(model->value);
+	ChatglmModelRef ref = chatglm_resolve_model(name);
+
+	call->model = chatglm_cstring_to_utf8(ref.name);
+	call->path = ref.path;
+	if (ref.options != NULL)
+		call->model_options = chatglm_cstring_to_utf8(ref.options);
+}
+
+bool
+chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args)
+{
+	chatglm_call_defaults(call, GLM_GENERATE);
+	call->form = form;
+	chatglm_read_tail(call, args + 1);
+
+	if (form == GLM_RAW && call->system != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"system\" has no place in a raw continuation"),
+				 errhint("Write it into the prompt, or use glm_generate.")));
+	if (args[0].isnull)
+		return false;
+
+	call->text = chatglm_text_to_utf8(DatumGetTextPP(args[0].value), &call->text_length);
+	if (call->text_length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"prompt\" must not be empty")));
+	return true;
+}
+
+void
+chatglm_read_tail(ChatglmCall *call, const NullableDatum *values)
+{
+	read_numbers(call, values);
+	read_seed(call, &values[TAIL_SEED]);
+	if (!values[TAIL_STOP].isnull)
+		read_stop(call, DatumGetArrayTypeP(values[TAIL_STOP].value));
+	if (!values[TAIL_RESPONSE_FORMAT].isnull)
+		check_response_format(DatumGetJsonbP(values[TAIL_RESPONSE_FORMAT].value));
+	if (!values[TAIL_OPTIONS].isnull)
+		read_options(call, DatumGetJsonbP(values[TAIL_OPTIONS].value));
+	if (!values[TAIL_SYSTEM].isnull)
+		call->system = chatglm_text_to_utf8(DatumGetTextPP(values[TAIL_SYSTEM].value), NULL);
+	chatglm_read_model(call, &values[TAIL_MODEL]);
+}
+
+/* ---- Each argument ------------------------------------------------------ */
+
+static void
+require(bool good, const char *argument, const char *rule, const char *value)
+{
+	if (!good)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be %s, not %s", argument, rule, value)));
+}
+
+static void
+read_numbers(ChatglmCall *call, const NullableDatum *values)
+{
+	if (!values[TAIL_MAX_TOKENS].isnull)
+	{
+		call->max_tokens = DatumGetInt32(values[TAIL_MAX_TOKENS].value);
+		require(call->max_tokens >= 1, "max_tokens", "at least 1",
+				psprintf("%d", call->max_tokens));
+	}
+	if (!values[TAIL_TEMPERATURE].isnull)
+	{
+		call->temperature = DatumGetFloat8(values[TAIL_TEMPERATURE].value);
+		require(isfinite(call->temperature) && call->temperature >= 0,
+				"temperature", "a finite number not below 0",
+				psprintf("%g", call->temperature));
+	}
+	if (!values[TAIL_TOP_P].isnull)
+	{
+		call->top_p = DatumGetFloat8(values[TAIL_TOP_P].value);
+		require(call->top_p > 0 && call->top_p <= 1, "top_p", "above 0 and at most 1",
+				psprintf("%g", call->top_p));
+	}
+	if (!values[TAIL_TOP_K].isnull)
+	{
+		call->top_k = DatumGetInt32(values[TAIL_TOP_K].value);
+		require(call->top_k >= 0, "top_k", "0 (off) or more",
+				psprintf("%d", call->top_k));
+	}
+}
+
+/* Without a seed every sampled call is different; greedy ones need none. */
+static void
+read_seed(ChatglmCall *call, const NullableDatum *seed)
+{
+	if (!seed->isnull)
+		call->seed = (uint64) DatumGetInt64(seed->value);
+	else if (call->temperature > 0 &&
+			 !pg_strong_random(&call->seed, sizeof(call->seed)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not draw a random seed")));
+}
+
+static void
+read_stop(ChatglmCall *call, ArrayType *stop)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(stop, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	require(n <= MAX_STOP_STRINGS, "stop",
+			psprintf("at most %d strings", MAX_STOP_STRINGS), psprintf("%d", n));
+
+	call->stop = makeStringInfo();
+	for (int i = 0; i < n; i++)
+	{
+		char	   *string;
+		Size		length;
+
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"stop\" must not contain NULL")));
+		string = chatglm_text_to_utf8(DatumGetTextPP(elements[i]), &length);
+		if (length == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"stop\" must not contain an empty string")));
+		require(length <= MAX_STOP_LENGTH, "stop",
+				psprintf("of strings of at most %d bytes", MAX_STOP_LENGTH),
+				psprintf("%zu bytes", length));
+		appendBinaryStringInfo(call->stop, string, length + 1);
+	}
+}
+
+/* Only plain text so far, which is what NULL means too. */
+static void
+check_response_format(Jsonb *format)
+{
+	JsonbValue	type;
+
+	if (!JB_ROOT_IS_OBJECT(format) ||
+		getKeyJsonValueFromContainer(&format->root, "type", 4, &type) == NULL ||
+		type.type != jbvString)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"response_format\" must be an object with a string \"type\", not %s",
+						chatglm_show_json(format))));
+	if (type.val.string.len != 4 || memcmp(type.val.string.val, "text", 4) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("response_format of type \"%.*s\" is not supported",
+						type.val.string.len, type.val.string.val),
+				 errhint("Leave it out, or use {\"type\": \"text\"}.")));
+	require(JB_ROOT_COUNT(format) == 1, "response_format", "{\"type\": \"text\"}",
+			chatglm_show_json(format));
+}
+
+static void
+read_options(ChatglmCall *call, Jsonb *options)
+{
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"options\" must be a JSON object, not %s",
+						chatglm_show_json(options))));
+
+	it = JsonbIteratorInit(&options->root);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY)
+		{
+			char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
+
+			(void) JsonbIteratorNext(&it, &value, true);
+			read_option(call, key, &value);
+		}
+}
+
+static void
+read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
+{
+	bool		min_p = strcmp(key, "min_p") == 0;
+	bool		penalty = strcmp(key, "repetition_penalty") == 0;
+	bool		timeout = strcmp(key, "timeout_ms") == 0;
+	const char *argument = psprintf("options.%s", key);
+	double		number;
+	char	   *shown;
+
+	if (!min_p && !penalty && !timeout)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown key \"%s\" in argument \"options\"", key),
+				 errhint("Known keys are min_p, repetition_penalty and timeout_ms.")));
+	if (value->type != jbvNumeric)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must be a number", argument)));
+
+	/* no_overflow: what is too large becomes infinite, and is refused below */
+	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+												NumericGetDatum(value->val.numeric)));
+	shown = clip(DatumGetCString(DirectFunctionCall1(numeric_out,
+													 NumericGetDatum(value->val.numeric))));
+	if (min_p)
+	{
+		require(number >= 0 && number < 1, argument, "at least 0 and below 1", shown);
+		call->min_p = number;
+	}
+	else if (penalty)
+	{
+		require(isfinite(number) && number > 0, argument, "a finite number above 0", shown);
+		call->repetition_penalty = number;
+	}
+	else
+	{
+		require(number >= 0 && number <= INT_MAX && number == floor(number),
+				argument, "a whole number of milliseconds, 0 for none", shown);
+		call->timeout_ms = (int) number;
+	}
+}

@@ -1,0 +1,106 @@
+/*
+ * call.c - a ChatglmCall becomes the block of bytes that glm.h calls a request.
+ *
+ * The block is laid out twice by the same code: once to learn its size, with
+ * nowhere to write, once for good.
+ */
+#include "session.h"
+
+typedef struct Layout
+{
+	char	   *block;			/* NULL: only count */
+	Size		size;			/* bytes so far */
+} Layout;
+
+static void lay_out(const ChatglmCall *call, Layout *layout, glm_request *request);
+static glm_span put(Layout *layout, const void *bytes, Size length);
+static glm_span put_string(Layout *layout, const char *string);
+
+void
+chatglm_call_defaults(ChatglmCall *call, glm_kind kind)
+{
+	memset(call, 0, sizeof(*call));
+	call->kind = kind;
+	call->form = GLM_RAW;
+	call->max_tokens = chatglm_max_tokens;
+	call->temperature = chatglm_temperature;
+	call->top_p = 0.8;
+	call->repetition_penalty = 1.0;
+	call->timeout_ms = chatglm_request_timeout;
+}
+
+glm_request *
+chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
+{
+	glm_request head = {0};
+	Layout		layout = {NULL, sizeof(glm_request)};
+	glm_request *block;
+
+	head.kind = call->kind;
+	head.form = call->form;
+	head.id = id;
+	head.max_tokens = call->max_tokens;
+	head.top_k = call->top_k;
+	head.temperature = call->temperature;
+	head.top_p = call->top_p;
+	head.min_p = call->min_p;
+	head.repetition_penalty = call->repetition_penalty;
+	head.seed = call->seed;
+	head.timeout_ms = call->timeout_ms;
+	head.stream = call->stream;
+	head.add_special = call->add_special;
+
+	lay_out(call, &layout, &head);
+	head.size = layout.size;
+
+	block = MemoryContextAllocZero(context, layout.size);
+	layout.block = (char *) block;
+	layout.size = sizeof(glm_request);
+	lay_out(call, &layout, &head);
+	*block = head;
+	return block;
+}
+
+static void
+lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
+{
+	request->model = put_string(layout, call->model);
+	request->path = put_string(layout, call->path);
+	request->options = put_string(layout, call->model_options);
+	request->text = put(layout, call->text, call->text_length);
+	request->system = put_string(layout, call->system);
+	request->tools = put_string(layout, call->tools);
+	if (call->stop != NULL)
+		request->stop = put(layout, call->stop->data, call->stop->len);
+	request->tokens = put(layout, call->tokens, call->n_tokens * sizeof(int32));
+}
+
+/* Bytes and a NUL behind them, aligned for whatever they are. */
+static glm_span
+put(Layout *layout, const void *bytes, Size length)
+{
+	glm_span	span = {0, 0};
+	Size		start = MAXALIGN(layout->size);
+
+	if (bytes == NULL)
+		return span;
+	if (length >= GLM_REQUEST_MAX || start + length + 1 > GLM_REQUEST_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("request is too large"),
+				 errdetail("The texts and options of one request may take %u MB together.",
+						   GLM_REQUEST_MAX >> 20)));
+
+	if (layout->block != NULL)
+		memcpy(layout->block + start, bytes, length);
+	layout->size = start + length + 1;
+	span.offset = start;
+	span.length = length;
+	return span;
+}
+
+static glm_span
+put_string(Layout *layout, const char *string)
+{
+	return put(layout, string, string == NULL ? 0 : strlen(string));
+}

@@ -1,0 +1,128 @@
+/*
+ * compat.h - the differences between PostgreSQL 13 and 18, all in one place.
+ *
+ * Nothing else in src/pg asks for PG_VERSION_NUM.  Shims for what older
+ * servers lack take the newer name where the signature allows it.
+ */
+#ifndef CHATGLM_COMPAT_H
+#define CHATGLM_COMPAT_H
+
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "postmaster/autovacuum.h"
+#include "postmaster/bgworker.h"
+#include "replication/walsender.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shm_mq.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#if PG_VERSION_NUM < 130000
+#error "chatglm needs PostgreSQL 13 or later"
+#endif
+
+#if PG_VERSION_NUM >= 140000
+#include "utils/wait_event.h"
+#endif
+
+/* ---- start of the server ---------------------------------------------- */
+
+/*
+ * Shared memory is asked for in a hook of its own since 15; before, _PG_init
+ * does it.  MaxBackends is not computed yet when _PG_init runs, so the older
+ * servers repeat its sum.
+ */
+#if PG_VERSION_NUM >= 150000
+#define CHATGLM_HAVE_SHMEM_REQUEST_HOOK 1
+#define chatglm_max_backends() MaxBackends
+#else
+#define CHATGLM_HAVE_SHMEM_REQUEST_HOOK 0
+#define chatglm_max_backends() \
+	(MaxConnections + autovacuum_max_workers + 1 + max_worker_processes + max_wal_senders)
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* Index of this process in ProcGlobal->allProcs; below MaxBackends. */
+#if PG_VERSION_NUM >= 170000
+#define chatglm_proc_number() ((int) MyProcNumber)
+#else
+#define chatglm_proc_number() (MyProc->pgprocno)
+#endif
+
+/* ---- queues and waiting ----------------------------------------------- */
+
+/* Sends without waiting and tells the reader at once (15+ batches otherwise). */
+static inline shm_mq_result
+chatglm_mq_send(shm_mq_handle *queue, Size size, const void *data)
+{
+#if PG_VERSION_NUM >= 150000
+	return shm_mq_send(queue, size, data, true, true);
+#else
+	return shm_mq_send(queue, size, data, true);
+#endif
+}
+
+/* A wait event of this name: shown as Extension/Extension before 17. */
+static inline uint32
+chatglm_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name); /* returns the old one when it exists */
+#else
+	(void) name;
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* A wait event set that lives until the process ends. */
+static inline WaitEventSet *
+chatglm_wait_set(int events)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, events);
+#else
+	return CreateWaitEventSet(TopMemoryContext, events);
+#endif
+}
+
+/* Is the client's socket still open?  Needs libpq/libpq.h; 14+ can tell. */
+#if PG_VERSION_NUM >= 140000
+#define chatglm_client_connected() pq_check_connection()
+#else
+#define chatglm_client_connected() true
+#endif
+
+/* ---- SQL side ----------------------------------------------------------- */
+
+/* The executor's and the planner's headers that moved or are new. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+#include "commands/explain.h"
+#include "catalog/pg_proc.h"
+#include "utils/acl.h"
+
+/* Predefined roles were called default roles. */
+#if PG_VERSION_NUM < 140000
+#define ROLE_PG_READ_SERVER_FILES DEFAULT_ROLE_READ_SERVER_FILES
+#define ROLE_PG_READ_ALL_STATS DEFAULT_ROLE_READ_ALL_STATS
+#endif
+
+/* May this role execute this function? */
+static inline AclResult
+chatglm_function_aclcheck(Oid function, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE);
+#else
+	return pg_proc_aclcheck(function, role, ACL_EXECUTE);
+#endif
+}
+
+#endif							/* CHATGLM_COMPAT_H */

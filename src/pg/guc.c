@@ -1,0 +1,221 @@
+/*
+ * guc.c - the settings chatglm.*.
+ *
+ * What guards the server (memory, queue lengths, directories) can be changed by
+ * its administrator only; what shapes an answer is everybody's.
+ */
+#include "chatglm.h"
+
+#define MAX_MEMORY_MB (MAX_KILOBYTES / 1024)
+
+int			chatglm_kv_cache_size;
+int			chatglm_memory_limit;
+int			chatglm_max_sequences;
+int			chatglm_max_queue;
+int			chatglm_threads;
+char	   *chatglm_device;
+char	   *chatglm_kernels;
+char	   *chatglm_model_dir;
+int			chatglm_prefill_budget;
+int			chatglm_debug_step_delay;
+char	   *chatglm_model;
+int			chatglm_max_tokens;
+double		chatglm_temperature;
+int			chatglm_request_timeout;
+
+static void define_capacity_gucs(GucContext at_start);
+static void define_compute_gucs(GucContext at_start);
+static void define_reloadable_gucs(void);
+static void define_user_gucs(void);
+static bool check_device(char **newval, void **extra, GucSource source);
+static bool check_kernels(char **newval, void **extra, GucSource source);
+static bool check_model_dir(char **newval, void **extra, GucSource source);
+
+void
+chatglm_define_gucs(void)
+{
+	/*
+	 * A server refuses new PGC_POSTMASTER settings once it has started, so a
+	 * session that loads the library on its own, without preload, gets them as
+	 * PGC_SIGHUP: SHOW works, SET does not, and nothing reads them there.
+	 */
+	GucContext	at_start = process_shared_preload_libraries_in_progress ?
+		PGC_POSTMASTER : PGC_SIGHUP;
+
+	define_capacity_gucs(at_start);
+	define_compute_gucs(at_start);
+	define_reloadable_gucs();
+	define_user_gucs();
+	MarkGUCPrefixReserved("chatglm");
+}
+
+/* How much the worker may hold. */
+static void
+define_capacity_gucs(GucContext at_start)
+{
+	DefineCustomIntVariable("chatglm.kv_cache_size",
+							"Sets the size of the pool for the keys and values of all sequences.",
+							"The pool bounds how many tokens of prompts and answers are held "
+							"at a time; memory is used as it fills.",
+							&chatglm_kv_cache_size,
+							1024, 1, MAX_MEMORY_MB,
+							at_start, GUC_UNIT_MB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.memory_limit",
+							"Sets how much of model files may stay mapped.",
+							"When a model that is to be loaded would exceed it, the models that "
+							"were unused for longest leave first. 0 means no limit.",
+							&chatglm_memory_limit,
+							0, 0, MAX_MEMORY_MB,
+							at_start, GUC_UNIT_MB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.max_sequences",
+							"Sets how many sequences are computed side by side.",
+							NULL,
+							&chatglm_max_sequences,
+							64, 1, 1024,
+							at_start, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.max_queue",
+							"Sets how many requests may wait for their turn.",
+							"A request beyond them fails at once with SQLSTATE 53400.",
+							&chatglm_max_queue,
+							1024, 1, 65536,
+							at_start, 0,
+							NULL, NULL, NULL);
+}
+
+/* What the worker computes with. */
+static void
+define_compute_gucs(GucContext at_start)
+{
+	DefineCustomIntVariable("chatglm.threads",
+							"Sets the number of threads that compute.",
+							"0 means one for each core.",
+							&chatglm_threads,
+							0, 0, 256,
+							at_start, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomStringVariable("chatglm.device",
+							   "Selects the device that computes.",
+							   "Possible values: auto, cpu.",
+							   &chatglm_device,
+							   "auto",
+							   at_start, 0,
+							   check_device, NULL, NULL);
+
+	DefineCustomStringVariable("chatglm.kernels",
+							   "Selects the CPU kernels.",
+							   "auto takes the fastest the CPU can run; scalar, avx2, avx512 and "
+							   "neon force a table, and the worker does not start where the CPU "
+							   "lacks it.",
+							   &chatglm_kernels,
+							   "auto",
+							   at_start, 0,
+							   check_kernels, NULL, NULL);
+}
+
+static void
+define_reloadable_gucs(void)
+{
+	DefineCustomStringVariable("chatglm.model_dir",
+							   "Sets the directory in which models are found by name.",
+							   "Empty means the directory that came with the extension.",
+							   &chatglm_model_dir,
+							   "",
+							   PGC_SIGHUP, 0,
+							   check_model_dir, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.prefill_budget",
+							"Sets how many tokens of prompts are computed in one step.",
+							"More of them read long prompts faster; fewer let running answers "
+							"continue more evenly.",
+							&chatglm_prefill_budget,
+							256, 1, GLM_PREFILL_MAX,
+							PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.debug_step_delay",
+							"Makes the engine sleep after every step.",
+							"For tests and demonstrations of streaming.",
+							&chatglm_debug_step_delay,
+							0, 0, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS | GUC_NOT_IN_SAMPLE,
+							NULL, NULL, NULL);
+}
+
+static void
+define_user_gucs(void)
+{
+	DefineCustomStringVariable("chatglm.model",
+							   "Sets the model of calls that name none.",
+							   NULL,
+							   &chatglm_model,
+							   "tiny-chatglm3",
+							   PGC_USERSET, 0,
+							   NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.max_tokens",
+							"Sets the most tokens an answer may have.",
+							"For calls that do not say it themselves.",
+							&chatglm_max_tokens,
+							512, 1, 1048576,
+							PGC_USERSET, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomRealVariable("chatglm.temperature",
+							 "Sets the sampling temperature.",
+							 "0 always takes the likeliest token. For calls that do not say it "
+							 "themselves.",
+							 &chatglm_temperature,
+							 0.0, 0.0, 100.0,
+							 PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.request_timeout",
+							"Sets the longest time a request may take.",
+							"Waiting for its turn counts. 0 means no limit.",
+							&chatglm_request_timeout,
+							0, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+}
+
+/* ---- check hooks ------------------------------------------------------ */
+
+static bool
+check_device(char **newval, void **extra, GucSource source)
+{
+	if (strcmp(*newval, "auto") == 0 || strcmp(*newval, "cpu") == 0)
+		return true;
+	GUC_check_errhint("Available values: auto, cpu.");
+	return false;
+}
+
+static bool
+check_kernels(char **newval, void **extra, GucSource source)
+{
+	static const char *const known[] = {"auto", "scalar", "avx2", "avx512", "neon"};
+
+	for (int i = 0; i < (int) lengthof(known); i++)
+	{
+		if (strcmp(*newval, known[i]) == 0)
+			return true;
+	}
+	GUC_check_errhint("Available values: auto, scalar, avx2, avx512, neon.");
+	return false;
+}
+
+/* A relative path would mean another directory to every process. */
+static bool
+check_model_dir(char **newval, void **extra, GucSource source)
+{
+	if (**newval == '\0' || is_absolute_path(*newval))
+		return true;
+	GUC_check_errdetail("The path must be absolute, or empty.");
+	return false;
+}

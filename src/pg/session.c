@@ -1,0 +1,398 @@
+/*
+ * session.c - a backend's line to the worker.
+ *
+ * A session makes one dynamic shared memory segment at its first request and
+ * keeps it: a header of words, a queue of requests, a queue of replies.  It
+ * puts the segment's handle into the slot of its process number and wakes the
+ * worker, which attaches.  The line is as good as the worker's generation: when
+ * that has changed, the worker that held the other end is gone, and the next
+ * request makes a new line.
+ *
+ * Neither side ever waits inside a queue.  Here the sends and receives are tried,
+ * and between tries the backend waits on its own latch and serves interrupts.
+ * An interrupt may end a send halfway, but the queue then still expects the rest
+ * of that very message.  So the block being sent belongs to the session, not to
+ * the call, and whoever sends next finishes it first (its request is marked as
+ * cancelled by then).
+ *
+ * A queue's reader keeps a buffer as large as the largest message it has ever
+ * put together.  After a large block the line is therefore given up as soon as
+ * no request needs it.
+ *
+ * Locks: ChatglmShared.lock for the slot; the words are atomics.
+ */
+#include "session.h"
+
+/* libpq-be.h would include GSSAPI's headers, which need not be installed. */
+#undef ENABLE_GSS
+#include "libpq/libpq.h"
+#include "libpq/libpq-be.h"
+#include "tcop/tcopprot.h"
+#include "utils/timestamp.h"
+
+#define WORKER_WAIT_MS 3000		/* for a worker that restarts within a second */
+#define WORKER_RETRY_MS 10
+#define CLIENT_CHECK_MS 200		/* between looks at the client's socket */
+#define LARGE_BLOCK (1024 * 1024)
+
+typedef struct Session
+{
+	dsm_segment *segment;		/* NULL: no line */
+	ChatglmSessionHeader *header;
+	shm_mq_handle *requests;
+	shm_mq_handle *replies;
+	uint32		generation;		/* of the worker we announced us to */
+	bool		detached;		/* the other end was found missing */
+	glm_request *unsent;		/* block that is not wholly in the queue yet */
+	bool		large;			/* a large block went through */
+} Session;
+
+static Session session;
+
+static bool worker_present(void);
+static void create_segment(void);
+static bool announce(void);
+static void withdraw(dsm_handle handle);
+static void wait_on_latch(long timeout_ms);
+static void check_client(void);
+static void worker_missing(void) pg_attribute_noreturn();
+
+/* ---- coming and going ------------------------------------------------- */
+
+static void
+disconnect_at_exit(int code, Datum arg)
+{
+	chatglm_session_disconnect();
+}
+
+void
+chatglm_session_connect(void)
+{
+	static bool registered = false;
+	TimestampTz deadline;
+
+	chatglm_require_preload();
+	if (chatglm_session_alive())
+		return;
+	chatglm_session_disconnect();
+
+	if (!registered)
+	{
+		before_shmem_exit(disconnect_at_exit, (Datum) 0);
+		registered = true;
+	}
+
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WORKER_WAIT_MS);
+	for (;;)
+	{
+		if (worker_present())
+		{
+			create_segment();
+			if (announce())
+				return;
+			chatglm_session_disconnect();
+		}
+		if (GetCurrentTimestamp() >= deadline)
+			worker_missing();
+		wait_on_latch(WORKER_RETRY_MS);
+	}
+}
+
+bool
+chatglm_session_alive(void)
+{
+	return session.segment != NULL && !session.detached &&
+		session.generation == pg_atomic_read_u32(&chatglm_shared->generation);
+}
+
+void
+chatglm_session_disconnect(void)
+{
+	dsm_handle	handle;
+
+	if (session.segment == NULL)
+		return;
+
+	/* Not left to dsm_detach, which would leak the handles' memory. */
+	if (session.requests != NULL)
+		shm_mq_detach(session.requests);
+	if (session.replies != NULL)
+		shm_mq_detach(session.replies);
+	handle = dsm_segment_handle(session.segment);
+	dsm_detach(session.segment);
+	if (session.unsent != NULL)
+		pfree(session.unsent);
+	memset(&session, 0, sizeof(session));
+	withdraw(handle);
+}
+
+void
+chatglm_session_rest(void)
+{
+	if (session.unsent != NULL || session.large)
+		chatglm_session_disconnect();
+}
+
+static bool
+worker_present(void)
+{
+	bool		present;
+
+	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+	present = chatglm_shared->worker_latch != NULL;
+	LWLockRelease(chatglm_shared->lock);
+	return present;
+}
+
+/*
+ * Makes the segment.  An error on the way leaves a session that
+ * chatglm_session_disconnect() can clear.
+ */
+static void
+create_segment(void)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(TopMemoryContext);
+	ChatglmSessionHeader *header;
+	shm_mq	   *requests;
+	shm_mq	   *replies;
+
+	session.segment = dsm_create(CHATGLM_SEGMENT_SIZE, 0);
+	dsm_pin_mapping(session.segment);
+
+	header = dsm_segment_address(session.segment);
+	pg_atomic_init_u32(&header->doorbell, 0);
+	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
+	{
+		pg_atomic_init_u64(&header->words[i].cancel, 0);
+		pg_atomic_init_u64(&header->words[i].id, 0);
+		pg_atomic_init_u32(&header->words[i].taken, 0);
+		header->words[i].role = InvalidOid;
+	}
+	session.header = header;
+
+	requests = shm_mq_create(chatglm_request_queue(header), CHATGLM_QUEUE_SIZE);
+	replies = shm_mq_create(chatglm_reply_queue(header), CHATGLM_QUEUE_SIZE);
+	shm_mq_set_sender(requests, MyProc);
+	shm_mq_set_receiver(replies, MyProc);
+	session.requests = shm_mq_attach(requests, session.segment, NULL);
+	session.replies = shm_mq_attach(replies, session.segment, NULL);
+
+	MemoryContextSwitchTo(old_context);
+}
+
+/* Shows the segment to the worker; false when that has just gone. */
+static bool
+announce(void)
+{
+	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
+	bool		present;
+
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	present = chatglm_shared->worker_latch != NULL;
+	if (present)
+	{
+		session.generation = pg_atomic_read_u32(&chatglm_shared->generation);
+		slot->handle = dsm_segment_handle(session.segment);
+		slot->pid = MyProcPid;
+		slot->state = CHATGLM_SLOT_NEW;
+		pg_atomic_exchange_u32(&chatglm_shared->news, 1);
+		SetLatch(chatglm_shared->worker_latch);
+	}
+	LWLockRelease(chatglm_shared->lock);
+	return present;
+}
+
+/* Frees our slot, unless it never was ours or a new worker freed it. */
+static void
+withdraw(dsm_handle handle)
+{
+	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
+
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	if (slot->state != CHATGLM_SLOT_FREE && slot->handle == handle)
+	{
+		slot->state = CHATGLM_SLOT_FREE;
+		slot->pid = 0;
+	}
+	LWLockRelease(chatglm_shared->lock);
+}
+
+/* ---- words ------------------------------------------------------------ */
+
+int
+chatglm_session_claim(uint64 id)
+{
+	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
+	{
+		ChatglmRequestWords *words = &session.header->words[i];
+
+		if (pg_atomic_read_u64(&words->id) != 0)
+			continue;
+		pg_atomic_write_u64(&words->cancel, 0);
+		pg_atomic_write_u32(&words->taken, 0);
+		words->role = GetUserId();
+		/* last, and with a barrier: now the entry means something */
+		pg_atomic_exchange_u64(&words->id, id);
+		return i;
+	}
+	return -1;
+}
+
+ChatglmRequestWords *
+chatglm_session_words(int entry, uint64 id)
+{
+	ChatglmRequestWords *words;
+
+	if (session.header == NULL)
+		return NULL;
+	words = &session.header->words[entry];
+	return pg_atomic_read_u64(&words->id) == id ? words : NULL;
+}
+
+void
+chatglm_session_ring(void)
+{
+	/* an exchange is a full barrier: the words are there before the bell */
+	pg_atomic_exchange_u32(&session.header->doorbell, 1);
+	chatglm_wake_worker();
+}
+
+/* ---- queues ----------------------------------------------------------- */
+
+void
+chatglm_session_flush(void)
+{
+	while (session.unsent != NULL)
+	{
+		shm_mq_result result = SHM_MQ_DETACHED;
+
+		if (chatglm_session_alive())
+			result = chatglm_mq_send(session.requests, session.unsent->size, session.unsent);
+
+		if (result == SHM_MQ_SUCCESS)
+		{
+			session.large |= session.unsent->size > LARGE_BLOCK;
+			pfree(session.unsent);
+			session.unsent = NULL;
+		}
+		else if (result == SHM_MQ_WOULD_BLOCK)
+			chatglm_session_wait();
+		else
+		{
+			session.detached = true;
+			chatglm_session_lost();
+		}
+	}
+}
+
+void
+chatglm_session_send(glm_request *block)
+{
+	Assert(session.unsent == NULL);
+	session.unsent = block;
+	chatglm_session_flush();
+}
+
+const glm_event *
+chatglm_session_receive(void)
+{
+	Size		size;
+	void	   *data;
+	glm_event  *event;
+
+	if (session.segment == NULL || session.detached)
+		return NULL;
+
+	switch (shm_mq_receive(session.replies, &size, &data, true))
+	{
+		case SHM_MQ_WOULD_BLOCK:
+			return NULL;
+		case SHM_MQ_DETACHED:
+			session.detached = true;
+			return NULL;
+		case SHM_MQ_SUCCESS:
+			break;
+	}
+
+	event = data;
+	if (size < sizeof(glm_event) || event->length > GLM_EVENT_PAYLOAD ||
+		size != sizeof(glm_event) + event->length ||
+		event->kind < GLM_EVENT_TOKEN || event->kind > GLM_EVENT_ERROR)
+	{
+		session.detached = true;
+		elog(ERROR, "malformed event of %zu bytes from the chatglm worker", size);
+	}
+	return event;
+}
+
+/* ---- waiting ---------------------------------------------------------- */
+
+void
+chatglm_session_wait(void)
+{
+	check_client();
+	wait_on_latch(CLIENT_CHECK_MS);
+}
+
+static void
+wait_on_latch(long timeout_ms)
+{
+	static uint32 wait_event = 0;
+
+	if (wait_event == 0)
+		wait_event = chatglm_wait_event("ChatglmReply");
+
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 timeout_ms, wait_event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * A backend that waits here does not read from its client and would not notice
+ * that it is gone before the answer is complete.
+ */
+static void
+check_client(void)
+{
+	static TimestampTz last_check = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now - last_check < CLIENT_CHECK_MS * INT64CONST(1000))
+		return;
+	last_check = now;
+
+	if (MyProcPort != NULL && whereToSendOutput == DestRemote && !chatglm_client_connected())
+	{
+		ClientConnectionLost = true;
+		InterruptPending = true;
+	}
+}
+
+/* ---- errors ----------------------------------------------------------- */
+
+void
+chatglm_session_lost(void)
+{
+	/* class 08 would make drivers believe that their own connection broke */
+	ereport(ERROR,
+			(errcode(ERRCODE_SYSTEM_ERROR),
+			 errmsg("chatglm worker restarted, the request was lost"),
+			 errhint("Run it again; the worker is back within about a second.")));
+}
+
+static void
+worker_missing(void)
+{
+	char		reason[sizeof(chatglm_shared->worker_error)];
+
+	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+	strlcpy(reason, chatglm_shared->worker_error, sizeof(reason));
+	LWLockRelease(chatglm_shared->lock);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+			 errmsg("chatglm worker is not running"),
+			 reason[0] != '\0' ? errdetail("The last worker ended: %s.", reason) : 0,
+			 errhint("The server starts it again every second; its log says why it ends.")));
+}

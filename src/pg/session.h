@@ -1,0 +1,53 @@
+/*
+ * session.h - a backend's line to the worker (session.c), and the blocks that
+ * travel on it (call.c), for request.c.
+ */
+#ifndef CHATGLM_SESSION_H
+#define CHATGLM_SESSION_H
+
+#include "chatglm.h"
+
+/*
+ * Makes sure that there is a line to the worker that runs now; waits a little
+ * for one that is starting.  ERROR when there is none, or no preload.
+ */
+extern void chatglm_session_connect(void);
+
+/* Is there a line, and does the worker at its other end still run? */
+extern bool chatglm_session_alive(void);
+
+/* Gives the line up.  Never fails; does nothing when there is none. */
+extern void chatglm_session_disconnect(void);
+
+/* Takes a free entry of the words for this request; -1 when there is none. */
+extern int	chatglm_session_claim(uint64 id);
+
+/* The words of a request while the worker still cares for it, else NULL. */
+extern ChatglmRequestWords *chatglm_session_words(int entry, uint64 id);
+
+/* Tells the worker that words have changed.  Never fails. */
+extern void chatglm_session_ring(void);
+
+/* Sends the rest of what an interrupted call left half sent. */
+extern void chatglm_session_flush(void);
+
+/* Sends a block, after a flush, and takes its memory over.  Serves interrupts. */
+extern void chatglm_session_send(glm_request *block);
+
+/* The next event, good until the next call; NULL when none is there yet. */
+extern const glm_event *chatglm_session_receive(void);
+
+/* Waits until something may have happened; serves interrupts. */
+extern void chatglm_session_wait(void);
+
+/* No request is alive: lets go of what would only burden both sides. */
+extern void chatglm_session_rest(void);
+
+/* The ERROR of a request whose worker has gone. */
+extern void chatglm_session_lost(void) pg_attribute_noreturn();
+
+/* The call as one block of bytes, allocated in this context. */
+extern glm_request *chatglm_call_block(const ChatglmCall *call, uint64 id,
+									   MemoryContext context);
+
+#endif							/* CHATGLM_SESSION_H */

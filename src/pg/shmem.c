@@ -1,0 +1,136 @@
+/*
+ * shmem.c - the main shared memory of chatglm.
+ *
+ * One ChatglmShared, then the slots of sessions (one for each process number,
+ * so that a backend finds its own without a search), then the requests the
+ * worker knows (one for each ticket of the engine).
+ *
+ * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
+ * or calls the engine while holding it: the worker takes it on its way out,
+ * and backends take it while a transaction aborts.
+ */
+#include "chatglm.h"
+
+#include "storage/shmem.h"
+
+ChatglmShared *chatglm_shared;
+
+static shmem_startup_hook_type prev_startup_hook;
+#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
+static shmem_request_hook_type prev_request_hook;
+#endif
+
+static void request_shmem(void);
+static void startup_shmem(void);
+static Size shmem_size(int n_slots, int n_requests);
+static void init_shared(ChatglmShared *shared);
+
+void
+chatglm_shmem_init(void)
+{
+#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
+	prev_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+#else
+	request_shmem();
+#endif
+	prev_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+}
+
+ChatglmSlot *
+chatglm_slots(void)
+{
+	return (ChatglmSlot *) ((char *) chatglm_shared + MAXALIGN(sizeof(ChatglmShared)));
+}
+
+ChatglmRequestStat *
+chatglm_request_stats(void)
+{
+	return (ChatglmRequestStat *) ((char *) chatglm_slots() +
+								   MAXALIGN(chatglm_shared->n_slots * sizeof(ChatglmSlot)));
+}
+
+void
+chatglm_require_preload(void)
+{
+	if (chatglm_shared == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chatglm was not loaded when the server started"),
+				 errhint("Put shared_preload_libraries = 'chatglm' into postgresql.conf and "
+						 "restart the server.")));
+}
+
+/*
+ * The latch may belong to a worker that is just going; it lies in shared
+ * memory all the same, and at worst a stranger wakes once for nothing.
+ */
+void
+chatglm_wake_worker(void)
+{
+	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+	if (chatglm_shared->worker_latch != NULL)
+		SetLatch(chatglm_shared->worker_latch);
+	LWLockRelease(chatglm_shared->lock);
+}
+
+/* ---- hooks ------------------------------------------------------------ */
+
+static int
+count_requests(void)
+{
+	return chatglm_max_sequences + chatglm_max_queue;
+}
+
+static void
+request_shmem(void)
+{
+#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
+	if (prev_request_hook != NULL)
+		prev_request_hook();
+#endif
+	RequestAddinShmemSpace(shmem_size(chatglm_max_backends(), count_requests()));
+	RequestNamedLWLockTranche("chatglm", 1);
+}
+
+static void
+startup_shmem(void)
+{
+	bool		found;
+
+	if (prev_startup_hook != NULL)
+		prev_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	chatglm_shared = ShmemInitStruct("chatglm",
+									 shmem_size(chatglm_max_backends(), count_requests()),
+									 &found);
+	if (!found)
+		init_shared(chatglm_shared);
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static Size
+shmem_size(int n_slots, int n_requests)
+{
+	Size		size = MAXALIGN(sizeof(ChatglmShared));
+
+	size = add_size(size, MAXALIGN(mul_size(n_slots, sizeof(ChatglmSlot))));
+	return add_size(size, mul_size(n_requests, sizeof(ChatglmRequestStat)));
+}
+
+static void
+init_shared(ChatglmShared *shared)
+{
+	int			n_slots = chatglm_max_backends();
+	int			n_requests = count_requests();
+
+	memset(shared, 0, shmem_size(n_slots, n_requests));
+	shared->lock = &GetNamedLWLockTranche("chatglm")->lock;
+	shared->n_slots = n_slots;
+	shared->n_requests = n_requests;
+	pg_atomic_init_u32(&shared->generation, 0);
+	pg_atomic_init_u64(&shared->next_id, 1);
+	pg_atomic_init_u32(&shared->news, 0);
+}

@@ -1,0 +1,489 @@
+/*
+ * stream.c - glm_stream and glm_chat_stream: a row for every token, as it is
+ * made.
+ *
+ * In the select list the functions return a value per call.  PostgreSQL keeps
+ * rows back until 8 kB of them are together, so each call after the first
+ * begins by pushing the row before it to the client.
+ *
+ * In FROM that does not help: a FunctionScan collects all rows of a function
+ * before it shows the first one.  So a planner hook replaces it by a custom scan,
+ * GlmStream, wherever the function stands alone in its FROM and the query does
+ * nothing with it that a FunctionScan alone can do; elsewhere the FunctionScan
+ * stays, which is right but does not stream.  The scan keeps no rows.  A query
+ * below another may be asked for them twice, so there PostgreSQL's own Material
+ * goes on top: it keeps what went through it, and passes rows on one by one.
+ *
+ * Who ends the request:
+ *
+ *	- the end of the stream: stream_next();
+ *	- LIMIT, CLOSE, the end of a portal: EndCustomScan, or in the select list
+ *	  the shutdown callback of the expression context;
+ *	- an aborted transaction or subtransaction: the callbacks of request.c; the
+ *	  executor's are not called then;
+ *	- never ShutdownCustomScan: the executor calls it after every FETCH.
+ */
+#include "chatglm.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/extensible.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/restrictinfo.h"
+#include "parser/parsetree.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+/* libpq.h would include the headers of libraries that need not be installed. */
+#undef ENABLE_GSS
+#undef USE_OPENSSL
+#include "libpq/libpq.h"
+
+#include "args.h"
+
+#define STREAM_COLUMNS	5		/* seq, token, token_id, logprob, finish_reason */
+#define MAX_ARGUMENTS	(2 + CHATGLM_N_TAIL)
+
+PG_FUNCTION_INFO_V1(chatglm_stream);
+PG_FUNCTION_INFO_V1(chatglm_chat_stream);
+
+/* One stream on its way. */
+typedef struct Stream
+{
+	ChatglmRequest *request;	/* NULL: not begun, or ended */
+	int			seq;			/* rows given */
+} Stream;
+
+/* The custom scan's state. */
+typedef struct StreamScanState
+{
+	CustomScanState css;
+	Oid			function;
+	bool		chat;			/* glm_chat_stream, not glm_stream */
+	List	   *arguments;		/* ExprState */
+	bool		begun;
+	Stream		stream;
+	int64		tokens;			/* over all rescans, for EXPLAIN */
+} StreamScanState;
+
+static void stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
+							RangeTblEntry *rte);
+static Plan *stream_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
+						 List *tlist, List *clauses, List *custom_plans);
+static Node *stream_create_state(CustomScan *scan);
+static void stream_begin_scan(CustomScanState *node, EState *estate, int eflags);
+static TupleTableSlot *stream_exec_scan(CustomScanState *node);
+static void stream_end_scan(CustomScanState *node);
+static void stream_rescan(CustomScanState *node);
+static void stream_explain(CustomScanState *node, List *ancestors, ExplainState *es);
+
+static set_rel_pathlist_hook_type prev_set_rel_pathlist_hook;
+
+static const CustomPathMethods path_methods = {
+	.CustomName = "GlmStream",
+	.PlanCustomPath = stream_plan
+};
+static const CustomScanMethods scan_methods = {
+	.CustomName = "GlmStream",
+	.CreateCustomScanState = stream_create_state
+};
+static const CustomExecMethods exec_methods = {
+	.CustomName = "GlmStream",
+	.BeginCustomScan = stream_begin_scan,
+	.ExecCustomScan = stream_exec_scan,
+	.EndCustomScan = stream_end_scan,
+	.ReScanCustomScan = stream_rescan,
+	.ExplainCustomScan = stream_explain
+};
+
+void
+chatglm_stream_init(void)
+{
+	RegisterCustomScanMethods(&scan_methods);
+	prev_set_rel_pathlist_hook = set_rel_pathlist_hook;
+	set_rel_pathlist_hook = stream_pathlist;
+}
+
+/* ---- A stream -------------------------------------------------------------- */
+
+/* Sends the request; a NULL prompt makes a stream without rows. */
+static void
+stream_begin(Stream *stream, bool chat, const NullableDatum *args)
+{
+	ChatglmCall call;
+	bool		wanted = chat ? chatglm_read_chat_stream(&call, args) :
+		chatglm_read_prompt(&call, GLM_PROMPT, args);
+
+	stream->seq = 0;
+	stream->request = NULL;
+	if (!wanted)
+		return;
+	call.stream = true;
+	stream->request = chatglm_submit(&call);
+}
+
+static void
+stream_end(Stream *stream)
+{
+	if (stream->request == NULL)
+		return;
+	chatglm_release(stream->request);
+	stream->request = NULL;
+}
+
+/* Makes the next row, in the current memory context; false at the end. */
+static bool
+stream_next(Stream *stream, Datum *values, bool *nulls)
+{
+	const glm_event *event;
+	const char *finish;
+
+	if (stream->request == NULL)
+		return false;
+	/* out with the row before, whose successor may take its time */
+	if (stream->seq > 0 && whereToSendOutput == DestRemote)
+		(void) pq_flush_if_writable();
+
+	event = chatglm_next_event(stream->request);
+	if (event->kind != GLM_EVENT_TOKEN)
+	{
+		stream_end(stream);
+		return false;
+	}
+	finish = chatglm_finish_name(event->finish);
+	memset(nulls, false, STREAM_COLUMNS * sizeof(bool));
+	values[0] = Int32GetDatum(++stream->seq);
+	values[1] = PointerGetDatum(chatglm_text_from_utf8(event->payload, event->length));
+	values[2] = Int32GetDatum(event->token_id);
+	values[3] = Float4GetDatum(event->logprob);
+	values[4] = finish != NULL ? CStringGetTextDatum(finish) : (Datum) 0;
+	nulls[4] = finish == NULL;
+	return true;
+}
+
+/* ---- In the select list ------------------------------------------------------- */
+
+static void
+stream_shutdown(Datum arg)
+{
+	stream_end((Stream *) DatumGetPointer(arg));
+}
+
+static ExprContext *
+call_context(FunctionCallInfo fcinfo)
+{
+	return ((ReturnSetInfo *) fcinfo->resultinfo)->econtext;
+}
+
+static void
+stream_first_call(FunctionCallInfo fcinfo, bool chat)
+{
+	FuncCallContext *context = SRF_FIRSTCALL_INIT();
+	MemoryContext old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
+	Stream	   *stream = palloc0(sizeof(*stream));
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	context->tuple_desc = BlessTupleDesc(desc);
+	context->user_fctx = stream;
+	MemoryContextSwitchTo(old);
+
+	/* after SRF_FIRSTCALL_INIT's own, so that ours is called before it */
+	RegisterExprContextCallback(call_context(fcinfo), stream_shutdown,
+								PointerGetDatum(stream));
+	stream_begin(stream, chat, fcinfo->args);
+}
+
+static Datum
+stream_per_call(FunctionCallInfo fcinfo, bool chat)
+{
+	FuncCallContext *context;
+	Stream	   *stream;
+	Datum		values[STREAM_COLUMNS];
+	bool		nulls[STREAM_COLUMNS];
+
+	if (SRF_IS_FIRSTCALL())
+		stream_first_call(fcinfo, chat);
+	context = SRF_PERCALL_SETUP();
+	stream = context->user_fctx;
+	if (stream_next(stream, values, nulls))
+	{
+		HeapTuple	row = heap_form_tuple(context->tuple_desc, values, nulls);
+
+		SRF_RETURN_NEXT(context, HeapTupleGetDatum(row));
+	}
+	UnregisterExprContextCallback(call_context(fcinfo), stream_shutdown,
+								  PointerGetDatum(stream));
+	SRF_RETURN_DONE(context);
+}
+
+/* glm_stream(prompt text, ...G) returns table(seq, token, token_id, logprob, finish_reason) */
+Datum
+chatglm_stream(PG_FUNCTION_ARGS)
+{
+	return stream_per_call(fcinfo, false);
+}
+
+/* glm_chat_stream(messages jsonb, tools json, ...G) returns the same table */
+Datum
+chatglm_chat_stream(PG_FUNCTION_ARGS)
+{
+	return stream_per_call(fcinfo, true);
+}
+
+/* ---- In FROM: planning ------------------------------------------------------ */
+
+/*
+ * Is this function one of ours, and which?  Schema and name may be anything;
+ * the C function behind it says what it is.  Its name alone does not, so where
+ * that fits, the address decides.  fmgr_info() gives another address for
+ * functions with SECURITY DEFINER or settings: those are left alone, which is
+ * what they need.
+ */
+static bool
+is_stream_function(Oid function, bool *chat)
+{
+	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool		candidate = false;
+	FmgrInfo	info;
+
+	if (!HeapTupleIsValid(proc))
+		return false;
+	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId)
+	{
+		bool		isnull;
+		Datum		source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
+		char	   *symbol = TextDatumGetCString(source);
+
+		candidate = strcmp(symbol, "chatglm_stream") == 0 ||
+			strcmp(symbol, "chatglm_chat_stream") == 0;
+	}
+	ReleaseSysCache(proc);
+	if (!candidate)
+		return false;
+	fmgr_info(function, &info);
+	*chat = info.fn_addr == chatglm_chat_stream;
+	return *chat || info.fn_addr == chatglm_stream;
+}
+
+/* The call of a stream function that is all of this FROM item, else NULL. */
+static FuncExpr *
+stream_call(RangeTblEntry *rte)
+{
+	RangeTblFunction *item;
+	FuncExpr   *call;
+	bool		chat;
+
+	if (rte->rtekind != RTE_FUNCTION || rte->funcordinality || list_length(rte->functions) != 1)
+		return NULL;
+	item = linitial(rte->functions);
+	if (!IsA(item->funcexpr, FuncExpr) || item->funccolnames != NIL)
+		return NULL;
+	call = (FuncExpr *) item->funcexpr;
+	if (!call->funcretset || list_length(call->args) > MAX_ARGUMENTS ||
+		!is_stream_function(call->funcid, &chat) ||
+		list_length(call->args) != (chat ? 2 : 1) + CHATGLM_N_TAIL)
+		return NULL;
+	return call;
+}
+
+/* Does anything ask for the row as a whole?  The scan has only its columns. */
+static bool
+wants_whole_row(RelOptInfo *rel)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *cell;
+
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &columns);
+	foreach(cell, rel->baserestrictinfo)
+		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause, rel->relid, &columns);
+	return bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
+}
+
+static void
+stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
+{
+	CustomPath *path;
+	Path	   *replaced;
+
+	if (prev_set_rel_pathlist_hook != NULL)
+		prev_set_rel_pathlist_hook(root, rel, rti, rte);
+
+	if (root->parse->commandType != CMD_SELECT || root->rowMarks != NIL ||
+		!bms_equal(root->all_baserels, rel->relids) ||
+		!bms_is_empty(rel->lateral_relids) || rel->pathlist == NIL ||
+		stream_call(rte) == NULL || wants_whole_row(rel))
+		return;
+
+	replaced = linitial(rel->pathlist);
+	path = makeNode(CustomPath);
+	path->path.pathtype = T_CustomScan;
+	path->path.parent = rel;
+	path->path.pathtarget = rel->reltarget;
+	path->path.rows = replaced->rows;
+	path->path.startup_cost = 0;	/* a LIMIT is worth its while */
+	path->path.total_cost = replaced->total_cost;
+	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
+	path->methods = &path_methods;
+
+	rel->pathlist = NIL;
+	if (root->parent_root == NULL)
+		add_path(rel, (Path *) path);
+	else
+		add_path(rel, (Path *) create_material_path(rel, (Path *) path));
+}
+
+/*
+ * The whole call goes into custom_exprs, not just its arguments: so the plan
+ * depends on the function and is made anew when that changes.
+ */
+static Plan *
+stream_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
+			List *tlist, List *clauses, List *custom_plans)
+{
+	FuncExpr   *call = stream_call(planner_rt_fetch(rel->relid, root));
+	CustomScan *scan = makeNode(CustomScan);
+	TupleDesc	desc;
+
+	if (get_expr_result_type((Node *) call, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Var		   *column = makeVar(rel->relid, i + 1, att->atttypid, att->atttypmod,
+									 att->attcollation, 0);
+
+		scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
+										  makeTargetEntry((Expr *) column, i + 1,
+														  pstrdup(NameStr(att->attname)),
+														  false));
+	}
+	scan->scan.plan.targetlist = tlist;
+	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
+	scan->scan.scanrelid = 0;
+	scan->flags = path->flags;
+	scan->custom_exprs = list_make1(copyObject(call));
+	scan->methods = &scan_methods;
+	return (Plan *) scan;
+}
+
+/* ---- In FROM: execution ------------------------------------------------------- */
+
+static Node *
+stream_create_state(CustomScan *scan)
+{
+	StreamScanState *state = (StreamScanState *) newNode(sizeof(StreamScanState),
+														 T_CustomScanState);
+
+	state->css.methods = &exec_methods;
+	return (Node *) state;
+}
+
+static void
+stream_begin_scan(CustomScanState *node, EState *estate, int eflags)
+{
+	StreamScanState *state = (StreamScanState *) node;
+	CustomScan *scan = (CustomScan *) node->ss.ps.plan;
+	FuncExpr   *call = linitial_node(FuncExpr, scan->custom_exprs);
+	AclResult	allowed = chatglm_function_aclcheck(call->funcid, GetUserId());
+
+	/* a FunctionScan would have asked here, too */
+	if (allowed != ACLCHECK_OK)
+		aclcheck_error(allowed, OBJECT_FUNCTION, get_func_name(call->funcid));
+	InvokeFunctionExecuteHook(call->funcid);
+
+	if (!is_stream_function(call->funcid, &state->chat))
+		elog(ERROR, "function %u is not a stream function of chatglm", call->funcid);
+	state->function = call->funcid;
+	state->arguments = ExecInitExprList(call->args, &node->ss.ps);
+}
+
+static void
+evaluate_and_begin(StreamScanState *state, ExprContext *econtext)
+{
+	NullableDatum args[MAX_ARGUMENTS];
+	ListCell   *cell;
+	int			n = 0;
+
+	foreach(cell, state->arguments)
+	{
+		args[n].value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &args[n].isnull);
+		n++;
+	}
+	state->begun = true;
+	stream_begin(&state->stream, state->chat, args);
+}
+
+static TupleTableSlot *
+stream_access(ScanState *node)
+{
+	StreamScanState *state = (StreamScanState *) node;
+	ExprContext *econtext = node->ps.ps_ExprContext;
+	TupleTableSlot *slot = node->ss_ScanTupleSlot;
+	MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	bool		found;
+
+	if (!state->begun)
+		evaluate_and_begin(state, econtext);
+	ExecClearTuple(slot);
+	found = stream_next(&state->stream, slot->tts_values, slot->tts_isnull);
+	MemoryContextSwitchTo(old);
+	if (!found)
+		return slot;
+	state->tokens++;
+	return ExecStoreVirtualTuple(slot);
+}
+
+/* A row has nothing in it that could have changed since. */
+static bool
+stream_recheck(ScanState *node, TupleTableSlot *slot)
+{
+	return true;
+}
+
+static TupleTableSlot *
+stream_exec_scan(CustomScanState *node)
+{
+	return ExecScan(&node->ss, stream_access, stream_recheck);
+}
+
+static void
+stream_end_scan(CustomScanState *node)
+{
+	stream_end(&((StreamScanState *) node)->stream);
+}
+
+static void
+stream_rescan(CustomScanState *node)
+{
+	StreamScanState *state = (StreamScanState *) node;
+
+	ExecScanReScan(&node->ss);
+	stream_end(&state->stream);
+	state->begun = false;
+}
+
+static void
+stream_explain(CustomScanState *node, List *ancestors, ExplainState *es)
+{
+	StreamScanState *state = (StreamScanState *) node;
+
+	ExplainPropertyText("Function", get_func_name(state->function), es);
+	if (es->analyze)
+		ExplainPropertyInteger("Tokens", NULL, state->tokens, es);
+}

@@ -1,0 +1,250 @@
+/*
+ * worker_ticket.c - the requests the engine has, by ticket.
+ *
+ * The engine numbers what it has by tickets; the table here says whose each is
+ * and shows it in chatglm_request_stats() at the same index.  A ticket stays in
+ * use until its last event was polled, even when nobody wants the events any
+ * more: its backend cancelled it, or is gone.
+ */
+#include "worker.h"
+
+#include "utils/timestamp.h"
+
+#define EVENTS_AT_A_TIME 256	/* before the main loop looks around again */
+
+typedef struct Ticket
+{
+	uint64		id;				/* of the request; 0 = unused */
+	WorkerSession *session;		/* NULL: gone */
+	int			entry;
+	bool		abandoned;		/* events are dropped */
+	bool		marked;			/* somebody else wants it cancelled */
+	glm_kind	kind;
+	uint32		taken;			/* as last told to the engine */
+	int32		tokens;			/* TOKEN events so far */
+} Ticket;
+
+static glm_engine *engine;
+static Ticket *tickets;			/* [chatglm_shared->n_requests] */
+static int	live;				/* tickets in use */
+
+static void post_error(WorkerSession *session, int entry, uint64 id, const glm_error *err);
+static void show(int number, const glm_request *request);
+static void hide(int number);
+static void pass_event(const glm_event *event);
+static void end_ticket(int number);
+
+void
+chatglm_tickets_init(glm_engine *the_engine)
+{
+	engine = the_engine;
+	tickets = MemoryContextAllocZero(TopMemoryContext,
+									 chatglm_shared->n_requests * sizeof(Ticket));
+}
+
+int
+chatglm_tickets_live(void)
+{
+	return live;
+}
+
+/* ---- requests --------------------------------------------------------- */
+
+void
+chatglm_ticket_admit(WorkerSession *session, int entry, const glm_request *request, Size size)
+{
+	glm_error	err = {0};
+	Ticket	   *ticket;
+	int			number = -1;
+
+	if (glm_request_check(request, size, &err))
+		CHATGLM_ENGINE(number = glm_engine_submit(engine, request, &err));
+	if (number < 0)
+	{
+		post_error(session, entry, request->id, &err);
+		return;
+	}
+
+	ticket = &tickets[number];
+	memset(ticket, 0, sizeof(*ticket));
+	ticket->id = request->id;
+	ticket->session = session;
+	ticket->entry = entry;
+	ticket->kind = request->kind;
+	session->entry[entry].ticket = number;
+	live++;
+	show(number, request);
+}
+
+/* The ERROR event of a request the engine does not have. */
+static void
+post_error(WorkerSession *session, int entry, uint64 id, const glm_error *err)
+{
+	char		buffer[sizeof(glm_event) + sizeof(err->message) + sizeof(err->hint)]
+				pg_attribute_aligned(MAXIMUM_ALIGNOF);
+	glm_event  *event = (glm_event *) buffer;
+	Size		message = strlen(err->message) + 1;
+	Size		hint = strlen(err->hint) + 1;
+
+	memset(event, 0, sizeof(*event));
+	event->kind = GLM_EVENT_ERROR;
+	event->status = err->status;
+	event->id = id;
+	event->ticket = -1;
+	event->length = message + hint;
+	memcpy(event->payload, err->message, message);
+	memcpy(event->payload + message, err->hint, hint);
+	chatglm_session_post(session, entry, event);
+}
+
+void
+chatglm_ticket_abandon(int number, bool session_gone)
+{
+	tickets[number].abandoned = true;
+	if (session_gone)
+		tickets[number].session = NULL;
+	CHATGLM_ENGINE(glm_engine_cancel(engine, number));
+}
+
+void
+chatglm_ticket_taken(int number)
+{
+	Ticket	   *ticket = &tickets[number];
+	uint32		taken;
+
+	taken = pg_atomic_read_u32(&ticket->session->header->words[ticket->entry].taken);
+	if (taken == ticket->taken)
+		return;
+	ticket->taken = taken;
+	CHATGLM_ENGINE(glm_engine_taken(engine, number, taken));
+}
+
+void
+chatglm_tickets_cancel_marked(void)
+{
+	ChatglmRequestStat *stats = chatglm_request_stats();
+
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < chatglm_shared->n_requests; i++)
+	{
+		tickets[i].marked = stats[i].id != 0 && stats[i].cancel;
+		stats[i].cancel = false;
+	}
+	LWLockRelease(chatglm_shared->lock);
+
+	for (int i = 0; i < chatglm_shared->n_requests; i++)
+	{
+		if (tickets[i].marked)
+			CHATGLM_ENGINE(glm_engine_cancel(engine, i));
+	}
+}
+
+/* ---- what others see -------------------------------------------------- */
+
+static void
+show(int number, const glm_request *request)
+{
+	const Ticket *ticket = &tickets[number];
+	const char *model = glm_request_text(request, request->model);
+	ChatglmRequestStat *stat = &chatglm_request_stats()[number];
+
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	memset(stat, 0, sizeof(*stat));
+	stat->id = ticket->id;
+	stat->pid = ticket->session->pid;
+	stat->role = ticket->session->header->words[ticket->entry].role;
+	stat->kind = ticket->kind;
+	strlcpy(stat->model, model == NULL ? "" : model, sizeof(stat->model));
+	stat->started_us = GetCurrentTimestamp();
+	LWLockRelease(chatglm_shared->lock);
+}
+
+static void
+hide(int number)
+{
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	chatglm_request_stats()[number].id = 0;
+	LWLockRelease(chatglm_shared->lock);
+}
+
+void
+chatglm_tickets_show_tokens(void)
+{
+	ChatglmRequestStat *stats = chatglm_request_stats();
+
+	for (int i = 0, seen = 0; seen < live; i++)
+	{
+		if (tickets[i].id == 0)
+			continue;
+		stats[i].tokens = tickets[i].tokens;
+		seen++;
+	}
+}
+
+/* ---- events ----------------------------------------------------------- */
+
+void
+chatglm_tickets_pass_events(void)
+{
+	static union
+	{
+		glm_event	event;
+		char		bytes[GLM_EVENT_MAX];
+	}			buffer;
+
+	for (int i = 0; i < EVENTS_AT_A_TIME; i++)
+	{
+		bool		any;
+
+		CHATGLM_ENGINE(any = glm_engine_poll(engine, &buffer.event));
+		if (!any)
+			break;
+		pass_event(&buffer.event);
+	}
+}
+
+static void
+pass_event(const glm_event *event)
+{
+	Ticket		ticket;
+
+	if (event->ticket < 0 || event->ticket >= chatglm_shared->n_requests ||
+		tickets[event->ticket].id != event->id)
+		elog(ERROR, "event of unknown request " UINT64_FORMAT " from the chatglm engine",
+			 (uint64) event->id);
+
+	if (event->kind == GLM_EVENT_TOKEN)
+		tickets[event->ticket].tokens++;
+	ticket = tickets[event->ticket];
+
+	if (event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR)
+		end_ticket(event->ticket);
+	else if (!ticket.abandoned)
+		chatglm_ticket_taken(event->ticket);
+
+	if (!ticket.abandoned)
+		chatglm_session_post(ticket.session, ticket.entry, event);
+}
+
+/*
+ * The engine is done with it.  Who gets the last event may look at the views
+ * next, so they are made true before, when this was all there was to do or
+ * models have come or gone.
+ */
+static void
+end_ticket(int number)
+{
+	Ticket	   *ticket = &tickets[number];
+
+	hide(number);
+	if (ticket->session != NULL)
+	{
+		ticket->session->entry[ticket->entry].ticket = -1;
+		if (ticket->abandoned)
+			chatglm_session_end(ticket->session, ticket->entry);
+	}
+	ticket->id = 0;
+	live--;
+	if (live == 0 || ticket->kind == GLM_LOAD || ticket->kind == GLM_UNLOAD)
+		chatglm_worker_publish();
+}
