@@ -71,7 +71,9 @@ typedef enum glm_dtype
 {
 	GLM_F32 = 0,
 	GLM_F16,
-	GLM_BF16
+	GLM_BF16,
+	GLM_Q4,						/* packed, see packed.h */
+	GLM_Q8
 } glm_dtype;
 
 typedef struct glm_tensor
@@ -80,6 +82,7 @@ typedef struct glm_tensor
 	glm_dtype	dtype;
 	int			n_dims;			/* 1 or 2 */
 	int64_t		shape[2];		/* rows, columns; shape[1] = 1 for vectors */
+	int			group;			/* columns that share a scale; packed dtypes only */
 } glm_tensor;
 
 typedef struct glm_shards glm_shards;	/* all weight files of a directory */

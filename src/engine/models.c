@@ -204,7 +204,7 @@ glm_models_unload(glm_models *models, const char *name, glm_error *err)
 static void
 describe(const glm_model *m, glm_model_info *out)
 {
-	static const char *const dtype_name[] = {"F32", "F16", "BF16"};
+	static const char *const dtype_name[] = {"F32", "F16", "BF16", "INT4", "INT8"};
 
 	memset(out, 0, sizeof(*out));
 	strncpy(out->name, m->name, sizeof(out->name) - 1);
