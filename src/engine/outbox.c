@@ -111,6 +111,8 @@ glm_outbox_take(glm_outbox *box, glm_event *buf)
 			eventfd_t	counter;
 
 			(void) eventfd_read(box->fd, &counter);
+			/* start over, so that a quiet ring stays within a page of memory */
+			box->head = box->tail = 0;
 		}
 	}
 	pthread_mutex_unlock(&box->lock);

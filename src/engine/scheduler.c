@@ -12,25 +12,14 @@
  * A sequence is admitted when the KV pool has blocks for the longest answer it
  * may give, first come first served, so a running sequence never runs out.
  * It leaves, and gives its blocks back, in the step in which it ends.
+ *
+ * A sequence whose reader does not read is paused.  It keeps its blocks while
+ * nobody else needs them; then it is preempted, newest first, and computed anew
+ * when its reader comes back.  So cursors left open hold nobody up.
  */
-#include "engine.h"
+#include "scheduler.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-/* The engine thread's own state. */
-typedef struct scheduler
-{
-	glm_engine *engine;
-	glm_sequence *waiting;		/* oldest first */
-	glm_sequence **waiting_end;
-	glm_sequence *running;		/* in order of admission */
-	int			n_running;
-	int			n_rows;			/* rows of the pass, in engine->row */
-	uint32_t	round;			/* each round, every model with work has one pass */
-} scheduler;
 
 /* ---- Sequences --------------------------------------------------------------- */
 
@@ -61,16 +50,16 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 	free(seq);
 }
 
-static bool
-is_paused(const glm_engine *e, const glm_sequence *seq)
+bool
+glm_sequence_paused(const glm_engine *e, const glm_sequence *seq)
 {
 	return seq->request->stream &&
 		seq->made - atomic_load(&e->ticket[seq->ticket].taken) >= GLM_OUTBOX;
 }
 
-/* Frees a sequence, then tells its reader, so that whoever knows finds it gone. */
-static void
-fail_sequence(glm_engine *e, glm_sequence *seq, const glm_error *err)
+/* Freed before its reader is told, so that whoever knows of the end finds it gone. */
+void
+glm_sequence_fail(glm_engine *e, glm_sequence *seq, const glm_error *err)
 {
 	int			ticket = seq->ticket;
 
@@ -78,8 +67,8 @@ fail_sequence(glm_engine *e, glm_sequence *seq, const glm_error *err)
 	glm_send_error(e, ticket, err);
 }
 
-static void
-finish_sequence(glm_engine *e, glm_sequence *seq, glm_finish finish)
+void
+glm_sequence_finish(glm_engine *e, glm_sequence *seq, glm_finish finish)
 {
 	int			ticket = seq->ticket;
 	int			n_prompt = seq->n_prompt;
@@ -91,9 +80,8 @@ finish_sequence(glm_engine *e, glm_sequence *seq, glm_finish finish)
 	glm_send_done(e, ticket, finish, n_prompt, n_answer);
 }
 
-/* Takes a sequence out of the running ones; *at points to it. */
-static glm_sequence *
-remove_running(scheduler *s, glm_sequence **at)
+glm_sequence *
+glm_sequence_remove(glm_scheduler *s, glm_sequence **at)
 {
 	glm_sequence *seq = *at;
 
@@ -106,7 +94,7 @@ remove_running(scheduler *s, glm_sequence **at)
 /* ---- Admission ------------------------------------------------------------------- */
 
 static void
-collect_inbox(scheduler *s)
+collect_inbox(glm_scheduler *s)
 {
 	glm_engine *e = s->engine;
 
@@ -121,9 +109,32 @@ collect_inbox(scheduler *s)
 	pthread_mutex_unlock(&e->inbox_lock);
 }
 
+/* Puts a sequence at the end of the waiting ones. */
+static void
+add_waiting(glm_scheduler *s, glm_sequence *seq)
+{
+	seq->next = NULL;
+	*s->waiting_end = seq;
+	s->waiting_end = &seq->next;
+	atomic_fetch_add(&s->engine->count.waiting, 1);
+}
+
+/* Takes a sequence out of the waiting ones; *at points to it. */
+static glm_sequence *
+remove_waiting(glm_scheduler *s, glm_sequence **at)
+{
+	glm_sequence *seq = *at;
+
+	*at = seq->next;
+	if (*at == NULL)
+		s->waiting_end = at;
+	atomic_fetch_sub(&s->engine->count.waiting, 1);
+	return seq;
+}
+
 /* Ends sequences that were cancelled or ran out of time. */
 static void
-drop_ended(scheduler *s)
+drop_ended(glm_scheduler *s)
 {
 	glm_engine *e = s->engine;
 	glm_error	err;
@@ -131,285 +142,117 @@ drop_ended(scheduler *s)
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
 		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
-			fail_sequence(e, remove_running(s, at), &err);
+			glm_sequence_fail(e, glm_sequence_remove(s, at), &err);
 		else
 			at = &(*at)->next;
 	}
 	for (glm_sequence **at = &s->waiting; *at != NULL;)
 	{
-		glm_sequence *seq = *at;
-
-		if (glm_ticket_ended(&e->ticket[seq->ticket], &err))
-		{
-			*at = seq->next;
-			if (*at == NULL)
-				s->waiting_end = at;
-			atomic_fetch_sub(&e->count.waiting, 1);
-			fail_sequence(e, seq, &err);
-		}
-		else
-			at = &seq->next;
-	}
-}
-
-/* Admits one waiting sequence; false when its time has not come. */
-static bool
-admit_one(scheduler *s)
-{
-	glm_engine *e = s->engine;
-	glm_sequence *seq = s->waiting;
-	glm_sequence **end = &s->running;
-	int			blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
-	glm_error	err;
-
-	if (s->n_running >= e->max_sequences ||
-		!glm_kv_take(e->kv, seq->model->kv_block_bytes, blocks, &seq->kv))
-		return false;
-	s->waiting = seq->next;
-	if (s->waiting == NULL)
-		s->waiting_end = &s->waiting;
-	atomic_fetch_sub(&e->count.waiting, 1);
-	if (!glm_forward_prepare(e->forward, seq->model, &err))
-	{
-		fail_sequence(e, seq, &err);
-		return true;
-	}
-	while (*end != NULL)
-		end = &(*end)->next;
-	*end = seq;
-	seq->next = NULL;
-	s->n_running++;
-	atomic_store(&e->count.running, s->n_running);
-	return true;
-}
-
-/* ---- One pass ---------------------------------------------------------------------- */
-
-/*
- * Adds the rows of one sequence: its newest token, or as much of its prompt as
- * *budget allows.  Only the row of the last known token needs logits.
- */
-static void
-gather(scheduler *s, glm_sequence *seq, int *budget)
-{
-	int			left = (int) seq->tokens.length - seq->n_computed;
-
-	seq->n_rows = left;
-	if (left > 1)
-	{
-		seq->n_rows = left < *budget ? left : *budget;
-		*budget -= seq->n_rows;
-	}
-	for (int i = 0; i < seq->n_rows; i++)
-	{
-		int			position = seq->n_computed + i;
-
-		s->engine->row[s->n_rows++] = (glm_row)
-		{
-			.token = seq->tokens.data[position],
-			.position = position,
-			.kv = &seq->kv,
-			.logits = i == left - 1,
-		};
-	}
-}
-
-static void
-gather_rows(scheduler *s, const glm_model *model)
-{
-	int			budget = atomic_load(&s->engine->prefill_budget);
-
-	s->n_rows = 0;
-	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-	{
-		seq->n_rows = 0;
-		if (seq->model != model || is_paused(s->engine, seq))
-			continue;
-		seq->round = s->round;
-		gather(s, seq, &budget);
-	}
-}
-
-static bool
-is_stop_id(const glm_model *model, int32_t token)
-{
-	const glm_model_config *c = &model->config;
-
-	for (int i = 0; i < c->n_eos; i++)
-	{
-		if (token == c->eos[i])
-			return true;
-	}
-	return token == glm_tokenizer_special(model->tokenizer, GLM_SP_USER) ||
-		token == glm_tokenizer_special(model->tokenizer, GLM_SP_OBSERVATION);
-}
-
-/* Puts a sampled token behind the sequence and its text into seq->text. */
-static bool
-append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
-{
-	bool		stopped = is_stop_id(seq->model, token);
-	bool		ok = true;
-
-	seq->tokens.data[seq->tokens.length++] = token;
-	glm_sampler_see(seq->sampler, token);
-	if (!stopped)
-		ok = glm_decoder_push(seq->decoder, token, &seq->text, &stopped);
-	*finish = stopped ? GLM_FINISH_STOP :
-		(int) seq->tokens.length == seq->limit ? GLM_FINISH_LENGTH : GLM_FINISH_NONE;
-	if (*finish != GLM_FINISH_NONE)
-		ok = ok && glm_decoder_finish(seq->decoder, &seq->text);
-	return ok;
-}
-
-static void
-send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_finish finish)
-{
-	glm_event	event = {.kind = GLM_EVENT_TOKEN, .ticket = seq->ticket,
-						 .id = seq->request->id, .token_id = token,
-						 .logprob = logprob, .finish = finish};
-
-	/* the decoder never holds more than an event can carry */
-	event.length = seq->text.length < GLM_EVENT_PAYLOAD ? seq->text.length : GLM_EVENT_PAYLOAD;
-	glm_outbox_put(&e->outbox, &event, seq->text.data);
-	seq->text.length = 0;
-	seq->made++;
-}
-
-/* Samples a token of a sequence and passes it on; *finish says if it was the last. */
-static bool
-next_token(scheduler *s, glm_sequence *seq, float *logits, glm_finish *finish, glm_error *err)
-{
-	glm_engine *e = s->engine;
-	uint64_t	index = seq->tokens.length - seq->n_prompt;
-	int32_t		token;
-	float		logprob = 0;
-
-	if (!glm_sampler_pick(seq->sampler, logits, index, &token,
-						  seq->request->stream ? &logprob : NULL, err))
-		return false;
-	if (!append_token(seq, token, finish))
-		return glm_no_memory(err);
-	atomic_fetch_add(&e->count.completion_tokens, 1);
-	if (seq->request->stream)
-		send_token(e, seq, token, logprob, *finish);
-	return true;
-}
-
-/* A GLM_LOGITS request: its answer is the logits themselves. */
-static bool
-send_logits(glm_engine *e, const glm_sequence *seq, const float *logits, glm_error *err)
-{
-	int			vocab = seq->model->config.vocab;
-
-	for (int i = 0; i < vocab; i++)
-	{
-		if (!isfinite(logits[i]))
-			return glm_fail(err, GLM_NOT_FINITE, "model \"%s\" computed a logit that is not finite",
-							seq->model->name);
-	}
-	glm_send_result(e, seq->ticket, logits, vocab * sizeof(float));
-	return true;
-}
-
-/* Uses the logits of every sequence that has some; those that end leave. */
-static void
-use_logits(scheduler *s, const glm_model *model, float *logits)
-{
-	glm_engine *e = s->engine;
-	int			vocab = model->config.vocab;
-
-	for (glm_sequence **at = &s->running; *at != NULL;)
-	{
-		glm_sequence *seq = *at;
-		glm_finish	finish = GLM_FINISH_NONE;
-		glm_error	err = {0};
-		bool		ok;
-
-		seq->n_computed += seq->n_rows;
-		if (seq->n_rows == 0 || seq->n_computed < (int) seq->tokens.length)
-		{
-			seq->n_rows = 0;
-			at = &seq->next;
-			continue;
-		}
-		seq->n_rows = 0;
-		if (seq->request->kind == GLM_LOGITS)
-		{
-			ok = send_logits(e, seq, logits, &err);
-			finish = GLM_FINISH_STOP;
-		}
-		else
-			ok = next_token(s, seq, logits, &finish, &err);
-		logits += vocab;
-
-		if (!ok)
-			fail_sequence(e, remove_running(s, at), &err);
-		else if (finish != GLM_FINISH_NONE)
-			finish_sequence(e, remove_running(s, at), finish);
-		else
-			at = &seq->next;
-	}
-}
-
-/* The forward pass failed: so do all sequences that were in it. */
-static void
-fail_pass(scheduler *s, const glm_error *err)
-{
-	for (glm_sequence **at = &s->running; *at != NULL;)
-	{
-		if ((*at)->n_rows > 0)
-			fail_sequence(s->engine, remove_running(s, at), err);
+		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
+			glm_sequence_fail(e, remove_waiting(s, at), &err);
 		else
 			at = &(*at)->next;
 	}
 }
 
+static void
+add_running(glm_scheduler *s, glm_sequence *seq)
+{
+	glm_sequence **end = &s->running;
+
+	while (*end != NULL)
+		end = &(*end)->next;
+	*end = seq;
+	seq->next = NULL;
+	s->n_running++;
+	atomic_store(&s->engine->count.running, s->n_running);
+}
+
+/* Takes the KV blocks of the newest paused sequence; false when there is none. */
+static bool
+preempt_paused(glm_scheduler *s)
+{
+	glm_sequence **newest = NULL;
+	glm_sequence *seq;
+
+	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
+	{
+		if (glm_sequence_paused(s->engine, *at))
+			newest = at;
+	}
+	if (newest == NULL)
+		return false;
+	seq = glm_sequence_remove(s, newest);
+	glm_kv_give(s->engine->kv, seq->model->kv_block_bytes, &seq->kv);
+	seq->n_computed = 0;
+	add_waiting(s, seq);
+	return true;
+}
+
+static bool
+take_blocks(glm_scheduler *s, glm_sequence *seq)
+{
+	int			blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
+
+	do
+	{
+		if (glm_kv_take(s->engine->kv, seq->model->kv_block_bytes, blocks, &seq->kv))
+			return true;
+	} while (preempt_paused(s));
+	return false;
+}
+
 static int
-count_prompt_rows(const scheduler *s)
+count_active(const glm_scheduler *s)
 {
 	int			n = 0;
 
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-	{
-		if (seq->n_rows > 0 && seq->n_computed < seq->n_prompt)
-			n += seq->n_rows;
-	}
+		n += !glm_sequence_paused(s->engine, seq);
 	return n;
 }
 
+/* Admits the sequences whose time has come, in the order in which they wait. */
 static void
-run_pass(scheduler *s, const glm_model *model)
+admit(glm_scheduler *s)
 {
-	glm_counters *count = &s->engine->count;
-	int64_t		start = glm_now_ns();
-	float	   *logits;
-	glm_error	err = {0};
+	int			active = count_active(s);
 
-	gather_rows(s, model);
-	if (!glm_forward_run(s->engine->forward, model, s->engine->row, s->n_rows, &logits, &err))
+	for (glm_sequence **at = &s->waiting; *at != NULL && active < s->engine->max_sequences;)
 	{
-		fail_pass(s, &err);
-		return;
+		glm_sequence *seq = *at;
+		glm_error	err;
+
+		if (glm_sequence_paused(s->engine, seq))
+		{
+			at = &seq->next;	/* preempted, and its reader is not back yet */
+			continue;
+		}
+		if (!take_blocks(s, seq))
+			break;
+		remove_waiting(s, at);
+		if (glm_forward_prepare(s->engine->forward, seq->model, &err))
+		{
+			add_running(s, seq);
+			active++;
+		}
+		else
+			glm_sequence_fail(s->engine, seq, &err);
 	}
-	atomic_fetch_add(&count->steps, 1);
-	atomic_fetch_add(&count->prompt_tokens, count_prompt_rows(s));
-	atomic_fetch_add(&count->step_ns, glm_now_ns() - start);
-	use_logits(s, model, logits);
 }
 
 /* ---- The thread ------------------------------------------------------------------------ */
 
 /* A sequence whose model has not had its pass in this round; counts the paused. */
 static glm_sequence *
-next_in_round(scheduler *s)
+next_in_round(glm_scheduler *s)
 {
 	glm_sequence *found = NULL;
 	int			paused = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		if (is_paused(s->engine, seq))
+		if (glm_sequence_paused(s->engine, seq))
 			paused++;
 		else if (seq->round != s->round && found == NULL)
 			found = seq;
@@ -420,7 +263,7 @@ next_in_round(scheduler *s)
 
 /* One pass for every model with work; false when there was none. */
 static bool
-run_round(scheduler *s)
+run_round(glm_scheduler *s)
 {
 	bool		any = false;
 	glm_sequence *seq;
@@ -428,7 +271,7 @@ run_round(scheduler *s)
 	s->round++;
 	while ((seq = next_in_round(s)) != NULL)
 	{
-		run_pass(s, seq->model);
+		glm_pass_run(s, seq->model);
 		any = true;
 	}
 	return any;
@@ -436,7 +279,7 @@ run_round(scheduler *s)
 
 /* When the next sequence's time is up; 0 = none has a limit. */
 static int64_t
-next_deadline(const scheduler *s)
+next_deadline(const glm_scheduler *s)
 {
 	int64_t		next = 0;
 	const glm_sequence *list[2] = {s->running, s->waiting};
@@ -456,17 +299,16 @@ next_deadline(const scheduler *s)
 
 /* Takes in what has happened outside since the last look. */
 static void
-take_news(scheduler *s)
+take_news(glm_scheduler *s)
 {
 	collect_inbox(s);
 	drop_ended(s);
-	while (s->waiting != NULL && admit_one(s))
-		;
+	admit(s);
 }
 
 /* The delay that tests ask for; cancels go on meanwhile. */
 static void
-delay_step(scheduler *s)
+delay_step(glm_scheduler *s)
 {
 	glm_engine *e = s->engine;
 	int64_t		until = glm_now_ns() + atomic_load(&e->step_delay_ms) * INT64_C(1000000);
@@ -479,7 +321,7 @@ delay_step(scheduler *s)
 }
 
 static void
-free_sequences(scheduler *s, glm_sequence *list)
+free_sequences(glm_scheduler *s, glm_sequence *list)
 {
 	while (list != NULL)
 	{
@@ -494,7 +336,7 @@ void *
 glm_scheduler_main(void *arg)
 {
 	glm_engine *e = arg;
-	scheduler	s = {.engine = e};
+	glm_scheduler s = {.engine = e};
 
 	glm_thread_enter("glm engine");
 	s.waiting_end = &s.waiting;

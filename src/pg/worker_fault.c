@@ -14,8 +14,8 @@
  * waiting for.  So calls of the engine stand in CHATGLM_ENGINE(), and an alarm
  * that finds the main thread still inside one jumps out of it.  Nothing of the
  * engine is used after that.  The lock may also be malloc's, which cannot be left
- * in this way; then a second alarm, with its default action, ends the process,
- * and that is still better than a worker that hangs.
+ * in this way; then a last alarm, with its default action, ends the process, and
+ * that is still better than a worker that hangs.
  */
 #include "worker.h"
 
@@ -24,8 +24,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define NOTICE_SECONDS 1		/* for the main thread to see the fault */
-#define EXIT_SECONDS 10			/* for the way out after that */
+#define ALARM_SECONDS 1			/* between looks at the main thread after a fault */
+#define MAX_ALARMS 10			/* then it has had its chance */
 
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
@@ -96,7 +96,7 @@ handle_fault(int signo, siginfo_t *info, void *context)
 
 	fault_address = info->si_addr;
 	fault_signal = signo;
-	alarm(NOTICE_SECONDS);
+	alarm(ALARM_SECONDS);
 	(void) !write(fault_fd, &one, sizeof(one));
 	for (;;)
 		pause();
@@ -106,10 +106,16 @@ handle_fault(int signo, siginfo_t *info, void *context)
 static void
 handle_alarm(SIGNAL_ARGS)
 {
-	pqsignal(SIGALRM, SIG_DFL);
-	alarm(EXIT_SECONDS);
+	static int	alarms;
+
+	if (++alarms == MAX_ALARMS)
+		pqsignal(SIGALRM, SIG_DFL);
+	alarm(ALARM_SECONDS);
 	if (chatglm_in_engine)
+	{
+		chatglm_in_engine = 0;
 		siglongjmp(chatglm_way_out, 1);
+	}
 }
 
 static void

@@ -229,6 +229,55 @@ unread_stream_pauses(void **state)
 	glm_engine_close(engine);
 }
 
+static glm_request *
+make_long_stream(void)
+{
+	glm_request *req = make_request("hi", 60, true);
+
+	req->form = GLM_RAW;
+	return req;
+}
+
+/* Reads a stream to its end, taking what it gets. */
+static const char *
+read_stream(glm_engine *engine, int ticket)
+{
+	while (!answers[ticket].ended)
+	{
+		glm_engine_taken(engine, ticket, answers[ticket].tokens);
+		pump(engine, 1);
+	}
+	assert_int_equal(answers[ticket].last.kind, GLM_EVENT_DONE);
+	return answers[ticket].text;
+}
+
+/*
+ * Streams that nobody reads take neither places nor KV from others, and go on
+ * as if nothing had been when they are read.
+ */
+static void
+unread_streams_hold_nobody_up(void **state)
+{
+	glm_engine *engine = open_engine(1, 2, 1 << 20);	/* KV for four of them */
+	int			stream[10];
+	char		whole[16384];
+
+	(void) state;
+	strcpy(whole, read_stream(engine, submit(engine, make_long_stream())));
+	for (int i = 0; i < 10; i++)
+	{
+		stream[i] = submit(engine, make_long_stream());
+		while (answers[stream[i]].tokens < GLM_OUTBOX)
+			pump(engine, 1);
+	}
+	assert_int_equal(wait_for(engine, submit(engine, make_request("hi", 60, false)))->last.kind,
+					 GLM_EVENT_DONE);
+	for (int i = 9; i >= 0; i--)
+		assert_string_equal(read_stream(engine, stream[i]), whole);
+	assert_int_equal(stats_of(engine).kv_bytes_used, 0);
+	glm_engine_close(engine);
+}
+
 static void
 cancel_leaves_nothing(void **state)
 {
@@ -354,6 +403,7 @@ main(void)
 		cmocka_unit_test(same_answer_in_any_company),
 		cmocka_unit_test(stream_equals_generate),
 		cmocka_unit_test(unread_stream_pauses),
+		cmocka_unit_test(unread_streams_hold_nobody_up),
 		cmocka_unit_test(cancel_leaves_nothing),
 		cmocka_unit_test(bad_requests_fail_alone),
 		cmocka_unit_test(timeout_ends_a_request),

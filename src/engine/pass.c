@@ -1,0 +1,236 @@
+/*
+ * pass.c - one forward pass: rows from sequences, tokens back to them.
+ *
+ * Gathers the rows, runs the model, samples each sequence whose last known
+ * token was among them and passes the token on.  Sequences that end leave at
+ * once.  Runs in the engine thread; nothing here allocates.
+ */
+#include "scheduler.h"
+
+#include <math.h>
+
+/* ---- Rows ------------------------------------------------------------------ */
+
+/*
+ * Adds the rows of one sequence: its newest token, or as much of its prompt as
+ * *budget allows.  Only the row of the last known token needs logits.
+ */
+static void
+gather(glm_scheduler *s, glm_sequence *seq, int *budget)
+{
+	int			left = (int) seq->tokens.length - seq->n_computed;
+
+	seq->n_rows = left;
+	if (left > 1)
+	{
+		seq->n_rows = left < *budget ? left : *budget;
+		*budget -= seq->n_rows;
+	}
+	for (int i = 0; i < seq->n_rows; i++)
+	{
+		int			position = seq->n_computed + i;
+
+		s->engine->row[s->n_rows++] = (glm_row)
+		{
+			.token = seq->tokens.data[position],
+			.position = position,
+			.kv = &seq->kv,
+			.logits = i == left - 1,
+		};
+	}
+}
+
+/*
+ * The rows of one pass.  More sequences than max_sequences may be active when
+ * paused ones wake up; those that find no place have their pass in the same round.
+ */
+static void
+gather_rows(glm_scheduler *s, const glm_model *model)
+{
+	int			budget = atomic_load(&s->engine->prefill_budget);
+	int			places = s->engine->max_sequences;
+
+	s->n_rows = 0;
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		seq->n_rows = 0;
+		if (seq->model != model || seq->round == s->round || places == 0 ||
+			glm_sequence_paused(s->engine, seq))
+			continue;
+		places--;
+		seq->round = s->round;
+		gather(s, seq, &budget);
+	}
+}
+
+/* ---- Tokens ---------------------------------------------------------------- */
+
+static bool
+is_stop_id(const glm_model *model, int32_t token)
+{
+	const glm_model_config *c = &model->config;
+
+	for (int i = 0; i < c->n_eos; i++)
+	{
+		if (token == c->eos[i])
+			return true;
+	}
+	return token == glm_tokenizer_special(model->tokenizer, GLM_SP_USER) ||
+		token == glm_tokenizer_special(model->tokenizer, GLM_SP_OBSERVATION);
+}
+
+/* Puts a sampled token behind the sequence and its text into seq->text. */
+static bool
+append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
+{
+	bool		stopped = is_stop_id(seq->model, token);
+	bool		ok = true;
+
+	seq->tokens.data[seq->tokens.length++] = token;
+	glm_sampler_see(seq->sampler, token);
+	if (!stopped)
+		ok = glm_decoder_push(seq->decoder, token, &seq->text, &stopped);
+	*finish = stopped ? GLM_FINISH_STOP :
+		(int) seq->tokens.length == seq->limit ? GLM_FINISH_LENGTH : GLM_FINISH_NONE;
+	if (*finish != GLM_FINISH_NONE)
+		ok = ok && glm_decoder_finish(seq->decoder, &seq->text);
+	return ok;
+}
+
+static void
+send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_finish finish)
+{
+	glm_event	event = {.kind = GLM_EVENT_TOKEN, .ticket = seq->ticket,
+						 .id = seq->request->id, .token_id = token,
+						 .logprob = logprob, .finish = finish};
+
+	/* the decoder never holds more than an event can carry */
+	event.length = seq->text.length < GLM_EVENT_PAYLOAD ? seq->text.length : GLM_EVENT_PAYLOAD;
+	glm_outbox_put(&e->outbox, &event, seq->text.data);
+	seq->text.length = 0;
+	seq->made++;
+}
+
+/* Samples a token of a sequence and passes it on; *finish says if it was the last. */
+static bool
+next_token(glm_scheduler *s, glm_sequence *seq, float *logits, glm_finish *finish, glm_error *err)
+{
+	glm_engine *e = s->engine;
+	uint64_t	index = seq->tokens.length - seq->n_prompt;
+	int32_t		token;
+	float		logprob = 0;
+
+	if (!glm_sampler_pick(seq->sampler, logits, index, &token,
+						  seq->request->stream ? &logprob : NULL, err))
+		return false;
+	if (!append_token(seq, token, finish))
+		return glm_no_memory(err);
+	atomic_fetch_add(&e->count.completion_tokens, 1);
+	if (seq->request->stream)
+		send_token(e, seq, token, logprob, *finish);
+	return true;
+}
+
+/* A GLM_LOGITS request: its answer is the logits themselves. */
+static bool
+send_logits(glm_engine *e, const glm_sequence *seq, const float *logits, glm_error *err)
+{
+	int			vocab = seq->model->config.vocab;
+
+	for (int i = 0; i < vocab; i++)
+	{
+		if (!isfinite(logits[i]))
+			return glm_fail(err, GLM_NOT_FINITE, "model \"%s\" computed a logit that is not finite",
+							seq->model->name);
+	}
+	glm_send_result(e, seq->ticket, logits, vocab * sizeof(float));
+	return true;
+}
+
+/* Uses the logits of every sequence that has some; those that end leave. */
+static void
+use_logits(glm_scheduler *s, const glm_model *model, float *logits)
+{
+	glm_engine *e = s->engine;
+	int			vocab = model->config.vocab;
+
+	for (glm_sequence **at = &s->running; *at != NULL;)
+	{
+		glm_sequence *seq = *at;
+		glm_finish	finish = GLM_FINISH_NONE;
+		glm_error	err = {0};
+		bool		ok;
+
+		seq->n_computed += seq->n_rows;
+		if (seq->n_rows == 0 || seq->n_computed < (int) seq->tokens.length)
+		{
+			seq->n_rows = 0;
+			at = &seq->next;
+			continue;
+		}
+		seq->n_rows = 0;
+		if (seq->request->kind == GLM_LOGITS)
+		{
+			ok = send_logits(e, seq, logits, &err);
+			finish = GLM_FINISH_STOP;
+		}
+		else
+			ok = next_token(s, seq, logits, &finish, &err);
+		logits += vocab;
+
+		if (!ok)
+			glm_sequence_fail(e, glm_sequence_remove(s, at), &err);
+		else if (finish != GLM_FINISH_NONE)
+			glm_sequence_finish(e, glm_sequence_remove(s, at), finish);
+		else
+			at = &seq->next;
+	}
+}
+
+/* ---- The pass -------------------------------------------------------------- */
+
+/* The forward pass failed: so do all sequences that were in it. */
+static void
+fail_pass(glm_scheduler *s, const glm_error *err)
+{
+	for (glm_sequence **at = &s->running; *at != NULL;)
+	{
+		if ((*at)->n_rows > 0)
+			glm_sequence_fail(s->engine, glm_sequence_remove(s, at), err);
+		else
+			at = &(*at)->next;
+	}
+}
+
+static int
+count_prompt_rows(const glm_scheduler *s)
+{
+	int			n = 0;
+
+	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (seq->n_rows > 0 && seq->n_computed < seq->n_prompt)
+			n += seq->n_rows;
+	}
+	return n;
+}
+
+void
+glm_pass_run(glm_scheduler *s, const glm_model *model)
+{
+	glm_counters *count = &s->engine->count;
+	int64_t		start = glm_now_ns();
+	float	   *logits;
+	glm_error	err = {0};
+
+	gather_rows(s, model);
+	if (!glm_forward_run(s->engine->forward, model, s->engine->row, s->n_rows, &logits, &err))
+	{
+		fail_pass(s, &err);
+		return;
+	}
+	atomic_fetch_add(&count->steps, 1);
+	atomic_fetch_add(&count->prompt_tokens, count_prompt_rows(s));
+	atomic_fetch_add(&count->step_ns, glm_now_ns() - start);
+	use_logits(s, model, logits);
+}
