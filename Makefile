@@ -57,7 +57,7 @@ chatglm.so: build/libglm.a
 
 # ---- the engine: build/libglm.a ---------------------------------------------
 
-GLM_LIBS = -lsentencepiece -ljansson -lstdc++ -lpthread -lm
+GLM_LIBS = -lsentencepiece -ljansson -lcrypto -lstdc++ -lpthread -lm
 
 GLM_WARN = -Wall -Wextra $(WERROR)
 GLM_FLAGS = -D_GNU_SOURCE -O2 -g $(GLM_WARN) -fPIC -fvisibility=hidden -ffp-contract=off -MMD -MP -Isrc
@@ -154,6 +154,9 @@ fault: cluster
 	eval "$$(test/cluster.sh env)" && \
 	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s test/t -p '$(or $(T),test_*).py'
 
+bench: cluster
+	eval "$$(test/cluster.sh env)" && $(PYTHON) test/bench/serving.py
+
 demo: deps
 	$(MAKE) --no-print-directory installed
 	test/demo/run.sh
@@ -166,12 +169,13 @@ help:
 	@echo 'chatglm $(GLM_VERSION): ChatGLM models that answer inside PostgreSQL'
 	@echo
 	@echo '  make demo          build, install, and show it at work in a private cluster'
-	@echo '  make test          everything below; the last line counts passed and failed'
+	@echo '  make test          these suites; the last line counts passed and failed'
 	@echo '  make unit          engine tests without a server       (one: T=test_prompt)'
 	@echo '  make installcheck  pg_regress, sql/ and expected/      (one: REGRESS="install stream")'
 	@echo '  make pgtap         pgTAP suites, test/pgtap/           (one: T=generate)'
 	@echo '  make fault         crashes, cancels, standby, test/t/  (one: T=test_cancel)'
 	@echo
+	@echo '  make bench         measures delays, round trips, throughput; test/bench/'
 	@echo '  make               build chatglm.so (WERROR= lets warnings pass)'
 	@echo '  make install       install into the PostgreSQL of $$PG_CONFIG; as root'
 	@echo '  make installed     the same, by sudo where needed'
@@ -185,4 +189,4 @@ help:
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(wildcard build/unit/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model model \
-	unit installcheck pgtap fault demo test cluster cluster-stop psql
+	unit installcheck pgtap fault bench demo test cluster cluster-stop psql
