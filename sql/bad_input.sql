@@ -1,0 +1,66 @@
+--
+-- What a user is told when an argument is wrong.
+--
+SELECT glm_generate('');
+SELECT glm_complete('a', system => 'b');
+SELECT glm_generate('a', max_tokens => 0);
+SELECT glm_generate('a', temperature => -0.5);
+SELECT glm_generate('a', temperature => 'NaN');
+SELECT glm_generate('a', top_p => 0);
+SELECT glm_generate('a', top_p => 1.5);
+SELECT glm_generate('a', top_k => -1);
+
+SELECT glm_generate('a', stop => '{a,NULL}');
+SELECT glm_generate('a', stop => '{a,""}');
+SELECT glm_generate('a', stop => array_fill('x'::text, '{17}'));
+SELECT glm_generate('a', stop => ARRAY[repeat('x', 1025)]);
+
+SELECT glm_generate('a', response_format => '{"type": "json_schema", "json_schema": {}}');
+SELECT glm_generate('a', response_format => '{"type": "text", "strict": true}');
+SELECT glm_generate('a', response_format => '"text"');
+
+SELECT glm_generate('a', options => '[1]');
+SELECT glm_generate('a', options => '{"min-p": 0.1}');
+SELECT glm_generate('a', options => '{"min_p": 1}');
+SELECT glm_generate('a', options => '{"min_p": "0.1"}');
+SELECT glm_generate('a', options => '{"repetition_penalty": 0}');
+SELECT glm_generate('a', options => '{"timeout_ms": 0.5}');
+SELECT glm_generate('a', options => '{"timeout_ms": 1e400}');
+SELECT glm_generate('a', options => to_jsonb(repeat('x', 1000)));
+
+SELECT glm_generate('a', model => '');
+SELECT glm_generate('a', model => '../tiny-chatglm3');
+SELECT glm_generate('a', model => '.hidden');
+SELECT glm_generate('a', model => E'two\nlines');
+SELECT glm_generate('a', model => repeat('m', 64));
+SELECT glm_generate('a', model => 'nonesuch');
+
+SELECT glm_tokenize('a', model => 'nonesuch');
+SELECT glm_detokenize('{1,NULL}');
+SELECT glm_detokenize('{-1}');
+SELECT glm_logits('{}');
+SELECT glm_logits('{2147483647}');
+
+SELECT glm_chat('{"role": "user"}');
+SELECT glm_chat('[]');
+SELECT glm_chat('[{"role": "user", "content": "a"}, {"role": "robot", "content": "b"}]');
+SELECT glm_chat('[{"role": "user", "content": "a"}]', tools => '{"name": "f"}');
+SELECT glm_chat('[{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]', system => 'c');
+
+SELECT glm_model_load(NULL);
+SELECT glm_model_load('a/b');
+SELECT glm_model_load('m', 'relative/path');
+SELECT glm_model_load('m', '/nonexistent/directory');
+SELECT glm_model_load('m', '/');
+SELECT glm_model_load('m', '/', '{"nonesuch": 1}');
+SELECT glm_model_load('m', options => '{}');
+SELECT glm_cancel(0), glm_cancel(-1), glm_cancel(NULL);
+SELECT chatglm.check_model();
+
+-- the same from streams, in the select list and in FROM
+SELECT glm_stream('a', max_tokens => 0);
+SELECT * FROM glm_stream('a', max_tokens => 0);
+SELECT * FROM glm_chat_stream('[{"role": "user"}]');
+
+-- the worker took no harm
+SELECT glm_ready(), glm_count_tokens('hello') > 0 AS counts;

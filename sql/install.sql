@@ -1,0 +1,35 @@
+--
+-- What CREATE EXTENSION makes, in any schema, and that DROP EXTENSION takes
+-- all of it away.
+--
+CREATE SCHEMA glm;
+CREATE EXTENSION chatglm SCHEMA glm;
+
+SELECT pg_describe_object(classid, objid, objsubid) COLLATE "C" AS member
+  FROM pg_depend
+ WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
+   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'chatglm')
+ ORDER BY 1;
+
+-- every one of them says what it is
+SELECT pg_describe_object(classid, objid, objsubid) AS "without a comment"
+  FROM pg_depend
+ WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
+   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'chatglm')
+   AND obj_description(objid, classid::regclass::name) IS NULL;
+
+-- pg_dump keeps the rows of the configuration table
+SELECT extconfig::regclass[], extcondition FROM pg_extension WHERE extname = 'chatglm';
+
+-- the functions work wherever they are, the custom scan finds its own
+SELECT glm.glm_ready(), glm.glm_health()->'ready' AS health;
+SELECT glm.glm_count_tokens('hello') > 0 AS counted;
+EXPLAIN (COSTS OFF) SELECT * FROM glm.glm_stream('hello');
+SELECT count(*) > 0 AS streamed FROM glm.glm_stream('hello');
+
+DROP EXTENSION chatglm;
+DROP SCHEMA glm;
+SELECT nspname FROM pg_namespace WHERE nspname IN ('glm', 'chatglm');
+
+-- for the tests that follow
+CREATE EXTENSION chatglm;

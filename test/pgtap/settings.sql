@@ -1,0 +1,50 @@
+-- settings.sql - the settings chatglm.*: who may change which.
+\set ON_ERROR_STOP on
+\set QUIET on
+BEGIN;
+SELECT plan(22);
+
+SELECT results_eq(
+    $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
+    $$VALUES ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('kernels', 'postmaster', NULL),
+             ('kv_cache_size', 'postmaster', 'MB'), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
+             ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
+             ('model_dir', 'sighup', NULL), ('prefill_budget', 'sighup', NULL), ('request_timeout', 'user', 'ms'),
+             ('temperature', 'user', NULL), ('threads', 'postmaster', NULL)$$,
+    'names, contexts and units');
+SELECT is(count(*), 0::bigint, 'every setting is described')
+  FROM pg_settings WHERE name LIKE 'chatglm.%' AND coalesce(short_desc, '') = '';
+
+SELECT is(current_setting('chatglm.model'), 'tiny-chatglm3', 'the embedded model is the default');
+SELECT is(current_setting('chatglm.temperature')::float8, 0::float8, 'greedy by default');
+SELECT is(current_setting('chatglm.max_tokens'), '512', 'max_tokens');
+SELECT is(current_setting('chatglm.request_timeout'), '0', 'no timeout');
+
+SELECT throws_ok('SET chatglm.max_tokens = 0', '22023', NULL, 'max_tokens 0');
+SELECT throws_ok('SET chatglm.temperature = -1', '22023', NULL, 'temperature below 0');
+SELECT throws_ok('SET chatglm.request_timeout = -1', '22023', NULL, 'request_timeout below 0');
+SELECT throws_ok('SET chatglm.nonesuch = 1', '42602', NULL, 'no setting of that name');
+SELECT throws_ok('SET chatglm.threads = 1', '55P02', NULL, 'threads is set at start');
+SELECT throws_ok('SET chatglm.kv_cache_size = 1', '55P02', NULL, 'kv_cache_size is set at start');
+SELECT throws_ok($$SET chatglm.model_dir = '/tmp'$$, '55P02', NULL, 'model_dir is the administrator''s');
+SELECT throws_ok('SET chatglm.debug_step_delay = 1', '55P02', NULL, 'debug_step_delay is the administrator''s');
+
+-- what they do
+SET chatglm.max_tokens = 2;
+SELECT is(glm_chat('[{"role": "user", "content": "hello"}]')->'usage'->>'completion_tokens', '2', 'max_tokens ends an answer');
+SELECT is(glm_chat('[{"role": "user", "content": "hello"}]')->>'finish_reason', 'length', 'and says so');
+SELECT is(glm_chat('[{"role": "user", "content": "hello"}]', max_tokens => 3)->'usage'->>'completion_tokens', '3',
+          'the argument goes before the setting');
+RESET chatglm.max_tokens;
+SET chatglm.temperature = 5;
+SELECT isnt(glm_generate('hello', seed => 1), glm_generate('hello', seed => 2), 'a temperature makes seeds matter');
+SELECT is(glm_generate('hello', seed => 1), glm_generate('hello', seed => 1), 'and the seed decides');
+SELECT is(glm_generate('hello', temperature => 0, seed => 1), glm_generate('hello', temperature => 0, seed => 2),
+          'not with temperature 0');
+RESET chatglm.temperature;
+SET chatglm.model = 'nonesuch';
+SELECT throws_ok($$SELECT glm_generate('hello')$$, '42704', NULL, 'the setting names a model');
+SELECT isnt(glm_generate('hello', model => 'tiny-chatglm3'), NULL, 'the argument goes before it');
+
+SELECT * FROM finish();
+ROLLBACK;

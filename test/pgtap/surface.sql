@@ -1,0 +1,64 @@
+-- surface.sql - every function, view and table is there as documented.
+\set ON_ERROR_STOP on
+\set QUIET on
+BEGIN;
+CREATE ROLE glm_tap_user;
+
+CREATE TEMP TABLE surface (name text, arguments text, result text, admin bool);
+\set tail 'model text DEFAULT NULL::text, system text DEFAULT NULL::text, max_tokens integer DEFAULT NULL::integer, temperature double precision DEFAULT NULL::double precision, top_p double precision DEFAULT NULL::double precision, top_k integer DEFAULT NULL::integer, seed bigint DEFAULT NULL::bigint, stop text[] DEFAULT NULL::text[], response_format jsonb DEFAULT NULL::jsonb, options jsonb DEFAULT NULL::jsonb'
+\set stream 'TABLE(seq integer, token text, token_id integer, logprob real, finish_reason text)'
+INSERT INTO surface VALUES
+    ('glm_generate', 'prompt text, ' || :'tail', 'text', false),
+    ('glm_complete', 'prompt text, ' || :'tail', 'text', false),
+    ('glm_stream', 'prompt text, ' || :'tail', :'stream', false),
+    ('glm_chat', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', 'jsonb', false),
+    ('glm_chat_stream', 'messages jsonb, tools json DEFAULT NULL::json, ' || :'tail', :'stream', false),
+    ('glm_tokenize', 'content text, model text DEFAULT NULL::text, add_special boolean DEFAULT false', 'integer[]', false),
+    ('glm_detokenize', 'tokens integer[], model text DEFAULT NULL::text', 'text', false),
+    ('glm_count_tokens', 'content text, model text DEFAULT NULL::text', 'integer', false),
+    ('glm_chat_tokens', 'messages jsonb, tools json DEFAULT NULL::json, model text DEFAULT NULL::text', 'integer[]', false),
+    ('glm_logits', 'tokens integer[], model text DEFAULT NULL::text', 'real[]', false),
+    ('glm_health', '', 'jsonb', false),
+    ('glm_ready', '', 'boolean', false),
+    ('glm_model_load', 'name text, path text DEFAULT NULL::text, options jsonb DEFAULT NULL::jsonb', 'void', true),
+    ('glm_model_unload', 'name text', 'boolean', true),
+    ('glm_cancel', 'request_id bigint', 'boolean', true);
+
+CREATE TEMP VIEW found AS
+    SELECT s.*, p.oid, p.provolatile, p.proparallel, p.procost, pg_get_function_arguments(p.oid) AS found_arguments,
+           pg_get_function_result(p.oid) AS found_result
+      FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name;
+
+SELECT plan((6 * count(*) + 12)::int) FROM surface;
+
+SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
+SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
+SELECT is(provolatile, 'v', name || ' is volatile') FROM found ORDER BY name;
+SELECT isnt(proparallel, 's', name || ' is not parallel safe') FROM found ORDER BY name;
+SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
+SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
+          name || CASE WHEN admin THEN ' is not for everybody' ELSE ' is for everybody' END)
+  FROM found ORDER BY name;
+
+SELECT has_view('glm_models', 'view glm_models');
+SELECT has_view('glm_stat_requests', 'view glm_stat_requests');
+SELECT columns_are('glm_models', ARRAY['name', 'path', 'source', 'loaded', 'dtype', 'layers', 'hidden', 'vocab', 'context',
+                   'sequences', 'bytes_mapped', 'requests', 'load_ms'], 'columns of glm_models');
+SELECT isnt(obj_description('glm_models'::regclass), NULL, 'glm_models has a comment');
+SELECT isnt(obj_description('glm_stat_requests'::regclass), NULL, 'glm_stat_requests has a comment');
+SELECT has_table('chatglm', 'model', 'table chatglm.model');
+SELECT col_is_pk('chatglm', 'model', 'name', 'its key is the name');
+SELECT isnt(obj_description('chatglm.model'::regclass), NULL, 'chatglm.model has a comment');
+SELECT table_privs_are('chatglm', 'model', 'glm_tap_user', ARRAY[]::text[], 'chatglm.model is closed');
+SELECT is(extconfig, ARRAY['chatglm.model'::regclass::oid], 'pg_dump keeps the rows of chatglm.model')
+  FROM pg_extension WHERE extname = 'chatglm';
+SELECT is(p.proname, NULL, 'no function of the extension is left out here')
+  FROM (VALUES (1)) v LEFT JOIN (pg_depend d JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
+         JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'chatglm')
+    ON p.proname LIKE 'glm\_%' AND p.proname NOT IN (SELECT name FROM surface)
+ LIMIT 1;
+SELECT is(extversion, (SELECT default_version FROM pg_available_extensions WHERE name = 'chatglm'), 'version')
+  FROM pg_extension WHERE extname = 'chatglm';
+
+SELECT * FROM finish();
+ROLLBACK;

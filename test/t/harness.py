@@ -1,0 +1,249 @@
+"""harness.py - what the fault tests share: connections, conditions, injected faults, scratch clusters.
+
+The tests talk to the private cluster of test/cluster.sh through PGHOST and
+friends.  They wait for conditions (wait_until), never for a time, and every
+one of them ends with the check that nothing of its requests is left in the
+worker.  The server may run as another user than the tests: files and commands
+of its own go through as_owner().
+"""
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import psycopg
+
+PG_CONFIG = os.environ.get("PG_CONFIG", "pg_config")
+BINDIR = subprocess.check_output([PG_CONFIG, "--bindir"], text=True).strip()
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def long_call(function, tokens=60, prompt="'hello'"):
+    """A call whose answer has so many tokens whatever the model has learnt.
+
+    At this temperature all ids are about equally likely.  With a delay of
+    100 ms a step, 60 tokens take six seconds.
+    """
+    return f"{function}({prompt}, temperature => 100, top_p => 1, seed => 1, max_tokens => {tokens})"
+
+
+GENERATE = long_call("glm_generate")
+STREAM = long_call("glm_stream")
+
+
+# ---- Conditions --------------------------------------------------------------
+
+def wait_until(condition, what, timeout=10.0):
+    """Polls until condition() holds and returns what it returned."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout} s in vain: {what}")
+        time.sleep(0.02)
+
+
+# ---- The server --------------------------------------------------------------
+
+def as_owner(*command, check=True):
+    """Runs a command as the server's user and returns what it printed."""
+    if os.getuid() == 0:
+        command = ("runuser", "-u", "postgres", "--", *command)
+    done = subprocess.run(command, cwd="/", text=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stdout}")
+    return done.stdout
+
+
+def directory_for_owner():
+    """A new directory of the server's user, near the cluster's, whose path is short."""
+    path = tempfile.mkdtemp(prefix="chatglm-", dir=os.path.dirname(os.environ["PGHOST"]))
+    if os.getuid() == 0:
+        shutil.chown(path, "postgres", "postgres")
+    return path
+
+
+def connect(**arguments):
+    return psycopg.connect(**{"autocommit": True, **arguments})
+
+
+def value(sql, conn=None):
+    """The one value of a query, over a connection of its own unless one is given."""
+    if conn is not None:
+        return conn.execute(sql).fetchone()[0]
+    with connect() as own:
+        return own.execute(sql).fetchone()[0]
+
+
+def health(conn=None):
+    return value("SELECT glm_health()", conn)
+
+
+def set_system(name, setting):
+    """ALTER SYSTEM SET (None: RESET) and reload."""
+    with connect() as conn:
+        change = f"RESET {name}" if setting is None else f"SET {name} = '{setting}'"
+        conn.execute(f"ALTER SYSTEM {change}")
+        conn.execute("SELECT pg_reload_conf()")
+
+
+def set_delay(ms):
+    """Makes the worker sleep after every step, and waits until it does."""
+    def slow():
+        start = time.monotonic()
+        value("SELECT glm_generate('hi', max_tokens => 3)")
+        return time.monotonic() - start >= 2 * ms / 1000
+
+    set_system("chatglm.debug_step_delay", ms or None)
+    if ms:
+        wait_until(slow, f"a step takes {ms} ms")
+
+
+# ---- The worker --------------------------------------------------------------
+
+def worker_pid():
+    """None while there is no worker."""
+    return health().get("worker_pid")
+
+
+def worker_rss():
+    """Resident memory of the worker in bytes."""
+    with open(f"/proc/{worker_pid()}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def worker_segments():
+    """Dynamic shared memory segments that the worker has mapped."""
+    maps = as_owner("cat", f"/proc/{worker_pid()}/maps")
+    return {line.split()[5] for line in maps.splitlines() if "/dev/shm/PostgreSQL." in line}
+
+
+def threads_named(pid, name):
+    found = []
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{tid}/comm") as comm:
+            if comm.read().strip() == name:
+                found.append(int(tid))
+    return found
+
+
+def signal_thread(pid, tid, signum):
+    """tgkill(2): a fault of this thread as the kernel would report it."""
+    if ctypes.CDLL(None, use_errno=True).tgkill(pid, tid, int(signum)) != 0:
+        raise OSError(ctypes.get_errno(), "tgkill")
+
+
+# ---- Requests in the background ----------------------------------------------
+
+class Background(threading.Thread):
+    """Runs a query in a session of its own; result() gives its rows or raises its error."""
+
+    def __init__(self, sql):
+        super().__init__(daemon=True)
+        self.sql, self.rows, self.error = sql, None, None
+        self.conn = connect()
+        self.pid = self.conn.info.backend_pid
+        self.start()
+
+    def run(self):
+        try:
+            self.rows = self.conn.execute(self.sql).fetchall()
+        except psycopg.Error as error:
+            self.error = error
+
+    def result(self, timeout=30.0):
+        self.join(timeout)
+        if self.is_alive():
+            raise AssertionError(f"still running after {timeout} s: {self.sql}")
+        if self.error is not None:
+            raise self.error
+        return self.rows
+
+
+# ---- Cases -------------------------------------------------------------------
+
+class Case(unittest.TestCase):
+    """A test that finds the worker up and idle and has to leave it so."""
+
+    delay = 0                   # ms a step, for the whole class
+
+    @classmethod
+    def setUpClass(cls):
+        wait_until(lambda: value("SELECT glm_ready()"), "the worker is up")
+        set_delay(cls.delay)
+
+    @classmethod
+    def tearDownClass(cls):
+        set_delay(0)
+
+    def setUp(self):
+        self.addCleanup(self.assert_idle)
+
+    def session(self, **arguments):
+        conn = connect(**arguments)
+        self.addCleanup(conn.close)
+        return conn
+
+    def background(self, sql):
+        running = Background(sql)
+        self.addCleanup(running.conn.close)
+        return running
+
+    def assert_idle(self):
+        def idle():
+            now = health()
+            return now["running"] == now["waiting"] == now["kv_bytes_used"] == 0 and \
+                value("SELECT count(*) FROM glm_stat_requests") == 0
+
+        try:
+            wait_until(idle, "no request is left")
+        except AssertionError:
+            self.fail(f"left behind: {health()}")
+
+    def wait_running(self, count=1):
+        wait_until(lambda: health()["running"] == count, f"{count} running")
+
+
+# ---- Scratch clusters ----------------------------------------------------------
+
+class Cluster:
+    """A cluster of a test's own, with its socket in its own directory."""
+
+    def __init__(self, settings, standby=False):
+        self.base = directory_for_owner()
+        self.data = os.path.join(self.base, "data")
+        if standby:
+            as_owner(f"{BINDIR}/pg_basebackup", "--pgdata", self.data, "--write-recovery-conf", "--checkpoint=fast",
+                     "--host", os.environ["PGHOST"], "--port", os.environ["PGPORT"],
+                     "--username", os.environ["PGUSER"])
+        else:
+            as_owner(f"{BINDIR}/initdb", "--pgdata", self.data, "--username=postgres", "--auth=trust",
+                     "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+        self.settings = {"listen_addresses": "", "unix_socket_directories": self.base, "port": 5432,
+                         "fsync": "off", **settings}
+        self.start()
+
+    def start(self):
+        options = " ".join(f"-c {name}='{setting}'" for name, setting in self.settings.items())
+        as_owner(f"{BINDIR}/pg_ctl", "start", "--pgdata", self.data, "--silent", "--timeout=60",
+                 "--log", os.path.join(self.base, "log"), "--options", options)
+
+    def stop(self):
+        as_owner(f"{BINDIR}/pg_ctl", "stop", "--pgdata", self.data, "--mode=fast", "--silent")
+
+    def connect(self):
+        return connect(host=self.base, port=5432, user="postgres", dbname="postgres")
+
+    def log(self):
+        return as_owner("cat", os.path.join(self.base, "log"))
+
+    def remove(self):
+        as_owner(f"{BINDIR}/pg_ctl", "stop", "--pgdata", self.data, "--mode=immediate", "--silent", check=False)
+        shutil.rmtree(self.base, ignore_errors=True)

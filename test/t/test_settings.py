@@ -1,0 +1,105 @@
+"""test_settings.py - clusters that are set up in another way: threads, kernels, no preload."""
+import unittest
+
+import psycopg
+
+from harness import *
+
+PRELOAD = {"shared_preload_libraries": "chatglm"}
+PROMPTS = ["hello", "who are you", "Repeat: desk lamp, Anna, Berlin", "你好", "重复:台灯 7,安娜,柏林"]
+
+
+class Settings(unittest.TestCase):
+    def answers(self, cluster):
+        with cluster.connect() as conn:
+            wait_until(lambda: value("SELECT glm_ready()", conn), "the worker is up")
+            texts = [value(f"SELECT glm_generate('{prompt}', temperature => {t}, seed => 7, max_tokens => 24)", conn)
+                     for prompt in PROMPTS for t in (0, 1)]
+            return texts, value("SELECT glm_logits(glm_tokenize('hello'))", conn), health(conn)
+
+    def test_threads_and_kernels_do_not_change_an_answer(self):
+        cluster = Cluster({**PRELOAD, "chatglm.threads": 1})
+        self.addCleanup(cluster.remove)
+        with cluster.connect() as conn:
+            conn.execute("CREATE EXTENSION chatglm")
+        texts, logits, state = self.answers(cluster)
+        self.assertEqual(state["threads"], 1)
+        for name, setting, key in (("chatglm.threads", 2, "threads"), ("chatglm.kernels", "scalar", "kernels")):
+            with self.subTest(name):
+                cluster.stop()
+                cluster.settings[name] = setting
+                cluster.start()
+                other_texts, other_logits, state = self.answers(cluster)
+                self.assertEqual(state[key], setting)
+                self.assertEqual(other_texts, texts)
+                self.assertEqual(other_logits, logits)
+
+    def test_not_preloaded(self):
+        cluster = Cluster({})
+        self.addCleanup(cluster.remove)
+        with cluster.connect() as conn:
+            conn.execute("CREATE EXTENSION chatglm")
+            self.assertFalse(value("SELECT glm_ready()", conn))
+            self.assertFalse(health(conn)["ready"])
+            for sql in ("SELECT glm_generate('hi')", "SELECT * FROM glm_stream('hi')", "SELECT glm_stream('hi')",
+                        "SELECT glm_count_tokens('hi')", "SELECT glm_model_load('tiny-chatglm3')"):
+                with self.subTest(sql):
+                    with self.assertRaises(psycopg.Error) as caught:
+                        conn.execute(sql)
+                    self.assertIn("shared_preload_libraries", caught.exception.diag.message_hint)
+                    self.assertEqual(caught.exception.sqlstate, "55000")
+            self.assertEqual(value("SHOW chatglm.model", conn), "tiny-chatglm3")
+
+    def test_no_room_for_the_kv_cache(self):
+        cluster = Cluster({**PRELOAD, "chatglm.kv_cache_size": "1MB"})
+        self.addCleanup(cluster.remove)
+        with cluster.connect() as conn:
+            conn.execute("CREATE EXTENSION chatglm")
+            wait_until(lambda: value("SELECT glm_ready()", conn), "the worker is up")
+            with self.assertRaises(psycopg.Error) as caught:
+                conn.execute("SELECT glm_generate(repeat('word ', 300), max_tokens => 400)")
+            self.assertEqual(caught.exception.sqlstate[:2], "53")
+            self.assertTrue(value("SELECT glm_generate('hi', max_tokens => 4)", conn))
+
+    def test_a_full_queue_refuses_at_once(self):
+        cluster = Cluster({**PRELOAD, "chatglm.max_sequences": 1, "chatglm.max_queue": 2,
+                           "chatglm.debug_step_delay": 100})
+        self.addCleanup(cluster.remove)
+        with cluster.connect() as conn:
+            conn.execute("CREATE EXTENSION chatglm")
+            wait_until(lambda: value("SELECT glm_ready()", conn), "the worker is up")
+            sessions = [cluster.connect() for _ in range(3)]
+            for session in sessions:
+                session.autocommit = False
+                session.execute(f"DECLARE c CURSOR FOR SELECT * FROM {STREAM}")
+            sessions[0].execute("FETCH 1 FROM c")
+            taken = [BackgroundFetch(session) for session in sessions[1:]]
+            wait_until(lambda: health(conn)["waiting"] == 2, "two wait")
+            with self.assertRaises(psycopg.errors.ConfigurationLimitExceeded):
+                conn.execute(f"SELECT {GENERATE}")
+            sessions[0].rollback()
+            for one in taken:
+                one.join(30)
+                self.assertTrue(one.done)
+                one.session.rollback()
+            wait_until(lambda: health(conn)["running"] == 0, "all ended")
+            for session in sessions:
+                session.close()
+
+
+class BackgroundFetch(threading.Thread):
+    """FETCH 1 in a session that has to wait for its turn."""
+
+    def __init__(self, session):
+        super().__init__(daemon=True)
+        self.session, self.done = session, False
+        self.start()
+
+    def run(self):
+        self.session.execute("FETCH 1 FROM c")
+        self.session.rollback()
+        self.done = True
+
+
+if __name__ == "__main__":
+    unittest.main()
