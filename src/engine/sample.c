@@ -34,7 +34,7 @@ typedef struct seen_token
 
 struct glm_sampler
 {
-	int			vocab;
+	int			n_ids;
 	int			top_k;			/* 0 = off */
 	double		temperature;	/* 0 = greedy */
 	double		top_p;
@@ -43,25 +43,25 @@ struct glm_sampler
 	uint64_t	seed;
 
 	/* repetition penalty; NULL without one */
-	uint8_t    *is_seen;		/* [vocab] */
-	seen_token *seen;			/* [vocab], distinct tokens */
+	uint8_t    *is_seen;		/* [n_ids] */
+	seen_token *seen;			/* [n_ids], distinct tokens */
 	int			n_seen;
 
 	/* candidates; NULL when greedy */
-	float	   *weight;			/* [vocab] exp((logit - max) / temperature) */
-	int32_t    *heap;			/* [vocab] token ids; see choose() */
+	float	   *weight;			/* [n_ids] exp((logit - max) / temperature) */
+	int32_t    *heap;			/* [n_ids] token ids; see choose() */
 };
 
 glm_sampler *
-glm_sampler_open(const glm_request *req, int vocab)
+glm_sampler_open(const glm_request *req, int n_ids)
 {
 	glm_sampler *s = calloc(1, sizeof(*s));
-	size_t		n = (size_t) vocab;
+	size_t		n = (size_t) n_ids;
 
 	if (s == NULL)
 		return NULL;
-	s->vocab = vocab;
-	s->top_k = req->top_k < vocab ? req->top_k : 0;
+	s->n_ids = n_ids;
+	s->top_k = req->top_k < n_ids ? req->top_k : 0;
 	s->temperature = req->temperature;
 	s->top_p = req->top_p;
 	s->min_p = req->min_p;
@@ -103,7 +103,7 @@ glm_sampler_close(glm_sampler *s)
 void
 glm_sampler_see(glm_sampler *s, int32_t token)
 {
-	if (s->is_seen == NULL || token < 0 || token >= s->vocab || s->is_seen[token])
+	if (s->is_seen == NULL || token < 0 || token >= s->n_ids || s->is_seen[token])
 		return;
 	s->is_seen[token] = 1;
 	s->seen[s->n_seen++].token = token;
@@ -284,10 +284,10 @@ pop(int32_t *heap, int n, const float *logits)
 static double
 weigh(glm_sampler *s, const float *logits)
 {
-	double		max = logits[largest(logits, s->vocab)];
+	double		max = logits[largest(logits, s->n_ids)];
 	double		sum = 0;
 
-	for (int i = 0; i < s->vocab; i++)
+	for (int i = 0; i < s->n_ids; i++)
 	{
 		s->weight[i] = (float) exponential((logits[i] - max) / s->temperature);
 		sum += s->weight[i];
@@ -297,32 +297,32 @@ weigh(glm_sampler *s, const float *logits)
 
 /*
  * Takes the candidates that top_k, top_p and min_p leave off the heap, at least
- * one.  They are heap[vocab - 1], heap[vocab - 2], ...; returns how many.
+ * one.  They are heap[n_ids - 1], heap[n_ids - 2], ...; returns how many.
  * `sum` is that of all weights.
  */
 static int
 choose(glm_sampler *s, const float *logits, double sum)
 {
-	int			limit = s->top_k > 0 ? s->top_k : s->vocab;
+	int			limit = s->top_k > 0 ? s->top_k : s->n_ids;
 	double		so_far = 0;
 	int			n = 0;
 
-	for (int i = 0; i < s->vocab; i++)
+	for (int i = 0; i < s->n_ids; i++)
 		s->heap[i] = i;
-	for (int i = s->vocab / 2 - 1; i >= 0; i--)
-		sift_down(s->heap, s->vocab, i, logits);
+	for (int i = s->n_ids / 2 - 1; i >= 0; i--)
+		sift_down(s->heap, s->n_ids, i, logits);
 
 	if (s->top_k > 0)
 	{
 		/* top_p is a share of what top_k leaves */
 		for (sum = 0; n < limit; n++)
-			sum += s->weight[pop(s->heap, s->vocab - n, logits)];
+			sum += s->weight[pop(s->heap, s->n_ids - n, logits)];
 		n = 0;
 	}
 	while (n < limit)
 	{
-		int32_t		token = s->top_k > 0 ? s->heap[s->vocab - 1 - n] :
-			pop(s->heap, s->vocab - n, logits);
+		int32_t		token = s->top_k > 0 ? s->heap[s->n_ids - 1 - n] :
+			pop(s->heap, s->n_ids - n, logits);
 
 		if (n > 0 && s->weight[token] < s->min_p)	/* the first one's is 1 */
 			break;
@@ -338,7 +338,7 @@ choose(glm_sampler *s, const float *logits, double sum)
 static int32_t
 draw_chosen(const glm_sampler *s, int n, double u)
 {
-	const int32_t *first = &s->heap[s->vocab - 1];
+	const int32_t *first = &s->heap[s->n_ids - 1];
 	double		sum = 0,
 				so_far = 0;
 
@@ -360,17 +360,17 @@ draw_any(const glm_sampler *s, const float *logits, double u)
 	double		sum = 0,
 				so_far = 0;
 
-	for (int i = 0; i < s->vocab; i++)
+	for (int i = 0; i < s->n_ids; i++)
 		if (s->weight[i] >= s->min_p)
 			sum += s->weight[i];
-	for (int i = 0; i < s->vocab; i++)
+	for (int i = 0; i < s->n_ids; i++)
 	{
 		if (s->weight[i] >= s->min_p)
 			so_far += s->weight[i];
 		if (so_far > u * sum)
 			return i;
 	}
-	return largest(logits, s->vocab);
+	return largest(logits, s->n_ids);
 }
 
 bool
@@ -379,14 +379,14 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index,
 {
 	double		total = 0;
 
-	if (!all_finite(logits, s->vocab))
+	if (!all_finite(logits, s->n_ids))
 		return glm_fail(err, GLM_NOT_FINITE, "the model computed a logit that is not finite");
 	if (logprob != NULL)
-		total = log_sum(logits, s->vocab);
+		total = log_sum(logits, s->n_ids);
 
 	penalize(s, logits);
 	if (s->heap == NULL)
-		*token = largest(logits, s->vocab);
+		*token = largest(logits, s->n_ids);
 	else
 	{
 		double		sum = weigh(s, logits);

@@ -155,6 +155,8 @@ load_piece(glm_tokenizer *tok, int32_t id, glm_buf *text, const char *path, glm_
 	if (kind == GLM_SPM_BYTE && sscanf(text->data, "<0x%2X>", &byte) != 1)
 		return glm_fail(err, GLM_BAD_FILE, "\"%s\": piece %d names no byte", path, id);
 
+	if (text->length > tok->longest)
+		tok->longest = text->length;
 	p->kind = kind;
 	p->byte = byte;
 	p->offset = tok->text.length;
@@ -226,6 +228,18 @@ probe_blanks(glm_tokenizer *tok, glm_error *err)
 }
 
 /* ---- Small things ------------------------------------------------------ */
+
+int
+glm_tokenizer_size(const glm_tokenizer *tok)
+{
+	return tok->size + GLM_N_SPECIAL;
+}
+
+size_t
+glm_tokenizer_longest(const glm_tokenizer *tok)
+{
+	return tok->longest;
+}
 
 int32_t
 glm_tokenizer_special(const glm_tokenizer *tok, glm_special which)

@@ -28,6 +28,7 @@ struct glm_tokenizer
 	int			size;			/* pieces */
 	int			vocab;			/* ids, padding included */
 	glm_piece  *pieces;			/* [size] */
+	size_t		longest;		/* bytes of the longest piece as it stands in the model */
 	glm_buf		text;			/* of all pieces, as they decode */
 	bool		drops_blank;	/* decoding drops the first blank of a run ... */
 	bool		drops_blanks;	/* ... or all of them */

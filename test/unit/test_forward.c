@@ -600,7 +600,7 @@ check_chat(setup *s, const glm_model *model, const json_t *chat, double *worst)
 	float	   *logits;
 
 	assert_true(n > 0 && steps > 0);
-	assert_true(json_number_value(json_object_get(chat, "min_margin")) > 1e-3);
+	assert_true(json_number_value(json_object_get(chat, "min_margin")) > 1e-4);
 	take_kv(s, model, n + steps, &kv);
 	logits = prefill(s, model, ids, &kv);
 	*worst = fmax(*worst, worst_logit(logits, json_object_get(chat, "first_logits")));
