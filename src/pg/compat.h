@@ -30,6 +30,16 @@
 #include "utils/wait_event.h"
 #endif
 
+/* Before 15 every custom path was taken to project. */
+#if PG_VERSION_NUM < 150000
+#define CUSTOMPATH_SUPPORT_PROJECTION 0
+#endif
+
+/* 18 has pg_noreturn instead, which stands in front. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* ---- start of the server ---------------------------------------------- */
 
 /*
