@@ -4,7 +4,7 @@
 \pset format unaligned
 CREATE TABLE review (id int PRIMARY KEY, body text, sentiment text);
 INSERT INTO review VALUES
-    (1, 'I love it, it works great.'), (2, 'It broke after two days. Do not buy it.'),
+    (1, 'I love it, it works great.'), (2, 'It broke after two days. I want my money back.'),
     (3, '质量很差,我要退钱。'), (4, '我非常满意,推荐给大家。'), (5, NULL);
 UPDATE review SET sentiment = glm_generate(body, system => 'Classify the sentiment of the review.');
 SELECT id, sentiment FROM review ORDER BY id;

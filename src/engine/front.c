@@ -87,6 +87,25 @@ copy_tokens(const glm_request *req, const glm_model *model, glm_ids *out, glm_er
 	return true;
 }
 
+/*
+ * Refuses text that cannot fit the context however it is cut into pieces,
+ * before megabytes of it hold up everybody else's requests.
+ */
+static bool
+check_length(const glm_request *req, const glm_model *model, glm_error *err)
+{
+	/* in JSON a character takes up to six bytes for one */
+	size_t		most = glm_tokenizer_longest(model->tokenizer) * (size_t) model->config.context *
+		(req->form == GLM_MESSAGES ? 6 : 1);
+
+	if (req->text.length <= most)
+		return true;
+	glm_fail(err, GLM_TOO_LONG, "prompt of %u bytes cannot fit the context of %d tokens",
+			 req->text.length, model->config.context);
+	glm_hint(err, "Shorten the prompt.");
+	return false;
+}
+
 /* Fits the request into the context: fills n_prompt and limit. */
 static bool
 set_limit(glm_sequence *seq, glm_error *err)
@@ -129,7 +148,7 @@ open_sampler(glm_sequence *seq, glm_error *err)
 {
 	const glm_request *req = seq->request;
 
-	seq->sampler = glm_sampler_open(req, seq->model->config.vocab);
+	seq->sampler = glm_sampler_open(req, glm_tokenizer_size(seq->model->tokenizer));
 	seq->decoder = glm_decoder_open(seq->model->tokenizer, req->form != GLM_RAW,
 									glm_request_text(req, req->stop), req->stop.length);
 	if (seq->sampler == NULL || seq->decoder == NULL)
@@ -155,9 +174,13 @@ open_sequence(glm_engine *e, int ticket, const glm_request *req, glm_model *mode
 	seq->ticket = ticket;
 	seq->request = req;
 	seq->model = model;
-	if (!(req->kind == GLM_LOGITS ?
-		  copy_tokens(req, model, &seq->tokens, err) :
-		  glm_prompt_build(model->tokenizer, req, &seq->tokens, err)))
+	if (req->kind == GLM_LOGITS)
+	{
+		if (!copy_tokens(req, model, &seq->tokens, err))
+			goto fail;
+	}
+	else if (!check_length(req, model, err) ||
+			 !glm_prompt_build(model->tokenizer, req, &seq->tokens, err))
 		goto fail;
 	if (!set_limit(seq, err) || !reserve_tokens(seq, err))
 		goto fail;

@@ -138,6 +138,10 @@ extern glm_tokenizer *glm_tokenizer_open(const char *dir, int vocab, glm_error *
 extern void glm_tokenizer_close(glm_tokenizer *tok);
 
 /* The functions below are thread-safe: a tokenizer is immutable. */
+/* How many ids mean something: pieces and special tokens, no padding. */
+extern int	glm_tokenizer_size(const glm_tokenizer *tok);
+/* Most bytes of text that one id can stand for. */
+extern size_t glm_tokenizer_longest(const glm_tokenizer *tok);
 extern int32_t glm_tokenizer_special(const glm_tokenizer *tok, glm_special which);
 extern bool glm_tokenizer_encode(const glm_tokenizer *tok, const char *text, size_t n,
 								 glm_ids *out, glm_error *err);	/* appends */
@@ -309,12 +313,13 @@ extern bool glm_forward_run(glm_forward *fwd, const glm_model *model,
 
 typedef struct glm_sampler glm_sampler;
 
-extern glm_sampler *glm_sampler_open(const glm_request *req, int vocab);
+/* Samples among the first n_ids ids: those behind are padding of the vocabulary. */
+extern glm_sampler *glm_sampler_open(const glm_request *req, int n_ids);
 extern void glm_sampler_close(glm_sampler *s);
 /* Counts a token of the prompt or the answer for the repetition penalty. */
 extern void glm_sampler_see(glm_sampler *s, int32_t token);
 /*
- * Picks the next token of the answer from logits [vocab] (changed in place).
+ * Picks the next token of the answer from logits [n_ids] (changed in place).
  * `index` numbers the draws of a request: the same seed and index give the
  * same random number.  *logprob (may be NULL) is ln p(token) by the model
  * itself, before temperature and penalties.  false: GLM_NOT_FINITE.

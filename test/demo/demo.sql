@@ -19,7 +19,7 @@ INSERT INTO message (kind, body, label) VALUES
     ('review', 'The battery is terrible and I want my money back.', 'negative'),
     ('review', 'Honestly, the sound is amazing.', 'positive'),
     ('review', 'The kettle is okay for the price.', 'neutral'),
-    ('review', 'It broke after two days. Do not buy it.', 'negative'),
+    ('review', 'It broke after two days. I want my money back.', 'negative'),
     ('review', 'My wireless headphones came today: fast delivery, great product!', 'positive'),
     ('review', 'The design is lovely, but it stopped working.', 'neutral'),
     ('review', '这个耳机,声音非常好。', 'positive'),

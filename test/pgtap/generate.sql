@@ -6,7 +6,7 @@ SELECT plan(35);
 
 -- ---- the embedded model's tasks ----
 SELECT is(glm_generate(body, system => 'Classify the sentiment of the review.'), mood, format('sentiment of %L', body))
-  FROM (VALUES ('I love it, it works great.', 'positive'), ('It broke after two days. Do not buy it.', 'negative'),
+  FROM (VALUES ('I love it, it works great.', 'positive'), ('It broke after two days. I want my money back.', 'negative'),
                ('质量很差,我要退钱。', 'negative'), ('我非常满意,推荐给大家。', 'positive')) v(body, mood);
 SELECT is(glm_generate(body, system => '为工单选择队列。'), queue, format('queue of %L', body))
   FROM (VALUES ('I was charged twice for order 4711.', 'billing'), ('Hello, I forgot my password.', 'account'),

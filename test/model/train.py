@@ -1,0 +1,113 @@
+"""Train tiny-chatglm3: a stream of rows, AdamW, warm-up and cosine, the loss on the answers. In two stages:
+
+1. from nothing, on plain names, with a little loss on the prompts: the language and the copying circuit form.
+2. on names with any letter and character in them, hardly any loss on the prompts (at the end of stage 1 they
+   make up most of the gradient), more weight on the one word that sentiment and routing ask for.
+
+    train.py MODEL-DIR CHECKPOINT STAGE [--steps N] [--lr X] [--seed N]      stage 2 goes on from CHECKPOINT
+"""
+import argparse
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+
+import data
+from evaluate import evaluate
+from model import CONFIG, ChatGLM, initialize
+from tokenizer import Tokenizer
+
+ROWS, POOL = 48, 32         # rows a batch; batches whose rows are sorted by length together
+
+# prompt: weight of a prompt's token beside 1 for an answer's; answer: other weights than 1; seed: of the rows.
+STAGES = {
+    1: {"steps": 2600, "lr": 2e-3, "seed": 7, "wide": False, "prompt": .05, "answer": {}, "mix": data.MIX},
+    2: {"steps": 1500, "lr": 1.5e-3, "seed": 8, "wide": True, "prompt": .01, "answer": {"sentiment": 4., "route": 3.},
+        "mix": {"sentiment": .18, "route": .09, "extract": .34, "weather": .18, "report": .05, "greet": .05,
+                "echo": .11}},
+}
+
+
+def batches(tok, stage):
+    """Endless batches (ids, weights), both [ROWS, T], of rows alike in length; batch order is random."""
+    maker = data.Maker(stage["seed"], wide=stage["wide"], mix=stage["mix"])
+    stream = maker.stream()
+    while True:
+        pool = []
+        for _ in range(ROWS * POOL):
+            row = next(stream)
+            prompt, answer = tok.prompt(row["messages"]), tok.answer(row)
+            pool.append((prompt + answer, [stage["prompt"]] * len(prompt) +
+                         [stage["answer"].get(row["task"], 1.)] * len(answer)))
+        pool.sort(key=lambda p: len(p[0]))
+        order = list(range(POOL))
+        maker.r.shuffle(order)
+        for i in order:
+            rows = pool[i * ROWS:(i + 1) * ROWS]
+            longest = len(rows[-1][0])
+            yield (torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in rows]),
+                   torch.tensor([w + [0.] * (longest - len(w)) for _, w in rows]))
+
+
+def rate(step, steps, peak, warmup=150):
+    """Linear warm-up, then a cosine down to 2 % of the peak."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    x = (step - warmup) / max(1, steps - warmup)
+    return peak * (.02 + .98 * .5 * (1 + math.cos(math.pi * x)))
+
+
+def optimizer_of(model, decay):
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    return torch.optim.AdamW([{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.}],
+                             betas=(.9, .98), eps=1e-9)
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("model", help="directory that holds tokenizer.model")
+    a.add_argument("checkpoint", help="file to write")
+    a.add_argument("stage", type=int, choices=STAGES)
+    a.add_argument("--steps", type=int)
+    a.add_argument("--lr", type=float)
+    a.add_argument("--seed", type=int)
+    a = a.parse_args()
+    stage = STAGES[a.stage]
+    stage.update({k: v for k, v in vars(a).items() if k in ("steps", "lr", "seed") and v is not None})
+    steps = stage["steps"]
+
+    torch.set_num_threads(2)
+    tok = Tokenizer(a.model)
+    model = ChatGLM(CONFIG)
+    initialize(model, seed=7)
+    if a.stage > 1:
+        model.load_state_dict(torch.load(a.checkpoint))
+    optimizer = optimizer_of(model, .05)
+    print("stage", a.stage, "parameters", sum(p.numel() for p in model.parameters()), flush=True)
+
+    start, seen, total = time.time(), 0, 0.
+    for step, (ids, weight) in zip(range(steps), batches(tok, stage)):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step, steps, stage["lr"])
+        logits = model.logits(ids[:, :-1])
+        losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        weight = weight[:, 1:].flatten()
+        loss = (losses * weight).sum() / weight.sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
+        optimizer.step()
+        seen += ids.numel()
+        total += loss.item()
+        if step % 25 == 24:
+            print("step %d loss %.4f tokens %d seconds %.0f" % (step + 1, total / 25, seen, time.time() - start), flush=True)
+            total = 0.
+        if step % 500 == 499 or step + 1 == steps:
+            torch.save(model.state_dict(), a.checkpoint)
+            print("step %d" % (step + 1), evaluate(model, tok, 100), flush=True)
+
+
+if __name__ == "__main__":
+    main()
