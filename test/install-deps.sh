@@ -18,7 +18,7 @@ version=${version:-15}
 packages=(
 	gcc g++ make
 	"postgresql-$version" "postgresql-server-dev-$version"
-	libsentencepiece-dev libjansson-dev libssl-dev
+	libsentencepiece-dev libjansson-dev libssl-dev libopenblas0-pthread
 	libcmocka-dev "postgresql-$version-pgtap" libtap-parser-sourcehandler-pgtap-perl
 	python3 python3-psycopg
 )

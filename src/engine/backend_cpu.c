@@ -12,6 +12,10 @@
  * C whose result IEEE arithmetic fixes.  The square sum of RMSNorm is the
  * matrix kernel's dot product of a row with itself.
  *
+ * Packed weights are widened to fp32, sixteen rows at a time into memory of the
+ * thread, and go through the fp32 kernel from there.  So a product with them has
+ * the bits of one with what they stand for, on every kernel table.
+ *
  * Used by the engine thread only; the pool's threads see one operation at a time.
  */
 #include "backend.h"
@@ -22,6 +26,7 @@
 
 #include "half.h"
 #include "kernels/kernels.h"
+#include "packed.h"
 
 /* Multiply-adds that are worth waking the pool for: some five microseconds. */
 #define WORK_MIN ((size_t) 64 * 1024)
@@ -35,6 +40,8 @@ struct glm_device
 	glm_threads *pool;
 	float	  **scores;			/* [threads], each [scores_length]: one row's attention */
 	size_t		scores_length;
+	float	  **tiles;			/* [threads], each [tiles_length]: a packed tile as fp32 */
+	size_t		tiles_length;
 };
 
 /* ---- Spreading over the pool ------------------------------------------- */
@@ -103,7 +110,10 @@ cpu_close(glm_device *dev)
 		return;
 	for (int i = 0; dev->scores != NULL && i < glm_threads_count(dev->pool); i++)
 		free(dev->scores[i]);
+	for (int i = 0; dev->tiles != NULL && i < glm_threads_count(dev->pool); i++)
+		free(dev->tiles[i]);
 	free(dev->scores);
+	free(dev->tiles);
 	free(dev);
 }
 
@@ -124,7 +134,8 @@ cpu_open(const char *kernels, glm_threads *pool, glm_error *err)
 	dev->kernels = table;
 	dev->pool = pool;
 	dev->scores = calloc((size_t) glm_threads_count(pool), sizeof(*dev->scores));
-	if (dev->scores == NULL)
+	dev->tiles = calloc((size_t) glm_threads_count(pool), sizeof(*dev->tiles));
+	if (dev->scores == NULL || dev->tiles == NULL)
 	{
 		cpu_close(dev);
 		glm_no_memory(err);
@@ -165,25 +176,51 @@ cpu_read(glm_device *dev, float *x, size_t n)
 	return x;
 }
 
-/* Room for the scores of the longest sequence, one array a thread. */
+/* Makes the threads' arrays, each of *length floats, at least `need` long. */
 static bool
-cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
+grow(glm_device *dev, float **arrays, size_t *length, size_t need, glm_error *err)
 {
-	size_t		length = (size_t) model->config.context;
-
-	if (length <= dev->scores_length)
+	if (need <= *length)
 		return true;
 	for (int i = 0; i < glm_threads_count(dev->pool); i++)
 	{
-		float	   *scores = cpu_alloc(dev, length);
+		float	   *array = cpu_alloc(dev, need);
 
-		if (scores == NULL)
+		if (array == NULL)
 			return glm_no_memory(err);
-		free(dev->scores[i]);
-		dev->scores[i] = scores;
+		free(arrays[i]);
+		arrays[i] = array;
 	}
-	dev->scores_length = length;
+	*length = need;
 	return true;
+}
+
+/* Columns of the widest packed tensor, 0 when none is packed. */
+static size_t
+packed_columns(const glm_model *model)
+{
+	size_t		most = 0;
+
+	for (int i = 0; i < model->config.layers; i++)
+	{
+		const glm_layer *layer = &model->layer[i];
+		const glm_tensor *tensors[] = {
+			&layer->qkv, &layer->dense, &layer->gate_up, &layer->down, &model->output
+		};
+
+		for (size_t j = 0; j < sizeof(tensors) / sizeof(tensors[0]); j++)
+			if (glm_is_packed(tensors[j]->dtype) && (size_t) tensors[j]->shape[1] > most)
+				most = (size_t) tensors[j]->shape[1];
+	}
+	return most;
+}
+
+/* Room for the scores of the longest sequence and for the widest packed tile. */
+static bool
+cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
+{
+	return grow(dev, dev->scores, &dev->scores_length, (size_t) model->config.context, err) &&
+		grow(dev, dev->tiles, &dev->tiles_length, GLM_TILE_ROWS * packed_columns(model), err);
 }
 
 /* ---- Rows -------------------------------------------------------------- */
@@ -214,7 +251,14 @@ cpu_embed(glm_device *dev, float *x, const glm_tensor *table, const glm_row *row
 {
 	(void) dev;
 	for (int i = 0; i < n; i++)
-		widen(x + (size_t) i * (size_t) table->shape[1], table, rows[i].token);
+	{
+		float	   *y = x + (size_t) i * (size_t) table->shape[1];
+
+		if (glm_is_packed(table->dtype))
+			glm_packed_row(y, table, rows[i].token);
+		else
+			widen(y, table, rows[i].token);
+	}
 }
 
 typedef struct rmsnorm_args
@@ -333,21 +377,57 @@ matmul_columns(const void *arg, int thread, int begin, int end)
 	args->kernel(&args->op, begin, end);
 }
 
+typedef struct packed_args
+{
+	glm_device *dev;
+	const glm_tensor *w;		/* [n, k], packed */
+	glm_matmul	op;
+} packed_args;
+
+/* An item is a column of C, a row of W; begin is the first of a tile. */
+static void
+packed_tiles(const void *arg, int thread, int begin, int end)
+{
+	const packed_args *args = arg;
+	float	   *tile = args->dev->tiles[thread];	/* [GLM_TILE_ROWS, k] */
+
+	for (int j = begin; j < end; j += GLM_TILE_ROWS)
+	{
+		glm_matmul	op = args->op;
+
+		op.n = end - j < GLM_TILE_ROWS ? end - j : GLM_TILE_ROWS;
+		for (int r = 0; r < op.n; r++)
+			glm_packed_row(tile + (size_t) r * (size_t) op.k, args->w, j + r);
+		op.w = tile;
+		op.c += j;
+		op.bias = op.bias != NULL ? op.bias + j : NULL;
+		args->dev->kernels->matmul[GLM_F32] (&op, 0, op.n);
+	}
+}
+
 static void
 cpu_matmul(glm_device *dev, float *c, const float *a, size_t lda,
 		   const glm_tensor *w, const float *bias, int n)
 {
-	matmul_args args = {
-		.op = {
-			.a = a, .w = w->data, .bias = bias, .c = c,
-			.m = n, .n = (int) w->shape[0], .k = (int) w->shape[1],
-			.lda = lda, .ldc = (size_t) w->shape[0]
-		},
-		.kernel = dev->kernels->matmul[w->dtype]
+	glm_matmul	op = {
+		.a = a, .w = w->data, .bias = bias, .c = c,
+		.m = n, .n = (int) w->shape[0], .k = (int) w->shape[1],
+		.lda = lda, .ldc = (size_t) w->shape[0]
 	};
+	size_t		work = (size_t) n * (size_t) op.n * (size_t) op.k;
 
-	spread(dev, matmul_columns, &args, args.op.n, GLM_MATMUL_COLUMNS,
-		   (size_t) n * (size_t) w->shape[0] * (size_t) w->shape[1]);
+	if (glm_is_packed(w->dtype))
+	{
+		packed_args args = {.dev = dev, .w = w, .op = op};
+
+		spread(dev, packed_tiles, &args, op.n, GLM_TILE_ROWS, work);
+	}
+	else
+	{
+		matmul_args args = {.op = op, .kernel = dev->kernels->matmul[w->dtype]};
+
+		spread(dev, matmul_columns, &args, op.n, GLM_MATMUL_COLUMNS, work);
+	}
 }
 
 /* ---- Rotary embedding and KV ------------------------------------------- */

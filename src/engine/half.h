@@ -1,7 +1,7 @@
 /*
- * half.h - F16 and BF16 to fp32, in plain C.
+ * half.h - F16 and BF16 to fp32 and back to F16, in plain C.
  *
- * Exact for every input: both formats are subsets of fp32, so zeros keep their
+ * Widening is exact for every input: both formats are subsets of fp32, so zeros keep their
  * sign, subnormals become normal numbers, infinities stay and NaNs keep their
  * payload.  These are the reference for the vector instructions in kernels/.
  */
@@ -44,6 +44,32 @@ glm_f16_to_f32(uint16_t h)
 		return sign ? -value : value;
 	}
 	return glm_bits_to_f32(sign | (exponent + 127 - 15) << 23 | mantissa << 13);
+}
+
+/* The nearest F16, ties to even; what is too large becomes infinity. */
+static inline uint16_t
+glm_f32_to_f16(float value)
+{
+	uint32_t	bits,
+				sign;
+
+	memcpy(&bits, &value, sizeof(bits));
+	sign = bits >> 16 & 0x8000;
+	bits &= 0x7fffffff;
+	if (bits > 0x7f800000)		/* NaN */
+		return (uint16_t) (sign | 0x7e00);
+	if (bits >= 0x47800000)		/* 2^16 and more, infinity */
+		return (uint16_t) (sign | 0x7c00);
+	if (bits < 0x38800000)		/* below 2^-14: adding 1/2 leaves steps of 2^-24 */
+	{
+		float		shifted = glm_bits_to_f32(bits) + 0.5f;
+
+		memcpy(&bits, &shifted, sizeof(bits));
+		return (uint16_t) (sign | (bits - 0x3f000000));
+	}
+	/* a carry out of the mantissa goes into the exponent, at last to infinity */
+	bits += 0xfff + (bits >> 13 & 1);
+	return (uint16_t) (sign | ((bits - 0x38000000) >> 13));
 }
 
 #endif							/* GLM_HALF_H */

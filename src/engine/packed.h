@@ -59,6 +59,12 @@ glm_is_packed(glm_dtype dtype)
 	return dtype == GLM_Q4 || dtype == GLM_Q8;
 }
 
+static inline bool
+glm_packed_group_known(int64_t group)
+{
+	return group == 32 || group == 64 || group == 128;
+}
+
 /* Groups of a row. */
 static inline size_t
 glm_packed_groups(size_t cols, size_t group)

@@ -23,6 +23,7 @@
 #include "checkpoint.h"
 #include "engine/half.h"
 #include "engine/internal.h"
+#include "matrix.h"
 
 #define MAX_ROWS 96
 
@@ -67,6 +68,20 @@ to_half(float value, glm_dtype dtype)
 }
 
 static glm_tensor
+packed_matrix(int rows, int columns, glm_dtype dtype)
+{
+	float	   *w = mx_weights(rows, columns);
+	glm_quant_matrix q;
+	glm_tensor	t;
+
+	mx_quantize(&q, dtype, GLM_ROUND_HQQ, w, rows, columns, 32);
+	t = mx_pack(&q);
+	glm_quant_close(&q);
+	free(w);
+	return t;
+}
+
+static glm_tensor
 random_matrix(int rows, int columns, glm_dtype dtype)
 {
 	size_t		n = (size_t) rows * (size_t) columns;
@@ -75,6 +90,11 @@ random_matrix(int rows, int columns, glm_dtype dtype)
 	float		size = 1.5f / sqrtf((float) columns);
 
 	assert_non_null(x);
+	if (glm_is_packed(dtype))
+	{
+		free(x);
+		return packed_matrix(rows, columns, dtype);
+	}
 	for (size_t i = 0; i < n; i++)
 	{
 		float		value = size * random_float();
@@ -130,6 +150,15 @@ make_model(glm_dtype dtype)
 }
 
 static void
+free_matrix(glm_tensor *t)
+{
+	if (glm_is_packed(t->dtype))
+		mx_unpack(t);
+	else
+		free((void *) t->data);
+}
+
+static void
 free_model(glm_model *model)
 {
 	for (int l = 0; l < model->config.layers; l++)
@@ -137,15 +166,15 @@ free_model(glm_model *model)
 		glm_layer  *layer = &model->layer[l];
 
 		free(layer->attn_norm);
-		free((void *) layer->qkv.data);
+		free_matrix(&layer->qkv);
 		free(layer->qkv_bias);
-		free((void *) layer->dense.data);
+		free_matrix(&layer->dense);
 		free(layer->ffn_norm);
-		free((void *) layer->gate_up.data);
-		free((void *) layer->down.data);
+		free_matrix(&layer->gate_up);
+		free_matrix(&layer->down);
 	}
-	free((void *) model->embedding.data);
-	free((void *) model->output.data);
+	free_matrix(&model->embedding);
+	free_matrix(&model->output);
 	free(model->final_norm);
 	free(model->layer);
 	free(model->rope);
@@ -154,16 +183,24 @@ free_model(glm_model *model)
 
 /* ---- The same in double ---------------------------------------------------- */
 
-static double
-at(const glm_tensor *t, int row, int column)
+/* Row of a matrix as numbers: y [columns]. */
+static void
+slow_row(float *y, const glm_tensor *t, int row)
 {
-	size_t		i = (size_t) row * (size_t) t->shape[1] + (size_t) column;
-	uint16_t	half;
+	size_t		first = (size_t) row * (size_t) t->shape[1];
 
-	if (t->dtype == GLM_F32)
-		return ((const float *) t->data)[i];
-	half = ((const uint16_t *) t->data)[i];
-	return t->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
+	if (glm_is_packed(t->dtype))
+	{
+		glm_packed_row(y, t, row);
+		return;
+	}
+	for (int i = 0; i < t->shape[1]; i++)
+	{
+		uint16_t	half = ((const uint16_t *) t->data)[first + (size_t) i];
+
+		y[i] = t->dtype == GLM_F32 ? ((const float *) t->data)[first + (size_t) i]
+			: t->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
+	}
 }
 
 static void
@@ -171,9 +208,12 @@ slow_product(double *y, const glm_tensor *w, const double *x, const float *bias)
 {
 	for (int r = 0; r < w->shape[0]; r++)
 	{
+		float		row[262];
+
+		slow_row(row, w, r);
 		y[r] = bias ? bias[r] : 0;
 		for (int c = 0; c < w->shape[1]; c++)
-			y[r] += at(w, r, c) * x[c];
+			y[r] += row[c] * x[c];
 	}
 }
 
@@ -360,12 +400,14 @@ check_against_double(glm_dtype dtype)
 
 	for (int p = 0; p < LENGTH; p++)
 	{
+		float		embedded[136];
 		double		x[136],
 					normed[136],
 					logits[509];
 
+		slow_row(embedded, &model->embedding, token_of(0, p));
 		for (int i = 0; i < 136; i++)
-			x[i] = at(&model->embedding, token_of(0, p), i);
+			x[i] = embedded[i];
 		for (int l = 0; l < 2; l++)
 			slow_layer(&model->layer[l], x, kv[l], p);
 		slow_norm(normed, x, model->final_norm, 136);
@@ -387,6 +429,8 @@ test_against_double(void **state)
 	check_against_double(GLM_F32);
 	check_against_double(GLM_F16);
 	check_against_double(GLM_BF16);
+	check_against_double(GLM_Q4);
+	check_against_double(GLM_Q8);
 }
 
 static void
@@ -404,14 +448,13 @@ check_same(const glm_model *model, const char *kernels, int threads, int chunk, 
 }
 
 static void
-test_bits_do_not_depend(void **state)
+check_bits(glm_dtype dtype)
 {
 	static const int chunks[] = {1, 3, 7, 32, LENGTH};
-	glm_model  *model = make_model(GLM_F16);
+	glm_model  *model = make_model(dtype);
 	setup		s = set_up("scalar", 1);
 	float	   *want = all_logits(&s, model, LENGTH, LENGTH, 0);
 
-	(void) state;
 	tear_down(&s);
 	for (int threads = 1; threads <= 3; threads++)
 		for (size_t c = 0; c < sizeof(chunks) / sizeof(chunks[0]); c++)
@@ -420,6 +463,62 @@ test_bits_do_not_depend(void **state)
 	check_same(model, "scalar", 2, 7, 5, want);
 	free(want);
 	free_model(model);
+}
+
+static void
+test_bits_do_not_depend(void **state)
+{
+	(void) state;
+	check_bits(GLM_F16);
+	check_bits(GLM_Q4);
+	check_bits(GLM_Q8);
+}
+
+/* Puts a plain fp32 matrix of the same values in t's place. */
+static void
+widen(glm_tensor *t)
+{
+	size_t		columns = (size_t) t->shape[1];
+	float	   *x = malloc((size_t) t->shape[0] * columns * sizeof(float));
+
+	assert_non_null(x);
+	for (int r = 0; r < t->shape[0]; r++)
+		slow_row(x + (size_t) r * columns, t, r);
+	free_matrix(t);
+	t->data = x;
+	t->dtype = GLM_F32;
+}
+
+/* A packed model is, bit for bit, the fp32 model of the values it stands for. */
+static void
+check_widened(glm_dtype dtype, const char *kernels)
+{
+	glm_model  *model = make_model(dtype);
+	setup		s = set_up(kernels, 2);
+	float	   *want = all_logits(&s, model, LENGTH, 32, 0);
+
+	widen(&model->embedding);
+	widen(&model->output);
+	for (int l = 0; l < model->config.layers; l++)
+	{
+		widen(&model->layer[l].qkv);
+		widen(&model->layer[l].dense);
+		widen(&model->layer[l].gate_up);
+		widen(&model->layer[l].down);
+	}
+	check_same(model, kernels, 2, 32, 0, want);
+	free(want);
+	tear_down(&s);
+	free_model(model);
+}
+
+static void
+test_packed_is_what_it_stands_for(void **state)
+{
+	(void) state;
+	check_widened(GLM_Q4, "auto");
+	check_widened(GLM_Q8, "auto");
+	check_widened(GLM_Q4, "scalar");
 }
 
 /* Rows without logits cost none, and leave the KV all the same. */
@@ -674,6 +773,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_against_double),
 		cmocka_unit_test(test_bits_do_not_depend),
+		cmocka_unit_test(test_packed_is_what_it_stands_for),
 		cmocka_unit_test(test_logits_of_some_rows),
 		cmocka_unit_test(test_bad_rows),
 		cmocka_unit_test(test_nan_is_seen),
