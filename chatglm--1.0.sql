@@ -166,6 +166,54 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
 COMMENT ON FUNCTION glm_chat_stream IS
 'answers a chat with a row for every token as it is made';
 
+-- ---- Answers for jobs -----------------------------------------------------
+
+CREATE TYPE glm_result AS (
+	response text,
+	prompt_tokens int,
+	completion_tokens int,
+	finish_reason text,
+	error text,
+	sqlstate text);
+COMMENT ON TYPE glm_result IS
+'an answer, or the error that took its place';
+
+CREATE FUNCTION glm_try_generate(
+	prompt text,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_generate'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_generate IS
+'answers a prompt like glm_generate; an error becomes part of the answer';
+
+CREATE FUNCTION glm_generate_batch(
+	prompts text[],
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS TABLE (idx int, response text, prompt_tokens int, completion_tokens int, finish_reason text, error text)
+AS 'MODULE_PATHNAME', 'chatglm_generate_batch'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
+COMMENT ON FUNCTION glm_generate_batch IS
+'answers an array of prompts, chatglm.prefetch at a time, a row for each in order; errors become rows';
+
 -- ---- Tokens ------------------------------------------------------------
 
 CREATE FUNCTION glm_tokenize(content text, model text DEFAULT NULL, add_special bool DEFAULT false)

@@ -1,12 +1,15 @@
 /*
- * args.h - SQL arguments in, SQL values out: what sqlfuncs.c, chat.c and
- * stream.c share.  Text inside the engine is UTF-8, whatever the database's
+ * args.h - SQL arguments in, SQL values out: what the files with SQL functions
+ * and the plan node GlmBatch share.  Text inside the engine is UTF-8, whatever the database's
  * encoding; these functions are the border.
  */
 #ifndef CHATGLM_ARGS_H
 #define CHATGLM_ARGS_H
 
 #include "chatglm.h"
+
+#include "fmgr.h"
+#include "utils/tuplestore.h"
 
 /* ---- args.c ----------------------------------------------------------- */
 
@@ -44,11 +47,15 @@ extern bool chatglm_read_prompt(ChatglmCall *call, glm_form form,
  */
 extern bool chatglm_read_chat_stream(ChatglmCall *call, const NullableDatum *args);
 
-/* ---- sqlfuncs.c -------------------------------------------------------- */
+/* ---- answer.c ----------------------------------------------------------- */
 
-/* All that came back from a request that does not stream. */
+/* A question on its way, and all that came back for it. */
 typedef struct ChatglmAnswer
 {
+	ChatglmRequest *request;	/* NULL: never sent, or all of it has come */
+	bool		null;			/* nothing was asked, the answer is NULL */
+	bool		tools_offered;	/* as in the ChatglmCall */
+	ErrorData  *error;			/* what asking failed of, where that was caught */
 	uint64		id;				/* of the request */
 	StringInfoData bytes;		/* the RESULT events' payloads, joined */
 	glm_finish	finish;
@@ -56,14 +63,90 @@ typedef struct ChatglmAnswer
 	int			completion_tokens;
 } ChatglmAnswer;
 
+/*
+ * An SQL function that asks once and answers once.  Cut in two, it can be
+ * called in its place or have many rows in flight (batch.c).
+ */
+typedef struct ChatglmFunction
+{
+	const char *symbol;			/* the C function's name, as pg_proc has it */
+	PGFunction	address;
+	int			n_args;
+	bool		catches;		/* answers with what went wrong, too */
+	/* reads the arguments; false: the answer is NULL without asking */
+	bool		(*read) (ChatglmCall *call, const NullableDatum *args);
+	/* makes the value, of the function's result type, in the current context */
+	Datum		(*value) (const ChatglmAnswer *answer, Oid type);
+} ChatglmFunction;
+
+#define CHATGLM_MAX_ARGS (3 + CHATGLM_N_TAIL)
+
+/*
+ * Answers are given in order, so some have to wait for an earlier one: at most so
+ * many rows are kept for each that may be in flight.
+ */
+#define CHATGLM_ROWS_IN_HAND 4
+
+/* Sends the question.  The rest waits in *answer, which needs no initializing. */
+extern void chatglm_ask(const ChatglmFunction *function, const NullableDatum *args,
+						ChatglmAnswer *answer);
+
+/*
+ * The same in a subtransaction of its own: what is wrong with the arguments
+ * becomes answer->error, allocated in this context.  Cancels are thrown still.
+ */
+extern void chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
+								 ChatglmAnswer *answer, MemoryContext context);
+
+/* Waits for all of the answer, in the current context. */
+extern void chatglm_collect(ChatglmAnswer *answer);
+
+/* The same, but what the request failed of becomes answer->error. */
+extern void chatglm_collect_or_error(ChatglmAnswer *answer);
+
+/* Waits for the answer and makes the function's value of it; throws its error. */
+extern Datum chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer,
+								  Oid type, bool *isnull);
+
+/* Lets go of an answer that nobody wants any more.  Never fails. */
+extern void chatglm_abandon(ChatglmAnswer *answer);
+
 /* Submits a request and waits for all of it. */
 extern void chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer);
+
+/* The elements of an array. */
+extern char *chatglm_array_data(ArrayType *array);
 
 /* A one-dimensional int[] or real[] from the bytes of an answer. */
 extern ArrayType *chatglm_array_of_words(Oid element, const StringInfoData *bytes);
 
 /* "stop", "length", or NULL. */
 extern const char *chatglm_finish_name(glm_finish finish);
+
+/* ---- function.c --------------------------------------------------------- */
+
+/* The whole of such a function's C function. */
+extern Datum chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function);
+
+/* Which one is it?  NULL: none of ours, or one that must run as it is. */
+extern const ChatglmFunction *chatglm_function_by_oid(Oid function);
+
+/* ---- sqlfuncs.c, chat.c, batchfuncs.c ------------------------------------ */
+
+extern const ChatglmFunction chatglm_generate_function;
+extern const ChatglmFunction chatglm_complete_function;
+extern const ChatglmFunction chatglm_tokenize_function;
+extern const ChatglmFunction chatglm_detokenize_function;
+extern const ChatglmFunction chatglm_count_tokens_function;
+extern const ChatglmFunction chatglm_logits_function;
+extern const ChatglmFunction chatglm_chat_function;
+extern const ChatglmFunction chatglm_chat_tokens_function;
+extern const ChatglmFunction chatglm_try_generate_function;
+
+/* ---- stats.c ------------------------------------------------------------ */
+
+/* Sets a function up to return its rows at once, in a tuplestore. */
+extern Tuplestorestate *chatglm_begin_rows(FunctionCallInfo fcinfo, TupleDesc *desc);
 
 /* ---- catalog.c --------------------------------------------------------- */
 

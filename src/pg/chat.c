@@ -15,7 +15,6 @@
 #include "chatglm.h"
 
 #include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -34,48 +33,79 @@ enum
 	CHAT_TAIL
 };
 
-static bool read_chat(ChatglmCall *call, const NullableDatum *messages,
+static void read_chat(ChatglmCall *call, const NullableDatum *messages,
 					  const NullableDatum *tools, bool offer_tools);
 static bool tool_choice_offers(const NullableDatum *choice);
 static Jsonb *without_tools(Jsonb *messages);
-static Jsonb *chat_object(const ChatglmAnswer *answer, bool tools_offered);
+static Jsonb *chat_object(const ChatglmAnswer *answer);
 
 /* ---- Entry points ------------------------------------------------------ */
+
+static bool
+read_glm_chat(ChatglmCall *call, const NullableDatum *args)
+{
+	bool		offer_tools;
+
+	chatglm_call_defaults(call, GLM_GENERATE);
+	chatglm_read_tail(call, &args[CHAT_TAIL]);
+	offer_tools = tool_choice_offers(&args[CHAT_TOOL_CHOICE]);
+	if (args[CHAT_MESSAGES].isnull)
+		return false;
+	read_chat(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], offer_tools);
+	return true;
+}
+
+static Datum
+chat_value(const ChatglmAnswer *answer, Oid type)
+{
+	return PointerGetDatum(chat_object(answer));
+}
+
+const ChatglmFunction chatglm_chat_function = {
+	.symbol = "chatglm_chat",
+	.address = chatglm_chat,
+	.n_args = CHAT_TAIL + CHATGLM_N_TAIL,
+	.read = read_glm_chat,
+	.value = chat_value
+};
 
 /* glm_chat(messages jsonb, tools json, tool_choice jsonb, ...G) returns jsonb */
 Datum
 chatglm_chat(PG_FUNCTION_ARGS)
 {
-	const NullableDatum *args = fcinfo->args;
-	ChatglmCall call;
-	ChatglmAnswer answer;
-	bool		tools_offered;
-
-	chatglm_call_defaults(&call, GLM_GENERATE);
-	chatglm_read_tail(&call, &args[CHAT_TAIL]);
-	tools_offered = tool_choice_offers(&args[CHAT_TOOL_CHOICE]);
-	if (args[CHAT_MESSAGES].isnull)
-		PG_RETURN_NULL();
-	tools_offered = read_chat(&call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS],
-							  tools_offered);
-	chatglm_run(&call, &answer);
-	PG_RETURN_JSONB_P(chat_object(&answer, tools_offered));
+	return chatglm_call_function(fcinfo, &chatglm_chat_function);
 }
+
+static bool
+read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
+{
+	if (args[0].isnull)
+		return false;
+	chatglm_call_defaults(call, GLM_CHAT_TOKENS);
+	chatglm_read_model(call, &args[2]);
+	read_chat(call, &args[0], &args[1], true);
+	return true;
+}
+
+static Datum
+ids_value(const ChatglmAnswer *answer, Oid type)
+{
+	return PointerGetDatum(chatglm_array_of_words(INT4OID, &answer->bytes));
+}
+
+const ChatglmFunction chatglm_chat_tokens_function = {
+	.symbol = "chatglm_chat_tokens",
+	.address = chatglm_chat_tokens,
+	.n_args = 3,
+	.read = read_chat_tokens,
+	.value = ids_value
+};
 
 /* glm_chat_tokens(messages jsonb, tools json, model text) returns int[] */
 Datum
 chatglm_chat_tokens(PG_FUNCTION_ARGS)
 {
-	ChatglmCall call;
-	ChatglmAnswer answer;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	chatglm_call_defaults(&call, GLM_CHAT_TOKENS);
-	chatglm_read_model(&call, &fcinfo->args[2]);
-	read_chat(&call, &fcinfo->args[0], &fcinfo->args[1], true);
-	chatglm_run(&call, &answer);
-	PG_RETURN_ARRAYTYPE_P(chatglm_array_of_words(INT4OID, &answer.bytes));
+	return chatglm_call_function(fcinfo, &chatglm_chat_tokens_function);
 }
 
 bool
@@ -131,10 +161,10 @@ messages_have_tools(Jsonb *messages)
 }
 
 /*
- * Reads messages and tools into *call, whose tail is read already.  Returns
+ * Reads messages and tools into *call, whose tail is read already, and notes
  * whether the model gets to see any tools.
  */
-static bool
+static void
 read_chat(ChatglmCall *call, const NullableDatum *messages,
 		  const NullableDatum *tools, bool offer_tools)
 {
@@ -153,7 +183,7 @@ read_chat(ChatglmCall *call, const NullableDatum *messages,
 		if (!json_offers_nothing(json))
 			call->tools = json;
 	}
-	return call->tools != NULL || messages_have_tools(list);
+	call->tools_offered = call->tools != NULL || messages_have_tools(list);
 }
 
 /* The messages with every "tools" taken out. */
@@ -266,14 +296,14 @@ append_parsed(StringInfo out, const ChatglmAnswer *answer)
 }
 
 static Jsonb *
-chat_object(const ChatglmAnswer *answer, bool tools_offered)
+chat_object(const ChatglmAnswer *answer)
 {
 	StringInfoData out;
 	const char *finish = chatglm_finish_name(answer->finish);
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"role\": \"assistant\", ");
-	if (tools_offered)
+	if (answer->tools_offered)
 	{
 		if (append_parsed(&out, answer) > 0)
 			finish = "tool_calls";

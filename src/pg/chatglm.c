@@ -24,6 +24,7 @@ _PG_init(void)
 {
 	chatglm_define_gucs();
 	chatglm_stream_init();
+	chatglm_batch_init();
 
 	if (process_shared_preload_libraries_in_progress)
 	{

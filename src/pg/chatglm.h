@@ -43,6 +43,7 @@ extern char *chatglm_model;		/* default: tiny-chatglm3 */
 extern int	chatglm_max_tokens;
 extern double chatglm_temperature;
 extern int	chatglm_request_timeout;	/* ms, 0 = none */
+extern int	chatglm_prefetch;	/* rows in flight; 1 = one by one */
 
 extern void chatglm_define_gucs(void);
 
@@ -178,6 +179,7 @@ typedef struct ChatglmCall
 	int			timeout_ms;
 	bool		stream;
 	bool		add_special;
+	bool		tools_offered;	/* the answer may be a call; the worker is not told */
 } ChatglmCall;
 
 typedef struct ChatglmRequest ChatglmRequest;
@@ -204,6 +206,21 @@ extern const glm_event *chatglm_next_event(ChatglmRequest *request);
 
 /* The same without waiting: NULL when nothing is there yet. */
 extern const glm_event *chatglm_try_event(ChatglmRequest *request);
+
+/* Files what has come for any request, without waiting and without throwing it. */
+extern void chatglm_look(void);
+
+/* Waits until there may be something to look for; serves interrupts. */
+extern void chatglm_wait(void);
+
+/* Is there more to come from the worker than chatglm_look() has filed? */
+extern bool chatglm_request_running(const ChatglmRequest *request);
+
+/* Did its subtransaction's abort end it? */
+extern bool chatglm_request_rolled_back(const ChatglmRequest *request);
+
+/* How many requests of this session are running. */
+extern int	chatglm_requests_running(void);
 
 /* Ends a request; cancels it when it is not done.  Never fails, never blocks. */
 extern void chatglm_release(ChatglmRequest *request);
@@ -243,7 +260,11 @@ extern char *chatglm_model_dir_path(void);
 
 extern void chatglm_stream_init(void);	/* planner hook, custom scan */
 
-/* ---- sqlfuncs.c: the common tail ...G of the generating functions ------- */
+/* ---- batch_plan.c, batch.c --------------------------------------------- */
+
+extern void chatglm_batch_init(void);	/* planner hook, custom scan */
+
+/* ---- args.c: the common tail ...G of the generating functions ------- */
 
 /*
  * Reads the ten arguments model, system, max_tokens, temperature, top_p,

@@ -124,6 +124,20 @@ chatglm_wait_set(int events)
 #define ROLE_PG_READ_ALL_STATS DEFAULT_ROLE_READ_ALL_STATS
 #endif
 
+/*
+ * 14 brought this scan and foreign scans that an Append drives in turns, and put
+ * a ModifyTable's child where others have theirs.
+ */
+#if PG_VERSION_NUM >= 140000
+#define chatglm_is_tid_range_scan(plan) IsA(plan, TidRangeScan)
+#define chatglm_modify_plans(plan) ((void) (plan), NIL)
+#define chatglm_forbid_async(plan) ((plan)->async_capable = false)
+#else
+#define chatglm_is_tid_range_scan(plan) ((void) (plan), false)
+#define chatglm_modify_plans(plan) ((plan)->plans)
+#define chatglm_forbid_async(plan) ((void) (plan))
+#endif
+
 /* May this role execute this function? */
 static inline AclResult
 chatglm_function_aclcheck(Oid function, Oid role)

@@ -22,6 +22,7 @@ char	   *chatglm_model;
 int			chatglm_max_tokens;
 double		chatglm_temperature;
 int			chatglm_request_timeout;
+int			chatglm_prefetch;
 
 static void define_capacity_gucs(GucContext at_start);
 static void define_compute_gucs(GucContext at_start);
@@ -182,6 +183,15 @@ define_user_gucs(void)
 							&chatglm_request_timeout,
 							0, 0, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.prefetch",
+							"Sets how many rows of a query are asked of the model at a time.",
+							"1 asks for one row after the other. Reading ahead leaves 16 of the "
+							"64 requests a session may have to its other calls.",
+							&chatglm_prefetch,
+							32, 1, CHATGLM_SESSION_REQUESTS,
+							PGC_USERSET, 0,
 							NULL, NULL, NULL);
 }
 

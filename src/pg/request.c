@@ -122,6 +122,44 @@ chatglm_try_event(ChatglmRequest *request)
 }
 
 void
+chatglm_look(void)
+{
+	pump();
+}
+
+void
+chatglm_wait(void)
+{
+	chatglm_session_wait();
+}
+
+bool
+chatglm_request_running(const ChatglmRequest *request)
+{
+	return request->state == REQUEST_RUNNING;
+}
+
+bool
+chatglm_request_rolled_back(const ChatglmRequest *request)
+{
+	return request->state == REQUEST_ROLLED_BACK;
+}
+
+int
+chatglm_requests_running(void)
+{
+	dlist_iter	iter;
+	int			running = 0;
+
+	dlist_foreach(iter, &requests)
+	{
+		if (dlist_container(ChatglmRequest, link, iter.cur)->state == REQUEST_RUNNING)
+			running++;
+	}
+	return running;
+}
+
+void
 chatglm_release(ChatglmRequest *request)
 {
 	cancel(request);

@@ -1,10 +1,9 @@
 /*
- * sqlfuncs.c - the SQL functions that ask once and answer once.
+ * sqlfuncs.c - the SQL functions over plain texts and token ids.
  *
- * Each one reads its arguments (args.c), runs a request (chatglm_run) and
- * makes a value of the bytes that came back.  A request belongs to the current
- * subtransaction, so an ERROR on the way needs no cleaning up here: request.c
- * cancels what an aborted (sub)transaction leaves behind.
+ * Each of them is a ChatglmFunction: one half reads the arguments (args.c), the
+ * other makes a value of the bytes that came back.  function.c puts the halves
+ * together for a call in its place, batch.c for many rows in flight.
  *
  * NULL in, NULL out, but none of these functions can be STRICT: an omitted
  * argument is a NULL too.
@@ -12,7 +11,6 @@
 #include "chatglm.h"
 
 #include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "utils/builtins.h"
 
 #include "args.h"
@@ -24,193 +22,199 @@ PG_FUNCTION_INFO_V1(chatglm_detokenize);
 PG_FUNCTION_INFO_V1(chatglm_count_tokens);
 PG_FUNCTION_INFO_V1(chatglm_logits);
 
-static Datum generate(FunctionCallInfo fcinfo, glm_form form);
-static void read_content(ChatglmCall *call, glm_kind kind, Datum content,
-						 const NullableDatum *model);
-static void read_tokens(ChatglmCall *call, glm_kind kind, Datum tokens,
-						const NullableDatum *model);
+/* ---- Arguments --------------------------------------------------------- */
 
-/* ---- Entry points ------------------------------------------------------ */
-
-/* glm_generate(prompt text, ...G) returns text */
-Datum
-chatglm_generate(PG_FUNCTION_ARGS)
+static bool
+read_generate(ChatglmCall *call, const NullableDatum *args)
 {
-	return generate(fcinfo, GLM_PROMPT);
+	return chatglm_read_prompt(call, GLM_PROMPT, args);
 }
 
-/* glm_complete(prompt text, ...G) returns text */
-Datum
-chatglm_complete(PG_FUNCTION_ARGS)
+static bool
+read_complete(ChatglmCall *call, const NullableDatum *args)
 {
-	return generate(fcinfo, GLM_RAW);
+	return chatglm_read_prompt(call, GLM_RAW, args);
 }
 
-/* glm_tokenize(content text, model text, add_special bool) returns int[] */
-Datum
-chatglm_tokenize(PG_FUNCTION_ARGS)
+/* A text and a model. */
+static bool
+read_content(ChatglmCall *call, glm_kind kind, const NullableDatum *args)
 {
-	ChatglmCall call;
-	ChatglmAnswer answer;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	read_content(&call, GLM_TOKENIZE, PG_GETARG_DATUM(0), &fcinfo->args[1]);
-	call.add_special = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
-	chatglm_run(&call, &answer);
-	PG_RETURN_ARRAYTYPE_P(chatglm_array_of_words(INT4OID, &answer.bytes));
+	if (args[0].isnull)
+		return false;
+	chatglm_call_defaults(call, kind);
+	call->text = chatglm_text_to_utf8(DatumGetTextPP(args[0].value), &call->text_length);
+	chatglm_read_model(call, &args[1]);
+	return true;
 }
 
-/* glm_detokenize(tokens int[], model text) returns text */
-Datum
-chatglm_detokenize(PG_FUNCTION_ARGS)
+static bool
+read_count_tokens(ChatglmCall *call, const NullableDatum *args)
 {
-	ChatglmCall call;
-	ChatglmAnswer answer;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	read_tokens(&call, GLM_DETOKENIZE, PG_GETARG_DATUM(0), &fcinfo->args[1]);
-	chatglm_run(&call, &answer);
-	PG_RETURN_TEXT_P(chatglm_text_from_utf8(answer.bytes.data, answer.bytes.len));
+	return read_content(call, GLM_COUNT_TOKENS, args);
 }
 
-/* glm_count_tokens(content text, model text) returns int */
-Datum
-chatglm_count_tokens(PG_FUNCTION_ARGS)
+static bool
+read_tokenize(ChatglmCall *call, const NullableDatum *args)
 {
-	ChatglmCall call;
-	ChatglmAnswer answer;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	read_content(&call, GLM_COUNT_TOKENS, PG_GETARG_DATUM(0), &fcinfo->args[1]);
-	chatglm_run(&call, &answer);
-	PG_RETURN_INT32(answer.prompt_tokens);
+	if (!read_content(call, GLM_TOKENIZE, args))
+		return false;
+	call->add_special = !args[2].isnull && DatumGetBool(args[2].value);
+	return true;
 }
 
-/* glm_logits(tokens int[], model text) returns real[] */
-Datum
-chatglm_logits(PG_FUNCTION_ARGS)
+/* Token ids and a model. */
+static bool
+read_tokens(ChatglmCall *call, glm_kind kind, const NullableDatum *args)
 {
-	ChatglmCall call;
-	ChatglmAnswer answer;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	read_tokens(&call, GLM_LOGITS, PG_GETARG_DATUM(0), &fcinfo->args[1]);
-	if (call.n_tokens == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"tokens\" must not be empty")));
-	chatglm_run(&call, &answer);
-	PG_RETURN_ARRAYTYPE_P(chatglm_array_of_words(FLOAT4OID, &answer.bytes));
-}
-
-/* ---- Shared with chat.c and stream.c ------------------------------------ */
-
-void
-chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer)
-{
-	ChatglmRequest *request = chatglm_submit(call);
-	const glm_event *event;
-
-	answer->id = chatglm_request_id(request);
-	initStringInfo(&answer->bytes);
-	while ((event = chatglm_next_event(request))->kind != GLM_EVENT_DONE)
-	{
-		if (event->kind != GLM_EVENT_RESULT)
-			elog(ERROR, "unexpected event %u for a request that does not stream",
-				 event->kind);
-		appendBinaryStringInfo(&answer->bytes, event->payload, event->length);
-	}
-	answer->finish = event->finish;
-	answer->prompt_tokens = event->prompt_tokens;
-	answer->completion_tokens = event->completion_tokens;
-	chatglm_release(request);
-}
-
-/* ARR_DATA_PTR without its mixing of signed and unsigned offsets. */
-static char *
-array_data(ArrayType *array)
-{
-	return (char *) array + (ARR_HASNULL(array) ? (Size) array->dataoffset :
-							 ARR_OVERHEAD_NONULLS(ARR_NDIM(array)));
-}
-
-/*
- * int32 and float arrays are the same bytes on both sides of the queue, so
- * the array is a header and a copy; a vocabulary of 150,000 logits deserves
- * better than as many Datums.
- */
-ArrayType *
-chatglm_array_of_words(Oid element, const StringInfoData *bytes)
-{
-	int			n = bytes->len / 4;
-	Size		size = ARR_OVERHEAD_NONULLS(1) + (Size) n * 4;
 	ArrayType  *array;
 
-	if (n == 0)
-		return construct_empty_array(element);
-	array = palloc0(size);
-	SET_VARSIZE(array, size);
-	array->ndim = 1;
-	array->dataoffset = 0;
-	array->elemtype = element;
-	ARR_DIMS(array)[0] = n;
-	ARR_LBOUND(array)[0] = 1;
-	memcpy(array_data(array), bytes->data, (Size) n * 4);
-	return array;
-}
-
-const char *
-chatglm_finish_name(glm_finish finish)
-{
-	switch (finish)
-	{
-		case GLM_FINISH_STOP:
-			return "stop";
-		case GLM_FINISH_LENGTH:
-			return "length";
-		case GLM_FINISH_NONE:
-			break;
-	}
-	return NULL;
-}
-
-/* ---- Helpers ------------------------------------------------------------- */
-
-static Datum
-generate(FunctionCallInfo fcinfo, glm_form form)
-{
-	ChatglmCall call;
-	ChatglmAnswer answer;
-
-	if (!chatglm_read_prompt(&call, form, fcinfo->args))
-		PG_RETURN_NULL();
-	chatglm_run(&call, &answer);
-	PG_RETURN_TEXT_P(chatglm_text_from_utf8(answer.bytes.data, answer.bytes.len));
-}
-
-static void
-read_content(ChatglmCall *call, glm_kind kind, Datum content, const NullableDatum *model)
-{
-	chatglm_call_defaults(call, kind);
-	call->text = chatglm_text_to_utf8(DatumGetTextPP(content), &call->text_length);
-	chatglm_read_model(call, model);
-}
-
-static void
-read_tokens(ChatglmCall *call, glm_kind kind, Datum tokens, const NullableDatum *model)
-{
-	ArrayType  *array = DatumGetArrayTypeP(tokens);
-
+	if (args[0].isnull)
+		return false;
+	array = DatumGetArrayTypeP(args[0].value);
 	if (array_contains_nulls(array))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"tokens\" must not contain NULL")));
 	chatglm_call_defaults(call, kind);
 	call->n_tokens = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	call->tokens = (const int32 *) array_data(array);
-	chatglm_read_model(call, model);
+	call->tokens = (const int32 *) chatglm_array_data(array);
+	chatglm_read_model(call, &args[1]);
+	return true;
+}
+
+static bool
+read_detokenize(ChatglmCall *call, const NullableDatum *args)
+{
+	return read_tokens(call, GLM_DETOKENIZE, args);
+}
+
+static bool
+read_logits(ChatglmCall *call, const NullableDatum *args)
+{
+	if (!read_tokens(call, GLM_LOGITS, args))
+		return false;
+	if (call->n_tokens == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"tokens\" must not be empty")));
+	return true;
+}
+
+/* ---- Values ------------------------------------------------------------- */
+
+static Datum
+text_value(const ChatglmAnswer *answer, Oid type)
+{
+	return PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data, answer->bytes.len));
+}
+
+static Datum
+ids_value(const ChatglmAnswer *answer, Oid type)
+{
+	return PointerGetDatum(chatglm_array_of_words(INT4OID, &answer->bytes));
+}
+
+static Datum
+logits_value(const ChatglmAnswer *answer, Oid type)
+{
+	return PointerGetDatum(chatglm_array_of_words(FLOAT4OID, &answer->bytes));
+}
+
+static Datum
+count_value(const ChatglmAnswer *answer, Oid type)
+{
+	return Int32GetDatum(answer->prompt_tokens);
+}
+
+/* ---- Entry points ------------------------------------------------------- */
+
+const ChatglmFunction chatglm_generate_function = {
+	.symbol = "chatglm_generate",
+	.address = chatglm_generate,
+	.n_args = 1 + CHATGLM_N_TAIL,
+	.read = read_generate,
+	.value = text_value
+};
+
+/* glm_generate(prompt text, ...G) returns text */
+Datum
+chatglm_generate(PG_FUNCTION_ARGS)
+{
+	return chatglm_call_function(fcinfo, &chatglm_generate_function);
+}
+
+const ChatglmFunction chatglm_complete_function = {
+	.symbol = "chatglm_complete",
+	.address = chatglm_complete,
+	.n_args = 1 + CHATGLM_N_TAIL,
+	.read = read_complete,
+	.value = text_value
+};
+
+/* glm_complete(prompt text, ...G) returns text */
+Datum
+chatglm_complete(PG_FUNCTION_ARGS)
+{
+	return chatglm_call_function(fcinfo, &chatglm_complete_function);
+}
+
+const ChatglmFunction chatglm_tokenize_function = {
+	.symbol = "chatglm_tokenize",
+	.address = chatglm_tokenize,
+	.n_args = 3,
+	.read = read_tokenize,
+	.value = ids_value
+};
+
+/* glm_tokenize(content text, model text, add_special bool) returns int[] */
+Datum
+chatglm_tokenize(PG_FUNCTION_ARGS)
+{
+	return chatglm_call_function(fcinfo, &chatglm_tokenize_function);
+}
+
+const ChatglmFunction chatglm_detokenize_function = {
+	.symbol = "chatglm_detokenize",
+	.address = chatglm_detokenize,
+	.n_args = 2,
+	.read = read_detokenize,
+	.value = text_value
+};
+
+/* glm_detokenize(tokens int[], model text) returns text */
+Datum
+chatglm_detokenize(PG_FUNCTION_ARGS)
+{
+	return chatglm_call_function(fcinfo, &chatglm_detokenize_function);
+}
+
+const ChatglmFunction chatglm_count_tokens_function = {
+	.symbol = "chatglm_count_tokens",
+	.address = chatglm_count_tokens,
+	.n_args = 2,
+	.read = read_count_tokens,
+	.value = count_value
+};
+
+/* glm_count_tokens(content text, model text) returns int */
+Datum
+chatglm_count_tokens(PG_FUNCTION_ARGS)
+{
+	return chatglm_call_function(fcinfo, &chatglm_count_tokens_function);
+}
+
+const ChatglmFunction chatglm_logits_function = {
+	.symbol = "chatglm_logits",
+	.address = chatglm_logits,
+	.n_args = 2,
+	.read = read_logits,
+	.value = logits_value
+};
+
+/* glm_logits(tokens int[], model text) returns real[] */
+Datum
+chatglm_logits(PG_FUNCTION_ARGS)
+{
+	return chatglm_call_function(fcinfo, &chatglm_logits_function);
 }

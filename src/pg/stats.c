@@ -149,9 +149,8 @@ chatglm_ready(PG_FUNCTION_ARGS)
 
 /* ---- Rows ------------------------------------------------------------------ */
 
-/* Sets a function up to return its rows at once, in a tuplestore. */
-static Tuplestorestate *
-begin_rows(FunctionCallInfo fcinfo, TupleDesc *desc)
+Tuplestorestate *
+chatglm_begin_rows(FunctionCallInfo fcinfo, TupleDesc *desc)
 {
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext old;
@@ -245,7 +244,7 @@ Datum
 chatglm_models(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Tuplestorestate *rows = begin_rows(fcinfo, &desc);
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
 	List	   *refs = chatglm_model_table_rows();
 	ChatglmShared *shared = palloc(sizeof(*shared));
 	bool		taken[CHATGLM_MAX_MODELS] = {0};
@@ -326,7 +325,7 @@ Datum
 chatglm_stat_requests(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Tuplestorestate *rows = begin_rows(fcinfo, &desc);
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
 	ChatglmRequestStat *stats;
 	int			n;
 

@@ -2,14 +2,14 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(22);
+SELECT plan(25);
 
 SELECT results_eq(
     $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
     $$VALUES ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('kernels', 'postmaster', NULL),
              ('kv_cache_size', 'postmaster', 'MB'), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
-             ('model_dir', 'sighup', NULL), ('prefill_budget', 'sighup', NULL), ('request_timeout', 'user', 'ms'),
+             ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('request_timeout', 'user', 'ms'),
              ('temperature', 'user', NULL), ('threads', 'postmaster', NULL)$$,
     'names, contexts and units');
 SELECT is(count(*), 0::bigint, 'every setting is described')
@@ -18,9 +18,12 @@ SELECT is(count(*), 0::bigint, 'every setting is described')
 SELECT is(current_setting('chatglm.model'), 'tiny-chatglm3', 'the embedded model is the default');
 SELECT is(current_setting('chatglm.temperature')::float8, 0::float8, 'greedy by default');
 SELECT is(current_setting('chatglm.max_tokens'), '512', 'max_tokens');
+SELECT is(current_setting('chatglm.prefetch'), '32', 'prefetch');
 SELECT is(current_setting('chatglm.request_timeout'), '0', 'no timeout');
 
 SELECT throws_ok('SET chatglm.max_tokens = 0', '22023', NULL, 'max_tokens 0');
+SELECT throws_ok('SET chatglm.prefetch = 0', '22023', NULL, 'prefetch 0');
+SELECT throws_ok('SET chatglm.prefetch = 65', '22023', NULL, 'more than a session may have');
 SELECT throws_ok('SET chatglm.temperature = -1', '22023', NULL, 'temperature below 0');
 SELECT throws_ok('SET chatglm.request_timeout = -1', '22023', NULL, 'request_timeout below 0');
 SELECT throws_ok('SET chatglm.nonesuch = 1', '42602', NULL, 'no setting of that name');

@@ -13,6 +13,8 @@ INSERT INTO surface VALUES
     ('glm_stream', 'prompt text, ' || :'tail', :'stream', false),
     ('glm_chat', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', 'jsonb', false),
     ('glm_chat_stream', 'messages jsonb, tools json DEFAULT NULL::json, ' || :'tail', :'stream', false),
+    ('glm_try_generate', 'prompt text, ' || :'tail', 'glm_result', false),
+    ('glm_generate_batch', 'prompts text[], ' || :'tail', 'TABLE(idx integer, response text, prompt_tokens integer, completion_tokens integer, finish_reason text, error text)', false),
     ('glm_tokenize', 'content text, model text DEFAULT NULL::text, add_special boolean DEFAULT false', 'integer[]', false),
     ('glm_detokenize', 'tokens integer[], model text DEFAULT NULL::text', 'text', false),
     ('glm_count_tokens', 'content text, model text DEFAULT NULL::text', 'integer', false),
@@ -29,7 +31,7 @@ CREATE TEMP VIEW found AS
            pg_get_function_result(p.oid) AS found_result
       FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name;
 
-SELECT plan((6 * count(*) + 12)::int) FROM surface;
+SELECT plan((6 * count(*) + 14)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
@@ -46,6 +48,9 @@ SELECT columns_are('glm_models', ARRAY['name', 'path', 'source', 'loaded', 'dtyp
                    'sequences', 'bytes_mapped', 'requests', 'load_ms'], 'columns of glm_models');
 SELECT isnt(obj_description('glm_models'::regclass), NULL, 'glm_models has a comment');
 SELECT isnt(obj_description('glm_stat_requests'::regclass), NULL, 'glm_stat_requests has a comment');
+SELECT columns_are('glm_result', ARRAY['response', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate'],
+                   'columns of glm_result');
+SELECT isnt(obj_description('glm_result'::regtype, 'pg_type'), NULL, 'glm_result has a comment');
 SELECT has_table('chatglm', 'model', 'table chatglm.model');
 SELECT col_is_pk('chatglm', 'model', 'name', 'its key is the name');
 SELECT isnt(obj_description('chatglm.model'::regclass), NULL, 'chatglm.model has a comment');

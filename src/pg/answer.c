@@ -1,0 +1,235 @@
+/*
+ * answer.c - questions on their way and what comes back for them.
+ *
+ * A question is asked and its answer collected in two steps, so that many can
+ * be under way at once.  A request belongs to the current subtransaction, so an
+ * ERROR in between needs no cleaning up here: request.c cancels what an aborted
+ * (sub)transaction leaves behind.
+ *
+ * Two callers want an error as a value: a function that answers with it, and
+ * GlmBatch, which reads ahead and must not fail before its turn.  Reading
+ * arguments touches catalogs, so an error there is caught as PL/pgSQL would, by
+ * a subtransaction.  What a request failed of is known once its last event is on
+ * file; taking events from the file holds no lock and no resource, so there a
+ * plain PG_TRY does.
+ */
+#include "chatglm.h"
+
+#include "access/xact.h"
+#include "utils/resowner.h"
+
+#include "args.h"
+
+static void start(const ChatglmCall *call, ChatglmAnswer *answer);
+static bool must_be_thrown(const ErrorData *error);
+
+/* ---- Asking --------------------------------------------------------------- */
+
+void
+chatglm_ask(const ChatglmFunction *function, const NullableDatum *args, ChatglmAnswer *answer)
+{
+	ChatglmCall call;
+
+	memset(answer, 0, sizeof(*answer));
+	if (function->read(&call, args))
+		start(&call, answer);
+	else
+		answer->null = true;
+}
+
+/*
+ * A parallel query's leader may not start subtransactions; there an error comes
+ * up to chatglm.prefetch rows early, which is no worse than the order of
+ * rows that workers deliver.
+ */
+void
+chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
+					 ChatglmAnswer *answer, MemoryContext context)
+{
+	MemoryContext old_context = CurrentMemoryContext;
+	ResourceOwner old_owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	if (IsInParallelMode())
+	{
+		chatglm_ask(function, args, answer);
+		return;
+	}
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old_context);
+	PG_TRY();
+	{
+		chatglm_ask(function, args, answer);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old_context);
+	CurrentResourceOwner = old_owner;
+
+	if (error == NULL)
+		return;
+	if (must_be_thrown(error))
+		ReThrowError(error);
+	memset(answer, 0, sizeof(*answer));
+	answer->error = error;
+}
+
+static void
+start(const ChatglmCall *call, ChatglmAnswer *answer)
+{
+	answer->tools_offered = call->tools_offered;
+	answer->request = chatglm_submit(call);
+	answer->id = chatglm_request_id(answer->request);
+}
+
+/* Somebody wants the query itself to end, as PL/pgSQL's OTHERS understands it. */
+static bool
+must_be_thrown(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		error->sqlerrcode == ERRCODE_ASSERT_FAILURE ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/* ---- Collecting ------------------------------------------------------------ */
+
+void
+chatglm_collect(ChatglmAnswer *answer)
+{
+	const glm_event *event;
+
+	initStringInfo(&answer->bytes);
+	while ((event = chatglm_next_event(answer->request))->kind != GLM_EVENT_DONE)
+	{
+		if (event->kind != GLM_EVENT_RESULT)
+			elog(ERROR, "unexpected event %u for a request that does not stream",
+				 event->kind);
+		appendBinaryStringInfo(&answer->bytes, event->payload, event->length);
+	}
+	answer->finish = event->finish;
+	answer->prompt_tokens = event->prompt_tokens;
+	answer->completion_tokens = event->completion_tokens;
+	chatglm_release(answer->request);
+	answer->request = NULL;
+}
+
+void
+chatglm_collect_or_error(ChatglmAnswer *answer)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	for (;;)
+	{
+		chatglm_look();
+		if (!chatglm_request_running(answer->request))
+			break;
+		chatglm_wait();			/* a cancel of the query is thrown here */
+	}
+
+	PG_TRY();
+	{
+		chatglm_collect(answer);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		answer->error = CopyErrorData();
+		FlushErrorState();
+		chatglm_release(answer->request);
+		answer->request = NULL;
+	}
+	PG_END_TRY();
+}
+
+Datum
+chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer,
+					 Oid type, bool *isnull)
+{
+	*isnull = answer->null;
+	if (answer->null)
+		return (Datum) 0;
+	if (answer->request != NULL && function->catches)
+		chatglm_collect_or_error(answer);
+	else if (answer->request != NULL)
+		chatglm_collect(answer);
+	if (answer->error != NULL && !function->catches)
+		ReThrowError(answer->error);
+	return function->value(answer, type);
+}
+
+void
+chatglm_abandon(ChatglmAnswer *answer)
+{
+	if (answer->request != NULL)
+		chatglm_release(answer->request);
+	answer->request = NULL;
+	if (answer->error != NULL)
+		FreeErrorData(answer->error);
+	answer->error = NULL;
+}
+
+void
+chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer)
+{
+	memset(answer, 0, sizeof(*answer));
+	start(call, answer);
+	chatglm_collect(answer);
+}
+
+/* ---- Values ----------------------------------------------------------------- */
+
+/* ARR_DATA_PTR without its mixing of signed and unsigned offsets. */
+char *
+chatglm_array_data(ArrayType *array)
+{
+	return (char *) array + (ARR_HASNULL(array) ? (Size) array->dataoffset :
+							 ARR_OVERHEAD_NONULLS(ARR_NDIM(array)));
+}
+
+/*
+ * int32 and float arrays are the same bytes on both sides of the queue, so
+ * the array is a header and a copy; a vocabulary of 150,000 logits deserves
+ * better than as many Datums.
+ */
+ArrayType *
+chatglm_array_of_words(Oid element, const StringInfoData *bytes)
+{
+	int			n = bytes->len / 4;
+	Size		size = ARR_OVERHEAD_NONULLS(1) + (Size) n * 4;
+	ArrayType  *array;
+
+	if (n == 0)
+		return construct_empty_array(element);
+	array = palloc0(size);
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->dataoffset = 0;
+	array->elemtype = element;
+	ARR_DIMS(array)[0] = n;
+	ARR_LBOUND(array)[0] = 1;
+	memcpy(chatglm_array_data(array), bytes->data, (Size) n * 4);
+	return array;
+}
+
+const char *
+chatglm_finish_name(glm_finish finish)
+{
+	switch (finish)
+	{
+		case GLM_FINISH_STOP:
+			return "stop";
+		case GLM_FINISH_LENGTH:
+			return "length";
+		case GLM_FINISH_NONE:
+			break;
+	}
+	return NULL;
+}

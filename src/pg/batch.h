@@ -1,0 +1,40 @@
+/*
+ * batch.h - the plan node GlmBatch, as its planner (batch_plan.c) leaves it to
+ * its executor (batch.c).
+ *
+ * It is a CustomScan without a relation, on top of one child:
+ *
+ *	custom_scan_tlist	the child's columns, then a column for every call
+ *	custom_exprs		the calls (FuncExpr, arguments over the child's columns
+ *						as INDEX_VAR), then the limits: pairs of limitCount
+ *						and limitOffset, outermost first; NULLs are Consts
+ *	custom_private		integers: number of calls, kind of demand, group
+ *
+ * Target list and quals are over custom_scan_tlist.
+ */
+#ifndef CHATGLM_BATCH_H
+#define CHATGLM_BATCH_H
+
+#include "args.h"
+
+#include "nodes/extensible.h"
+
+/* How many of a node's rows will be wanted. */
+typedef enum ChatglmDemand
+{
+	CHATGLM_DEMAND_ALL,			/* no LIMIT above */
+	CHATGLM_DEMAND_LIMIT,		/* what the limits leave */
+	CHATGLM_DEMAND_ONE			/* cannot be told: one after the other */
+} ChatglmDemand;
+
+/* Positions in custom_private. */
+enum
+{
+	CHATGLM_BATCH_CALLS,
+	CHATGLM_BATCH_DEMAND,
+	CHATGLM_BATCH_GROUP			/* nodes that share a limit; 0: none do */
+};
+
+extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */
+
+#endif							/* CHATGLM_BATCH_H */

@@ -1,0 +1,291 @@
+/*
+ * batch_node.c - makes GlmBatch nodes and puts them on top of a plan node, or below
+ * an Agg.
+ *
+ * A node on top takes over the target list.  The plan node underneath then gives
+ * only what it makes itself, so that nothing else in the target list is computed
+ * for a row that a WHERE clause above it still rejects.  Parents refer to target
+ * lists by position; the topmost node has the old one, junk entries included.
+ */
+#include "chatglm.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+
+#include "batch_plan.h"
+
+static const Demand demand_all = {CHATGLM_DEMAND_ALL, NIL, 0};
+
+/* ---- Making nodes ---------------------------------------------------------------- */
+
+static TargetEntry *
+column_entry(int varno, int attno, TargetEntry *of, char *name)
+{
+	Node	   *expr = (Node *) of->expr;
+	Var		   *var = makeVar(varno, attno, exprType(expr), exprTypmod(expr),
+							  exprCollation(expr), 0);
+
+	return makeTargetEntry((Expr *) var, attno, name, false);
+}
+
+static List *
+limits_as_exprs(List *limits)
+{
+	List	   *exprs = NIL;
+	ListCell   *cell;
+
+	foreach(cell, limits)
+	{
+		Limit	   *limit = lfirst(cell);
+		Node	   *none = (Node *) makeNullConst(INT8OID, -1, InvalidOid);
+
+		exprs = lappend(exprs, copyObject(limit->limitCount ? limit->limitCount : none));
+		exprs = lappend(exprs, copyObject(limit->limitOffset ? limit->limitOffset : none));
+	}
+	return exprs;
+}
+
+static void
+set_demand(CustomScan *scan, int n_calls, Demand demand)
+{
+	scan->custom_exprs = list_concat(list_truncate(scan->custom_exprs, n_calls),
+									 limits_as_exprs(demand.limits));
+	scan->custom_private = list_make3(makeInteger(n_calls), makeInteger(demand.kind),
+									  makeInteger(demand.group));
+}
+
+/*
+ * A node on top of the child that makes these calls, whose arguments are over
+ * the child's columns as INDEX_VAR.  It gives all its columns.
+ */
+static CustomScan *
+make_batch(Rewrite *rewrite, Plan *child, List *calls)
+{
+	CustomScan *scan = makeNode(CustomScan);
+	Plan	   *plan = &scan->scan.plan;
+	int			attno = 0;
+	ListCell   *cell;
+
+	plan->startup_cost = child->startup_cost;
+	plan->total_cost = child->total_cost;
+	plan->plan_rows = child->plan_rows;
+	plan->plan_width = child->plan_width;
+	plan->plan_node_id = rewrite->next_id++;
+	plan->extParam = bms_copy(child->extParam);
+	plan->allParam = bms_copy(child->allParam);
+	plan->lefttree = child;
+	scan->methods = &chatglm_batch_scan_methods;
+
+	foreach(cell, child->targetlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		attno++;
+		scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
+										  column_entry(OUTER_VAR, attno, entry, entry->resname));
+	}
+	foreach(cell, calls)
+	{
+		/* as EXPLAIN shows it */
+		Node	   *call = chatglm_renumber(lfirst(cell), INDEX_VAR, OUTER_VAR);
+
+		scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
+										  makeTargetEntry((Expr *) call, ++attno, NULL, false));
+	}
+	attno = 0;
+	foreach(cell, scan->custom_scan_tlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		attno++;
+		plan->targetlist = lappend(plan->targetlist,
+								   column_entry(INDEX_VAR, attno, entry, entry->resname));
+	}
+	scan->custom_exprs = calls;
+	set_demand(scan, list_length(calls), demand_all);
+	rewrite->n_nodes++;
+	return scan;
+}
+
+/* Stacks nodes on the child until no call is left in *exprs, at least one. */
+static CustomScan *
+stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
+{
+	CustomScan *scan;
+
+	do
+	{
+		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR};
+
+		*exprs = (List *) chatglm_take_calls((Node *) *exprs, &calls);
+		scan = make_batch(rewrite, child, calls.list);
+		child = &scan->scan.plan;
+	} while (chatglm_has_call((Node *) *exprs, NULL));
+	return scan;
+}
+
+/* ---- On top of a node -------------------------------------------------------------- */
+
+/*
+ * Nodes that evaluate target list and quals for each row, and to which nothing
+ * but their parent's use of it says what their target list has to be.  (A
+ * WindowAgg's run condition refers to its own target list.)
+ */
+static bool
+can_be_batched(Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_Result:
+			return plan->lefttree != NULL;
+		case T_ForeignScan:
+			return ((ForeignScan *) plan)->operation == CMD_SELECT;
+		case T_SeqScan:
+		case T_SampleScan:
+		case T_IndexScan:
+		case T_IndexOnlyScan:
+		case T_BitmapHeapScan:
+		case T_TidScan:
+		case T_SubqueryScan:
+		case T_FunctionScan:
+		case T_ValuesScan:
+		case T_TableFuncScan:
+		case T_CteScan:
+		case T_NamedTuplestoreScan:
+		case T_WorkTableScan:
+		case T_NestLoop:
+		case T_MergeJoin:
+		case T_HashJoin:
+		case T_Agg:
+		case T_Gather:
+		case T_GatherMerge:
+			return true;
+		default:
+			return chatglm_is_tid_range_scan(plan);
+	}
+}
+
+/* Cuts a list of clauses before the first one with a call; returns the rest. */
+static List *
+cut_before_call(List **clauses)
+{
+	List	   *before = NIL;
+	List	   *after = NIL;
+	ListCell   *cell;
+
+	foreach(cell, *clauses)
+	{
+		if (after == NIL && !chatglm_has_call(lfirst(cell), NULL))
+			before = lappend(before, lfirst(cell));
+		else
+			after = lappend(after, lfirst(cell));
+	}
+	*clauses = before;
+	return after;
+}
+
+/*
+ * Takes the clauses from the first one with a call on out of a node.  What an
+ * inner join joins by may be asked afterwards as well as anything else.
+ */
+static List *
+cut_quals(Plan *plan)
+{
+	List	   *cut = NIL;
+
+	if ((IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin)) &&
+		((Join *) plan)->jointype == JOIN_INNER)
+		cut = cut_before_call(&((Join *) plan)->joinqual);
+	if (cut == NIL)
+		return cut_before_call(&plan->qual);
+	cut = list_concat(cut, plan->qual);
+	plan->qual = NIL;
+	return cut;
+}
+
+/* Stacks nodes for the clauses: each for one with a call and those behind it without. */
+static CustomScan *
+stack_quals(Rewrite *rewrite, Plan *child, List *clauses)
+{
+	CustomScan *scan = NULL;
+
+	while (clauses != NIL)
+	{
+		List	   *first = list_make1(linitial(clauses));
+		List	   *rest = list_delete_first(list_copy(clauses));
+
+		clauses = cut_before_call(&rest);
+		scan = stack_calls(rewrite, child, &first);
+		child = &scan->scan.plan;
+		child->qual = list_concat(first, rest);
+		child->plan_rows = clamp_row_est(child->plan_rows * 0.5);
+	}
+	return scan;
+}
+
+Plan *
+chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
+{
+	List	   *columns = NIL;
+	CustomScan *scan = NULL;
+	bool		in_list;
+	List	   *list;
+	List	   *quals;
+	int			attno = 0;
+	ListCell   *cell;
+
+	if (!can_be_batched(plan))
+		return plan;
+	in_list = chatglm_has_call((Node *) plan->targetlist, NULL);
+	if (chatglm_has_multiexpr((Node *) plan->targetlist, NULL))
+		return plan;
+	quals = cut_quals(plan);
+	if (!in_list && quals == NIL)
+		return plan;
+
+	quals = (List *) chatglm_to_columns((Node *) quals, &columns);
+	list = (List *) chatglm_to_columns((Node *) plan->targetlist, &columns);
+	plan->targetlist = NIL;
+	foreach(cell, columns)
+		plan->targetlist = lappend(plan->targetlist,
+								   makeTargetEntry(lfirst(cell), ++attno, NULL, false));
+	chatglm_forbid_async(plan); /* only an Append right above could serve it */
+
+	if (quals != NIL)
+		scan = stack_quals(rewrite, plan, quals);
+	if (in_list)
+		scan = stack_calls(rewrite, scan != NULL ? &scan->scan.plan : plan, &list);
+	scan->scan.plan.targetlist = list;
+	set_demand(scan, intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CALLS)), demand);
+	return &scan->scan.plan;
+}
+
+/* ---- Below an aggregate --------------------------------------------------------------- */
+
+/*
+ * The arguments are over the child's columns as OUTER_VAR.  Grouping sets read
+ * their input several times, in orders of their own: they are left alone.
+ */
+void
+chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
+{
+	Plan	   *plan = &agg->plan;
+
+	if (agg->chain != NIL)
+		return;
+	while (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
+		   chatglm_has_aggregated_call((Node *) plan->qual, NULL))
+	{
+		Calls		calls = {NIL, list_length(plan->lefttree->targetlist), OUTER_VAR};
+		CustomScan *scan;
+
+		plan->targetlist = (List *) chatglm_take_aggregated_calls((Node *) plan->targetlist, &calls);
+		plan->qual = (List *) chatglm_take_aggregated_calls((Node *) plan->qual, &calls);
+		calls.list = (List *) chatglm_renumber((Node *) calls.list, OUTER_VAR, INDEX_VAR);
+		scan = make_batch(rewrite, plan->lefttree, calls.list);
+		set_demand(scan, list_length(calls.list), demand);
+		plan->lefttree = &scan->scan.plan;
+	}
+}

@@ -1,0 +1,279 @@
+/*
+ * batch_plan.c - where GlmBatch goes in a plan.
+ *
+ * A planner hook rewrites the finished plan, since only there it is settled where
+ * an expression will be evaluated.  A plan node that evaluates calls of ours
+ * loses them to nodes GlmBatch (batch.c) stacked on top of it:
+ *
+ *		GlmBatch	the calls of the target list, then the target list itself
+ *		GlmBatch	the calls of a WHERE clause, then this clause
+ *		the node	gives the columns that all of these need, and no more
+ *
+ * A call whose arguments hold calls comes after those, one stack higher.  As
+ * rows that a clause rejects never reach the next node, a call is made for the
+ * same rows as before; clauses behind the first one with a call move with it, so
+ * that they still see only what it lets through (row security relies on it).
+ * Calls in the arguments of aggregates go below the Agg.
+ *
+ * A call is taken only when it is reached through nodes that always evaluate all
+ * of their arguments.  Under CASE, COALESCE, AND, OR, an aggregate's FILTER or in
+ * a sub-select's arguments it stays where it is, and asks for one row after
+ * the other; so do calls in RETURNING, below Gather, in a WindowAgg and beside or
+ * inside set-returning functions.
+ *
+ * Reading ahead must not ask for more than a LIMIT lets through, so the way down
+ * the plan carries what is demanded of each node.
+ *
+ * This file decides how much each node may be asked for; batch_node.c puts the
+ * nodes there, batch_expr.c takes calls out of expressions.
+ *
+ * Queries without calls should not notice.  The planner lists the functions not
+ * built in that a plan depends on, to know when to plan anew; a plan without any
+ * is left alone at once, others are walked through.
+ */
+#include "chatglm.h"
+
+#include "jit/jit.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/planner.h"
+#include "utils/syscache.h"
+
+#include "batch_plan.h"
+
+static const Demand demand_all = {CHATGLM_DEMAND_ALL, NIL, 0};
+static const Demand demand_one = {CHATGLM_DEMAND_ONE, NIL, 0};
+
+static planner_hook_type prev_planner_hook;
+
+static PlannedStmt *batch_planner(Query *query, const char *text, int options,
+								  ParamListInfo params);
+static Plan *rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand);
+static void rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand);
+
+void
+chatglm_batch_init(void)
+{
+	RegisterCustomScanMethods(&chatglm_batch_scan_methods);
+	prev_planner_hook = planner_hook;
+	planner_hook = batch_planner;
+}
+
+/* ---- The plan as a whole ----------------------------------------------------- */
+
+static bool
+depends_on_functions(const PlannedStmt *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, statement->invalItems)
+	{
+		if (lfirst_node(PlanInvalItem, cell)->cacheId == PROCOID)
+			return true;
+	}
+	return false;
+}
+
+/* The largest plan_node_id below. */
+static int
+largest_id(const Plan *plan)
+{
+	int			largest;
+	List	   *children = NIL;
+	ListCell   *cell;
+
+	if (plan == NULL)
+		return 0;
+	largest = Max(plan->plan_node_id, largest_id(plan->lefttree));
+	largest = Max(largest, largest_id(plan->righttree));
+
+	if (IsA(plan, Append))
+		children = ((const Append *) plan)->appendplans;
+	else if (IsA(plan, MergeAppend))
+		children = ((const MergeAppend *) plan)->mergeplans;
+	else if (IsA(plan, BitmapAnd))
+		children = ((const BitmapAnd *) plan)->bitmapplans;
+	else if (IsA(plan, BitmapOr))
+		children = ((const BitmapOr *) plan)->bitmapplans;
+	else if (IsA(plan, CustomScan))
+		children = ((const CustomScan *) plan)->custom_plans;
+	else if (IsA(plan, SubqueryScan))
+		largest = Max(largest, largest_id(((const SubqueryScan *) plan)->subplan));
+	else if (IsA(plan, ModifyTable))
+		children = chatglm_modify_plans((ModifyTable *) plan);
+	foreach(cell, children)
+		largest = Max(largest, largest_id(lfirst(cell)));
+	return largest;
+}
+
+/*
+ * A CTE is read as its scans demand.  Those stand in the main plan and in
+ * subplans that come later in the list, so the list is walked backwards.
+ */
+static void
+rewrite_statement(PlannedStmt *statement)
+{
+	Rewrite		rewrite = {0};
+	int			n_subplans = list_length(statement->subplans);
+	ListCell   *cell;
+
+	rewrite.next_id = largest_id(statement->planTree) + 1;
+	foreach(cell, statement->subplans)
+		rewrite.next_id = Max(rewrite.next_id, largest_id(lfirst(cell)) + 1);
+	rewrite.ctes = palloc0((n_subplans + 1) * sizeof(CteDemand));
+
+	statement->planTree = rewrite_plan(&rewrite, statement->planTree, demand_all);
+	for (int i = n_subplans; i > 0; i--)
+	{
+		const CteDemand *cte = &rewrite.ctes[i];
+
+		cell = list_nth_cell(statement->subplans, i - 1);
+		lfirst(cell) = rewrite_plan(&rewrite, lfirst(cell),
+									cte->scanned ? cte->demand : demand_all);
+	}
+
+	/* the honest cost of our functions would have the rest compiled for nothing */
+	if (rewrite.n_nodes > 0)
+		statement->jitFlags = PGJIT_NONE;
+}
+
+static PlannedStmt *
+batch_planner(Query *query, const char *text, int options, ParamListInfo params)
+{
+	PlannedStmt *statement = prev_planner_hook != NULL ?
+		prev_planner_hook(query, text, options, params) :
+		standard_planner(query, text, options, params);
+
+	if (chatglm_shared != NULL && chatglm_prefetch > 1 &&
+		(options & CURSOR_OPT_SCROLL) == 0 && depends_on_functions(statement))
+		rewrite_statement(statement);
+	return statement;
+}
+
+/* ---- Down the plan ------------------------------------------------------------- */
+
+static bool
+is_simple_limit(const Limit *limit)
+{
+	return limit->limitOption == LIMIT_OPTION_COUNT &&
+		!contain_volatile_functions(limit->limitCount) &&
+		!contain_volatile_functions(limit->limitOffset) &&
+		!contain_subplans(limit->limitCount) &&
+		!contain_subplans(limit->limitOffset);
+}
+
+static Demand
+demand_of_limit(Limit *limit, Demand demand)
+{
+	if (demand.kind == CHATGLM_DEMAND_ONE || !is_simple_limit(limit))
+		return demand_one;
+	demand.kind = CHATGLM_DEMAND_LIMIT;
+	demand.limits = lappend(list_copy(demand.limits), limit);
+	return demand;
+}
+
+/*
+ * What a node demands of its children.  Where a row from above needs an
+ * unknown number of rows from below, a LIMIT cannot be kept but by reading one at
+ * a time.  A node that drops rows is no such case: as long as no more rows are
+ * in flight than are wanted, each of them has to be looked at.
+ */
+static Demand
+demand_below(Plan *plan, Demand demand)
+{
+	switch (nodeTag(plan))
+	{
+		case T_Limit:
+			return demand_of_limit((Limit *) plan, demand);
+		case T_Sort:
+		case T_Hash:
+		case T_ModifyTable:
+			return demand_all;
+		case T_Agg:
+			if (((Agg *) plan)->aggstrategy != AGG_SORTED)
+				return demand_all;
+			break;
+		case T_Append:
+		case T_MergeAppend:
+			/* its children share what the LIMIT above it leaves */
+			if (demand.kind == CHATGLM_DEMAND_LIMIT)
+				demand.group = plan->plan_node_id + 1;
+			return demand;
+		case T_Result:
+		case T_SubqueryScan:
+		case T_CteScan:
+		case T_LockRows:
+		case T_Unique:
+		case T_Material:
+			return demand;
+		default:
+			break;
+	}
+	return demand.kind == CHATGLM_DEMAND_ALL ? demand_all : demand_one;
+}
+
+static Plan *
+rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
+{
+	if (plan == NULL)
+		return NULL;
+	rewrite_below(rewrite, plan, demand);
+	return chatglm_batch_node(rewrite, plan, demand);
+}
+
+static void
+rewrite_list(Rewrite *rewrite, List *plans, Demand demand)
+{
+	ListCell   *cell;
+
+	foreach(cell, plans)
+		lfirst(cell) = rewrite_plan(rewrite, lfirst(cell), demand);
+}
+
+static void
+note_cte_scan(Rewrite *rewrite, CteScan *scan, Demand demand)
+{
+	CteDemand  *cte = &rewrite->ctes[scan->ctePlanId];
+
+	if (!cte->scanned)
+		cte->demand = demand;
+	else if (cte->demand.kind != CHATGLM_DEMAND_ALL || demand.kind != CHATGLM_DEMAND_ALL)
+		cte->demand = demand_one;
+	cte->scanned = true;
+}
+
+/*
+ * Everything below this node.  Workers of a parallel query hold no calls; a
+ * foreign or custom scan arranges its children for itself; and a merge join
+ * marks places in its inner side and returns to them, which GlmBatch cannot.
+ */
+static void
+rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand)
+{
+	Demand		below = demand_below(plan, demand);
+
+	if (IsA(plan, Gather) || IsA(plan, GatherMerge) ||
+		IsA(plan, ForeignScan) || IsA(plan, CustomScan))
+		return;
+
+	plan->lefttree = rewrite_plan(rewrite, plan->lefttree, below);
+	if (IsA(plan, MergeJoin))
+		rewrite_below(rewrite, plan->righttree, below);
+	else
+		plan->righttree = rewrite_plan(rewrite, plan->righttree, below);
+
+	if (IsA(plan, Append))
+		rewrite_list(rewrite, ((Append *) plan)->appendplans, below);
+	else if (IsA(plan, MergeAppend))
+		rewrite_list(rewrite, ((MergeAppend *) plan)->mergeplans, below);
+	else if (IsA(plan, ModifyTable))
+		rewrite_list(rewrite, chatglm_modify_plans((ModifyTable *) plan), below);
+	else if (IsA(plan, SubqueryScan))
+		((SubqueryScan *) plan)->subplan =
+			rewrite_plan(rewrite, ((SubqueryScan *) plan)->subplan, below);
+	else if (IsA(plan, CteScan))
+		note_cte_scan(rewrite, (CteScan *) plan, below);
+	else if (IsA(plan, Agg))
+		chatglm_batch_aggregates(rewrite, (Agg *) plan, below);
+}

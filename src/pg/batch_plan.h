@@ -1,0 +1,80 @@
+/*
+ * batch_plan.h - what the planner files of GlmBatch share: batch_plan.c (the way
+ * down the plan), batch_node.c (the nodes), batch_expr.c (the expressions).
+ */
+#ifndef CHATGLM_BATCH_PLAN_H
+#define CHATGLM_BATCH_PLAN_H
+
+#include "batch.h"
+
+#include "nodes/plannodes.h"
+
+/* What is demanded of a plan node. */
+typedef struct Demand
+{
+	ChatglmDemand kind;
+	List	   *limits;			/* Limit, outermost first; kind LIMIT only */
+	int			group;
+} Demand;
+
+/* What the scans of a CTE demand of it. */
+typedef struct CteDemand
+{
+	bool		scanned;
+	Demand		demand;
+} CteDemand;
+
+/* A statement that is being rewritten. */
+typedef struct Rewrite
+{
+	int			next_id;		/* plan_node_id */
+	int			n_nodes;		/* made so far */
+	CteDemand  *ctes;			/* by plan_id, from 1 */
+} Rewrite;
+
+/* ---- batch_node.c ------------------------------------------------------- */
+
+/* Stacks GlmBatch nodes on this one where it has calls; returns the topmost node. */
+extern Plan *chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand);
+
+/* Puts GlmBatch nodes below it for the calls in its aggregates' arguments. */
+extern void chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand);
+
+/* ---- batch_expr.c ------------------------------------------------------- */
+
+/* Calls taken out of expressions; the i-th becomes column base + i of varno. */
+typedef struct Calls
+{
+	List	   *list;			/* FuncExpr */
+	int			base;
+	int			varno;
+} Calls;
+
+/*
+ * The following are walkers and mutators, to be called as such; a node may be a
+ * List.  Mutators copy.
+ */
+
+/* Is there a call that is evaluated whenever the expression is?  No context. */
+extern bool chatglm_has_call(Node *node, void *context);
+
+/* Replaces the innermost calls by their columns.  Context: Calls. */
+extern Node *chatglm_take_calls(Node *node, void *context);
+
+/* The same inside of aggregates that get the arguments of every row. */
+extern bool chatglm_has_aggregated_call(Node *node, void *context);
+extern Node *chatglm_take_aggregated_calls(Node *node, void *context);
+
+/*
+ * Replaces what the plan node of the expression makes itself (variables,
+ * aggregates) by INDEX_VAR columns.  Context: List *, to which they are added.
+ */
+extern Node *chatglm_to_columns(Node *node, void *context);
+
+/* Gives the variables of one varno another. */
+extern Node *chatglm_renumber(Node *node, int from, int to);
+
+/* UPDATE ... SET (a, b) = (SELECT ...): a sub-select whose columns are parameters. */
+extern bool chatglm_has_multiexpr(Node *node, void *context);
+
+#endif							/* CHATGLM_BATCH_PLAN_H */

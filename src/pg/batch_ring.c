@@ -1,0 +1,274 @@
+/*
+ * batch_ring.c - the rows a GlmBatch has in hand, and how many more it may read.
+ *
+ * A row waits in the ring as a tuple of the child's columns with its unanswered
+ * questions.  At most chatglm.prefetch requests are running at a time.  The ring is
+ * larger than that, since later rows may be answered before the oldest one, and
+ * were they to count as well, one long answer would leave the worker idle; but
+ * it is bounded, and so is memory.
+ *
+ * All nodes of a session share CHATGLM_SESSION_REQUESTS.  A node that has no row
+ * at all may always ask for one; to read ahead it must leave a RESERVE, for
+ * nodes that come later and calls that stand alone.
+ *
+ * Under a LIMIT no more rows are in hand than it has left.  Nodes below one Append
+ * share what is left, and so must find each other: there is a list of all
+ * states in this process.
+ */
+#include "chatglm.h"
+
+#include "batch_exec.h"
+
+/* Requests of a session that reading ahead leaves alone. */
+#define RESERVE 16
+
+static dlist_head all_states = DLIST_STATIC_INIT(all_states);
+
+/* ---- Coming and going ------------------------------------------------------------ */
+
+/* Contexts are deleted after errors too, when EndCustomScan is not called. */
+static void
+unlink_state(void *arg)
+{
+	dlist_delete(&((BatchState *) arg)->link);
+}
+
+static void
+link_state(BatchState *state, EState *estate)
+{
+	MemoryContextCallback *callback = MemoryContextAlloc(estate->es_query_cxt,
+														 sizeof(*callback));
+
+	dlist_push_tail(&all_states, &state->link);
+	callback->func = unlink_state;
+	callback->arg = state;
+	MemoryContextRegisterResetCallback(estate->es_query_cxt, callback);
+}
+
+void
+chatglm_ring_begin(BatchState *state, TupleDesc desc, EState *estate)
+{
+	state->capacity = Max(1, chatglm_prefetch / state->n_calls) * CHATGLM_ROWS_IN_HAND;
+	state->tuples = palloc0(state->capacity * sizeof(MinimalTuple));
+	state->answers = palloc0(state->capacity * state->n_calls * sizeof(ChatglmAnswer));
+	state->columns = ExecInitExtraTupleSlot(estate, desc, &TTSOpsMinimalTuple);
+	state->context = AllocSetContextCreate(estate->es_query_cxt, "GlmBatch rows",
+										   ALLOCSET_DEFAULT_SIZES);
+	state->bound = -1;
+	state->told = PG_INT64_MAX;
+	link_state(state, estate);
+}
+
+/* ---- The ring ------------------------------------------------------------------- */
+
+int
+chatglm_ring_index(const BatchState *state, int row)
+{
+	return (state->head + row) % state->capacity;
+}
+
+ChatglmAnswer *
+chatglm_ring_answers(const BatchState *state, int index)
+{
+	return &state->answers[index * state->n_calls];
+}
+
+int
+chatglm_ring_running(const BatchState *state)
+{
+	int			running = 0;
+
+	for (int row = 0; row < state->n_rows; row++)
+	{
+		const ChatglmAnswer *answers = chatglm_ring_answers(state, chatglm_ring_index(state, row));
+
+		for (int i = 0; i < state->n_calls; i++)
+			if (answers[i].request != NULL && chatglm_request_running(answers[i].request))
+				running++;
+	}
+	return running;
+}
+
+TupleTableSlot *
+chatglm_ring_load(BatchState *state, int index)
+{
+	TupleTableSlot *slot = state->css.ss.ss_ScanTupleSlot;
+
+	ExecClearTuple(slot);
+	ExecStoreMinimalTuple(state->tuples[index], state->columns, false);
+	slot_getallattrs(state->columns);
+	memcpy(slot->tts_values, state->columns->tts_values, state->n_columns * sizeof(Datum));
+	memcpy(slot->tts_isnull, state->columns->tts_isnull, state->n_columns * sizeof(bool));
+	memset(&slot->tts_values[state->n_columns], 0, state->n_calls * sizeof(Datum));
+	memset(&slot->tts_isnull[state->n_columns], true, state->n_calls * sizeof(bool));
+	return slot;
+}
+
+static void
+ask_call(BatchState *state, const BatchCall *call, ChatglmAnswer *answer)
+{
+	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
+	NullableDatum args[CHATGLM_MAX_ARGS];
+	ListCell   *cell;
+	int			n = 0;
+
+	foreach(cell, call->arguments)
+	{
+		args[n].value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &args[n].isnull);
+		n++;
+	}
+	chatglm_ask_or_error(call->function, args, answer, state->context);
+	if (answer->request != NULL)
+		state->requests++;
+}
+
+/* Sends a row's questions. */
+static void
+ask_row(BatchState *state, int index)
+{
+	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
+	ChatglmAnswer *answers = chatglm_ring_answers(state, index);
+	MemoryContext old;
+
+	ResetExprContext(econtext);
+	econtext->ecxt_scantuple = ExecStoreVirtualTuple(chatglm_ring_load(state, index));
+	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	for (int i = 0; i < state->n_calls; i++)
+		ask_call(state, &state->calls[i], &answers[i]);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+abandon_answers(BatchState *state, int index)
+{
+	for (int i = 0; i < state->n_calls; i++)
+		chatglm_abandon(&chatglm_ring_answers(state, index)[i]);
+}
+
+void
+chatglm_ring_clear(BatchState *state)
+{
+	for (; state->n_rows > 0; state->n_rows--)
+	{
+		abandon_answers(state, state->head);
+		state->head = chatglm_ring_index(state, 1);
+	}
+	state->given = NULL;
+	ExecClearTuple(state->columns);
+	MemoryContextReset(state->context);
+}
+
+void
+chatglm_ring_add(BatchState *state, TupleTableSlot *slot)
+{
+	int			index = chatglm_ring_index(state, state->n_rows);
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+
+	state->tuples[index] = ExecCopySlotMinimalTuple(slot);
+	MemoryContextSwitchTo(old);
+	memset(chatglm_ring_answers(state, index), 0, state->n_calls * sizeof(ChatglmAnswer));
+	state->n_rows++;
+	ask_row(state, index);
+}
+
+bool
+chatglm_ring_ask_again(BatchState *state, int index)
+{
+	const ChatglmAnswer *answers = chatglm_ring_answers(state, index);
+	bool		rolled_back = false;
+
+	for (int i = 0; i < state->n_calls; i++)
+		rolled_back |= answers[i].request != NULL &&
+			chatglm_request_rolled_back(answers[i].request);
+	if (rolled_back)
+	{
+		abandon_answers(state, index);
+		ask_row(state, index);
+	}
+	return rolled_back;
+}
+
+/* ---- How far ahead ------------------------------------------------------------------ */
+
+/*
+ * What the limits come to: the outermost is on what the inner ones leave, and
+ * each needs its offset on top.
+ */
+static int64
+evaluate_limits(BatchState *state)
+{
+	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
+	int64		bound = PG_INT64_MAX;
+
+	for (int i = 0; i < list_length(state->limits); i += 2)
+	{
+		bool		no_count;
+		bool		no_offset;
+		int64		count = DatumGetInt64(ExecEvalExprSwitchContext(list_nth(state->limits, i),
+																	econtext, &no_count));
+		int64		offset = DatumGetInt64(ExecEvalExprSwitchContext(list_nth(state->limits, i + 1),
+																	 econtext, &no_offset));
+
+		if (!no_count)
+			bound = Min(bound, Max(count, 0));
+		if (!no_offset && offset > 0)
+			bound = bound > PG_INT64_MAX - offset ? PG_INT64_MAX : bound + offset;
+	}
+	return bound;
+}
+
+/* What the limits leave when all rows in hand and all that went out are counted. */
+static int64
+left_by_limits(BatchState *state)
+{
+	int64		left;
+	dlist_iter	iter;
+
+	if (state->bound < 0)
+		state->bound = evaluate_limits(state);
+	left = state->bound - state->emitted - state->n_rows;
+	if (state->group == 0)
+		return left;
+
+	dlist_foreach(iter, &all_states)
+	{
+		const BatchState *other = dlist_container(BatchState, link, iter.cur);
+
+		if (other != state && other->group == state->group &&
+			other->css.ss.ps.state == state->css.ss.ps.state)
+			left -= other->emitted + other->n_rows;
+	}
+	return left;
+}
+
+int64
+chatglm_ring_wanted(BatchState *state)
+{
+	int64		wanted = state->told - state->n_rows;
+
+	switch (state->demand)
+	{
+		case CHATGLM_DEMAND_ALL:
+			break;
+		case CHATGLM_DEMAND_LIMIT:
+			wanted = Min(wanted, left_by_limits(state));
+			break;
+		case CHATGLM_DEMAND_ONE:
+			wanted = Min(wanted, 1 - state->n_rows);
+			break;
+	}
+	return wanted;
+}
+
+bool
+chatglm_ring_may_read(BatchState *state)
+{
+	if (state->child_ended)
+		return false;
+	if (state->n_rows == 0)
+		return true;
+	return state->n_rows < state->capacity &&
+		chatglm_ring_running(state) + state->n_calls <= chatglm_prefetch &&
+		chatglm_requests_running() + state->n_calls <= CHATGLM_SESSION_REQUESTS - RESERVE &&
+		chatglm_ring_wanted(state) > 0;
+}

@@ -1,0 +1,217 @@
+/*
+ * batchfuncs.c - glm_try_generate and glm_generate_batch: answers for jobs that
+ * go on when a row of theirs cannot be answered.
+ *
+ * glm_try_generate answers one prompt with a row that has either a response or
+ * an error, so that a query over a million rows does not end at a bad one.
+ * glm_generate_batch does so for an array and keeps chatglm.prefetch of its prompts in
+ * flight without the help of the planner.
+ *
+ * An error is per prompt when it is the prompt's (empty, too long) or happens on
+ * the way (timeout, lost worker).  glm_generate_batch reads the other arguments
+ * once before it begins, so that what is wrong with them is thrown at once.
+ */
+#include "chatglm.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/typcache.h"
+
+#include "args.h"
+
+PG_FUNCTION_INFO_V1(chatglm_try_generate);
+PG_FUNCTION_INFO_V1(chatglm_generate_batch);
+
+/* Columns of glm_result; a row of glm_generate_batch has idx before the first five. */
+enum
+{
+	RESULT_RESPONSE,
+	RESULT_PROMPT_TOKENS,
+	RESULT_COMPLETION_TOKENS,
+	RESULT_FINISH_REASON,
+	RESULT_ERROR,
+	RESULT_SQLSTATE,
+	RESULT_COLUMNS
+};
+
+#define BATCH_COLUMNS	(1 + RESULT_SQLSTATE)
+
+static void result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls);
+
+/* ---- glm_try_generate ------------------------------------------------------ */
+
+static bool
+read_try_generate(ChatglmCall *call, const NullableDatum *args)
+{
+	return chatglm_read_prompt(call, GLM_PROMPT, args);
+}
+
+static Datum
+result_value(const ChatglmAnswer *answer, Oid type)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	Datum		values[RESULT_COLUMNS];
+	bool		nulls[RESULT_COLUMNS];
+	HeapTuple	row;
+
+	if (desc->natts != RESULT_COLUMNS)
+		elog(ERROR, "type glm_result has %d columns", desc->natts);
+	result_columns(answer, values, nulls);
+	row = heap_form_tuple(desc, values, nulls);
+	ReleaseTupleDesc(desc);
+	return HeapTupleGetDatum(row);
+}
+
+const ChatglmFunction chatglm_try_generate_function = {
+	.symbol = "chatglm_try_generate",
+	.address = chatglm_try_generate,
+	.n_args = 1 + CHATGLM_N_TAIL,
+	.catches = true,
+	.read = read_try_generate,
+	.value = result_value
+};
+
+/* glm_try_generate(prompt text, ...G) returns glm_result */
+Datum
+chatglm_try_generate(PG_FUNCTION_ARGS)
+{
+	return chatglm_call_function(fcinfo, &chatglm_try_generate_function);
+}
+
+/* The columns of glm_result, in the current context. */
+static void
+result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls)
+{
+	memset(values, 0, RESULT_COLUMNS * sizeof(Datum));
+	memset(nulls, true, RESULT_COLUMNS * sizeof(bool));
+	if (answer->error != NULL)
+	{
+		values[RESULT_ERROR] = CStringGetTextDatum(answer->error->message);
+		values[RESULT_SQLSTATE] = CStringGetTextDatum(unpack_sql_state(answer->error->sqlerrcode));
+		nulls[RESULT_ERROR] = nulls[RESULT_SQLSTATE] = false;
+		return;
+	}
+	if (answer->null)
+		return;
+	values[RESULT_RESPONSE] = PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data,
+																	 answer->bytes.len));
+	values[RESULT_PROMPT_TOKENS] = Int32GetDatum(answer->prompt_tokens);
+	values[RESULT_COMPLETION_TOKENS] = Int32GetDatum(answer->completion_tokens);
+	values[RESULT_FINISH_REASON] = CStringGetTextDatum(chatglm_finish_name(answer->finish));
+	nulls[RESULT_RESPONSE] = nulls[RESULT_PROMPT_TOKENS] = false;
+	nulls[RESULT_COMPLETION_TOKENS] = nulls[RESULT_FINISH_REASON] = false;
+}
+
+/* ---- glm_generate_batch ------------------------------------------------------ */
+
+/* The prompts of a call, those before `next` asked, those before `done` answered. */
+typedef struct Batch
+{
+	int			n;
+	int			next;
+	int			done;
+	Datum	   *prompts;
+	bool	   *nulls;
+	NullableDatum args[1 + CHATGLM_N_TAIL];
+	ChatglmAnswer *answers;
+	MemoryContext scratch;		/* reset after every prompt */
+} Batch;
+
+/* Reads the tail once for its errors; the prompt stays to be filled in. */
+static void
+read_common_arguments(Batch *batch, const NullableDatum *args)
+{
+	ChatglmCall call;
+
+	memcpy(batch->args, args, sizeof(batch->args));
+	chatglm_call_defaults(&call, GLM_GENERATE);
+	chatglm_read_tail(&call, &batch->args[1]);
+}
+
+static void
+ask_next(Batch *batch)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->scratch);
+
+	batch->args[0].value = batch->prompts[batch->next];
+	batch->args[0].isnull = batch->nulls[batch->next];
+	chatglm_ask_or_error(&chatglm_try_generate_function, batch->args,
+						 &batch->answers[batch->next], old);
+	batch->next++;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(batch->scratch);
+}
+
+static bool
+may_ask(const Batch *batch)
+{
+	return batch->next < batch->n &&
+		(batch->next == batch->done ||
+		 (chatglm_requests_running() < chatglm_prefetch &&
+		  batch->next - batch->done < chatglm_prefetch * CHATGLM_ROWS_IN_HAND));
+}
+
+/* Asks as many as may be in flight; true once the first unanswered one is ready. */
+static bool
+advance(Batch *batch)
+{
+	const ChatglmAnswer *answer = &batch->answers[batch->done];
+
+	chatglm_look();
+	while (may_ask(batch))
+		ask_next(batch);
+	return answer->request == NULL || !chatglm_request_running(answer->request);
+}
+
+static void
+put_answer(Batch *batch, Tuplestorestate *rows, TupleDesc desc)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->scratch);
+	ChatglmAnswer *answer = &batch->answers[batch->done];
+	Datum		values[1 + RESULT_COLUMNS];
+	bool		nulls[1 + RESULT_COLUMNS];
+
+	if (answer->request != NULL)
+		chatglm_collect_or_error(answer);
+	values[0] = Int32GetDatum(++batch->done);
+	nulls[0] = false;
+	result_columns(answer, values + 1, nulls + 1);
+	tuplestore_putvalues(rows, desc, values, nulls);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(batch->scratch);
+}
+
+/*
+ * glm_generate_batch(prompts text[], ...G)
+ * returns table(idx, response, prompt_tokens, completion_tokens, finish_reason, error)
+ */
+Datum
+chatglm_generate_batch(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	Batch		batch = {0};
+
+	if (desc->natts != BATCH_COLUMNS)
+		elog(ERROR, "glm_generate_batch has %d columns", desc->natts);
+	read_common_arguments(&batch, fcinfo->args);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT,
+					  &batch.prompts, &batch.nulls, &batch.n);
+	batch.answers = palloc_extended((Size) batch.n * sizeof(ChatglmAnswer),
+									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	batch.scratch = AllocSetContextCreate(CurrentMemoryContext, "glm_generate_batch",
+										  ALLOCSET_DEFAULT_SIZES);
+	while (batch.done < batch.n)
+	{
+		if (advance(&batch))
+			put_answer(&batch, rows, desc);
+		else
+			chatglm_wait();
+	}
+	return (Datum) 0;
+}

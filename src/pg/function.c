@@ -1,0 +1,137 @@
+/*
+ * function.c - the functions that ask once and answer once: their call in its
+ * place, and how the planner and GlmBatch recognise them.
+ *
+ * Schema and name of a function may be anything; the C function behind it says
+ * what it is.  Its name alone does not, so where that fits, the address decides.
+ * fmgr_info() gives another address for functions with SECURITY DEFINER or
+ * settings: those must run as they are, and are not ours here.
+ *
+ * The planner asks for every function of a query, so what was found is kept
+ * until pg_proc changes.
+ */
+#include "chatglm.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_language.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "args.h"
+
+typedef struct KnownFunction
+{
+	Oid			oid;			/* hash key */
+	const ChatglmFunction *function;	/* NULL: not ours */
+} KnownFunction;
+
+static const ChatglmFunction *const functions[] = {
+	&chatglm_generate_function,
+	&chatglm_complete_function,
+	&chatglm_tokenize_function,
+	&chatglm_detokenize_function,
+	&chatglm_count_tokens_function,
+	&chatglm_logits_function,
+	&chatglm_chat_function,
+	&chatglm_chat_tokens_function,
+	&chatglm_try_generate_function
+};
+
+static HTAB *known;				/* of KnownFunction */
+static bool known_outdated;		/* pg_proc has changed since */
+
+static const ChatglmFunction *look_up(Oid function);
+
+Datum
+chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
+{
+	ChatglmAnswer answer;
+	Datum		value;
+	bool		isnull;
+
+	if (function->catches)
+		chatglm_ask_or_error(function, fcinfo->args, &answer, CurrentMemoryContext);
+	else
+		chatglm_ask(function, fcinfo->args, &answer);
+	value = chatglm_answer_value(function, &answer,
+								 get_func_rettype(fcinfo->flinfo->fn_oid), &isnull);
+	fcinfo->isnull = isnull;
+	return value;
+}
+
+/* ---- Recognising ------------------------------------------------------------- */
+
+static void
+pg_proc_changed(Datum arg, int cache, uint32 hash)
+{
+	known_outdated = true;
+}
+
+static void
+start_over(void)
+{
+	static bool registered = false;
+	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(KnownFunction)};
+
+	if (!registered)
+		CacheRegisterSyscacheCallback(PROCOID, pg_proc_changed, (Datum) 0);
+	registered = true;
+	if (known != NULL)
+		hash_destroy(known);
+	known = NULL;
+	known = hash_create("chatglm functions", 32, &control, HASH_ELEM | HASH_BLOBS);
+	known_outdated = false;
+}
+
+const ChatglmFunction *
+chatglm_function_by_oid(Oid function)
+{
+	KnownFunction *entry;
+	const ChatglmFunction *found;
+
+	if (known == NULL || known_outdated)
+		start_over();
+	entry = hash_search(known, &function, HASH_FIND, NULL);
+	if (entry != NULL)
+		return entry->function;
+
+	found = look_up(function);
+	entry = hash_search(known, &function, HASH_ENTER, NULL);
+	entry->function = found;
+	return found;
+}
+
+static const ChatglmFunction *
+with_symbol(const char *symbol)
+{
+	for (int i = 0; i < (int) lengthof(functions); i++)
+		if (strcmp(symbol, functions[i]->symbol) == 0)
+			return functions[i];
+	return NULL;
+}
+
+static const ChatglmFunction *
+look_up(Oid function)
+{
+	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	const ChatglmFunction *candidate = NULL;
+	FmgrInfo	info;
+
+	if (!HeapTupleIsValid(proc))
+		return NULL;
+	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId)
+	{
+		bool		isnull;
+		Datum		source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
+
+		candidate = with_symbol(TextDatumGetCString(source));
+	}
+	ReleaseSysCache(proc);
+	if (candidate == NULL)
+		return NULL;
+	fmgr_info(function, &info);
+	return info.fn_addr == candidate->address ? candidate : NULL;
+}
