@@ -122,6 +122,21 @@ build/unit/test_%: build/unit/test_%.o $(UNIT_HELPERS) build/libglm.a
 unit: $(UNIT_TESTS)
 	test/run_unit.sh $(UNIT_TESTS)
 
+# ---- fuzzing, by clang -------------------------------------------------------
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(or $(and $(T),test/fuzz/$(T).c),$(wildcard test/fuzz/fuzz_*.c)))
+FUZZ_SOURCES = test/fuzz/fuzz.c $(addprefix src/engine/, error.c text.c file.c hash.c weight_file.c \
+	chunk.c safetensors.c shards.c shards_data.c manifest.c config.c threads.c)
+
+build/fuzz/%: test/fuzz/%.c $(FUZZ_SOURCES) $(wildcard src/engine/*.h test/fuzz/*.h)
+	@mkdir -p $(@D)
+	clang -std=c11 -D_GNU_SOURCE -O1 -g $(GLM_WARN) -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=all -Isrc -Itest/fuzz -o $@ $< $(FUZZ_SOURCES) -ljansson -lcrypto -lpthread
+
+fuzz: $(FUZZ_TARGETS)
+	test/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 # ---- tests that need one ----------------------------------------------------
 
 deps:
@@ -163,7 +178,7 @@ demo: deps
 
 test: deps
 	$(MAKE) --no-print-directory installed
-	test/run.sh unit installcheck pgtap fault
+	test/run.sh unit installcheck pgtap fault fuzz
 
 help:
 	@echo 'chatglm $(GLM_VERSION): ChatGLM models that answer inside PostgreSQL'
@@ -174,6 +189,7 @@ help:
 	@echo '  make installcheck  pg_regress, sql/ and expected/      (one: REGRESS="install stream")'
 	@echo '  make pgtap         pgTAP suites, test/pgtap/           (one: T=generate)'
 	@echo '  make fault         crashes, cancels, standby, test/t/  (one: T=test_cancel)'
+	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=60)'
 	@echo
 	@echo '  make bench         measures delays, round trips, throughput; test/bench/'
 	@echo '  make               build chatglm.so (WERROR= lets warnings pass)'
@@ -189,4 +205,4 @@ help:
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(wildcard build/unit/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model model \
-	unit installcheck pgtap fault bench demo test cluster cluster-stop psql
+	unit installcheck pgtap fault fuzz bench demo test cluster cluster-stop psql

@@ -274,8 +274,9 @@ COMMENT ON FUNCTION glm_cancel IS
 REVOKE ALL ON FUNCTION glm_cancel FROM PUBLIC;
 
 CREATE FUNCTION chatglm.models()
-RETURNS TABLE (name text, path text, source text, loaded boolean, dtype text, layers int, hidden int,
-	vocab int, context int, sequences int, bytes_mapped bigint, requests bigint, load_ms float8)
+RETURNS TABLE (name text, path text, source text, loaded boolean, dtype text, quantization text,
+	layers int, hidden int, vocab int, context int, sequences int, size_bytes bigint, chunks_total int,
+	chunks_mapped int, bytes_mapped bigint, bytes_resident bigint, requests bigint, load_ms float8)
 AS 'MODULE_PATHNAME', 'chatglm_models'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION chatglm.models IS 'the rows of view glm_models';

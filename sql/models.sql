@@ -8,7 +8,7 @@ GRANT EXECUTE ON FUNCTION glm_model_load, glm_model_unload TO regress_glm_loader
 -- the embedded model is a directory's name
 SELECT glm_model_load('tiny-chatglm3');
 SELECT source, loaded, dtype, layers > 0 AS layers, hidden > 0 AS hidden, vocab > 0 AS vocab, context > 0 AS context,
-       bytes_mapped > 0 AS mapped, requests > 0 AS requests, load_ms >= 0 AS load_ms
+       size_bytes > 0 AS size, requests > 0 AS requests, load_ms >= 0 AS load_ms
   FROM glm_models WHERE name = 'tiny-chatglm3';
 
 -- a name of one's own for the same directory

@@ -19,6 +19,7 @@ packages=(
 	gcc g++ make
 	"postgresql-$version" "postgresql-server-dev-$version"
 	libsentencepiece-dev libjansson-dev libssl-dev libopenblas0-pthread
+	clang libclang-rt-14-dev
 	libcmocka-dev "postgresql-$version-pgtap" libtap-parser-sourcehandler-pgtap-perl
 	python3 python3-psycopg
 )

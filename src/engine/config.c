@@ -189,6 +189,19 @@ read_groups(const reader *r, glm_model_config *config)
 	return true;
 }
 
+/*
+ * ChatGLM2 and ChatGLM3 mean different things by rope_ratio: the one divides
+ * positions by it, the other multiplies the base.  Nothing but the name under
+ * which a checkpoint was published tells them apart.
+ */
+static bool
+is_chatglm2(const reader *r)
+{
+	const char *name = json_string_value(get(r, "_name_or_path"));
+
+	return name != NULL && strstr(name, "chatglm2") != NULL;
+}
+
 static bool
 read_reals(const reader *r, glm_model_config *config)
 {
@@ -201,7 +214,8 @@ read_reals(const reader *r, glm_model_config *config)
 		!get_real(r, "rope_ratio", 1e9, &ratio))
 		return false;
 	config->norm_eps = (float) eps;
-	config->rope_base = 10000.0 * ratio;
+	config->rope_base = is_chatglm2(r) ? 10000.0 : 10000.0 * ratio;
+	config->rope_scale = is_chatglm2(r) ? ratio : 1.0;
 	return true;
 }
 

@@ -151,7 +151,7 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	pthread_mutex_init(&e->front_lock, NULL);
 	pthread_cond_init(&e->front_work, NULL);
 	pthread_mutex_init(&e->inbox_lock, NULL);
-	glm_models_init(&e->models, config->memory_limit);
+	glm_models_init(&e->models, config->memory_limit, config->verify);
 	glm_signal_init(&e->wake);
 	if (!glm_outbox_open(&e->outbox, err) ||
 		!open_tickets(e, config, err) ||
@@ -284,6 +284,12 @@ glm_engine_poll(glm_engine *e, glm_event *buf)
 	if (buf->kind == GLM_EVENT_DONE || buf->kind == GLM_EVENT_ERROR)
 		e->free_ticket[e->n_free++] = buf->ticket;
 	return true;
+}
+
+void
+glm_engine_set_verify(glm_engine *e, glm_verify verify)
+{
+	atomic_store(&e->models.verify, verify);
 }
 
 void

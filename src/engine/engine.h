@@ -74,10 +74,12 @@ typedef struct glm_models
 	pthread_mutex_t lock;
 	glm_model  *first;
 	uint64_t	clock;			/* counts uses, for least-recently-used */
-	size_t		memory_limit;	/* bytes of mapped weights; 0 = no limit */
+	size_t		memory_limit;	/* bytes of weight files; 0 = no limit */
+	glm_weight_files *files;	/* those of all models */
+	atomic_int	verify;			/* glm_verify of models whose options do not say */
 } glm_models;
 
-extern bool glm_models_init(glm_models *models, size_t memory_limit);
+extern bool glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify);
 extern void glm_models_free(glm_models *models);
 /* The model of a request, loaded when need be, with one more reference. */
 extern glm_model *glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err);

@@ -164,6 +164,14 @@ typedef struct glm_event
 
 typedef struct glm_engine glm_engine;
 
+/* When the SHA-256 of a packed model's chunks are checked against its manifest. */
+typedef enum glm_verify
+{
+	GLM_VERIFY_FIRST_MAP = 0,	/* each chunk when it is mapped for the first time */
+	GLM_VERIFY_FULL,			/* all of them while the model is loaded */
+	GLM_VERIFY_OFF
+} glm_verify;
+
 typedef struct glm_config
 {
 	int			threads;		/* compute threads; 0 = one a core */
@@ -173,6 +181,7 @@ typedef struct glm_config
 	int			max_queue;		/* requests waiting beside them */
 	int			prefill_budget; /* prompt tokens computed in one step, 1..GLM_PREFILL_MAX */
 	const char *kernels;		/* "auto", "scalar", "avx2", "avx512", "neon" */
+	glm_verify	verify;			/* of models whose options do not say */
 } glm_config;
 
 /*
@@ -215,6 +224,9 @@ extern bool glm_engine_poll(glm_engine *engine, glm_event *buf);
 #define GLM_PREFILL_MAX 512
 extern void glm_engine_set_prefill_budget(glm_engine *engine, int tokens);
 
+/* How models are verified that are loaded from now on. */
+extern void glm_engine_set_verify(glm_engine *engine, glm_verify verify);
+
 /* For tests and demonstrations: sleep this long after every decode step. */
 extern void glm_engine_set_step_delay(glm_engine *engine, int ms);
 
@@ -248,13 +260,18 @@ typedef struct glm_model_info
 {
 	char		name[64];
 	char		path[1024];
-	char		dtype[16];		/* "F16", "BF16", "F32" */
+	char		dtype[16];		/* of the projections: "F16", "BF16", "F32", "INT4", "INT8" */
+	char		quantization[8];	/* "none", "int4", "int8" */
 	int			layers;
 	int			hidden;
 	int			vocab;			/* padded */
 	int			context;		/* tokens */
 	int			sequences;		/* using it now */
-	uint64_t	bytes_mapped;
+	int			chunks_mapped;	/* of its files, now */
+	int			chunks_total;
+	uint64_t	bytes_mapped;	/* in these chunks */
+	uint64_t	bytes_resident; /* of them in memory; up to a second old */
+	uint64_t	size_bytes;		/* of all weight files: what memory_limit counts */
 	uint64_t	requests;
 	double		load_ms;
 } glm_model_info;

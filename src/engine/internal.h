@@ -52,16 +52,6 @@ extern int	glm_utf8_length(const char *s, size_t n);
 
 /* ---- file.c: files as untrusted bytes -------------------------------- */
 
-typedef struct glm_map
-{
-	const uint8_t *data;
-	size_t		size;
-} glm_map;
-
-/* Maps a regular file read-only (MAP_PRIVATE).  Errors name the file. */
-extern bool glm_map_open(glm_map *map, const char *path, glm_error *err);
-extern void glm_map_close(glm_map *map);
-
 /* Reads a small text file (at most `limit` bytes) into *buf. */
 extern bool glm_file_read(glm_buf *buf, const char *path, size_t limit, glm_error *err);
 
@@ -78,12 +68,23 @@ typedef enum glm_dtype
 
 typedef struct glm_tensor
 {
-	const void *data;			/* inside a mapped shard; may be unaligned */
+	const void *data;			/* inside a shard, see glm_shards_hold; may be unaligned */
 	glm_dtype	dtype;
 	int			n_dims;			/* 1 or 2 */
 	int64_t		shape[2];		/* rows, columns; shape[1] = 1 for vectors */
 	int			group;			/* columns that share a scale; packed dtypes only */
 } glm_tensor;
+
+typedef struct glm_weight_files glm_weight_files;	/* those that are open, to be shared */
+
+extern glm_weight_files *glm_weight_files_open(void);	/* NULL: out of memory */
+extern void glm_weight_files_close(glm_weight_files *files);	/* when none is open */
+
+typedef struct glm_open_options
+{
+	glm_verify	verify;
+	glm_weight_files *files;	/* NULL: share with nobody */
+} glm_open_options;
 
 typedef struct glm_shards glm_shards;	/* all weight files of a directory */
 
@@ -91,17 +92,34 @@ typedef struct glm_shards glm_shards;	/* all weight files of a directory */
  * Opens model.safetensors.index.json and its shards, or model.safetensors,
  * or the single *.safetensors there is.  Checks every header whole: offsets
  * inside the file, no overlap, sizes that match dtype and shape, no name
- * twice; every tensor the index names is where it says.
+ * twice; every tensor the index names is where it says; a packed directory is
+ * what its manifest says.  Maps nothing.
  */
-extern glm_shards *glm_shards_open(const char *dir, glm_error *err);
+extern glm_shards *glm_shards_open(const char *dir, const glm_open_options *options,
+								   glm_error *err);
 extern void glm_shards_close(glm_shards *shards);
 extern uint64_t glm_shards_bytes(const glm_shards *shards);
+/* "none", "int4" or "int8": what the manifest says. */
+extern const char *glm_shards_quantization(const glm_shards *shards);
+/* Checks every chunk against the manifest, on two threads; true without one. */
+extern bool glm_shards_verify(const glm_shards *shards, glm_error *err);
 /* Path of the file that holds a tensor of this name, NULL when none does. */
 extern const char *glm_shards_file(const glm_shards *shards, const char *name);
 
 /* Finds a tensor of exactly this shape (cols 0: a vector of rows). */
 extern bool glm_shards_find(const glm_shards *shards, const char *name,
 							int64_t rows, int64_t cols, glm_tensor *out, glm_error *err);
+
+/*
+ * A tensor that was found has an address, but its bytes can be read only while
+ * it is held; every hold is given back by one drop.  Thread-safe.
+ */
+extern bool glm_shards_hold(const glm_shards *shards, const glm_tensor *tensor, glm_error *err);
+extern void glm_shards_drop(const glm_shards *shards, const glm_tensor *tensor);
+/* Copies a tensor's bytes without mapping them: for small ones. */
+extern bool glm_shards_read(const glm_shards *shards, const glm_tensor *tensor, void *to,
+							glm_error *err);
+extern size_t glm_tensor_bytes(const glm_tensor *tensor);
 
 /* ---- tokenizer.c ----------------------------------------------------- */
 
@@ -183,7 +201,8 @@ typedef struct glm_model_config
 	int			vocab;			/* padded */
 	int			context;		/* seq_length */
 	float		norm_eps;
-	double		rope_base;		/* 10000 * rope_ratio */
+	double		rope_base;		/* 10000 * rope_ratio; ChatGLM2: 10000 */
+	double		rope_scale;		/* divides positions: 1; ChatGLM2: rope_ratio */
 	bool		final_norm;		/* post_layer_norm */
 	bool		qkv_bias;		/* add_qkv_bias */
 	bool		tied;			/* tie_word_embeddings: no output tensor needed */
@@ -218,6 +237,7 @@ typedef struct glm_model
 	glm_tensor	output;			/* [vocab, hidden]; the embedding when tied */
 	float	   *final_norm;		/* [hidden] or NULL */
 	glm_layer  *layer;			/* [layers] */
+	struct glm_model_part *part;		/* what to touch, see model.c */
 	float	   *rope;			/* [context, head_dim / 4, 2]: cos, sin; see forward.c */
 	size_t		kv_block_bytes; /* see kv.c */
 
@@ -230,9 +250,21 @@ typedef struct glm_model
 	struct glm_model *next;
 } glm_model;
 
-/* Opens a Hugging Face ChatGLM directory; every error names the file. */
+/* Opens a ChatGLM directory, plain or packed; every error names the file. */
 extern glm_model *glm_model_open(const char *name, const char *path, glm_error *err);
+extern glm_model *glm_model_open_with(const char *name, const char *path,
+									  const glm_open_options *options, glm_error *err);
 extern void glm_model_close(glm_model *model);
+
+/*
+ * Parts of a model whose weights become readable together: layers 0, 1, ... and
+ * these two.  A part is touched before its first use, by one thread at a time,
+ * and stays readable until it is released or the model closed.
+ */
+#define GLM_PART_EMBEDDING (-1)
+#define GLM_PART_OUTPUT (-2)
+extern bool glm_model_touch(const glm_model *model, int part, glm_error *err);
+extern void glm_model_release(const glm_model *model, int part);
 
 /* ---- kv.c: one pool for the keys and values of all models ------------- */
 

@@ -1,18 +1,25 @@
 /*
  * model.c - a model directory opened: config, weights and tokenizer together.
  *
- * Matrices are not touched: a glm_tensor points into the mapped file, in the
- * dtype it has there.  What is small and read in every step - norms, biases,
- * the RoPE table - becomes fp32 in memory of the model, and is checked for NaN
- * and infinity, which in a norm would spoil every token.  Opening costs what
- * these cost, whatever the size of the weights.
+ * Matrices are not touched: a glm_tensor is an address in a weight file, whose
+ * bytes come in when the part it belongs to is touched for the first time.  What
+ * is small and read in every step - norms, biases, the RoPE table - becomes fp32
+ * in memory of the model, and is checked for NaN and infinity, which in a norm
+ * would spoil every token.  Opening costs what these cost, whatever the size of
+ * the weights.
+ *
+ * Parts.  Each layer is one, the embedding and the output head two more.  A part
+ * names all tensors it was read from, vectors too: touching it holds their
+ * chunks and thereby verifies them, so that a model whose every part was touched
+ * is one whose every byte that counts was.
  *
  * The names are those of the published ChatGLM2/3 checkpoints.  A checkpoint
  * with more than its config.json announces (further layers, biases) is refused:
  * it would run and answer wrongly.
  *
  * A model is immutable once opened, except for the bookkeeping fields, which
- * belong to models.c and its lock.
+ * belong to models.c and its lock, and for what parts are resident, which
+ * belongs to the thread that runs the model.
  */
 #include <math.h>
 #include <stdio.h>
@@ -29,6 +36,17 @@
 #define FINAL_NORM "transformer.encoder.final_layernorm.weight"
 #define OUTPUT "transformer.output_layer.weight"
 
+/* A layer has most: four matrices, two norms, a bias. */
+#define PART_TENSORS 8
+
+typedef struct glm_model_part
+{
+	glm_tensor	tensor[PART_TENSORS];
+	int			n;
+	bool		resident;		/* all of them are held */
+} glm_model_part;
+
+static bool open_weights(glm_model *model, glm_error *err);
 static bool bind_ends(glm_model *model, glm_error *err);
 static bool bind_layer(glm_model *model, int number, glm_error *err);
 static bool bind_bias(glm_model *model, int number, glm_error *err);
@@ -49,6 +67,13 @@ now_ms(void)
 glm_model *
 glm_model_open(const char *name, const char *path, glm_error *err)
 {
+	return glm_model_open_with(name, path, NULL, err);
+}
+
+glm_model *
+glm_model_open_with(const char *name, const char *path, const glm_open_options *options,
+					glm_error *err)
+{
 	double		start = now_ms();
 	glm_model  *model = calloc(1, sizeof(*model));
 
@@ -60,25 +85,9 @@ glm_model_open(const char *name, const char *path, glm_error *err)
 	}
 	if (!glm_config_read(&model->config, path, err))
 		goto fail;
-	model->shards = glm_shards_open(path, err);
-	if (model->shards == NULL)
+	model->shards = glm_shards_open(path, options, err);
+	if (model->shards == NULL || !open_weights(model, err))
 		goto fail;
-
-	model->layer = calloc((size_t) model->config.layers, sizeof(*model->layer));
-	if (model->layer == NULL)
-	{
-		glm_no_memory(err);
-		goto fail;
-	}
-	if (!bind_ends(model, err))
-		goto fail;
-	for (int i = 0; i < model->config.layers; i++)
-		if (!bind_layer(model, i, err))
-			goto fail;
-	if (!check_surplus(model, err))
-		goto fail;
-	model->dtype = model->layer[0].qkv.dtype;
-
 	model->tokenizer = glm_tokenizer_open(path, model->config.vocab, err);
 	if (model->tokenizer == NULL || !make_rope(model, err))
 		goto fail;
@@ -104,6 +113,12 @@ glm_model_close(glm_model *model)
 		free(model->layer[i].ffn_norm);
 	}
 	free(model->layer);
+	if (model->part != NULL)
+	{
+		for (int i = GLM_PART_OUTPUT; i < model->config.layers; i++)
+			glm_model_release(model, i);
+		free(model->part);
+	}
 	free(model->final_norm);
 	free(model->rope);
 	if (model->tokenizer != NULL)
@@ -114,48 +129,133 @@ glm_model_close(glm_model *model)
 	free(model);
 }
 
-/* ---- Vectors ----------------------------------------------------------- */
+/* ---- Parts -------------------------------------------------------------- */
 
-/* Element i as fp32.  The data may be unaligned, hence memcpy. */
-static float
-element(const glm_tensor *t, int64_t i)
+/* The two parts that are no layers come first. */
+static glm_model_part *
+part_of(const glm_model *model, int number)
 {
-	float		f;
-	uint16_t	h;
-
-	if (t->dtype == GLM_F32)
-	{
-		memcpy(&f, (const char *) t->data + i * (int64_t) sizeof(f), sizeof(f));
-		return f;
-	}
-	memcpy(&h, (const char *) t->data + i * (int64_t) sizeof(h), sizeof(h));
-	return t->dtype == GLM_F16 ? glm_f16_to_f32(h) : glm_bf16_to_f32(h);
+	return &model->part[number - GLM_PART_OUTPUT];
 }
 
-/* A tensor of shape [n] as fp32 in malloc'd memory, *out. */
-static bool
-read_vector(const glm_model *model, const char *name, int n, float **out, glm_error *err)
+static void
+drop_tensors(const glm_model *model, const glm_model_part *part, int n)
 {
-	glm_tensor	t;
-
-	if (!glm_shards_find(model->shards, name, n, 0, &t, err))
-		return false;
-	*out = malloc((size_t) n * sizeof(float));
-	if (*out == NULL)
-		return glm_no_memory(err);
 	for (int i = 0; i < n; i++)
-	{
-		float		x = element(&t, i);
+		glm_shards_drop(model->shards, &part->tensor[i]);
+}
 
-		if (!isfinite(x))
-			return glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" holds NaN or infinity",
-							name, glm_shards_file(model->shards, name));
-		(*out)[i] = x;
+bool
+glm_model_touch(const glm_model *model, int number, glm_error *err)
+{
+	glm_model_part *part;
+
+	if (model->part == NULL)	/* weights that are in no file, as in tests */
+		return true;
+	part = part_of(model, number);
+	if (part->resident)
+		return true;
+	for (int i = 0; i < part->n; i++)
+	{
+		if (!glm_shards_hold(model->shards, &part->tensor[i], err))
+		{
+			drop_tensors(model, part, i);
+			return false;
+		}
 	}
+	part->resident = true;
 	return true;
 }
 
+void
+glm_model_release(const glm_model *model, int number)
+{
+	glm_model_part *part = part_of(model, number);
+
+	if (part->resident)
+		drop_tensors(model, part, part->n);
+	part->resident = false;
+}
+
+/* Finds a tensor of a part. */
+static bool
+find(const glm_model *model, int number, const char *name, int64_t rows, int64_t cols,
+	 glm_tensor *out, glm_error *err)
+{
+	glm_model_part *part = part_of(model, number);
+
+	if (!glm_shards_find(model->shards, name, rows, cols, out, err))
+		return false;
+	part->tensor[part->n++] = *out;
+	return true;
+}
+
+/* ---- Vectors ----------------------------------------------------------- */
+
+/* Element i of data as fp32. */
+static float
+element(const void *data, glm_dtype dtype, int i)
+{
+	uint16_t	h;
+
+	if (dtype == GLM_F32)
+		return ((const float *) data)[i];
+	h = ((const uint16_t *) data)[i];
+	return dtype == GLM_F16 ? glm_f16_to_f32(h) : glm_bf16_to_f32(h);
+}
+
+/*
+ * A tensor of shape [n] as fp32 in malloc'd memory, *out.  Its bytes are read,
+ * not mapped: for a few KB no chunk comes in.
+ */
+static bool
+read_vector(const glm_model *model, int part, const char *name, int n, float **out,
+			glm_error *err)
+{
+	glm_tensor	t;
+	void	   *data = NULL;
+	bool		ok = false;
+
+	if (!find(model, part, name, n, 0, &t, err))
+		return false;
+	data = malloc(glm_tensor_bytes(&t));
+	*out = malloc((size_t) n * sizeof(float));
+	if (data == NULL || *out == NULL)
+		glm_no_memory(err);
+	else
+		ok = glm_shards_read(model->shards, &t, data, err);
+	for (int i = 0; ok && i < n; i++)
+	{
+		(*out)[i] = element(data, t.dtype, i);
+		if (!isfinite((*out)[i]))
+			ok = glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" holds NaN or infinity",
+						  name, glm_shards_file(model->shards, name));
+	}
+	free(data);
+	return ok;
+}
+
 /* ---- Weights ----------------------------------------------------------- */
+
+static bool
+open_weights(glm_model *model, glm_error *err)
+{
+	int			layers = model->config.layers;
+
+	model->layer = calloc((size_t) layers, sizeof(*model->layer));
+	model->part = calloc((size_t) (layers - GLM_PART_OUTPUT), sizeof(*model->part));
+	if (model->layer == NULL || model->part == NULL)
+		return glm_no_memory(err);
+	if (!bind_ends(model, err))
+		return false;
+	for (int i = 0; i < layers; i++)
+	{
+		if (!bind_layer(model, i, err))
+			return false;
+	}
+	model->dtype = model->layer[0].qkv.dtype;
+	return check_surplus(model, err);
+}
 
 /* What lies before and behind the layers. */
 static bool
@@ -163,16 +263,14 @@ bind_ends(glm_model *model, glm_error *err)
 {
 	const glm_model_config *c = &model->config;
 
-	if (!glm_shards_find(model->shards, EMBEDDING, c->vocab, c->hidden, &model->embedding, err))
+	if (!find(model, GLM_PART_EMBEDDING, EMBEDDING, c->vocab, c->hidden, &model->embedding, err))
 		return false;
-	if (c->final_norm && !read_vector(model, FINAL_NORM, c->hidden, &model->final_norm, err))
+	if (c->final_norm &&
+		!read_vector(model, GLM_PART_OUTPUT, FINAL_NORM, c->hidden, &model->final_norm, err))
 		return false;
 	if (c->tied && glm_shards_file(model->shards, OUTPUT) == NULL)
-	{
-		model->output = model->embedding;
-		return true;
-	}
-	return glm_shards_find(model->shards, OUTPUT, c->vocab, c->hidden, &model->output, err);
+		return find(model, GLM_PART_OUTPUT, EMBEDDING, c->vocab, c->hidden, &model->output, err);
+	return find(model, GLM_PART_OUTPUT, OUTPUT, c->vocab, c->hidden, &model->output, err);
 }
 
 static const char *
@@ -188,7 +286,7 @@ bind_matrix(const glm_model *model, int number, const char *part, int rows, int 
 {
 	char		name[NAME_SIZE];
 
-	return glm_shards_find(model->shards, layer_name(name, number, part), rows, cols, out, err);
+	return find(model, number, layer_name(name, number, part), rows, cols, out, err);
 }
 
 static bool
@@ -197,7 +295,7 @@ bind_vector(const glm_model *model, int number, const char *part, int n, float *
 {
 	char		name[NAME_SIZE];
 
-	return read_vector(model, layer_name(name, number, part), n, out, err);
+	return read_vector(model, number, layer_name(name, number, part), n, out, err);
 }
 
 /* Rows of query_key_value: all query heads, then the groups' keys and values. */
@@ -274,8 +372,8 @@ check_surplus(const glm_model *model, glm_error *err)
 /* ---- RoPE -------------------------------------------------------------- */
 
 /*
- * rope[p][i] = cos, sin of p * base^(-2i / (head_dim / 2)): the angle by which
- * the pair (2i, 2i + 1) of a head turns at position p.  Half of the head turns,
+ * rope[p][i] = cos, sin of p / scale * base^(-2i / (head_dim / 2)): the angle by
+ * which the pair (2i, 2i + 1) of a head turns at position p.  Half of the head turns,
  * so there are head_dim / 4 pairs.  In double up to the last rounding: at
  * position 100,000 an fp32 angle would be wrong in the third digit.
  */
@@ -291,7 +389,8 @@ make_rope(glm_model *model, glm_error *err)
 		return glm_no_memory(err);
 	model->rope = out;
 	for (int i = 0; i < pairs; i++)
-		theta[i] = pow(model->config.rope_base, -2.0 * i / (model->config.head_dim / 2));
+		theta[i] = pow(model->config.rope_base, -2.0 * i / (model->config.head_dim / 2)) /
+			model->config.rope_scale;
 	for (int p = 0; p < model->config.context; p++)
 	{
 		for (int i = 0; i < pairs; i++)

@@ -6,18 +6,28 @@
  * same name but another path replaces the old one, which stays for the
  * sequences that still use it.  Models leave least recently used first when
  * the memory limit is passed.
+ *
+ * The weight files of all models are opened through one glm_weight_files, so
+ * that a file two models have in common is opened, mapped and verified once.
+ * The limit counts it for each of them all the same.
  */
 #include "engine.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "chunk.h"
+#include "json.h"
+
 bool
-glm_models_init(glm_models *models, size_t memory_limit)
+glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
 {
 	memset(models, 0, sizeof(*models));
 	models->memory_limit = memory_limit;
-	return pthread_mutex_init(&models->lock, NULL) == 0;
+	atomic_store(&models->verify, verify);
+	pthread_mutex_init(&models->lock, NULL);
+	models->files = glm_weight_files_open();
+	return models->files != NULL;
 }
 
 void
@@ -30,6 +40,7 @@ glm_models_free(glm_models *models)
 		models->first = model->next;
 		glm_model_close(model);
 	}
+	glm_weight_files_close(models->files);
 	pthread_mutex_destroy(&models->lock);
 }
 
@@ -123,17 +134,55 @@ insert(glm_models *models, glm_model *model)
 	}
 }
 
-static glm_model *
-load(glm_models *models, const char *name, const char *path, glm_error *err)
+/* The options of a model: {"verify": "first-map" | "full" | "off"}, all optional. */
+static bool
+read_options(const char *text, glm_open_options *options, glm_error *err)
 {
-	glm_model  *model = glm_model_open(name, path, err);
+	static const char *const verify_name[] = {"first-map", "full", "off"};
+	json_t	   *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	const char *key;
+	json_t	   *value;
+	bool		ok = json_is_object(root) ||
+		glm_fail(err, GLM_BAD_ARGUMENT, "the options of a model are no JSON object");
+
+	json_object_foreach(root, key, value)
+	{
+		bool		known = false;
+
+		if (strcmp(key, "verify") != 0)
+		{
+			ok = glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
+			glm_hint(err, "Known is: verify.");
+			break;
+		}
+		for (int i = 0; json_is_string(value) && i < 3; i++)
+		{
+			if (strcmp(json_string_value(value), verify_name[i]) == 0)
+			{
+				options->verify = (glm_verify) i;
+				known = true;
+			}
+		}
+		if (!known)
+			ok = glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not \"first-map\", "
+						  "\"full\" or \"off\"");
+	}
+	json_decref(root);
+	return ok;
+}
+
+static glm_model *
+load(glm_models *models, const char *name, const char *path, const glm_open_options *options,
+	 glm_error *err)
+{
+	glm_model  *model = glm_model_open_with(name, path, options, err);
 
 	if (model == NULL)
 		return NULL;
 	if (models->memory_limit > 0 && glm_shards_bytes(model->shards) > models->memory_limit)
 	{
-		glm_fail(err, GLM_NO_ROOM, "model \"%s\" maps %llu bytes, more than chatglm.memory_limit",
-				 name, (unsigned long long) glm_shards_bytes(model->shards));
+		glm_fail(err, GLM_NO_ROOM, "the weights of model \"%s\" are %llu bytes, more than "
+				 "chatglm.memory_limit", name, (unsigned long long) glm_shards_bytes(model->shards));
 		glm_hint(err, "Raise chatglm.memory_limit.");
 		glm_model_close(model);
 		return NULL;
@@ -147,6 +196,8 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 {
 	const char *name = glm_request_text(req, req->model);
 	const char *path = glm_request_text(req, req->path);
+	const char *text = glm_request_text(req, req->options);
+	glm_open_options options = {(glm_verify) atomic_load(&models->verify), models->files};
 	glm_model  *model;
 	glm_model  *close_me;
 
@@ -155,6 +206,8 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 		glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
 		return NULL;
 	}
+	if (text != NULL && !read_options(text, &options, err))
+		return NULL;
 	pthread_mutex_lock(&models->lock);
 	model = find(models, name, path, &close_me);
 	if (model != NULL)
@@ -162,7 +215,17 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 	pthread_mutex_unlock(&models->lock);
 	if (close_me != NULL)
 		glm_model_close(close_me);
-	return model != NULL ? model : load(models, name, path, err);
+	if (model == NULL)
+		return load(models, name, path, &options, err);
+
+	/* asked for expressly, it is done now; what was done before is not repeated */
+	if (req->kind == GLM_LOAD && options.verify == GLM_VERIFY_FULL &&
+		!glm_shards_verify(model->shards, err))
+	{
+		glm_models_release(models, model);
+		return NULL;
+	}
+	return model;
 }
 
 void
@@ -205,17 +268,24 @@ static void
 describe(const glm_model *m, glm_model_info *out)
 {
 	static const char *const dtype_name[] = {"F32", "F16", "BF16", "INT4", "INT8"};
+	glm_chunk_usage usage = {0};
 
+	glm_shards_usage(m->shards, &usage);
 	memset(out, 0, sizeof(*out));
 	strncpy(out->name, m->name, sizeof(out->name) - 1);
 	strncpy(out->path, m->path, sizeof(out->path) - 1);
 	strncpy(out->dtype, dtype_name[m->dtype], sizeof(out->dtype) - 1);
+	strncpy(out->quantization, glm_shards_quantization(m->shards), sizeof(out->quantization) - 1);
 	out->layers = m->config.layers;
 	out->hidden = m->config.hidden;
 	out->vocab = m->config.vocab;
 	out->context = m->config.context;
 	out->sequences = m->refs;
-	out->bytes_mapped = glm_shards_bytes(m->shards);
+	out->chunks_mapped = usage.mapped;
+	out->chunks_total = usage.total;
+	out->bytes_mapped = usage.bytes_mapped;
+	out->bytes_resident = usage.bytes_resident;
+	out->size_bytes = glm_shards_bytes(m->shards);
 	out->requests = m->requests;
 	out->load_ms = m->load_ms;
 }

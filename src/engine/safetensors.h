@@ -4,6 +4,7 @@
 #ifndef GLM_SAFETENSORS_H
 #define GLM_SAFETENSORS_H
 
+#include "chunk.h"
 #include "json.h"
 
 /*
@@ -24,27 +25,33 @@ typedef struct glm_shard_entry
 {
 	char	   *name;
 	const char *path;			/* of its file */
-	const glm_shard_dtype *type;
+	const glm_shard_dtype *type;	/* as the file says: U8 when packed */
+	glm_dtype	dtype;			/* as the kernels see it, if they do: */
+	bool		computable;
+	int			group;			/* packed only; shape is then that of the weight */
 	size_t		n_dims;
 	int64_t		shape[2];		/* the first two; 1 where there is none */
 	uint64_t	begin;			/* [begin, end) of the file's data */
 	uint64_t	end;
-	const uint8_t *data;		/* in the mapping, end - begin bytes */
+	const uint8_t *data;		/* its address; end - begin bytes */
 } glm_shard_entry;
 
 typedef struct glm_shard
 {
 	char	   *path;			/* owned */
-	glm_map		map;
+	glm_weight_file *file;
+	const glm_hash *expected;	/* of its chunks, by the manifest; NULL: do not verify */
+	bool		packed;			/* __metadata__ calls it GLM_PACKED_FORMAT */
 	glm_shard_entry *entry;		/* by begin */
 	size_t		n_entries;
 } glm_shard;
 
 /*
- * Maps the file and checks its whole header.  Takes `path` (malloc'd) over;
- * glm_shard_close is due also after a failure.
+ * Opens the file and checks its whole header; the data is neither read nor
+ * mapped.  Takes `path` (malloc'd) over; glm_shard_close is due also after a
+ * failure.
  */
-extern bool glm_shard_open(glm_shard *shard, char *path, glm_error *err);
+extern bool glm_shard_open(glm_shard *shard, glm_weight_files *files, char *path, glm_error *err);
 extern void glm_shard_close(glm_shard *shard);
 
 #endif							/* GLM_SAFETENSORS_H */

@@ -8,6 +8,11 @@
  * File names in an index are plain names, so that no index leads out of its
  * directory.
  *
+ * A directory with a manifest (manifest.c) is a packed one: its files are those
+ * the manifest lists, and the chunks of its weights are verified as the options
+ * say.  Packed weights without a manifest are refused, since nobody could tell
+ * whether they are whole.
+ *
  * Opened once, then read-only: all functions but open and close are thread-safe.
  */
 #include <dirent.h>
@@ -18,29 +23,20 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "safetensors.h"
+#include "file.h"
+#include "shards.h"
 
 #define INDEX_FILE "model.safetensors.index.json"
 #define SINGLE_FILE "model.safetensors"
 
-/* Bounds the work an index can cause; the largest public models have about 200. */
-#define MAX_SHARDS 256
-
-struct glm_shards
-{
-	char	   *dir;
-	glm_shard	shard[MAX_SHARDS];
-	int			n_shards;
-	const glm_shard_entry **entry;	/* of all shards, by name */
-	size_t		n_entries;
-};
-
+static bool open_manifest(glm_shards *s, glm_error *err);
 static bool open_files(glm_shards *s, glm_error *err);
 static bool open_index(glm_shards *s, const char *index_path, glm_error *err);
 static bool open_indexed(glm_shards *s, json_t *weight_map, const char *index_path, glm_error *err);
 static bool check_weight_map(const glm_shards *s, json_t *weight_map, glm_error *err);
 static bool open_only_file(glm_shards *s, glm_error *err);
 static bool open_shard(glm_shards *s, const char *name, glm_error *err);
+static bool check_shard(const glm_shards *s, glm_shard *shard, glm_error *err);
 static bool sort_entries(glm_shards *s, glm_error *err);
 static const glm_shard_entry *find_entry(const glm_shards *s, const char *name);
 static bool wrong_shape(const glm_shard_entry *e, int64_t rows, int64_t cols, glm_error *err);
@@ -48,13 +44,20 @@ static bool wrong_shape(const glm_shard_entry *e, int64_t rows, int64_t cols, gl
 /* ---- Entry points ------------------------------------------------------ */
 
 glm_shards *
-glm_shards_open(const char *dir, glm_error *err)
+glm_shards_open(const char *dir, const glm_open_options *options, glm_error *err)
 {
 	glm_shards *s = calloc(1, sizeof(*s));
 
 	if (s == NULL || (s->dir = strdup(dir)) == NULL)
+	{
+		free(s);
 		glm_no_memory(err);
-	else if (open_files(s, err))
+		return NULL;
+	}
+	if (options != NULL)
+		s->options = *options;
+	if (open_manifest(s, err) && open_files(s, err) &&
+		(s->options.verify != GLM_VERIFY_FULL || glm_shards_verify(s, err)))
 		return s;
 	glm_shards_close(s);
 	return NULL;
@@ -67,6 +70,7 @@ glm_shards_close(glm_shards *s)
 		return;
 	for (int i = 0; i < s->n_shards; i++)
 		glm_shard_close(&s->shard[i]);
+	glm_manifest_free(s->manifest);
 	free(s->entry);
 	free(s->dir);
 	free(s);
@@ -78,8 +82,14 @@ glm_shards_bytes(const glm_shards *s)
 	uint64_t	bytes = 0;
 
 	for (int i = 0; i < s->n_shards; i++)
-		bytes += s->shard[i].map.size;
+		bytes += glm_weight_file_size(s->shard[i].file);
 	return bytes;
+}
+
+const char *
+glm_shards_quantization(const glm_shards *s)
+{
+	return s->manifest ? s->manifest->quantization : "none";
 }
 
 const char *
@@ -99,21 +109,29 @@ glm_shards_find(const glm_shards *s, const char *name, int64_t rows, int64_t col
 
 	if (e == NULL)
 		return glm_fail(err, GLM_BAD_FILE, "model \"%s\" has no tensor \"%s\"", s->dir, name);
-	if (!e->type->computable)
+	if (!e->computable)
 		return glm_fail(err, GLM_UNSUPPORTED, "tensor \"%s\" in \"%s\" is %s, not F32, F16 or BF16",
 						name, e->path, e->type->name);
 	if (e->n_dims != n_dims || e->shape[0] != rows || (cols != 0 && e->shape[1] != cols))
 		return wrong_shape(e, rows, cols, err);
 
 	out->data = e->data;
-	out->dtype = e->type->dtype;
+	out->dtype = e->dtype;
 	out->n_dims = (int) n_dims;
 	out->shape[0] = e->shape[0];
 	out->shape[1] = e->shape[1];
+	out->group = e->group;
 	return true;
 }
 
 /* ---- Which files ------------------------------------------------------- */
+
+static bool
+open_manifest(glm_shards *s, glm_error *err)
+{
+	return glm_manifest_read(&s->manifest, s->dir, err) &&
+		(s->manifest == NULL || glm_manifest_check(s->manifest, s->dir, s->options.verify, err));
+}
 
 static bool
 open_files(glm_shards *s, glm_error *err)
@@ -162,13 +180,6 @@ open_index(glm_shards *s, const char *index_path, glm_error *err)
 	return ok;
 }
 
-/* A name that stays inside the directory and is no hidden file. */
-static bool
-plain_name(const char *name)
-{
-	return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL;
-}
-
 static const glm_shard *
 shard_named(const glm_shards *s, const char *name)
 {
@@ -191,15 +202,15 @@ open_indexed(glm_shards *s, json_t *weight_map, const char *index_path, glm_erro
 	{
 		const char *name = json_string_value(file);
 
-		if (name == NULL || !plain_name(name))
+		if (name == NULL || !glm_plain_name(name))
 			return glm_fail(err, GLM_BAD_FILE,
 							"\"weight_map\" of \"%s\" gives no plain file name for \"%.100s\"",
 							index_path, tensor);
 		if (shard_named(s, name))
 			continue;
-		if (s->n_shards == MAX_SHARDS)
+		if (s->n_shards == GLM_SHARDS_MAX)
 			return glm_fail(err, GLM_UNSUPPORTED, "\"weight_map\" of \"%s\" names more than %d files",
-							index_path, MAX_SHARDS);
+							index_path, GLM_SHARDS_MAX);
 		if (!open_shard(s, name, err))
 			return false;
 	}
@@ -249,7 +260,7 @@ open_only_file(glm_shards *s, glm_error *err)
 						strerror_r(errno, why, sizeof(why)));
 	while ((item = readdir(dir)) != NULL)
 	{
-		if (plain_name(item->d_name) && ends_with(item->d_name, ".safetensors"))
+		if (glm_plain_name(item->d_name) && ends_with(item->d_name, ".safetensors"))
 		{
 			n_found++;
 			strcpy(found, item->d_name);
@@ -267,8 +278,7 @@ open_only_file(glm_shards *s, glm_error *err)
 	if (!pytorch)
 		return glm_fail(err, GLM_NO_FILE, "directory \"%s\" has no *.safetensors file", s->dir);
 	glm_fail(err, GLM_UNSUPPORTED, "model \"%s\" has its weights in pytorch_model*.bin files", s->dir);
-	glm_hint(err, "Convert them to safetensors, for example by "
-			 "save_pretrained(directory, safe_serialization=True).");
+	glm_hint(err, "Convert them to safetensors; README.md shows how, under \"PyTorch files\".");
 	return false;
 }
 
@@ -280,7 +290,27 @@ open_shard(glm_shards *s, const char *name, glm_error *err)
 	if (asprintf(&path, "%s/%s", s->dir, name) < 0)
 		return glm_no_memory(err);
 	s->n_shards++;
-	return glm_shard_open(&s->shard[s->n_shards - 1], path, err);
+	return glm_shard_open(&s->shard[s->n_shards - 1], s->options.files, path, err) &&
+		check_shard(s, &s->shard[s->n_shards - 1], err);
+}
+
+/* Holds a shard against the manifest, and gives it the hashes of its chunks. */
+static bool
+check_shard(const glm_shards *s, glm_shard *shard, glm_error *err)
+{
+	uint64_t	size = glm_weight_file_size(shard->file);
+	const glm_manifest_file *listed;
+
+	if (s->manifest == NULL)
+		return !shard->packed || glm_fail(err, GLM_BAD_FILE, "file \"%s\" is packed, but there is "
+										  "no " GLM_MANIFEST " beside it", shard->path);
+	listed = glm_manifest_find(s->manifest, strrchr(shard->path, '/') + 1);
+	if (listed == NULL || listed->size != size)
+		return glm_fail(err, GLM_BAD_FILE, "file \"%s\" with its %" PRIu64 " bytes is not what "
+						GLM_MANIFEST " lists", shard->path, size);
+	if (s->options.verify != GLM_VERIFY_OFF)
+		shard->expected = listed->hash;
+	return true;
 }
 
 /* ---- Tensors by name --------------------------------------------------- */

@@ -450,26 +450,39 @@ check_path(const char *path)
 				 errmsg("directory \"%s\" holds no config.json", path)));
 }
 
+static bool
+is_string(const JsonbValue *value, const char *text)
+{
+	return value->type == jbvString && value->val.string.len == (int) strlen(text) &&
+		memcmp(value->val.string.val, text, strlen(text)) == 0;
+}
+
 /* An option nobody knows would be believed to work: refuse it. */
 static void
 check_model_options(Jsonb *options)
 {
 	JsonbIterator *it;
-	JsonbValue	key;
+	JsonbIteratorToken token;
+	JsonbValue	item;
 
 	if (!JB_ROOT_IS_OBJECT(options))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"options\" must be a JSON object, not %s",
 						chatglm_show_json(options))));
-	if (JB_ROOT_COUNT(options) == 0)
-		return;
 	it = JsonbIteratorInit(&options->root);
-	(void) JsonbIteratorNext(&it, &key, true);
-	(void) JsonbIteratorNext(&it, &key, true);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown model option \"%.*s\"",
-					key.val.string.len, key.val.string.val),
-			 errhint("Models have no options in this version.")));
+	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY && !is_string(&item, "verify"))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown model option \"%.*s\"",
+							item.val.string.len, item.val.string.val),
+					 errhint("The only option is \"verify\".")));
+		if (token == WJB_VALUE && !is_string(&item, "first-map") && !is_string(&item, "full") &&
+			!is_string(&item, "off"))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("model option \"verify\" must be \"first-map\", \"full\" or \"off\"")));
+	}
 }

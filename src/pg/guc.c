@@ -17,12 +17,20 @@ char	   *chatglm_device;
 char	   *chatglm_kernels;
 char	   *chatglm_model_dir;
 int			chatglm_prefill_budget;
+int			chatglm_verify;
 int			chatglm_debug_step_delay;
 char	   *chatglm_model;
 int			chatglm_max_tokens;
 double		chatglm_temperature;
 int			chatglm_request_timeout;
 int			chatglm_prefetch;
+
+static const struct config_enum_entry verify_values[] = {
+	{"first-map", GLM_VERIFY_FIRST_MAP, false},
+	{"full", GLM_VERIFY_FULL, false},
+	{"off", GLM_VERIFY_OFF, false},
+	{NULL, 0, false}
+};
 
 static void define_capacity_gucs(GucContext at_start);
 static void define_compute_gucs(GucContext at_start);
@@ -130,6 +138,16 @@ define_reloadable_gucs(void)
 							   "",
 							   PGC_SIGHUP, 0,
 							   check_model_dir, NULL, NULL);
+
+	DefineCustomEnumVariable("chatglm.verify",
+							 "Selects when chunks of packed models are checked against their manifest.",
+							 "first-map: when a chunk is mapped for the first time; full: all of them "
+							 "while the model is loaded; off: never. The option verify of a model "
+							 "goes before this setting.",
+							 &chatglm_verify,
+							 GLM_VERIFY_FIRST_MAP, verify_values,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("chatglm.prefill_budget",
 							"Sets how many tokens of prompts are computed in one step.",

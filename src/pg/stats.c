@@ -29,7 +29,7 @@ PG_FUNCTION_INFO_V1(chatglm_stat_requests);
 PG_FUNCTION_INFO_V1(chatglm_cancel);
 
 /* Columns of the views, as their functions declare them. */
-#define MODELS_COLUMNS		13
+#define MODELS_COLUMNS		18
 #define REQUESTS_COLUMNS	7
 
 /* ---- Health ------------------------------------------------------------ */
@@ -195,14 +195,19 @@ put_model(Tuplestorestate *rows, TupleDesc desc, const char *name, const char *p
 	if (loaded != NULL)
 	{
 		values[4] = CStringGetTextDatum(loaded->dtype);
-		values[5] = Int32GetDatum(loaded->layers);
-		values[6] = Int32GetDatum(loaded->hidden);
-		values[7] = Int32GetDatum(loaded->vocab);
-		values[8] = Int32GetDatum(loaded->context);
-		values[9] = Int32GetDatum(loaded->sequences);
-		values[10] = Int64GetDatum(loaded->bytes_mapped);
-		values[11] = Int64GetDatum(loaded->requests);
-		values[12] = Float8GetDatum(loaded->load_ms);
+		values[5] = CStringGetTextDatum(loaded->quantization);
+		values[6] = Int32GetDatum(loaded->layers);
+		values[7] = Int32GetDatum(loaded->hidden);
+		values[8] = Int32GetDatum(loaded->vocab);
+		values[9] = Int32GetDatum(loaded->context);
+		values[10] = Int32GetDatum(loaded->sequences);
+		values[11] = Int64GetDatum(loaded->size_bytes);
+		values[12] = Int32GetDatum(loaded->chunks_total);
+		values[13] = Int32GetDatum(loaded->chunks_mapped);
+		values[14] = Int64GetDatum(loaded->bytes_mapped);
+		values[15] = Int64GetDatum(loaded->bytes_resident);
+		values[16] = Int64GetDatum(loaded->requests);
+		values[17] = Float8GetDatum(loaded->load_ms);
 	}
 	else
 		memset(nulls + 4, true, MODELS_COLUMNS - 4);

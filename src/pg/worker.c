@@ -107,6 +107,7 @@ start_engine(void)
 		.max_sequences = chatglm_max_sequences,
 		.max_queue = chatglm_max_queue,
 		.prefill_budget = chatglm_prefill_budget,
+		.verify = chatglm_verify,
 		.kernels = chatglm_kernels,
 	};
 	glm_error	err = {0};
@@ -199,6 +200,7 @@ read_settings(void)
 	ProcessConfigFile(PGC_SIGHUP);
 	CHATGLM_ENGINE(glm_engine_set_step_delay(engine, chatglm_debug_step_delay));
 	CHATGLM_ENGINE(glm_engine_set_prefill_budget(engine, chatglm_prefill_budget));
+	CHATGLM_ENGINE(glm_engine_set_verify(engine, chatglm_verify));
 }
 
 /* ---- statistics ------------------------------------------------------- */

@@ -5,7 +5,7 @@ BEGIN;
 CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_admin;
 GRANT EXECUTE ON FUNCTION glm_model_load, glm_model_unload, glm_cancel TO glm_tap_admin;
-SELECT plan(31);
+SELECT plan(35);
 
 -- the view shows a copy that the worker makes now and then, and when it becomes idle
 CREATE FUNCTION pg_temp.becomes(condition text) RETURNS bool LANGUAGE plpgsql AS $$
@@ -28,7 +28,7 @@ GRANT SELECT ON tiny TO PUBLIC;
 SELECT is(source, 'directory', 'tiny-chatglm3 is found in the directory') FROM tiny;
 SELECT ok(loaded, 'it is loaded') FROM tiny;
 SELECT is(dtype, 'F16', 'dtype') FROM tiny;
-SELECT ok(layers > 0 AND hidden > 0 AND vocab > 0 AND context >= 512 AND bytes_mapped > 0 AND load_ms >= 0, 'its measures') FROM tiny;
+SELECT ok(layers > 0 AND hidden > 0 AND vocab > 0 AND context >= 512 AND size_bytes > 0 AND load_ms >= 0, 'its measures') FROM tiny;
 SELECT ok(pg_temp.becomes($$SELECT sequences = 0 FROM glm_models WHERE name = 'tiny-chatglm3'$$), 'no sequence uses it now');
 
 -- ---- a name of one's own ----
@@ -36,6 +36,14 @@ SELECT lives_ok($$SELECT glm_model_load('tap', (SELECT path FROM tiny))$$, 'the 
 SELECT is(glm_generate('hello', model => 'tap'), glm_generate('hello'), 'gives the same answers');
 SELECT is((SELECT source FROM glm_models WHERE name = 'tap'), 'table', 'it is in the table');
 SELECT is((SELECT path FROM chatglm.model WHERE name = 'tap'), (SELECT path FROM tiny), 'with its path');
+SELECT ok(pg_temp.becomes($$SELECT chunks_mapped = chunks_total AND bytes_mapped = size_bytes
+                             AND bytes_resident BETWEEN 1 AND bytes_mapped AND quantization = 'none'
+                             FROM glm_models WHERE name = 'tap'$$), 'its weights are mapped');
+SELECT throws_ok($$SELECT glm_model_load('tap', (SELECT path FROM tiny), '{"verifi": "full"}')$$, '22023', NULL,
+                 'an option nobody knows');
+SELECT throws_ok($$SELECT glm_model_load('tap', (SELECT path FROM tiny), '{"verify": "half"}')$$, '22023', NULL,
+                 'a value nobody knows');
+SELECT lives_ok($$SELECT glm_model_load('tap', (SELECT path FROM tiny), '{"verify": "full"}')$$, 'verify a model');
 SELECT ok(glm_model_unload('tap'), 'unload');
 SELECT ok(pg_temp.becomes($$SELECT NOT loaded FROM glm_models WHERE name = 'tap'$$), 'it is gone from memory');
 SELECT ok(NOT glm_model_unload('tap'), 'a second time there is nothing to unload');

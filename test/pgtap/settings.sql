@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(25);
+SELECT plan(26);
 
 SELECT results_eq(
     $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
@@ -10,7 +10,7 @@ SELECT results_eq(
              ('kv_cache_size', 'postmaster', 'MB'), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
              ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('request_timeout', 'user', 'ms'),
-             ('temperature', 'user', NULL), ('threads', 'postmaster', NULL)$$,
+             ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('verify', 'sighup', NULL)$$,
     'names, contexts and units');
 SELECT is(count(*), 0::bigint, 'every setting is described')
   FROM pg_settings WHERE name LIKE 'chatglm.%' AND coalesce(short_desc, '') = '';
@@ -27,6 +27,7 @@ SELECT throws_ok('SET chatglm.prefetch = 65', '22023', NULL, 'more than a sessio
 SELECT throws_ok('SET chatglm.temperature = -1', '22023', NULL, 'temperature below 0');
 SELECT throws_ok('SET chatglm.request_timeout = -1', '22023', NULL, 'request_timeout below 0');
 SELECT throws_ok('SET chatglm.nonesuch = 1', '42602', NULL, 'no setting of that name');
+SELECT is(current_setting('chatglm.verify'), 'first-map', 'chunks are verified when they are mapped');
 SELECT throws_ok('SET chatglm.threads = 1', '55P02', NULL, 'threads is set at start');
 SELECT throws_ok('SET chatglm.kv_cache_size = 1', '55P02', NULL, 'kv_cache_size is set at start');
 SELECT throws_ok($$SET chatglm.model_dir = '/tmp'$$, '55P02', NULL, 'model_dir is the administrator''s');

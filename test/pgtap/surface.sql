@@ -44,8 +44,9 @@ SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
 
 SELECT has_view('glm_models', 'view glm_models');
 SELECT has_view('glm_stat_requests', 'view glm_stat_requests');
-SELECT columns_are('glm_models', ARRAY['name', 'path', 'source', 'loaded', 'dtype', 'layers', 'hidden', 'vocab', 'context',
-                   'sequences', 'bytes_mapped', 'requests', 'load_ms'], 'columns of glm_models');
+SELECT columns_are('glm_models', ARRAY['name', 'path', 'source', 'loaded', 'dtype', 'quantization', 'layers', 'hidden', 'vocab',
+                   'context', 'sequences', 'size_bytes', 'chunks_total', 'chunks_mapped', 'bytes_mapped', 'bytes_resident',
+                   'requests', 'load_ms'], 'columns of glm_models');
 SELECT isnt(obj_description('glm_models'::regclass), NULL, 'glm_models has a comment');
 SELECT isnt(obj_description('glm_stat_requests'::regclass), NULL, 'glm_stat_requests has a comment');
 SELECT columns_are('glm_result', ARRAY['response', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate'],

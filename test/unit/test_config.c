@@ -124,6 +124,66 @@ test_variants(void **state)
 	assert_int_equal(read_with("eos_token_id", "[1,2,3,4,5,6,7,8]").n_eos, 8);
 }
 
+/* As the family publishes them: the keys nobody reads must not matter. */
+static void
+test_family(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		int			context;
+		const char *rope_ratio;	/* NULL: no such key */
+		double		base;
+		double		scale;
+	}			family[] = {
+		{"THUDM/chatglm2-6b", 32768, NULL, 10000, 1},
+		{"THUDM/chatglm2-6b-32k", 32768, "4", 10000, 4},
+		{"THUDM/chatglm3-6b", 8192, NULL, 10000, 1},
+		{"THUDM/chatglm3-6b-base", 32768, NULL, 10000, 1},
+		{"THUDM/chatglm3-6b-32k", 32768, "50", 500000, 1},
+		{"THUDM/chatglm3-6b-128k", 131072, "500", 5000000, 1},
+		{"THUDM/codegeex2-6b", 8192, "1", 10000, 1},
+		{NULL, 8192, "50", 500000, 1},
+	};
+	static const char published[] =
+		"{\"architectures\": [\"ChatGLMModel\"], \"auto_map\": {\"AutoModel\": \"modeling_chatglm\"}, "
+		"\"add_bias_linear\": false, \"add_qkv_bias\": true, \"apply_query_key_layer_scaling\": true, "
+		"\"apply_residual_connection_post_layernorm\": false, \"attention_dropout\": 0.0, "
+		"\"attention_softmax_in_fp32\": true, \"bias_dropout_fusion\": true, "
+		"\"classifier_dropout\": null, \"eos_token_id\": 2, \"ffn_hidden_size\": 13696, "
+		"\"fp32_residual_connection\": false, \"hidden_dropout\": 0.0, \"hidden_size\": 4096, "
+		"\"interleaved_qkv\": false, \"kv_channels\": 128, \"layernorm_epsilon\": 1e-05, "
+		"\"model_type\": \"chatglm\", \"multi_query_attention\": true, "
+		"\"multi_query_group_num\": 2, \"num_attention_heads\": 32, \"num_layers\": 28, "
+		"\"original_rope\": true, \"pad_token_id\": 0, \"padded_vocab_size\": 65024, "
+		"\"post_layer_norm\": true, \"pre_seq_len\": null, \"prefix_projection\": false, "
+		"\"quantization_bit\": 0, \"rmsnorm\": true, \"tie_word_embeddings\": false, "
+		"\"torch_dtype\": \"float16\", \"transformers_version\": \"4.27.1\", \"use_cache\": true, "
+		"\"vocab_size\": 65024}";
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(family) / sizeof(family[0]); i++)
+	{
+		json_t	   *config = json_loads(published, 0, NULL);
+		glm_model_config c;
+
+		if (family[i].name != NULL)
+			json_object_set_new(config, "_name_or_path", json_string(family[i].name));
+		json_object_set_new(config, "seq_length", json_integer(family[i].context));
+		ck_config_set(config, "rope_ratio", family[i].rope_ratio);
+		ck_config_save(config, dir);
+		json_decref(config);
+		c = read_good(dir);
+		assert_int_equal(c.layers, 28);
+		assert_int_equal(c.groups, 2);
+		assert_int_equal(c.vocab, 65024);
+		assert_int_equal(c.context, family[i].context);
+		assert_true(c.qkv_bias && c.final_norm && !c.tied);
+		assert_true(c.rope_base == family[i].base);
+		assert_true(c.rope_scale == family[i].scale);
+	}
+}
+
 static void
 test_embedded(void **state)
 {
@@ -284,6 +344,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_standard),
 		CASE(test_variants),
+		CASE(test_family),
 		CASE(test_embedded),
 		CASE(test_golden),
 		CASE(test_missing_keys),

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
+#include "engine/file.h"
 #include "engine/json.h"
 
 #include <cmocka.h>
@@ -36,15 +37,14 @@ static void
 assert_refused(const char *name, glm_status status, const char *fragment)
 {
 	char		path[CK_PATH];
-	glm_map		map;
+	struct stat st;
 	glm_buf		text = {0};
 	glm_error	err = {0};
 
 	ck_path(path, dir, name);
-	assert_false(glm_map_open(&map, path, &err));
+	assert_int_equal(glm_file_open(path, &st, &err), -1);
 	ck_assert_error(&err, status, fragment);
 	assert_non_null(strstr(err.message, path));
-	assert_null(map.data);
 
 	memset(&err, 0, sizeof(err));
 	assert_false(glm_file_read(&text, path, 100, &err));
@@ -58,7 +58,10 @@ test_contents(void **state)
 {
 	char		path[CK_PATH];
 	char		link[CK_PATH];
-	glm_map		map;
+	char		bytes[4];
+	struct stat st;
+	size_t		got;
+	int			fd;
 	glm_buf		text = {0};
 	glm_error	err = {0};
 
@@ -68,11 +71,17 @@ test_contents(void **state)
 	ck_path(link, dir, "link");
 	assert_int_equal(symlink("data", link), 0);
 
-	assert_true(glm_map_open(&map, link, &err));
-	assert_int_equal(map.size, 3);
-	assert_memory_equal(map.data, "a\0b", 3);
-	glm_map_close(&map);
-	assert_null(map.data);
+	fd = glm_file_open(link, &st, &err);
+	assert_true(fd >= 0);
+	assert_int_equal(st.st_size, 3);
+	assert_true(glm_file_pread(fd, link, bytes, 2, 1, &got, &err));
+	assert_int_equal(got, 2);
+	assert_memory_equal(bytes, "\0b", 2);
+	assert_true(glm_file_pread(fd, link, bytes, 4, 1, &got, &err));
+	assert_int_equal(got, 2);
+	assert_true(glm_file_pread(fd, link, bytes, 4, 3, &got, &err));
+	assert_int_equal(got, 0);
+	close(fd);
 
 	assert_true(glm_file_read(&text, path, 3, &err));
 	assert_int_equal(text.length, 3);
@@ -138,18 +147,29 @@ static void
 test_empty(void **state)
 {
 	char		path[CK_PATH];
-	glm_map		map;
 	glm_buf		text = {0};
 	glm_error	err = {0};
 
 	(void) state;
 	ck_puts(dir, "empty", "");
 	ck_path(path, dir, "empty");
-	assert_false(glm_map_open(&map, path, &err));
-	ck_assert_error(&err, GLM_BAD_FILE, "is empty");
 	assert_true(glm_file_read(&text, path, 10, &err));
 	assert_int_equal(text.length, 0);
 	glm_buf_free(&text);
+}
+
+static void
+test_plain_names(void **state)
+{
+	(void) state;
+	assert_true(glm_plain_name("model-00001-of-00002.safetensors"));
+	assert_true(glm_plain_name("a..b"));
+	assert_false(glm_plain_name(""));
+	assert_false(glm_plain_name("."));
+	assert_false(glm_plain_name(".."));
+	assert_false(glm_plain_name(".hidden"));
+	assert_false(glm_plain_name("a/b"));
+	assert_false(glm_plain_name("/etc/passwd"));
 }
 
 static void
@@ -204,6 +224,7 @@ main(void)
 		CASE(test_limit),
 		CASE(test_refused),
 		CASE(test_empty),
+		CASE(test_plain_names),
 		CASE(test_json),
 	};
 

@@ -119,6 +119,19 @@ assert_matrix(const glm_tensor *t, const char *name, glm_dtype dtype, int64_t ro
 	}
 }
 
+/* Makes all weights readable. */
+static void
+touch_all(const glm_model *m)
+{
+	glm_error	err = {0};
+
+	for (int part = GLM_PART_OUTPUT; part < m->config.layers; part++)
+	{
+		if (!glm_model_touch(m, part, &err))
+			fail_msg("%s", err.message);
+	}
+}
+
 /* Everything in a standard model: 2 layers, 24 wide, 4 heads of 8, 2 groups, ffn 40. */
 static void
 assert_standard(const glm_model *m, glm_dtype dtype)
@@ -126,6 +139,7 @@ assert_standard(const glm_model *m, glm_dtype dtype)
 	const glm_layer *l = &m->layer[1];
 
 	assert_int_equal(m->dtype, dtype);
+	touch_all(m);
 	assert_matrix(&m->embedding, EMBEDDING, dtype, 1024, 24);
 	assert_matrix(&m->output, OUTPUT, dtype, 1024, 24);
 	assert_vector(m->final_norm, FINAL_NORM, 24);
@@ -175,6 +189,7 @@ test_mixed_dtypes(void **state)
 	m = open_good(dir);
 	assert_int_equal(m->dtype, GLM_F16);
 	assert_vector(m->final_norm, FINAL_NORM, 24);
+	touch_all(m);
 	assert_matrix(&m->output, OUTPUT, GLM_BF16, 1024, 24);
 	glm_model_close(m);
 }
@@ -239,6 +254,7 @@ test_tied_but_stored(void **state)
 	ck_config_set(config, "tie_word_embeddings", "true");
 	save_all();
 	m = open_good(dir);
+	touch_all(m);
 	assert_matrix(&m->output, OUTPUT, GLM_F16, 1024, 24);
 	glm_model_close(m);
 }
@@ -265,6 +281,25 @@ test_rope(void **state)
 			assert_true(fabs(m->rope[4 * p + 2 * i] - cos(angle[i])) < 1e-7);
 			assert_true(fabs(m->rope[4 * p + 2 * i + 1] - sin(angle[i])) < 1e-7);
 		}
+	}
+	glm_model_close(m);
+}
+
+/* ChatGLM2's long contexts: positions closer together, the base as it was. */
+static void
+test_interpolated_rope(void **state)
+{
+	glm_model  *m;
+
+	(void) state;
+	ck_config_set(config, "_name_or_path", "\"THUDM/chatglm2-6b-32k\"");
+	ck_config_set(config, "rope_ratio", "4");
+	save_all();
+	m = open_good(dir);
+	for (int p = 0; p < 64; p++)
+	{
+		assert_true(fabs(m->rope[4 * p] - cos(p / 4.0)) < 1e-7);
+		assert_true(fabs(m->rope[4 * p + 3] - sin(p / 4.0 / 100)) < 1e-7);
 	}
 	glm_model_close(m);
 }
@@ -417,6 +452,7 @@ main(void)
 		CASE(test_variants),
 		CASE(test_tied_but_stored),
 		CASE(test_rope),
+		CASE(test_interpolated_rope),
 		cmocka_unit_test(test_embedded),
 		cmocka_unit_test(test_golden),
 		CASE(test_missing_tensors),

@@ -42,7 +42,7 @@ static glm_shards *
 open_good(const char *path)
 {
 	glm_error	err = {0};
-	glm_shards *s = glm_shards_open(path, &err);
+	glm_shards *s = glm_shards_open(path, NULL, &err);
 
 	if (s == NULL)
 		fail_msg("%s", err.message);
@@ -55,7 +55,7 @@ assert_refused(glm_status status, const char *fragment, const char *name)
 {
 	glm_error	err = {0};
 
-	assert_null(glm_shards_open(dir, &err));
+	assert_null(glm_shards_open(dir, NULL, &err));
 	ck_assert_error(&err, status, fragment);
 	ck_assert_error(&err, status, name);
 }
@@ -71,6 +71,18 @@ static const char mixed[] =
 	" \"none\": {\"dtype\": \"F16\", \"shape\": [0, 5], \"data_offsets\": [39, 39]},"
 	" \"scalar\": {\"dtype\": \"F32\", \"shape\": [], \"data_offsets\": [39, 43]},"
 	" \"cube\": {\"dtype\": \"U8\", \"shape\": [1, 2, 2], \"data_offsets\": [43, 47]}}   ";
+
+static int
+first_byte(const glm_shards *s, const glm_tensor *t)
+{
+	glm_error	err = {0};
+	int			byte;
+
+	assert_true(glm_shards_hold(s, t, &err));
+	byte = *(const uint8_t *) t->data;
+	glm_shards_drop(s, t);
+	return byte;
+}
 
 static void
 test_single(void **state)
@@ -90,16 +102,16 @@ test_single(void **state)
 	assert_int_equal(t.n_dims, 2);
 	assert_int_equal(t.shape[0], 2);
 	assert_int_equal(t.shape[1], 3);
-	assert_int_equal(*(const uint8_t *) t.data, 3);
+	assert_int_equal(first_byte(s, &t), 3);
 	assert_true(glm_shards_find(s, "v", 4, 0, &t, &err));
 	assert_int_equal(t.dtype, GLM_BF16);
 	assert_int_equal(t.n_dims, 1);
 	assert_int_equal(t.shape[0], 4);
 	assert_int_equal(t.shape[1], 1);
-	assert_int_equal(*(const uint8_t *) t.data, 31);
+	assert_int_equal(first_byte(s, &t), 31);
 	assert_true(glm_shards_find(s, "h", 1, 2, &t, &err));
 	assert_int_equal(t.dtype, GLM_F16);
-	assert_int_equal(*(const uint8_t *) t.data, 27);
+	assert_int_equal(first_byte(s, &t), 27);
 	assert_non_null(strstr(glm_shards_file(s, "h"), "/" ONE));
 	assert_null(glm_shards_file(s, "__metadata__"));
 	glm_shards_close(s);
@@ -296,7 +308,6 @@ static unsigned
 touch_all(const glm_shards *s)
 {
 	static const char *const names[] = {"flag", "m", "v", "h", "none", "scalar", "cube"};
-	static const size_t size[] = {4, 2, 2};
 	unsigned	sum = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -308,8 +319,10 @@ touch_all(const glm_shards *s)
 
 				if (!glm_shards_find(s, names[i], rows, cols, &t, &err))
 					continue;
-				for (size_t j = 0; j < (size_t) (t.shape[0] * t.shape[1]) * size[t.dtype]; j++)
+				assert_true(glm_shards_hold(s, &t, &err));
+				for (size_t j = 0; j < glm_tensor_bytes(&t); j++)
 					sum += ((const uint8_t *) t.data)[j];
+				glm_shards_drop(s, &t);
 			}
 	return sum;
 }
@@ -351,7 +364,7 @@ test_changed_bytes(void **state)
 			memcpy(header, mixed, sizeof(mixed));
 			header[at] = put[k];
 			ck_raw(dir, ONE, header, 47);
-			s = glm_shards_open(dir, &err);
+			s = glm_shards_open(dir, NULL, &err);
 			if (s != NULL)
 			{
 				assert_true(touch_all(s) > 0);
@@ -380,7 +393,7 @@ test_no_weights(void **state)
 	(void) state;
 	assert_refused(GLM_NO_FILE, "no *.safetensors file", dir);
 	ck_puts(dir, "pytorch_model-00001-of-00007.bin", "x");
-	assert_null(glm_shards_open(dir, &err));
+	assert_null(glm_shards_open(dir, NULL, &err));
 	ck_assert_error(&err, GLM_UNSUPPORTED, "pytorch_model");
 	assert_non_null(strstr(err.hint, "safetensors"));
 	ck_raw(dir, "a.safetensors", "{}", 0);
@@ -388,7 +401,7 @@ test_no_weights(void **state)
 	assert_refused(GLM_NO_FILE, "2 *.safetensors files", INDEX);
 
 	ck_path(path, dir, "missing");
-	assert_null(glm_shards_open(path, &err));
+	assert_null(glm_shards_open(path, NULL, &err));
 	ck_assert_error(&err, GLM_NO_FILE, path);
 }
 

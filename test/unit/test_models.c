@@ -1,0 +1,420 @@
+/*
+ * test_models.c - which models are open: options, sharing, what is mapped.
+ *
+ * Three names stand for two directories, of which the second has the first
+ * one's weights by a hard link and is no copy.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "checkpoint.h"
+#include "engine/engine.h"
+#include "engine/file.h"
+#include "engine/hash.h"
+#include "engine/packed.h"
+
+#include <cmocka.h>
+
+#define WEIGHTS "model.safetensors"
+#define TOKENIZER "models/tiny-chatglm3/tokenizer.model"
+
+static char dir[CK_PATH];
+static char twin[CK_PATH];
+static glm_models models;
+
+static void
+link_into(const char *target, const char *from, const char *name)
+{
+	char		path[CK_PATH];
+
+	ck_path(path, target, name);
+	assert_int_equal(link(from, path), 0);
+}
+
+static void
+copy_tokenizer(const char *target)
+{
+	glm_buf		text = {0};
+	glm_error	err;
+
+	assert_true(glm_file_read(&text, TOKENIZER, 10 << 20, &err));
+	ck_write(target, "tokenizer.model", text.data, text.length);
+	glm_buf_free(&text);
+}
+
+static int
+setup(void **state)
+{
+	json_t	   *config = ck_config();
+	ck_weights	weights;
+	char		path[CK_PATH];
+
+	(void) state;
+	ck_open(dir);
+	ck_open(twin);
+	ck_weights_init(&weights, config, "F16");
+	ck_weights_save(&weights, 0, weights.n, dir, WEIGHTS);
+	ck_path(path, dir, WEIGHTS);
+	link_into(twin, path, WEIGHTS);
+	ck_config_save(config, dir);
+	ck_config_save(config, twin);
+	copy_tokenizer(dir);
+	copy_tokenizer(twin);
+	json_decref(config);
+	assert_true(glm_models_init(&models, 0, GLM_VERIFY_FIRST_MAP));
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void) state;
+	glm_models_free(&models);
+	ck_close(dir);
+	ck_close(twin);
+	return 0;
+}
+
+/* ---- Requests ----------------------------------------------------------------- */
+
+static glm_span
+put(char *block, uint32_t *end, const char *text)
+{
+	glm_span	span = {0, 0};
+
+	if (text == NULL)
+		return span;
+	span.offset = *end;
+	span.length = (uint32_t) strlen(text);
+	strcpy(block + *end, text);
+	*end += span.length + 1;
+	return span;
+}
+
+static glm_model *
+acquire(const char *name, const char *path, const char *options, glm_error *err)
+{
+	_Alignas(glm_request) static char block[4096];
+	glm_request *req = (glm_request *) block;
+	uint32_t	end = sizeof(*req);
+
+	memset(req, 0, sizeof(*req));
+	req->kind = GLM_LOAD;
+	req->model = put(block, &end, name);
+	req->path = put(block, &end, path);
+	req->options = put(block, &end, options);
+	req->size = end;
+	return glm_models_acquire(&models, req, err);
+}
+
+static glm_model *
+acquire_good(const char *name, const char *path, const char *options)
+{
+	glm_error	err = {0};
+	glm_model  *model = acquire(name, path, options, &err);
+
+	if (model == NULL)
+		fail_msg("%s", err.message);
+	return model;
+}
+
+static void
+touch_all(const glm_model *model)
+{
+	glm_error	err;
+
+	for (int part = GLM_PART_OUTPUT; part < model->config.layers; part++)
+		assert_true(glm_model_touch(model, part, &err));
+}
+
+static glm_model_info
+info_of(const char *name)
+{
+	glm_model_info info[4];
+	int			n = glm_models_list(&models, info, 4);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (strcmp(info[i].name, name) == 0)
+			return info[i];
+	}
+	fail_msg("model %s is not in the list", name);
+	return info[0];
+}
+
+/* Mappings of this process that are of a file of this name. */
+static int
+mappings(const char *name)
+{
+	FILE	   *f = fopen("/proc/self/maps", "r");
+	char		line[1024];
+	int			n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, name) != NULL;
+	fclose(f);
+	return n;
+}
+
+/* ---- Options -------------------------------------------------------------------- */
+
+static void
+test_options(void **state)
+{
+	static const char *const good[] = {
+		NULL, "{}", "{\"verify\": \"first-map\"}", "{\"verify\": \"full\"}", "{\"verify\": \"off\"}",
+	};
+	static const struct
+	{
+		const char *options;
+		const char *fragment;
+	}			bad[] = {
+		{"", "no JSON object"},
+		{"[]", "no JSON object"},
+		{"{\"verify\": \"full\"", "no JSON object"},
+		{"{\"verifi\": \"full\"}", "unknown key \"verifi\""},
+		{"{\"verify\": \"FULL\"}", "\"verify\""},
+		{"{\"verify\": true}", "\"verify\""},
+		{"{\"verify\": null}", "\"verify\""},
+		{"{\"verify\": \"off\", \"verify\": \"full\"}", "no JSON object"},
+		{"{\"verify\": \"off\", \"x\": 1}", "unknown key \"x\""},
+	};
+	glm_error	err = {0};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+	{
+		glm_models_release(&models, acquire_good("a", dir, good[i]));
+		assert_true(glm_models_unload(&models, "a", &err));
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	{
+		assert_null(acquire("a", dir, bad[i].options, &err));
+		ck_assert_error(&err, GLM_BAD_ARGUMENT, bad[i].fragment);
+	}
+}
+
+/* ---- What is mapped ---------------------------------------------------------------- */
+
+static void
+test_maps_on_touch(void **state)
+{
+	glm_model  *model = acquire_good("a", dir, NULL);
+	glm_model_info info = info_of("a");
+	glm_error	err;
+
+	(void) state;
+	assert_string_equal(info.quantization, "none");
+	assert_string_equal(info.dtype, "F16");
+	assert_int_equal(info.chunks_mapped, 0);
+	assert_int_equal(info.chunks_total, 1);
+	assert_int_equal(info.bytes_mapped, 0);
+	assert_int_equal(info.bytes_resident, 0);
+	assert_int_equal(info.size_bytes, glm_shards_bytes(model->shards));
+
+	assert_true(glm_model_touch(model, 0, &err));
+	info = info_of("a");
+	assert_int_equal(info.chunks_mapped, 1);
+	assert_int_equal(info.bytes_mapped, info.size_bytes);
+	assert_int_equal(info.bytes_resident, info.size_bytes);
+	assert_int_equal(mappings(WEIGHTS), 1);
+
+	/* released as often as touched, or once for a part touched twice */
+	assert_true(glm_model_touch(model, 0, &err));
+	assert_true(glm_model_touch(model, GLM_PART_OUTPUT, &err));
+	glm_model_release(model, 0);
+	glm_model_release(model, 0);
+	assert_int_equal(info_of("a").chunks_mapped, 1);
+	glm_model_release(model, GLM_PART_OUTPUT);
+	assert_int_equal(info_of("a").chunks_mapped, 0);
+	glm_models_release(&models, model);
+}
+
+static void
+test_unload_unmaps(void **state)
+{
+	glm_model  *model = acquire_good("a", dir, NULL);
+	glm_error	err = {0};
+
+	(void) state;
+	touch_all(model);
+	assert_int_equal(mappings(WEIGHTS), 1);
+	assert_true(glm_models_unload(&models, "a", &err));
+	assert_int_equal(mappings(WEIGHTS), 1);	/* somebody uses it still */
+	glm_models_release(&models, model);
+	assert_int_equal(mappings(WEIGHTS), 0);
+	assert_false(glm_models_unload(&models, "a", &err));
+	ck_assert_error(&err, GLM_NO_MODEL, "\"a\"");
+}
+
+static void
+test_shared(void **state)
+{
+	glm_model  *a = acquire_good("a", dir, NULL);
+	glm_model  *b = acquire_good("b", dir, NULL);
+	glm_model  *c = acquire_good("c", twin, NULL);
+	glm_error	err;
+	uint8_t		low_byte;
+
+	(void) state;
+	assert_ptr_not_equal(a, b);
+	assert_ptr_equal(a->layer[1].down.data, b->layer[1].down.data);
+	assert_ptr_equal(a->layer[1].down.data, c->layer[1].down.data);
+	touch_all(a);
+	touch_all(c);
+	low_byte = *(const uint8_t *) a->layer[0].qkv.data;
+	assert_int_equal(mappings(WEIGHTS), 1);
+	assert_int_equal(info_of("b").chunks_mapped, 1);
+
+	glm_models_release(&models, a);
+	assert_true(glm_models_unload(&models, "a", &err));
+	assert_int_equal(mappings(WEIGHTS), 1);
+	assert_int_equal(*(const uint8_t *) c->layer[0].qkv.data, low_byte);
+	glm_models_release(&models, b);
+	glm_models_release(&models, c);
+	assert_true(glm_models_unload(&models, "c", &err));
+	assert_int_equal(mappings(WEIGHTS), 0);
+}
+
+static void
+test_memory_limit(void **state)
+{
+	glm_error	err = {0};
+
+	(void) state;
+	models.memory_limit = 1000;
+	assert_null(acquire("a", dir, NULL, &err));
+	ck_assert_error(&err, GLM_NO_ROOM, "chatglm.memory_limit");
+	models.memory_limit = 1 << 20;
+	glm_models_release(&models, acquire_good("a", dir, NULL));
+	models.memory_limit = (size_t) (info_of("a").size_bytes * 3 / 2);
+	glm_models_release(&models, acquire_good("b", twin, NULL));
+	assert_int_equal(glm_models_list(&models, &(glm_model_info) {0}, 1), 1);
+	info_of("b");
+}
+
+/* ---- Packed -------------------------------------------------------------------------- */
+
+/* Makes a packed directory of the first one, by a manifest alone. */
+static void
+add_manifest(void)
+{
+	static const char *const names[] = {WEIGHTS, "config.json", "tokenizer.model"};
+	json_t	   *files = json_array();
+	json_t	   *root;
+	char	   *text;
+
+	for (int i = 0; i < 3; i++)
+	{
+		char		path[CK_PATH];
+		char		hex[GLM_HASH_TEXT];
+		struct stat st;
+		glm_hash	hash;
+		glm_error	err;
+		uint64_t	n;
+		int			fd;
+
+		ck_path(path, dir, names[i]);
+		fd = glm_file_open(path, &st, &err);
+		assert_true(glm_hash_file(fd, path, 0, (uint64_t) st.st_size, &hash, &n, &err));
+		close(fd);
+		glm_hash_text(&hash, hex);
+		json_array_append_new(files, json_pack("{s:s, s:I, s:[s]}", "name", names[i], "size",
+											   (json_int_t) st.st_size, "chunks", hex));
+	}
+	root = json_pack("{s:s, s:i, s:s, s:s, s:i, s:I, s:o}", "format", GLM_PACKED_FORMAT,
+					 "version", GLM_PACKED_VERSION, "layout", GLM_PACKED_LAYOUT,
+					 "quantization", "int8", "group_size", 64, "chunk_size",
+					 (json_int_t) GLM_CHUNK_SIZE, "files", files);
+	text = json_dumps(root, 0);
+	ck_puts(dir, GLM_MANIFEST, text);
+	free(text);
+	json_decref(root);
+}
+
+/* Changes one element of a norm, so that only a hash can tell. */
+static void
+flip_bit_of(const glm_model *model, const char *name)
+{
+	char		path[CK_PATH];
+	glm_tensor	t;
+	glm_error	err;
+	FILE	   *f;
+	uint8_t		byte;
+	long		at;
+
+	ck_path(path, dir, WEIGHTS);
+	assert_true(glm_shards_find(model->shards, name, 24, 0, &t, &err));
+	f = fopen(path, "r+b");
+	/* addresses and offsets differ by the same amount for all tensors */
+	assert_int_equal(fseek(f, 0, SEEK_END), 0);
+	at = ftell(f) - (long) ((const uint8_t *) model->output.data +
+							glm_tensor_bytes(&model->output) - (const uint8_t *) t.data);
+	fseek(f, at, SEEK_SET);
+	byte = (uint8_t) fgetc(f);
+	fseek(f, at, SEEK_SET);
+	fputc(byte ^ 1, f);
+	fclose(f);
+}
+
+/* Norms are read, not mapped; touching their layer checks them all the same. */
+static void
+test_norms_are_verified(void **state)
+{
+	const char *norm = "transformer.encoder.layers.1.input_layernorm.weight";
+	glm_model  *model;
+	glm_error	err = {0};
+
+	(void) state;
+	add_manifest();
+	model = acquire_good("a", dir, NULL);
+	assert_string_equal(info_of("a").quantization, "int8");
+	touch_all(model);
+	flip_bit_of(model, norm);
+	glm_models_release(&models, model);
+	assert_true(glm_models_unload(&models, "a", &err));
+
+	model = acquire_good("a", dir, NULL);
+	assert_false(glm_model_touch(model, 1, &err));
+	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
+	assert_int_equal(info_of("a").chunks_mapped, 0);
+	glm_models_release(&models, model);
+
+	/* asked for expressly, a loaded model is verified too */
+	assert_null(acquire("a", dir, "{\"verify\": \"full\"}", &err));
+	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
+	assert_int_equal(info_of("a").sequences, 0);
+	assert_null(acquire("b", dir, "{\"verify\": \"full\"}", &err));
+	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
+	model = acquire_good("b", dir, "{\"verify\": \"off\"}");
+	touch_all(model);
+	glm_models_release(&models, model);
+
+	/* what counts without an option */
+	assert_true(glm_models_unload(&models, "b", &err));
+	atomic_store(&models.verify, GLM_VERIFY_FULL);
+	assert_null(acquire("b", dir, NULL, &err));
+	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_options),
+		CASE(test_maps_on_touch),
+		CASE(test_unload_unmaps),
+		CASE(test_shared),
+		CASE(test_memory_limit),
+		CASE(test_norms_are_verified),
+	};
+
+	return cmocka_run_group_tests_name("models", tests, NULL, NULL);
+}
