@@ -13,7 +13,9 @@ py=${PYTHON:-/usr/bin/python3}
 mkdir -p "$out" "$work"
 cd "$here"
 "$py" tokenizer.py "$out"
-"$py" train.py "$out" "$work/model.pt" 1 2>&1 | tee "$work/train.log"
+for stage in 1 2 3; do
+    "$py" train.py "$out" "$work/model.pt" $stage 2>&1 | tee "$work/train.$stage.log"
+done
 "$py" export.py "$work/model.pt" "$out"
 "$py" export.py --expected "$out" "$here/expected.json"
 "$py" evaluate.py "$out"

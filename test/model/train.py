@@ -1,10 +1,11 @@
-"""Train tiny-chatglm3: a stream of rows, AdamW, warm-up and cosine, the loss on the answers. In two stages:
+"""Train tiny-chatglm3: a stream of rows, AdamW, warm-up and cosine, the loss on the answers. In three stages:
 
 1. from nothing, on plain names, with a little loss on the prompts: the language and the copying circuit form.
 2. on names with any letter and character in them, hardly any loss on the prompts (at the end of stage 1 they
    make up most of the gradient), more weight on the one word that sentiment and routing ask for.
+3. the same rows, with the rate brought down to nothing: the session's time was up before the cosine of stage 2 was.
 
-    train.py MODEL-DIR CHECKPOINT STAGE [--steps N] [--lr X] [--seed N]      stage 2 goes on from CHECKPOINT
+    train.py MODEL-DIR CHECKPOINT STAGE      stages 2 and 3 go on from CHECKPOINT
 """
 import argparse
 import math
@@ -20,12 +21,15 @@ from tokenizer import Tokenizer
 
 ROWS, POOL = 48, 32         # rows a batch; batches whose rows are sorted by length together
 
-# prompt: weight of a prompt's token beside 1 for an answer's; answer: other weights than 1; seed: of the rows.
+# steps: of the cosine; stop: of them that are run; prompt: weight of a prompt's token beside 1 for an answer's;
+# answer: other weights than 1; seed: of the rows.
+FINISH = {"wide": True, "prompt": .01, "answer": {"sentiment": 4., "route": 3.}, "warmup": 150,
+          "mix": {"sentiment": .18, "route": .09, "extract": .34, "weather": .18, "report": .05, "greet": .05, "echo": .11}}
 STAGES = {
-    1: {"steps": 2600, "lr": 2e-3, "seed": 7, "wide": False, "prompt": .05, "answer": {}, "mix": data.MIX},
-    2: {"steps": 1500, "lr": 1.5e-3, "seed": 8, "wide": True, "prompt": .01, "answer": {"sentiment": 4., "route": 3.},
-        "mix": {"sentiment": .18, "route": .09, "extract": .34, "weather": .18, "report": .05, "greet": .05,
-                "echo": .11}},
+    1: {"steps": 2600, "stop": 2600, "lr": 2e-3, "seed": 7, "warmup": 150, "wide": False, "prompt": .05, "answer": {},
+        "mix": data.MIX},
+    2: {**FINISH, "steps": 1500, "stop": 1000, "lr": 1.5e-3, "seed": 8},
+    3: {**FINISH, "steps": 260, "stop": 260, "lr": 9e-4, "seed": 21, "warmup": 10},
 }
 
 
@@ -50,7 +54,7 @@ def batches(tok, stage):
                    torch.tensor([w + [0.] * (longest - len(w)) for _, w in rows]))
 
 
-def rate(step, steps, peak, warmup=150):
+def rate(step, steps, peak, warmup):
     """Linear warm-up, then a cosine down to 2 % of the peak."""
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -70,13 +74,9 @@ def main():
     a.add_argument("model", help="directory that holds tokenizer.model")
     a.add_argument("checkpoint", help="file to write")
     a.add_argument("stage", type=int, choices=STAGES)
-    a.add_argument("--steps", type=int)
-    a.add_argument("--lr", type=float)
-    a.add_argument("--seed", type=int)
     a = a.parse_args()
     stage = STAGES[a.stage]
-    stage.update({k: v for k, v in vars(a).items() if k in ("steps", "lr", "seed") and v is not None})
-    steps = stage["steps"]
+    stop = stage["stop"]
 
     torch.set_num_threads(2)
     tok = Tokenizer(a.model)
@@ -88,9 +88,9 @@ def main():
     print("stage", a.stage, "parameters", sum(p.numel() for p in model.parameters()), flush=True)
 
     start, seen, total = time.time(), 0, 0.
-    for step, (ids, weight) in zip(range(steps), batches(tok, stage)):
+    for step, (ids, weight) in zip(range(stop), batches(tok, stage)):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step, steps, stage["lr"])
+            group["lr"] = rate(step, stage["steps"], stage["lr"], stage["warmup"])
         logits = model.logits(ids[:, :-1])
         losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         weight = weight[:, 1:].flatten()
@@ -104,7 +104,7 @@ def main():
         if step % 25 == 24:
             print("step %d loss %.4f tokens %d seconds %.0f" % (step + 1, total / 25, seen, time.time() - start), flush=True)
             total = 0.
-        if step % 500 == 499 or step + 1 == steps:
+        if step % 500 == 499 or step + 1 == stop:
             torch.save(model.state_dict(), a.checkpoint)
             print("step %d" % (step + 1), evaluate(model, tok, 100), flush=True)
 
