@@ -71,6 +71,18 @@ COMMENT ON FUNCTION glm_model_unload IS
 'unloads a model once its last request has ended; false when it was not loaded';
 REVOKE ALL ON FUNCTION glm_model_unload FROM PUBLIC;
 
+-- Options: method ("rtn", "hqq", "gptq"), bits (4, 8), group_size (32, 64, 128), keep and wide (arrays of
+-- patterns of tensor names: left as they are, INT8 in an INT4 model), calibration (array of texts),
+-- calibration_query, calibration_file, max_calibration_tokens.
+CREATE FUNCTION glm_quantize(source text, target text, options jsonb DEFAULT NULL)
+RETURNS TABLE (tensor text, method text, bits real, weight_error float8, output_error float8,
+	perplexity_before float8, perplexity_after float8)
+AS 'MODULE_PATHNAME', 'chatglm_quantize'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 200;
+COMMENT ON FUNCTION glm_quantize IS
+'writes a quantized copy of a model into a new directory; a row for each tensor, the last one for the whole model';
+REVOKE ALL ON FUNCTION glm_quantize FROM PUBLIC;
+
 -- ---- Answers -----------------------------------------------------------
 
 CREATE FUNCTION glm_generate(
@@ -298,3 +310,15 @@ FROM chatglm.requests();
 COMMENT ON VIEW glm_stat_requests IS
 'requests the worker has in hand; those of others without detail, except for members of pg_read_all_stats';
 GRANT SELECT ON glm_stat_requests TO PUBLIC;
+
+CREATE FUNCTION chatglm.progress()
+RETURNS TABLE (request_id bigint, pid int, source text, target text, phase text, tensor text,
+	bytes_done bigint, bytes_total bigint, percent float8, seconds_left float8, elapsed_s float8)
+AS 'MODULE_PATHNAME', 'chatglm_stat_progress'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION chatglm.progress IS 'the row of view glm_stat_progress';
+
+CREATE VIEW glm_stat_progress AS SELECT * FROM chatglm.progress();
+COMMENT ON VIEW glm_stat_progress IS
+'how far glm_quantize has come; source and target are for the role that called it and members of pg_read_all_stats';
+GRANT SELECT ON glm_stat_progress TO PUBLIC;

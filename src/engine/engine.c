@@ -153,6 +153,7 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	pthread_mutex_init(&e->inbox_lock, NULL);
 	glm_models_init(&e->models, config->memory_limit, config->verify);
 	glm_signal_init(&e->wake);
+	glm_job_init(&e->job);
 	if (!glm_outbox_open(&e->outbox, err) ||
 		!open_tickets(e, config, err) ||
 		!open_compute(e, config, err) ||
@@ -177,6 +178,7 @@ stop_threads(glm_engine *e)
 		pthread_join(e->front_thread, NULL);
 	if (e->engine_started)
 		pthread_join(e->engine_thread, NULL);
+	glm_job_stop(e);
 }
 
 void

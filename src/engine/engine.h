@@ -21,6 +21,7 @@
 #include <pthread.h>
 
 #include "internal.h"
+#include "job.h"
 
 typedef struct glm_ticket
 {
@@ -151,6 +152,7 @@ struct glm_engine
 	glm_forward *forward;
 	glm_row    *row;			/* [max_sequences + GLM_PREFILL_MAX], of one pass */
 	glm_counters count;
+	glm_job		job;
 	atomic_bool stopping;
 	atomic_int	step_delay_ms;
 	atomic_int	prefill_budget;

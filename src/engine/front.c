@@ -249,6 +249,8 @@ handle(glm_engine *e, int ticket, const glm_request *req, glm_error *err)
 		return false;
 	if (req->kind == GLM_UNLOAD)
 		return unload(e, ticket, req, err);
+	if (req->kind == GLM_QUANTIZE)
+		return glm_job_start(e, ticket, err);
 	model = glm_models_acquire(&e->models, req, err);
 	if (model == NULL)
 		return false;

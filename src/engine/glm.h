@@ -37,6 +37,9 @@ typedef enum glm_status
 	GLM_NO_ROOM,				/* KV cache or memory limit too small for it */
 	GLM_BUSY,					/* too many requests waiting */
 	GLM_NOT_FINITE,				/* the model computed NaN or infinity */
+	GLM_EXISTS,					/* what is to be made is there already */
+	GLM_DISK_FULL,				/* no space left where a file is written */
+	GLM_NOT_WRITABLE,			/* a file or directory cannot be written */
 	GLM_TIMED_OUT,
 	GLM_CANCELLED,
 	GLM_INTERNAL,				/* broken invariant, bad queue message */
@@ -62,6 +65,7 @@ typedef enum glm_kind
 	GLM_CHAT_TOKENS,			/* `text` (messages) -> ids of the prompt */
 	GLM_LOAD,					/* load the model, keep it */
 	GLM_UNLOAD,					/* drop it when its last sequence ends */
+	GLM_QUANTIZE,				/* write `target`, a packed directory; see glm_quantized */
 	GLM_N_KIND
 } glm_kind;
 
@@ -96,9 +100,10 @@ typedef struct glm_request
 	/* models are known by (name, path); path is a directory */
 	glm_span	model;
 	glm_span	path;
-	glm_span	options;		/* model options, JSON object or absent */
+	glm_span	options;		/* model options, JSON object or absent; QUANTIZE: its own */
+	glm_span	target;			/* QUANTIZE: absolute path of a new directory */
 
-	glm_span	text;			/* prompt, messages or text */
+	glm_span	text;			/* prompt, messages or text; QUANTIZE: calibration texts */
 	glm_span	system;			/* system prompt or absent */
 	glm_span	tools;			/* JSON array or absent */
 	glm_span	stop;			/* stop strings, each ended by a NUL */
@@ -159,6 +164,23 @@ typedef struct glm_event
 } glm_event;
 
 #define GLM_EVENT_MAX (sizeof(glm_event) + GLM_EVENT_PAYLOAD)
+
+/*
+ * The RESULT bytes of GLM_QUANTIZE are an array of these: one for each tensor in
+ * the order of the files, and a last one without a name for the whole model.
+ * NaN is what is not known: errors of outputs and perplexities need calibration
+ * texts, which `text` gives as a JSON array of strings.
+ */
+typedef struct glm_quantized
+{
+	char		name[128];
+	char		method[8];		/* "rtn", "hqq", "gptq"; "copy": left as it was */
+	double		bits;			/* a weight, scales and zero points included */
+	double		weight_error;	/* relative L2 error of the weights */
+	double		output_error;	/* of the layer's outputs on the calibration texts */
+	double		perplexity_before;	/* of the model on these texts; the last one only */
+	double		perplexity_after;
+} glm_quantized;
 
 /* ---- Engine ---------------------------------------------------------- */
 
@@ -275,6 +297,22 @@ typedef struct glm_model_info
 	uint64_t	requests;
 	double		load_ms;
 } glm_model_info;
+
+/* How far the running GLM_QUANTIZE has come. */
+typedef struct glm_progress
+{
+	uint64_t	id;				/* of the request; 0 = none is running */
+	char		source[64];		/* name of the model */
+	char		target[1024];	/* directory */
+	char		phase[16];		/* "calibrating", "quantizing", "writing", "evaluating" */
+	char		tensor[128];
+	uint64_t	bytes_done;		/* of the source's weights, each pass over them counted */
+	uint64_t	bytes_total;
+	double		elapsed_s;
+	double		seconds_left;	/* as it has gone so far; negative = not known yet */
+} glm_progress;
+
+extern void glm_engine_progress(glm_engine *engine, glm_progress *out);
 
 /* Fills at most `max` entries with the loaded models, returns how many. */
 extern int	glm_engine_models(glm_engine *engine, glm_model_info *out, int max);

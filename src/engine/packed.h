@@ -31,7 +31,9 @@
  * __metadata__ says under "packed.<name>" what it is: "int4 64 <rows> <cols>".
  * __metadata__ also has "format": "chatglm-packed", "version": "1", "layout":
  * GLM_PACKED_LAYOUT.  A reader refuses what it does not know.  Other tensors (norms,
- * biases, what stays wide) are plain.
+ * biases, what stays wide) are plain.  What odd sizes leave free before the next
+ * multiple of 64 is a tensor GLM_PADDING<n>, as the format allows no holes; it
+ * begins where it must.
  *
  * The manifest is JSON: {"format": "chatglm-packed", "version": 1, "layout": ...,
  * "quantization": "int4" or "int8", "group_size": 64, "method": "rtn",
@@ -48,6 +50,7 @@
 #define GLM_PACKED_FORMAT "chatglm-packed"
 #define GLM_PACKED_VERSION 1
 #define GLM_PACKED_LAYOUT "tile16"
+#define GLM_PADDING "padding."
 #define GLM_CHUNK_SIZE ((uint64_t) 128 << 20)
 
 #define GLM_TILE_ROWS 16

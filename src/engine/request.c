@@ -113,6 +113,8 @@ check_needs(const glm_request *req, glm_error *err)
 	if (req->path.length == 0 && req->kind != GLM_UNLOAD)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "model \"%s\" has no path",
 						glm_request_text(req, req->model));
+	if (req->target.length == 0 && req->kind == GLM_QUANTIZE)
+		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"target\" is missing");
 	if (req->text.offset == 0 && needs_text(req->kind))
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"text\" is missing");
 	if (req->tokens.length == 0 && req->kind == GLM_LOGITS)
@@ -176,6 +178,7 @@ glm_request_check(const void *block, size_t size, glm_error *err)
 		check_text(req, req->model, "model", err) &&
 		check_text(req, req->path, "path", err) &&
 		check_text(req, req->options, "model_options", err) &&
+		check_text(req, req->target, "target", err) &&
 		check_text(req, req->text, "text", err) &&
 		check_text(req, req->system, "system", err) &&
 		check_text(req, req->tools, "tools", err) &&

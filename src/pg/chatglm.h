@@ -36,8 +36,8 @@ extern char *chatglm_device;	/* auto, cpu */
 extern char *chatglm_kernels;	/* auto, scalar, avx2, avx512, neon */
 /* sighup */
 extern char *chatglm_model_dir; /* empty: share/extension's chatglm/models */
-extern int	chatglm_prefill_budget; /* tokens a step */
 extern int	chatglm_verify; /* glm_verify */
+extern int	chatglm_prefill_budget; /* tokens a step */
 extern int	chatglm_debug_step_delay;	/* ms after every engine step, for tests */
 /* user */
 extern char *chatglm_model;		/* default: tiny-chatglm3 */
@@ -131,6 +131,7 @@ typedef struct ChatglmShared
 	pg_atomic_uint32 news;		/* set: a slot is NEW or a stat says cancel */
 
 	glm_stats	stats;			/* copied here by the worker */
+	glm_progress progress;		/* of the quantize job; id 0: none */
 	int			n_models;
 	glm_model_info model[CHATGLM_MAX_MODELS];
 	int			n_requests;		/* entries of the array below */
@@ -162,7 +163,8 @@ typedef struct ChatglmCall
 	glm_form	form;
 	const char *model;			/* resolved name */
 	const char *path;			/* resolved directory */
-	const char *model_options;	/* JSON text */
+	const char *model_options;	/* JSON text; GLM_QUANTIZE: its own options */
+	const char *target;			/* GLM_QUANTIZE: directory to write */
 	const char *text;
 	Size		text_length;
 	const char *system;

@@ -293,7 +293,8 @@ kind_name(uint16 kind)
 		[GLM_COUNT_TOKENS] = "count_tokens",
 		[GLM_CHAT_TOKENS] = "chat_tokens",
 		[GLM_LOAD] = "load",
-		[GLM_UNLOAD] = "unload"
+		[GLM_UNLOAD] = "unload",
+		[GLM_QUANTIZE] = "quantize"
 	};
 
 	return kind < GLM_N_KIND && names[kind] != NULL ? names[kind] : "unknown";

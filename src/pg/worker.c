@@ -107,8 +107,8 @@ start_engine(void)
 		.max_sequences = chatglm_max_sequences,
 		.max_queue = chatglm_max_queue,
 		.prefill_budget = chatglm_prefill_budget,
-		.verify = chatglm_verify,
 		.kernels = chatglm_kernels,
+		.verify = chatglm_verify,
 	};
 	glm_error	err = {0};
 	glm_stats	stats;
@@ -233,13 +233,16 @@ chatglm_worker_publish(void)
 {
 	static glm_model_info models[CHATGLM_MAX_MODELS];
 	glm_stats	stats;
+	glm_progress progress;
 	int			n_models;
 
 	CHATGLM_ENGINE(glm_engine_stats(engine, &stats));
+	CHATGLM_ENGINE(glm_engine_progress(engine, &progress));
 	CHATGLM_ENGINE(n_models = glm_engine_models(engine, models, CHATGLM_MAX_MODELS));
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	chatglm_shared->stats = stats;
+	chatglm_shared->progress = progress;
 	chatglm_shared->n_models = n_models;
 	memcpy(chatglm_shared->model, models, n_models * sizeof(models[0]));
 	chatglm_tickets_show_tokens();
@@ -300,6 +303,7 @@ leave(int code, Datum arg)
 			sizeof(chatglm_shared->worker_error));
 	memset(&chatglm_shared->stats, 0, sizeof(chatglm_shared->stats));
 	chatglm_shared->n_models = 0;
+	memset(&chatglm_shared->progress, 0, sizeof(chatglm_shared->progress));
 	memset(chatglm_request_stats(), 0,
 		   chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
 	pg_atomic_fetch_add_u32(&chatglm_shared->generation, 1);

@@ -1,0 +1,351 @@
+/*
+ * calibrate.c - calibration: the texts' residual stream, taken through a model
+ * layer by layer.
+ *
+ * The arithmetic is the backend's, as in forward.c, so that what is measured is
+ * what will run.  Rows go through a layer BATCH at a time, in order; as the keys
+ * and values of all rows before lie in place, a text may be cut anywhere.  Only
+ * the layer at work has keys and values: the backend is told layer 0 for
+ * each, which makes a KV block as small as one layer's.
+ */
+#include "calibrate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "texts.h"
+
+#define BATCH 512				/* rows of a pass */
+#define HEAD_BATCH 64			/* rows whose logits are looked at together */
+
+typedef enum buffer_id
+{
+	NORMED,						/* [BATCH, hidden] */
+	QKV,						/* [BATCH, (heads + 2 groups) * head_dim] */
+	CONTEXT,					/* [BATCH, heads * head_dim] */
+	GATE_UP,					/* [BATCH, 2 * ffn] */
+	LAST,						/* [HEAD_BATCH, hidden] */
+	LOGITS,						/* [HEAD_BATCH, vocab] */
+	X,							/* [tokens, hidden]: the residual stream */
+	N_BUFFERS
+} buffer_id;
+
+struct glm_calibration
+{
+	const glm_backend *backend;
+	glm_device *dev;
+	const glm_blas *blas;
+	glm_work	work;
+	glm_texts	texts;
+	float	   *buffer[N_BUFFERS];
+	float	   *kv;				/* blocks of all texts, one layer */
+	float	  **block;			/* the same, as tables see them */
+	glm_kv_table *table;		/* [texts] */
+};
+
+/* ---- Opening -------------------------------------------------------------- */
+
+static bool
+take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
+{
+	const glm_model_config *config = &model->config;
+	size_t		hidden = (size_t) config->hidden;
+	size_t		head_dim = (size_t) config->head_dim;
+	size_t		heads = (size_t) config->heads;
+	const size_t size[N_BUFFERS] = {
+		[NORMED] = BATCH * hidden,
+		[QKV] = BATCH * (heads + 2 * (size_t) config->groups) * head_dim,
+		[CONTEXT] = BATCH * heads * head_dim,
+		[GATE_UP] = BATCH * 2 * (size_t) config->ffn,
+		[LAST] = HEAD_BATCH * hidden,
+		[LOGITS] = HEAD_BATCH * (size_t) config->vocab,
+		[X] = c->texts.n_rows * hidden,
+	};
+
+	for (int i = 0; i < N_BUFFERS; i++)
+	{
+		c->buffer[i] = c->backend->alloc(c->dev, size[i]);
+		if (c->buffer[i] == NULL)
+			return glm_no_memory(err);
+	}
+	return true;
+}
+
+/* Gives every text its KV blocks and every row its text's table. */
+static bool
+take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
+{
+	size_t		block_floats = glm_kv_keys(&model->config, 1, 0);
+	size_t		n_blocks = 0;
+	glm_kv_table *table = NULL;
+
+	for (size_t i = 0; i < c->texts.n_rows; i++)
+		n_blocks += c->texts.row[i].position % GLM_KV_BLOCK == 0;
+	c->kv = c->backend->alloc(c->dev, n_blocks * block_floats);
+	c->block = calloc(n_blocks, sizeof(*c->block));
+	c->table = calloc((size_t) c->texts.n_texts, sizeof(*c->table));
+	if (c->kv == NULL || c->block == NULL || c->table == NULL)
+		return glm_no_memory(err);
+	for (size_t i = 0, n = 0; i < c->texts.n_rows; i++)
+	{
+		glm_row    *row = &c->texts.row[i];
+
+		if (row->position == 0)
+		{
+			table = table == NULL ? c->table : table + 1;
+			table->block = &c->block[n];
+		}
+		if (row->position % GLM_KV_BLOCK == 0)
+		{
+			c->block[n] = c->kv + n * block_floats;
+			n++;
+			table->n_blocks++;
+		}
+		row->kv = table;
+	}
+	return true;
+}
+
+glm_calibration *
+glm_calibration_open(const glm_model *model, const char *texts, int max_tokens,
+					 const char *kernels, const glm_blas *blas, const glm_work *work,
+					 glm_error *err)
+{
+	glm_calibration *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+	{
+		glm_no_memory(err);
+		return NULL;
+	}
+	c->backend = &glm_backend_cpu;
+	c->blas = blas;
+	c->work = *work;
+	if (glm_texts_read(&c->texts, model, texts, max_tokens, err))
+	{
+		c->dev = c->backend->open(kernels, work->pool, err);
+		if (c->dev != NULL && take_buffers(c, model, err) && take_kv(c, model, err))
+			return c;
+	}
+	glm_calibration_close(c);
+	return NULL;
+}
+
+void
+glm_calibration_close(glm_calibration *c)
+{
+	if (c == NULL)
+		return;
+	if (c->dev != NULL)
+	{
+		for (int i = 0; i < N_BUFFERS; i++)
+			c->backend->free(c->dev, c->buffer[i]);
+		c->backend->free(c->dev, c->kv);
+		c->backend->close(c->dev);
+	}
+	free(c->block);
+	free(c->table);
+	glm_texts_free(&c->texts);
+	free(c);
+}
+
+int
+glm_calibration_tokens(const glm_calibration *c)
+{
+	return (int) c->texts.n_rows;
+}
+
+/* ---- Layers ---------------------------------------------------------------- */
+
+/* Rows from `at` that a pass takes. */
+static int
+batch_of(const glm_calibration *c, size_t at, int most)
+{
+	size_t		left = c->texts.n_rows - at;
+
+	return left < (size_t) most ? (int) left : most;
+}
+
+static bool
+stopped(const glm_calibration *c, glm_error *err)
+{
+	return glm_work_cancelled(&c->work) &&
+		!glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+}
+
+bool
+glm_calibration_start(glm_calibration *c, const glm_model *model, glm_error *err)
+{
+	size_t		hidden = (size_t) model->config.hidden;
+
+	if (!c->backend->prepare(c->dev, model, err) ||
+		!glm_model_touch(model, GLM_PART_EMBEDDING, err))
+		return false;
+	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
+		c->backend->embed(c->dev, c->buffer[X] + at * hidden, &model->embedding,
+						  c->texts.row + at, batch_of(c, at, BATCH));
+	return true;
+}
+
+/* Adds the n rows of x, ldx floats apart, to the Hessian of an input. */
+static bool
+observe(glm_calibration *c, float *const *hessian, glm_input input, const glm_tensor *w,
+		const float *x, size_t ldx, int n, glm_error *err)
+{
+	if (hessian == NULL || hessian[input] == NULL)
+		return true;
+	return glm_hessian_add(hessian[input], (int) w->shape[1], x, ldx, n, c->blas, &c->work, err);
+}
+
+/* x += dense(attention(rope(qkv(rmsnorm(x))))) */
+static bool
+attention_block(glm_calibration *c, const glm_model *model, const glm_layer *layer,
+				float *x, const glm_row *rows, int n, float *const *hessian, glm_error *err)
+{
+	const glm_backend *be = c->backend;
+	float	   *const *buf = c->buffer;
+	int			hidden = model->config.hidden;
+	size_t		width = (size_t) layer->dense.shape[1];
+
+	be->rmsnorm(c->dev, buf[NORMED], x, layer->attn_norm, n, hidden, model->config.norm_eps);
+	if (!observe(c, hessian, GLM_IN_QKV, &layer->qkv, buf[NORMED], (size_t) hidden, n, err))
+		return false;
+	be->matmul(c->dev, buf[QKV], buf[NORMED], (size_t) hidden, &layer->qkv, layer->qkv_bias, n);
+	be->rope_store(c->dev, model, 0, buf[QKV], rows, n);
+	be->attention(c->dev, model, 0, buf[CONTEXT], buf[QKV], rows, n);
+	if (!observe(c, hessian, GLM_IN_DENSE, &layer->dense, buf[CONTEXT], width, n, err))
+		return false;
+	be->matmul(c->dev, buf[NORMED], buf[CONTEXT], width, &layer->dense, NULL, n);
+	be->add(c->dev, x, buf[NORMED], n, hidden);
+	return true;
+}
+
+/* x += down(swiglu(gate_up(rmsnorm(x)))) */
+static bool
+ffn_block(glm_calibration *c, const glm_model *model, const glm_layer *layer,
+		  float *x, int n, float *const *hessian, glm_error *err)
+{
+	const glm_backend *be = c->backend;
+	float	   *const *buf = c->buffer;
+	int			hidden = model->config.hidden;
+	size_t		width = 2 * (size_t) model->config.ffn;
+
+	be->rmsnorm(c->dev, buf[NORMED], x, layer->ffn_norm, n, hidden, model->config.norm_eps);
+	if (!observe(c, hessian, GLM_IN_GATE_UP, &layer->gate_up, buf[NORMED], (size_t) hidden, n, err))
+		return false;
+	be->matmul(c->dev, buf[GATE_UP], buf[NORMED], (size_t) hidden, &layer->gate_up, NULL, n);
+	be->swiglu(c->dev, buf[GATE_UP], n, model->config.ffn);
+	if (!observe(c, hessian, GLM_IN_DOWN, &layer->down, buf[GATE_UP], width, n, err))
+		return false;
+	be->matmul(c->dev, buf[NORMED], buf[GATE_UP], width, &layer->down, NULL, n);
+	be->add(c->dev, x, buf[NORMED], n, hidden);
+	return true;
+}
+
+bool
+glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *const *hessian,
+					  glm_error *err)
+{
+	size_t		hidden = (size_t) model->config.hidden;
+
+	if (!glm_model_touch(model, l, err))
+		return false;
+	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
+	{
+		int			n = batch_of(c, at, BATCH);
+		float	   *x = c->buffer[X] + at * hidden;
+
+		if (stopped(c, err) ||
+			!attention_block(c, model, &model->layer[l], x, c->texts.row + at, n, hessian, err) ||
+			!ffn_block(c, model, &model->layer[l], x, n, hessian, err))
+			return false;
+	}
+	return true;
+}
+
+/* ---- The head --------------------------------------------------------------- */
+
+/* y = the head's input for n rows of x; both [n, hidden] */
+static void
+final_norm(glm_calibration *c, const glm_model *model, float *y, const float *x, int n)
+{
+	size_t		hidden = (size_t) model->config.hidden;
+
+	if (model->final_norm == NULL)
+		memcpy(y, x, (size_t) n * hidden * sizeof(float));
+	else
+		c->backend->rmsnorm(c->dev, y, x, model->final_norm, n, model->config.hidden,
+							model->config.norm_eps);
+}
+
+/* -ln p(token) by logits [vocab] */
+static double
+surprise(const float *logits, int vocab, int32_t token)
+{
+	double		top = logits[0];
+	double		sum = 0;
+
+	for (int i = 1; i < vocab; i++)
+		top = logits[i] > top ? logits[i] : top;
+	for (int i = 0; i < vocab; i++)
+		sum += exp(logits[i] - top);
+	return top + log(sum) - logits[token];
+}
+
+/* Adds the surprise of what follows the rows of a batch, and counts it. */
+static void
+judge(glm_calibration *c, const glm_model *model, size_t at, int n, double *sum, size_t *count)
+{
+	const glm_row *rows = c->texts.row + at;
+	size_t		hidden = (size_t) model->config.hidden;
+	size_t		vocab = (size_t) model->config.vocab;
+	int			wanted = 0;
+
+	for (int i = 0; i < n; i++)
+		wanted += rows[i].logits;
+	if (wanted == 0)
+		return;
+	c->backend->gather(c->dev, c->buffer[LAST], c->buffer[X] + at * hidden, rows, n,
+					   model->config.hidden);
+	final_norm(c, model, c->buffer[NORMED], c->buffer[LAST], wanted);
+	c->backend->matmul(c->dev, c->buffer[LOGITS], c->buffer[NORMED], hidden, &model->output,
+					   NULL, wanted);
+	for (int i = 0, j = 0; i < n; i++)
+		if (rows[i].logits)
+			*sum += surprise(c->buffer[LOGITS] + (size_t) j++ * vocab, (int) vocab,
+							 rows[i + 1].token);
+	*count += (size_t) wanted;
+}
+
+bool
+glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian,
+					double *perplexity, glm_error *err)
+{
+	size_t		hidden = (size_t) model->config.hidden;
+	double		sum = 0;
+	size_t		count = 0;
+
+	if (!glm_model_touch(model, GLM_PART_OUTPUT, err))
+		return false;
+	for (size_t at = 0; hessian != NULL && at < c->texts.n_rows; at += BATCH)
+	{
+		int			n = batch_of(c, at, BATCH);
+
+		final_norm(c, model, c->buffer[NORMED], c->buffer[X] + at * hidden, n);
+		if (!glm_hessian_add(hessian, model->config.hidden, c->buffer[NORMED], hidden, n,
+							 c->blas, &c->work, err))
+			return false;
+	}
+	for (size_t at = 0; at < c->texts.n_rows; at += HEAD_BATCH)
+	{
+		if (stopped(c, err))
+			return false;
+		judge(c, model, at, batch_of(c, at, HEAD_BATCH), &sum, &count);
+	}
+	*perplexity = count > 0 ? exp(sum / (double) count) : NAN;
+	return isfinite(sum) ||
+		glm_fail(err, GLM_NOT_FINITE, "model \"%s\" computes NaN or infinity on the calibration texts",
+				 model->name);
+}

@@ -1,0 +1,116 @@
+"""test_quantize.py - glm_quantize interrupted: cancelled, killed, out of space; nothing half-made stays."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import unittest
+
+import psycopg
+
+from harness import *
+
+# Tokens enough for calibration to take many seconds.
+SLOW = json.dumps({"calibration_query": "SELECT repeat('The colour of this lamp is not what I ordered. ', 150) "
+                                        "FROM generate_series(1, 200)", "max_calibration_tokens": 200000})
+
+
+def busiest(pid, tids):
+    """The thread with most CPU time: OpenBLAS has threads that do nothing and inherited the job's name."""
+    def ticks(tid):
+        with open(f"/proc/{pid}/task/{tid}/stat") as stat:
+            return int(stat.read().rsplit(")", 1)[1].split()[11])
+
+    return max(tids, key=ticks)
+
+
+class Quantize(Case):
+    def setUp(self):
+        super().setUp()
+        self.place = directory_for_owner()
+        self.addCleanup(shutil.rmtree, self.place)
+        self.target = f"{self.place}/packed"
+
+    def quantize(self, options="{}", target=None):
+        literal = options.replace("'", "''")
+        return f"SELECT * FROM glm_quantize('tiny-chatglm3', '{target or self.target}', '{literal}')"
+
+    def start(self):
+        """Starts a job in the background and waits until it is at work."""
+        running = self.background(self.quantize(SLOW))
+        wait_until(lambda: value("SELECT count(*) FROM glm_stat_progress WHERE phase = 'calibrating' AND percent < 100"),
+                   "the job is at work")
+        self.assertEqual(len(self.left()), 1)
+        return running
+
+    def left(self):
+        return os.listdir(self.place)
+
+    def assert_nothing_left(self):
+        wait_until(lambda: not self.left() and value("SELECT count(*) = 0 FROM glm_stat_progress"), "the job is gone")
+
+    def test_cancelled_by_its_session(self):
+        running = self.start()
+        value(f"SELECT pg_cancel_backend({running.pid})")
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            running.result(2)
+        self.assert_nothing_left()
+        self.assertEqual(len(value(self.quantize().replace("*", "array_agg(method)"))), 39)
+
+    def test_cancelled_by_id(self):
+        running = self.start()
+        self.assertTrue(value("SELECT glm_cancel(request_id) FROM glm_stat_progress"))
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            running.result(5)
+        self.assert_nothing_left()
+
+    def test_serving_goes_on_and_a_second_job_waits_for_nobody(self):
+        running = self.start()
+        self.assertTrue(value("SELECT glm_generate('hello')"))
+        with self.assertRaises(psycopg.errors.ConfigurationLimitExceeded):
+            value(self.quantize(target=f"{self.place}/other"))
+        row = self.session().execute("SELECT source, target, pid, bytes_done < bytes_total, elapsed_s > 0 "
+                                     "FROM glm_stat_progress").fetchone()
+        self.assertEqual(row, ("tiny-chatglm3", self.target, running.pid, True, True))
+        value(f"SELECT pg_terminate_backend({running.pid})")
+        self.assert_nothing_left()
+
+    def test_worker_dies_in_the_middle(self):
+        running = self.start()
+        pid = worker_pid()
+        signal_thread(pid, busiest(pid, threads_named(pid, "glm quantize")), signal.SIGSEGV)
+        with self.assertRaisesRegex(psycopg.Error, "worker"):
+            running.result(5)
+        wait_until(lambda: worker_pid() not in (None, pid), "a new worker", 5.0)
+        self.assertEqual(self.left(), [f".packed.tmp-{pid}"])
+        value(self.quantize())
+        self.assertEqual(self.left(), ["packed"])
+
+    def test_target_exists(self):
+        value(self.quantize())
+        before = sorted(os.listdir(self.target))
+        with self.assertRaises(psycopg.errors.DuplicateFile):
+            value(self.quantize())
+        self.assertEqual(sorted(os.listdir(self.target)), before)
+        self.assertEqual(self.left(), ["packed"])
+
+    def test_no_parent(self):
+        with self.assertRaisesRegex(psycopg.Error, "nonexistent"):
+            value(self.quantize(target=f"{self.place}/nonexistent/packed"))
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can mount a file system that is too small")
+    def test_no_space_left(self):
+        small = f"{self.place}/small"
+        os.mkdir(small)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0777", "tmpfs", small],
+                                 capture_output=True, check=False)
+        if mounted.returncode != 0:
+            self.skipTest(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+        self.addCleanup(subprocess.run, ["umount", small], check=True)
+        with self.assertRaises(psycopg.errors.DiskFull):
+            value(self.quantize(target=f"{small}/packed"))
+        wait_until(lambda: not os.listdir(small), "nothing is left")
+
+
+if __name__ == "__main__":
+    unittest.main()
