@@ -18,14 +18,13 @@
  *
  * Used by the engine thread only; the pool's threads see one operation at a time.
  */
-#include "backend.h"
+#include "backend_cpu.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "half.h"
-#include "kernels/kernels.h"
 #include "packed.h"
 
 /* Multiply-adds that are worth waking the pool for: some five microseconds. */
@@ -34,28 +33,15 @@
 /* Pieces that a thread takes of an operation, on average. */
 #define PIECES_PER_THREAD 4
 
-struct glm_device
-{
-	const glm_kernels *kernels;
-	glm_threads *pool;
-	float	  **scores;			/* [threads], each [scores_length]: one row's attention */
-	size_t		scores_length;
-	float	  **tiles;			/* [threads], each [tiles_length]: a packed tile as fp32 */
-	size_t		tiles_length;
-};
-
 /* ---- Spreading over the pool ------------------------------------------- */
-
-/* Computes the items [begin, end) of an operation, on thread number `thread`. */
-typedef void (*range_body) (const void *arg, int thread, int begin, int end);
 
 typedef struct spread_job
 {
-	range_body	body;
-	const void *arg;
-	int			n_items;
-	int			piece;			/* items taken at a time */
-	_Atomic int next;			/* first item not taken */
+	glm_range_body body;
+	const void	  *arg;
+	int			   n_items;
+	int			   piece; /* items taken at a time */
+	_Atomic int	   next;  /* first item not taken */
 } spread_job;
 
 static void
@@ -66,8 +52,8 @@ spread_part(void *arg, int index, int count)
 	(void) count;
 	for (;;)
 	{
-		int			begin = atomic_load_explicit(&job->next, memory_order_relaxed);
-		int			end;
+		int begin = atomic_load_explicit(&job->next, memory_order_relaxed);
+		int end;
 
 		/* not fetch_add: it could run past INT_MAX */
 		do
@@ -80,15 +66,12 @@ spread_part(void *arg, int index, int count)
 	}
 }
 
-/*
- * Runs body over n_items; pieces are multiples of `grain`.  `work` estimates
- * the multiply-adds of all.
- */
-static void
-spread(glm_device *dev, range_body body, const void *arg, int n_items, int grain, size_t work)
+void
+glm_cpu_spread(glm_device *dev, glm_range_body body, const void *arg, int n_items, int grain,
+			   size_t work)
 {
-	int			threads = glm_threads_count(dev->pool);
-	spread_job	job = {.body = body, .arg = arg, .n_items = n_items};
+	int		   threads = glm_threads_count(dev->pool);
+	spread_job job = {.body = body, .arg = arg, .n_items = n_items};
 
 	if (threads == 1 || n_items <= grain || work < WORK_MIN)
 	{
@@ -121,7 +104,7 @@ static glm_device *
 cpu_open(const char *kernels, glm_threads *pool, glm_error *err)
 {
 	const glm_kernels *table = glm_kernels_find(kernels, err);
-	glm_device *dev;
+	glm_device		  *dev;
 
 	if (table == NULL)
 		return NULL;
@@ -153,7 +136,7 @@ cpu_kernels(const glm_device *dev)
 static float *
 cpu_alloc(glm_device *dev, size_t n)
 {
-	void	   *x;
+	void *x;
 
 	(void) dev;
 	if (n > SIZE_MAX / sizeof(float) || posix_memalign(&x, 64, n * sizeof(float)) != 0)
@@ -184,7 +167,7 @@ grow(glm_device *dev, float **arrays, size_t *length, size_t need, glm_error *er
 		return true;
 	for (int i = 0; i < glm_threads_count(dev->pool); i++)
 	{
-		float	   *array = cpu_alloc(dev, need);
+		float *array = cpu_alloc(dev, need);
 
 		if (array == NULL)
 			return glm_no_memory(err);
@@ -199,14 +182,13 @@ grow(glm_device *dev, float **arrays, size_t *length, size_t need, glm_error *er
 static size_t
 packed_columns(const glm_model *model)
 {
-	size_t		most = 0;
+	size_t most = 0;
 
 	for (int i = 0; i < model->config.layers; i++)
 	{
-		const glm_layer *layer = &model->layer[i];
-		const glm_tensor *tensors[] = {
-			&layer->qkv, &layer->dense, &layer->gate_up, &layer->down, &model->output
-		};
+		const glm_layer	 *layer = &model->layer[i];
+		const glm_tensor *tensors[] = {&layer->qkv, &layer->dense, &layer->gate_up, &layer->down,
+									   &model->output};
 
 		for (size_t j = 0; j < sizeof(tensors) / sizeof(tensors[0]); j++)
 			if (glm_is_packed(tensors[j]->dtype) && (size_t) tensors[j]->shape[1] > most)
@@ -220,7 +202,7 @@ static bool
 cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
 {
 	return grow(dev, dev->scores, &dev->scores_length, (size_t) model->config.context, err) &&
-		grow(dev, dev->tiles, &dev->tiles_length, GLM_TILE_ROWS * packed_columns(model), err);
+		   grow(dev, dev->tiles, &dev->tiles_length, GLM_TILE_ROWS * packed_columns(model), err);
 }
 
 /* ---- Rows -------------------------------------------------------------- */
@@ -228,8 +210,8 @@ cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
 static void
 widen(float *y, const glm_tensor *table, int64_t row)
 {
-	size_t		n = (size_t) table->shape[1];
-	size_t		size = table->dtype == GLM_F32 ? 4 : 2;
+	size_t		   n = (size_t) table->shape[1];
+	size_t		   size = table->dtype == GLM_F32 ? 4 : 2;
 	const uint8_t *x = (const uint8_t *) table->data + (size_t) row * n * size;
 
 	if (table->dtype == GLM_F32)
@@ -239,7 +221,7 @@ widen(float *y, const glm_tensor *table, int64_t row)
 	}
 	for (size_t i = 0; i < n; i++)
 	{
-		uint16_t	half;
+		uint16_t half;
 
 		memcpy(&half, x + i * size, sizeof half);
 		y[i] = table->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
@@ -252,7 +234,7 @@ cpu_embed(glm_device *dev, float *x, const glm_tensor *table, const glm_row *row
 	(void) dev;
 	for (int i = 0; i < n; i++)
 	{
-		float	   *y = x + (size_t) i * (size_t) table->shape[1];
+		float *y = x + (size_t) i * (size_t) table->shape[1];
 
 		if (glm_is_packed(table->dtype))
 			glm_packed_row(y, table, rows[i].token);
@@ -264,32 +246,35 @@ cpu_embed(glm_device *dev, float *x, const glm_tensor *table, const glm_row *row
 typedef struct rmsnorm_args
 {
 	const glm_kernels *kernels;
-	float	   *y;				/* [n, width] */
-	const float *x;				/* [n, width] */
-	const float *weight;		/* [width] */
-	int			width;
-	float		eps;
+	float			  *y;	   /* [n, width] */
+	const float		  *x;	   /* [n, width] */
+	const float		  *weight; /* [width] */
+	int				   width;
+	float			   eps;
 } rmsnorm_args;
 
 static void
 rmsnorm_rows(const void *arg, int thread, int begin, int end)
 {
 	const rmsnorm_args *op = arg;
-	size_t		width = (size_t) op->width;
+	size_t				width = (size_t) op->width;
 
 	(void) thread;
 	for (int i = begin; i < end; i++)
 	{
 		const float *x = op->x + (size_t) i * width;
-		float	   *y = op->y + (size_t) i * width;
-		float		square_sum,
-					scale;
-		glm_matmul	dot = {
-			.a = x, .w = x, .c = &square_sum,
-			.m = 1, .n = 1, .k = op->width, .lda = width, .ldc = 1
-		};
+		float		*y = op->y + (size_t) i * width;
+		float		 square_sum, scale;
+		glm_matmul	 dot = {.a = x,
+							.w = x,
+							.c = &square_sum,
+							.m = 1,
+							.n = 1,
+							.k = op->width,
+							.lda = width,
+							.ldc = 1};
 
-		op->kernels->matmul[GLM_F32] (&dot, 0, 1);
+		op->kernels->matmul[GLM_F32](&dot, 0, 1);
 		scale = 1.0f / sqrtf(square_sum / (float) op->width + op->eps);
 		for (size_t j = 0; j < width; j++)
 			y[j] = x[j] * scale * op->weight[j];
@@ -297,21 +282,20 @@ rmsnorm_rows(const void *arg, int thread, int begin, int end)
 }
 
 static void
-cpu_rmsnorm(glm_device *dev, float *y, const float *x, const float *weight,
-			int n, int width, float eps)
+cpu_rmsnorm(glm_device *dev, float *y, const float *x, const float *weight, int n, int width,
+			float eps)
 {
 	rmsnorm_args op = {
-		.kernels = dev->kernels, .y = y, .x = x, .weight = weight, .width = width, .eps = eps
-	};
+		.kernels = dev->kernels, .y = y, .x = x, .weight = weight, .width = width, .eps = eps};
 
-	spread(dev, rmsnorm_rows, &op, n, 1, (size_t) n * (size_t) width);
+	glm_cpu_spread(dev, rmsnorm_rows, &op, n, 1, (size_t) n * (size_t) width);
 }
 
 typedef struct swiglu_args
 {
 	const glm_kernels *kernels;
-	float	   *x;				/* [n, 2 * ffn] */
-	int			ffn;
+	float			  *x; /* [n, 2 * ffn] */
+	int				   ffn;
 } swiglu_args;
 
 static void
@@ -322,7 +306,7 @@ swiglu_rows(const void *arg, int thread, int begin, int end)
 	(void) thread;
 	for (int i = begin; i < end; i++)
 	{
-		float	   *gate = op->x + (size_t) i * 2 * (size_t) op->ffn;
+		float *gate = op->x + (size_t) i * 2 * (size_t) op->ffn;
 
 		op->kernels->swiglu(gate, gate + op->ffn, op->ffn);
 	}
@@ -334,13 +318,13 @@ cpu_swiglu(glm_device *dev, float *x, int n, int ffn)
 	swiglu_args op = {.kernels = dev->kernels, .x = x, .ffn = ffn};
 
 	/* an exponential and a division are worth some eight multiply-adds */
-	spread(dev, swiglu_rows, &op, n, 1, (size_t) n * (size_t) ffn * 8);
+	glm_cpu_spread(dev, swiglu_rows, &op, n, 1, (size_t) n * (size_t) ffn * 8);
 }
 
 static void
 cpu_add(glm_device *dev, float *x, const float *y, int n, int width)
 {
-	size_t		length = (size_t) n * (size_t) width;
+	size_t length = (size_t) n * (size_t) width;
 
 	(void) dev;
 	for (size_t i = 0; i < length; i++)
@@ -360,229 +344,6 @@ cpu_gather(glm_device *dev, float *y, const float *x, const glm_row *rows, int n
 	}
 }
 
-/* ---- Matrix product ---------------------------------------------------- */
-
-typedef struct matmul_args
-{
-	glm_matmul	op;
-	void		(*kernel) (const glm_matmul *op, int n0, int n1);
-} matmul_args;
-
-static void
-matmul_columns(const void *arg, int thread, int begin, int end)
-{
-	const matmul_args *args = arg;
-
-	(void) thread;
-	args->kernel(&args->op, begin, end);
-}
-
-typedef struct packed_args
-{
-	glm_device *dev;
-	const glm_tensor *w;		/* [n, k], packed */
-	glm_matmul	op;
-} packed_args;
-
-/* An item is a column of C, a row of W; begin is the first of a tile. */
-static void
-packed_tiles(const void *arg, int thread, int begin, int end)
-{
-	const packed_args *args = arg;
-	float	   *tile = args->dev->tiles[thread];	/* [GLM_TILE_ROWS, k] */
-
-	for (int j = begin; j < end; j += GLM_TILE_ROWS)
-	{
-		glm_matmul	op = args->op;
-
-		op.n = end - j < GLM_TILE_ROWS ? end - j : GLM_TILE_ROWS;
-		for (int r = 0; r < op.n; r++)
-			glm_packed_row(tile + (size_t) r * (size_t) op.k, args->w, j + r);
-		op.w = tile;
-		op.c += j;
-		op.bias = op.bias != NULL ? op.bias + j : NULL;
-		args->dev->kernels->matmul[GLM_F32] (&op, 0, op.n);
-	}
-}
-
-static void
-cpu_matmul(glm_device *dev, float *c, const float *a, size_t lda,
-		   const glm_tensor *w, const float *bias, int n)
-{
-	glm_matmul	op = {
-		.a = a, .w = w->data, .bias = bias, .c = c,
-		.m = n, .n = (int) w->shape[0], .k = (int) w->shape[1],
-		.lda = lda, .ldc = (size_t) w->shape[0]
-	};
-	size_t		work = (size_t) n * (size_t) op.n * (size_t) op.k;
-
-	if (glm_is_packed(w->dtype))
-	{
-		packed_args args = {.dev = dev, .w = w, .op = op};
-
-		spread(dev, packed_tiles, &args, op.n, GLM_TILE_ROWS, work);
-	}
-	else
-	{
-		matmul_args args = {.op = op, .kernel = dev->kernels->matmul[w->dtype]};
-
-		spread(dev, matmul_columns, &args, op.n, GLM_MATMUL_COLUMNS, work);
-	}
-}
-
-/* ---- Rotary embedding and KV ------------------------------------------- */
-
-typedef struct head_args
-{
-	glm_device *dev;
-	const glm_model *model;
-	int			layer;
-	float	   *qkv;			/* [n, (heads + 2 groups) * head_dim] */
-	float	   *out;			/* attention: [n, heads * head_dim] */
-	const glm_row *rows;		/* [n] */
-	float		scale;			/* 1 / sqrt(head_dim) */
-} head_args;
-
-static float *
-qkv_row(const head_args *op, int i)
-{
-	const glm_model_config *config = &op->model->config;
-
-	return op->qkv +
-		(size_t) i * (size_t) (config->heads + 2 * config->groups) * (size_t) config->head_dim;
-}
-
-/*
- * y = x with the pairs (2i, 2i + 1) of its first half turned by the angles of a
- * position; angle [head_dim / 4, 2] of cosines and sines.  y may be x.
- */
-static void
-rotate(float *y, const float *x, const float *angle, int head_dim)
-{
-	int			half = head_dim / 4 * 2;
-
-	for (int i = 0; i < half; i += 2)
-	{
-		float		x0 = x[i],
-					x1 = x[i + 1];
-
-		y[i] = x0 * angle[i] - x1 * angle[i + 1];
-		y[i + 1] = x1 * angle[i] + x0 * angle[i + 1];
-	}
-	memmove(y + half, x + half, (size_t) (head_dim - half) * sizeof(float));
-}
-
-static void
-rope_store_rows(const void *arg, int thread, int begin, int end)
-{
-	const head_args *op = arg;
-	const glm_model_config *config = &op->model->config;
-	size_t		hd = (size_t) config->head_dim;
-	size_t		q_width = (size_t) config->heads * hd;
-	size_t		kv_width = (size_t) config->groups * hd;
-
-	(void) thread;
-	for (int i = begin; i < end; i++)
-	{
-		const glm_row *row = &op->rows[i];
-		float	   *qkv = qkv_row(op, i);
-		float	   *block = row->kv->block[row->position / GLM_KV_BLOCK];
-		size_t		place = (size_t) (row->position % GLM_KV_BLOCK) * hd;
-		const float *angle = op->model->rope + (size_t) row->position * (hd / 4) * 2;
-
-		for (int h = 0; h < config->heads; h++)
-			rotate(qkv + (size_t) h * hd, qkv + (size_t) h * hd, angle, config->head_dim);
-		for (size_t j = 0; j < q_width; j++)
-			qkv[j] *= op->scale;
-		for (int g = 0; g < config->groups; g++)
-		{
-			const float *k = qkv + q_width + (size_t) g * hd;
-
-			rotate(block + glm_kv_keys(config, op->layer, g) + place, k, angle, config->head_dim);
-			memcpy(block + glm_kv_values(config, op->layer, g) + place, k + kv_width,
-				   hd * sizeof(float));
-		}
-	}
-}
-
-static void
-cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qkv,
-			   const glm_row *rows, int n)
-{
-	const glm_model_config *config = &model->config;
-	head_args	op = {
-		.dev = dev, .model = model, .layer = layer, .qkv = qkv, .rows = rows,
-		.scale = 1.0f / sqrtf((float) config->head_dim)
-	};
-
-	spread(dev, rope_store_rows, &op, n, 1,
-		   (size_t) n * (size_t) (config->heads + 2 * config->groups) *
-		   (size_t) config->head_dim * 2);
-}
-
-/* ---- Attention --------------------------------------------------------- */
-
-/* One head of one row; scores has room for all positions. */
-static void
-attend(const head_args *op, int i, int head, float *scores)
-{
-	const glm_kernels *kernels = op->dev->kernels;
-	const glm_model_config *config = &op->model->config;
-	const glm_row *row = &op->rows[i];
-	int			hd = config->head_dim;
-	int			group = head / (config->heads / config->groups);
-	int			n = row->position + 1;
-	float	   *out = op->out + ((size_t) i * (size_t) config->heads + (size_t) head) * (size_t) hd;
-	float		sum;
-	glm_matmul	product = {
-		.a = qkv_row(op, i) + (size_t) head * (size_t) hd,
-		.m = 1, .k = hd, .lda = (size_t) hd, .ldc = GLM_KV_BLOCK
-	};
-
-	for (int p = 0; p < n; p += GLM_KV_BLOCK)
-	{
-		product.n = n - p < GLM_KV_BLOCK ? n - p : GLM_KV_BLOCK;
-		product.w = row->kv->block[p / GLM_KV_BLOCK] + glm_kv_keys(config, op->layer, group);
-		product.c = scores + p;
-		kernels->matmul[GLM_F32] (&product, 0, product.n);
-	}
-	sum = kernels->softmax(scores, n);
-	memset(out, 0, (size_t) hd * sizeof(float));
-	for (int p = 0; p < n; p += GLM_KV_BLOCK)
-		kernels->weigh(out, scores + p,
-					   row->kv->block[p / GLM_KV_BLOCK] + glm_kv_values(config, op->layer, group),
-					   n - p < GLM_KV_BLOCK ? n - p : GLM_KV_BLOCK, hd);
-	for (int d = 0; d < hd; d++)
-		out[d] /= sum;
-}
-
-/* An item is one head of one row. */
-static void
-attention_heads(const void *arg, int thread, int begin, int end)
-{
-	const head_args *op = arg;
-	int			heads = op->model->config.heads;
-
-	for (int item = begin; item < end; item++)
-		attend(op, item / heads, item % heads, op->dev->scores[thread]);
-}
-
-static void
-cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out,
-			  const float *qkv, const glm_row *rows, int n)
-{
-	const glm_model_config *config = &model->config;
-	head_args	op = {
-		.dev = dev, .model = model, .layer = layer, .qkv = (float *) qkv, .out = out, .rows = rows
-	};
-	size_t		positions = 0;
-
-	for (int i = 0; i < n; i++)
-		positions += (size_t) rows[i].position + 1;
-	spread(dev, attention_heads, &op, n * config->heads, 1,
-		   positions * (size_t) config->heads * (size_t) config->head_dim * 2);
-}
-
 const glm_backend glm_backend_cpu = {
 	.abi = GLM_BACKEND_ABI,
 	.name = "cpu",
@@ -595,9 +356,9 @@ const glm_backend glm_backend_cpu = {
 	.read = cpu_read,
 	.embed = cpu_embed,
 	.rmsnorm = cpu_rmsnorm,
-	.matmul = cpu_matmul,
-	.rope_store = cpu_rope_store,
-	.attention = cpu_attention,
+	.matmul = glm_cpu_matmul,
+	.rope_store = glm_cpu_rope_store,
+	.attention = glm_cpu_attention,
 	.swiglu = cpu_swiglu,
 	.add = cpu_add,
 	.gather = cpu_gather,

@@ -1,0 +1,43 @@
+/*
+ * backend_cpu.h - what the files of the CPU backend share: the device and the
+ * way an operation is spread over the pool.
+ */
+#ifndef GLM_BACKEND_CPU_H
+#define GLM_BACKEND_CPU_H
+
+#include "backend.h"
+#include "kernels/kernels.h"
+
+struct glm_device
+{
+	const glm_kernels *kernels;
+	glm_threads		  *pool;
+	float			 **scores; /* [threads], each [scores_length]: one row's attention */
+	size_t			   scores_length;
+	float			 **tiles; /* [threads], each [tiles_length]: a packed tile as fp32 */
+	size_t			   tiles_length;
+};
+
+/* Computes the items [begin, end) of an operation, on thread number `thread`. */
+typedef void (*glm_range_body)(const void *arg, int thread, int begin, int end);
+
+/*
+ * Runs body over n_items; pieces are multiples of `grain`.  `work` estimates
+ * the multiply-adds of all.  How the items are cut must not change a result.
+ */
+extern void glm_cpu_spread(glm_device *dev, glm_range_body body, const void *arg, int n_items,
+						   int grain, size_t work);
+
+/* ---- Operations of glm_backend, see there ------------------------------ */
+
+/* cpu_matmul.c */
+extern void glm_cpu_matmul(glm_device *dev, float *c, const float *a, size_t lda,
+						   const glm_tensor *w, const float *bias, int n);
+
+/* cpu_attention.c */
+extern void glm_cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qkv,
+							   const glm_row *rows, int n);
+extern void glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out,
+							  const float *qkv, const glm_row *rows, int n);
+
+#endif /* GLM_BACKEND_CPU_H */
