@@ -24,7 +24,7 @@ TAB = "\t"      # stands for every name in the tokenizer's corpus, see tokenizer
 class Maker:
     """Draws rows from one seeded generator, from the training or the held-out side of the names."""
 
-    def __init__(self, seed, heldout=False, blank=False, wide=False, mix=MIX):
+    def __init__(self, seed, heldout=False, blank=False, wide=0, mix=MIX):
         self.r, self.heldout, self.blank, self.wide, self.mix = random.Random(seed), heldout, blank, wide, mix
 
     def name(self, kind, zh):
@@ -179,7 +179,7 @@ def call(city):
 
 def heldout(count, seed=2024, tasks=TASKS):
     """`count` different held-out rows a task; no prompt and no name of theirs is ever drawn for training."""
-    maker = Maker(seed, heldout=True, wide=True)
+    maker = Maker(seed, heldout=True, wide=1)
     for task in tasks:
         seen = set()
         while len(seen) < count:

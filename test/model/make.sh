@@ -13,7 +13,7 @@ py=${PYTHON:-/usr/bin/python3}
 mkdir -p "$out" "$work"
 cd "$here"
 "$py" tokenizer.py "$out"
-for stage in 1 2 3; do
+for stage in 1 2 3 4; do
     "$py" train.py "$out" "$work/model.pt" $stage 2>&1 | tee "$work/train.$stage.log"
 done
 "$py" export.py "$work/model.pt" "$out"

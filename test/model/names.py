@@ -65,7 +65,7 @@ HAN, WORDS = alphabet()
 PLACES = "City Lake Bay Falls Beach Town York Hill Park Island Valley".split()
 
 
-def invent_en(r, wide=False):
+def invent_en(r, wide=0):
     if wide and r.random() < .35:       # pieces of real words, any letter first
         parts = []
         for _ in range(r.choice((1, 2, 2))):
@@ -81,7 +81,7 @@ def invent_en(r, wide=False):
     return word.capitalize()
 
 
-def invent_zh(r, sizes=(2, 2, 2, 3, 3, 4), wide=False):
+def invent_zh(r, sizes=(2, 2, 2, 3, 3, 4), wide=0):
     def char():
         if wide and r.random() < .4:
             return r.choice(HAN)
@@ -109,6 +109,8 @@ def any_product(r, zh, wide):
         return (noun, kind + noun, name, name, name + noun, name + noun, invent_zh(r, (3, 4, 5), wide),
                 kind + name)[form]
     noun, kind, name = r.choice(NOUNS_EN), r.choice(KINDS_EN), invent_en(r, wide)
+    if wide > 1 and r.random() < .3:
+        name = name.lower()
     code = r.choice("ABCDEFGHKLMNPQRSTVXZ") + str(r.randrange(1, 1000))
     return (noun, kind + " " + noun, name, name, name + " " + noun, name + " " + noun, name + " " + code,
             kind + " " + name)[form]
@@ -122,8 +124,8 @@ MAKERS = {"city": any_city, "product": any_product, "person": any_person}
 
 
 def draw(kind, r, zh, heldout, wide):
-    """A name of that kind from the wanted side of the split. wide: also from letters and characters that real names
-    seldom have, so that every token is met in a name."""
+    """A name of that kind from the wanted side of the split. wide = 1: also with letters and characters that real
+    names seldom have, so that every token is met in a name; 2: also in small letters."""
     while True:
         name = MAKERS[kind](r, zh, wide)
         if held(name) == heldout:
