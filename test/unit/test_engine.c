@@ -205,7 +205,7 @@ static void
 unread_stream_pauses(void **state)
 {
 	glm_engine *engine = open_engine(1, 4, 64 << 20);
-	glm_request *req = make_request("hi", 60, true);
+	glm_request *req = make_request("Repeat:", 60, true);
 	int			ticket;
 
 	(void) state;
@@ -232,7 +232,7 @@ unread_stream_pauses(void **state)
 static glm_request *
 make_long_stream(void)
 {
-	glm_request *req = make_request("hi", 60, true);
+	glm_request *req = make_request("Repeat:", 60, true);
 
 	req->form = GLM_RAW;
 	return req;
@@ -344,7 +344,7 @@ static void
 timeout_ends_a_request(void **state)
 {
 	glm_engine *engine = open_engine(1, 4, 64 << 20);
-	glm_request *req = make_request("hi", 100, false);
+	glm_request *req = make_request("Repeat:", 100, false);
 
 	(void) state;
 	req->timeout_ms = 50;
