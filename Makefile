@@ -71,6 +71,12 @@ build/engine/kernels/%.o: GLM_FLAGS += -O3
 ifeq ($(shell uname -m),x86_64)
 build/engine/kernels/avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
 build/engine/kernels/avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
+build/engine/kernels/packed_avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
+build/engine/kernels/packed_avxvnni.o: GLM_FLAGS += -mavx2 -mavxvnni -mfma -mf16c
+build/engine/kernels/packed_avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+endif
+ifeq ($(shell uname -m),aarch64)
+build/engine/kernels/packed_neon.o: GLM_FLAGS += -march=armv8.2-a+dotprod
 endif
 
 build/engine/%.o: src/engine/%.c

@@ -12,10 +12,6 @@
  * C whose result IEEE arithmetic fixes.  The square sum of RMSNorm is the
  * matrix kernel's dot product of a row with itself.
  *
- * Packed weights are widened to fp32, sixteen rows at a time into memory of the
- * thread, and go through the fp32 kernel from there.  So a product with them has
- * the bits of one with what they stand for, on every kernel table.
- *
  * Used by the engine thread only; the pool's threads see one operation at a time.
  */
 #include "backend_cpu.h"
@@ -93,10 +89,10 @@ cpu_close(glm_device *dev)
 		return;
 	for (int i = 0; dev->scores != NULL && i < glm_threads_count(dev->pool); i++)
 		free(dev->scores[i]);
-	for (int i = 0; dev->tiles != NULL && i < glm_threads_count(dev->pool); i++)
-		free(dev->tiles[i]);
 	free(dev->scores);
-	free(dev->tiles);
+	free(dev->int8.code);
+	free(dev->int8.scale);
+	free(dev->int8.minus_sum);
 	free(dev);
 }
 
@@ -115,10 +111,10 @@ cpu_open(const char *kernels, glm_threads *pool, glm_error *err)
 		return NULL;
 	}
 	dev->kernels = table;
+	dev->packed = glm_packed_find(table->name);
 	dev->pool = pool;
 	dev->scores = calloc((size_t) glm_threads_count(pool), sizeof(*dev->scores));
-	dev->tiles = calloc((size_t) glm_threads_count(pool), sizeof(*dev->tiles));
-	if (dev->scores == NULL || dev->tiles == NULL)
+	if (dev->scores == NULL)
 	{
 		cpu_close(dev);
 		glm_no_memory(err);
@@ -197,12 +193,42 @@ packed_columns(const glm_model *model)
 	return most;
 }
 
-/* Room for the scores of the longest sequence and for the widest packed tile. */
+/* Room for activations in 8 bits, for products with packed weights of `cols` columns. */
+static bool
+grow_int8(glm_device *dev, size_t cols, glm_error *err)
+{
+	const size_t   widest_group = 128, smallest_group = 32;
+	size_t		   width = glm_packed_groups(cols, widest_group) * widest_group;
+	size_t		   groups = width / smallest_group * GLM_INT8_ROWS;
+	glm_int8_rows *x = &dev->int8;
+	glm_int8_rows  bigger = {0};
+
+	if (width <= dev->int8_cols)
+		return true;
+	bigger.code = malloc(GLM_INT8_ROWS * width);
+	bigger.scale = malloc(groups * sizeof(*bigger.scale));
+	bigger.minus_sum = malloc(groups * sizeof(*bigger.minus_sum));
+	if (bigger.code == NULL || bigger.scale == NULL || bigger.minus_sum == NULL)
+	{
+		free(bigger.code);
+		free(bigger.scale);
+		free(bigger.minus_sum);
+		return glm_no_memory(err);
+	}
+	free(x->code);
+	free(x->scale);
+	free(x->minus_sum);
+	*x = bigger;
+	dev->int8_cols = width;
+	return true;
+}
+
+/* Room for the scores of the longest sequence and for the widest packed product. */
 static bool
 cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
 {
 	return grow(dev, dev->scores, &dev->scores_length, (size_t) model->config.context, err) &&
-		   grow(dev, dev->tiles, &dev->tiles_length, GLM_TILE_ROWS * packed_columns(model), err);
+		   grow_int8(dev, packed_columns(model), err);
 }
 
 /* ---- Rows -------------------------------------------------------------- */

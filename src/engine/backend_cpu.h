@@ -7,6 +7,10 @@
 
 #include "backend.h"
 #include "kernels/kernels.h"
+#include "kernels/packed_kernels.h"
+
+/* Rows of activations in 8 bits at a time: blocks of 12, a usual prefill in one part. */
+#define GLM_INT8_ROWS 516
 
 struct glm_device
 {
@@ -14,8 +18,10 @@ struct glm_device
 	glm_threads		  *pool;
 	float			 **scores; /* [threads], each [scores_length]: one row's attention */
 	size_t			   scores_length;
-	float			 **tiles; /* [threads], each [tiles_length]: a packed tile as fp32 */
-	size_t			   tiles_length;
+
+	const glm_packed_kernels *packed;
+	glm_int8_rows int8;	  /* the arrays hold GLM_INT8_ROWS rows of int8_cols columns */
+	size_t		  int8_cols; /* with their groups filled up, whichever size those have */
 };
 
 /* Computes the items [begin, end) of an operation, on thread number `thread`. */

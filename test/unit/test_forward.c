@@ -23,6 +23,7 @@
 #include "checkpoint.h"
 #include "engine/half.h"
 #include "engine/internal.h"
+#include "engine/packed.h"
 #include "matrix.h"
 
 #define MAX_ROWS 96
@@ -203,9 +204,32 @@ slow_row(float *y, const glm_tensor *t, int row)
 	}
 }
 
+/* x [n] as products with packed weights see it: rounded to 8 bits in groups. */
+static void
+slow_int8(double *rounded, const double *x, int n, int group)
+{
+	for (int begin = 0; begin < n; begin += group)
+	{
+		int			end = begin + group < n ? begin + group : n;
+		double		max = 0;
+
+		for (int i = begin; i < end; i++)
+			max = fmax(max, fabs(x[i]));
+		for (int i = begin; i < end; i++)
+			rounded[i] = max > 0 ? nearbyint(x[i] / max * 127) * max / 127 : 0;
+	}
+}
+
 static void
 slow_product(double *y, const glm_tensor *w, const double *x, const float *bias)
 {
+	double		rounded[262];
+
+	if (glm_is_packed(w->dtype))
+	{
+		slow_int8(rounded, x, (int) w->shape[1], w->group);
+		x = rounded;
+	}
 	for (int r = 0; r < w->shape[0]; r++)
 	{
 		float		row[262];
@@ -396,7 +420,10 @@ check_against_double(glm_dtype dtype)
 	setup		s = set_up("auto", 2);
 	float	   *got = all_logits(&s, model, LENGTH, LENGTH, 0);
 	static double kv[2][128][80];
-	double		worst = 0;
+	double		worst = 0,
+				early = 0,			/* worst of the first positions */
+				difference = 0,
+				size = 0;
 
 	for (int p = 0; p < LENGTH; p++)
 	{
@@ -413,10 +440,21 @@ check_against_double(glm_dtype dtype)
 		slow_norm(normed, x, model->final_norm, 136);
 		slow_product(logits, &model->output, normed, NULL);
 		for (int i = 0; i < 509; i++)
+		{
+			if (p < 16)
+				early = fmax(early, fabs(logits[i] - got[p * 509 + i]));
 			worst = fmax(worst, fabs(logits[i] - got[p * 509 + i]));
+			difference += pow(logits[i] - got[p * 509 + i], 2);
+			size += logits[i] * logits[i];
+		}
 	}
-	printf("# logits at most %.1e off\n", worst);
-	assert_true(worst < 2e-5);
+	printf("# logits at most %.1e off, %.1e of their size\n", worst, sqrt(difference / size));
+	assert_true(early < 2e-5);
+	/*
+	 * Sooner or later fp32 and double round an activation to different integers, a
+	 * step apart, which moves more of them; until then they agree as they do elsewhere.
+	 */
+	assert_true(glm_is_packed(dtype) ? sqrt(difference / size) < 1e-2 : worst < 2e-5);
 	free(got);
 	tear_down(&s);
 	free_model(model);
@@ -489,13 +527,20 @@ widen(glm_tensor *t)
 	t->dtype = GLM_F32;
 }
 
-/* A packed model is, bit for bit, the fp32 model of the values it stands for. */
+/*
+ * A packed model is near the fp32 model of the values it stands for: the difference
+ * is what rounding activations to 8 bits costs.
+ */
 static void
 check_widened(glm_dtype dtype, const char *kernels)
 {
 	glm_model  *model = make_model(dtype);
 	setup		s = set_up(kernels, 2);
-	float	   *want = all_logits(&s, model, LENGTH, 32, 0);
+	size_t		n = LENGTH * (size_t) model->config.vocab;
+	float	   *got = all_logits(&s, model, LENGTH, 32, 0);
+	float	   *want;
+	double		difference = 0,
+				size = 0;
 
 	widen(&model->embedding);
 	widen(&model->output);
@@ -506,14 +551,22 @@ check_widened(glm_dtype dtype, const char *kernels)
 		widen(&model->layer[l].gate_up);
 		widen(&model->layer[l].down);
 	}
-	check_same(model, kernels, 2, 32, 0, want);
+	want = all_logits(&s, model, LENGTH, 32, 0);
+	for (size_t i = 0; i < n; i++)
+	{
+		difference += pow(got[i] - want[i], 2);
+		size += pow(want[i], 2);
+	}
+	printf("# %.4f of the logits\n", sqrt(difference / size));
+	assert_true(difference > 0 && sqrt(difference / size) < 0.02);
+	free(got);
 	free(want);
 	tear_down(&s);
 	free_model(model);
 }
 
 static void
-test_packed_is_what_it_stands_for(void **state)
+test_packed_is_near_what_it_stands_for(void **state)
 {
 	(void) state;
 	check_widened(GLM_Q4, "auto");
@@ -773,7 +826,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_against_double),
 		cmocka_unit_test(test_bits_do_not_depend),
-		cmocka_unit_test(test_packed_is_what_it_stands_for),
+		cmocka_unit_test(test_packed_is_near_what_it_stands_for),
 		cmocka_unit_test(test_logits_of_some_rows),
 		cmocka_unit_test(test_bad_rows),
 		cmocka_unit_test(test_nan_is_seen),

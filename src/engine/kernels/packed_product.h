@@ -1,0 +1,248 @@
+/*
+ * packed_product.h - the loops of a packed product, for each kernel file.
+ *
+ * A step computes TILES tiles of the weights (16 rows each) against a block of
+ * up to ROWS rows of activations.  While a group of columns lasts the integer
+ * sums are in registers; then they are scaled and added to the float sums,
+ * which the compiler keeps in the first-level cache when the registers do not
+ * suffice.  A vector of codes is unpacked once for all rows of the block, and
+ * four columns of a row, read once, serve all tiles of the step.
+ *
+ * Tiles are the outer loop: their bytes come from memory once and stay in the
+ * second-level cache while the blocks pass by.
+ *
+ * The file that includes this defines before:
+ *   ROWS and EACH_ROWS (EACH_ROWS_4 or EACH_ROWS_12), TILES (1 or 2)
+ *   ints      sixteen int32 lanes, one a row of a tile; codes are four bytes a lane
+ *   floats    sixteen float lanes
+ *   static ints dot(ints sum, ints code, ints x, glm_dtype dtype)
+ *                 sum + the four products of each lane; code is 0 .. 15, for INT8
+ *                 as code_of_int8 made it
+ *   ints_zero, ints_load, ints_spread (one int32 to all lanes), low_nibbles, high_nibbles,
+ *   code_of_int8
+ *   static floats finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale,
+ *                        floats c, glm_dtype dtype)
+ *                 c + I * (wscale * xscale), see packed_kernels.h
+ *   zeros_load (16 bytes to lanes), scales_load (16 fp16, divided by 16 if INT4),
+ *   floats_zero, floats_store
+ */
+#ifndef GLM_PACKED_PRODUCT_H
+#define GLM_PACKED_PRODUCT_H
+
+#define INLINE static inline __attribute__((always_inline))
+#define VECTOR 64				/* bytes of codes for four or eight columns of a tile */
+
+/* Where the parts of a tile lie. */
+typedef struct tile_parts
+{
+	const uint8_t *scales;		/* [groups][16] fp16 */
+	const uint8_t *zeros;		/* [groups][16], INT4 */
+	const uint8_t *codes;
+} tile_parts;
+
+INLINE int32_t
+four_columns(const int8_t *x)
+{
+	int32_t		four;
+
+	memcpy(&four, x, sizeof(four));
+	return four;
+}
+
+/* sum[t][r] += codes of tile t * columns [4 * step, 4 * step + 4) of row r */
+INLINE void
+dot_step(ints sum[TILES][ROWS], const ints code[TILES], const int8_t *x, glm_dtype dtype,
+		 int rows, int tiles)
+{
+#pragma GCC unroll 16
+	for (int r = 0; r < rows; r++)
+	{
+		ints		four = ints_spread(four_columns(x + r * 4));
+
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+			sum[t][r] = dot(sum[t][r], code[t], four, dtype);
+	}
+}
+
+/* The integer sums of one group, from vector `first` of the tiles on. */
+INLINE void
+group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vectors,
+		   const int8_t *x, glm_dtype dtype, int rows, int tiles)
+{
+	for (int v = 0; v < vectors; v++)
+	{
+		ints		vector[TILES],
+					code[TILES];
+
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+		{
+			vector[t] = ints_load(tile[t].codes + (first + (size_t) v) * VECTOR);
+			code[t] = dtype == GLM_Q4 ? low_nibbles(vector[t]) : code_of_int8(vector[t]);
+		}
+		dot_step(sum, code, x, dtype, rows, tiles);
+		x += rows * 4;
+		if (dtype == GLM_Q4)
+		{
+#pragma GCC unroll 4
+			for (int t = 0; t < tiles; t++)
+				code[t] = high_nibbles(vector[t]);
+			dot_step(sum, code, x, dtype, rows, tiles);
+			x += rows * 4;
+		}
+	}
+}
+
+/* c[t][r] += the group's share */
+INLINE void
+add_group(floats c[TILES][ROWS], ints sum[TILES][ROWS], const tile_parts *tile, int g,
+		  const float *xscale, const int32_t *minus_sum, glm_dtype dtype, int rows, int tiles)
+{
+#pragma GCC unroll 4
+	for (int t = 0; t < tiles; t++)
+	{
+		floats		wscale = scales_load(tile[t].scales + g * GLM_TILE_ROWS * 2, dtype);
+		ints		zero = dtype == GLM_Q4 ? zeros_load(tile[t].zeros + g * GLM_TILE_ROWS) :
+			ints_zero();
+
+#pragma GCC unroll 16
+		for (int r = 0; r < rows; r++)
+			c[t][r] = finish(sum[t][r], zero, minus_sum[r], wscale, xscale[r], c[t][r], dtype);
+	}
+}
+
+/* Adds the bias and writes up to 16 columns of C's row. */
+INLINE void
+store_row(const glm_packed_product *op, int row, int tile, floats sums)
+{
+	float		line[GLM_TILE_ROWS];
+	int			j0 = tile * GLM_TILE_ROWS;
+	int			count = op->n - j0 < GLM_TILE_ROWS ? op->n - j0 : GLM_TILE_ROWS;
+	float	   *c = op->c + (size_t) row * op->ldc + j0;
+
+	if (count == GLM_TILE_ROWS && op->bias == NULL)
+	{
+		floats_store(c, sums);
+		return;
+	}
+	floats_store(line, sums);
+	for (int j = 0; j < count; j++)
+		c[j] = op->bias != NULL ? line[j] + op->bias[j0 + j] : line[j];
+}
+
+/* `tiles` tiles from `tile` on, against the rows of one block. */
+INLINE void
+block_product(const glm_packed_product *op, const tile_parts *parts, int tile, int row0,
+			  glm_dtype dtype, int rows, int tiles)
+{
+	const glm_int8_rows *x = op->x;
+	const int	vectors = x->group / (dtype == GLM_Q4 ? 8 : 4);
+	const int8_t *code = x->code + (size_t) row0 * (size_t) (x->groups * x->group);
+	size_t		at = (size_t) row0 * (size_t) x->groups;
+	floats		c[TILES][ROWS];
+
+#pragma GCC unroll 4
+	for (int t = 0; t < tiles; t++)
+#pragma GCC unroll 16
+		for (int r = 0; r < rows; r++)
+			c[t][r] = floats_zero();
+	for (int g = 0; g < x->groups; g++)
+	{
+		ints		sum[TILES][ROWS];
+
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+#pragma GCC unroll 16
+			for (int r = 0; r < rows; r++)
+				sum[t][r] = ints_zero();
+		group_sums(sum, parts, (size_t) g * (size_t) vectors, vectors, code, dtype, rows, tiles);
+		add_group(c, sum, parts, g, x->scale + at, x->minus_sum + at, dtype, rows, tiles);
+		code += rows * x->group;
+		at += (size_t) rows;
+	}
+#pragma GCC unroll 4
+	for (int t = 0; t < tiles; t++)
+#pragma GCC unroll 16
+		for (int r = 0; r < rows; r++)
+			store_row(op, row0 + r, tile + t, c[t][r]);
+}
+
+static inline tile_parts
+parts_of(const glm_packed_product *op, int tile)
+{
+	size_t		cols = (size_t) op->x->cols,
+				group = (size_t) op->x->group;
+	const uint8_t *begin = op->w + (size_t) tile * glm_packed_tile_bytes(op->dtype, cols, group);
+
+	return (tile_parts) {
+		.scales = begin,
+		.zeros = begin + (size_t) op->x->groups * GLM_TILE_ROWS * 2,
+		.codes = begin + glm_packed_head(op->dtype, cols, group)
+	};
+}
+
+/*
+ * A function for each number of rows and tiles, so that the sums are registers;
+ * apart from each other, because compilers take very long over all of them in one.
+ */
+typedef void (*block_function) (const glm_packed_product *op, const tile_parts *parts, int tile,
+								int row0);
+
+#define BLOCK_FUNCTION(dtype, tiles, rows) \
+	static __attribute__((noinline)) void \
+	block_##dtype##_##tiles##_##rows(const glm_packed_product *op, const tile_parts *parts, \
+									 int tile, int row0) \
+	{ \
+		block_product(op, parts, tile, row0, GLM_##dtype, rows, tiles); \
+	}
+#define BLOCK_NAME(dtype, tiles, rows) [rows] = block_##dtype##_##tiles##_##rows,
+
+#define EACH_ROWS_4(what, dtype, tiles) \
+	what(dtype, tiles, 1) what(dtype, tiles, 2) what(dtype, tiles, 3) what(dtype, tiles, 4)
+#define EACH_ROWS_12(what, dtype, tiles) \
+	EACH_ROWS_4(what, dtype, tiles) \
+	what(dtype, tiles, 5) what(dtype, tiles, 6) what(dtype, tiles, 7) what(dtype, tiles, 8) \
+	what(dtype, tiles, 9) what(dtype, tiles, 10) what(dtype, tiles, 11) what(dtype, tiles, 12)
+
+EACH_ROWS(BLOCK_FUNCTION, Q4, 1)
+EACH_ROWS(BLOCK_FUNCTION, Q8, 1)
+
+static const block_function one_tile_q4[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q4, 1)};
+static const block_function one_tile_q8[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q8, 1)};
+
+#if TILES == 2
+EACH_ROWS(BLOCK_FUNCTION, Q4, 2)
+EACH_ROWS(BLOCK_FUNCTION, Q8, 2)
+
+static const block_function two_tiles_q4[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q4, 2)};
+static const block_function two_tiles_q8[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q8, 2)};
+#endif
+
+/* `tiles` tiles, for which there are these functions, against all rows. */
+static void
+tiles_product(const glm_packed_product *op, int tile, int tiles, const block_function *functions)
+{
+	const glm_int8_rows *x = op->x;
+	tile_parts	parts[TILES];
+
+	for (int t = 0; t < tiles; t++)
+		parts[t] = parts_of(op, tile + t);
+	for (int row0 = 0; row0 < x->m; row0 += x->block)
+		functions[glm_int8_block_rows(x, row0)] (op, parts, tile, row0);
+}
+
+static void
+product(const glm_packed_product *op, int tile0, int tile1)
+{
+	int			tile = tile0;
+
+#if TILES == 2
+	for (; tile + 2 <= tile1; tile += 2)
+		tiles_product(op, tile, 2, op->dtype == GLM_Q4 ? two_tiles_q4 : two_tiles_q8);
+#endif
+	for (; tile < tile1; tile++)
+		tiles_product(op, tile, 1, op->dtype == GLM_Q4 ? one_tile_q4 : one_tile_q8);
+}
+
+#endif							/* GLM_PACKED_PRODUCT_H */
