@@ -128,6 +128,15 @@ build/unit/test_%: build/unit/test_%.o $(UNIT_HELPERS) build/libglm.a
 unit: $(UNIT_TESTS)
 	test/run_unit.sh $(UNIT_TESTS)
 
+# ---- the speed of the engine alone --------------------------------------------
+
+build/bench/%: test/bench/%.c build/libglm.a
+	@mkdir -p $(@D)
+	$(CC) $(GLM_CFLAGS) -ffp-contract=fast -o $@ $< build/libglm.a $(GLM_LIBS)
+
+bench-kernels: build/bench/kernels
+	build/bench/kernels -t $(or $(T),1) $(MODEL)
+
 # ---- fuzzing, by clang -------------------------------------------------------
 
 FUZZ_SECONDS ?= 60
@@ -198,6 +207,7 @@ help:
 	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=60)'
 	@echo
 	@echo '  make bench         measures delays, round trips, throughput; test/bench/'
+	@echo '  make bench-kernels the arithmetic alone, beside the peak of the machine (T=threads)'
 	@echo '  make               build chatglm.so (WERROR= lets warnings pass)'
 	@echo '  make install       install into the PostgreSQL of $$PG_CONFIG; as root'
 	@echo '  make installed     the same, by sudo where needed'
@@ -211,4 +221,4 @@ help:
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(wildcard build/unit/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model model \
-	unit installcheck pgtap fault fuzz bench demo test cluster cluster-stop psql
+	unit installcheck pgtap fault fuzz bench bench-kernels demo test cluster cluster-stop psql

@@ -277,10 +277,18 @@ test_matmul_tables_agree(void **state)
 			for (size_t n = 0; n < sizeof(widths) / sizeof(widths[0]); n++)
 				for (size_t k = 0; k < sizeof(depths) / sizeof(depths[0]); k++)
 					check_tables_agree(m, widths[n], depths[k], dtypes[t]);
-	/* more rows than one block of A, and a last block of one row */
+	/* all heights of tiles beside whole ones, narrow and wide panels, several blocks of rows */
 	for (int t = 0; t < 3; t++)
 	{
+		for (int m = 9; m <= 35; m++)
+			check_tables_agree(m, 21, 40, dtypes[t]);
 		check_tables_agree(193, 6, 33, dtypes[t]);
+		/* several chunks of k, the last one whole, and not */
+		for (int m = 1; m <= 41; m += 5)
+		{
+			check_tables_agree(m, 19, 768, dtypes[t]);
+			check_tables_agree(m, 19, 901, dtypes[t]);
+		}
 		check_tables_agree(7, 5, 40000, dtypes[t]);
 	}
 }

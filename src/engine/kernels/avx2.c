@@ -3,7 +3,8 @@
  *
  * The 16 lanes of a dot product are two registers, lanes 0-7 and 8-15.  A tile
  * keeps at least eight accumulators busy (twice the latency of an FMA) and at
- * most twelve, which leaves registers for the operands.  The results are
+ * most twelve, which leaves registers for the operands: a tile of three rows is
+ * computed one half of the lanes after the other.  The results are
  * defined in kernels.h; compiled with -mavx2 -mfma -mf16c.
  */
 #include "kernels.h"
@@ -58,9 +59,17 @@ exponential(__m256 x)
 
 /* ---- Matrix product --------------------------------------------------- */
 
-/* Eight elements of W, widened. */
-INLINE __m256
-load_w(const char *w, glm_dtype dtype)
+typedef __m256 vec;
+
+#define VEC 8
+#define v_zero _mm256_setzero_ps
+#define v_load _mm256_loadu_ps
+#define v_store _mm256_storeu_ps
+#define v_fma _mm256_fmadd_ps
+#define v_keep(x) __asm__("" : "+x"(x))
+
+INLINE vec
+v_widen(const char *w, glm_dtype dtype)
 {
 	if (dtype == GLM_F32)
 		return _mm256_loadu_ps((const float *) w);
@@ -70,107 +79,34 @@ load_w(const char *w, glm_dtype dtype)
 		_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *) w)), 16));
 }
 
-/* acc[r][c] += a[r][0 .. 16) * w[c][0 .. 16) */
-INLINE void
-tile_step(__m256 acc[3][4][2], const float *const a[3], const char *const w[4],
-		  glm_dtype dtype, int rows, int columns)
+/* l[j] + l[j + 8] of two outputs, then s[j] + s[j + 4]: [a][b], 4 each */
+INLINE vec
+sum_halves(const vec a[2], const vec b[2])
 {
-	const size_t half = dtype == GLM_F32 ? 32 : 16; /* bytes of eight elements */
+	vec x = _mm256_add_ps(a[0], a[1]), y = _mm256_add_ps(b[0], b[1]);
 
-#pragma GCC unroll 2
-	for (int h = 0; h < 2; h++)
-	{
-		__m256		wide[4];
-
-#pragma GCC unroll 4
-		for (int c = 0; c < columns; c++)
-			wide[c] = load_w(w[c] + h * half, dtype);
-#pragma GCC unroll 3
-		for (int r = 0; r < rows; r++)
-		{
-			__m256		x = _mm256_loadu_ps(a[r] + 8 * h);
-
-#pragma GCC unroll 4
-			for (int c = 0; c < columns; c++)
-				acc[r][c][h] = _mm256_fmadd_ps(x, wide[c], acc[r][c][h]);
-		}
-	}
+	return _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
 }
 
-/* The last `left` < 16 steps, made whole with zeros. */
+/* The sums of four outputs. */
+#define SUMS 4
 INLINE void
-tile_tail(__m256 acc[3][4][2], const float *const a[3], const char *const w[4], int left,
-		  glm_dtype dtype, int rows, int columns)
+sums(float *out, vec acc[4][2])
 {
-	const size_t size = dtype == GLM_F32 ? 4 : 2;
-	float		a_whole[3][GLM_LANES] = {{0}};
-	float		w_whole[4][GLM_LANES] = {{0}};	/* room for 16 of any dtype */
-	const float *a_row[3];
-	const char *w_row[4];
+	__m256d x = _mm256_castps_pd(sum_halves(acc[0], acc[2]));
+	__m256d y = _mm256_castps_pd(sum_halves(acc[1], acc[3]));
+	/* s[j] + s[j + 2]: [0, 0, 1, 1][2, 2, 3, 3] */
+	vec s2 = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(x, y)),
+						   _mm256_castpd_ps(_mm256_unpackhi_pd(x, y)));
+	vec s1 = _mm256_add_ps(_mm256_shuffle_ps(s2, s2, 0x88), _mm256_shuffle_ps(s2, s2, 0xdd));
 
-	for (int r = 0; r < rows; r++)
-	{
-		memcpy(a_whole[r], a[r], (size_t) left * sizeof(float));
-		a_row[r] = a_whole[r];
-	}
-	for (int c = 0; c < columns; c++)
-	{
-		memcpy(w_whole[c], w[c], (size_t) left * size);
-		w_row[c] = (const char *) w_whole[c];
-	}
-	tile_step(acc, a_row, w_row, dtype, rows, columns);
+	_mm_storeu_ps(out, _mm_movelh_ps(_mm256_castps256_ps128(s1), _mm256_extractf128_ps(s1, 1)));
 }
 
-INLINE void
-tile(const glm_matmul *op, glm_dtype dtype, int i, int j, int rows, int columns)
-{
-	const size_t size = dtype == GLM_F32 ? 4 : 2;
-	const char *w_base = (const char *) op->w + (size_t) j * op->k * size;
-	const float *a[3];
-	const char *w[4];
-	__m256		acc[3][4][2];
-	int			k = 0;
-
-#pragma GCC unroll 3
-	for (int r = 0; r < rows; r++)
-	{
-		a[r] = op->a + (size_t) (i + r) * op->lda;
-#pragma GCC unroll 4
-		for (int c = 0; c < columns; c++)
-			acc[r][c][0] = acc[r][c][1] = _mm256_setzero_ps();
-	}
-#pragma GCC unroll 4
-	for (int c = 0; c < columns; c++)
-		w[c] = w_base + (size_t) c * op->k * size;
-
-	for (; k + GLM_LANES <= op->k; k += GLM_LANES)
-	{
-		tile_step(acc, a, w, dtype, rows, columns);
-#pragma GCC unroll 3
-		for (int r = 0; r < rows; r++)
-			a[r] += GLM_LANES;
-#pragma GCC unroll 4
-		for (int c = 0; c < columns; c++)
-			w[c] += GLM_LANES * size;
-	}
-	if (k < op->k)
-		tile_tail(acc, a, w, op->k - k, dtype, rows, columns);
-
-#pragma GCC unroll 3
-	for (int r = 0; r < rows; r++)
-	{
-#pragma GCC unroll 4
-		for (int c = 0; c < columns; c++)
-		{
-			float		sum = reduce(acc[r][c][0], acc[r][c][1]);
-
-			op->c[(size_t) (i + r) * op->ldc + j + c] = op->bias ? sum + op->bias[j + c] : sum;
-		}
-	}
-}
-
-#define TILE_COLUMNS 2
-#define TILE_COLUMNS_ONE 4
+#define TILE_ROWS 3
+#define LOW_ROWS 2
+#define TILE_COLUMNS(rows) 4
+#define TILE_PARTS(rows) ((rows) == 1 ? 2 : 1)
 #include "matmul.h"
 
 /* ---- Softmax, weighted sums, SwiGLU ------------------------------------ */

@@ -1,8 +1,8 @@
 /*
  * avx512.c - the kernel table for x86-64 with AVX-512 F, BW, VL and DQ.
  *
- * The 16 lanes of a dot product are one register, so a tile has as many
- * accumulators as outputs: eight to twelve.  What is left of K, or of a row, is
+ * The 16 lanes of a dot product are one register, so a tile of sixteen outputs
+ * has sixteen, which leaves as many for operands.  What is left of a row is
  * read under a mask that fills up with zeros.  The results are defined in
  * kernels.h; compiled with -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
  * -mf16c.
@@ -64,83 +64,63 @@ exponential(__m512 x)
 
 /* ---- Matrix product --------------------------------------------------- */
 
-/* Sixteen elements of W, widened; those outside the mask are 0 and not read. */
-INLINE __m512
-load_w(const char *w, __mmask16 mask, glm_dtype dtype)
-{
-	__m256i		half;
+typedef __m512 vec;
 
+#define VEC 16
+#define v_zero _mm512_setzero_ps
+#define v_load _mm512_loadu_ps
+#define v_store _mm512_storeu_ps
+#define v_fma _mm512_fmadd_ps
+#define v_keep(x) __asm__("" : "+v"(x))
+
+INLINE vec
+v_widen(const char *w, glm_dtype dtype)
+{
 	if (dtype == GLM_F32)
-		return _mm512_maskz_loadu_ps(mask, w);
-	half = _mm256_maskz_loadu_epi16(mask, w);
+		return _mm512_loadu_ps(w);
 	if (dtype == GLM_F16)
-		return _mm512_cvtph_ps(half);
-	return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+		return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) w));
+	return _mm512_castsi512_ps(
+		_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *) w)), 16));
 }
 
-/* acc[r][c] += a[r][k .. k + 16) * w[c][k .. k + 16) where the mask says so */
-INLINE void
-tile_step(__m512 acc[3][8], const float *const a[3], const char *const w[8], int k,
-		  __mmask16 mask, glm_dtype dtype, int rows, int columns)
+/* l[j] + l[j + 8] of four outputs, then s[j] + s[j + 4]: [a][b][c][d], 4 each */
+INLINE vec
+sum_quarters(vec a, vec b, vec c, vec d)
 {
-	const size_t size = dtype == GLM_F32 ? 4 : 2;
-	__m512		x[3];
+	vec ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+	vec cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
 
-#pragma GCC unroll 3
-	for (int r = 0; r < rows; r++)
-		x[r] = _mm512_maskz_loadu_ps(mask, a[r] + k);
-#pragma GCC unroll 8
-	for (int c = 0; c < columns; c++)
-	{
-		__m512		wide = load_w(w[c] + (size_t) k * size, mask, dtype);
-
-#pragma GCC unroll 3
-		for (int r = 0; r < rows; r++)
-			acc[r][c] = _mm512_fmadd_ps(x[r], wide, acc[r][c]);
-	}
+	return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
 }
 
-INLINE void
-tile(const glm_matmul *op, glm_dtype dtype, int i, int j, int rows, int columns)
+/* s[j] + s[j + 2] in each quarter of a and b: [a, a, b, b] in each */
+INLINE vec
+sum_pairs(vec a, vec b)
 {
-	const size_t row_bytes = (size_t) op->k * (dtype == GLM_F32 ? 4 : 2);
-	const float *a[3];
-	const char *w[8];
-	__m512		acc[3][8];
-	int			k = 0;
+	__m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
 
-#pragma GCC unroll 3
-	for (int r = 0; r < rows; r++)
-	{
-		a[r] = op->a + (size_t) (i + r) * op->lda;
-#pragma GCC unroll 8
-		for (int c = 0; c < columns; c++)
-			acc[r][c] = _mm512_setzero_ps();
-	}
-#pragma GCC unroll 8
-	for (int c = 0; c < columns; c++)
-		w[c] = (const char *) op->w + (size_t) (j + c) * row_bytes;
-
-	for (; k + GLM_LANES <= op->k; k += GLM_LANES)
-		tile_step(acc, a, w, k, 0xffff, dtype, rows, columns);
-	if (k < op->k)
-		tile_step(acc, a, w, k, lanes(op->k - k), dtype, rows, columns);
-
-#pragma GCC unroll 3
-	for (int r = 0; r < rows; r++)
-	{
-#pragma GCC unroll 8
-		for (int c = 0; c < columns; c++)
-		{
-			float		sum = reduce(acc[r][c]);
-
-			op->c[(size_t) (i + r) * op->ldc + j + c] = op->bias ? sum + op->bias[j + c] : sum;
-		}
-	}
+	return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
+						 _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
 }
 
-#define TILE_COLUMNS 4
-#define TILE_COLUMNS_ONE 8
+/* The sums of sixteen outputs; quarter i of the result is outputs 4 i, ... 4 i + 3. */
+#define SUMS 16
+INLINE void
+sums(float *out, vec acc[16][1])
+{
+	vec a = sum_pairs(sum_quarters(acc[0][0], acc[4][0], acc[8][0], acc[12][0]),
+					  sum_quarters(acc[1][0], acc[5][0], acc[9][0], acc[13][0]));
+	vec b = sum_pairs(sum_quarters(acc[2][0], acc[6][0], acc[10][0], acc[14][0]),
+					  sum_quarters(acc[3][0], acc[7][0], acc[11][0], acc[15][0]));
+
+	v_store(out, _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd)));
+}
+
+#define TILE_ROWS 4
+#define LOW_ROWS 4
+#define TILE_COLUMNS(rows) ((rows) == 1 ? 16 : (rows) == 2 ? 8 : 4)
+#define TILE_PARTS(rows) 1
 #include "matmul.h"
 
 /* ---- Softmax, weighted sums, SwiGLU ------------------------------------ */

@@ -67,7 +67,7 @@ typedef struct glm_matmul
 } glm_matmul;
 
 /* Ranges that begin at multiples of this leave no tile cut in two. */
-#define GLM_MATMUL_COLUMNS 8
+#define GLM_MATMUL_COLUMNS 16
 
 typedef struct glm_kernels
 {

@@ -2,7 +2,8 @@
  * neon.c - the kernel table for AArch64, where NEON is always there.
  *
  * The 16 lanes of a dot product are four registers, lanes 0-3, 4-7, 8-11 and
- * 12-15.  A tile has 16 to 24 of the 32 registers as accumulators.  The
+ * 12-15.  A tile has up to 16 of the 32 registers as accumulators: those of four
+ * rows are computed a quarter of the lanes after the other.  The
  * results are defined in kernels.h; needs no flags.
  */
 #include "kernels.h"
@@ -53,122 +54,58 @@ exponential(float32x4_t x)
 
 /* ---- Matrix product --------------------------------------------------- */
 
-/* Four elements of W, widened; read as bytes, which may lie anywhere. */
-INLINE float32x4_t
-load_w(const uint8_t *w, glm_dtype dtype)
+typedef float32x4_t vec;
+
+#define VEC 4
+#define v_zero() vdupq_n_f32(0.0f)
+#define v_load vld1q_f32
+#define v_store vst1q_f32
+#define v_fma(a, b, c) vfmaq_f32(c, a, b)
+#define v_keep(x) __asm__("" : "+w"(x))
+
+/* Read as bytes, which may lie anywhere. */
+INLINE vec
+v_widen(const char *w, glm_dtype dtype)
 {
+	const uint8_t *bytes = (const uint8_t *) w;
+
 	if (dtype == GLM_F32)
-		return vreinterpretq_f32_u8(vld1q_u8(w));
+		return vreinterpretq_f32_u8(vld1q_u8(bytes));
 	if (dtype == GLM_F16)
-		return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(w)));
-	return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(w)), 16));
+		return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(bytes)));
+	return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(bytes)), 16));
 }
 
-/* acc[r][c] += a[r][0 .. 16) * w[c][0 .. 16) */
-INLINE void
-tile_step(float32x4_t acc[3][4][4], const float *const a[3], const uint8_t *const w[4],
-		  glm_dtype dtype, int rows, int columns)
+/* l[j] + l[j + 8], then s[j] + s[j + 4] */
+INLINE vec
+sum_four(const vec lane[4])
 {
-	const size_t quarter = dtype == GLM_F32 ? 16 : 8;	/* bytes of four elements */
-
-#pragma GCC unroll 4
-	for (int q = 0; q < 4; q++)
-	{
-		float32x4_t wide[4];
-
-#pragma GCC unroll 4
-		for (int c = 0; c < columns; c++)
-			wide[c] = load_w(w[c] + q * quarter, dtype);
-#pragma GCC unroll 3
-		for (int r = 0; r < rows; r++)
-		{
-			float32x4_t x = vld1q_f32(a[r] + 4 * q);
-
-#pragma GCC unroll 4
-			for (int c = 0; c < columns; c++)
-				acc[r][c][q] = vfmaq_f32(acc[r][c][q], x, wide[c]);
-		}
-	}
+	return vaddq_f32(vaddq_f32(lane[0], lane[2]), vaddq_f32(lane[1], lane[3]));
 }
 
-/* The last `left` < 16 steps, made whole with zeros. */
-INLINE void
-tile_tail(float32x4_t acc[3][4][4], const float *const a[3], const uint8_t *const w[4], int left,
-		  glm_dtype dtype, int rows, int columns)
+/* s[j] + s[j + 2] of two outputs: [a, a, b, b] */
+INLINE vec
+sum_pairs(vec a, vec b)
 {
-	const size_t size = dtype == GLM_F32 ? 4 : 2;
-	float		a_whole[3][GLM_LANES] = {{0}};
-	uint8_t		w_whole[4][GLM_LANES * 4] = {{0}};	/* room for 16 of any dtype */
-	const float *a_row[3];
-	const uint8_t *w_row[4];
-
-	for (int r = 0; r < rows; r++)
-	{
-		memcpy(a_whole[r], a[r], (size_t) left * sizeof(float));
-		a_row[r] = a_whole[r];
-	}
-	for (int c = 0; c < columns; c++)
-	{
-		memcpy(w_whole[c], w[c], (size_t) left * size);
-		w_row[c] = w_whole[c];
-	}
-	tile_step(acc, a_row, w_row, dtype, rows, columns);
+	return vaddq_f32(vcombine_f32(vget_low_f32(a), vget_low_f32(b)),
+					 vcombine_f32(vget_high_f32(a), vget_high_f32(b)));
 }
 
+/* The sums of four outputs. */
+#define SUMS 4
 INLINE void
-tile(const glm_matmul *op, glm_dtype dtype, int i, int j, int rows, int columns)
+sums(float *out, vec acc[4][4])
 {
-	const size_t size = dtype == GLM_F32 ? 4 : 2;
-	const uint8_t *w_base = (const uint8_t *) op->w + (size_t) j * op->k * size;
-	const float *a[3];
-	const uint8_t *w[4];
-	float32x4_t acc[3][4][4];
-	int			k = 0;
+	vec a = sum_pairs(sum_four(acc[0]), sum_four(acc[1]));
+	vec b = sum_pairs(sum_four(acc[2]), sum_four(acc[3]));
 
-#pragma GCC unroll 3
-	for (int r = 0; r < rows; r++)
-	{
-		a[r] = op->a + (size_t) (i + r) * op->lda;
-#pragma GCC unroll 4
-		for (int c = 0; c < columns; c++)
-		{
-#pragma GCC unroll 4
-			for (int q = 0; q < 4; q++)
-				acc[r][c][q] = vdupq_n_f32(0.0f);
-		}
-	}
-#pragma GCC unroll 4
-	for (int c = 0; c < columns; c++)
-		w[c] = w_base + (size_t) c * op->k * size;
-
-	for (; k + GLM_LANES <= op->k; k += GLM_LANES)
-	{
-		tile_step(acc, a, w, dtype, rows, columns);
-#pragma GCC unroll 3
-		for (int r = 0; r < rows; r++)
-			a[r] += GLM_LANES;
-#pragma GCC unroll 4
-		for (int c = 0; c < columns; c++)
-			w[c] += GLM_LANES * size;
-	}
-	if (k < op->k)
-		tile_tail(acc, a, w, op->k - k, dtype, rows, columns);
-
-#pragma GCC unroll 3
-	for (int r = 0; r < rows; r++)
-	{
-#pragma GCC unroll 4
-		for (int c = 0; c < columns; c++)
-		{
-			float		sum = reduce(acc[r][c]);
-
-			op->c[(size_t) (i + r) * op->ldc + j + c] = op->bias ? sum + op->bias[j + c] : sum;
-		}
-	}
+	v_store(out, vpaddq_f32(a, b));
 }
 
-#define TILE_COLUMNS 2
-#define TILE_COLUMNS_ONE 4
+#define TILE_ROWS 4
+#define LOW_ROWS 4
+#define TILE_COLUMNS(rows) 4
+#define TILE_PARTS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
 #include "matmul.h"
 
 /* ---- Softmax, weighted sums, SwiGLU ------------------------------------ */
