@@ -24,7 +24,7 @@
 
 #include "internal.h"
 
-#define GLM_BACKEND_ABI 1
+#define GLM_BACKEND_ABI 2
 
 typedef struct glm_device glm_device;	/* one opened device; private to its backend */
 
@@ -86,9 +86,9 @@ typedef struct glm_backend
 
 extern const glm_backend glm_backend_cpu;
 
-/* ---- Layout of a KV block, in floats; see kv.c -------------------------- */
+/* ---- Layout of a KV block, in elements of model->kv_dtype; see kv.c -------- */
 
-/* Where the keys [32, head_dim] of a layer's group begin. */
+/* Where the keys [head_dim, 32] of a layer's group begin: transposed. */
 static inline size_t
 glm_kv_keys(const glm_model_config *config, int layer, int group)
 {

@@ -8,9 +8,7 @@
  * few microseconds of work costs more than it saves.  How a range is cut never
  * changes a result, because no sum crosses an item.
  *
- * Everything with sums in it is the kernel tables'.  What is left here is plain
- * C whose result IEEE arithmetic fixes.  The square sum of RMSNorm is the
- * matrix kernel's dot product of a row with itself.
+ * The arithmetic is the kernel tables'.
  *
  * Used by the engine thread only; the pool's threads see one operation at a time.
  */
@@ -223,11 +221,11 @@ grow_int8(glm_device *dev, size_t cols, glm_error *err)
 	return true;
 }
 
-/* Room for the scores of the longest sequence and for the widest packed product. */
+/* Room for the attention of the longest sequence and for the widest packed product. */
 static bool
 cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
 {
-	return grow(dev, dev->scores, &dev->scores_length, (size_t) model->config.context, err) &&
+	return grow(dev, dev->scores, &dev->scores_length, glm_cpu_attention_scratch(&model->config), err) &&
 		   grow_int8(dev, packed_columns(model), err);
 }
 
@@ -289,21 +287,10 @@ rmsnorm_rows(const void *arg, int thread, int begin, int end)
 	for (int i = begin; i < end; i++)
 	{
 		const float *x = op->x + (size_t) i * width;
-		float		*y = op->y + (size_t) i * width;
-		float		 square_sum, scale;
-		glm_matmul	 dot = {.a = x,
-							.w = x,
-							.c = &square_sum,
-							.m = 1,
-							.n = 1,
-							.k = op->width,
-							.lda = width,
-							.ldc = 1};
+		float		 sum = op->kernels->square_sum(x, op->width);
 
-		op->kernels->matmul[GLM_F32](&dot, 0, 1);
-		scale = 1.0f / sqrtf(square_sum / (float) op->width + op->eps);
-		for (size_t j = 0; j < width; j++)
-			y[j] = x[j] * scale * op->weight[j];
+		op->kernels->scale(op->y + (size_t) i * width, x,
+						   1.0f / sqrtf(sum / (float) op->width + op->eps), op->weight, op->width);
 	}
 }
 
@@ -350,11 +337,7 @@ cpu_swiglu(glm_device *dev, float *x, int n, int ffn)
 static void
 cpu_add(glm_device *dev, float *x, const float *y, int n, int width)
 {
-	size_t length = (size_t) n * (size_t) width;
-
-	(void) dev;
-	for (size_t i = 0; i < length; i++)
-		x[i] += y[i];
+	dev->kernels->add(x, y, (size_t) n * (size_t) width);
 }
 
 static void

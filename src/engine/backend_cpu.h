@@ -16,7 +16,7 @@ struct glm_device
 {
 	const glm_kernels *kernels;
 	glm_threads		  *pool;
-	float			 **scores; /* [threads], each [scores_length]: one row's attention */
+	float			 **scores; /* [threads], each [scores_length]: see cpu_attention.c */
 	size_t			   scores_length;
 
 	const glm_packed_kernels *packed;
@@ -41,6 +41,7 @@ extern void glm_cpu_matmul(glm_device *dev, float *c, const float *a, size_t lda
 						   const glm_tensor *w, const float *bias, int n);
 
 /* cpu_attention.c */
+extern size_t glm_cpu_attention_scratch(const glm_model_config *config);
 extern void glm_cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qkv,
 							   const glm_row *rows, int n);
 extern void glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out,

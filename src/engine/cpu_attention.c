@@ -1,23 +1,46 @@
 /*
  * cpu_attention.c - rotary embedding and attention of the CPU backend, over the
  * KV blocks of each row's sequence.
+ *
+ * The heads of a group read the same keys and values, and so do rows of a prompt
+ * that follow each other.  So an item of work is a *run*: neighbouring rows of one
+ * sequence and the heads of one group, which read every KV block once:
+ *
+ *     scores = Q K^T        over all blocks, each row of Q scaled before
+ *     weights = softmax     of each row over its own positions
+ *     out = weights V       over all blocks, then divided by the weights' sum
+ *
+ * Both products are weighted sums of rows (of K's and of V's block, K being
+ * stored transposed), added up in the order of head_dim and of the positions.  So
+ * a row's result is the same however rows are cut into runs and prompts into
+ * chunks.  Scores of a whole run lie in memory of the thread; that bounds its
+ * rows where contexts are long, and costs less than half a byte for every byte
+ * of KV.
  */
 #include "backend_cpu.h"
 
 #include <math.h>
 #include <string.h>
 
-/* ---- Rotary embedding and KV ------------------------------------------- */
+#include "half.h"
+
+#define MAX_HEAD_DIM 1024 /* see config.c */
+#define RUN_HEADS 32	  /* rows times heads of a run: enough to be worth a block's reading */
+#define SCRATCH_FLOATS ((size_t) 96 * 1024)
+#define SCORES_PAD 16 /* behind a row's scores: its sum, and no power of two between rows */
 
 typedef struct head_args
 {
 	glm_device		*dev;
 	const glm_model *model;
 	int				 layer;
-	float			*qkv;	/* [n, (heads + 2 groups) * head_dim] */
-	float			*out;	/* attention: [n, heads * head_dim] */
-	const glm_row	*rows;	/* [n] */
-	float			 scale; /* 1 / sqrt(head_dim) */
+	float			*qkv;  /* [n, (heads + 2 groups) * head_dim] */
+	float			*out;  /* attention: [n, heads * head_dim] */
+	const glm_row	*rows; /* [n] */
+	int				 n;
+	int				 run_rows; /* rows of an item */
+	int				 parts;	   /* items that share a group's heads */
+	float			 scale;	   /* 1 / sqrt(head_dim) */
 } head_args;
 
 static float *
@@ -29,56 +52,62 @@ qkv_row(const head_args *op, int i)
 		   (size_t) i * (size_t) (config->heads + 2 * config->groups) * (size_t) config->head_dim;
 }
 
-/*
- * y = x with the pairs (2i, 2i + 1) of its first half turned by the angles of a
- * position; angle [head_dim / 4, 2] of cosines and sines.  y may be x.
- */
-static void
-rotate(float *y, const float *x, const float *angle, int head_dim)
+/* Where element `at` of the layer's part of a row's KV block lies. */
+static char *
+kv_at(const head_args *op, const glm_row *row, int block, size_t at)
 {
-	int half = head_dim / 4 * 2;
+	return (char *) row->kv->block[block] + at * (op->model->kv_dtype == GLM_F16 ? 2 : 4);
+}
 
-	for (int i = 0; i < half; i += 2)
+/* ---- Rotary embedding and KV ------------------------------------------- */
+
+/* to[i * stride] = x[i], of the KV's dtype */
+static void
+store(char *to, size_t stride, glm_dtype dtype, const float *x, int n)
+{
+	for (int i = 0; i < n; i++)
 	{
-		float x0 = x[i], x1 = x[i + 1];
-
-		y[i] = x0 * angle[i] - x1 * angle[i + 1];
-		y[i + 1] = x1 * angle[i] + x0 * angle[i + 1];
+		if (dtype == GLM_F16)
+			((uint16_t *) to)[(size_t) i * stride] = glm_f32_to_f16(x[i]);
+		else
+			((float *) to)[(size_t) i * stride] = x[i];
 	}
-	memmove(y + half, x + half, (size_t) (head_dim - half) * sizeof(float));
+}
+
+static void
+rope_store_row(const head_args *op, int i)
+{
+	const glm_model_config *config = &op->model->config;
+	const glm_kernels	   *kernels = op->dev->kernels;
+	const glm_row		   *row = &op->rows[i];
+	int						hd = config->head_dim, block = row->position / GLM_KV_BLOCK;
+	size_t					place = (size_t) (row->position % GLM_KV_BLOCK);
+	const float *angle = op->model->rope + (size_t) row->position * (size_t) (hd / 4) * 2;
+	float		*x = qkv_row(op, i), turned[MAX_HEAD_DIM];
+
+	for (int h = 0; h < config->heads; h++, x += hd)
+	{
+		kernels->rotate(turned, x, angle, op->scale, hd);
+		memcpy(x, turned, (size_t) hd * sizeof(float));
+	}
+	for (int g = 0; g < config->groups; g++, x += hd)
+	{
+		size_t keys = glm_kv_keys(config, op->layer, g);
+		size_t values = glm_kv_values(config, op->layer, g);
+
+		kernels->rotate(turned, x, angle, 1, hd);
+		store(kv_at(op, row, block, keys + place), GLM_KV_BLOCK, op->model->kv_dtype, turned, hd);
+		store(kv_at(op, row, block, values + place * (size_t) hd), 1, op->model->kv_dtype,
+			  x + config->groups * hd, hd);
+	}
 }
 
 static void
 rope_store_rows(const void *arg, int thread, int begin, int end)
 {
-	const head_args		   *op = arg;
-	const glm_model_config *config = &op->model->config;
-	size_t					hd = (size_t) config->head_dim;
-	size_t					q_width = (size_t) config->heads * hd;
-	size_t					kv_width = (size_t) config->groups * hd;
-
 	(void) thread;
 	for (int i = begin; i < end; i++)
-	{
-		const glm_row *row = &op->rows[i];
-		float		  *qkv = qkv_row(op, i);
-		float		  *block = row->kv->block[row->position / GLM_KV_BLOCK];
-		size_t		   place = (size_t) (row->position % GLM_KV_BLOCK) * hd;
-		const float	  *angle = op->model->rope + (size_t) row->position * (hd / 4) * 2;
-
-		for (int h = 0; h < config->heads; h++)
-			rotate(qkv + (size_t) h * hd, qkv + (size_t) h * hd, angle, config->head_dim);
-		for (size_t j = 0; j < q_width; j++)
-			qkv[j] *= op->scale;
-		for (int g = 0; g < config->groups; g++)
-		{
-			const float *k = qkv + q_width + (size_t) g * hd;
-
-			rotate(block + glm_kv_keys(config, op->layer, g) + place, k, angle, config->head_dim);
-			memcpy(block + glm_kv_values(config, op->layer, g) + place, k + kv_width,
-				   hd * sizeof(float));
-		}
-	}
+		rope_store_row(arg, i);
 }
 
 void
@@ -91,6 +120,7 @@ glm_cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qk
 								  .layer = layer,
 								  .qkv = qkv,
 								  .rows = rows,
+								  .n = n,
 								  .scale = 1.0f / sqrtf((float) config->head_dim)};
 
 	glm_cpu_spread(dev, rope_store_rows, &op, n, 1,
@@ -100,50 +130,176 @@ glm_cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qk
 
 /* ---- Attention --------------------------------------------------------- */
 
-/* One head of one row; scores has room for all positions. */
-static void
-attend(const head_args *op, int i, int head, float *scores)
+typedef struct run
 {
-	const glm_kernels	   *kernels = op->dev->kernels;
-	const glm_model_config *config = &op->model->config;
-	const glm_row		   *row = &op->rows[i];
-	int						hd = config->head_dim;
-	int						group = head / (config->heads / config->groups);
-	int						n = row->position + 1;
-	float	  *out = op->out + ((size_t) i * (size_t) config->heads + (size_t) head) * (size_t) hd;
-	float	   sum;
-	glm_matmul product = {.a = qkv_row(op, i) + (size_t) head * (size_t) hd,
-						  .m = 1,
-						  .k = hd,
-						  .lda = (size_t) hd,
-						  .ldc = GLM_KV_BLOCK};
+	const head_args *op;
+	int				 row;	/* the first one */
+	int				 rows;	/* at positions that follow each other */
+	int				 group; /* of KV */
+	int				 head;	/* the first one */
+	int				 heads;
+	float			*q;		 /* [rows * heads, head_dim] */
+	float			*out;	 /* the same */
+	float			*scores; /* [rows * heads, stride]: row after row, head after head */
+	size_t			 stride;
+} run;
 
-	for (int p = 0; p < n; p += GLM_KV_BLOCK)
-	{
-		product.n = n - p < GLM_KV_BLOCK ? n - p : GLM_KV_BLOCK;
-		product.w = row->kv->block[p / GLM_KV_BLOCK] + glm_kv_keys(config, op->layer, group);
-		product.c = scores + p;
-		kernels->matmul[GLM_F32](&product, 0, product.n);
-	}
-	sum = kernels->softmax(scores, n);
-	memset(out, 0, (size_t) hd * sizeof(float));
-	for (int p = 0; p < n; p += GLM_KV_BLOCK)
-		kernels->weigh(out, scores + p,
-					   row->kv->block[p / GLM_KV_BLOCK] + glm_kv_values(config, op->layer, group),
-					   n - p < GLM_KV_BLOCK ? n - p : GLM_KV_BLOCK, hd);
-	for (int d = 0; d < hd; d++)
-		out[d] /= sum;
+/* Positions that row r of the run sees. */
+static int
+seen(const run *u, int r)
+{
+	return u->op->rows[u->row].position + r + 1;
 }
 
-/* An item is one head of one row. */
 static void
-attention_heads(const void *arg, int thread, int begin, int end)
+run_scores(const run *u)
+{
+	const head_args		   *op = u->op;
+	const glm_model_config *config = &op->model->config;
+	int						hd = config->head_dim, width = u->heads * hd;
+	size_t					keys = glm_kv_keys(config, op->layer, u->group);
+	glm_weigh				product = {.ldy = u->stride,
+									   .p = u->q,
+									   .ldp = (size_t) hd,
+									   .dtype = op->model->kv_dtype,
+									   .m = u->rows * u->heads,
+									   .n = hd,
+									   .width = GLM_KV_BLOCK};
+
+	for (int r = 0; r < u->rows; r++)
+		memcpy(u->q + r * width, qkv_row(op, u->row + r) + u->head * hd,
+			   (size_t) width * sizeof(float));
+	for (int b = 0; b * GLM_KV_BLOCK < seen(u, u->rows - 1); b++)
+	{
+		product.v = kv_at(op, &op->rows[u->row], b, keys);
+		product.y = u->scores + b * GLM_KV_BLOCK;
+		op->dev->kernels->weigh(&product);
+	}
+}
+
+/* Turns scores into weights; their sum is kept at the end of the row. */
+static void
+run_weights(const run *u)
+{
+	for (int r = 0; r < u->rows; r++)
+		for (int h = 0; h < u->heads; h++)
+		{
+			float *scores = u->scores + (size_t) (r * u->heads + h) * u->stride;
+
+			scores[u->stride - 1] = u->op->dev->kernels->softmax(scores, seen(u, r));
+		}
+}
+
+/* Adds up the values of one block for the rows [r0, r1), which see n of its positions. */
+static void
+add_values(const run *u, int b, int r0, int r1, int n)
+{
+	const head_args		   *op = u->op;
+	const glm_model_config *config = &op->model->config;
+	size_t					first = (size_t) (r0 * u->heads);
+	size_t					values = glm_kv_values(config, op->layer, u->group);
+	glm_weigh				sum = {.y = u->out + first * (size_t) config->head_dim,
+								   .ldy = (size_t) config->head_dim,
+								   .p = u->scores + first * u->stride + b * GLM_KV_BLOCK,
+								   .ldp = u->stride,
+								   .v = kv_at(op, &op->rows[u->row], b, values),
+								   .dtype = op->model->kv_dtype,
+								   .m = (r1 - r0) * u->heads,
+								   .n = n,
+								   .width = config->head_dim,
+								   .add = b > 0};
+
+	op->dev->kernels->weigh(&sum);
+}
+
+static void
+run_values(const run *u)
+{
+	int hd = u->op->model->config.head_dim, heads = u->op->model->config.heads;
+	int whole = seen(u, 0) / GLM_KV_BLOCK; /* blocks that all rows see whole */
+
+	for (int b = 0; b < whole; b++)
+		add_values(u, b, 0, u->rows, GLM_KV_BLOCK);
+	for (int r = 0; r < u->rows; r++)
+		for (int b = whole; b * GLM_KV_BLOCK < seen(u, r); b++)
+		{
+			int n = seen(u, r) - b * GLM_KV_BLOCK;
+
+			add_values(u, b, r, r + 1, n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK);
+		}
+	for (int i = 0; i < u->rows * u->heads; i++)
+	{
+		size_t row = (size_t) (u->row + i / u->heads);
+		float *out = u->op->out + (row * (size_t) heads + (size_t) (u->head + i % u->heads)) * (size_t) hd;
+
+		memcpy(out, u->out + i * hd, (size_t) hd * sizeof(float));
+		u->op->dev->kernels->divide(out, u->scores[(size_t) (i + 1) * u->stride - 1], hd);
+	}
+}
+
+static size_t
+scores_stride(int positions)
+{
+	return (size_t) (positions + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK * GLM_KV_BLOCK + SCORES_PAD;
+}
+
+/* Floats that the attention of one row and one group's heads needs. */
+size_t
+glm_cpu_attention_scratch(const glm_model_config *config)
+{
+	size_t heads = (size_t) (config->heads / config->groups);
+	size_t need = heads * (scores_stride(config->context) + 2 * (size_t) config->head_dim);
+
+	return need > SCRATCH_FLOATS ? need : SCRATCH_FLOATS;
+}
+
+/* Rows from `row` on, before `end`, that are one run and fit into the scratch. */
+static int
+run_length(const head_args *op, int row, int end, int heads)
+{
+	const glm_row *first = &op->rows[row];
+	int			   n = 1;
+
+	while (row + n < end && op->rows[row + n].kv == first->kv &&
+		   op->rows[row + n].position == first->position + n &&
+		   (size_t) ((n + 1) * heads) * (scores_stride(first->position + n + 1) +
+										 2 * (size_t) op->model->config.head_dim) <=
+			   op->dev->scores_length)
+		n++;
+	return n;
+}
+
+/* An item is some rows and some of one group's heads; the heads run fastest. */
+static void
+attention_items(const void *arg, int thread, int begin, int end)
 {
 	const head_args *op = arg;
-	int				 heads = op->model->config.heads;
+	int				 hd = op->model->config.head_dim, groups = op->model->config.groups;
+	int				 heads = op->model->config.heads / groups;
 
 	for (int item = begin; item < end; item++)
-		attend(op, item / heads, item % heads, op->dev->scores[thread]);
+	{
+		int part = item % (groups * op->parts), in_group = part % op->parts;
+		int row = item / (groups * op->parts) * op->run_rows;
+		int last = row + op->run_rows < op->n ? row + op->run_rows : op->n;
+		int head = heads * in_group / op->parts;
+		run u = {.op = op, .group = part / op->parts};
+
+		u.heads = heads * (in_group + 1) / op->parts - head;
+		u.head = u.group * heads + head;
+		for (; row < last; row += u.rows)
+		{
+			u.row = row;
+			u.rows = run_length(op, row, last, u.heads);
+			u.q = op->dev->scores[thread];
+			u.out = u.q + u.rows * u.heads * hd;
+			u.scores = u.out + u.rows * u.heads * hd;
+			u.stride = scores_stride(seen(&u, u.rows - 1));
+			run_scores(&u);
+			run_weights(&u);
+			run_values(&u);
+		}
+	}
 }
 
 void
@@ -151,12 +307,26 @@ glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out
 				  const glm_row *rows, int n)
 {
 	const glm_model_config *config = &model->config;
-	head_args				op = {
-					  .dev = dev, .model = model, .layer = layer, .qkv = (float *) qkv, .out = out, .rows = rows};
-	size_t positions = 0;
+	int						heads = config->heads / config->groups;
+	int						threads = glm_threads_count(dev->pool);
+	size_t					positions = 0;
+	head_args				op = {.dev = dev,
+								  .model = model,
+								  .layer = layer,
+								  .qkv = (float *) qkv,
+								  .out = out,
+								  .rows = rows,
+								  .n = n,
+								  .parts = 1};
 
 	for (int i = 0; i < n; i++)
 		positions += (size_t) rows[i].position + 1;
-	glm_cpu_spread(dev, attention_heads, &op, n * config->heads, 1,
+	/* long runs where there are many rows, several items for a thread where few */
+	op.run_rows = n / (2 * threads) < RUN_HEADS / heads ? n / (2 * threads) : RUN_HEADS / heads;
+	op.run_rows = op.run_rows < 1 ? 1 : op.run_rows;
+	while (op.parts < heads && n * config->groups * op.parts < threads)
+		op.parts++;
+	glm_cpu_spread(dev, attention_items, &op,
+				   (n + op.run_rows - 1) / op.run_rows * config->groups * op.parts, 1,
 				   positions * (size_t) config->heads * (size_t) config->head_dim * 2);
 }

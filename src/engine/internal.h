@@ -239,6 +239,7 @@ typedef struct glm_model
 	glm_layer  *layer;			/* [layers] */
 	struct glm_model_part *part;		/* what to touch, see model.c */
 	float	   *rope;			/* [context, head_dim / 4, 2]: cos, sin; see forward.c */
+	glm_dtype	kv_dtype;		/* GLM_F16 for packed weights, else GLM_F32 */
 	size_t		kv_block_bytes; /* see kv.c */
 
 	double		load_ms;
@@ -285,8 +286,8 @@ extern void glm_kv_pool_close(glm_kv_pool *pool);
 extern uint64_t glm_kv_pool_total(const glm_kv_pool *pool);
 extern uint64_t glm_kv_pool_used(const glm_kv_pool *pool);	/* any thread */
 
-/* Bytes of one block of this model: 32 positions, K and V, all layers, fp32. */
-extern size_t glm_kv_block_bytes(const glm_model_config *config);
+/* Bytes of one block of this model: 32 positions, K and V, all layers. */
+extern size_t glm_kv_block_bytes(const glm_model_config *config, glm_dtype dtype);
 
 /* Could the pool, all empty, ever hold n blocks of this size? */
 extern bool glm_kv_fits(const glm_kv_pool *pool, size_t block_bytes, int n);

@@ -1,12 +1,13 @@
 /*
  * kv.c - the pool of KV blocks: keys and values of all sequences of all models.
  *
- * A KV block holds 32 positions of one sequence in fp32.  Its layout, which the
- * backends share (glm_kv_keys and glm_kv_values in backend.h):
+ * A KV block holds 32 positions of one sequence, in fp32 or fp16.  Its layout,
+ * which the backends share (glm_kv_keys and glm_kv_values in backend.h):
  *
- *     [layer] { K [group][32][head_dim], V [group][32][head_dim] }
+ *     [layer] { K [group][head_dim][32], V [group][32][head_dim] }
  *
- * so that the attention of one head walks contiguous memory.
+ * so that attention walks contiguous memory: the scores of 32 positions are sums
+ * of rows of K, as the output is one of rows of V.
  *
  * Models have blocks of different sizes.  The pool is one anonymous mapping cut
  * into slabs of 256 KiB.  A *run* is a row of neighbouring slabs that serves
@@ -64,10 +65,10 @@ struct glm_kv_pool
 /* ---- Shapes ------------------------------------------------------------ */
 
 size_t
-glm_kv_block_bytes(const glm_model_config *config)
+glm_kv_block_bytes(const glm_model_config *config, glm_dtype dtype)
 {
 	return (size_t) config->layers * 2 * (size_t) config->groups * GLM_KV_BLOCK *
-		(size_t) config->head_dim * sizeof(float);
+		(size_t) config->head_dim * (dtype == GLM_F16 ? 2 : 4);
 }
 
 static size_t

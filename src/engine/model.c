@@ -29,6 +29,7 @@
 
 #include "half.h"
 #include "internal.h"
+#include "packed.h"
 
 #define NAME_SIZE 128			/* of a tensor; ours are all shorter */
 
@@ -91,7 +92,9 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 	model->tokenizer = glm_tokenizer_open(path, model->config.vocab, err);
 	if (model->tokenizer == NULL || !make_rope(model, err))
 		goto fail;
-	model->kv_block_bytes = glm_kv_block_bytes(&model->config);
+	/* what packed weights cost in precision is more than fp16 keys and values do */
+	model->kv_dtype = glm_is_packed(model->dtype) ? GLM_F16 : GLM_F32;
+	model->kv_block_bytes = glm_kv_block_bytes(&model->config, model->kv_dtype);
 	model->load_ms = now_ms() - start;
 	return model;
 

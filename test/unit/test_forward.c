@@ -146,7 +146,7 @@ make_model(glm_dtype dtype)
 			model->rope[(p * pairs + i) * 2] = (float) cos(angle);
 			model->rope[(p * pairs + i) * 2 + 1] = (float) sin(angle);
 		}
-	model->kv_block_bytes = glm_kv_block_bytes(&config);
+	model->kv_block_bytes = glm_kv_block_bytes(&config, model->kv_dtype);
 	return model;
 }
 

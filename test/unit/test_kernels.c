@@ -496,37 +496,97 @@ test_softmax_not_finite(void **state)
 			}
 }
 
-/* ---- Weighted sum, SwiGLU ------------------------------------------------ */
+/* ---- Weighted sums, elementwise, SwiGLU ------------------------------------------------ */
+
+/* Weighs m rows of n weights with rows of V of this width; y begins at what is in it, or at 0. */
+static void
+check_weigh(int m, int n, int width, glm_dtype dtype, bool add)
+{
+	size_t		ldy = (size_t) width + 3,
+				ldp = (size_t) n + 1,
+				y_length = (size_t) m * ldy;
+	float	   *p = malloc((size_t) m * ldp * sizeof(float)),
+			   *start = malloc(y_length * sizeof(float)),
+			   *want = malloc(y_length * sizeof(float)),
+			   *got = malloc(y_length * sizeof(float));
+	uint8_t    *v = malloc((size_t) n * (size_t) width * size_of(dtype));
+
+	assert_true(p && start && want && got && v);
+	fill(p, (size_t) m * ldp);
+	fill(start, y_length);
+	fill_weights(v, (size_t) n * (size_t) width, dtype);
+	memcpy(want, start, y_length * sizeof(float));
+	for (int r = 0; r < m; r++)
+		for (int d = 0; d < width; d++)
+		{
+			float	   *y = &want[(size_t) r * ldy + (size_t) d];
+
+			*y = add ? *y : 0;
+			for (int i = 0; i < n; i++)
+				*y = fmaf(p[(size_t) r * ldp + (size_t) i], weight(v, (size_t) (i * width + d), dtype), *y);
+		}
+	for (int t = -1; t < n_tables; t++)
+	{
+		glm_weigh	op = {.y = got, .ldy = ldy, .p = p, .ldp = ldp, .v = v, .dtype = dtype,
+						  .m = m, .n = n, .width = width, .add = add};
+
+		memcpy(got, start, y_length * sizeof(float));
+		(t < 0 ? &glm_kernels_scalar : tables[t])->weigh(&op);
+		assert_memory_equal(got, want, y_length * sizeof(float));
+	}
+	free(p);
+	free(start);
+	free(want);
+	free(got);
+	free(v);
+}
 
 static void
 test_weigh(void **state)
 {
 	static const int widths[] = {1, 4, 12, 16, 20, 32, 64, 100, 128, 200};
-	float		p[32],
-				v[32 * 200],
-				start[200],
-				want[200],
-				got[200];
 
 	(void) state;
 	for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
-		for (int n = 1; n <= 32; n++)
-		{
-			int			width = widths[w];
+		for (int m = 1; m <= 17; m++)
+			for (int n = 1; n <= 32; n += m < 5 ? 1 : 9)
+				check_weigh(m, n, widths[w], (m + n) % 2 ? GLM_F32 : GLM_F16, n % 3 == 0);
+}
 
-			fill(p, 32);
-			fill(v, 32 * 200);
-			fill(start, 200);
-			memcpy(want, start, sizeof(want));
-			for (int i = 0; i < n; i++)
-				for (int d = 0; d < width; d++)
-					want[d] = fmaf(p[i], v[i * width + d], want[d]);
-			for (int t = -1; t < n_tables; t++)
-			{
-				memcpy(got, start, sizeof(got));
-				(t < 0 ? &glm_kernels_scalar : tables[t])->weigh(got, p, v, n, width);
-				assert_memory_equal(got, want, sizeof(want));
-			}
+/* The operations without sums, against the same in scalar C. */
+static void
+test_elementwise(void **state)
+{
+	float		x[203],
+				y[203],
+				z[203],
+				want[203],
+				got[203];
+
+	(void) state;
+	fill(x, 203);
+	fill(y, 203);
+	fill(z, 203);
+	for (int n = 4; n <= 203; n++)
+		for (int t = 0; t < n_tables; t++)
+		{
+			float		sums[2];
+
+			glm_kernels_scalar.scale(want, x, y[0], z, n);
+			tables[t]->scale(got, x, y[0], z, n);
+			assert_memory_equal(got, want, (size_t) n * sizeof(float));
+			glm_kernels_scalar.add(want, y, (size_t) n);
+			tables[t]->add(got, y, (size_t) n);
+			assert_memory_equal(got, want, (size_t) n * sizeof(float));
+			glm_kernels_scalar.divide(want, y[1], n);
+			tables[t]->divide(got, y[1], n);
+			assert_memory_equal(got, want, (size_t) n * sizeof(float));
+			sums[0] = glm_kernels_scalar.square_sum(x, n);
+			sums[1] = tables[t]->square_sum(x, n);
+			assert_memory_equal(&sums[0], &sums[1], sizeof(float));
+			glm_kernels_scalar.rotate(want, x, y, z[0], n / 4 * 4);
+			tables[t]->rotate(got, x, y, z[0], n / 4 * 4);
+			assert_memory_equal(got, want, (size_t) (n / 4 * 4) * sizeof(float));
 		}
 }
 
@@ -577,6 +637,7 @@ main(void)
 		cmocka_unit_test(test_softmax),
 		cmocka_unit_test(test_softmax_not_finite),
 		cmocka_unit_test(test_weigh),
+		cmocka_unit_test(test_elementwise),
 		cmocka_unit_test(test_swiglu),
 	};
 

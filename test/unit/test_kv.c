@@ -22,7 +22,8 @@ test_block_bytes(void **state)
 	glm_model_config chatglm3 = {.layers = 28, .groups = 2, .head_dim = 128};
 
 	(void) state;
-	assert_int_equal(glm_kv_block_bytes(&chatglm3), 28 * 2 * 2 * 128 * 4 * 32);
+	assert_int_equal(glm_kv_block_bytes(&chatglm3, GLM_F32), 28 * 2 * 2 * 128 * 4 * 32);
+	assert_int_equal(glm_kv_block_bytes(&chatglm3, GLM_F16), 28 * 2 * 2 * 128 * 2 * 32);
 }
 
 static void

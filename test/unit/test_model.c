@@ -153,7 +153,7 @@ assert_standard(const glm_model *m, glm_dtype dtype)
 	assert_string_equal(m->name, "a name");
 	assert_string_equal(m->path, dir);
 	assert_non_null(m->tokenizer);
-	assert_int_equal(m->kv_block_bytes, glm_kv_block_bytes(&m->config));
+	assert_int_equal(m->kv_block_bytes, glm_kv_block_bytes(&m->config, GLM_F32));
 	assert_true(m->load_ms > 0 && m->load_ms < 60000);
 	assert_int_equal(m->refs, 0);
 	assert_false(m->dead);

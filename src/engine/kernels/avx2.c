@@ -109,7 +109,31 @@ sums(float *out, vec acc[4][2])
 #define TILE_PARTS(rows) ((rows) == 1 ? 2 : 1)
 #include "matmul.h"
 
-/* ---- Softmax, weighted sums, SwiGLU ------------------------------------ */
+#define v_set _mm256_set1_ps
+#define WEIGH_ROWS 4
+#define WEIGH_REGISTERS(rows) ((rows) == 4 ? 2 : 4)
+#include "weigh.h"
+#include "elementwise.h"
+
+static float
+square_sum(const float *x, int n)
+{
+	vec sum[2] = {v_zero(), v_zero()};
+
+	for (int i = 0; i < n; i += GLM_LANES)
+	{
+		float whole[GLM_LANES] = {0};
+		const float *part = x + i;
+
+		if (n - i < GLM_LANES)
+			part = memcpy(whole, x + i, (size_t) (n - i) * sizeof(float));
+		for (int h = 0; h < 2; h++)
+			sum[h] = v_fma(v_load(part + 8 * h), v_load(part + 8 * h), sum[h]);
+	}
+	return reduce(sum[0], sum[1]);
+}
+
+/* ---- Softmax, SwiGLU ------------------------------------ */
 
 static float
 maximum(const float *x, int n)
@@ -164,42 +188,6 @@ softmax(float *x, int n)
 	return reduce(sum[0], sum[1]);
 }
 
-/* `registers` * 8 elements of y */
-INLINE void
-weigh_part(float *y, const float *p, const float *v, int n, int width, int registers)
-{
-	__m256		acc[8];
-
-#pragma GCC unroll 8
-	for (int r = 0; r < registers; r++)
-		acc[r] = _mm256_loadu_ps(y + 8 * r);
-	for (int i = 0; i < n; i++, v += width)
-	{
-		__m256		weight = _mm256_set1_ps(p[i]);
-
-#pragma GCC unroll 8
-		for (int r = 0; r < registers; r++)
-			acc[r] = _mm256_fmadd_ps(weight, _mm256_loadu_ps(v + 8 * r), acc[r]);
-	}
-#pragma GCC unroll 8
-	for (int r = 0; r < registers; r++)
-		_mm256_storeu_ps(y + 8 * r, acc[r]);
-}
-
-static void
-weigh(float *y, const float *p, const float *v, int n, int width)
-{
-	int			d = 0;
-
-	for (; d + 64 <= width; d += 64)
-		weigh_part(y + d, p, v + d, n, width, 8);
-	for (; d + 16 <= width; d += 16)
-		weigh_part(y + d, p, v + d, n, width, 2);
-	for (; d < width; d++)
-		for (int i = 0; i < n; i++)
-			y[d] = __builtin_fmaf(p[i], v[(size_t) i * width + d], y[d]);
-}
-
 INLINE __m256
 swiglu8(__m256 gate, __m256 up)
 {
@@ -234,6 +222,11 @@ const glm_kernels glm_kernels_avx2 = {
 	.softmax = softmax,
 	.weigh = weigh,
 	.swiglu = swiglu,
+	.square_sum = square_sum,
+	.scale = scale,
+	.add = add,
+	.divide = divide,
+	.rotate = rotate,
 };
 
 #endif							/* __x86_64__ */

@@ -123,7 +123,27 @@ sums(float *out, vec acc[16][1])
 #define TILE_PARTS(rows) 1
 #include "matmul.h"
 
-/* ---- Softmax, weighted sums, SwiGLU ------------------------------------ */
+#define v_set _mm512_set1_ps
+#define WEIGH_ROWS 8
+#define WEIGH_REGISTERS(rows) ((rows) > 4 ? 2 : 4)
+#include "weigh.h"
+#include "elementwise.h"
+
+static float
+square_sum(const float *x, int n)
+{
+	vec sum = v_zero();
+
+	for (int i = 0; i < n; i += GLM_LANES)
+	{
+		vec part = _mm512_maskz_loadu_ps(lanes(n - i), x + i);
+
+		sum = v_fma(part, part, sum);
+	}
+	return reduce(sum);
+}
+
+/* ---- Softmax, SwiGLU ------------------------------------ */
 
 static float
 softmax(float *x, int n)
@@ -143,36 +163,6 @@ softmax(float *x, int n)
 		sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(mask, e));
 	}
 	return reduce(sum);
-}
-
-static void
-weigh(float *y, const float *p, const float *v, int n, int width)
-{
-	for (int d = 0; d < width; d += 4 * GLM_LANES)
-	{
-		__mmask16	mask[4];
-		__m512		acc[4];
-
-		for (int r = 0; r < 4; r++)
-		{
-			int			left = width - d - GLM_LANES * r;
-
-			mask[r] = left > 0 ? lanes(left) : 0;
-			acc[r] = _mm512_maskz_loadu_ps(mask[r], y + d + GLM_LANES * r);
-		}
-		for (int i = 0; i < n; i++)
-		{
-			__m512		weight = _mm512_set1_ps(p[i]);
-			const float *row = v + (size_t) i * width + d;
-
-			for (int r = 0; r < 4; r++)
-				acc[r] = _mm512_fmadd_ps(weight,
-										 _mm512_maskz_loadu_ps(mask[r], row + GLM_LANES * r),
-										 acc[r]);
-		}
-		for (int r = 0; r < 4; r++)
-			_mm512_mask_storeu_ps(y + d + GLM_LANES * r, mask[r], acc[r]);
-	}
 }
 
 static void
@@ -201,6 +191,11 @@ const glm_kernels glm_kernels_avx512 = {
 	.softmax = softmax,
 	.weigh = weigh,
 	.swiglu = swiglu,
+	.square_sum = square_sum,
+	.scale = scale,
+	.add = add,
+	.divide = divide,
+	.rotate = rotate,
 };
 
 #endif							/* __x86_64__ */

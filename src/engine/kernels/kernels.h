@@ -66,6 +66,21 @@ typedef struct glm_matmul
 	size_t		ldc;
 } glm_matmul;
 
+/* Rows of V weighted and added up, for m rows of weights. */
+typedef struct glm_weigh
+{
+	float	   *y;				/* [m, width], rows ldy floats apart */
+	size_t		ldy;
+	const float *p;				/* [m, n], rows ldp floats apart */
+	size_t		ldp;
+	const void *v;				/* [n, width], dense */
+	glm_dtype	dtype;			/* of V: GLM_F32 or GLM_F16 */
+	int			m;
+	int			n;
+	int			width;
+	bool		add;			/* Y has values already; it begins at +0 else */
+} glm_weigh;
+
 /* Ranges that begin at multiples of this leave no tile cut in two. */
 #define GLM_MATMUL_COLUMNS 16
 
@@ -79,11 +94,29 @@ typedef struct glm_kernels
 	/* x[i] = exp(x[i] - max(x)) for the n >= 1 of x; returns their sum */
 	float		(*softmax) (float *x, int n);
 
-	/* y[d] = fma(p[i], V[i, d], y[d]) for i = 0, 1, ... n - 1; V is [n, width] */
-	void		(*weigh) (float *y, const float *p, const float *v, int n, int width);
+	/* Y[r, d] = fma(P[r, i], V[i, d], Y[r, d]) for i = 0, 1, ... n - 1 */
+	void		(*weigh) (const glm_weigh *op);
 
 	/* gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i] */
 	void		(*swiglu) (float *gate, const float *up, int n);
+
+	/* the dot product of x [n] with itself */
+	float		(*square_sum) (const float *x, int n);
+
+	/* y[i] = x[i] * by * weight[i]; y is not x */
+	void		(*scale) (float *y, const float *x, float by, const float *weight, int n);
+
+	/* x[i] += y[i] */
+	void		(*add) (float *x, const float *y, size_t n);
+
+	/* x[i] /= by */
+	void		(*divide) (float *x, float by, int n);
+
+	/*
+	 * y = x with the pairs (2i, 2i + 1) of its first half turned, all times `by`:
+	 * angle [n / 4, 2] of cosines and sines; y is not x
+	 */
+	void		(*rotate) (float *y, const float *x, const float *angle, float by, int n);
 } glm_kernels;
 
 extern const glm_kernels glm_kernels_scalar;	/* any CPU, the reference */

@@ -108,7 +108,31 @@ sums(float *out, vec acc[4][4])
 #define TILE_PARTS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
 #include "matmul.h"
 
-/* ---- Softmax, weighted sums, SwiGLU ------------------------------------ */
+#define v_set vdupq_n_f32
+#define WEIGH_ROWS 4
+#define WEIGH_REGISTERS(rows) 4
+#include "weigh.h"
+#include "elementwise.h"
+
+static float
+square_sum(const float *x, int n)
+{
+	vec sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+
+	for (int i = 0; i < n; i += GLM_LANES)
+	{
+		float whole[GLM_LANES] = {0};
+		const float *part = x + i;
+
+		if (n - i < GLM_LANES)
+			part = memcpy(whole, x + i, (size_t) (n - i) * sizeof(float));
+		for (int q = 0; q < 4; q++)
+			sum[q] = v_fma(v_load(part + 4 * q), v_load(part + 4 * q), sum[q]);
+	}
+	return reduce(sum);
+}
+
+/* ---- Softmax, SwiGLU ------------------------------------ */
 
 static float
 maximum(const float *x, int n)
@@ -160,42 +184,6 @@ softmax(float *x, int n)
 	return reduce(sum);
 }
 
-/* `registers` * 4 elements of y */
-INLINE void
-weigh_part(float *y, const float *p, const float *v, int n, int width, int registers)
-{
-	float32x4_t acc[8];
-
-#pragma GCC unroll 8
-	for (int r = 0; r < registers; r++)
-		acc[r] = vld1q_f32(y + 4 * r);
-	for (int i = 0; i < n; i++, v += width)
-	{
-		float32x4_t weight = vdupq_n_f32(p[i]);
-
-#pragma GCC unroll 8
-		for (int r = 0; r < registers; r++)
-			acc[r] = vfmaq_f32(acc[r], weight, vld1q_f32(v + 4 * r));
-	}
-#pragma GCC unroll 8
-	for (int r = 0; r < registers; r++)
-		vst1q_f32(y + 4 * r, acc[r]);
-}
-
-static void
-weigh(float *y, const float *p, const float *v, int n, int width)
-{
-	int			d = 0;
-
-	for (; d + 32 <= width; d += 32)
-		weigh_part(y + d, p, v + d, n, width, 8);
-	for (; d + 4 <= width; d += 4)
-		weigh_part(y + d, p, v + d, n, width, 1);
-	for (; d < width; d++)
-		for (int i = 0; i < n; i++)
-			y[d] = __builtin_fmaf(p[i], v[(size_t) i * width + d], y[d]);
-}
-
 INLINE float32x4_t
 swiglu4(float32x4_t gate, float32x4_t up)
 {
@@ -229,6 +217,11 @@ const glm_kernels glm_kernels_neon = {
 	.softmax = softmax,
 	.weigh = weigh,
 	.swiglu = swiglu,
+	.square_sum = square_sum,
+	.scale = scale,
+	.add = add,
+	.divide = divide,
+	.rotate = rotate,
 };
 
 #endif							/* __aarch64__ */

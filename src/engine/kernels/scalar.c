@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../half.h"
+#include "elementwise.h"
 
 static float
 reduce(const float lane[GLM_LANES])
@@ -147,11 +148,25 @@ softmax(float *x, int n)
 }
 
 static void
-weigh(float *y, const float *p, const float *v, int n, int width)
+weigh(const glm_weigh *op)
 {
-	for (int i = 0; i < n; i++)
-		for (int d = 0; d < width; d++)
-			y[d] = fmaf(p[i], v[(size_t) i * width + d], y[d]);
+	for (int r = 0; r < op->m; r++)
+		for (int d = 0; d < op->width; d++)
+		{
+			float	   *y = op->y + (size_t) r * op->ldy + d;
+			float		sum = op->add ? *y : 0.0f;
+
+			for (int i = 0; i < op->n; i++)
+				sum = fmaf(op->p[(size_t) r * op->ldp + (size_t) i],
+						   element(op->v, i * op->width + d, op->dtype), sum);
+			*y = sum;
+		}
+}
+
+static float
+square_sum(const float *x, int n)
+{
+	return dot(x, (const uint8_t *) x, n, GLM_F32);
 }
 
 static void
@@ -171,4 +186,9 @@ const glm_kernels glm_kernels_scalar = {
 	.softmax = softmax,
 	.weigh = weigh,
 	.swiglu = swiglu,
+	.square_sum = square_sum,
+	.scale = scale,
+	.add = add,
+	.divide = divide,
+	.rotate = rotate,
 };
