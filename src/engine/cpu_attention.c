@@ -4,18 +4,19 @@
  *
  * The heads of a group read the same keys and values, and so do rows of a prompt
  * that follow each other.  So an item of work is a *run*: neighbouring rows of one
- * sequence and the heads of one group, which read every KV block once:
+ * sequence and the heads of one group, which read every KV block once.  It walks
+ * the context in stretches of STRETCH positions, always from 0 on:
  *
- *     scores = Q K^T        over all blocks, each row of Q scaled before
- *     weights = softmax     of each row over its own positions
- *     out = weights V       over all blocks, then divided by the weights' sum
+ *     scores = Q K^T             each row of Q scaled before
+ *     max' = max(max, scores)
+ *     weights = exp(scores - max')
+ *     out = out * exp(max - max') + weights V
+ *     sum = sum * exp(max - max') + sum of weights
  *
- * Both products are weighted sums of rows (of K's and of V's block, K being
- * stored transposed), added up in the order of head_dim and of the positions.  So
- * a row's result is the same however rows are cut into runs and prompts into
- * chunks.  Scores of a whole run lie in memory of the thread; that bounds its
- * rows where contexts are long, and costs less than half a byte for every byte
- * of KV.
+ * and at last out / sum.  Both products are weighted sums of rows (of K's and of V's
+ * block, K being stored transposed), added up in the order of head_dim and of the
+ * positions.  So a row's result is the same however rows are cut into runs and
+ * prompts into chunks, and up to STRETCH positions it is the plain softmax.
  */
 #include "backend_cpu.h"
 
@@ -25,9 +26,11 @@
 #include "half.h"
 
 #define MAX_HEAD_DIM 1024 /* see config.c */
-#define RUN_HEADS 32	  /* rows times heads of a run: enough to be worth a block's reading */
-#define SCRATCH_FLOATS ((size_t) 96 * 1024)
-#define SCORES_PAD 16 /* behind a row's scores: its sum, and no power of two between rows */
+#define RUN_HEADS 64	  /* rows times heads of a run: enough to be worth a block's reading */
+#define STRETCH 512		  /* scores of a run fit into the second-level cache */
+#define STRIDE (STRETCH + 16) /* between rows of scores: no power of two */
+#define RUN_MAX STRETCH		  /* behind a row's scores, its maximum */
+#define RUN_SUM (STRETCH + 1) /* and the sum of its weights */
 
 typedef struct head_args
 {
@@ -138,133 +141,172 @@ typedef struct run
 	int				 group; /* of KV */
 	int				 head;	/* the first one */
 	int				 heads;
-	float			*q;		 /* [rows * heads, head_dim] */
+	float			*q;		 /* [rows * heads, head_dim]: row after row, head after head */
 	float			*out;	 /* the same */
-	float			*scores; /* [rows * heads, stride]: row after row, head after head */
-	size_t			 stride;
+	float			*scores; /* [rows * heads, STRIDE] */
 } run;
 
-/* Positions that row r of the run sees. */
+/* Positions from `start` on that row r of the run sees, at most `most`. */
 static int
-seen(const run *u, int r)
+seen(const run *u, int r, int start, int most)
 {
-	return u->op->rows[u->row].position + r + 1;
+	int n = u->op->rows[u->row].position + r + 1 - start;
+
+	return n < 0 ? 0 : n < most ? n : most;
 }
 
 static void
-run_scores(const run *u)
+run_begin(const run *u)
+{
+	int width = u->heads * u->op->model->config.head_dim;
+
+	for (int r = 0; r < u->rows; r++)
+		memcpy(u->q + r * width, qkv_row(u->op, u->row + r) + u->head * (width / u->heads),
+			   (size_t) width * sizeof(float));
+	for (int i = 0; i < u->rows * u->heads; i++)
+	{
+		u->scores[i * STRIDE + RUN_MAX] = -INFINITY;
+		u->scores[i * STRIDE + RUN_SUM] = 0;
+	}
+}
+
+static void
+run_scores(const run *u, int start)
 {
 	const head_args		   *op = u->op;
 	const glm_model_config *config = &op->model->config;
-	int						hd = config->head_dim, width = u->heads * hd;
 	size_t					keys = glm_kv_keys(config, op->layer, u->group);
-	glm_weigh				product = {.ldy = u->stride,
+	glm_weigh				product = {.ldy = STRIDE,
 									   .p = u->q,
-									   .ldp = (size_t) hd,
+									   .ldp = (size_t) config->head_dim,
 									   .dtype = op->model->kv_dtype,
 									   .m = u->rows * u->heads,
-									   .n = hd,
+									   .n = config->head_dim,
 									   .width = GLM_KV_BLOCK};
 
-	for (int r = 0; r < u->rows; r++)
-		memcpy(u->q + r * width, qkv_row(op, u->row + r) + u->head * hd,
-			   (size_t) width * sizeof(float));
-	for (int b = 0; b * GLM_KV_BLOCK < seen(u, u->rows - 1); b++)
+	for (int p = 0; p < seen(u, u->rows - 1, start, STRETCH); p += GLM_KV_BLOCK)
 	{
-		product.v = kv_at(op, &op->rows[u->row], b, keys);
-		product.y = u->scores + b * GLM_KV_BLOCK;
+		product.v = kv_at(op, &op->rows[u->row], (start + p) / GLM_KV_BLOCK, keys);
+		product.y = u->scores + p;
 		op->dev->kernels->weigh(&product);
 	}
 }
 
-/* Turns scores into weights; their sum is kept at the end of the row. */
+/* Turns a row's n scores into weights, and what it has so far to the same maximum. */
 static void
-run_weights(const run *u)
+weights(const glm_kernels *kernels, float *scores, float *out, int head_dim, int n)
 {
-	for (int r = 0; r < u->rows; r++)
-		for (int h = 0; h < u->heads; h++)
-		{
-			float *scores = u->scores + (size_t) (r * u->heads + h) * u->stride;
+	float max = scores[RUN_MAX], factor = max;
+	float sum = kernels->softmax(scores, n, &max);
 
-			scores[u->stride - 1] = u->op->dev->kernels->softmax(scores, seen(u, r));
-		}
+	if (max != factor && scores[RUN_SUM] != 0)
+	{
+		kernels->softmax(&factor, 1, &(float) {max}); /* exp(old - new) */
+		kernels->multiply(out, factor, head_dim);
+		sum += scores[RUN_SUM] * factor;
+	}
+	else
+		sum += scores[RUN_SUM];
+	scores[RUN_MAX] = max;
+	scores[RUN_SUM] = sum;
 }
 
-/* Adds up the values of one block for the rows [r0, r1), which see n of its positions. */
+/* Adds the values of the block at `start` for the rows [r0, r1), which see n of its positions. */
 static void
-add_values(const run *u, int b, int r0, int r1, int n)
+add_values(const run *u, int start, int r0, int r1, int n)
 {
 	const head_args		   *op = u->op;
 	const glm_model_config *config = &op->model->config;
-	size_t					first = (size_t) (r0 * u->heads);
+	int						first = r0 * u->heads;
 	size_t					values = glm_kv_values(config, op->layer, u->group);
-	glm_weigh				sum = {.y = u->out + first * (size_t) config->head_dim,
+	glm_weigh				sum = {.y = u->out + first * config->head_dim,
 								   .ldy = (size_t) config->head_dim,
-								   .p = u->scores + first * u->stride + b * GLM_KV_BLOCK,
-								   .ldp = u->stride,
-								   .v = kv_at(op, &op->rows[u->row], b, values),
+								   .p = u->scores + first * STRIDE + start % STRETCH,
+								   .ldp = STRIDE,
+								   .v = kv_at(op, &op->rows[u->row], start / GLM_KV_BLOCK, values),
 								   .dtype = op->model->kv_dtype,
 								   .m = (r1 - r0) * u->heads,
 								   .n = n,
 								   .width = config->head_dim,
-								   .add = b > 0};
+								   .add = start > 0};
 
-	op->dev->kernels->weigh(&sum);
+	if (n > 0)
+		op->dev->kernels->weigh(&sum);
 }
 
 static void
-run_values(const run *u)
+run_values(const run *u, int start)
 {
-	int hd = u->op->model->config.head_dim, heads = u->op->model->config.heads;
-	int whole = seen(u, 0) / GLM_KV_BLOCK; /* blocks that all rows see whole */
-
-	for (int b = 0; b < whole; b++)
-		add_values(u, b, 0, u->rows, GLM_KV_BLOCK);
-	for (int r = 0; r < u->rows; r++)
-		for (int b = whole; b * GLM_KV_BLOCK < seen(u, r); b++)
-		{
-			int n = seen(u, r) - b * GLM_KV_BLOCK;
-
-			add_values(u, b, r, r + 1, n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK);
-		}
-	for (int i = 0; i < u->rows * u->heads; i++)
+	for (int p = start; p < start + seen(u, u->rows - 1, start, STRETCH); p += GLM_KV_BLOCK)
 	{
-		size_t row = (size_t) (u->row + i / u->heads);
-		float *out = u->op->out + (row * (size_t) heads + (size_t) (u->head + i % u->heads)) * (size_t) hd;
-
-		memcpy(out, u->out + i * hd, (size_t) hd * sizeof(float));
-		u->op->dev->kernels->divide(out, u->scores[(size_t) (i + 1) * u->stride - 1], hd);
+		if (seen(u, 0, p, GLM_KV_BLOCK) == GLM_KV_BLOCK)
+			add_values(u, p, 0, u->rows, GLM_KV_BLOCK);
+		else
+			for (int r = 0; r < u->rows; r++)
+				add_values(u, p, r, r + 1, seen(u, r, p, GLM_KV_BLOCK));
 	}
 }
 
-static size_t
-scores_stride(int positions)
+static void
+run_end(const run *u)
 {
-	return (size_t) (positions + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK * GLM_KV_BLOCK + SCORES_PAD;
+	int hd = u->op->model->config.head_dim, heads = u->op->model->config.heads;
+
+	for (int r = 0; r < u->rows; r++)
+	{
+		float *out = u->op->out + ((size_t) (u->row + r) * (size_t) heads + (size_t) u->head) * (size_t) hd;
+
+		memcpy(out, u->out + r * u->heads * hd, (size_t) (u->heads * hd) * sizeof(float));
+		for (int h = 0; h < u->heads; h++)
+			u->op->dev->kernels->divide(out + h * hd,
+										u->scores[(r * u->heads + h) * STRIDE + RUN_SUM], hd);
+	}
 }
 
-/* Floats that the attention of one row and one group's heads needs. */
+static void
+attend(const run *u)
+{
+	int hd = u->op->model->config.head_dim;
+	int end = u->op->rows[u->row + u->rows - 1].position + 1;
+
+	run_begin(u);
+	for (int start = 0; start < end; start += STRETCH)
+	{
+		run_scores(u, start);
+		for (int i = 0; i < u->rows * u->heads; i++)
+			if (seen(u, i / u->heads, start, STRETCH) > 0)
+				weights(u->op->dev->kernels, u->scores + i * STRIDE, u->out + i * hd, hd,
+						seen(u, i / u->heads, start, STRETCH));
+		run_values(u, start);
+	}
+	run_end(u);
+}
+
+/* Rows times heads of the largest run. */
+static int
+run_most(const glm_model_config *config)
+{
+	int heads = config->heads / config->groups;
+
+	return heads > RUN_HEADS ? heads : RUN_HEADS;
+}
+
+/* Floats that a run needs. */
 size_t
 glm_cpu_attention_scratch(const glm_model_config *config)
 {
-	size_t heads = (size_t) (config->heads / config->groups);
-	size_t need = heads * (scores_stride(config->context) + 2 * (size_t) config->head_dim);
-
-	return need > SCRATCH_FLOATS ? need : SCRATCH_FLOATS;
+	return (size_t) run_most(config) * (STRIDE + 2 * (size_t) config->head_dim);
 }
 
-/* Rows from `row` on, before `end`, that are one run and fit into the scratch. */
+/* Rows from `row` on, before `end`, that are one run. */
 static int
-run_length(const head_args *op, int row, int end, int heads)
+run_length(const head_args *op, int row, int end)
 {
 	const glm_row *first = &op->rows[row];
 	int			   n = 1;
 
 	while (row + n < end && op->rows[row + n].kv == first->kv &&
-		   op->rows[row + n].position == first->position + n &&
-		   (size_t) ((n + 1) * heads) * (scores_stride(first->position + n + 1) +
-										 2 * (size_t) op->model->config.head_dim) <=
-			   op->dev->scores_length)
+		   op->rows[row + n].position == first->position + n)
 		n++;
 	return n;
 }
@@ -290,14 +332,11 @@ attention_items(const void *arg, int thread, int begin, int end)
 		for (; row < last; row += u.rows)
 		{
 			u.row = row;
-			u.rows = run_length(op, row, last, u.heads);
+			u.rows = run_length(op, row, last);
 			u.q = op->dev->scores[thread];
 			u.out = u.q + u.rows * u.heads * hd;
 			u.scores = u.out + u.rows * u.heads * hd;
-			u.stride = scores_stride(seen(&u, u.rows - 1));
-			run_scores(&u);
-			run_weights(&u);
-			run_values(&u);
+			attend(&u);
 		}
 	}
 }
@@ -322,7 +361,8 @@ glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out
 	for (int i = 0; i < n; i++)
 		positions += (size_t) rows[i].position + 1;
 	/* long runs where there are many rows, several items for a thread where few */
-	op.run_rows = n / (2 * threads) < RUN_HEADS / heads ? n / (2 * threads) : RUN_HEADS / heads;
+	op.run_rows = n / (2 * threads) < run_most(config) / heads ? n / (2 * threads)
+															   : run_most(config) / heads;
 	op.run_rows = op.run_rows < 1 ? 1 : op.run_rows;
 	while (op.parts < heads && n * config->groups * op.parts < threads)
 		op.parts++;

@@ -7,7 +7,9 @@
  * model at 1, 2, 4, ... rows.  Every figure is the best of several runs, as the
  * machine may have others to serve.
  *
- *     kernels [-t threads] [-k kernels] [model directory]
+ *     kernels [-t threads] [-k kernels] [-r rows] [model directory]
+ *
+ * -r: nothing but passes of so many rows, for a profiler.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -17,7 +19,7 @@
 #include "engine/backend_cpu.h"
 #include "engine/engine.h"
 
-#define RUN_SECONDS 0.3 /* for one figure */
+#define RUN_SECONDS 0.5 /* for one figure */
 
 static glm_threads *pool;
 static glm_device  *device;
@@ -184,6 +186,89 @@ products(void)
 	printf("\n");
 }
 
+/* ---- Attention ------------------------------------------------------------- */
+
+#define LONGEST 8192
+#define PROMPT_ROWS 64
+
+typedef struct attention
+{
+	glm_model model; /* one layer of ChatGLM3-6B's shape */
+	glm_row	  row[PROMPT_ROWS];
+	float	 *qkv, *out;
+	int		  n;
+} attention;
+
+static void
+attend(void *arg)
+{
+	attention *a = arg;
+
+	glm_cpu_attention(device, &a->model, 0, a->out, a->qkv, a->row, a->n);
+}
+
+/* One layer at the end of a context: one decoding row, or the last rows of a prompt. */
+static void
+attention_line(attention *a, const glm_kv_table *kv, int context, int n)
+{
+	const glm_model_config *c = &a->model.config;
+	size_t					element = a->model.kv_dtype == GLM_F16 ? 2 : 4;
+	double bytes = 2.0 * context * c->groups * c->head_dim * (double) element;
+	double flop = 4.0 * n * context * c->heads * c->head_dim;
+	double seconds;
+
+	a->n = n;
+	for (int i = 0; i < n; i++)
+		a->row[i] = (glm_row) {.position = context - n + i, .kv = kv};
+	seconds = fastest(attend, a);
+	printf("%5d %8d  %s %9.1f %8.1f %9.1f %5.0f %%\n", n, context, element == 2 ? "F16" : "F32",
+		   seconds * 1e6, bytes / seconds / 1e9, flop / seconds / 1e9,
+		   100 * flop / seconds / 1e9 / peak);
+}
+
+static void
+attentions(void)
+{
+	static const int contexts[] = {512, 2048, LONGEST};
+	attention		 a = {.model.config = {.layers = 1,
+										   .heads = 32,
+										   .groups = 2,
+										   .head_dim = 128,
+										   .context = LONGEST}};
+	glm_layer		 no_weights = {0};
+	glm_kv_table	 kv = {.n_blocks = LONGEST / GLM_KV_BLOCK};
+	size_t			 block = glm_kv_block_bytes(&a.model.config, GLM_F32) / sizeof(float);
+	float			*memory = random_floats(block * LONGEST / GLM_KV_BLOCK);
+	glm_error		 err;
+
+	kv.block = calloc((size_t) kv.n_blocks, sizeof(*kv.block));
+	a.model.layer = &no_weights;
+	a.qkv = random_floats(PROMPT_ROWS * 36 * 128);
+	a.out = random_floats(PROMPT_ROWS * 32 * 128);
+	if (kv.block == NULL || !glm_backend_cpu.prepare(device, &a.model, &err))
+		exit(1);
+	for (int i = 0; i < kv.n_blocks; i++)
+		kv.block[i] = memory + (size_t) i * block;
+	printf("\nattention, a layer of 32 heads in 2 groups\n rows  context   KV        us     GB/s  "
+		   "GFLOP/s  of peak\n");
+	for (int dtype = GLM_F32; dtype <= GLM_F16; dtype++)
+	{
+		a.model.kv_dtype = (glm_dtype) dtype;
+		if (dtype == GLM_F16) /* small numbers of any sign, none a NaN */
+			for (size_t i = 0; i < 2 * block * LONGEST / GLM_KV_BLOCK; i++)
+				((uint16_t *) memory)[i] = (uint16_t) (((uint16_t *) memory)[i] & 0xb3ff);
+		for (size_t c = 0; c < sizeof(contexts) / sizeof(contexts[0]); c++)
+		{
+			attention_line(&a, &kv, contexts[c], 1);
+			attention_line(&a, &kv, contexts[c], PROMPT_ROWS);
+		}
+	}
+	free(kv.block);
+	free(memory);
+	free(a.qkv);
+	free(a.out);
+}
+
 /* ---- Forward passes -------------------------------------------------------- */
 
 #define MAX_ROWS 320
@@ -224,7 +309,7 @@ set_rows(pass *p, glm_kv_table *kv, int n, bool prompt)
 }
 
 static void
-passes(const char *kernels, const char *dir)
+passes(const char *kernels, const char *dir, int only)
 {
 	static const int rows[] = {1, 2, 4, 8, 16, 32, 64};
 	glm_error		 err;
@@ -249,7 +334,7 @@ passes(const char *kernels, const char *dir)
 		{
 			double seconds;
 
-			if (prompt && rows[m] < 32)
+			if ((prompt && rows[m] < 32) || (only > 0 && (prompt || rows[m] != only)))
 				continue;
 			set_rows(&p, kv, prompt ? 4 * rows[m] : rows[m], prompt);
 			seconds = fastest(forward, &p);
@@ -269,13 +354,15 @@ int
 main(int argc, char **argv)
 {
 	const char *kernels = "auto";
-	int			threads = 1, option;
+	int			threads = 1, only = 0, option;
 	glm_error	err;
 
-	while ((option = getopt(argc, argv, "t:k:")) != -1)
+	while ((option = getopt(argc, argv, "t:k:r:")) != -1)
 	{
 		if (option == 't')
 			threads = atoi(optarg);
+		else if (option == 'r')
+			only = atoi(optarg);
 		else if (option == 'k')
 			kernels = optarg;
 		else
@@ -291,9 +378,13 @@ main(int argc, char **argv)
 	peak = measure_peak();
 	printf("%s, %d threads: peak of fused multiply-adds %.0f GFLOP/s\n", device->kernels->name,
 		   threads, peak);
-	products();
+	if (only == 0)
+	{
+		products();
+		attentions();
+	}
 	if (optind < argc)
-		passes(kernels, argv[optind]);
+		passes(kernels, argv[optind], only);
 	glm_backend_cpu.close(device);
 	glm_threads_close(pool);
 	return 0;

@@ -404,10 +404,10 @@ test_matmul_extremes(void **state)
 static float
 table_exp(const glm_kernels *table, float x)
 {
-	float		pair[2] = {0, x};
+	float		max = 0;
 
-	table->softmax(pair, 2);
-	return pair[1];
+	table->softmax(&x, 1, &max);
+	return x;
 }
 
 static void
@@ -449,7 +449,10 @@ test_softmax(void **state)
 	{
 		double		exact = 0,
 					max = -1e9;
-		float		sum;
+		float		sum,
+					before,
+					want_max,
+					got_max;
 
 		fill(x, (size_t) n);
 		for (int i = 0; i < n; i++)
@@ -458,7 +461,11 @@ test_softmax(void **state)
 			max = fmax(max, x[i]);
 		}
 		memcpy(want, x, sizeof(want));
-		sum = glm_kernels_scalar.softmax(want, n);
+		want_max = n % 2 ? -INFINITY : (float) max + 1;	/* of the scores before */
+		max = fmax(max, want_max);
+		before = want_max;
+		sum = glm_kernels_scalar.softmax(want, n, &want_max);
+		assert_true(want_max == max);
 		for (int i = 0; i < n; i++)
 		{
 			exact += exp(x[i] - max);
@@ -470,7 +477,9 @@ test_softmax(void **state)
 			float		other;
 
 			memcpy(got, x, sizeof(got));
-			other = tables[t]->softmax(got, n);
+			got_max = before;
+			other = tables[t]->softmax(got, n, &got_max);
+			assert_true(got_max == want_max);
 			assert_memory_equal(&other, &sum, sizeof(sum));
 			assert_memory_equal(got, want, (size_t) n * sizeof(float));
 		}
@@ -488,11 +497,12 @@ test_softmax_not_finite(void **state)
 		for (int b = 0; b < 2; b++)
 			for (int at = 0; at < 37; at++)
 			{
-				float		x[37];
+				float		x[37],
+							max = -INFINITY;
 
 				fill(x, 37);
 				x[at] = bad[b];
-				assert_true(isnan((t < 0 ? &glm_kernels_scalar : tables[t])->softmax(x, 37)));
+				assert_true(isnan((t < 0 ? &glm_kernels_scalar : tables[t])->softmax(x, 37, &max)));
 			}
 }
 
@@ -578,6 +588,8 @@ test_elementwise(void **state)
 			glm_kernels_scalar.add(want, y, (size_t) n);
 			tables[t]->add(got, y, (size_t) n);
 			assert_memory_equal(got, want, (size_t) n * sizeof(float));
+			glm_kernels_scalar.multiply(want, y[2], n);
+			tables[t]->multiply(got, y[2], n);
 			glm_kernels_scalar.divide(want, y[1], n);
 			tables[t]->divide(got, y[1], n);
 			assert_memory_equal(got, want, (size_t) n * sizeof(float));

@@ -136,9 +136,9 @@ square_sum(const float *x, int n)
 /* ---- Softmax, SwiGLU ------------------------------------ */
 
 static float
-maximum(const float *x, int n)
+maximum(const float *x, int n, float most)
 {
-	__m256		max8 = _mm256_set1_ps(x[0]);
+	__m256		max8 = _mm256_set1_ps(most);
 	float		lane[8],
 				max;
 	int			i = 0;
@@ -155,9 +155,9 @@ maximum(const float *x, int n)
 }
 
 static float
-softmax(float *x, int n)
+softmax(float *x, int n, float *most)
 {
-	__m256		max = _mm256_set1_ps(maximum(x, n));
+	__m256		max = _mm256_set1_ps(*most = maximum(x, n, *most));
 	__m256		sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
 	int			i = 0;
 
@@ -225,6 +225,7 @@ const glm_kernels glm_kernels_avx2 = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
+	.multiply = multiply,
 	.divide = divide,
 	.rotate = rotate,
 };

@@ -146,14 +146,15 @@ square_sum(const float *x, int n)
 /* ---- Softmax, SwiGLU ------------------------------------ */
 
 static float
-softmax(float *x, int n)
+softmax(float *x, int n, float *most)
 {
-	__m512		max = _mm512_set1_ps(x[0]);
+	__m512		max = _mm512_set1_ps(*most);
 	__m512		sum = _mm512_setzero_ps();
 
 	for (int i = 0; i < n; i += GLM_LANES)
 		max = _mm512_max_ps(_mm512_mask_loadu_ps(max, lanes(n - i), x + i), max);
-	max = _mm512_set1_ps(_mm512_reduce_max_ps(max));
+	*most = _mm512_reduce_max_ps(max);
+	max = _mm512_set1_ps(*most);
 	for (int i = 0; i < n; i += GLM_LANES)
 	{
 		__mmask16	mask = lanes(n - i);
@@ -194,6 +195,7 @@ const glm_kernels glm_kernels_avx512 = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
+	.multiply = multiply,
 	.divide = divide,
 	.rotate = rotate,
 };

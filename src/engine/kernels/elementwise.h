@@ -35,6 +35,13 @@ add(float *restrict x, const float *restrict y, size_t n)
 }
 
 static void
+multiply(float *x, float by, int n)
+{
+	for (int i = 0; i < n; i++)
+		x[i] *= by;
+}
+
+static void
 divide(float *x, float by, int n)
 {
 	for (int i = 0; i < n; i++)

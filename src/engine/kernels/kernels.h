@@ -91,8 +91,8 @@ typedef struct glm_kernels
 	/* C[i, j] = A[i, :] . W[j, :] + bias[j], all i, j in [n0, n1) */
 	void		(*matmul[GLM_N_DTYPES]) (const glm_matmul *op, int n0, int n1);
 
-	/* x[i] = exp(x[i] - max(x)) for the n >= 1 of x; returns their sum */
-	float		(*softmax) (float *x, int n);
+	/* *max = max(*max, x); x[i] = exp(x[i] - *max) for the n >= 1 of x; returns their sum */
+	float		(*softmax) (float *x, int n, float *max);
 
 	/* Y[r, d] = fma(P[r, i], V[i, d], Y[r, d]) for i = 0, 1, ... n - 1 */
 	void		(*weigh) (const glm_weigh *op);
@@ -108,6 +108,9 @@ typedef struct glm_kernels
 
 	/* x[i] += y[i] */
 	void		(*add) (float *x, const float *y, size_t n);
+
+	/* x[i] *= by */
+	void		(*multiply) (float *x, float by, int n);
 
 	/* x[i] /= by */
 	void		(*divide) (float *x, float by, int n);

@@ -135,9 +135,9 @@ square_sum(const float *x, int n)
 /* ---- Softmax, SwiGLU ------------------------------------ */
 
 static float
-maximum(const float *x, int n)
+maximum(const float *x, int n, float most)
 {
-	float32x4_t max4 = vdupq_n_f32(x[0]);
+	float32x4_t max4 = vdupq_n_f32(most);
 	float		max;
 	int			i = 0;
 
@@ -150,9 +150,9 @@ maximum(const float *x, int n)
 }
 
 static float
-softmax(float *x, int n)
+softmax(float *x, int n, float *most)
 {
-	float32x4_t max = vdupq_n_f32(maximum(x, n));
+	float32x4_t max = vdupq_n_f32(*most = maximum(x, n, *most));
 	float32x4_t sum[4];
 	int			i = 0;
 
@@ -220,6 +220,7 @@ const glm_kernels glm_kernels_neon = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
+	.multiply = multiply,
 	.divide = divide,
 	.rotate = rotate,
 };

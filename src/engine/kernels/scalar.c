@@ -132,13 +132,14 @@ matmul_bf16(const glm_matmul *op, int n0, int n1)
 }
 
 static float
-softmax(float *x, int n)
+softmax(float *x, int n, float *most)
 {
 	float		lane[GLM_LANES] = {0};
-	float		max = x[0];
+	float		max = *most;
 
-	for (int i = 1; i < n; i++)
+	for (int i = 0; i < n; i++)
 		max = x[i] > max ? x[i] : max;
+	*most = max;
 	for (int i = 0; i < n; i++)
 	{
 		x[i] = exponential(x[i] - max);
@@ -189,6 +190,7 @@ const glm_kernels glm_kernels_scalar = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
+	.multiply = multiply,
 	.divide = divide,
 	.rotate = rotate,
 };
