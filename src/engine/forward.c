@@ -95,6 +95,7 @@ sizes_of(const glm_model *model, int max_rows, size_t size[N_BUFFERS])
 	size[QKV] = rows * (size_t) model->layer[0].qkv.shape[0];
 	size[CONTEXT] = rows * (size_t) config->heads * (size_t) config->head_dim;
 	size[GATE_UP] = rows * 2 * (size_t) config->ffn;
+	/* only rows that want logits have some; memory that is not touched costs none */
 	size[LOGITS] = rows * (size_t) config->vocab;
 }
 

@@ -6,9 +6,12 @@
  * draw.  Tokens of equal logits count by ascending id, so that every step has
  * one answer.
  *
- * All candidates lie in a heap, largest logit on top, and only as many come
- * off as top_k and top_p ask for; the vocabulary is never sorted whole.  Without
- * those two there is no heap: the draw walks the ids in order.
+ * The vocabulary is never sorted whole.  With top_k, one walk over the logits
+ * keeps the best so far in a heap, the worst of them on top; nearly every logit
+ * costs a comparison with that one, and only those that stay have weights.  With
+ * top_p alone all candidates lie in a heap, the largest logit on top, and as many
+ * come off as it asks for.  Without either there is no heap: the draw walks the
+ * ids in order.
  *
  * The draw is the inverse of the cumulative distribution at one number in
  * [0, 1) from Philox4x32-10, a counter-based generator: key = seed, counter =
@@ -49,7 +52,7 @@ struct glm_sampler
 
 	/* candidates; NULL when greedy */
 	float	   *weight;			/* [n_ids] exp((logit - max) / temperature) */
-	int32_t    *heap;			/* [n_ids] token ids; see choose() */
+	int32_t    *heap;			/* [n_ids] token ids; see choose_top_p() */
 };
 
 glm_sampler *
@@ -247,17 +250,18 @@ before(const float *logits, int32_t a, int32_t b)
 	return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
 }
 
+/* Puts heap[at] where it belongs below; `last`: the heap has its last candidate on top. */
 static void
-sift_down(int32_t *heap, int n, int at, const float *logits)
+sift_down(int32_t *heap, int n, int at, const float *logits, bool last)
 {
 	int32_t		token = heap[at];
 	int			child;
 
 	while ((child = 2 * at + 1) < n)
 	{
-		if (child + 1 < n && before(logits, heap[child + 1], heap[child]))
+		if (child + 1 < n && before(logits, heap[child + 1], heap[child]) != last)
 			child++;
-		if (!before(logits, heap[child], token))
+		if (before(logits, heap[child], token) == last)
 			break;
 		heap[at] = heap[child];
 		at = child;
@@ -265,19 +269,32 @@ sift_down(int32_t *heap, int n, int at, const float *logits)
 	heap[at] = token;
 }
 
+static void
+make_heap(int32_t *heap, int n, const float *logits, bool last)
+{
+	for (int i = n / 2 - 1; i >= 0; i--)
+		sift_down(heap, n, i, logits, last);
+}
+
 /*
- * Moves the first candidate of the heap [0, n) to heap[n - 1]: what came off
+ * Moves the candidate on top of the heap [0, n) to heap[n - 1]: what came off
  * lies behind the heap, the first one at the very end.
  */
 static int32_t
-pop(int32_t *heap, int n, const float *logits)
+pop(int32_t *heap, int n, const float *logits, bool last)
 {
 	int32_t		top = heap[0];
 
 	heap[0] = heap[n - 1];
 	heap[n - 1] = top;
-	sift_down(heap, n - 1, 0, logits);
+	sift_down(heap, n - 1, 0, logits, last);
 	return top;
+}
+
+static float
+weight_of(const glm_sampler *s, float logit, double max)
+{
+	return (float) exponential((logit - max) / s->temperature);
 }
 
 /* Weights of all tokens; returns their sum. */
@@ -289,40 +306,79 @@ weigh(glm_sampler *s, const float *logits)
 
 	for (int i = 0; i < s->n_ids; i++)
 	{
-		s->weight[i] = (float) exponential((logits[i] - max) / s->temperature);
+		s->weight[i] = weight_of(s, logits[i], max);
 		sum += s->weight[i];
 	}
 	return sum;
 }
 
+/* Moves the top_k first candidates to the end of the heap, the first one last. */
+static void
+take_top_k(glm_sampler *s, const float *logits)
+{
+	int			k = s->top_k;
+	int32_t    *best = s->heap + (s->n_ids - k);
+
+	for (int i = 0; i < k; i++)
+		best[i] = i;
+	make_heap(best, k, logits, true);
+	for (int32_t i = k; i < s->n_ids; i++)
+	{
+		/* of equal logits the lower id, which was seen before, comes first */
+		if (logits[i] <= logits[best[0]])
+			continue;
+		best[0] = i;
+		sift_down(best, k, 0, logits, true);
+	}
+	for (int n = k; n > 1; n--)
+		pop(best, n, logits, true);
+	for (int i = 0; i < k / 2; i++)
+	{
+		int32_t		token = best[i];
+
+		best[i] = best[k - 1 - i];
+		best[k - 1 - i] = token;
+	}
+}
+
+/* top_k, then of those what top_p and min_p leave; as choose_top_p(). */
+static int
+choose_top_k(glm_sampler *s, const float *logits)
+{
+	const int32_t *first = &s->heap[s->n_ids - 1];
+	double		sum = 0,
+				so_far = 0;
+	int			n = 0;
+
+	take_top_k(s, logits);
+	for (int i = 0; i < s->top_k; i++)
+	{
+		s->weight[first[-i]] = weight_of(s, logits[first[-i]], logits[first[0]]);
+		sum += s->weight[first[-i]];
+	}
+	do
+		so_far += s->weight[first[-n++]];
+	while (n < s->top_k && so_far < s->top_p * sum && s->weight[first[-n]] >= s->min_p);
+	return n;
+}
+
 /*
- * Takes the candidates that top_k, top_p and min_p leave off the heap, at least
- * one.  They are heap[n_ids - 1], heap[n_ids - 2], ...; returns how many.
- * `sum` is that of all weights.
+ * Takes the candidates that top_p and min_p leave off the heap, at least one.
+ * They are heap[n_ids - 1], heap[n_ids - 2], ...; returns how many.
  */
 static int
-choose(glm_sampler *s, const float *logits, double sum)
+choose_top_p(glm_sampler *s, const float *logits)
 {
-	int			limit = s->top_k > 0 ? s->top_k : s->n_ids;
-	double		so_far = 0;
+	double		sum = weigh(s, logits),
+				so_far = 0;
 	int			n = 0;
 
 	for (int i = 0; i < s->n_ids; i++)
 		s->heap[i] = i;
-	for (int i = s->n_ids / 2 - 1; i >= 0; i--)
-		sift_down(s->heap, s->n_ids, i, logits);
-
-	if (s->top_k > 0)
+	make_heap(s->heap, s->n_ids, logits, false);
+	while (n < s->n_ids)
 	{
-		/* top_p is a share of what top_k leaves */
-		for (sum = 0; n < limit; n++)
-			sum += s->weight[pop(s->heap, s->n_ids - n, logits)];
-		n = 0;
-	}
-	while (n < limit)
-	{
-		int32_t		token = s->top_k > 0 ? s->heap[s->n_ids - 1 - n] :
-			pop(s->heap, s->n_ids - n, logits);
+		int32_t		token = pop(s->heap, s->n_ids - n, logits, false);
 
 		if (n > 0 && s->weight[token] < s->min_p)	/* the first one's is 1 */
 			break;
@@ -334,7 +390,7 @@ choose(glm_sampler *s, const float *logits, double sum)
 	return n;
 }
 
-/* Draws from the n tokens that choose() left. */
+/* Draws from the n tokens that were chosen. */
 static int32_t
 draw_chosen(const glm_sampler *s, int n, double u)
 {
@@ -355,11 +411,12 @@ draw_chosen(const glm_sampler *s, int n, double u)
 
 /* Draws from all tokens that min_p leaves, by ascending id. */
 static int32_t
-draw_any(const glm_sampler *s, const float *logits, double u)
+draw_any(glm_sampler *s, const float *logits, double u)
 {
 	double		sum = 0,
 				so_far = 0;
 
+	weigh(s, logits);
 	for (int i = 0; i < s->n_ids; i++)
 		if (s->weight[i] >= s->min_p)
 			sum += s->weight[i];
@@ -389,11 +446,12 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index,
 		*token = largest(logits, s->n_ids);
 	else
 	{
-		double		sum = weigh(s, logits);
 		double		u = uniform(s->seed, index);
 
-		if (s->top_k > 0 || s->top_p < 1)
-			*token = draw_chosen(s, choose(s, logits, sum), u);
+		if (s->top_k > 0)
+			*token = draw_chosen(s, choose_top_k(s, logits), u);
+		else if (s->top_p < 1)
+			*token = draw_chosen(s, choose_top_p(s, logits), u);
 		else
 			*token = draw_any(s, logits, u);
 	}
