@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* ---- Small tools ------------------------------------------------------ */
 
@@ -105,10 +104,11 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 static bool
 open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 {
-	int			threads = config->threads;
+	int			cpus = glm_cpus_count(config->cpus, err);
+	int			threads = config->threads > 0 ? config->threads : cpus;
 
-	if (threads == 0)
-		threads = (int) sysconf(_SC_NPROCESSORS_ONLN);
+	if (cpus == 0)
+		return false;
 	e->row = calloc(config->max_sequences + GLM_PREFILL_MAX, sizeof(*e->row));
 	if (e->row == NULL)
 		return glm_no_memory(err);
@@ -116,21 +116,27 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 	if (e->kv == NULL)
 		return glm_fail(err, GLM_NO_ROOM, "could not reserve %zu bytes for the KV cache",
 						config->kv_cache_size);
-	e->threads = glm_threads_open(threads < 1 ? 1 : threads, err);
+	e->threads = glm_threads_open(threads, err);
 	if (e->threads == NULL)
 		return false;
+	if (!glm_threads_bind(e->threads, config->cpus))
+		return glm_fail(err, GLM_UNSUPPORTED, "could not bind the compute threads to CPUs \"%s\"",
+						config->cpus);
 	e->forward = glm_forward_open(config->kernels, e->threads,
 								  config->max_sequences + GLM_PREFILL_MAX, err);
 	return e->forward != NULL;
 }
 
 static bool
-start_threads(glm_engine *e, glm_error *err)
+start_threads(glm_engine *e, const char *cpus, glm_error *err)
 {
 	e->front_started = pthread_create(&e->front_thread, NULL, glm_front_main, e) == 0;
 	if (e->front_started)
 		e->engine_started = pthread_create(&e->engine_thread, NULL, glm_scheduler_main, e) == 0;
-	return e->engine_started || glm_fail(err, GLM_INTERNAL, "could not start the engine's threads");
+	if (!e->engine_started)
+		return glm_fail(err, GLM_INTERNAL, "could not start the engine's threads");
+	return glm_cpus_bind(e->engine_thread, cpus) ||
+		glm_fail(err, GLM_UNSUPPORTED, "could not bind the engine's thread to CPUs \"%s\"", cpus);
 }
 
 glm_engine *
@@ -157,7 +163,7 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	if (!glm_outbox_open(&e->outbox, err) ||
 		!open_tickets(e, config, err) ||
 		!open_compute(e, config, err) ||
-		!start_threads(e, err))
+		!start_threads(e, config->cpus, err))
 	{
 		glm_engine_close(e);
 		return NULL;

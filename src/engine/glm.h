@@ -196,7 +196,8 @@ typedef enum glm_verify
 
 typedef struct glm_config
 {
-	int			threads;		/* compute threads; 0 = one a core */
+	int			threads;		/* compute threads; 0 = one a CPU */
+	const char *cpus;			/* that compute threads may run on; "" or NULL = any, see glm_cpus_check */
 	size_t		kv_cache_size;	/* bytes of the KV pool */
 	size_t		memory_limit;	/* bytes of mapped weights kept; 0 = no limit */
 	int			max_sequences;	/* sequences computed side by side */
@@ -232,6 +233,9 @@ extern void glm_engine_cancel(glm_engine *engine, int ticket);
  */
 #define GLM_OUTBOX 16
 extern void glm_engine_taken(glm_engine *engine, int ticket, uint32_t taken);
+
+/* Is this a list of CPUs, like "0-3,8", or empty?  *err says why not. */
+extern bool glm_cpus_check(const char *list, glm_error *err);
 
 /* A descriptor that is readable when events are ready (an eventfd). */
 extern int	glm_engine_fd(const glm_engine *engine);

@@ -325,6 +325,16 @@ glm_threads_close(glm_threads *pool)
 		shut(pool, pool->count - 1);
 }
 
+bool
+glm_threads_bind(const glm_threads *pool, const char *cpus)
+{
+	bool		ok = true;
+
+	for (int i = 0; i < pool->count - 1; i++)
+		ok = glm_cpus_bind(pool->thread[i], cpus) && ok;
+	return ok;
+}
+
 int
 glm_threads_count(const glm_threads *pool)
 {

@@ -31,7 +31,8 @@ extern int	chatglm_kv_cache_size;	/* MB */
 extern int	chatglm_memory_limit;	/* MB, 0 = none */
 extern int	chatglm_max_sequences;
 extern int	chatglm_max_queue;
-extern int	chatglm_threads;	/* 0 = one a core */
+extern int	chatglm_threads;	/* 0 = one a CPU */
+extern char *chatglm_cpu_affinity;	/* "" = all */
 extern char *chatglm_device;	/* auto, cpu */
 extern char *chatglm_kernels;	/* auto, scalar, avx2, avx512, neon */
 /* sighup */

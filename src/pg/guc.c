@@ -13,6 +13,7 @@ int			chatglm_memory_limit;
 int			chatglm_max_sequences;
 int			chatglm_max_queue;
 int			chatglm_threads;
+char	   *chatglm_cpu_affinity;
 char	   *chatglm_device;
 char	   *chatglm_kernels;
 char	   *chatglm_model_dir;
@@ -36,6 +37,7 @@ static void define_capacity_gucs(GucContext at_start);
 static void define_compute_gucs(GucContext at_start);
 static void define_reloadable_gucs(void);
 static void define_user_gucs(void);
+static bool check_cpu_affinity(char **newval, void **extra, GucSource source);
 static bool check_device(char **newval, void **extra, GucSource source);
 static bool check_kernels(char **newval, void **extra, GucSource source);
 static bool check_model_dir(char **newval, void **extra, GucSource source);
@@ -103,11 +105,22 @@ define_compute_gucs(GucContext at_start)
 {
 	DefineCustomIntVariable("chatglm.threads",
 							"Sets the number of threads that compute.",
-							"0 means one for each core.",
+							"0 means one for each CPU, of those in chatglm.cpu_affinity "
+							"where it is set.",
 							&chatglm_threads,
 							0, 0, 256,
 							at_start, 0,
 							NULL, NULL, NULL);
+
+	DefineCustomStringVariable("chatglm.cpu_affinity",
+							   "Sets the CPUs that computing threads may run on.",
+							   "A list like 0-3,8; empty means all. The CPUs of one NUMA node keep "
+							   "a model near its memory; leaving some out keeps them free for the "
+							   "server's own processes.",
+							   &chatglm_cpu_affinity,
+							   "",
+							   at_start, 0,
+							   check_cpu_affinity, NULL, NULL);
 
 	DefineCustomStringVariable("chatglm.device",
 							   "Selects the device that computes.",
@@ -214,6 +227,17 @@ define_user_gucs(void)
 }
 
 /* ---- check hooks ------------------------------------------------------ */
+
+static bool
+check_cpu_affinity(char **newval, void **extra, GucSource source)
+{
+	glm_error	err;
+
+	if (glm_cpus_check(*newval, &err))
+		return true;
+	GUC_check_errdetail("%s.", err.message);
+	return false;
+}
 
 static bool
 check_device(char **newval, void **extra, GucSource source)

@@ -102,6 +102,7 @@ start_engine(void)
 {
 	glm_config	config = {
 		.threads = chatglm_threads,
+		.cpus = chatglm_cpu_affinity,
 		.kv_cache_size = (size_t) chatglm_kv_cache_size << 20,
 		.memory_limit = (size_t) chatglm_memory_limit << 20,
 		.max_sequences = chatglm_max_sequences,
@@ -132,6 +133,11 @@ start_engine(void)
 	glm_engine_set_step_delay(engine, chatglm_debug_step_delay);
 
 	glm_engine_stats(engine, &stats);
+	if (strcmp(stats.kernels, "scalar") == 0 && strcmp(chatglm_kernels, "auto") == 0)
+		ereport(LOG,
+				(errmsg("chatglm has no vector kernels for this CPU and runs the scalar ones"),
+				 errhint("They give the same answers, many times slower. On x86-64 a CPU with "
+						 "AVX2, FMA and F16C is needed for more.")));
 	ereport(LOG,
 			(errmsg("chatglm worker started: %s kernels, %d threads, %d MB of KV cache",
 					stats.kernels, stats.threads, chatglm_kv_cache_size)));

@@ -2,11 +2,11 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(26);
+SELECT plan(27);
 
 SELECT results_eq(
     $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
-    $$VALUES ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('kernels', 'postmaster', NULL),
+    $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('kernels', 'postmaster', NULL),
              ('kv_cache_size', 'postmaster', 'MB'), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
              ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('request_timeout', 'user', 'ms'),
@@ -29,6 +29,7 @@ SELECT throws_ok('SET chatglm.request_timeout = -1', '22023', NULL, 'request_tim
 SELECT throws_ok('SET chatglm.nonesuch = 1', '42602', NULL, 'no setting of that name');
 SELECT is(current_setting('chatglm.verify'), 'first-map', 'chunks are verified when they are mapped');
 SELECT throws_ok('SET chatglm.threads = 1', '55P02', NULL, 'threads is set at start');
+SELECT throws_ok($$SET chatglm.cpu_affinity = '0'$$, '55P02', NULL, 'cpu_affinity is set at start');
 SELECT throws_ok('SET chatglm.kv_cache_size = 1', '55P02', NULL, 'kv_cache_size is set at start');
 SELECT throws_ok($$SET chatglm.model_dir = '/tmp'$$, '55P02', NULL, 'model_dir is the administrator''s');
 SELECT throws_ok('SET chatglm.debug_step_delay = 1', '55P02', NULL, 'debug_step_delay is the administrator''s');

@@ -38,7 +38,7 @@ static answer answers[MAX_TICKETS];
 static glm_engine *
 open_engine(int threads, int max_sequences, size_t kv_bytes)
 {
-	glm_config	config = {.threads = threads, .kv_cache_size = kv_bytes,
+	glm_config	config = {.threads = threads, .cpus = "", .kv_cache_size = kv_bytes,
 						  .max_sequences = max_sequences, .max_queue = 128,
 						  .prefill_budget = 64, .kernels = "auto"};
 	glm_error	err = {0};

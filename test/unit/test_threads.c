@@ -110,6 +110,7 @@ typedef struct meeting
 	_Atomic int signal_stacks;
 	void	   *stack[MAX_COUNT];
 	_Atomic int names;
+	int			cpus[MAX_COUNT];	/* that each may run on */
 } meeting;
 
 /* Nobody leaves before all have come, so every thread has one index. */
@@ -259,6 +260,67 @@ test_idle_pool_sleeps(void **state)
 }
 
 static void
+note_cpus(void *arg, int index, int count)
+{
+	meeting    *m = arg;
+	cpu_set_t	set;
+
+	(void) index;
+	meet(m, index, count);		/* so that every thread has its turn */
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		m->cpus[index] = CPU_COUNT(&set);
+}
+
+static void
+test_bind(void **state)
+{
+	glm_threads *pool = open_pool(3);
+	meeting		m = {0};
+	cpu_set_t	allowed;
+	char		first[16],
+				range[48];
+	int			cpu = 0;
+	glm_error	err;
+
+	(void) state;
+	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	while (!CPU_ISSET(cpu, &allowed))
+		cpu++;
+	snprintf(first, sizeof(first), "%d", cpu);
+	snprintf(range, sizeof(range), "%d,%d-%d", cpu, cpu, cpu);
+	assert_int_equal(glm_cpus_count(first, &err), 1);
+	assert_int_equal(glm_cpus_count(range, &err), 1);
+	assert_int_equal(glm_cpus_count("", &err), CPU_COUNT(&allowed));
+	assert_true(glm_threads_bind(pool, first));
+	glm_threads_run(pool, note_cpus, &m);
+	for (int i = 0, own = 0; i < 3; i++)
+	{
+		own += m.cpus[i] == CPU_COUNT(&allowed);	/* the caller's, if it may run on more */
+		assert_true(m.cpus[i] == 1 || own == 1);
+	}
+	glm_threads_close(pool);
+}
+
+static void
+test_bad_lists(void **state)
+{
+	static const char *const bad[] = {",", "0,", "a", "1-", "3-1", "0 1", "-1", "99999", "0-99999", "0;1"};
+	glm_error	err;
+
+	(void) state;
+	assert_true(glm_cpus_check("", &err));
+	assert_true(glm_cpus_check("0-3,8", &err));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	{
+		assert_false(glm_cpus_check(bad[i], &err));
+		assert_int_equal(err.status, GLM_BAD_ARGUMENT);
+		assert_int_equal(glm_cpus_count(bad[i], &err), 0);
+	}
+	assert_int_equal(glm_cpus_count("1023", &err), 0);
+	assert_int_equal(err.status, GLM_UNSUPPORTED);
+}
+
+static void
 test_close_unmaps_signal_stacks(void **state)
 {
 	glm_threads *pool = open_pool(4);
@@ -287,6 +349,8 @@ main(void)
 		cmocka_unit_test(test_threads_are_marked),
 		cmocka_unit_test(test_stack_overflow_is_reported),
 		cmocka_unit_test(test_idle_pool_sleeps),
+		cmocka_unit_test(test_bind),
+		cmocka_unit_test(test_bad_lists),
 		cmocka_unit_test(test_close_unmaps_signal_stacks),
 	};
 
