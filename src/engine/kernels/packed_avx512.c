@@ -22,8 +22,9 @@ typedef __m512 floats;
 #define ints_zero() _mm512_setzero_si512()
 #define ints_load(p) _mm512_loadu_si512(p)
 #define ints_spread(x) _mm512_set1_epi32(x)
-#define low_nibbles(v) _mm512_and_si512(v, _mm512_set1_epi8(15))
-#define high_nibbles(v) _mm512_and_si512(_mm512_srli_epi16(v, 4), _mm512_set1_epi8(15))
+/* INT4's codes times 16, as the zero points count */
+#define low_nibbles(v) high_nibbles(_mm512_slli_epi16(v, 4))
+#define high_nibbles(v) _mm512_and_si512(v, _mm512_set1_epi8((char) 0xf0))
 #define code_of_int8(v) (v)
 #define zeros_load(p) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *) (p)))
 #define floats_zero() _mm512_setzero_ps()
@@ -51,7 +52,7 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 {
 	/* zero fills only the lower 16 bits of a lane, so this is zero * minus_sum */
 	if (dtype == GLM_Q4)
-		sum = _mm512_dpwssd_epi32(_mm512_slli_epi32(sum, 4), zero, _mm512_set1_epi32(minus_sum));
+		sum = _mm512_dpwssd_epi32(sum, zero, _mm512_set1_epi32(minus_sum));
 	else
 		sum = _mm512_add_epi32(sum, _mm512_set1_epi32(minus_sum * 128));
 	return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(wscale, _mm512_set1_ps(xscale)),

@@ -16,8 +16,8 @@
  *   ints      sixteen int32 lanes, one a row of a tile; codes are four bytes a lane
  *   floats    sixteen float lanes
  *   static ints dot(ints sum, ints code, ints x, glm_dtype dtype)
- *                 sum + the four products of each lane; code is 0 .. 15, for INT8
- *                 as code_of_int8 made it
+ *                 sum + the four products of each lane; code is what low_nibbles,
+ *                 high_nibbles or code_of_int8 made
  *   ints_zero, ints_load, ints_spread (one int32 to all lanes), low_nibbles, high_nibbles,
  *   code_of_int8
  *   static floats finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale,
@@ -31,6 +31,7 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define VECTOR 64				/* bytes of codes for four or eight columns of a tile */
+#define PREFETCH 4096			/* bytes; the hardware does not read ahead past a page's end */
 
 /* Where the parts of a tile lie. */
 typedef struct tile_parts
@@ -68,7 +69,7 @@ dot_step(ints sum[TILES][ROWS], const ints code[TILES], const int8_t *x, glm_dty
 /* The integer sums of one group, from vector `first` of the tiles on. */
 INLINE void
 group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vectors,
-		   const int8_t *x, glm_dtype dtype, int rows, int tiles)
+		   const int8_t *x, size_t ahead, glm_dtype dtype, int rows, int tiles)
 {
 	for (int v = 0; v < vectors; v++)
 	{
@@ -78,7 +79,10 @@ group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vect
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
 		{
-			vector[t] = ints_load(tile[t].codes + (first + (size_t) v) * VECTOR);
+			const uint8_t *at = tile[t].codes + (first + (size_t) v) * VECTOR;
+
+			vector[t] = ints_load(at);
+			__builtin_prefetch(at + ahead);
 			code[t] = dtype == GLM_Q4 ? low_nibbles(vector[t]) : code_of_int8(vector[t]);
 		}
 		dot_step(sum, code, x, dtype, rows, tiles);
@@ -131,10 +135,13 @@ store_row(const glm_packed_product *op, int row, int tile, floats sums)
 		c[j] = op->bias != NULL ? line[j] + op->bias[j0 + j] : line[j];
 }
 
-/* `tiles` tiles from `tile` on, against the rows of one block. */
+/*
+ * `tiles` tiles from `tile` on, against the rows of one block; what lies `ahead`
+ * bytes further is brought nearer.
+ */
 INLINE void
 block_product(const glm_packed_product *op, const tile_parts *parts, int tile, int row0,
-			  glm_dtype dtype, int rows, int tiles)
+			  size_t ahead, glm_dtype dtype, int rows, int tiles)
 {
 	const glm_int8_rows *x = op->x;
 	const int	vectors = x->group / (dtype == GLM_Q4 ? 8 : 4);
@@ -156,7 +163,8 @@ block_product(const glm_packed_product *op, const tile_parts *parts, int tile, i
 #pragma GCC unroll 16
 			for (int r = 0; r < rows; r++)
 				sum[t][r] = ints_zero();
-		group_sums(sum, parts, (size_t) g * (size_t) vectors, vectors, code, dtype, rows, tiles);
+		group_sums(sum, parts, (size_t) g * (size_t) vectors, vectors, code, ahead, dtype, rows,
+				   tiles);
 		add_group(c, sum, parts, g, x->scale + at, x->minus_sum + at, dtype, rows, tiles);
 		code += rows * x->group;
 		at += (size_t) rows;
@@ -187,14 +195,14 @@ parts_of(const glm_packed_product *op, int tile)
  * apart from each other, because compilers take very long over all of them in one.
  */
 typedef void (*block_function) (const glm_packed_product *op, const tile_parts *parts, int tile,
-								int row0);
+								int row0, size_t ahead);
 
 #define BLOCK_FUNCTION(dtype, tiles, rows) \
 	static __attribute__((noinline)) void \
 	block_##dtype##_##tiles##_##rows(const glm_packed_product *op, const tile_parts *parts, \
-									 int tile, int row0) \
+									 int tile, int row0, size_t ahead) \
 	{ \
-		block_product(op, parts, tile, row0, GLM_##dtype, rows, tiles); \
+		block_product(op, parts, tile, row0, ahead, GLM_##dtype, rows, tiles); \
 	}
 #define BLOCK_NAME(dtype, tiles, rows) [rows] = block_##dtype##_##tiles##_##rows,
 
@@ -219,17 +227,27 @@ static const block_function two_tiles_q4[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q4, 
 static const block_function two_tiles_q8[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q8, 2)};
 #endif
 
-/* `tiles` tiles, for which there are these functions, against all rows. */
+/*
+ * `tiles` tiles, for which there are these functions, against all rows.  The last
+ * of several blocks brings the next tiles, so that memory works beside the sums.
+ */
 static void
 tiles_product(const glm_packed_product *op, int tile, int tiles, const block_function *functions)
 {
 	const glm_int8_rows *x = op->x;
+	size_t		next = (size_t) tiles * glm_packed_tile_bytes(op->dtype, (size_t) x->cols,
+															  (size_t) x->group);
 	tile_parts	parts[TILES];
 
 	for (int t = 0; t < tiles; t++)
 		parts[t] = parts_of(op, tile + t);
 	for (int row0 = 0; row0 < x->m; row0 += x->block)
-		functions[glm_int8_block_rows(x, row0)] (op, parts, tile, row0);
+	{
+		bool		last = row0 + x->block >= x->m;
+
+		functions[glm_int8_block_rows(x, row0)] (op, parts, tile, row0,
+												 last && row0 > 0 ? next : PREFETCH);
+	}
 }
 
 static void
