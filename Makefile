@@ -128,11 +128,17 @@ build/unit/test_%: build/unit/test_%.o $(UNIT_HELPERS) build/libglm.a
 unit: $(UNIT_TESTS)
 	test/run_unit.sh $(UNIT_TESTS)
 
-# ---- the speed of the engine alone --------------------------------------------
+# ---- programs for benchmarks, and a test that needs one ----------------------
+
+BENCH_PROGRAMS = $(patsubst test/bench/%.c,build/bench/%,$(wildcard test/bench/*.c))
 
 build/bench/%: test/bench/%.c build/libglm.a
 	@mkdir -p $(@D)
 	$(CC) $(GLM_CFLAGS) -ffp-contract=fast -o $@ $< build/libglm.a $(GLM_LIBS)
+
+build/unit/test_random_model: | build/bench/make_random_model
+
+bench-programs: $(BENCH_PROGRAMS)
 
 bench-kernels: build/bench/kernels
 	build/bench/kernels -t $(or $(T),1) $(MODEL)
@@ -218,7 +224,7 @@ help:
 	@echo '  make model         train the embedded model anew (test/model/README.md)'
 	@echo '  make clean         remove what was built'
 
--include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(wildcard build/unit/*.d)
+-include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(wildcard build/unit/*.d build/bench/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model model \
-	unit installcheck pgtap fault fuzz bench bench-kernels demo test cluster cluster-stop psql
+	unit installcheck pgtap fault fuzz bench bench-programs bench-kernels demo test cluster cluster-stop psql

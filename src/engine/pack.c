@@ -40,6 +40,7 @@ struct glm_pack
 
 	glm_pack_tensor *tensor;	/* names are owned */
 	int			n_tensors;
+	bool		packed;			/* some of them are */
 	planned_file *file;
 	int			n_files;
 	uint64_t	data_bytes;		/* of all tensors */
@@ -58,7 +59,7 @@ static bool end_tensor(glm_pack *pack, glm_error *err);
 
 /* ---- Small files ------------------------------------------------------------- */
 
-/* A small file at once. */
+/* A small file at once, listed in `files`. */
 static bool
 write_file(glm_pack *pack, const char *name, const void *bytes, size_t n, json_t *files,
 		   glm_error *err)
@@ -158,6 +159,7 @@ copy_tensors(glm_pack *pack, const glm_pack_tensor *tensors, int n, glm_error *e
 		pack->tensor[i] = tensors[i];
 		pack->tensor[i].name = strdup(tensors[i].name);
 		pack->n_tensors++;
+		pack->packed |= glm_is_packed(tensors[i].form.dtype);
 		if (pack->tensor[i].name == NULL)
 			return glm_no_memory(err);
 	}
@@ -272,8 +274,9 @@ make_header(glm_pack *pack, const planned_file *file)
 	bool		ok;
 
 	snprintf(version, sizeof(version), "%d", GLM_PACKED_VERSION);
-	metadata = json_pack("{s:s, s:s, s:s}", "format", GLM_PACKED_FORMAT, "version", version,
-						 "layout", GLM_PACKED_LAYOUT);
+	metadata = !pack->packed ? json_pack("{s:s}", "format", "pt") :
+		json_pack("{s:s, s:s, s:s}", "format", GLM_PACKED_FORMAT, "version", version,
+				  "layout", GLM_PACKED_LAYOUT);
 	ok = json_object_set(header, "__metadata__", metadata) == 0;
 	for (int i = file->first; ok && i < file->end; i++)
 		ok = add_tensor(header, metadata, &pack->tensor[i], &offset) &&
@@ -356,6 +359,12 @@ glm_pack_put(glm_pack *pack, const void *bytes, size_t n, glm_error *err)
 /* ---- The rest of the directory ------------------------------------------------- */
 
 bool
+glm_pack_add(glm_pack *pack, const char *name, const void *bytes, size_t n, glm_error *err)
+{
+	return write_file(pack, name, bytes, n, pack->files, err);
+}
+
+bool
 glm_pack_copy(glm_pack *pack, const char *dir, const char *name, glm_error *err)
 {
 	glm_buf		bytes = {0};
@@ -366,7 +375,7 @@ glm_pack_copy(glm_pack *pack, const char *dir, const char *name, glm_error *err)
 		return glm_no_memory(err);
 	ok = access(path, F_OK) != 0 ||
 		(glm_file_read(&bytes, path, COPY_MAX, err) &&
-		 write_file(pack, name, bytes.data, bytes.length, pack->files, err));
+		 glm_pack_add(pack, name, bytes.data, bytes.length, err));
 	glm_buf_free(&bytes);
 	free(path);
 	return ok;
@@ -419,7 +428,7 @@ glm_pack_seal(glm_pack *pack, const glm_pack_info *info, glm_error *err)
 {
 	if (pack->next != pack->n_tensors)
 		return glm_fail(err, GLM_INTERNAL, "less data than planned for \"%s\"", pack->dir.target);
-	return write_index(pack, err) && write_manifest(pack, info, err) &&
+	return write_index(pack, err) && (info == NULL || write_manifest(pack, info, err)) &&
 		glm_pack_dir_sync(&pack->dir, err);
 }
 

@@ -53,9 +53,15 @@ extern bool glm_pack_plan(glm_pack *pack, const glm_pack_tensor *tensors, int n,
 						  uint64_t file_max, glm_error *err);
 /* The next bytes of the data, not beyond the tensor that is being written. */
 extern bool glm_pack_put(glm_pack *pack, const void *bytes, size_t n, glm_error *err);
+/* A small file of these bytes. */
+extern bool glm_pack_add(glm_pack *pack, const char *name, const void *bytes, size_t n,
+						 glm_error *err);
 /* Copies a file; when it is not there, does nothing. */
 extern bool glm_pack_copy(glm_pack *pack, const char *dir, const char *name, glm_error *err);
-/* All tensors are written: index, manifest, everything on disk. */
+/*
+ * All tensors are written: index, manifest, everything on disk.  info NULL: no
+ * manifest, for a plain directory; none of its tensors is packed then.
+ */
 extern bool glm_pack_seal(glm_pack *pack, const glm_pack_info *info, glm_error *err);
 /* Renames the directory to the target.  GLM_EXISTS when that has come to be. */
 extern bool glm_pack_publish(glm_pack *pack, glm_error *err);

@@ -1,0 +1,207 @@
+/*
+ * test_random_model.c - make_random_model's directories are models, and sane ones.
+ *
+ * Runs the program, then its output through the engine: whole by its own
+ * manifest, the widths asked for, no layer like another, logits that are
+ * numbers.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "checkpoint.h"
+#include "engine/internal.h"
+
+/* 77 columns, 1030 rows: neither fills groups nor tiles. */
+#define SHAPE "layers=3 hidden=77 heads=4 kv_groups=2 head_dim=20 ffn=150 vocab=1030 context=96"
+#define N_TOKENS 40
+#define VOCAB 1030
+
+/* Runs the program with these options on dir/name; its exit status. */
+static int
+make(const char *options, const char *dir, const char *name)
+{
+	char		command[1024];
+	int			status;
+
+	snprintf(command, sizeof(command), "build/bench/make_random_model %s %s/%s >/dev/null 2>&1",
+			 options, dir, name);
+	status = system(command);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static glm_model *
+open_verified(const char *dir, const char *name)
+{
+	const glm_open_options options = {.verify = GLM_VERIFY_FULL};
+	glm_error	err = {0};
+	char		path[CK_PATH];
+	glm_model  *model;
+
+	ck_path(path, dir, name);
+	model = glm_model_open_with(name, path, &options, &err);
+	if (model == NULL)
+		fail_msg("%s", err.message);
+	return model;
+}
+
+/* Next-token logits after N_TOKENS tokens: y [VOCAB]. */
+static void
+compute(const glm_model *model, float *y)
+{
+	glm_error	err = {0};
+	glm_threads *threads = glm_threads_open(2, &err);
+	glm_forward *forward = glm_forward_open("auto", threads, N_TOKENS, &err);
+	glm_kv_pool *pool = glm_kv_pool_open(16 << 20);
+	glm_kv_table kv = {0};
+	glm_row		row[N_TOKENS];
+	float	   *logits;
+
+	assert_true(glm_kv_take(pool, model->kv_block_bytes, N_TOKENS / GLM_KV_BLOCK + 1, &kv));
+	for (int i = 0; i < N_TOKENS; i++)
+		row[i] = (glm_row) {.token = i * 25 % VOCAB, .position = i, .kv = &kv,
+							.logits = i + 1 == N_TOKENS};
+	if (!glm_forward_prepare(forward, model, &err) ||
+		!glm_forward_run(forward, model, row, N_TOKENS, &logits, &err))
+		fail_msg("%s", err.message);
+	memcpy(y, logits, VOCAB * sizeof(*y));
+	glm_kv_give(pool, model->kv_block_bytes, &kv);
+	glm_kv_pool_close(pool);
+	glm_forward_close(forward);
+	glm_threads_close(threads);
+}
+
+static double
+deviation(const float *y, int n)
+{
+	double		sum = 0;
+	double		square = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		assert_true(isfinite(y[i]));
+		sum += y[i];
+		square += (double) y[i] * y[i];
+	}
+	return sqrt(square / n - sum / n * (sum / n));
+}
+
+static bool
+same_bytes(const glm_model *model, const glm_tensor *a, const glm_tensor *b)
+{
+	glm_error	err = {0};
+	bool		same;
+
+	assert_true(glm_shards_hold(model->shards, a, &err));
+	assert_true(glm_shards_hold(model->shards, b, &err));
+	same = memcmp(a->data, b->data, glm_tensor_bytes(a)) == 0;
+	glm_shards_drop(model->shards, a);
+	glm_shards_drop(model->shards, b);
+	return same;
+}
+
+/* ---- Tests ------------------------------------------------------------------ */
+
+static void
+check_width(const char *options, glm_dtype matrices, glm_dtype head)
+{
+	char		dir[CK_PATH];
+	char		path[CK_PATH];
+	char		all[512];
+	float		y[VOCAB];
+	glm_model  *model;
+
+	ck_open(dir);
+	snprintf(all, sizeof(all), "%s %s", SHAPE, options);
+	assert_int_equal(make(all, dir, "model"), 0);
+	model = open_verified(dir, "model");
+	assert_int_equal(model->config.layers, 3);
+	assert_int_equal(model->embedding.dtype, matrices);
+	assert_int_equal(model->output.dtype, head);
+	for (int l = 0; l < 3; l++)
+		assert_int_equal(model->layer[l].down.dtype, matrices);
+	assert_false(same_bytes(model, &model->layer[0].qkv, &model->layer[1].qkv));
+	assert_false(same_bytes(model, &model->layer[1].down, &model->layer[2].down));
+	compute(model, y);
+	/* activations of size 1, rows of variance 1 / columns */
+	assert_in_range((int) (100 * deviation(y, VOCAB)), 60, 160);
+	glm_model_close(model);
+	ck_path(path, dir, "model");
+	ck_close(path);
+	ck_close(dir);
+}
+
+static void
+test_widths(void **state)
+{
+	(void) state;
+	check_width("bits=4", GLM_Q4, GLM_Q8);
+	check_width("bits=4 head_bits=4 group=32", GLM_Q4, GLM_Q4);
+	check_width("bits=8 group=128", GLM_Q8, GLM_Q8);
+	check_width("bits=16", GLM_F16, GLM_F16);
+}
+
+/* The same options make the same model, another seed another one. */
+static void
+test_seed(void **state)
+{
+	char		dir[CK_PATH];
+	char		path[CK_PATH];
+	float		y[3][VOCAB];
+	static const char *const names[] = {"a", "b", "c"};
+
+	(void) state;
+	ck_open(dir);
+	for (int i = 0; i < 3; i++)
+	{
+		glm_model  *model;
+
+		assert_int_equal(make(i < 2 ? SHAPE " seed=1" : SHAPE " seed=2", dir, names[i]), 0);
+		model = open_verified(dir, names[i]);
+		compute(model, y[i]);
+		glm_model_close(model);
+		ck_path(path, dir, names[i]);
+		ck_close(path);
+	}
+	assert_memory_equal(y[0], y[1], sizeof(y[0]));
+	assert_memory_not_equal(y[0], y[2], sizeof(y[0]));
+	ck_close(dir);
+}
+
+/* What cannot be made is said, and leaves nothing. */
+static void
+test_bad_options(void **state)
+{
+	char		dir[CK_PATH];
+
+	(void) state;
+	ck_open(dir);
+	assert_int_equal(make("bits=5", dir, "m"), 2);
+	assert_int_equal(make("layer=5", dir, "m"), 2);
+	assert_int_equal(make("layers=", dir, "m"), 2);
+	assert_int_equal(make("group=65", dir, "m"), 2);
+	assert_int_equal(make(SHAPE " vocab=100", dir, "m"), 1);	/* the tokenizer has more */
+	assert_int_equal(make(SHAPE, dir, "no/such/directory"), 1);
+	ck_close(dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_widths),
+		cmocka_unit_test(test_seed),
+		cmocka_unit_test(test_bad_options),
+	};
+
+	return cmocka_run_group_tests_name("random_model", tests, NULL, NULL);
+}
