@@ -7,9 +7,9 @@
  * behind.  What was written is opened again before it gets its name: so a target
  * that appears is one that loads, and the perplexity is that of what it holds.
  *
- * Memory: a matrix without calibration is converted STRIPE bytes of fp32 at a
- * time.  One with calibration is taken whole, since gptq factors the Hessian
- * once; the largest of a 6B model and its Hessian are 1 GB.
+ * Memory: a stripe of a matrix (stripes.c); with calibration also the texts'
+ * residual stream and the Hessians of a layer's inputs, each only until its
+ * matrix is done.  The widest matrix of a 6B model has one of 750 MB.
  *
  * One thread calls this; the work's pool computes.
  */
@@ -18,14 +18,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "calibrate.h"
-#include "half.h"
 #include "pack.h"
 #include "recipe.h"
+#include "stripes.h"
 
-#define STRIPE ((size_t) 64 << 20)
 #define PIECE ((size_t) 16 << 20)	/* of a tensor that is copied */
 
 typedef struct conversion
@@ -38,8 +36,7 @@ typedef struct conversion
 	glm_blas	blas;
 	glm_calibration *calibration;	/* NULL: none */
 	float	   *hessian[GLM_N_INPUTS];	/* of the layer at work; NULL: none */
-	double		lost;			/* squared error of all quantized weights */
-	double		square;			/* their squares */
+	glm_loss	weights;		/* of all that is quantized */
 	double		before;			/* perplexities */
 	double		after;
 	glm_quantized *row;			/* [plan.n + 1] */
@@ -144,173 +141,7 @@ prepare(conversion *c, glm_error *err)
 	return ok;
 }
 
-/* ---- One matrix -------------------------------------------------------------- */
-
-/* Rows [first, first + rows) of a tensor on their way to fp32. */
-typedef struct stripe
-{
-	const glm_tensor *source;
-	size_t		first;
-	int			rows;
-	float	   *w;				/* [rows, cols] */
-	double	   *square;			/* [pieces]: sums of squares */
-} stripe;
-
-static bool
-widen_piece(void *arg, int index)
-{
-	stripe	   *s = arg;
-	size_t		cols = (size_t) s->source->shape[1];
-	int			begin = index * GLM_QUANT_ROWS;
-	int			end = s->rows - begin < GLM_QUANT_ROWS ? s->rows : begin + GLM_QUANT_ROWS;
-	size_t		n = (size_t) (end - begin) * cols;
-	float	   *y = s->w + (size_t) begin * cols;
-	size_t		size = s->source->dtype == GLM_F32 ? 4 : 2;
-	const uint8_t *x = (const uint8_t *) s->source->data + (s->first + (size_t) begin) * cols * size;
-	double		sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-	{
-		uint16_t	half;
-
-		if (size == 4)
-			memcpy(&y[i], x + i * 4, 4);
-		else
-		{
-			memcpy(&half, x + i * 2, 2);
-			y[i] = s->source->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
-		}
-		sum += (double) y[i] * y[i];
-	}
-	s->square[index] = sum;
-	return true;
-}
-
-/* Fills s->w; *square is the sum of all squares. */
-static bool
-widen(const conversion *c, stripe *s, double *square, glm_error *err)
-{
-	int			pieces = (s->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS;
-	bool		ok;
-
-	s->square = calloc((size_t) pieces, sizeof(*s->square));
-	if (s->square == NULL)
-		return glm_no_memory(err);
-	ok = glm_work_run(&c->order->work, widen_piece, s, pieces, err);
-	*square = 0;
-	for (int i = 0; i < pieces; i++)
-		*square += s->square[i];
-	free(s->square);
-	return ok;
-}
-
-static bool
-quantize(conversion *c, const glm_recipe_part *part, const float *w, float *hessian,
-		 glm_quant_matrix *q, glm_error *err)
-{
-	const glm_work *work = &c->order->work;
-
-	switch (part->method)
-	{
-		case GLM_SYM:
-			return glm_quantize(q, GLM_ROUND_PLAIN, w, work, err);
-		case GLM_RTN:
-			return glm_quantize(q, GLM_ROUND_RTN, w, work, err);
-		case GLM_GPTQ:
-			return glm_quantize_gptq(q, w, hessian, &c->blas, work, err);
-		default:
-			return glm_quantize(q, GLM_ROUND_HQQ, w, work, err);
-	}
-}
-
-static bool
-put_tiles(conversion *c, const glm_quant_matrix *q, glm_error *err)
-{
-	size_t		bytes = glm_packed_bytes(q->dtype, (size_t) q->rows, (size_t) q->cols,
-										 (size_t) q->group);
-	uint8_t    *tiles = aligned_alloc(64, bytes);
-	bool		ok;
-
-	if (tiles == NULL)
-		return glm_no_memory(err);
-	glm_quant_write(tiles, q);
-	ok = glm_pack_put(c->pack, tiles, bytes, err);
-	free(tiles);
-	return ok;
-}
-
-/* Converts a stripe; adds its squared error to *lost and its squares to *square. */
-static bool
-convert_stripe(conversion *c, const glm_recipe_part *part, stripe *s, float *hessian,
-			   glm_quantized *row, double *lost, double *square, glm_error *err)
-{
-	const glm_work *work = &c->order->work;
-	int			cols = (int) part->source.shape[1];
-	glm_quant_matrix q = {0};
-	double		squares = 0;
-	double		error = 0;
-	bool		ok;
-
-	ok = widen(c, s, &squares, err) &&
-		glm_quant_open(&q, part->form.dtype, s->rows, cols, part->form.group, err) &&
-		quantize(c, part, s->w, hessian, &q, err) &&
-		glm_quant_weight_error(&error, &q, s->w, work, err) &&
-		(hessian == NULL ||
-		 glm_quant_output_error(&row->output_error, &q, s->w, hessian, &c->blas, work, err)) &&
-		put_tiles(c, &q, err);
-	glm_quant_close(&q);
-	if (ok)
-	{
-		*lost += error * error * squares;
-		*square += squares;
-	}
-	return ok;
-}
-
-/* Says whose weights an error is about; the quantizer knows rows only. */
-static bool
-name_tensor(const glm_recipe_part *part, size_t first, glm_error *err)
-{
-	glm_error	why = *err;
-
-	if (why.status != GLM_NOT_FINITE && why.status != GLM_UNSUPPORTED)
-		return false;
-	return glm_fail(err, why.status, "tensor \"%s\", from row %zu on: %.200s",
-					part->name, first, why.message);
-}
-
-static bool
-convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *row, glm_error *err)
-{
-	size_t		rows = (size_t) part->source.shape[0];
-	size_t		cols = (size_t) part->source.shape[1];
-	float	   *hessian = part->input < GLM_N_INPUTS ? c->hessian[part->input] : NULL;
-	size_t		most = STRIPE / sizeof(float) / cols / GLM_QUANT_ROWS * GLM_QUANT_ROWS;
-	stripe		s = {.source = &part->source};
-	double		lost = 0;
-	double		square = 0;
-	bool		ok = true;
-
-	if (most < GLM_QUANT_ROWS)
-		most = GLM_QUANT_ROWS;
-	if (hessian != NULL || most > rows)
-		most = rows;
-	s.w = malloc(most * cols * sizeof(float));
-	if (s.w == NULL)
-		return glm_no_memory(err);
-	for (; ok && s.first < rows; s.first += most)
-	{
-		s.rows = (int) (rows - s.first < most ? rows - s.first : most);
-		ok = !stopped(c, err) &&
-			(convert_stripe(c, part, &s, hessian, row, &lost, &square, err) ||
-			 name_tensor(part, s.first, err));
-	}
-	free(s.w);
-	row->weight_error = square > 0 ? sqrt(lost / square) : 0;
-	c->lost += lost;
-	c->square += square;
-	return ok;
-}
+/* ---- One tensor -------------------------------------------------------------- */
 
 static bool
 copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
@@ -327,6 +158,29 @@ copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
 		data += n;
 		left -= n;
 	}
+	return true;
+}
+
+static bool
+convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *row, glm_error *err)
+{
+	float	  **hessian = part->input < GLM_N_INPUTS ? &c->hessian[part->input] : NULL;
+	bool		judged = hessian != NULL && *hessian != NULL;
+	glm_loss	weights = {0};
+	glm_loss	outputs = {0};
+
+	if (!glm_stripes_convert(c->pack, part, judged ? *hessian : NULL, &c->blas, &c->order->work,
+							 &weights, &outputs, err))
+		return false;
+	row->weight_error = glm_loss_error(&weights);
+	if (judged)
+	{
+		row->output_error = glm_loss_error(&outputs);
+		free(*hessian);
+		*hessian = NULL;
+	}
+	c->weights.lost += weights.lost;
+	c->weights.square += weights.square;
 	return true;
 }
 
@@ -487,7 +341,7 @@ sum_up(conversion *c)
 		}
 	}
 	total->bits = c->plan.bits;
-	total->weight_error = c->square > 0 ? sqrt(c->lost / c->square) : 0;
+	total->weight_error = glm_loss_error(&c->weights);
 	total->output_error = n > 0 ? output / n : NAN;
 	total->perplexity_before = c->before;
 	total->perplexity_after = c->after;

@@ -222,27 +222,14 @@ gptq_piece(void *arg, int index)
 }
 
 bool
-glm_quantize_gptq(glm_quant_matrix *q, const float *w, float *hessian,
-				  const glm_blas *blas, const glm_work *work, glm_error *err)
+glm_quantize_gptq(glm_quant_matrix *q, const float *w, const float *hessian,
+				  const float *diagonal, const glm_blas *blas, const glm_work *work,
+				  glm_error *err)
 {
-	float	   *diagonal = malloc((size_t) q->cols * sizeof(*diagonal));
-	float		lambda;
-	bool		ok;
+	gptq_job	job = {
+		.q = q, .w = w, .hessian = hessian, .diagonal = diagonal, .blas = blas, .work = work
+	};
 
-	if (diagonal == NULL)
-		return glm_no_memory(err);
-	ok = glm_quantize(q, GLM_ROUND_HQQ, w, work, err) &&
-		glm_hessian_factor(hessian, q->cols, diagonal, &lambda, blas, work, err);
-	if (ok)
-	{
-		gptq_job	job = {
-			.q = q, .w = w, .hessian = hessian, .diagonal = diagonal, .blas = blas,
-			.work = work
-		};
-
-		ok = glm_work_run(work, gptq_piece, &job,
-						  (q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS, err);
-	}
-	free(diagonal);
-	return ok;
+	return glm_quantize(q, GLM_ROUND_HQQ, w, work, err) &&
+		glm_work_run(work, gptq_piece, &job, (q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS, err);
 }

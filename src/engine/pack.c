@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "pack_file.h"
@@ -191,6 +192,23 @@ cut_into_files(glm_pack *pack, uint64_t file_max)
 				 i + 1, pack->n_files);
 }
 
+/* Better told now than in an hour.  Who fills the disk meanwhile is seen then. */
+static bool
+check_space(const glm_pack *pack, glm_error *err)
+{
+	struct statvfs fs;
+	uint64_t	room;
+
+	if (statvfs(pack->dir.path, &fs) != 0)
+		return true;
+	room = (uint64_t) fs.f_bavail * fs.f_frsize;
+	if (room >= pack->data_bytes)
+		return true;
+	return glm_fail(err, GLM_DISK_FULL, "the model will take %.1f MB, but there are only %.1f MB left "
+					"for \"%s\"", (double) pack->data_bytes / 1e6, (double) room / 1e6,
+					pack->dir.target);
+}
+
 bool
 glm_pack_plan(glm_pack *pack, const glm_pack_tensor *tensors, int n, uint64_t file_max,
 			  glm_error *err)
@@ -198,7 +216,7 @@ glm_pack_plan(glm_pack *pack, const glm_pack_tensor *tensors, int n, uint64_t fi
 	if (!copy_tensors(pack, tensors, n, err))
 		return false;
 	cut_into_files(pack, file_max);
-	return start_file(pack, err);
+	return check_space(pack, err) && start_file(pack, err);
 }
 
 /* ---- Headers ----------------------------------------------------------------- */

@@ -2,7 +2,9 @@
  * pack_file.c - one file of a packed directory, written front to back.
  *
  * The SHA-256 of each chunk is computed from what passes by, so that nothing is
- * read again.  No locks: a file belongs to the thread that writes it.
+ * read again.  What was written is sent on its way to the disk a FLUSH at a time,
+ * so that the flush at the end, which nothing can interrupt, does not have
+ * gigabytes to do.  No locks: a file belongs to the thread that writes it.
  */
 #include "pack_file.h"
 
@@ -15,6 +17,8 @@
 
 #include "hash.h"
 #include "pack.h"
+
+#define FLUSH ((uint64_t) 32 << 20)
 
 static bool
 digest_failed(glm_error *err, const char *path)
@@ -84,10 +88,23 @@ write_all(const glm_pack_file *out, const uint8_t *bytes, size_t n, glm_error *e
 	return true;
 }
 
+/* Starts writing what is complete; that it is on disk only fsync() promises. */
+static void
+start_flush(const glm_pack_file *out, uint64_t before)
+{
+	uint64_t	from = before / FLUSH * FLUSH;
+	uint64_t	to = out->size / FLUSH * FLUSH;
+
+	if (to > from)
+		(void) sync_file_range(out->fd, (off64_t) from, (off64_t) (to - from),
+							   SYNC_FILE_RANGE_WRITE);
+}
+
 bool
 glm_pack_file_write(glm_pack_file *out, const void *bytes, size_t n, glm_error *err)
 {
 	const uint8_t *at = bytes;
+	uint64_t	before = out->size;
 
 	if (!write_all(out, at, n, err))
 		return false;
@@ -104,6 +121,7 @@ glm_pack_file_write(glm_pack_file *out, const void *bytes, size_t n, glm_error *
 		if (piece == room && !end_chunk(out, err))
 			return false;
 	}
+	start_flush(out, before);
 	return true;
 }
 

@@ -67,6 +67,13 @@ glm_work_run(const glm_work *work, glm_piece piece, void *arg, int n, glm_error 
 	return true;
 }
 
+/* Pieces of a matrix; whole tiles each. */
+static int
+pieces_of(const glm_quant_matrix *q)
+{
+	return (q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS;
+}
+
 /* ---- Matrices ------------------------------------------------------------ */
 
 bool
@@ -121,19 +128,39 @@ glm_quant_row(float *y, const glm_quant_matrix *q, int row)
 	}
 }
 
-void
-glm_quant_write(uint8_t *out, const glm_quant_matrix *q)
+typedef struct write_job
 {
-	size_t		bytes = glm_packed_tile_bytes(q->dtype, (size_t) q->cols, (size_t) q->group);
+	const glm_quant_matrix *q;
+	uint8_t    *out;
+} write_job;
 
-	for (int row = 0; row < q->rows; row += GLM_TILE_ROWS, out += bytes)
+static bool
+write_piece(void *arg, int index)
+{
+	const write_job *job = arg;
+	const glm_quant_matrix *q = job->q;
+	size_t		bytes = glm_packed_tile_bytes(q->dtype, (size_t) q->cols, (size_t) q->group);
+	int			begin = index * GLM_QUANT_ROWS;
+	int			end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
+
+	for (int row = begin; row < end; row += GLM_TILE_ROWS)
 	{
-		int			n = q->rows - row < GLM_TILE_ROWS ? q->rows - row : GLM_TILE_ROWS;
+		int			n = end - row < GLM_TILE_ROWS ? end - row : GLM_TILE_ROWS;
 		size_t		g = (size_t) row * (size_t) q->groups;
 
-		glm_tile_write(out, q->dtype, n, q->cols, q->group, q->code + g * (size_t) q->group,
-					   q->scale + g, q->zero != NULL ? q->zero + g : NULL);
+		glm_tile_write(job->out + (size_t) (row / GLM_TILE_ROWS) * bytes, q->dtype, n, q->cols,
+					   q->group, q->code + g * (size_t) q->group, q->scale + g,
+					   q->zero != NULL ? q->zero + g : NULL);
 	}
+	return true;
+}
+
+bool
+glm_quant_write(uint8_t *out, const glm_quant_matrix *q, const glm_work *work, glm_error *err)
+{
+	write_job	job = {.q = q, .out = out};
+
+	return glm_work_run(work, write_piece, &job, pieces_of(q), err);
 }
 
 /* ---- Quantizing ---------------------------------------------------------- */
@@ -229,8 +256,7 @@ glm_quantize(glm_quant_matrix *q, glm_rounding how, const float *w,
 {
 	quantize_job job = {.q = q, .how = how, .w = w, .bad = INT64_MAX};
 
-	if (!glm_work_run(work, quantize_piece, &job,
-					  (q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS, err))
+	if (!glm_work_run(work, quantize_piece, &job, pieces_of(q), err))
 		return false;
 	return job.bad == INT64_MAX || bad_weight(&job, err);
 }
@@ -314,43 +340,46 @@ output_error_piece(void *arg, int index)
 }
 
 static bool
-relative_error(double *error, error_job *job, glm_piece piece, const glm_work *work,
-			   glm_error *err)
+add_loss(glm_loss *loss, error_job *job, glm_piece piece, const glm_work *work, glm_error *err)
 {
 	size_t		rows = (size_t) job->q->rows;
-	double		sum[2] = {0.0, 0.0};
+	bool		ok;
 
 	job->norm = malloc(2 * rows * sizeof(*job->norm));
 	if (job->norm == NULL)
 		return glm_no_memory(err);
-	if (!glm_work_run(work, piece, job, (job->q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS, err))
+	ok = glm_work_run(work, piece, job, pieces_of(job->q), err);
+	for (size_t i = 0; ok && i < rows; i++)
 	{
-		free(job->norm);
-		return false;
+		loss->lost += job->norm[2 * i];
+		loss->square += job->norm[2 * i + 1];
 	}
-	for (size_t i = 0; i < 2 * rows; i++)
-		sum[i % 2] += job->norm[i];
 	free(job->norm);
-	/* rounding may leave a little less than nothing of an error that is 0 */
-	*error = sum[0] > 0.0 && sum[1] > 0.0 ? sqrt(sum[0] / sum[1]) : 0.0;
-	return true;
+	return ok;
 }
 
 bool
-glm_quant_weight_error(double *error, const glm_quant_matrix *q, const float *w,
-					   const glm_work *work, glm_error *err)
+glm_quant_weight_loss(glm_loss *loss, const glm_quant_matrix *q, const float *w,
+					  const glm_work *work, glm_error *err)
 {
 	error_job	job = {.q = q, .w = w};
 
-	return relative_error(error, &job, weight_error_piece, work, err);
+	return add_loss(loss, &job, weight_error_piece, work, err);
 }
 
 bool
-glm_quant_output_error(double *error, const glm_quant_matrix *q, const float *w,
-					   const float *hessian, const glm_blas *blas,
-					   const glm_work *work, glm_error *err)
+glm_quant_output_loss(glm_loss *loss, const glm_quant_matrix *q, const float *w,
+					  const float *hessian, const glm_blas *blas, const glm_work *work,
+					  glm_error *err)
 {
 	error_job	job = {.q = q, .w = w, .hessian = hessian, .blas = blas, .work = work};
 
-	return relative_error(error, &job, output_error_piece, work, err);
+	return add_loss(loss, &job, output_error_piece, work, err);
+}
+
+double
+glm_loss_error(const glm_loss *loss)
+{
+	/* rounding may leave a little less than nothing of an error that is 0 */
+	return loss->lost > 0.0 && loss->square > 0.0 ? sqrt(loss->lost / loss->square) : 0.0;
 }

@@ -7,7 +7,7 @@
  *
  *     glm_quant_open(&q, GLM_Q4, rows, cols, 64, &err)
  *     glm_quantize(&q, GLM_ROUND_HQQ, w, &work, &err)
- *     glm_quant_write(tiles, &q)
+ *     glm_quant_write(tiles, &q, &work, &err)
  *     glm_quant_close(&q)
  *
  * Ways to round, each better than the one before:
@@ -25,8 +25,8 @@
  * what the format stores, so no error comes on top of the reported one.
  *
  * The Hessian of a layer with inputs X [n, cols] is H = X^T X [cols, cols],
- * row-major.  Only its upper triangle (row <= column) is read or added to.
- * glm_quantize_gptq uses the part below the diagonal as its workspace.
+ * row-major.  Only its upper triangle (row <= column) is read or added to;
+ * glm_hessian_factor puts the factor that gptq needs below the diagonal.
  *
  * Threads: functions that take a glm_work spread over its pool and must not be
  * called while another thread runs that pool.  Their results do not depend on
@@ -79,26 +79,40 @@ extern bool glm_quantize(glm_quant_matrix *q, glm_rounding how, const float *w,
 						 const glm_work *work, glm_error *err);
 
 /*
- * The same by gptq.  hessian [cols, cols]: see above.  Rows for which hqq has
- * the smaller output error are hqq's, so the result is never worse than that.
+ * The same by gptq.  hessian [cols, cols], diagonal [cols]: what
+ * glm_hessian_factor made of a Hessian; a matrix may come some rows at a time.
+ * Rows for which hqq has the smaller output error are hqq's, so the result is
+ * never worse than that.
  */
-extern bool glm_quantize_gptq(glm_quant_matrix *q, const float *w, float *hessian,
-							  const glm_blas *blas, const glm_work *work, glm_error *err);
+extern bool glm_quantize_gptq(glm_quant_matrix *q, const float *w, const float *hessian,
+							  const float *diagonal, const glm_blas *blas, const glm_work *work,
+							  glm_error *err);
 
 /* One row of what q stands for: y [cols], the same bits as glm_packed_row. */
 extern void glm_quant_row(float *y, const glm_quant_matrix *q, int row);
 
 /* All tiles of q: out [glm_packed_bytes(dtype, rows, cols, group)]. */
-extern void glm_quant_write(uint8_t *out, const glm_quant_matrix *q);
+extern bool glm_quant_write(uint8_t *out, const glm_quant_matrix *q, const glm_work *work,
+							glm_error *err);
 
-/* ||W - Q|| / ||W||, Frobenius norms; 0 when W is 0. */
-extern bool glm_quant_weight_error(double *error, const glm_quant_matrix *q, const float *w,
-								   const glm_work *work, glm_error *err);
+/* Squared Frobenius norms: of what quantizing changed, and of what there was. */
+typedef struct glm_loss
+{
+	double		lost;
+	double		square;
+} glm_loss;
 
-/* ||X (W - Q)^T|| / ||X W^T|| from H = X^T X; 0 when that is 0. */
-extern bool glm_quant_output_error(double *error, const glm_quant_matrix *q, const float *w,
-								   const float *hessian, const glm_blas *blas,
-								   const glm_work *work, glm_error *err);
+/* The relative L2 error; 0 when there was nothing. */
+extern double glm_loss_error(const glm_loss *loss);
+
+/* Adds ||W - Q||^2 and ||W||^2. */
+extern bool glm_quant_weight_loss(glm_loss *loss, const glm_quant_matrix *q, const float *w,
+								  const glm_work *work, glm_error *err);
+
+/* Adds ||X (W - Q)^T||^2 and ||X W^T||^2, from H = X^T X. */
+extern bool glm_quant_output_loss(glm_loss *loss, const glm_quant_matrix *q, const float *w,
+								  const float *hessian, const glm_blas *blas,
+								  const glm_work *work, glm_error *err);
 
 /* ---- hessian.c ------------------------------------------------------- */
 

@@ -91,10 +91,12 @@ mx_pack(const glm_quant_matrix *q)
 {
 	size_t		bytes = glm_packed_bytes(q->dtype, (size_t) q->rows, (size_t) q->cols,
 										 (size_t) q->group);
+	const glm_work alone = {0};
 	uint8_t    *data = malloc(bytes + 1);
+	glm_error	err;
 
 	assert_non_null(data);
-	glm_quant_write(data + 1, q);
+	assert_true(glm_quant_write(data + 1, q, &alone, &err));
 	return (glm_tensor) {
 		.data = data + 1, .dtype = q->dtype, .n_dims = 2, .shape = {q->rows, q->cols},
 		.group = q->group

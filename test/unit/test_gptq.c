@@ -114,6 +114,16 @@ test_factor(void **state)
 	free(diagonal);
 }
 
+static double
+output_error(const glm_quant_matrix *q, const float *w, const float *h)
+{
+	glm_loss	loss = {0};
+	glm_error	err;
+
+	assert_true(glm_quant_output_loss(&loss, q, w, h, &blas, &alone, &err));
+	return glm_loss_error(&loss);
+}
+
 /* The reported error is that of the outputs, computed the long way. */
 static void
 test_output_error(void **state)
@@ -125,14 +135,13 @@ test_output_error(void **state)
 	float	   *h = hessian_of(x, 100, cols);
 	float		y[300];
 	glm_quant_matrix q;
-	glm_error	err;
 	double		got,
 				off = 0,
 				all = 0;
 
 	(void) state;
 	mx_quantize(&q, GLM_Q4, GLM_ROUND_RTN, w, rows, cols, 64);
-	assert_true(glm_quant_output_error(&got, &q, w, h, &blas, &alone, &err));
+	got = output_error(&q, w, h);
 	for (int row = 0; row < rows; row++)
 	{
 		glm_quant_row(y, &q, row);
@@ -159,14 +168,20 @@ test_output_error(void **state)
 
 /* ---- Quantizing ------------------------------------------------------------- */
 
-static double
-output_error(const glm_quant_matrix *q, const float *w, const float *h)
+/* What the job does with a matrix: factors the Hessian once, quantizes by the factor. */
+static bool
+factor_and_quantize(glm_quant_matrix *q, const float *w, float *h, const glm_work *work,
+					glm_error *err)
 {
-	glm_error	err;
-	double		error;
+	float	   *diagonal = malloc((size_t) q->cols * sizeof(float));
+	float		lambda;
+	bool		ok;
 
-	assert_true(glm_quant_output_error(&error, q, w, h, &blas, &alone, &err));
-	return error;
+	assert_non_null(diagonal);
+	ok = glm_hessian_factor(h, q->cols, diagonal, &lambda, &blas, work, err) &&
+		glm_quantize_gptq(q, w, h, diagonal, &blas, work, err);
+	free(diagonal);
+	return ok;
 }
 
 static void
@@ -175,7 +190,7 @@ gptq(glm_quant_matrix *q, glm_dtype dtype, const float *w, float *h, int rows, i
 	glm_error	err;
 
 	if (!glm_quant_open(q, dtype, rows, cols, group, &err) ||
-		!glm_quantize_gptq(q, w, h, &blas, &alone, &err))
+		!factor_and_quantize(q, w, h, &alone, &err))
 		fail_msg("%s", err.message);
 }
 
@@ -333,15 +348,15 @@ test_threads_do_not_matter(void **state)
 	for (int n = 2; n <= 3; n++)
 	{
 		glm_work	work = {.pool = glm_threads_open(n, &err)};
-		double		same;
+		glm_loss	same = {0};
 
 		assert_non_null(work.pool);
 		assert_true(hessian_is_the_same(x, cols, &work));
 		memcpy(again, h, bytes);
-		assert_true(glm_quantize_gptq(&got, w, again, &blas, &work, &err));
+		assert_true(factor_and_quantize(&got, w, again, &work, &err));
 		assert_true(mx_same(&got, &want));
-		assert_true(glm_quant_output_error(&same, &got, w, h, &blas, &work, &err));
-		assert_true(same == error);
+		assert_true(glm_quant_output_loss(&same, &got, w, h, &blas, &work, &err));
+		assert_true(glm_loss_error(&same) == error);
 		glm_threads_close(work.pool);
 	}
 	glm_quant_close(&want);
@@ -350,6 +365,54 @@ test_threads_do_not_matter(void **state)
 	free(w);
 	free(h);
 	free(again);
+}
+
+/* A matrix that comes some rows at a time ends up as the whole one does. */
+static void
+test_stripes(void **state)
+{
+	const int	rows = 150,
+				cols = 270,
+				most = 2 * GLM_QUANT_ROWS;
+	float	   *x = mx_inputs(INPUTS, cols);
+	float	   *w = mx_weights(rows, cols);
+	float	   *h = hessian_of(x, INPUTS, cols);
+	float	   *diagonal = malloc((size_t) cols * sizeof(float));
+	float		lambda;
+	float		y[2][270];
+	glm_loss	whole = {0},
+				sum = {0};
+	glm_quant_matrix want;
+	glm_error	err;
+
+	(void) state;
+	assert_non_null(diagonal);
+	gptq(&want, GLM_Q4, w, h, rows, cols, 64);
+	assert_true(glm_quant_output_loss(&whole, &want, w, h, &blas, &alone, &err));
+	assert_true(glm_hessian_factor(h, cols, diagonal, &lambda, &blas, &alone, &err));
+	for (int first = 0; first < rows; first += most)
+	{
+		int			n = rows - first < most ? rows - first : most;
+		const float *part = w + first * cols;
+		glm_quant_matrix got;
+
+		assert_true(glm_quant_open(&got, GLM_Q4, n, cols, 64, &err));
+		assert_true(glm_quantize_gptq(&got, part, h, diagonal, &blas, &alone, &err));
+		assert_true(glm_quant_output_loss(&sum, &got, part, h, &blas, &alone, &err));
+		for (int r = 0; r < n; r++)
+		{
+			glm_quant_row(y[0], &want, first + r);
+			glm_quant_row(y[1], &got, r);
+			assert_memory_equal(y[0], y[1], sizeof(y[0]));
+		}
+		glm_quant_close(&got);
+	}
+	assert_true(sum.lost == whole.lost && sum.square == whole.square);
+	glm_quant_close(&want);
+	free(diagonal);
+	free(x);
+	free(w);
+	free(h);
 }
 
 /* ---- Failures --------------------------------------------------------------- */
@@ -367,16 +430,16 @@ test_bad_inputs(void **state)
 
 	(void) state;
 	assert_true(glm_quant_open(&q, GLM_Q4, 4, 64, 64, &err));
-	assert_false(glm_quantize_gptq(&q, w, h, &blas, &cancelled, &err));
+	assert_false(factor_and_quantize(&q, w, h, &cancelled, &err));
 	assert_int_equal(err.status, GLM_CANCELLED);
 	assert_false(glm_hessian_add(h, 64, x, 64, 10, &blas, &cancelled, &err));
 	assert_int_equal(err.status, GLM_CANCELLED);
 	h[7 * 64 + 7] = INFINITY;
-	assert_false(glm_quantize_gptq(&q, w, h, &blas, &alone, &err));
+	assert_false(factor_and_quantize(&q, w, h, &alone, &err));
 	ck_assert_error(&err, GLM_NOT_FINITE, "inputs");
 	h[7 * 64 + 7] = 1;
 	w[3 * 64 + 5] = NAN;
-	assert_false(glm_quantize_gptq(&q, w, h, &blas, &alone, &err));
+	assert_false(factor_and_quantize(&q, w, h, &alone, &err));
 	ck_assert_error(&err, GLM_NOT_FINITE, "row 3, column 5");
 	glm_quant_close(&q);
 	free(x);
@@ -396,6 +459,7 @@ main(void)
 		cmocka_unit_test(test_int8),
 		cmocka_unit_test(test_never_worse_than_hqq),
 		cmocka_unit_test(test_threads_do_not_matter),
+		cmocka_unit_test(test_stripes),
 		cmocka_unit_test(test_bad_inputs),
 	};
 

@@ -25,12 +25,12 @@ weight_error(glm_dtype dtype, glm_rounding how, const float *w, int rows, int co
 {
 	glm_quant_matrix q;
 	glm_error	err;
-	double		error;
+	glm_loss	loss = {0};
 
 	mx_quantize(&q, dtype, how, w, rows, cols, group);
-	assert_true(glm_quant_weight_error(&error, &q, w, &alone, &err));
+	assert_true(glm_quant_weight_loss(&loss, &q, w, &alone, &err));
 	glm_quant_close(&q);
-	return error;
+	return glm_loss_error(&loss);
 }
 
 /* ---- How good it is --------------------------------------------------------- */
@@ -241,21 +241,22 @@ test_threads_do_not_matter(void **state)
 	glm_quant_matrix want,
 				got;
 	glm_error	err;
-	double		error[2];
+	glm_loss	loss = {0};
 
 	(void) state;
 	mx_quantize(&want, GLM_Q4, GLM_ROUND_HQQ, w, 333, 200, 64);
-	assert_true(glm_quant_weight_error(&error[0], &want, w, &alone, &err));
+	assert_true(glm_quant_weight_loss(&loss, &want, w, &alone, &err));
 	assert_true(glm_quant_open(&got, GLM_Q4, 333, 200, 64, &err));
 	for (int n = 1; n <= 3; n++)
 	{
 		glm_work	work = {.pool = glm_threads_open(n, &err)};
+		glm_loss	same = {0};
 
 		assert_non_null(work.pool);
 		assert_true(glm_quantize(&got, GLM_ROUND_HQQ, w, &work, &err));
 		assert_true(mx_same(&got, &want));
-		assert_true(glm_quant_weight_error(&error[1], &got, w, &work, &err));
-		assert_true(error[0] == error[1]);
+		assert_true(glm_quant_weight_loss(&same, &got, w, &work, &err));
+		assert_memory_equal(&same, &loss, sizeof(loss));
 		glm_threads_close(work.pool);
 	}
 	glm_quant_close(&got);
@@ -269,7 +270,7 @@ test_cancel(void **state)
 	const _Atomic bool cancel = true;
 	const glm_work work = {.cancel = &cancel};
 	float	   *w = mx_weights(10, 64);
-	double		error;
+	glm_loss	loss = {0};
 	glm_quant_matrix q;
 	glm_error	err;
 
@@ -277,7 +278,7 @@ test_cancel(void **state)
 	assert_true(glm_quant_open(&q, GLM_Q4, 10, 64, 64, &err));
 	assert_false(glm_quantize(&q, GLM_ROUND_HQQ, w, &work, &err));
 	assert_int_equal(err.status, GLM_CANCELLED);
-	assert_false(glm_quant_weight_error(&error, &q, w, &work, &err));
+	assert_false(glm_quant_weight_loss(&loss, &q, w, &work, &err));
 	assert_int_equal(err.status, GLM_CANCELLED);
 	glm_quant_close(&q);
 	free(w);
