@@ -7,6 +7,10 @@
  * and values of all rows before lie in place, a text may be cut anywhere.  Only
  * the layer at work has keys and values: the backend is told layer 0 for
  * each, which makes a KV block as small as one layer's.
+ *
+ * A Hessian is added to once a BATCH, as that passes over all of it; whatever
+ * costs by the row goes SLICE rows at a time, with a look at the cancel flag
+ * before each.
  */
 #include "calibrate.h"
 
@@ -18,7 +22,9 @@
 #include "texts.h"
 
 #define BATCH 512				/* rows of a pass */
+#define SLICE 32				/* rows of one call of the backend */
 #define HEAD_BATCH 64			/* rows whose logits are looked at together */
+#define STREAM_MAX ((size_t) 1 << 30)	/* bytes of X */
 
 typedef enum buffer_id
 {
@@ -46,6 +52,20 @@ struct glm_calibration
 };
 
 /* ---- Opening -------------------------------------------------------------- */
+
+/* Tokens that the job can keep in memory, whatever it was allowed to take. */
+static bool
+check_stream(const glm_calibration *c, const glm_model *model, glm_error *err)
+{
+	size_t		most = STREAM_MAX / sizeof(float) / (size_t) model->config.hidden;
+
+	if (c->texts.n_rows <= most)
+		return true;
+	glm_fail(err, GLM_BAD_ARGUMENT, "%zu tokens of calibration texts are too many for model \"%s\"; "
+			 "it can take %zu", c->texts.n_rows, model->name, most);
+	glm_hint(err, "Set max_calibration_tokens; more than 16384 rarely make a difference.");
+	return false;
+}
 
 static bool
 take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
@@ -123,7 +143,8 @@ glm_calibration_open(const glm_model *model, const char *texts, int max_tokens,
 	c->backend = &glm_backend_cpu;
 	c->blas = blas;
 	c->work = *work;
-	if (glm_texts_read(&c->texts, model, texts, max_tokens, err))
+	if (glm_texts_read(&c->texts, model, texts, max_tokens, work, err) &&
+		check_stream(c, model, err))
 	{
 		c->dev = c->backend->open(kernels, work->pool, err);
 		if (c->dev != NULL && take_buffers(c, model, err) && take_kv(c, model, err))
@@ -199,6 +220,37 @@ observe(glm_calibration *c, float *const *hessian, glm_input input, const glm_te
 	return glm_hessian_add(hessian[input], (int) w->shape[1], x, ldx, n, c->blas, &c->work, err);
 }
 
+/* y [n, rows of w] = x [n, columns of w] w^T + bias; rows of x lie ldx floats apart */
+static bool
+multiply(const glm_calibration *c, float *y, const float *x, size_t ldx, const glm_tensor *w,
+		 const float *bias, int n, glm_error *err)
+{
+	for (int at = 0; at < n; at += SLICE)
+	{
+		if (stopped(c, err))
+			return false;
+		c->backend->matmul(c->dev, y + (size_t) at * (size_t) w->shape[0], x + (size_t) at * ldx,
+						   ldx, w, bias, n - at < SLICE ? n - at : SLICE);
+	}
+	return true;
+}
+
+/* context [n, heads * head_dim] = attention of n rows of qkv, whose KV is stored */
+static bool
+attend(const glm_calibration *c, const glm_model *model, const glm_layer *layer, float *context,
+	   const float *qkv, const glm_row *rows, int n, glm_error *err)
+{
+	for (int at = 0; at < n; at += SLICE)
+	{
+		if (stopped(c, err))
+			return false;
+		c->backend->attention(c->dev, model, 0, context + (size_t) at * (size_t) layer->dense.shape[1],
+							  qkv + (size_t) at * (size_t) layer->qkv.shape[0], rows + at,
+							  n - at < SLICE ? n - at : SLICE);
+	}
+	return true;
+}
+
 /* x += dense(attention(rope(qkv(rmsnorm(x))))) */
 static bool
 attention_block(glm_calibration *c, const glm_model *model, const glm_layer *layer,
@@ -212,12 +264,13 @@ attention_block(glm_calibration *c, const glm_model *model, const glm_layer *lay
 	be->rmsnorm(c->dev, buf[NORMED], x, layer->attn_norm, n, hidden, model->config.norm_eps);
 	if (!observe(c, hessian, GLM_IN_QKV, &layer->qkv, buf[NORMED], (size_t) hidden, n, err))
 		return false;
-	be->matmul(c->dev, buf[QKV], buf[NORMED], (size_t) hidden, &layer->qkv, layer->qkv_bias, n);
-	be->rope_store(c->dev, model, 0, buf[QKV], rows, n);
-	be->attention(c->dev, model, 0, buf[CONTEXT], buf[QKV], rows, n);
-	if (!observe(c, hessian, GLM_IN_DENSE, &layer->dense, buf[CONTEXT], width, n, err))
+	if (!multiply(c, buf[QKV], buf[NORMED], (size_t) hidden, &layer->qkv, layer->qkv_bias, n, err))
 		return false;
-	be->matmul(c->dev, buf[NORMED], buf[CONTEXT], width, &layer->dense, NULL, n);
+	be->rope_store(c->dev, model, 0, buf[QKV], rows, n);
+	if (!attend(c, model, layer, buf[CONTEXT], buf[QKV], rows, n, err) ||
+		!observe(c, hessian, GLM_IN_DENSE, &layer->dense, buf[CONTEXT], width, n, err) ||
+		!multiply(c, buf[NORMED], buf[CONTEXT], width, &layer->dense, NULL, n, err))
+		return false;
 	be->add(c->dev, x, buf[NORMED], n, hidden);
 	return true;
 }
@@ -233,13 +286,13 @@ ffn_block(glm_calibration *c, const glm_model *model, const glm_layer *layer,
 	size_t		width = 2 * (size_t) model->config.ffn;
 
 	be->rmsnorm(c->dev, buf[NORMED], x, layer->ffn_norm, n, hidden, model->config.norm_eps);
-	if (!observe(c, hessian, GLM_IN_GATE_UP, &layer->gate_up, buf[NORMED], (size_t) hidden, n, err))
+	if (!observe(c, hessian, GLM_IN_GATE_UP, &layer->gate_up, buf[NORMED], (size_t) hidden, n, err) ||
+		!multiply(c, buf[GATE_UP], buf[NORMED], (size_t) hidden, &layer->gate_up, NULL, n, err))
 		return false;
-	be->matmul(c->dev, buf[GATE_UP], buf[NORMED], (size_t) hidden, &layer->gate_up, NULL, n);
 	be->swiglu(c->dev, buf[GATE_UP], n, model->config.ffn);
-	if (!observe(c, hessian, GLM_IN_DOWN, &layer->down, buf[GATE_UP], width, n, err))
+	if (!observe(c, hessian, GLM_IN_DOWN, &layer->down, buf[GATE_UP], width, n, err) ||
+		!multiply(c, buf[NORMED], buf[GATE_UP], width, &layer->down, NULL, n, err))
 		return false;
-	be->matmul(c->dev, buf[NORMED], buf[GATE_UP], width, &layer->down, NULL, n);
 	be->add(c->dev, x, buf[NORMED], n, hidden);
 	return true;
 }
@@ -257,8 +310,7 @@ glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *
 		int			n = batch_of(c, at, BATCH);
 		float	   *x = c->buffer[X] + at * hidden;
 
-		if (stopped(c, err) ||
-			!attention_block(c, model, &model->layer[l], x, c->texts.row + at, n, hessian, err) ||
+		if (!attention_block(c, model, &model->layer[l], x, c->texts.row + at, n, hessian, err) ||
 			!ffn_block(c, model, &model->layer[l], x, n, hessian, err))
 			return false;
 	}
@@ -295,8 +347,9 @@ surprise(const float *logits, int vocab, int32_t token)
 }
 
 /* Adds the surprise of what follows the rows of a batch, and counts it. */
-static void
-judge(glm_calibration *c, const glm_model *model, size_t at, int n, double *sum, size_t *count)
+static bool
+judge(glm_calibration *c, const glm_model *model, size_t at, int n, double *sum, size_t *count,
+	  glm_error *err)
 {
 	const glm_row *rows = c->texts.row + at;
 	size_t		hidden = (size_t) model->config.hidden;
@@ -306,17 +359,18 @@ judge(glm_calibration *c, const glm_model *model, size_t at, int n, double *sum,
 	for (int i = 0; i < n; i++)
 		wanted += rows[i].logits;
 	if (wanted == 0)
-		return;
+		return true;
 	c->backend->gather(c->dev, c->buffer[LAST], c->buffer[X] + at * hidden, rows, n,
 					   model->config.hidden);
 	final_norm(c, model, c->buffer[NORMED], c->buffer[LAST], wanted);
-	c->backend->matmul(c->dev, c->buffer[LOGITS], c->buffer[NORMED], hidden, &model->output,
-					   NULL, wanted);
+	if (!multiply(c, c->buffer[LOGITS], c->buffer[NORMED], hidden, &model->output, NULL, wanted, err))
+		return false;
 	for (int i = 0, j = 0; i < n; i++)
 		if (rows[i].logits)
 			*sum += surprise(c->buffer[LOGITS] + (size_t) j++ * vocab, (int) vocab,
 							 rows[i + 1].token);
 	*count += (size_t) wanted;
+	return true;
 }
 
 bool
@@ -340,9 +394,8 @@ glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian,
 	}
 	for (size_t at = 0; at < c->texts.n_rows; at += HEAD_BATCH)
 	{
-		if (stopped(c, err))
+		if (!judge(c, model, at, batch_of(c, at, HEAD_BATCH), &sum, &count, err))
 			return false;
-		judge(c, model, at, batch_of(c, at, HEAD_BATCH), &sum, &count);
 	}
 	*perplexity = count > 0 ? exp(sum / (double) count) : NAN;
 	return isfinite(sum) ||

@@ -66,8 +66,8 @@ read_max_tokens(glm_recipe *recipe, json_t *value, glm_error *err)
 {
 	json_int_t	number = json_integer_value(value);
 
-	if (!json_is_integer(value) || number < 1 || number > 1 << 20)
-		return bad_option(err, "max_calibration_tokens", "a number between 1 and 1048576");
+	if (!json_is_integer(value) || number < 16 || number > 1 << 20)
+		return bad_option(err, "max_calibration_tokens", "a number between 16 and 1048576");
 	recipe->max_tokens = (int) number;
 	return true;
 }

@@ -101,6 +101,23 @@ add_rows(glm_texts *texts, const glm_tokenizer *tok, const int32_t *ids, size_t 
 	return true;
 }
 
+/*
+ * Bytes of a plain text that can matter for its first `left` ids, so that a book
+ * is not tokenized for its first page.  A token more than is taken keeps those
+ * that are apart from the cut.
+ */
+static size_t
+cut_text(const glm_tokenizer *tok, const char *text, size_t n, size_t left)
+{
+	size_t		most = (left + 1) * glm_tokenizer_longest(tok);
+
+	if (n <= most || is_chat(text, n))
+		return n;
+	while (most > 0 && ((uint8_t) text[most] & 0xc0) == 0x80)
+		most--;
+	return most;
+}
+
 static bool
 add_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, size_t max_tokens,
 		 glm_error *err)
@@ -108,15 +125,16 @@ add_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, 
 	glm_ids		ids = {0};
 	size_t		left = max_tokens - texts->n_rows;
 	size_t		context = (size_t) model->config.context;
+	size_t		n = json_string_length(text);
 	bool		chat = false;
 	bool		ok = true;
 
 	if (!json_is_string(text))
 		return glm_fail(err, GLM_BAD_ARGUMENT, "calibration text %zu is not a string", number + 1);
-	if (json_string_length(text) == 0)
+	if (n == 0)
 		return true;
-	if (!tokenize(model->tokenizer, json_string_value(text), json_string_length(text), &ids,
-				  &chat, err))
+	n = cut_text(model->tokenizer, json_string_value(text), n, left);
+	if (!tokenize(model->tokenizer, json_string_value(text), n, &ids, &chat, err))
 	{
 		glm_error	why = *err;
 
@@ -135,7 +153,7 @@ add_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, 
 
 bool
 glm_texts_read(glm_texts *texts, const glm_model *model, const char *json, int max_tokens,
-			   glm_error *err)
+			   const glm_work *work, glm_error *err)
 {
 	json_t	   *list = json_loads(json, 0, NULL);
 	size_t		i;
@@ -147,9 +165,10 @@ glm_texts_read(glm_texts *texts, const glm_model *model, const char *json, int m
 		ok = glm_fail(err, GLM_BAD_ARGUMENT, "calibration must be an array of texts");
 	json_array_foreach(list, i, text)
 	{
-		if (!ok || texts->n_rows >= (size_t) max_tokens)
+		if (!ok || texts->n_rows + PREFIX >= (size_t) max_tokens)
 			break;
-		ok = add_text(texts, model, text, i, (size_t) max_tokens, err);
+		ok = glm_work_cancelled(work) ? glm_fail(err, GLM_CANCELLED, "the request was cancelled") :
+			add_text(texts, model, text, i, (size_t) max_tokens, err);
 	}
 	json_decref(list);
 	if (ok && texts->n_rows == 0)

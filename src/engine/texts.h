@@ -4,7 +4,7 @@
 #ifndef GLM_TEXTS_H
 #define GLM_TEXTS_H
 
-#include "internal.h"
+#include "quantize.h"
 
 typedef struct glm_texts
 {
@@ -15,7 +15,7 @@ typedef struct glm_texts
 
 /* json: see glm_calibration_open.  glm_texts_free is due also after a failure. */
 extern bool glm_texts_read(glm_texts *texts, const glm_model *model, const char *json,
-						   int max_tokens, glm_error *err);
+						   int max_tokens, const glm_work *work, glm_error *err);
 extern void glm_texts_free(glm_texts *texts);
 
 #endif							/* GLM_TEXTS_H */

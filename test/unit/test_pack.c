@@ -181,6 +181,34 @@ test_methods(void **state)
 	assert_true(fabs(gptq.perplexity_after / gptq.perplexity_before - 1) < 0.2);
 }
 
+/* Of a book, only what is asked for is read; the tokens are those of its beginning. */
+static void
+test_long_text(void **state)
+{
+	static const char options[] = "{\"max_calibration_tokens\": 64, \"method\": \"rtn\"}";
+	static const char sentence[] = "The colour of this lamp is not what I ordered. ";
+	const size_t length = sizeof(sentence) - 1;
+	const size_t n = 100000;
+	char	   *texts = malloc(n * length + 8);
+	glm_quantized total[2];
+
+	(void) state;
+	assert_non_null(texts);
+	for (int i = 0; i < 2; i++)
+	{
+		size_t		count = i == 0 ? 20 : n;
+
+		strcpy(texts, "[\"");
+		for (size_t j = 0; j < count; j++)
+			memcpy(texts + 2 + j * length, sentence, length);
+		strcpy(texts + 2 + count * length, "\"]");
+		total[i] = convert_tiny(options, texts);
+	}
+	free(texts);
+	assert_true(total[0].perplexity_before > 1);
+	assert_true(total[0].perplexity_before == total[1].perplexity_before);
+}
+
 static void
 test_int8(void **state)
 {
@@ -382,6 +410,7 @@ main(void)
 		cmocka_unit_test(test_without_calibration),
 		cmocka_unit_test(test_methods),
 		cmocka_unit_test(test_int8),
+		cmocka_unit_test(test_long_text),
 		cmocka_unit_test(test_keep_and_wide),
 		cmocka_unit_test(test_bad_input),
 		cmocka_unit_test(test_cancel),
