@@ -16,7 +16,7 @@
  *	seed			of the random numbers (another one for every call)
  *	stop			strings that end the answer
  *	response_format	{"type": "text"}
- *	options			object with min_p, repetition_penalty, timeout_ms
+ *	options			object with cache, min_p, priority, repetition_penalty, timeout_ms
  *
  * Functions that need the worker are VOLATILE, and PARALLEL RESTRICTED since a
  * session has one line to it.
@@ -297,6 +297,19 @@ CREATE VIEW glm_models AS SELECT * FROM chatglm.models();
 COMMENT ON VIEW glm_models IS
 'models by name, from chatglm.model and chatglm.model_dir, and what is loaded; path is for members of pg_read_server_files';
 GRANT SELECT ON glm_models TO PUBLIC;
+
+CREATE FUNCTION chatglm.stat_models()
+RETURNS TABLE (name text, requests bigint, prompt_tokens bigint, cached_tokens bigint,
+	prefill_tokens bigint, completion_tokens bigint, draft_tokens bigint, accepted_tokens bigint,
+	preemptions bigint, kv_bytes_used bigint, kv_bytes_cached bigint, kv_evictions bigint)
+AS 'MODULE_PATHNAME', 'chatglm_stat_models'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION chatglm.stat_models IS 'the rows of view glm_stat_models';
+
+CREATE VIEW glm_stat_models AS SELECT * FROM chatglm.stat_models();
+COMMENT ON VIEW glm_stat_models IS
+'what each loaded model was used for since it was loaded: tokens asked, found in the prefix cache, computed, generated';
+GRANT SELECT ON glm_stat_models TO PUBLIC;
 
 CREATE FUNCTION chatglm.requests()
 RETURNS TABLE (request_id bigint, pid int, role oid, kind text, model text, started timestamptz, tokens int)

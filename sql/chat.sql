@@ -40,7 +40,7 @@ DROP TABLE asked;
 
 -- tool_choice
 SELECT glm_chat(m, tools => t, tool_choice => '"none"') - 'id' = glm_chat(m) AS "none",
-       glm_chat(m, tools => t, tool_choice => '"auto"')->'usage' = glm_chat(m, tools => t)->'usage' AS "auto",
+       glm_chat(m, tools => t, tool_choice => '"auto"')#>'{usage,total_tokens}' = glm_chat(m, tools => t)#>'{usage,total_tokens}' AS "auto",
        glm_chat(m, tools => '[]') = glm_chat(m) AS "no tools",
        glm_chat('[{"role": "system", "content": "", "tools": [{"name": "f"}]}]' || m, tool_choice => '"none"')
            = glm_chat('[{"role": "system", "content": ""}]' || m) AS "none, in the message"

@@ -116,6 +116,9 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 	if (e->kv == NULL)
 		return glm_fail(err, GLM_NO_ROOM, "could not reserve %zu bytes for the KV cache",
 						config->kv_cache_size);
+	e->prefix = e->models.prefix = glm_prefix_open(e->kv);
+	if (e->prefix == NULL)
+		return glm_no_memory(err);
 	e->threads = glm_threads_open(threads, err);
 	if (e->threads == NULL)
 		return false;
@@ -203,6 +206,7 @@ glm_engine_close(glm_engine *e)
 	if (e->threads != NULL)
 		glm_threads_close(e->threads);
 	glm_models_free(&e->models);
+	glm_prefix_close(e->prefix);
 	if (e->kv != NULL)
 		glm_kv_pool_close(e->kv);
 	for (int i = 0; e->ticket != NULL && i < e->n_tickets; i++)
@@ -359,15 +363,20 @@ send_terminal(glm_engine *e, int ticket, glm_event *event, const void *payload)
 }
 
 void
+glm_send_usage(glm_engine *e, int ticket, glm_finish finish, glm_event usage)
+{
+	usage.kind = GLM_EVENT_DONE;
+	usage.finish = finish;
+	atomic_fetch_add(&e->count.completed, 1);
+	send_terminal(e, ticket, &usage, NULL);
+}
+
+void
 glm_send_done(glm_engine *e, int ticket, glm_finish finish,
 			  int prompt_tokens, int completion_tokens)
 {
-	glm_event	event = {.kind = GLM_EVENT_DONE, .finish = finish,
-						 .prompt_tokens = prompt_tokens,
-						 .completion_tokens = completion_tokens};
-
-	atomic_fetch_add(&e->count.completed, 1);
-	send_terminal(e, ticket, &event, NULL);
+	glm_send_usage(e, ticket, finish, (glm_event) {.prompt_tokens = prompt_tokens,
+				   .completion_tokens = completion_tokens});
 }
 
 void
@@ -391,6 +400,7 @@ void
 glm_engine_stats(glm_engine *e, glm_stats *out)
 {
 	const glm_counters *c = &e->count;
+	glm_prefix_stats kv;
 
 	memset(out, 0, sizeof(*out));
 	out->requests = atomic_load(&c->requests);
@@ -398,7 +408,9 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->failed = atomic_load(&c->failed);
 	out->cancelled = atomic_load(&c->cancelled);
 	out->prompt_tokens = atomic_load(&c->prompt_tokens);
+	out->cached_tokens = atomic_load(&c->cached_tokens);
 	out->completion_tokens = atomic_load(&c->completion_tokens);
+	out->preemptions = atomic_load(&c->preemptions);
 	out->steps = atomic_load(&c->steps);
 	out->step_ns = atomic_load(&c->step_ns);
 	out->running = atomic_load(&c->running);
@@ -407,7 +419,10 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->waiting = atomic_load(&c->waiting) + e->front_length;
 	pthread_mutex_unlock(&e->front_lock);
 	out->kv_bytes_total = glm_kv_pool_total(e->kv);
-	out->kv_bytes_used = glm_kv_pool_used(e->kv);
+	glm_prefix_stats_get(e->prefix, 0, &kv);
+	out->kv_bytes_used = kv.bytes_used;
+	out->kv_bytes_cached = kv.bytes_cached;
+	out->kv_evictions = kv.evictions;
 	out->threads = glm_threads_count(e->threads);
 	strncpy(out->kernels, glm_forward_kernels(e->forward), sizeof(out->kernels) - 1);
 }

@@ -22,6 +22,7 @@
 
 #include "internal.h"
 #include "job.h"
+#include "prefix.h"
 
 typedef struct glm_ticket
 {
@@ -78,6 +79,8 @@ typedef struct glm_models
 	size_t		memory_limit;	/* bytes of weight files; 0 = no limit */
 	glm_weight_files *files;	/* those of all models */
 	atomic_int	verify;			/* glm_verify of models whose options do not say */
+	glm_prefix *prefix;			/* forgets a model that is closed; set before the first is open */
+	uint64_t	generations;	/* models ever opened */
 } glm_models;
 
 extern bool glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify);
@@ -91,19 +94,33 @@ extern int	glm_models_list(glm_models *models, glm_model_info *out, int max);
 
 /* ---- scheduler.c: sequences --------------------------------------------- */
 
+/* On whose behalf sequences are computed; the engine thread's alone. */
+typedef struct glm_tenant
+{
+	struct glm_tenant *next;
+	uint32_t	id;				/* of requests */
+	int			n_sequences;	/* running and waiting */
+	int			n_running;
+	uint64_t	served;			/* when one was last admitted */
+} glm_tenant;
+
 typedef struct glm_sequence
 {
 	struct glm_sequence *next;
 	int			ticket;
 	const glm_request *request; /* the ticket's */
 	glm_model  *model;			/* one reference */
+	glm_tenant *tenant;
+	uint64_t	arrival;		/* its number among all; with batch, its rank */
 	glm_ids		tokens;			/* prompt, then answer; room for `limit` */
 	int			n_prompt;
 	int			limit;			/* most tokens it may come to */
 	int			n_computed;		/* positions whose KV is in place */
-	int			n_rows;			/* rows in the pass being run */
+	int			n_cached;		/* of its prompt, found in the prefix cache */
+	int			n_rows;			/* rows of its known tokens in the pass being run */
 	uint32_t	round;			/* of its last pass */
-	glm_kv_table kv;
+	bool		preempted;		/* once at least */
+	glm_chain	chain;
 	glm_sampler *sampler;		/* NULL for GLM_LOGITS, as are the next two */
 	glm_decoder *decoder;
 	glm_buf		text;			/* text not yet sent */
@@ -129,7 +146,9 @@ typedef struct glm_counters
 	atomic_ullong failed;
 	atomic_ullong cancelled;
 	atomic_ullong prompt_tokens;
+	atomic_ullong cached_tokens;
 	atomic_ullong completion_tokens;
+	atomic_ullong preemptions;
 	atomic_ullong steps;
 	atomic_ullong step_ns;
 	atomic_int	waiting;
@@ -148,6 +167,7 @@ struct glm_engine
 	glm_outbox	outbox;
 	glm_models	models;
 	glm_kv_pool *kv;
+	glm_prefix *prefix;			/* the pool's blocks, shared */
 	glm_threads *threads;
 	glm_forward *forward;
 	glm_row    *row;			/* [max_sequences + GLM_PREFILL_MAX], of one pass */
@@ -179,6 +199,7 @@ struct glm_engine
 /* Sends bytes as RESULT events, as many as it takes. */
 extern void glm_send_result(glm_engine *engine, int ticket, const void *bytes, size_t n);
 /* The terminal events: free the ticket's request; the ticket is the host's again. */
+extern void glm_send_usage(glm_engine *engine, int ticket, glm_finish finish, glm_event usage);
 extern void glm_send_done(glm_engine *engine, int ticket, glm_finish finish,
 						  int prompt_tokens, int completion_tokens);
 extern void glm_send_error(glm_engine *engine, int ticket, const glm_error *err);

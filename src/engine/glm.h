@@ -117,9 +117,12 @@ typedef struct glm_request
 	double		repetition_penalty; /* > 0, 1 = off */
 	uint64_t	seed;
 	int32_t		timeout_ms;		/* 0 = none */
+	uint32_t	tenant;			/* on whose behalf: tenants take turns */
 	uint8_t		stream;			/* one TOKEN event a token, else text at the end */
 	uint8_t		add_special;	/* TOKENIZE: put [gMASK] sop in front */
-	uint8_t		pad[2];
+	uint8_t		batch;			/* comes after all requests that are not */
+	uint8_t		unshared;		/* neither uses nor leaves anything in caches */
+	uint8_t		pad[4];
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
@@ -160,7 +163,9 @@ typedef struct glm_event
 	uint16_t	status;			/* ERROR: glm_status */
 	int32_t		prompt_tokens;	/* DONE: usage */
 	int32_t		completion_tokens;
-	char		payload[];
+	int32_t		cached_tokens;	/* of the prompt, found in the prefix cache */
+	int32_t		accepted_tokens;	/* of the answer, foreseen by drafts */
+	char		payload[];		/* right behind: the header has no padding */
 } glm_event;
 
 #define GLM_EVENT_MAX (sizeof(glm_event) + GLM_EVENT_PAYLOAD)
@@ -268,14 +273,18 @@ typedef struct glm_stats
 	uint64_t	failed;
 	uint64_t	cancelled;
 	uint64_t	prompt_tokens;	/* computed by prefill */
+	uint64_t	cached_tokens;	/* of prompts, found in the prefix cache instead */
 	uint64_t	completion_tokens;
+	uint64_t	preemptions;	/* sequences that gave their KV up, to compute it again */
 	uint64_t	steps;			/* forward passes */
 	uint64_t	step_ns;		/* time spent in them */
 	int			waiting;		/* requests admitted to no sequence yet */
 	int			running;		/* sequences being computed */
 	int			paused;			/* of those, waiting for their reader */
 	uint64_t	kv_bytes_total;
-	uint64_t	kv_bytes_used;
+	uint64_t	kv_bytes_used;	/* held by sequences */
+	uint64_t	kv_bytes_cached;	/* held by nobody, kept for prompts that begin alike */
+	uint64_t	kv_evictions;	/* cached blocks that made way */
 	int			threads;
 	char		kernels[16];	/* the kernel table in use */
 } glm_stats;
@@ -300,6 +309,17 @@ typedef struct glm_model_info
 	uint64_t	size_bytes;		/* of all weight files: what memory_limit counts */
 	uint64_t	requests;
 	double		load_ms;
+	/* what its sequences came to since it was loaded */
+	uint64_t	prompt_tokens;	/* of all prompts */
+	uint64_t	cached_tokens;	/* of those, found in the prefix cache */
+	uint64_t	prefill_tokens; /* computed, again after a preemption too */
+	uint64_t	completion_tokens;
+	uint64_t	draft_tokens;	/* foreseen and computed in advance */
+	uint64_t	accepted_tokens;	/* of those, right */
+	uint64_t	preemptions;
+	uint64_t	kv_bytes_used;	/* as in glm_stats, of this model */
+	uint64_t	kv_bytes_cached;
+	uint64_t	kv_evictions;
 } glm_model_info;
 
 /* How far the running GLM_QUANTIZE has come. */

@@ -11,6 +11,7 @@
  * thread* (front.c) turns requests into work: loads models, builds prompts,
  * tokenizes, answers what needs no forward pass.  The *engine thread*
  * (scheduler.c) runs forward passes with the compute pool (threads.c).
+ * Beside them a quantize job (job.c) has a thread and a pool of its own.
  */
 #ifndef GLM_INTERNAL_H
 #define GLM_INTERNAL_H
@@ -225,6 +226,25 @@ typedef struct glm_layer
 	glm_tensor	down;			/* [hidden, ffn] */
 } glm_layer;
 
+/* What a model's sequences came to, for statistics. */
+typedef struct glm_tally
+{
+	atomic_ullong prompt_tokens;	/* of all prompts */
+	atomic_ullong cached_tokens;	/* of those, found in the prefix cache */
+	atomic_ullong prefill_tokens;	/* computed, again after a preemption too */
+	atomic_ullong completion_tokens;
+	atomic_ullong draft_tokens;	/* foreseen and computed in advance */
+	atomic_ullong accepted_tokens;	/* of those, right */
+	atomic_ullong preemptions;
+} glm_tally;
+
+/* Whose turn it is among models; the engine thread's alone. */
+typedef struct glm_pace
+{
+	uint32_t	round;			/* each sequence has one pass in it */
+	int64_t		spent_ns;		/* time of its passes, see scheduler.c */
+} glm_pace;
+
 typedef struct glm_model
 {
 	char	   *name;
@@ -244,6 +264,9 @@ typedef struct glm_model
 	size_t		kv_block_bytes; /* see kv.c */
 
 	double		load_ms;
+	uint64_t	generation;		/* of all models ever opened, this one's number */
+	glm_tally	tally;
+	glm_pace	pace;
 	/* the engine's bookkeeping, under its model lock */
 	int			refs;
 	bool		dead;			/* unload when refs falls to 0 */
@@ -295,6 +318,9 @@ extern bool glm_kv_fits(const glm_kv_pool *pool, size_t block_bytes, int n);
 /* Takes n blocks into an empty table, or none at all and returns false. */
 extern bool glm_kv_take(glm_kv_pool *pool, size_t block_bytes, int n, glm_kv_table *table);
 extern void glm_kv_give(glm_kv_pool *pool, size_t block_bytes, glm_kv_table *table);
+/* The same for a single block; NULL when there is no room for it. */
+extern float *glm_kv_take_block(glm_kv_pool *pool, size_t block_bytes);
+extern void glm_kv_give_block(glm_kv_pool *pool, size_t block_bytes, float *block);
 
 /* ---- threads.c: the compute pool ------------------------------------- */
 

@@ -19,8 +19,8 @@
  * When no block is in use every slab is free, whatever happened before.  That is
  * why glm_kv_fits can promise.
  *
- * Locks: none.  Take and give belong to the engine thread; total, used and fits
- * may be called by any.
+ * Locks: none.  Who takes and gives sees to it that nobody else does meanwhile
+ * (prefix.c, under its lock); total, used and fits may be called by any thread.
  */
 #include "internal.h"
 
@@ -174,8 +174,8 @@ run_end(glm_kv_pool *pool, int32_t run)
 
 /* ---- Blocks ------------------------------------------------------------ */
 
-static float *
-take_block(glm_kv_pool *pool, size_t block_bytes)
+float *
+glm_kv_take_block(glm_kv_pool *pool, size_t block_bytes)
 {
 	int32_t		run = pool->open;
 	slab	   *s;
@@ -207,8 +207,8 @@ take_block(glm_kv_pool *pool, size_t block_bytes)
 	return (float *) block;
 }
 
-static void
-give_block(glm_kv_pool *pool, size_t block_bytes, float *block)
+void
+glm_kv_give_block(glm_kv_pool *pool, size_t block_bytes, float *block)
 {
 	size_t		index = (size_t) ((uint8_t *) block - pool->base) / SLAB_BYTES;
 	int32_t		run = pool->slab[index].first;
@@ -238,7 +238,7 @@ glm_kv_take(glm_kv_pool *pool, size_t block_bytes, int n, glm_kv_table *table)
 	table->capacity = n;
 	while (table->n_blocks < n)
 	{
-		float	   *block = take_block(pool, block_bytes);
+		float	   *block = glm_kv_take_block(pool, block_bytes);
 
 		if (block == NULL)
 		{
@@ -255,7 +255,7 @@ glm_kv_give(glm_kv_pool *pool, size_t block_bytes, glm_kv_table *table)
 {
 	/* backwards, so that the next to take gets them in ascending order */
 	while (table->n_blocks > 0)
-		give_block(pool, block_bytes, table->block[--table->n_blocks]);
+		glm_kv_give_block(pool, block_bytes, table->block[--table->n_blocks]);
 	free(table->block);
 	table->block = NULL;
 	table->capacity = 0;

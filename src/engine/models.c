@@ -18,6 +18,7 @@
 
 #include "chunk.h"
 #include "json.h"
+#include "prefix.h"
 
 bool
 glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
@@ -30,6 +31,15 @@ glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
 	return models->files != NULL;
 }
 
+/* Closes a model that is in no list, and forgets its part of the prefix cache. */
+static void
+close_model(glm_models *models, glm_model *model)
+{
+	if (models->prefix != NULL && model->generation != 0)
+		glm_prefix_forget(models->prefix, model->generation);
+	glm_model_close(model);
+}
+
 void
 glm_models_free(glm_models *models)
 {
@@ -38,7 +48,7 @@ glm_models_free(glm_models *models)
 		glm_model  *model = models->first;
 
 		models->first = model->next;
-		glm_model_close(model);
+		close_model(models, model);
 	}
 	glm_weight_files_close(models->files);
 	pthread_mutex_destroy(&models->lock);
@@ -116,6 +126,7 @@ insert(glm_models *models, glm_model *model)
 	glm_model  *victims = NULL;
 
 	pthread_mutex_lock(&models->lock);
+	model->generation = ++models->generations;
 	model->next = models->first;
 	models->first = model;
 	use(models, model);
@@ -130,7 +141,7 @@ insert(glm_models *models, glm_model *model)
 	while ((victim = victims) != NULL)
 	{
 		victims = victim->next;
-		glm_model_close(victim);
+		close_model(models, victim);
 	}
 }
 
@@ -214,7 +225,7 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 		use(models, model);
 	pthread_mutex_unlock(&models->lock);
 	if (close_me != NULL)
-		glm_model_close(close_me);
+		close_model(models, close_me);
 	if (model == NULL)
 		return load(models, name, path, &options, err);
 
@@ -240,7 +251,7 @@ glm_models_release(glm_models *models, glm_model *model)
 		unlink_model(models, model);
 	pthread_mutex_unlock(&models->lock);
 	if (last)
-		glm_model_close(model);
+		close_model(models, model);
 }
 
 bool
@@ -260,12 +271,32 @@ glm_models_unload(glm_models *models, const char *name, glm_error *err)
 	}
 	pthread_mutex_unlock(&models->lock);
 	if (last)
-		glm_model_close(model);
+		close_model(models, model);
 	return model != NULL || glm_fail(err, GLM_NO_MODEL, "model \"%s\" is not loaded", name);
 }
 
+/* What the model's sequences came to, and what they left in the pool. */
 static void
-describe(const glm_model *m, glm_model_info *out)
+describe_use(glm_models *models, const glm_model *m, glm_model_info *out)
+{
+	glm_prefix_stats stats;
+
+	glm_prefix_stats_get(models->prefix, m->generation, &stats);
+	out->requests = m->requests;
+	out->prompt_tokens = atomic_load(&m->tally.prompt_tokens);
+	out->cached_tokens = atomic_load(&m->tally.cached_tokens);
+	out->prefill_tokens = atomic_load(&m->tally.prefill_tokens);
+	out->completion_tokens = atomic_load(&m->tally.completion_tokens);
+	out->draft_tokens = atomic_load(&m->tally.draft_tokens);
+	out->accepted_tokens = atomic_load(&m->tally.accepted_tokens);
+	out->preemptions = atomic_load(&m->tally.preemptions);
+	out->kv_bytes_used = stats.bytes_used;
+	out->kv_bytes_cached = stats.bytes_cached;
+	out->kv_evictions = stats.evictions;
+}
+
+static void
+describe(glm_models *models, const glm_model *m, glm_model_info *out)
 {
 	static const char *const dtype_name[] = {"F32", "F16", "BF16", "INT4", "INT8"};
 	glm_chunk_usage usage = {0};
@@ -286,8 +317,8 @@ describe(const glm_model *m, glm_model_info *out)
 	out->bytes_mapped = usage.bytes_mapped;
 	out->bytes_resident = usage.bytes_resident;
 	out->size_bytes = glm_shards_bytes(m->shards);
-	out->requests = m->requests;
 	out->load_ms = m->load_ms;
+	describe_use(models, m, out);
 }
 
 int
@@ -299,7 +330,7 @@ glm_models_list(glm_models *models, glm_model_info *out, int max)
 	for (const glm_model *m = models->first; m != NULL && n < max; m = m->next)
 	{
 		if (!m->dead)
-			describe(m, &out[n++]);
+			describe(models, m, &out[n++]);
 	}
 	pthread_mutex_unlock(&models->lock);
 	return n;

@@ -14,6 +14,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+_Static_assert(sizeof(glm_event) == offsetof(glm_event, payload), "a payload begins where its header ends");
+
 #define RING_BYTES ((size_t) 1 << 20)	/* a power of two, many events large */
 
 bool

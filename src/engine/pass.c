@@ -1,67 +1,14 @@
 /*
  * pass.c - one forward pass: rows from sequences, tokens back to them.
  *
- * Gathers the rows, runs the model, samples each sequence whose last known
- * token was among them and passes the token on.  Sequences that end leave at
- * once.  Runs in the engine thread; nothing here allocates.
+ * Runs the model over the rows that plan.c wrote, samples each sequence whose last
+ * known token was among them and passes the token on.  KV blocks that are
+ * complete become known to other sequences.  Sequences that end leave at once.
+ * Runs in the engine thread; nothing here allocates.
  */
 #include "scheduler.h"
 
 #include <math.h>
-
-/* ---- Rows ------------------------------------------------------------------ */
-
-/*
- * Adds the rows of one sequence: its newest token, or as much of its prompt as
- * *budget allows.  Only the row of the last known token needs logits.
- */
-static void
-gather(glm_scheduler *s, glm_sequence *seq, int *budget)
-{
-	int			left = (int) seq->tokens.length - seq->n_computed;
-
-	seq->n_rows = left;
-	if (left > 1)
-	{
-		seq->n_rows = left < *budget ? left : *budget;
-		*budget -= seq->n_rows;
-	}
-	for (int i = 0; i < seq->n_rows; i++)
-	{
-		int			position = seq->n_computed + i;
-
-		s->engine->row[s->n_rows++] = (glm_row)
-		{
-			.token = seq->tokens.data[position],
-			.position = position,
-			.kv = &seq->kv,
-			.logits = i == left - 1,
-		};
-	}
-}
-
-/*
- * The rows of one pass.  More sequences than max_sequences may be active when
- * paused ones wake up; those that find no place have their pass in the same round.
- */
-static void
-gather_rows(glm_scheduler *s, const glm_model *model)
-{
-	int			budget = atomic_load(&s->engine->prefill_budget);
-	int			places = s->engine->max_sequences;
-
-	s->n_rows = 0;
-	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-	{
-		seq->n_rows = 0;
-		if (seq->model != model || seq->round == s->round || places == 0 ||
-			glm_sequence_paused(s->engine, seq))
-			continue;
-		places--;
-		seq->round = s->round;
-		gather(s, seq, &budget);
-	}
-}
 
 /* ---- Tokens ---------------------------------------------------------------- */
 
@@ -126,6 +73,7 @@ next_token(glm_scheduler *s, glm_sequence *seq, float *logits, glm_finish *finis
 	if (!append_token(seq, token, finish))
 		return glm_no_memory(err);
 	atomic_fetch_add(&e->count.completion_tokens, 1);
+	atomic_fetch_add(&seq->model->tally.completion_tokens, 1);
 	if (seq->request->stream)
 		send_token(e, seq, token, logprob, *finish);
 	return true;
@@ -147,12 +95,24 @@ send_logits(glm_engine *e, const glm_sequence *seq, const float *logits, glm_err
 	return true;
 }
 
+/* Counts the rows of a sequence as computed; true when it has logits. */
+static bool
+advance(glm_engine *e, glm_sequence *seq)
+{
+	int			n = seq->n_rows;
+
+	seq->n_rows = 0;
+	seq->n_computed += n;
+	if (n > 0 && !seq->request->unshared)
+		glm_chain_index(e->prefix, &seq->chain, seq->tokens.data, seq->n_computed);
+	return n > 0 && seq->n_computed == (int) seq->tokens.length;
+}
+
 /* Uses the logits of every sequence that has some; those that end leave. */
 static void
-use_logits(glm_scheduler *s, const glm_model *model, float *logits)
+use_logits(glm_scheduler *s, int vocab, float *logits)
 {
 	glm_engine *e = s->engine;
-	int			vocab = model->config.vocab;
 
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
@@ -161,14 +121,11 @@ use_logits(glm_scheduler *s, const glm_model *model, float *logits)
 		glm_error	err = {0};
 		bool		ok;
 
-		seq->n_computed += seq->n_rows;
-		if (seq->n_rows == 0 || seq->n_computed < (int) seq->tokens.length)
+		if (!advance(e, seq))
 		{
-			seq->n_rows = 0;
 			at = &seq->next;
 			continue;
 		}
-		seq->n_rows = 0;
 		if (seq->request->kind == GLM_LOGITS)
 		{
 			ok = send_logits(e, seq, logits, &err);
@@ -179,9 +136,9 @@ use_logits(glm_scheduler *s, const glm_model *model, float *logits)
 		logits += vocab;
 
 		if (!ok)
-			glm_sequence_fail(e, glm_sequence_remove(s, at), &err);
+			glm_sequence_fail(s, glm_sequence_remove(s, at), &err);
 		else if (finish != GLM_FINISH_NONE)
-			glm_sequence_finish(e, glm_sequence_remove(s, at), finish);
+			glm_sequence_finish(s, glm_sequence_remove(s, at), finish);
 		else
 			at = &seq->next;
 	}
@@ -196,41 +153,56 @@ fail_pass(glm_scheduler *s, const glm_error *err)
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
 		if ((*at)->n_rows > 0)
-			glm_sequence_fail(s->engine, glm_sequence_remove(s, at), err);
+			glm_sequence_fail(s, glm_sequence_remove(s, at), err);
 		else
 			at = &(*at)->next;
 	}
 }
 
+/* Rows that bring sequences up to their last known token: not one by one. */
 static int
-count_prompt_rows(const glm_scheduler *s)
+count_prefill_rows(const glm_scheduler *s)
 {
 	int			n = 0;
 
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		if (seq->n_rows > 0 && seq->n_computed < seq->n_prompt)
+		if (seq->n_rows > 1 || (seq->n_rows == 1 && seq->n_computed < seq->n_prompt))
 			n += seq->n_rows;
 	}
 	return n;
 }
 
-void
-glm_pass_run(glm_scheduler *s, const glm_model *model)
+static void
+count_pass(glm_scheduler *s, glm_model *model, int64_t ns)
 {
 	glm_counters *count = &s->engine->count;
+	int			prefill = count_prefill_rows(s);
+
+	atomic_fetch_add(&count->steps, 1);
+	atomic_fetch_add(&count->step_ns, ns);
+	atomic_fetch_add(&count->prompt_tokens, prefill);
+	atomic_fetch_add(&model->tally.prefill_tokens, prefill);
+	model->pace.spent_ns += ns;
+}
+
+void
+glm_pass_run(glm_scheduler *s, glm_model *model)
+{
+	int			vocab = model->config.vocab;
 	int64_t		start = glm_now_ns();
 	float	   *logits;
 	glm_error	err = {0};
 
-	gather_rows(s, model);
+	glm_plan_pass(s, model);
+	if (s->n_rows == 0)
+		return;					/* the only one was preempted */
 	if (!glm_forward_run(s->engine->forward, model, s->engine->row, s->n_rows, &logits, &err))
 	{
 		fail_pass(s, &err);
 		return;
 	}
-	atomic_fetch_add(&count->steps, 1);
-	atomic_fetch_add(&count->prompt_tokens, count_prompt_rows(s));
-	atomic_fetch_add(&count->step_ns, glm_now_ns() - start);
-	use_logits(s, model, logits);
+	count_pass(s, model, glm_now_ns() - start);
+	/* the model may go with its last sequence */
+	use_logits(s, vocab, logits);
 }

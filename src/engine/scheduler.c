@@ -3,19 +3,29 @@
  *
  * Continuous batching.  Each step gathers, for one model, the newest token of
  * every running sequence and as many prompt tokens as the prefill budget
- * allows, runs one forward pass over these rows, and samples the sequences
- * whose last known token was among them.  Models with work take turns.  A long
- * answer or a long prompt never holds another request up for more than a step,
- * and what a request gets does not depend on its company: each row's result is
- * its own, bit for bit (forward.c).
+ * allows (plan.c), runs one forward pass over these rows, and samples the
+ * sequences whose last known token was among them (pass.c).  A long answer or a
+ * long prompt never holds another request up for more than a step, and what a
+ * request gets does not depend on its company: each row's result is its own,
+ * bit for bit (forward.c).
  *
- * A sequence is admitted when the KV pool has blocks for the longest answer it
- * may give, first come first served, so a running sequence never runs out.
- * It leaves, and gives its blocks back, in the step in which it ends.
+ * Rank: interactive sequences come before those of batch jobs, and within each
+ * class who came first comes first.  Both lists are kept in this order.
  *
- * A sequence whose reader does not read is paused.  It keeps its blocks while
- * nobody else needs them; then it is preempted, newest first, and computed anew
- * when its reader comes back.  So cursors left open hold nobody up.
+ * Admission: the waiting sequence of the better class whose tenant has the
+ * fewest running, of tenants alike the one that waits longest for an admission.
+ * It is admitted when the KV pool has room for what it knows already and a block
+ * more for everybody who runs.  What it then needs it takes block by block.
+ *
+ * When the pool is full somebody is preempted: gives his blocks up, waits again,
+ * and computes them anew later, or finds them still cached.  Paused sequences
+ * (whose reader does not read) go first, newest first, so that cursors left open
+ * hold nobody up; then who ranks last.  The first in rank is never preempted, so
+ * there is always progress.  An interactive sequence that finds all places
+ * taken preempts one of a batch job.
+ *
+ * Models share the time: the one whose passes have taken least so far is next.
+ * One that had nothing to do meanwhile does not save its time up.
  */
 #include "scheduler.h"
 
@@ -38,8 +48,7 @@ glm_scheduler_add(glm_engine *e, glm_sequence *seq)
 void
 glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
-	if (seq->kv.n_blocks > 0)
-		glm_kv_give(e->kv, seq->model->kv_block_bytes, &seq->kv);
+	glm_chain_close(e->prefix, &seq->chain);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
@@ -57,65 +66,74 @@ glm_sequence_paused(const glm_engine *e, const glm_sequence *seq)
 		seq->made - atomic_load(&e->ticket[seq->ticket].taken) >= GLM_OUTBOX;
 }
 
+/* Frees a sequence that has left the lists, and its tenant with the last one. */
+static void
+free_sequence(glm_scheduler *s, glm_sequence *seq)
+{
+	glm_tenant *tenant = seq->tenant;
+
+	glm_sequence_free(s->engine, seq);
+	if (--tenant->n_sequences > 0)
+		return;
+	for (glm_tenant **at = &s->tenants; *at != NULL; at = &(*at)->next)
+	{
+		if (*at == tenant)
+		{
+			*at = tenant->next;
+			free(tenant);
+			return;
+		}
+	}
+}
+
 /* Freed before its reader is told, so that whoever knows of the end finds it gone. */
 void
-glm_sequence_fail(glm_engine *e, glm_sequence *seq, const glm_error *err)
+glm_sequence_fail(glm_scheduler *s, glm_sequence *seq, const glm_error *err)
 {
 	int			ticket = seq->ticket;
 
-	glm_sequence_free(e, seq);
-	glm_send_error(e, ticket, err);
+	free_sequence(s, seq);
+	glm_send_error(s->engine, ticket, err);
 }
 
 void
-glm_sequence_finish(glm_engine *e, glm_sequence *seq, glm_finish finish)
+glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish)
 {
+	glm_engine *e = s->engine;
 	int			ticket = seq->ticket;
-	int			n_prompt = seq->n_prompt;
-	int			n_answer = (int) seq->tokens.length - n_prompt;
+	glm_event	usage = {.prompt_tokens = seq->n_prompt,
+						 .cached_tokens = seq->n_cached,
+						 .completion_tokens = (int) seq->tokens.length - seq->n_prompt};
 
 	if (!seq->request->stream && seq->text.length > 0)
 		glm_send_result(e, ticket, seq->text.data, seq->text.length);
-	glm_sequence_free(e, seq);
-	glm_send_done(e, ticket, finish, n_prompt, n_answer);
+	free_sequence(s, seq);
+	glm_send_usage(e, ticket, finish, usage);
 }
 
-glm_sequence *
-glm_sequence_remove(glm_scheduler *s, glm_sequence **at)
+/* ---- The lists ------------------------------------------------------------------- */
+
+static bool
+ranks_before(const glm_sequence *a, const glm_sequence *b)
 {
-	glm_sequence *seq = *at;
-
-	*at = seq->next;
-	s->n_running--;
-	atomic_store(&s->engine->count.running, s->n_running);
-	return seq;
+	if (a->request->batch != b->request->batch)
+		return b->request->batch;
+	return a->arrival < b->arrival;
 }
-
-/* ---- Admission ------------------------------------------------------------------- */
 
 static void
-collect_inbox(glm_scheduler *s)
+insert(glm_sequence **at, glm_sequence *seq)
 {
-	glm_engine *e = s->engine;
-
-	pthread_mutex_lock(&e->inbox_lock);
-	if (e->inbox != NULL)
-	{
-		*s->waiting_end = e->inbox;
-		s->waiting_end = e->inbox_end;
-		e->inbox = NULL;
-		e->inbox_end = &e->inbox;
-	}
-	pthread_mutex_unlock(&e->inbox_lock);
+	while (*at != NULL && ranks_before(*at, seq))
+		at = &(*at)->next;
+	seq->next = *at;
+	*at = seq;
 }
 
-/* Puts a sequence at the end of the waiting ones. */
 static void
 add_waiting(glm_scheduler *s, glm_sequence *seq)
 {
-	seq->next = NULL;
-	*s->waiting_end = seq;
-	s->waiting_end = &seq->next;
+	insert(&s->waiting, seq);
 	atomic_fetch_add(&s->engine->count.waiting, 1);
 }
 
@@ -126,10 +144,88 @@ remove_waiting(glm_scheduler *s, glm_sequence **at)
 	glm_sequence *seq = *at;
 
 	*at = seq->next;
-	if (*at == NULL)
-		s->waiting_end = at;
 	atomic_fetch_sub(&s->engine->count.waiting, 1);
 	return seq;
+}
+
+static void
+add_running(glm_scheduler *s, glm_sequence *seq)
+{
+	insert(&s->running, seq);
+	s->n_running++;
+	seq->tenant->n_running++;
+	atomic_store(&s->engine->count.running, s->n_running);
+}
+
+glm_sequence *
+glm_sequence_remove(glm_scheduler *s, glm_sequence **at)
+{
+	glm_sequence *seq = *at;
+
+	*at = seq->next;
+	s->n_running--;
+	seq->tenant->n_running--;
+	atomic_store(&s->engine->count.running, s->n_running);
+	return seq;
+}
+
+/* ---- Coming and going ------------------------------------------------------------- */
+
+static glm_tenant *
+find_tenant(glm_scheduler *s, uint32_t id)
+{
+	glm_tenant *tenant = s->tenants;
+
+	while (tenant != NULL && tenant->id != id)
+		tenant = tenant->next;
+	if (tenant == NULL && (tenant = calloc(1, sizeof(*tenant))) != NULL)
+	{
+		tenant->id = id;
+		tenant->next = s->tenants;
+		s->tenants = tenant;
+	}
+	return tenant;
+}
+
+static void
+take_in(glm_scheduler *s, glm_sequence *seq)
+{
+	int			ticket = seq->ticket;
+	glm_error	err = {0};
+
+	seq->tenant = find_tenant(s, seq->request->tenant);
+	if (seq->tenant == NULL)
+	{
+		atomic_fetch_sub(&s->engine->count.waiting, 1);
+		glm_sequence_free(s->engine, seq);
+		glm_no_memory(&err);
+		glm_send_error(s->engine, ticket, &err);
+		return;
+	}
+	seq->tenant->n_sequences++;
+	seq->arrival = s->arrivals++;
+	atomic_fetch_add(&seq->model->tally.prompt_tokens, seq->n_prompt);
+	insert(&s->waiting, seq);	/* counted when it was handed over */
+}
+
+static void
+collect_inbox(glm_scheduler *s)
+{
+	glm_engine *e = s->engine;
+	glm_sequence *seq;
+
+	pthread_mutex_lock(&e->inbox_lock);
+	seq = e->inbox;
+	e->inbox = NULL;
+	e->inbox_end = &e->inbox;
+	pthread_mutex_unlock(&e->inbox_lock);
+	while (seq != NULL)
+	{
+		glm_sequence *next = seq->next;
+
+		take_in(s, seq);
+		seq = next;
+	}
 }
 
 /* Ends sequences that were cancelled or ran out of time. */
@@ -142,65 +238,77 @@ drop_ended(glm_scheduler *s)
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
 		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
-			glm_sequence_fail(e, glm_sequence_remove(s, at), &err);
+			glm_sequence_fail(s, glm_sequence_remove(s, at), &err);
 		else
 			at = &(*at)->next;
 	}
 	for (glm_sequence **at = &s->waiting; *at != NULL;)
 	{
 		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
-			glm_sequence_fail(e, remove_waiting(s, at), &err);
+			glm_sequence_fail(s, remove_waiting(s, at), &err);
 		else
 			at = &(*at)->next;
 	}
 }
 
-static void
-add_running(glm_scheduler *s, glm_sequence *seq)
-{
-	glm_sequence **end = &s->running;
+/* ---- Preemption -------------------------------------------------------------------- */
 
-	while (*end != NULL)
-		end = &(*end)->next;
-	*end = seq;
-	seq->next = NULL;
-	s->n_running++;
-	atomic_store(&s->engine->count.running, s->n_running);
+static void
+preempt_at(glm_scheduler *s, glm_sequence **at)
+{
+	glm_sequence *seq = glm_sequence_remove(s, at);
+
+	glm_chain_close(s->engine->prefix, &seq->chain);
+	seq->n_computed = 0;
+	seq->n_rows = 0;
+	seq->preempted = true;
+	atomic_fetch_add(&s->engine->count.preemptions, 1);
+	atomic_fetch_add(&seq->model->tally.preemptions, 1);
+	add_waiting(s, seq);
 }
 
-/* Takes the KV blocks of the newest paused sequence; false when there is none. */
-static bool
-preempt_paused(glm_scheduler *s)
+bool
+glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq, bool same_class)
 {
-	glm_sequence **newest = NULL;
-	glm_sequence *seq;
+	glm_sequence **paused = NULL;
+	glm_sequence **last = NULL;
 
 	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
 	{
+		if (*at == seq)
+			continue;
 		if (glm_sequence_paused(s->engine, *at))
-			newest = at;
+		{
+			if (paused == NULL || (*at)->arrival > (*paused)->arrival)
+				paused = at;
+		}
+		else if (ranks_before(seq, *at) &&
+				 (same_class || (*at)->request->batch != seq->request->batch))
+			last = at;
 	}
-	if (newest == NULL)
+	if (paused == NULL && last == NULL)
 		return false;
-	seq = glm_sequence_remove(s, newest);
-	glm_kv_give(s->engine->kv, seq->model->kv_block_bytes, &seq->kv);
-	seq->n_computed = 0;
-	add_waiting(s, seq);
+	preempt_at(s, paused != NULL ? paused : last);
 	return true;
 }
 
-static bool
-take_blocks(glm_scheduler *s, glm_sequence *seq)
+/*
+ * What a lonely sequence lacks is there, but scattered between blocks of other
+ * sizes; in an empty pool it finds the room that glm_kv_fits promised it.
+ */
+void
+glm_scheduler_preempt(glm_scheduler *s, glm_sequence *seq)
 {
-	int			blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
+	glm_sequence **at = &s->running;
 
-	do
-	{
-		if (glm_kv_take(s->engine->kv, seq->model->kv_block_bytes, blocks, &seq->kv))
-			return true;
-	} while (preempt_paused(s));
-	return false;
+	while (*at != seq)
+		at = &(*at)->next;
+	preempt_at(s, at);
+	if (s->running == NULL)
+		glm_prefix_forget(s->engine->prefix, 0);
 }
+
+/* ---- Admission ------------------------------------------------------------------- */
 
 static int
 count_active(const glm_scheduler *s)
@@ -212,69 +320,172 @@ count_active(const glm_scheduler *s)
 	return n;
 }
 
-/* Admits the sequences whose time has come, in the order in which they wait. */
+/* Bytes of one more block for everybody who runs. */
+static uint64_t
+bytes_to_spare(const glm_scheduler *s)
+{
+	uint64_t	bytes = 0;
+
+	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+		bytes += glm_sequence_paused(s->engine, seq) ? 0 : seq->model->kv_block_bytes;
+	return bytes;
+}
+
+static bool
+is_served_before(const glm_tenant *a, const glm_tenant *b)
+{
+	if (a->n_running != b->n_running)
+		return a->n_running < b->n_running;
+	return a->served < b->served;
+}
+
+/* The waiting sequence whose turn it is; NULL when there is none. */
+static glm_sequence **
+next_to_admit(glm_scheduler *s)
+{
+	glm_sequence **best = NULL;
+
+	for (glm_sequence **at = &s->waiting; *at != NULL; at = &(*at)->next)
+	{
+		if (glm_sequence_paused(s->engine, *at))
+			continue;			/* preempted, and its reader is not back yet */
+		if (best == NULL)
+			best = at;
+		else if ((*at)->request->batch != (*best)->request->batch)
+			break;
+		else if (is_served_before((*at)->tenant, (*best)->tenant))
+			best = at;
+	}
+	return best;
+}
+
+/* A place among the sequences that are computed; an interactive one takes it from a batch job. */
+static bool
+find_place(glm_scheduler *s, const glm_sequence *seq)
+{
+	while (count_active(s) >= s->engine->max_sequences)
+	{
+		glm_sequence **last = NULL;
+
+		for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
+		{
+			if ((*at)->request->batch && !glm_sequence_paused(s->engine, *at))
+				last = at;
+		}
+		if (seq->request->batch || last == NULL)
+			return false;
+		preempt_at(s, last);
+	}
+	return true;
+}
+
+/*
+ * Room in the pool for what it knows: all its tokens and the next one.  Paused
+ * sequences make way, and those of batch jobs for an interactive one.
+ */
+static bool
+find_room(glm_scheduler *s, glm_sequence *seq)
+{
+	glm_engine *e = s->engine;
+
+	for (;;)
+	{
+		int			tokens = (int) seq->tokens.length + 1;
+		int			blocks = ((tokens < seq->limit ? tokens : seq->limit) + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
+		uint64_t	need = (uint64_t) (blocks - seq->chain.kv.n_blocks) * seq->model->kv_block_bytes;
+
+		if (glm_prefix_room(e->prefix) >= need + bytes_to_spare(s))
+			return true;
+		if (!glm_scheduler_preempt_for(s, seq, false))
+			return false;
+	}
+}
+
+/* Gives a sequence its place and what is cached of its prompt; false: it has to wait. */
+static bool
+admit_one(glm_scheduler *s, glm_sequence **at)
+{
+	glm_engine *e = s->engine;
+	glm_sequence *seq = *at;
+	glm_error	err = {0};
+	int			capacity = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
+
+	if (!find_place(s, seq))
+		return false;
+	if (!glm_chain_open(e->prefix, &seq->chain, seq->model, capacity))
+		glm_no_memory(&err);
+	else if (glm_forward_prepare(e->forward, seq->model, &err))
+	{
+		glm_plan_adopt(e, seq);
+		if (!find_room(s, seq))
+		{
+			glm_chain_close(e->prefix, &seq->chain);
+			seq->n_computed = 0;
+			return false;
+		}
+	}
+	/* whoever was preempted for it may stand before it now */
+	for (at = &s->waiting; *at != seq;)
+		at = &(*at)->next;
+	remove_waiting(s, at);
+	if (err.status != GLM_OK)
+	{
+		glm_sequence_fail(s, seq, &err);
+		return true;
+	}
+	seq->round = seq->model->pace.round - 1;
+	seq->tenant->served = ++s->admissions;
+	add_running(s, seq);
+	return true;
+}
+
 static void
 admit(glm_scheduler *s)
 {
-	int			active = count_active(s);
+	glm_sequence **at;
 
-	for (glm_sequence **at = &s->waiting; *at != NULL && active < s->engine->max_sequences;)
-	{
-		glm_sequence *seq = *at;
-		glm_error	err;
-
-		if (glm_sequence_paused(s->engine, seq))
-		{
-			at = &seq->next;	/* preempted, and its reader is not back yet */
-			continue;
-		}
-		if (!take_blocks(s, seq))
-			break;
-		remove_waiting(s, at);
-		if (glm_forward_prepare(s->engine->forward, seq->model, &err))
-		{
-			add_running(s, seq);
-			active++;
-		}
-		else
-			glm_sequence_fail(s->engine, seq, &err);
-	}
+	while ((at = next_to_admit(s)) != NULL && admit_one(s, at))
+		continue;
 }
 
 /* ---- The thread ------------------------------------------------------------------------ */
 
-/* A sequence whose model has not had its pass in this round; counts the paused. */
-static glm_sequence *
-next_in_round(glm_scheduler *s)
+/* The model with work whose passes have taken least; counts the paused. */
+static glm_model *
+next_model(glm_scheduler *s)
 {
-	glm_sequence *found = NULL;
+	glm_model  *next = NULL;
 	int			paused = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
+		glm_pace   *pace = &seq->model->pace;
+
 		if (glm_sequence_paused(s->engine, seq))
+		{
 			paused++;
-		else if (seq->round != s->round && found == NULL)
-			found = seq;
+			continue;
+		}
+		if (pace->spent_ns < s->clock_ns)
+			pace->spent_ns = s->clock_ns;	/* it had nothing to do */
+		if (next == NULL || pace->spent_ns < next->pace.spent_ns)
+			next = seq->model;
 	}
 	atomic_store(&s->engine->count.paused, paused);
-	return found;
+	return next;
 }
 
-/* One pass for every model with work; false when there was none. */
+/* A pass of the model whose turn it is; false when there is no work. */
 static bool
-run_round(glm_scheduler *s)
+run_step(glm_scheduler *s)
 {
-	bool		any = false;
-	glm_sequence *seq;
+	glm_model  *model = next_model(s);
 
-	s->round++;
-	while ((seq = next_in_round(s)) != NULL)
-	{
-		glm_pass_run(s, seq->model);
-		any = true;
-	}
-	return any;
+	if (model == NULL)
+		return false;
+	s->clock_ns = model->pace.spent_ns;
+	glm_pass_run(s, model);
+	return true;
 }
 
 /* When the next sequence's time is up; 0 = none has a limit. */
@@ -328,7 +539,7 @@ free_sequences(glm_scheduler *s, glm_sequence *list)
 		glm_sequence *seq = list;
 
 		list = seq->next;
-		glm_sequence_free(s->engine, seq);
+		free_sequence(s, seq);
 	}
 }
 
@@ -339,11 +550,10 @@ glm_scheduler_main(void *arg)
 	glm_scheduler s = {.engine = e};
 
 	glm_thread_enter("glm engine");
-	s.waiting_end = &s.waiting;
 	while (!atomic_load(&e->stopping))
 	{
 		take_news(&s);
-		if (!run_round(&s))
+		if (!run_step(&s))
 			glm_signal_wait(&e->wake, next_deadline(&s));
 		else if (atomic_load(&e->step_delay_ms) > 0)
 			delay_step(&s);

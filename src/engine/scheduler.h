@@ -1,6 +1,7 @@
 /*
  * scheduler.h - the engine thread's own state: scheduler.c (who runs, who
- * waits) and pass.c (one forward pass and what comes of it).
+ * waits), plan.c (what the next pass computes) and pass.c (one forward pass and
+ * what comes of it).
  */
 #ifndef GLM_SCHEDULER_H
 #define GLM_SCHEDULER_H
@@ -10,12 +11,14 @@
 typedef struct glm_scheduler
 {
 	glm_engine *engine;
-	glm_sequence *waiting;		/* oldest first */
-	glm_sequence **waiting_end;
-	glm_sequence *running;		/* in order of admission */
+	glm_sequence *waiting;		/* both lists by rank, see scheduler.c */
+	glm_sequence *running;
 	int			n_running;
 	int			n_rows;			/* rows of the pass, in engine->row */
-	uint32_t	round;			/* each round, every model with work has one pass */
+	glm_tenant *tenants;		/* that have sequences */
+	uint64_t	arrivals;		/* sequences ever come in */
+	uint64_t	admissions;		/* and admitted */
+	int64_t		clock_ns;		/* glm_pace.spent_ns of the model that ran last */
 } glm_scheduler;
 
 /* ---- scheduler.c ---- */
@@ -27,12 +30,31 @@ extern bool glm_sequence_paused(const glm_engine *engine, const glm_sequence *se
 extern glm_sequence *glm_sequence_remove(glm_scheduler *s, glm_sequence **at);
 
 /* Frees a sequence, then tells its reader how it ended. */
-extern void glm_sequence_fail(glm_engine *engine, glm_sequence *seq, const glm_error *err);
-extern void glm_sequence_finish(glm_engine *engine, glm_sequence *seq, glm_finish finish);
+extern void glm_sequence_fail(glm_scheduler *s, glm_sequence *seq, const glm_error *err);
+extern void glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish);
+
+/*
+ * Makes somebody give his KV blocks up for `seq` and wait again: the newest
+ * paused sequence, else the last in rank behind it, of its own class only when
+ * asked to.  False when there is nobody.
+ */
+extern bool glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq,
+									  bool same_class);
+
+/* The same for a sequence itself, which no other can make room for. */
+extern void glm_scheduler_preempt(glm_scheduler *s, glm_sequence *seq);
+
+/* ---- plan.c ---- */
+
+/* Appends the blocks of its tokens that are cached; ready for a new one after. */
+extern void glm_plan_adopt(glm_engine *engine, glm_sequence *seq);
+
+/* Fills engine->row with the rows of a pass of this model; may be none. */
+extern void glm_plan_pass(glm_scheduler *s, glm_model *model);
 
 /* ---- pass.c ---- */
 
-/* One forward pass for the sequences of a model that had none in this round. */
-extern void glm_pass_run(glm_scheduler *s, const glm_model *model);
+/* One forward pass of a model. */
+extern void glm_pass_run(glm_scheduler *s, glm_model *model);
 
 #endif							/* GLM_SCHEDULER_H */

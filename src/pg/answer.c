@@ -26,15 +26,20 @@ static bool must_be_thrown(const ErrorData *error);
 /* ---- Asking --------------------------------------------------------------- */
 
 void
-chatglm_ask(const ChatglmFunction *function, const NullableDatum *args, ChatglmAnswer *answer)
+chatglm_ask(const ChatglmFunction *function, const NullableDatum *args,
+			ChatglmPriority priority, ChatglmAnswer *answer)
 {
 	ChatglmCall call;
 
 	memset(answer, 0, sizeof(*answer));
-	if (function->read(&call, args))
-		start(&call, answer);
-	else
+	if (!function->read(&call, args))
+	{
 		answer->null = true;
+		return;
+	}
+	if (call.priority == CHATGLM_PRIORITY_UNSAID)
+		call.priority = priority;
+	start(&call, answer);
 }
 
 /*
@@ -44,7 +49,7 @@ chatglm_ask(const ChatglmFunction *function, const NullableDatum *args, ChatglmA
  */
 void
 chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
-					 ChatglmAnswer *answer, MemoryContext context)
+					 ChatglmPriority priority, ChatglmAnswer *answer, MemoryContext context)
 {
 	MemoryContext old_context = CurrentMemoryContext;
 	ResourceOwner old_owner = CurrentResourceOwner;
@@ -52,7 +57,7 @@ chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 
 	if (IsInParallelMode())
 	{
-		chatglm_ask(function, args, answer);
+		chatglm_ask(function, args, priority, answer);
 		return;
 	}
 
@@ -60,7 +65,7 @@ chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 	MemoryContextSwitchTo(old_context);
 	PG_TRY();
 	{
-		chatglm_ask(function, args, answer);
+		chatglm_ask(function, args, priority, answer);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -116,6 +121,7 @@ chatglm_collect(ChatglmAnswer *answer)
 	}
 	answer->finish = event->finish;
 	answer->prompt_tokens = event->prompt_tokens;
+	answer->cached_tokens = event->cached_tokens;
 	answer->completion_tokens = event->completion_tokens;
 	chatglm_release(answer->request);
 	answer->request = NULL;

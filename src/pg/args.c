@@ -308,21 +308,21 @@ read_options(ChatglmCall *call, Jsonb *options)
 		}
 }
 
-static void
-read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
+static bool
+is_string(const JsonbValue *value, const char *string)
 {
-	bool		min_p = strcmp(key, "min_p") == 0;
-	bool		penalty = strcmp(key, "repetition_penalty") == 0;
-	bool		timeout = strcmp(key, "timeout_ms") == 0;
+	return value->type == jbvString && value->val.string.len == (int) strlen(string) &&
+		memcmp(value->val.string.val, string, value->val.string.len) == 0;
+}
+
+/* Options that are numbers. */
+static void
+read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
+{
 	const char *argument = psprintf("options.%s", key);
 	double		number;
 	char	   *shown;
 
-	if (!min_p && !penalty && !timeout)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown key \"%s\" in argument \"options\"", key),
-				 errhint("Known keys are min_p, repetition_penalty and timeout_ms.")));
 	if (value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -333,12 +333,12 @@ read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 												NumericGetDatum(value->val.numeric)));
 	shown = clip(DatumGetCString(DirectFunctionCall1(numeric_out,
 													 NumericGetDatum(value->val.numeric))));
-	if (min_p)
+	if (strcmp(key, "min_p") == 0)
 	{
 		require(number >= 0 && number < 1, argument, "at least 0 and below 1", shown);
 		call->min_p = number;
 	}
-	else if (penalty)
+	else if (strcmp(key, "repetition_penalty") == 0)
 	{
 		require(isfinite(number) && number > 0, argument, "a finite number above 0", shown);
 		call->repetition_penalty = number;
@@ -349,4 +349,34 @@ read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 				argument, "a whole number of milliseconds, 0 for none", shown);
 		call->timeout_ms = (int) number;
 	}
+}
+
+static void
+read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
+{
+	if (strcmp(key, "min_p") == 0 || strcmp(key, "repetition_penalty") == 0 ||
+		strcmp(key, "timeout_ms") == 0)
+		read_number_option(call, key, value);
+	else if (strcmp(key, "cache") == 0)
+	{
+		if (value->type != jbvBool)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"options.cache\" must be true or false")));
+		call->unshared = !value->val.boolean;
+	}
+	else if (strcmp(key, "priority") == 0)
+	{
+		if (!is_string(value, "interactive") && !is_string(value, "batch"))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"options.priority\" must be \"interactive\" or \"batch\"")));
+		call->priority = is_string(value, "batch") ? CHATGLM_PRIORITY_BATCH :
+			CHATGLM_PRIORITY_INTERACTIVE;
+	}
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown key \"%s\" in argument \"options\"", key),
+				 errhint("Known keys are cache, min_p, priority, repetition_penalty and timeout_ms.")));
 }

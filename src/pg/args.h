@@ -60,6 +60,7 @@ typedef struct ChatglmAnswer
 	StringInfoData bytes;		/* the RESULT events' payloads, joined */
 	glm_finish	finish;
 	int			prompt_tokens;
+	int			cached_tokens;
 	int			completion_tokens;
 } ChatglmAnswer;
 
@@ -87,16 +88,20 @@ typedef struct ChatglmFunction
  */
 #define CHATGLM_ROWS_IN_HAND 4
 
-/* Sends the question.  The rest waits in *answer, which needs no initializing. */
+/*
+ * Sends the question, at this priority if its options do not say.  The rest waits
+ * in *answer, which needs no initializing.
+ */
 extern void chatglm_ask(const ChatglmFunction *function, const NullableDatum *args,
-						ChatglmAnswer *answer);
+						ChatglmPriority priority, ChatglmAnswer *answer);
 
 /*
  * The same in a subtransaction of its own: what is wrong with the arguments
  * becomes answer->error, allocated in this context.  Cancels are thrown still.
  */
 extern void chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
-								 ChatglmAnswer *answer, MemoryContext context);
+								 ChatglmPriority priority, ChatglmAnswer *answer,
+								 MemoryContext context);
 
 /* Waits for all of the answer, in the current context. */
 extern void chatglm_collect(ChatglmAnswer *answer);

@@ -214,6 +214,7 @@ take_oldest(BatchState *state)
 														state->calls[i].type,
 														&slot->tts_isnull[column]);
 		state->prompt_tokens += answers[i].prompt_tokens;
+		state->cached_tokens += answers[i].cached_tokens;
 		state->completion_tokens += answers[i].completion_tokens;
 		chatglm_abandon(&answers[i]);	/* a caught error; its value is made */
 	}
@@ -285,6 +286,7 @@ batch_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 
 	ExplainPropertyInteger("Requests", NULL, state->requests, es);
 	ExplainPropertyInteger("Prompt Tokens", NULL, state->prompt_tokens, es);
+	ExplainPropertyInteger("Cached Tokens", NULL, state->cached_tokens, es);
 	ExplainPropertyInteger("Generated Tokens", NULL, state->completion_tokens, es);
 	ExplainPropertyFloat("Mean in Flight", NULL,
 						 state->waits > 0 ? (double) state->in_flight / state->waits : 0, 1, es);

@@ -49,6 +49,7 @@ typedef struct BatchState
 	/* for EXPLAIN, over all rescans */
 	int64		requests;
 	int64		prompt_tokens;
+	int64		cached_tokens;
 	int64		completion_tokens;
 	int64		waits;
 	int64		in_flight;		/* requests running, summed over waits */

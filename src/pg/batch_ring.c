@@ -117,7 +117,7 @@ ask_call(BatchState *state, const BatchCall *call, ChatglmAnswer *answer)
 		args[n].value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &args[n].isnull);
 		n++;
 	}
-	chatglm_ask_or_error(call->function, args, answer, state->context);
+	chatglm_ask_or_error(call->function, args, CHATGLM_PRIORITY_BATCH, answer, state->context);
 	if (answer->request != NULL)
 		state->requests++;
 }

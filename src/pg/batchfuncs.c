@@ -137,7 +137,7 @@ ask_next(Batch *batch)
 
 	batch->args[0].value = batch->prompts[batch->next];
 	batch->args[0].isnull = batch->nulls[batch->next];
-	chatglm_ask_or_error(&chatglm_try_generate_function, batch->args,
+	chatglm_ask_or_error(&chatglm_try_generate_function, batch->args, CHATGLM_PRIORITY_BATCH,
 						 &batch->answers[batch->next], old);
 	batch->next++;
 	MemoryContextSwitchTo(old);

@@ -6,6 +6,8 @@
  */
 #include "session.h"
 
+#include "miscadmin.h"
+
 typedef struct Layout
 {
 	char	   *block;			/* NULL: only count */
@@ -49,6 +51,9 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.timeout_ms = call->timeout_ms;
 	head.stream = call->stream;
 	head.add_special = call->add_special;
+	head.tenant = GetUserId();
+	head.batch = call->priority == CHATGLM_PRIORITY_BATCH;
+	head.unshared = call->unshared;
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;

@@ -314,8 +314,9 @@ chat_object(const ChatglmAnswer *answer)
 		escape_json(&out, chatglm_cstring_from_utf8(answer->bytes.data, answer->bytes.len));
 	}
 	appendStringInfo(&out, ", \"finish_reason\": \"%s\", \"usage\": {\"prompt_tokens\": %d, "
-					 "\"completion_tokens\": %d, \"total_tokens\": %d}}",
+					 "\"completion_tokens\": %d, \"total_tokens\": %d, "
+					 "\"prompt_tokens_details\": {\"cached_tokens\": %d}}}",
 					 finish, answer->prompt_tokens, answer->completion_tokens,
-					 answer->prompt_tokens + answer->completion_tokens);
+					 answer->prompt_tokens + answer->completion_tokens, answer->cached_tokens);
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }

@@ -154,6 +154,14 @@ extern void chatglm_require_preload(void);
 
 /* ---- request.c: a backend's requests ---------------------------------- */
 
+/* Whose turn comes first in the worker. */
+typedef enum ChatglmPriority
+{
+	CHATGLM_PRIORITY_UNSAID = 0,	/* batch for rows of GlmBatch, else interactive */
+	CHATGLM_PRIORITY_INTERACTIVE,
+	CHATGLM_PRIORITY_BATCH
+} ChatglmPriority;
+
 /*
  * What a call wants, before it becomes a glm_request.  NULL strings are
  * absent; zero-initialize and use chatglm_call_defaults().
@@ -183,6 +191,8 @@ typedef struct ChatglmCall
 	int			timeout_ms;
 	bool		stream;
 	bool		add_special;
+	ChatglmPriority priority;
+	bool		unshared;		/* options.cache = false */
 	bool		tools_offered;	/* the answer may be a call; the worker is not told */
 } ChatglmCall;
 

@@ -53,9 +53,10 @@ chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
 	bool		isnull;
 
 	if (function->catches)
-		chatglm_ask_or_error(function, fcinfo->args, &answer, CurrentMemoryContext);
+		chatglm_ask_or_error(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer,
+							 CurrentMemoryContext);
 	else
-		chatglm_ask(function, fcinfo->args, &answer);
+		chatglm_ask(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer);
 	value = chatglm_answer_value(function, &answer,
 								 get_func_rettype(fcinfo->flinfo->fn_oid), &isnull);
 	fcinfo->isnull = isnull;

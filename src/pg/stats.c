@@ -1,6 +1,7 @@
 /*
  * stats.c - what the worker is doing: glm_health, glm_ready, glm_models,
- * glm_stat_requests; and glm_cancel, which acts on what the latter shows.
+ * glm_stat_models, glm_stat_requests; and glm_cancel, which acts on what the
+ * latter shows.
  *
  * Everything is read from shared memory, where the worker leaves a copy of the
  * engine's figures, so that looking costs the worker nothing and works while
@@ -25,11 +26,13 @@
 PG_FUNCTION_INFO_V1(chatglm_health);
 PG_FUNCTION_INFO_V1(chatglm_ready);
 PG_FUNCTION_INFO_V1(chatglm_models);
+PG_FUNCTION_INFO_V1(chatglm_stat_models);
 PG_FUNCTION_INFO_V1(chatglm_stat_requests);
 PG_FUNCTION_INFO_V1(chatglm_cancel);
 
 /* Columns of the views, as their functions declare them. */
 #define MODELS_COLUMNS		18
+#define STAT_MODELS_COLUMNS	12
 #define REQUESTS_COLUMNS	7
 
 /* ---- Health ------------------------------------------------------------ */
@@ -73,12 +76,16 @@ append_stats(StringInfo out, const glm_stats *stats)
 	append_count(out, "failed", stats->failed);
 	append_count(out, "cancelled", stats->cancelled);
 	append_count(out, "prompt_tokens", stats->prompt_tokens);
+	append_count(out, "cached_tokens", stats->cached_tokens);
 	append_count(out, "completion_tokens", stats->completion_tokens);
+	append_count(out, "preemptions", stats->preemptions);
 	append_count(out, "waiting", stats->waiting);
 	append_count(out, "running", stats->running);
 	append_count(out, "paused", stats->paused);
 	append_count(out, "kv_bytes_total", stats->kv_bytes_total);
 	append_count(out, "kv_bytes_used", stats->kv_bytes_used);
+	append_count(out, "kv_bytes_cached", stats->kv_bytes_cached);
+	append_count(out, "kv_evictions", stats->kv_evictions);
 }
 
 static char *
@@ -277,6 +284,40 @@ chatglm_models(PG_FUNCTION_ARGS)
 		if (!taken[i])
 			put_model(rows, desc, utf8_field(shared->model[i].name),
 					  shared->model[i].path, NULL, &shared->model[i]);
+	return (Datum) 0;
+}
+
+/* The rows of view glm_stat_models: what loaded models were used for. */
+Datum
+chatglm_stat_models(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	ChatglmShared *shared = palloc(sizeof(*shared));
+
+	if (!copy_shared(shared))
+		return (Datum) 0;
+	for (int i = 0; i < shared->n_models; i++)
+	{
+		const glm_model_info *model = &shared->model[i];
+		Datum		values[STAT_MODELS_COLUMNS] = {
+			CStringGetTextDatum(utf8_field(model->name)),
+			Int64GetDatum(model->requests),
+			Int64GetDatum(model->prompt_tokens),
+			Int64GetDatum(model->cached_tokens),
+			Int64GetDatum(model->prefill_tokens),
+			Int64GetDatum(model->completion_tokens),
+			Int64GetDatum(model->draft_tokens),
+			Int64GetDatum(model->accepted_tokens),
+			Int64GetDatum(model->preemptions),
+			Int64GetDatum(model->kv_bytes_used),
+			Int64GetDatum(model->kv_bytes_cached),
+			Int64GetDatum(model->kv_evictions)
+		};
+		bool		nulls[STAT_MODELS_COLUMNS] = {0};
+
+		tuplestore_putvalues(rows, desc, values, nulls);
+	}
 	return (Datum) 0;
 }
 

@@ -33,7 +33,7 @@ CREATE TEMP VIEW found AS
            pg_get_function_result(p.oid) AS found_result
       FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name;
 
-SELECT plan((6 * count(*) + 14)::int) FROM surface;
+SELECT plan((6 * count(*) + 16)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
@@ -50,6 +50,10 @@ SELECT columns_are('glm_models', ARRAY['name', 'path', 'source', 'loaded', 'dtyp
                    'context', 'sequences', 'size_bytes', 'chunks_total', 'chunks_mapped', 'bytes_mapped', 'bytes_resident',
                    'requests', 'load_ms'], 'columns of glm_models');
 SELECT isnt(obj_description('glm_models'::regclass), NULL, 'glm_models has a comment');
+SELECT columns_are('glm_stat_models', ARRAY['name', 'requests', 'prompt_tokens', 'cached_tokens', 'prefill_tokens',
+                   'completion_tokens', 'draft_tokens', 'accepted_tokens', 'preemptions', 'kv_bytes_used', 'kv_bytes_cached',
+                   'kv_evictions'], 'columns of glm_stat_models');
+SELECT isnt(obj_description('glm_stat_models'::regclass), NULL, 'glm_stat_models has a comment');
 SELECT isnt(obj_description('glm_stat_requests'::regclass), NULL, 'glm_stat_requests has a comment');
 SELECT columns_are('glm_result', ARRAY['response', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate'],
                    'columns of glm_result');

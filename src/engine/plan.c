@@ -1,0 +1,181 @@
+/*
+ * plan.c - what the next pass of a model computes.
+ *
+ * Two steps: first every sequence is told how many of its tokens it may compute,
+ * and gets the KV blocks for them; only then are the rows written, because while
+ * blocks are being found a sequence that ranks behind may be preempted.  The
+ * sequences are asked in order of rank, so whoever is preempted has not been
+ * asked yet, or is paused and never is.
+ *
+ * Tokens that are in the prefix cache are not computed, save the last of what is
+ * known, whose logits are wanted.  When the block that a sequence would begin is
+ * just being computed by another, it is held back for this pass: of a thousand
+ * prompts that begin alike and arrive together only one computes the beginning.
+ *
+ * Everything here runs in the engine thread and allocates nothing.
+ */
+#include "scheduler.h"
+
+#include <string.h>
+
+/* ---- Cached blocks ----------------------------------------------------------- */
+
+/* At the beginning of a block, all tokens of which are known, and one after? */
+static bool
+may_adopt(const glm_sequence *seq)
+{
+	return !seq->request->unshared &&
+		seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK &&
+		seq->n_computed + GLM_KV_BLOCK < (int) seq->tokens.length;
+}
+
+/* Counts what is found of a prompt; what a preempted sequence finds was its own. */
+static void
+count_cached(glm_engine *e, glm_sequence *seq)
+{
+	if (seq->preempted)
+		return;
+	seq->n_cached += GLM_KV_BLOCK;
+	atomic_fetch_add(&seq->model->tally.cached_tokens, GLM_KV_BLOCK);
+	atomic_fetch_add(&e->count.cached_tokens, GLM_KV_BLOCK);
+}
+
+void
+glm_plan_adopt(glm_engine *e, glm_sequence *seq)
+{
+	while (may_adopt(seq) &&
+		   glm_chain_adopt(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed))
+	{
+		seq->n_computed += GLM_KV_BLOCK;
+		count_cached(e, seq);
+	}
+}
+
+/* Is the block that the sequence would begin being computed by one before it? */
+static bool
+is_being_computed(const glm_scheduler *s, const glm_sequence *seq)
+{
+	int			end = seq->n_computed + GLM_KV_BLOCK;
+
+	if (!may_adopt(seq))
+		return false;
+	for (const glm_sequence *other = s->running; other != seq; other = other->next)
+	{
+		if (other->n_rows > 0 && !other->request->unshared &&
+			other->n_computed < end && end <= (int) other->tokens.length &&
+			memcmp(other->tokens.data, seq->tokens.data, (size_t) end * sizeof(int32_t)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* ---- Blocks for what is to be computed ----------------------------------------- */
+
+/* Takes the blocks for n positions; false: the sequence itself had to give way. */
+static bool
+find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
+{
+	while (seq->chain.kv.n_blocks * GLM_KV_BLOCK < n)
+	{
+		if (glm_chain_grow(s->engine->prefix, &seq->chain))
+			continue;
+		if (!glm_scheduler_preempt_for(s, seq, true))
+		{
+			glm_scheduler_preempt(s, seq);
+			return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * Decides how many of its known tokens a sequence computes: the newest, or as many
+ * as *budget allows.  False: it was preempted, and nobody ranks behind it.
+ */
+static bool
+plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
+{
+	int			left;
+	int			n;
+
+	glm_plan_adopt(s->engine, seq);
+	if (is_being_computed(s, seq))
+		return true;
+	left = (int) seq->tokens.length - seq->n_computed;
+	n = left == 1 || left < *budget ? left : *budget;
+	if (n == 0)
+		return true;
+	if (!find_blocks(s, seq, seq->n_computed + n))
+		return false;
+	if (left > 1)
+		*budget -= n;
+	seq->n_rows = n;
+	return true;
+}
+
+/* ---- The pass -------------------------------------------------------------------- */
+
+static bool
+is_due(const glm_scheduler *s, const glm_sequence *seq, const glm_model *model)
+{
+	return seq->model == model && seq->round != model->pace.round &&
+		!glm_sequence_paused(s->engine, seq);
+}
+
+/* Begins a new round when everybody has had a pass in this one. */
+static void
+turn_round(glm_scheduler *s, glm_model *model)
+{
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (is_due(s, seq, model))
+			return;
+	}
+	model->pace.round++;
+}
+
+static void
+write_rows(glm_scheduler *s, glm_sequence *seq)
+{
+	int			known = (int) seq->tokens.length;
+
+	for (int i = 0; i < seq->n_rows; i++)
+	{
+		int			position = seq->n_computed + i;
+
+		s->engine->row[s->n_rows++] = (glm_row)
+		{
+			.token = seq->tokens.data[position],
+			.position = position,
+			.kv = &seq->chain.kv,
+			.logits = position == known - 1,
+		};
+	}
+}
+
+/*
+ * More sequences than max_sequences may be active when paused ones wake up; those
+ * that find no place have their pass in the same round.
+ */
+void
+glm_plan_pass(glm_scheduler *s, glm_model *model)
+{
+	int			budget = atomic_load(&s->engine->prefill_budget);
+	int			places = s->engine->max_sequences;
+
+	turn_round(s, model);
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+		seq->n_rows = 0;
+	for (glm_sequence *seq = s->running; seq != NULL && places > 0; seq = seq->next)
+	{
+		if (!is_due(s, seq, model))
+			continue;
+		places--;
+		seq->round = model->pace.round;
+		if (!plan_sequence(s, seq, &budget))
+			break;
+	}
+	s->n_rows = 0;
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+		write_rows(s, seq);
+}

@@ -1,0 +1,500 @@
+/*
+ * prefix.c - prompts that begin alike share their KV blocks.
+ *
+ * A full block is known by the model, by the block before it and by its 32 token
+ * ids; so the blocks that are indexed form trees, one for each model, and a
+ * path from the root is a prefix.  Two sequences whose tokens begin alike walk
+ * the same path and hold the same blocks, counted by references.  Blocks are
+ * indexed as soon as their last position is computed, prompt and answer alike,
+ * and are never written again after that: what differs begins in a new block,
+ * so there is nothing to copy.
+ *
+ * The index is a hash table over a chained 128-bit hash.  A hit counts only
+ * when parent and ids are equal, so that a collision of hashes, made or met,
+ * never shows anybody a wrong prefix.  As KV does not depend on a sequence's
+ * company (forward.c), a shared block is the very bits the sequence would have
+ * computed.
+ *
+ * An indexed block that nobody holds stays as cache, least recently used first
+ * in `idle`, and goes when somebody needs room.  A chain lets go of its blocks
+ * from the last to the first, and whoever holds a block holds those before it;
+ * so a block always stands behind its children in that list, and the first of
+ * the list has none.
+ *
+ * Each model is known by its generation, a number that loading it again changes.
+ *
+ * Memory for the nodes is taken when a chain is opened, which promises it as
+ * many as it may need; blocks come and go without malloc.
+ *
+ * Locks: prefix->lock guards all of it and the pool below.  Chains belong to the
+ * engine thread; forget and stats are for any.  No other lock is taken inside.
+ */
+#include "prefix.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS_MIN 1024
+#define BUCKETS_MAX (1 << 18)
+#define BYTES_A_BUCKET (64 * 1024)
+
+/* The blocks of one model; freed when it has none. */
+typedef struct glm_owner
+{
+	struct glm_owner *next;
+	uint64_t	generation;
+	size_t		block_bytes;
+	int			n_blocks;		/* held and cached */
+	int			n_cached;
+	int			n_chains;
+	uint64_t	evictions;
+} owner;
+
+struct glm_cached
+{
+	float	   *block;
+	owner	   *owner;
+	int			refs;			/* chains that hold it */
+	bool		indexed;
+	uint64_t	hash[2];
+	glm_cached *parent;			/* NULL: the first block of a prompt */
+	glm_cached *chained;		/* in its bucket, or among the spare ones */
+	glm_cached *prev;			/* in `idle` */
+	glm_cached *next;
+	int32_t		ids[GLM_KV_BLOCK];
+};
+
+struct glm_prefix
+{
+	pthread_mutex_t lock;
+	glm_kv_pool *pool;
+	owner	   *owners;
+	glm_cached **bucket;		/* [n_buckets], a power of two */
+	size_t		n_buckets;
+	glm_cached	idle;			/* head of the ring of cached blocks, oldest next */
+	glm_cached *spare;			/* nodes without a block */
+	int			n_spare;
+	int			n_promised;		/* of those, for open chains */
+	uint64_t	evictions;
+};
+
+/* ---- Hash -------------------------------------------------------------- */
+
+static uint64_t
+mixed(uint64_t x)
+{
+	x ^= x >> 32;
+	x *= UINT64_C(0xd6e8feb86659fd93);
+	x ^= x >> 32;
+	x *= UINT64_C(0xd6e8feb86659fd93);
+	return x ^ x >> 32;
+}
+
+static void
+hash_block(uint64_t out[2], const owner *own, const glm_cached *parent, const int32_t *ids)
+{
+	uint64_t	a = parent != NULL ? parent->hash[0] : own->generation;
+	uint64_t	b = parent != NULL ? parent->hash[1] : ~own->generation;
+
+	for (int i = 0; i < GLM_KV_BLOCK; i++)
+	{
+		a = mixed(a + (uint32_t) ids[i]);
+		b = mixed(b ^ ((uint64_t) (uint32_t) ids[i] << 32 | (uint32_t) i));
+	}
+	out[0] = a;
+	out[1] = b;
+}
+
+static glm_cached *
+find(const glm_prefix *p, const uint64_t hash[2], const owner *own, const glm_cached *parent,
+	 const int32_t *ids)
+{
+	glm_cached *node = p->bucket[hash[0] & (p->n_buckets - 1)];
+
+	while (node != NULL &&
+		   (node->hash[0] != hash[0] || node->hash[1] != hash[1] ||
+			node->owner != own || node->parent != parent ||
+			memcmp(node->ids, ids, sizeof(node->ids)) != 0))
+		node = node->chained;
+	return node;
+}
+
+static void
+unindex(glm_prefix *p, glm_cached *node)
+{
+	glm_cached **at = &p->bucket[node->hash[0] & (p->n_buckets - 1)];
+
+	while (*at != node)
+		at = &(*at)->chained;
+	*at = node->chained;
+	node->indexed = false;
+}
+
+/* ---- Nodes ------------------------------------------------------------- */
+
+static void
+idle_push(glm_prefix *p, glm_cached *node)
+{
+	node->next = &p->idle;
+	node->prev = p->idle.prev;
+	node->prev->next = node;
+	p->idle.prev = node;
+	node->owner->n_cached++;
+}
+
+static void
+idle_remove(glm_cached *node)
+{
+	node->prev->next = node->next;
+	node->next->prev = node->prev;
+	node->owner->n_cached--;
+}
+
+/* The block goes to the pool, the node to the spare ones. */
+static void
+free_node(glm_prefix *p, glm_cached *node)
+{
+	glm_kv_give_block(p->pool, node->owner->block_bytes, node->block);
+	node->owner->n_blocks--;
+	node->chained = p->spare;
+	p->spare = node;
+	p->n_spare++;
+}
+
+static void
+hold(glm_cached *node)
+{
+	if (node->refs++ == 0)
+		idle_remove(node);
+}
+
+static void
+let_go(glm_prefix *p, glm_cached *node)
+{
+	if (--node->refs > 0)
+		return;
+	if (node->indexed)
+		idle_push(p, node);
+	else
+		free_node(p, node);
+}
+
+/* Gives up a cached block that has no children. */
+static void
+drop_idle(glm_prefix *p, glm_cached *node)
+{
+	idle_remove(node);
+	unindex(p, node);
+	free_node(p, node);
+}
+
+static bool
+evict(glm_prefix *p)
+{
+	glm_cached *oldest = p->idle.next;
+
+	if (oldest == &p->idle)
+		return false;
+	oldest->owner->evictions++;
+	p->evictions++;
+	drop_idle(p, oldest);
+	return true;
+}
+
+/* ---- Owners ------------------------------------------------------------ */
+
+static owner *
+find_owner(const glm_prefix *p, uint64_t generation)
+{
+	owner	   *own = p->owners;
+
+	while (own != NULL && own->generation != generation)
+		own = own->next;
+	return own;
+}
+
+static owner *
+get_owner(glm_prefix *p, const glm_model *model)
+{
+	owner	   *own = find_owner(p, model->generation);
+
+	if (own != NULL || (own = calloc(1, sizeof(*own))) == NULL)
+		return own;
+	own->generation = model->generation;
+	own->block_bytes = model->kv_block_bytes;
+	own->next = p->owners;
+	p->owners = own;
+	return own;
+}
+
+/* Frees the owners that own nothing and that no chain may grow for. */
+static void
+free_owners(glm_prefix *p)
+{
+	for (owner **at = &p->owners; *at != NULL;)
+	{
+		owner	   *own = *at;
+
+		if (own->n_blocks > 0 || own->n_chains > 0)
+			at = &own->next;
+		else
+		{
+			*at = own->next;
+			free(own);
+		}
+	}
+}
+
+/* ---- Open and close ---------------------------------------------------- */
+
+glm_prefix *
+glm_prefix_open(glm_kv_pool *pool)
+{
+	glm_prefix *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	p->pool = pool;
+	p->idle.next = p->idle.prev = &p->idle;
+	p->n_buckets = BUCKETS_MIN;
+	while (p->n_buckets < BUCKETS_MAX && p->n_buckets * BYTES_A_BUCKET < glm_kv_pool_total(pool))
+		p->n_buckets *= 2;
+	p->bucket = calloc(p->n_buckets, sizeof(*p->bucket));
+	if (p->bucket == NULL || pthread_mutex_init(&p->lock, NULL) != 0)
+	{
+		free(p->bucket);
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+void
+glm_prefix_close(glm_prefix *p)
+{
+	if (p == NULL)
+		return;
+	glm_prefix_forget(p, 0);
+	while (p->spare != NULL)
+	{
+		glm_cached *node = p->spare;
+
+		p->spare = node->chained;
+		free(node);
+	}
+	pthread_mutex_destroy(&p->lock);
+	free(p->bucket);
+	free(p);
+}
+
+/* ---- Chains ------------------------------------------------------------ */
+
+/* Promises n nodes, making those that are missing. */
+static bool
+promise(glm_prefix *p, int n)
+{
+	while (p->n_spare < p->n_promised + n)
+	{
+		glm_cached *node = malloc(sizeof(*node));
+
+		if (node == NULL)
+			return false;
+		node->chained = p->spare;
+		p->spare = node;
+		p->n_spare++;
+	}
+	p->n_promised += n;
+	return true;
+}
+
+bool
+glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, int capacity)
+{
+	owner	   *own;
+	bool		ok;
+
+	memset(chain, 0, sizeof(*chain));
+	chain->kv.block = malloc((size_t) capacity * sizeof(*chain->kv.block));
+	chain->node = malloc((size_t) capacity * sizeof(*chain->node));
+	pthread_mutex_lock(&p->lock);
+	own = get_owner(p, model);
+	ok = chain->kv.block != NULL && chain->node != NULL && own != NULL && promise(p, capacity);
+	if (ok)
+	{
+		chain->kv.capacity = capacity;
+		chain->n_promised = capacity;
+		chain->owner = own;
+		own->n_chains++;
+	}
+	pthread_mutex_unlock(&p->lock);
+	if (!ok)
+	{
+		free(chain->kv.block);
+		free(chain->node);
+		memset(chain, 0, sizeof(*chain));
+	}
+	return ok;
+}
+
+void
+glm_chain_close(glm_prefix *p, glm_chain *chain)
+{
+	if (chain->owner == NULL)
+		return;
+	pthread_mutex_lock(&p->lock);
+	while (chain->kv.n_blocks > 0)
+		let_go(p, chain->node[--chain->kv.n_blocks]);
+	p->n_promised -= chain->n_promised;
+	chain->owner->n_chains--;
+	pthread_mutex_unlock(&p->lock);
+	free(chain->kv.block);
+	free(chain->node);
+	memset(chain, 0, sizeof(*chain));
+}
+
+static void
+append(glm_chain *chain, glm_cached *node)
+{
+	chain->node[chain->kv.n_blocks] = node;
+	chain->kv.block[chain->kv.n_blocks++] = node->block;
+}
+
+bool
+glm_chain_grow(glm_prefix *p, glm_chain *chain)
+{
+	owner	   *own = chain->owner;
+	glm_cached *node = NULL;
+	float	   *block;
+
+	if (chain->n_promised == 0)
+		return false;
+	pthread_mutex_lock(&p->lock);
+	do
+		block = glm_kv_take_block(p->pool, own->block_bytes);
+	while (block == NULL && evict(p));
+	if (block != NULL)
+	{
+		node = p->spare;
+		p->spare = node->chained;
+		p->n_spare--;
+		p->n_promised--;
+		chain->n_promised--;
+		*node = (glm_cached) {.block = block, .owner = own, .refs = 1};
+		own->n_blocks++;
+		append(chain, node);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return node != NULL;
+}
+
+bool
+glm_chain_adopt(glm_prefix *p, glm_chain *chain, const int32_t *ids)
+{
+	int			n = chain->kv.n_blocks;
+	glm_cached *parent = n > 0 ? chain->node[n - 1] : NULL;
+	glm_cached *node;
+	uint64_t	hash[2];
+
+	if (chain->n_indexed < n || n == chain->kv.capacity)
+		return false;
+	hash_block(hash, chain->owner, parent, ids);
+	pthread_mutex_lock(&p->lock);
+	node = find(p, hash, chain->owner, parent, ids);
+	if (node != NULL)
+	{
+		hold(node);
+		append(chain, node);
+		chain->n_indexed++;
+		chain->n_promised--;
+		p->n_promised--;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return node != NULL;
+}
+
+/* Puts block i of a chain into the index, or takes the equal one that is there. */
+static void
+index_block(glm_prefix *p, glm_chain *chain, int i, const int32_t *ids)
+{
+	glm_cached *parent = i > 0 ? chain->node[i - 1] : NULL;
+	glm_cached *node = chain->node[i];
+	glm_cached *equal;
+	uint64_t	hash[2];
+
+	hash_block(hash, chain->owner, parent, ids);
+	equal = find(p, hash, chain->owner, parent, ids);
+	if (equal != NULL)
+	{
+		hold(equal);
+		let_go(p, node);
+		chain->node[i] = equal;
+		chain->kv.block[i] = equal->block;
+		return;
+	}
+	memcpy(node->hash, hash, sizeof(hash));
+	memcpy(node->ids, ids, sizeof(node->ids));
+	node->parent = parent;
+	node->indexed = true;
+	node->chained = p->bucket[hash[0] & (p->n_buckets - 1)];
+	p->bucket[hash[0] & (p->n_buckets - 1)] = node;
+}
+
+void
+glm_chain_index(glm_prefix *p, glm_chain *chain, const int32_t *tokens, int n_computed)
+{
+	int			full = n_computed / GLM_KV_BLOCK;
+
+	if (chain->n_indexed >= full)
+		return;
+	pthread_mutex_lock(&p->lock);
+	for (; chain->n_indexed < full; chain->n_indexed++)
+		index_block(p, chain, chain->n_indexed, tokens + chain->n_indexed * GLM_KV_BLOCK);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- All of them ------------------------------------------------------- */
+
+/* From the oldest on, so children go before their parents. */
+void
+glm_prefix_forget(glm_prefix *p, uint64_t generation)
+{
+	pthread_mutex_lock(&p->lock);
+	for (glm_cached *node = p->idle.next; node != &p->idle;)
+	{
+		glm_cached *next = node->next;
+
+		if (generation == 0 || node->owner->generation == generation)
+			drop_idle(p, node);
+		node = next;
+	}
+	free_owners(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+uint64_t
+glm_prefix_room(glm_prefix *p)
+{
+	glm_prefix_stats all;
+
+	glm_prefix_stats_get(p, 0, &all);
+	return glm_kv_pool_total(p->pool) - all.bytes_used;
+}
+
+void
+glm_prefix_stats_get(glm_prefix *p, uint64_t generation, glm_prefix_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	pthread_mutex_lock(&p->lock);
+	for (const owner *own = p->owners; own != NULL; own = own->next)
+	{
+		if (generation != 0 && own->generation != generation)
+			continue;
+		out->bytes_cached += (uint64_t) own->n_cached * own->block_bytes;
+		out->bytes_used += (uint64_t) (own->n_blocks - own->n_cached) * own->block_bytes;
+		out->evictions += own->evictions;
+	}
+	if (generation == 0)
+		out->evictions = p->evictions;
+	pthread_mutex_unlock(&p->lock);
+}

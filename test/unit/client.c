@@ -1,0 +1,139 @@
+/*
+ * client.c - a host of the engine, for the tests that drive it; see client.h.
+ */
+#include "client.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+answer		answers[MAX_TICKETS];
+static int	n_ended;
+
+glm_engine *
+open_engine(int threads, int max_sequences, size_t kv_bytes)
+{
+	glm_config	config = {.threads = threads, .cpus = "", .kv_cache_size = kv_bytes,
+						  .max_sequences = max_sequences, .max_queue = 128,
+						  .prefill_budget = 64, .kernels = "auto"};
+	glm_error	err = {0};
+	glm_engine *engine = glm_engine_open(&config, &err);
+
+	if (engine == NULL)
+		fail_msg("%s", err.message);
+	memset(answers, 0, sizeof(answers));
+	return engine;
+}
+
+static glm_span
+put_span(char *block, uint32_t *size, const char *text)
+{
+	glm_span	span = {*size, (uint32_t) strlen(text)};
+
+	memcpy(block + *size, text, span.length + 1);
+	*size += span.length + 1;
+	return span;
+}
+
+glm_request *
+make_request(const char *prompt, int max_tokens, bool stream)
+{
+	char	   *block = calloc(1, sizeof(glm_request) + strlen(prompt) + 256);
+	glm_request *req = (glm_request *) block;
+	uint32_t	size = sizeof(*req);
+
+	req->kind = GLM_GENERATE;
+	req->form = GLM_PROMPT;
+	req->id = 1;
+	req->model = put_span(block, &size, "tiny-chatglm3");
+	req->path = put_span(block, &size, MODEL_PATH);
+	req->text = put_span(block, &size, prompt);
+	req->max_tokens = max_tokens;
+	req->top_p = 1;
+	req->repetition_penalty = 1;
+	req->stream = stream;
+	req->size = size;
+	return req;
+}
+
+int
+submit(glm_engine *engine, glm_request *req)
+{
+	glm_error	err = {0};
+	int			ticket;
+
+	assert_true(glm_request_check(req, req->size, &err));
+	ticket = glm_engine_submit(engine, req, &err);
+	assert_true(ticket >= 0 && ticket < MAX_TICKETS);
+	memset(&answers[ticket], 0, sizeof(answers[ticket]));
+	free(req);
+	return ticket;
+}
+
+static void
+record(const glm_event *event)
+{
+	answer	   *a = &answers[event->ticket];
+
+	assert_false(a->ended);
+	if (event->kind == GLM_EVENT_ERROR)
+		memcpy(a->message, event->payload, event->length < 511 ? event->length : 511);
+	else if (event->length > 0)
+	{
+		assert_true(a->length + event->length < sizeof(a->text));
+		memcpy(a->text + a->length, event->payload, event->length);
+		a->length += event->length;
+	}
+	a->tokens += event->kind == GLM_EVENT_TOKEN;
+	a->ended = event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR;
+	if (a->ended)
+	{
+		a->last = *event;
+		a->order = n_ended++;
+	}
+}
+
+void
+pump(glm_engine *engine, int quiet_ms)
+{
+	struct pollfd fd = {.fd = glm_engine_fd(engine), .events = POLLIN};
+	glm_event  *event = malloc(GLM_EVENT_MAX);
+
+	while (poll(&fd, 1, quiet_ms) > 0)
+	{
+		while (glm_engine_poll(engine, event))
+			record(event);
+	}
+	free(event);
+}
+
+answer *
+wait_for(glm_engine *engine, int ticket)
+{
+	for (int i = 0; !answers[ticket].ended && i < 60000; i++)
+		pump(engine, 1);
+	assert_true(answers[ticket].ended);
+	return &answers[ticket];
+}
+
+glm_stats
+stats_of(glm_engine *engine)
+{
+	glm_stats	stats;
+
+	glm_engine_stats(engine, &stats);
+	return stats;
+}
+
+const char *
+read_stream(glm_engine *engine, int ticket)
+{
+	while (!answers[ticket].ended)
+	{
+		glm_engine_taken(engine, ticket, answers[ticket].tokens);
+		pump(engine, 1);
+	}
+	assert_int_equal(answers[ticket].last.kind, GLM_EVENT_DONE);
+	return answers[ticket].text;
+}

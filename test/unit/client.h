@@ -1,0 +1,54 @@
+/*
+ * client.h - a host of the engine, for the tests that drive it: submits requests
+ * on the embedded model and keeps what comes back.
+ */
+#ifndef CLIENT_H
+#define CLIENT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "engine/glm.h"
+
+#define MODEL_PATH "models/tiny-chatglm3"
+#define MAX_TICKETS 256
+
+/* What came back for one ticket. */
+typedef struct answer
+{
+	char		text[16384];
+	size_t		length;
+	int			tokens;			/* TOKEN events */
+	bool		ended;
+	int			order;			/* how many had ended before it */
+	glm_event	last;			/* the terminal event's header */
+	char		message[512];
+} answer;
+
+extern answer answers[MAX_TICKETS];
+
+/* An engine with max_queue 128 and no answers yet. */
+extern glm_engine *open_engine(int threads, int max_sequences, size_t kv_bytes);
+
+/* A chat request on the embedded model with greedy sampling. */
+extern glm_request *make_request(const char *prompt, int max_tokens, bool stream);
+
+/* Submits a request and frees it. */
+extern int	submit(glm_engine *engine, glm_request *req);
+
+/* Takes events until nothing came for `quiet_ms`. */
+extern void pump(glm_engine *engine, int quiet_ms);
+
+/* Takes events until the ticket's terminal one. */
+extern answer *wait_for(glm_engine *engine, int ticket);
+
+/* Reads a stream to its end, taking what it gets; its text. */
+extern const char *read_stream(glm_engine *engine, int ticket);
+
+extern glm_stats stats_of(glm_engine *engine);
+
+#endif							/* CLIENT_H */

@@ -1,0 +1,224 @@
+/*
+ * test_prefix.c - shared KV blocks: what is found again, what is given up and
+ * in which order, and that nothing is lost.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/prefix.h"
+
+#define BLOCK_BYTES ((size_t) 256 * 1024)
+#define MAX_BLOCKS 6
+
+typedef struct setup
+{
+	glm_kv_pool *pool;
+	glm_prefix *prefix;
+	glm_model	model[2];
+	uint64_t	random;
+} setup;
+
+static void
+open_setup(setup *s, int blocks)
+{
+	memset(s, 0, sizeof(*s));
+	s->pool = glm_kv_pool_open(blocks * BLOCK_BYTES);
+	s->prefix = glm_prefix_open(s->pool);
+	assert_non_null(s->prefix);
+	for (int i = 0; i < 2; i++)
+	{
+		s->model[i].generation = i + 1;
+		s->model[i].kv_block_bytes = BLOCK_BYTES;
+	}
+	s->random = 7;
+}
+
+static void
+close_setup(setup *s)
+{
+	glm_prefix_stats stats;
+
+	glm_prefix_stats_get(s->prefix, 0, &stats);
+	assert_int_equal(stats.bytes_used, 0);
+	glm_prefix_forget(s->prefix, 0);
+	assert_int_equal(glm_kv_pool_used(s->pool), 0);
+	glm_prefix_close(s->prefix);
+	glm_kv_pool_close(s->pool);
+}
+
+/* Tokens of a prompt: block i holds kind[i] everywhere. */
+static void
+make_tokens(int32_t *tokens, const char *kinds)
+{
+	for (size_t i = 0; i < strlen(kinds) * GLM_KV_BLOCK; i++)
+		tokens[i] = kinds[i / GLM_KV_BLOCK];
+}
+
+/* What a block of this path must hold: a number that only its path makes. */
+static float
+path_value(const char *kinds, int i, int model)
+{
+	float		value = (float) model + 1;
+
+	for (int j = 0; j <= i; j++)
+		value = value * 4 + (float) (kinds[j] - 'a');
+	return value;
+}
+
+/* Runs a "sequence"; returns the blocks found, -1 when there was no room. */
+static int
+fill(setup *s, glm_chain *chain, const char *kinds, int model, bool index)
+{
+	int32_t		tokens[MAX_BLOCKS * GLM_KV_BLOCK];
+	int			n = (int) strlen(kinds);
+	int			found = 0;
+
+	make_tokens(tokens, kinds);
+	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], n));
+	while (index && found < n &&
+		   glm_chain_adopt(s->prefix, chain, tokens + found * GLM_KV_BLOCK))
+	{
+		assert_true(chain->kv.block[found][0] == path_value(kinds, found, model));
+		found++;
+	}
+	for (int i = found; i < n; i++)
+	{
+		if (!glm_chain_grow(s->prefix, chain))
+		{
+			glm_chain_close(s->prefix, chain);
+			return -1;
+		}
+		chain->kv.block[i][0] = path_value(kinds, i, model);
+		if (index)
+			glm_chain_index(s->prefix, chain, tokens, (i + 1) * GLM_KV_BLOCK);
+	}
+	return found;
+}
+
+static void
+found_again(void **state)
+{
+	setup		s;
+	glm_chain	a, b, c;
+
+	(void) state;
+	open_setup(&s, 16);
+	assert_int_equal(fill(&s, &a, "aab", 0, true), 0);
+	assert_int_equal(fill(&s, &b, "aac", 0, true), 2);
+	assert_ptr_equal(a.kv.block[1], b.kv.block[1]);
+	assert_ptr_not_equal(a.kv.block[2], b.kv.block[2]);
+	assert_int_equal(glm_kv_pool_used(s.pool), 4 * BLOCK_BYTES);
+	assert_int_equal(fill(&s, &c, "aab", 1, true), 0);	/* another model */
+	glm_chain_close(s.prefix, &c);
+	assert_int_equal(fill(&s, &c, "aab", 0, false), 0);	/* opted out */
+	glm_chain_close(s.prefix, &c);
+	glm_chain_close(s.prefix, &a);
+	glm_chain_close(s.prefix, &b);
+	assert_int_equal(fill(&s, &a, "aab", 0, true), 3);
+	glm_chain_close(s.prefix, &a);
+	glm_prefix_forget(s.prefix, 1);
+	assert_int_equal(fill(&s, &a, "aab", 0, true), 0);
+	assert_int_equal(fill(&s, &b, "aab", 1, true), 3);
+	glm_chain_close(s.prefix, &a);
+	glm_chain_close(s.prefix, &b);
+	close_setup(&s);
+}
+
+/* Two that compute the same block side by side end up with one. */
+static void
+computed_twice_kept_once(void **state)
+{
+	setup		s;
+	glm_chain	a, b;
+	int32_t		tokens[2 * GLM_KV_BLOCK];
+
+	(void) state;
+	open_setup(&s, 8);
+	make_tokens(tokens, "ab");
+	assert_int_equal(fill(&s, &a, "ab", 0, false), 0);
+	assert_int_equal(fill(&s, &b, "ab", 0, false), 0);
+	glm_chain_index(s.prefix, &a, tokens, 63);
+	glm_chain_index(s.prefix, &b, tokens, 64);
+	glm_chain_index(s.prefix, &a, tokens, 64);
+	assert_ptr_equal(a.kv.block[0], b.kv.block[0]);
+	assert_ptr_equal(a.kv.block[1], b.kv.block[1]);
+	assert_int_equal(glm_kv_pool_used(s.pool), 2 * BLOCK_BYTES);
+	glm_chain_close(s.prefix, &a);
+	glm_chain_close(s.prefix, &b);
+	close_setup(&s);
+}
+
+static void
+oldest_leaf_goes_first(void **state)
+{
+	setup		s;
+	glm_chain	a, b;
+	glm_prefix_stats stats;
+
+	(void) state;
+	open_setup(&s, 4);
+	assert_int_equal(fill(&s, &a, "abc", 0, true), 0);
+	glm_chain_close(s.prefix, &a);
+	assert_int_equal(fill(&s, &b, "dd", 0, true), 0);	/* one more than is free */
+	assert_int_equal(fill(&s, &a, "ab", 0, true), 2);	/* only the leaf went */
+	glm_prefix_stats_get(s.prefix, 1, &stats);
+	assert_int_equal(stats.evictions, 1);
+	assert_int_equal(stats.bytes_used, 4 * BLOCK_BYTES);
+	assert_int_equal(glm_prefix_room(s.prefix), 0);
+	glm_chain_close(s.prefix, &a);
+	assert_int_equal(fill(&s, &a, "ccc", 0, true), -1); /* held blocks stay */
+	glm_chain_close(s.prefix, &b);
+	close_setup(&s);
+}
+
+/* Chains of few kinds come and go in no order in a pool that is too small. */
+static void
+random_chains(void **state)
+{
+	setup		s;
+	glm_chain	chain[8] = {0};
+	int			found = 0,
+				refused = 0;
+
+	(void) state;
+	open_setup(&s, 20);
+	for (int step = 0; step < 20000; step++)
+	{
+		char		kinds[MAX_BLOCKS + 1] = "";
+		int			i,
+					n,
+					got;
+
+		s.random = s.random * UINT64_C(6364136223846793005) + 1442695040888963407;
+		i = (int) (s.random >> 60) % 8;
+		n = 1 + (int) (s.random >> 40) % MAX_BLOCKS;
+		for (int j = 0; j < n; j++)
+			kinds[j] = "ab"[s.random >> (20 + j) & 1];
+		glm_chain_close(s.prefix, &chain[i]);
+		got = fill(&s, &chain[i], kinds, (int) (s.random >> 50) & 1, step % 5 != 0);
+		found += got > 0 ? got : 0;
+		refused += got < 0;
+	}
+	assert_true(found > 1000 && refused > 100);	/* else this tested nothing */
+	for (int i = 0; i < 8; i++)
+		glm_chain_close(s.prefix, &chain[i]);
+	close_setup(&s);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(found_again),
+		cmocka_unit_test(computed_twice_kept_once),
+		cmocka_unit_test(oldest_leaf_goes_first),
+		cmocka_unit_test(random_chains),
+	};
+
+	return cmocka_run_group_tests_name("prefix", tests, NULL, NULL);
+}

@@ -1,0 +1,275 @@
+/*
+ * test_scheduler.c - what sequences share and who gives way: prefixes that are
+ * computed once, a KV pool that is too small, priorities, tenants.
+ *
+ * Whatever happens, answers are those of a request that is alone.
+ */
+#include "client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROOMY ((size_t) 64 << 20)
+#define COMPANY 12
+
+static const char common[] =
+	"A review of a desk lamp follows. The lamp came late, the box was open, and the switch is "
+	"hard to find in the dark, but the light is warm and it stands well on a small table. Say "
+	"what you think of it and of the shop that sold it, then of the city it was sent to. ";
+
+/* A prompt that begins like the others; `i` makes it its own. */
+static glm_request *
+make_similar(int i, int max_tokens)
+{
+	char		prompt[1024];
+
+	snprintf(prompt, sizeof(prompt), "%s%d lamps", common, i);
+	return make_request(prompt, max_tokens, false);
+}
+
+/* Answers of an engine that never heard anything else. */
+static void
+answer_alone(char (*text)[4096], int n, int max_tokens)
+{
+	for (int i = 0; i < n; i++)
+	{
+		glm_engine *engine = open_engine(1, 4, ROOMY);
+
+		strcpy(text[i], wait_for(engine, submit(engine, make_similar(i, max_tokens)))->text);
+		glm_engine_close(engine);
+	}
+}
+
+/* ---- Prefixes ----------------------------------------------------------------- */
+
+static void
+prefix_is_found_again(void **state)
+{
+	glm_engine *engine = open_engine(2, 4, ROOMY);
+	char		alone[2][4096];
+	answer	   *first,
+			   *second;
+	glm_request *req;
+
+	(void) state;
+	answer_alone(alone, 2, 40);
+	first = wait_for(engine, submit(engine, make_similar(0, 40)));
+	assert_string_equal(first->text, alone[0]);
+	assert_int_equal(first->last.cached_tokens, 0);
+	second = wait_for(engine, submit(engine, make_similar(1, 40)));
+	assert_string_equal(second->text, alone[1]);
+	assert_true(second->last.cached_tokens >= 2 * 32);
+	assert_int_equal(second->last.cached_tokens % 32, 0);
+	assert_true(second->last.cached_tokens < second->last.prompt_tokens);
+	assert_int_equal(stats_of(engine).kv_bytes_used, 0);
+	assert_true(stats_of(engine).kv_bytes_cached > 0);
+
+	req = make_similar(1, 40);
+	req->unshared = true;
+	second = wait_for(engine, submit(engine, req));
+	assert_string_equal(second->text, alone[1]);
+	assert_int_equal(second->last.cached_tokens, 0);
+	glm_engine_close(engine);
+}
+
+static void
+unshared_leaves_nothing(void **state)
+{
+	glm_engine *engine = open_engine(1, 4, ROOMY);
+	glm_request *req = make_similar(0, 40);
+
+	(void) state;
+	req->unshared = true;
+	wait_for(engine, submit(engine, req));
+	assert_int_equal(stats_of(engine).kv_bytes_cached, 0);
+	assert_int_equal(wait_for(engine, submit(engine, make_similar(0, 4)))->last.cached_tokens, 0);
+	glm_engine_close(engine);
+}
+
+/* Prompts that arrive together wait for the one that computes the beginning. */
+static void
+computed_once_for_all(void **state)
+{
+	glm_engine *engine = open_engine(2, COMPANY, ROOMY);
+	char		alone[COMPANY][4096];
+	int			ticket[COMPANY];
+	uint64_t	prompt = 0;
+
+	(void) state;
+	answer_alone(alone, COMPANY, 20);
+	for (int i = 0; i < COMPANY; i++)
+		ticket[i] = submit(engine, make_similar(i, 20));
+	for (int i = 0; i < COMPANY; i++)
+	{
+		assert_string_equal(wait_for(engine, ticket[i])->text, alone[i]);
+		prompt += answers[ticket[i]].last.prompt_tokens;
+	}
+	assert_true(stats_of(engine).prompt_tokens + stats_of(engine).cached_tokens == prompt);
+	assert_true(stats_of(engine).prompt_tokens < prompt / 2);
+	glm_engine_close(engine);
+}
+
+static void
+unloading_forgets(void **state)
+{
+	glm_engine *engine = open_engine(1, 4, ROOMY);
+	glm_request *req = make_request("", 1, false);
+	glm_model_info info;
+
+	(void) state;
+	wait_for(engine, submit(engine, make_similar(0, 4)));
+	assert_int_equal(glm_engine_models(engine, &info, 1), 1);
+	assert_int_equal(info.kv_bytes_cached, stats_of(engine).kv_bytes_cached);
+	assert_true(info.kv_bytes_cached > 0 && info.prompt_tokens == info.prefill_tokens);
+	assert_int_equal(info.completion_tokens, stats_of(engine).completion_tokens);
+	req->kind = GLM_UNLOAD;
+	wait_for(engine, submit(engine, req));
+	assert_int_equal(stats_of(engine).kv_bytes_cached, 0);
+	assert_int_equal(wait_for(engine, submit(engine, make_similar(0, 4)))->last.cached_tokens, 0);
+	glm_engine_close(engine);
+}
+
+/* ---- A small pool --------------------------------------------------------------- */
+
+/* Long answers outgrow the pool; whoever gives way says the same in the end. */
+static void
+small_pool_changes_nothing(void **state)
+{
+	char		alone[COMPANY][4096];
+	int			ticket[COMPANY];
+
+	(void) state;
+	answer_alone(alone, COMPANY, 150);
+	for (int unshared = 0; unshared < 2; unshared++)
+	{
+		glm_engine *engine = open_engine(2, COMPANY, (size_t) 3 << 20);
+
+		for (int i = 0; i < COMPANY; i++)
+		{
+			glm_request *req = make_similar(i, 150);
+
+			req->unshared = unshared != 0;
+			ticket[i] = submit(engine, req);
+		}
+		for (int i = 0; i < COMPANY; i++)
+			assert_string_equal(wait_for(engine, ticket[i])->text, alone[i]);
+		assert_int_equal(stats_of(engine).kv_bytes_used, 0);
+		assert_int_equal(stats_of(engine).running, 0);
+		glm_engine_close(engine);
+	}
+}
+
+/* An answer of any tokens, so long as the seed's draws are not the end. */
+static glm_request *
+make_rambling(int seed)
+{
+	glm_request *req = make_request("hello", 190, false);
+
+	req->temperature = 100;
+	req->seed = seed;
+	req->unshared = seed % 2;
+	return req;
+}
+
+/* Answers that ramble on meet in a pool with room for three of them. */
+static void
+preempted_and_computed_anew(void **state)
+{
+	char		alone[8][4096];
+	int			ticket[8];
+	glm_engine *engine = open_engine(1, 8, ROOMY);
+
+	(void) state;
+	for (int i = 0; i < 8; i++)
+		strcpy(alone[i], wait_for(engine, submit(engine, make_rambling(i)))->text);
+	assert_int_equal(stats_of(engine).preemptions, 0);
+	glm_engine_close(engine);
+
+	engine = open_engine(1, 8, (size_t) 2 << 20);
+	for (int i = 0; i < 8; i++)
+		ticket[i] = submit(engine, make_rambling(i));
+	for (int i = 0; i < 8; i++)
+		assert_string_equal(wait_for(engine, ticket[i])->text, alone[i]);
+	assert_true(stats_of(engine).preemptions > 0);
+	assert_int_equal(stats_of(engine).kv_bytes_used, 0);
+	glm_engine_close(engine);
+}
+
+/* ---- Turns ------------------------------------------------------------------------ */
+
+static int
+submit_for(glm_engine *engine, uint32_t tenant, bool batch)
+{
+	glm_request *req = make_request("hello", 8, false);
+
+	req->temperature = 100;
+	req->tenant = tenant;
+	req->batch = batch;
+	return submit(engine, req);
+}
+
+static void
+interactive_comes_first(void **state)
+{
+	glm_engine *engine = open_engine(1, 2, ROOMY);
+	int			job[6];
+	int			asked;
+
+	(void) state;
+	glm_engine_set_step_delay(engine, 5);
+	for (int i = 0; i < 6; i++)
+		job[i] = submit_for(engine, 1, true);
+	while (stats_of(engine).running < 2)
+		pump(engine, 1);
+	asked = submit_for(engine, 1, false);
+	wait_for(engine, asked);
+	for (int i = 0; i < 6; i++)
+		wait_for(engine, job[i]);
+	for (int i = 2; i < 6; i++)
+		assert_true(answers[asked].order < answers[job[i]].order);
+	assert_int_equal(stats_of(engine).preemptions, 1);
+	glm_engine_close(engine);
+}
+
+/* One with many requests does not make another wait for all of them. */
+static void
+tenants_take_turns(void **state)
+{
+	glm_engine *engine = open_engine(1, 1, ROOMY);
+	int			many[6];
+	int			few[2];
+
+	(void) state;
+	glm_engine_set_step_delay(engine, 2);
+	for (int i = 0; i < 6; i++)
+		many[i] = submit_for(engine, 1, false);
+	for (int i = 0; i < 2; i++)
+		few[i] = submit_for(engine, 2, false);
+	for (int i = 0; i < 6; i++)
+		wait_for(engine, many[i]);
+	for (int i = 0; i < 2; i++)
+		wait_for(engine, few[i]);
+	assert_true(answers[few[0]].order < answers[many[2]].order);
+	assert_true(answers[few[1]].order < answers[many[3]].order);
+	for (int i = 1; i < 6; i++)
+		assert_true(answers[many[i - 1]].order < answers[many[i]].order);
+	glm_engine_close(engine);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(prefix_is_found_again),
+		cmocka_unit_test(unshared_leaves_nothing),
+		cmocka_unit_test(computed_once_for_all),
+		cmocka_unit_test(unloading_forgets),
+		cmocka_unit_test(small_pool_changes_nothing),
+		cmocka_unit_test(preempted_and_computed_anew),
+		cmocka_unit_test(interactive_comes_first),
+		cmocka_unit_test(tenants_take_turns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
