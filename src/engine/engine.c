@@ -305,6 +305,12 @@ glm_engine_set_verify(glm_engine *e, glm_verify verify)
 }
 
 void
+glm_engine_set_speculation(glm_engine *e, glm_speculation speculation)
+{
+	atomic_store(&e->speculation, speculation);
+}
+
+void
 glm_engine_set_step_delay(glm_engine *e, int ms)
 {
 	atomic_store(&e->step_delay_ms, ms);
@@ -363,20 +369,24 @@ send_terminal(glm_engine *e, int ticket, glm_event *event, const void *payload)
 }
 
 void
-glm_send_usage(glm_engine *e, int ticket, glm_finish finish, glm_event usage)
+glm_send_usage(glm_engine *e, int ticket, glm_finish finish, const glm_event *usage)
 {
-	usage.kind = GLM_EVENT_DONE;
-	usage.finish = finish;
+	glm_event	event = *usage;
+
+	event.kind = GLM_EVENT_DONE;
+	event.finish = finish;
 	atomic_fetch_add(&e->count.completed, 1);
-	send_terminal(e, ticket, &usage, NULL);
+	send_terminal(e, ticket, &event, NULL);
 }
 
 void
 glm_send_done(glm_engine *e, int ticket, glm_finish finish,
 			  int prompt_tokens, int completion_tokens)
 {
-	glm_send_usage(e, ticket, finish, (glm_event) {.prompt_tokens = prompt_tokens,
-				   .completion_tokens = completion_tokens});
+	glm_event	usage = {.prompt_tokens = prompt_tokens,
+						 .completion_tokens = completion_tokens};
+
+	glm_send_usage(e, ticket, finish, &usage);
 }
 
 void

@@ -20,6 +20,7 @@
 
 #include <pthread.h>
 
+#include "draft.h"
 #include "internal.h"
 #include "job.h"
 #include "prefix.h"
@@ -121,6 +122,8 @@ typedef struct glm_sequence
 	uint32_t	round;			/* of its last pass */
 	bool		preempted;		/* once at least */
 	glm_chain	chain;
+	glm_foresight foresight;	/* what may come next; GLM_GENERATE only */
+	int			n_accepted;		/* drafts that were right */
 	glm_sampler *sampler;		/* NULL for GLM_LOGITS, as are the next two */
 	glm_decoder *decoder;
 	glm_buf		text;			/* text not yet sent */
@@ -176,6 +179,7 @@ struct glm_engine
 	atomic_bool stopping;
 	atomic_int	step_delay_ms;
 	atomic_int	prefill_budget;
+	atomic_int	speculation;	/* glm_speculation */
 
 	/* requests for the front thread: a ring of tickets, under front_lock */
 	pthread_mutex_t front_lock;
@@ -199,7 +203,8 @@ struct glm_engine
 /* Sends bytes as RESULT events, as many as it takes. */
 extern void glm_send_result(glm_engine *engine, int ticket, const void *bytes, size_t n);
 /* The terminal events: free the ticket's request; the ticket is the host's again. */
-extern void glm_send_usage(glm_engine *engine, int ticket, glm_finish finish, glm_event usage);
+extern void glm_send_usage(glm_engine *engine, int ticket, glm_finish finish,
+						   const glm_event *usage);
 extern void glm_send_done(glm_engine *engine, int ticket, glm_finish finish,
 						  int prompt_tokens, int completion_tokens);
 extern void glm_send_error(glm_engine *engine, int ticket, const glm_error *err);

@@ -151,7 +151,8 @@ open_sampler(glm_sequence *seq, glm_error *err)
 	seq->sampler = glm_sampler_open(req, glm_tokenizer_size(seq->model->tokenizer));
 	seq->decoder = glm_decoder_open(seq->model->tokenizer, req->form != GLM_RAW,
 									glm_request_text(req, req->stop), req->stop.length);
-	if (seq->sampler == NULL || seq->decoder == NULL)
+	if (seq->sampler == NULL || seq->decoder == NULL ||
+		!glm_foresight_open(&seq->foresight, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);
 	for (int i = 0; i < seq->n_prompt; i++)
 		glm_sampler_see(seq->sampler, seq->tokens.data[i]);

@@ -199,6 +199,14 @@ typedef enum glm_verify
 	GLM_VERIFY_OFF
 } glm_verify;
 
+/* Whether tokens that can be foreseen are computed several at a time. */
+typedef enum glm_speculation
+{
+	GLM_SPECULATE_AUTO = 0,		/* where it pays, as measured */
+	GLM_SPECULATE_OFF,
+	GLM_SPECULATE_ALWAYS		/* on the faintest hope, for tests */
+} glm_speculation;
+
 typedef struct glm_config
 {
 	int			threads;		/* compute threads; 0 = one a CPU */
@@ -254,6 +262,9 @@ extern bool glm_engine_poll(glm_engine *engine, glm_event *buf);
 /* Prompt tokens computed in one step from now on, at most GLM_PREFILL_MAX. */
 #define GLM_PREFILL_MAX 512
 extern void glm_engine_set_prefill_budget(glm_engine *engine, int tokens);
+
+/* Never changes an answer; GLM_SPECULATE_AUTO at first. */
+extern void glm_engine_set_speculation(glm_engine *engine, glm_speculation speculation);
 
 /* How models are verified that are loaded from now on. */
 extern void glm_engine_set_verify(glm_engine *engine, glm_verify verify);

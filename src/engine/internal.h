@@ -267,6 +267,7 @@ typedef struct glm_model
 	uint64_t	generation;		/* of all models ever opened, this one's number */
 	glm_tally	tally;
 	glm_pace	pace;
+	struct glm_drafter *drafter;	/* the engine thread's alone; NULL: none */
 	/* the engine's bookkeeping, under its model lock */
 	int			refs;
 	bool		dead;			/* unload when refs falls to 0 */

@@ -37,6 +37,7 @@ close_model(glm_models *models, glm_model *model)
 {
 	if (models->prefix != NULL && model->generation != 0)
 		glm_prefix_forget(models->prefix, model->generation);
+	glm_drafter_close(model->drafter);
 	glm_model_close(model);
 }
 
@@ -198,6 +199,7 @@ load(glm_models *models, const char *name, const char *path, const glm_open_opti
 		glm_model_close(model);
 		return NULL;
 	}
+	model->drafter = glm_drafter_open();
 	insert(models, model);
 	return model;
 }

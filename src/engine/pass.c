@@ -2,8 +2,10 @@
  * pass.c - one forward pass: rows from sequences, tokens back to them.
  *
  * Runs the model over the rows that plan.c wrote, samples each sequence whose last
- * known token was among them and passes the token on.  KV blocks that are
- * complete become known to other sequences.  Sequences that end leave at once.
+ * known token was among them and passes the token on.  While that is the one that
+ * the sequence's draft foresaw, its row was right and is sampled too.  KV blocks
+ * that are complete become known to other sequences.  Sequences that end leave at
+ * once.
  * Runs in the engine thread; nothing here allocates.
  */
 #include "scheduler.h"
@@ -35,6 +37,8 @@ append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
 
 	seq->tokens.data[seq->tokens.length++] = token;
 	glm_sampler_see(seq->sampler, token);
+	glm_foresight_learn(&seq->foresight, seq->request->unshared ? NULL : seq->model->drafter,
+						seq->tokens.data, (int) seq->tokens.length);
 	if (!stopped)
 		ok = glm_decoder_push(seq->decoder, token, &seq->text, &stopped);
 	*finish = stopped ? GLM_FINISH_STOP :
@@ -79,6 +83,36 @@ next_token(glm_scheduler *s, glm_sequence *seq, float *logits, glm_finish *finis
 	return true;
 }
 
+/*
+ * Samples after the last known token, and on as long as the draft's next token is
+ * what was sampled.  A draft lies behind the tokens, where sampling overwrites it.
+ */
+static bool
+next_tokens(glm_scheduler *s, glm_sequence *seq, float *logits, int vocab,
+			glm_finish *finish, glm_error *err)
+{
+	int			drafts = seq->foresight.n_drafts;
+	int			accepted = 0;
+
+	for (;;)
+	{
+		size_t		at = seq->tokens.length;
+		int32_t		draft = accepted < drafts ? seq->tokens.data[at] : -1;
+
+		if (!next_token(s, seq, logits + (size_t) accepted * vocab, finish, err))
+			return false;
+		if (*finish != GLM_FINISH_NONE || draft < 0 || seq->tokens.data[at] != draft)
+			break;
+		accepted++;
+		seq->n_computed++;		/* the draft's row has become a token's */
+	}
+	seq->n_accepted += accepted;
+	glm_foresight_judge(&seq->foresight, accepted);
+	atomic_fetch_add(&seq->model->tally.draft_tokens, drafts);
+	atomic_fetch_add(&seq->model->tally.accepted_tokens, accepted);
+	return true;
+}
+
 /* A GLM_LOGITS request: its answer is the logits themselves. */
 static bool
 send_logits(glm_engine *e, const glm_sequence *seq, const float *logits, glm_error *err)
@@ -120,20 +154,22 @@ use_logits(glm_scheduler *s, int vocab, float *logits)
 		glm_finish	finish = GLM_FINISH_NONE;
 		glm_error	err = {0};
 		bool		ok;
+		int			rows;
 
 		if (!advance(e, seq))
 		{
 			at = &seq->next;
 			continue;
 		}
+		rows = 1 + seq->foresight.n_drafts;
 		if (seq->request->kind == GLM_LOGITS)
 		{
 			ok = send_logits(e, seq, logits, &err);
 			finish = GLM_FINISH_STOP;
 		}
 		else
-			ok = next_token(s, seq, logits, &finish, &err);
-		logits += vocab;
+			ok = next_tokens(s, seq, logits, vocab, &finish, &err);
+		logits += (size_t) rows * vocab;
 
 		if (!ok)
 			glm_sequence_fail(s, glm_sequence_remove(s, at), &err);
@@ -184,6 +220,8 @@ count_pass(glm_scheduler *s, glm_model *model, int64_t ns)
 	atomic_fetch_add(&count->prompt_tokens, prefill);
 	atomic_fetch_add(&model->tally.prefill_tokens, prefill);
 	model->pace.spent_ns += ns;
+	if (model->drafter != NULL)
+		glm_drafter_count_pass(model->drafter, s->n_rows, ns);
 }
 
 void

@@ -113,6 +113,58 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 	return true;
 }
 
+/* ---- Drafts ------------------------------------------------------------------------ */
+
+/* How many tokens may be foreseen: places in the answer, in its reader's outbox, in blocks. */
+static int
+room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
+{
+	int			known = (int) seq->tokens.length;
+	int			most = budget < GLM_DRAFT_MAX ? budget : GLM_DRAFT_MAX;
+
+	if (most > seq->limit - known - 1)
+		most = seq->limit - known - 1;
+	if (seq->request->stream)
+	{
+		int			unread = (int) (seq->made - atomic_load(&s->engine->ticket[seq->ticket].taken));
+
+		if (most > GLM_OUTBOX - unread - 1)
+			most = GLM_OUTBOX - unread - 1;
+	}
+	if (most > 0 && seq->chain.kv.n_blocks * GLM_KV_BLOCK < known + most &&
+		!glm_chain_grow(s->engine->prefix, &seq->chain))
+		most = seq->chain.kv.n_blocks * GLM_KV_BLOCK - known;
+	return most;
+}
+
+/* Drafts for the sequences that are going to be sampled, with what is left of the budget. */
+static void
+plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
+{
+	glm_speculation speculation = (glm_speculation) atomic_load(&s->engine->speculation);
+	double		share = 0;
+	int			rows = 0;
+
+	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+		rows += seq->n_rows;
+	if (speculation == GLM_SPECULATE_AUTO && model->drafter != NULL)
+		share = glm_drafter_share(model->drafter, rows);
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		int			known = (int) seq->tokens.length;
+		int			max;
+
+		seq->foresight.n_drafts = 0;
+		if (speculation == GLM_SPECULATE_OFF || model->drafter == NULL || seq->n_rows == 0 ||
+			seq->n_computed + seq->n_rows < known || seq->request->kind != GLM_GENERATE)
+			continue;
+		max = room_for_drafts(s, seq, budget);
+		glm_foresight_draft(&seq->foresight, seq->request->unshared ? NULL : model->drafter,
+							seq->tokens.data, known, max, share);
+		budget -= seq->foresight.n_drafts;
+	}
+}
+
 /* ---- The pass -------------------------------------------------------------------- */
 
 static bool
@@ -139,7 +191,9 @@ write_rows(glm_scheduler *s, glm_sequence *seq)
 {
 	int			known = (int) seq->tokens.length;
 
-	for (int i = 0; i < seq->n_rows; i++)
+	int			n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
+
+	for (int i = 0; i < n; i++)
 	{
 		int			position = seq->n_computed + i;
 
@@ -148,7 +202,7 @@ write_rows(glm_scheduler *s, glm_sequence *seq)
 			.token = seq->tokens.data[position],
 			.position = position,
 			.kv = &seq->chain.kv,
-			.logits = position == known - 1,
+			.logits = position >= known - 1,
 		};
 	}
 }
@@ -175,6 +229,7 @@ glm_plan_pass(glm_scheduler *s, glm_model *model)
 		if (!plan_sequence(s, seq, &budget))
 			break;
 	}
+	plan_drafts(s, model, budget);
 	s->n_rows = 0;
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		write_rows(s, seq);

