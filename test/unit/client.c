@@ -57,6 +57,15 @@ make_request(const char *prompt, int max_tokens, bool stream)
 	return req;
 }
 
+void
+set_stop(glm_request *req, const char *stop)
+{
+	assert_true(strlen(stop) <= 32);
+	req->stop = put_span((char *) req, &req->size, stop);
+	req->stop.length++;			/* its own NUL; another ends the span */
+	((char *) req)[req->size++] = '\0';
+}
+
 int
 submit(glm_engine *engine, glm_request *req)
 {
@@ -85,7 +94,15 @@ record(const glm_event *event)
 		memcpy(a->text + a->length, event->payload, event->length);
 		a->length += event->length;
 	}
-	a->tokens += event->kind == GLM_EVENT_TOKEN;
+	if (event->kind == GLM_EVENT_TOKEN)
+	{
+		uint32_t	logprob;
+
+		memcpy(&logprob, &event->logprob, sizeof(logprob));
+		a->tokens++;
+		a->digest = (a->digest ^ (uint32_t) event->token_id) * UINT64_C(0x9e3779b97f4a7c15);
+		a->digest = (a->digest ^ logprob) * UINT64_C(0x9e3779b97f4a7c15);
+	}
 	a->ended = event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR;
 	if (a->ended)
 	{

@@ -23,6 +23,7 @@ typedef struct answer
 	char		text[16384];
 	size_t		length;
 	int			tokens;			/* TOKEN events */
+	uint64_t	digest;			/* of their ids and log probabilities */
 	bool		ended;
 	int			order;			/* how many had ended before it */
 	glm_event	last;			/* the terminal event's header */
@@ -36,6 +37,9 @@ extern glm_engine *open_engine(int threads, int max_sequences, size_t kv_bytes);
 
 /* A chat request on the embedded model with greedy sampling. */
 extern glm_request *make_request(const char *prompt, int max_tokens, bool stream);
+
+/* Gives a request a stop string of at most 32 bytes. */
+extern void set_stop(glm_request *req, const char *stop);
 
 /* Submits a request and frees it. */
 extern int	submit(glm_engine *engine, glm_request *req);
