@@ -190,8 +190,13 @@ fault: cluster
 	eval "$$(test/cluster.sh env)" && \
 	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s test/t -p '$(or $(T),test_*).py'
 
-bench: cluster
-	eval "$$(test/cluster.sh env)" && $(PYTHON) test/bench/serving.py
+# Many sessions as one client sees them; load.py runs it.
+build/bench/streams: test/bench/streams.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O2 $(GLM_WARN) -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
+
+bench: cluster build/bench/streams
+	eval "$$(test/cluster.sh env)" && $(PYTHON) test/bench/serving.py && $(PYTHON) test/bench/load.py
 
 demo: deps
 	$(MAKE) --no-print-directory installed
