@@ -6,11 +6,13 @@
  * what is sampled after the one before it (pass.c).  What is right is kept, what
  * is wrong is computed anew, and the answer is what it would have been.
  *
- * Two sources.  *Look-up*: where the last two tokens (or the last) occurred before
- * in the prompt or answer, the token that followed then may follow now; that
+ * Three sources.  *Look-up*: where the last two tokens (or the last) occurred
+ * before in the prompt or answer, the token that followed then may follow now; that
  * foretells answers that copy.  *Habit*: a table over the answers of the model,
- * from three tokens to the one that followed; that foretells what answers
- * have in common, such as the keys of a JSON object.
+ * from three tokens to the one that followed.  *Form*: the same from the last
+ * token and the last five common ones, common being what makes up a large part of
+ * the model's answers.  So what is particular is left out, and the keys of a JSON
+ * object are foretold whatever the values between them are.
  *
  * Every guess belongs to a class (length and run of the match; how often the
  * habit was confirmed), and how often guesses of a class were right is counted as
@@ -24,15 +26,27 @@
  */
 #include "draft.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HABITS 8192				/* a power of two */
+#define HABITS 16384			/* a power of two */
 #define HABIT_TOKENS 3
 #define CONFIRMED_MAX 7
 #define MATCH_MAX 4
 #define RUN_MAX 3
-#define N_CLASSES (CONFIRMED_MAX + 1 + (MATCH_MAX + 1) * (RUN_MAX + 1))
+#define PLACES_SEEN 8192		/* of tokens by id, a power of two */
+#define SEEN_MAX 20000			/* tokens after which all counts are halved */
+#define COMMON 40				/* one in so many tokens of answers */
+
+/* Where the classes of each source begin. */
+enum
+{
+	HABIT_CLASS = 0,
+	FORM_CLASS = HABIT_CLASS + CONFIRMED_MAX + 1,
+	COPY_CLASS = FORM_CLASS + CONFIRMED_MAX + 1,
+	N_CLASSES = COPY_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1)
+};
 #define PLACES_MAX 4096
 #define FITTED_ROWS 24			/* larger passes use other paths of the kernels */
 #define UNKNOWN_SHARE 0.3		/* until passes of several sizes were seen */
@@ -64,12 +78,15 @@ struct glm_drafter
 {
 	habit		habit[HABITS];
 	score		score[N_CLASSES];
+	uint16_t	seen[PLACES_SEEN];	/* tokens of answers, by id */
+	int			n_seen;
 	/* rolling sums over passes of n rows and t ns */
 	double		count;
 	double		n;
 	double		nn;
 	double		t;
 	double		nt;
+	double		tt;
 };
 
 /* ---- Open and close ---------------------------------------------------------- */
@@ -120,7 +137,7 @@ glm_foresight_close(glm_foresight *f)
 void
 glm_drafter_count_pass(glm_drafter *d, int rows, int64_t ns)
 {
-	const double keep = 0.99;
+	const double keep = 0.995;
 	double		expected = d->count > 0 ? d->t / d->count : 0;
 	double		t = (double) ns;
 
@@ -134,24 +151,32 @@ glm_drafter_count_pass(glm_drafter *d, int rows, int64_t ns)
 	d->nn = d->nn * keep + (double) rows * rows;
 	d->t = d->t * keep + t;
 	d->nt = d->nt * keep + rows * t;
+	d->tt = d->tt * keep + t * t;
 }
 
+/*
+ * The straight line through the passes; where they scatter, as on a machine that
+ * others use too, a row is taken to cost as much as it well may: by a standard
+ * error more.
+ */
 double
 glm_drafter_share(const glm_drafter *d, int rows)
 {
-	double		spread = d->nn * d->count - d->n * d->n;
+	double		spread = d->nn - d->n * d->n / d->count;
 	double		slope;
 	double		fixed;
+	double		scatter;
 
-	if (d->count < 8 || spread < 0.1 * d->count * d->count)
+	if (d->count < 8 || spread < 0.1 * d->count)
 		return UNKNOWN_SHARE * rows / (1 - UNKNOWN_SHARE + UNKNOWN_SHARE * rows);
-	slope = (d->nt * d->count - d->n * d->t) / spread;
+	slope = (d->nt - d->n * d->t / d->count) / spread;
+	fixed = (d->t - slope * d->n) / d->count;
+	scatter = fmax(d->tt - fixed * d->t - slope * d->nt, 0) / d->count;
+	slope += sqrt(scatter / spread);
 	fixed = (d->t - slope * d->n) / d->count;
 	if (slope <= 0)
 		return 0;
-	if (fixed <= 0)
-		return 1;
-	return slope * rows / (fixed + slope * rows);
+	return fixed <= 0 ? 1 : slope * rows / (fixed + slope * rows);
 }
 
 /* ---- Guesses ---------------------------------------------------------------------- */
@@ -204,39 +229,75 @@ look_up(const glm_foresight *f, const int32_t *tokens, int n, int run)
 	}
 	if (length == 0)
 		return (guess) {-1, 0};
-	return (guess) {tokens[at], CONFIRMED_MAX + 1 + length * (RUN_MAX + 1) + (run < RUN_MAX ? run : RUN_MAX)};
+	return (guess) {tokens[at], COPY_CLASS + length * (RUN_MAX + 1) + (run < RUN_MAX ? run : RUN_MAX)};
 }
 
 static uint32_t
-hash_of_habit(const int32_t *tokens, int n)
+hash_of_tokens(uint32_t hash, const int32_t *tokens, int n)
 {
-	uint32_t	hash = 0;
-
-	for (int i = n - HABIT_TOKENS; i < n; i++)
+	for (int i = 0; i < n; i++)
 		hash = mixed(hash + (uint32_t) tokens[i] + 0x9e3779b9);
 	return hash;
 }
 
+/* What the n tokens end in, as habits and as forms know it. */
 static uint32_t
-check_of_habit(uint32_t hash)
+hash_of_habit(const int32_t *tokens, int n)
+{
+	return hash_of_tokens(HABIT_CLASS, &tokens[n - HABIT_TOKENS], HABIT_TOKENS);
+}
+
+static uint32_t
+hash_of_form(const int32_t *form, const int32_t *tokens, int n)
+{
+	return hash_of_tokens(hash_of_tokens(FORM_CLASS, form, GLM_DRAFT_FORM), &tokens[n - 1], 1);
+}
+
+static uint32_t
+check_of(uint32_t hash)
 {
 	return hash / HABITS + 1;
 }
 
 static guess
-habitual(const glm_drafter *d, const int32_t *tokens, int n)
+recall(const glm_drafter *d, uint32_t hash, int first_class)
 {
-	uint32_t	hash;
-	const habit *h;
+	const habit *h = &d->habit[hash % HABITS];
 
-	if (d == NULL || n < HABIT_TOKENS)
+	if (h->check != check_of(hash))
 		return (guess) {-1, 0};
-	hash = hash_of_habit(tokens, n);
-	h = &d->habit[hash % HABITS];
-	if (h->check != check_of_habit(hash))
-		return (guess) {-1, 0};
-	return (guess) {h->token, h->confirmed};
+	return (guess) {h->token, first_class + h->confirmed};
 }
+
+/* ---- Forms ---------------------------------------------------------------------------- */
+
+static bool
+is_common(const glm_drafter *d, int32_t token)
+{
+	return d->seen[(uint32_t) token % PLACES_SEEN] * COMMON > d->n_seen;
+}
+
+static void
+extend_form(const glm_drafter *d, int32_t *form, int32_t token)
+{
+	if (!is_common(d, token))
+		return;
+	memmove(form, form + 1, (GLM_DRAFT_FORM - 1) * sizeof(*form));
+	form[GLM_DRAFT_FORM - 1] = token;
+}
+
+static void
+count_token(glm_drafter *d, int32_t token)
+{
+	d->seen[(uint32_t) token % PLACES_SEEN]++;
+	if (++d->n_seen < SEEN_MAX)
+		return;
+	d->n_seen /= 2;
+	for (int i = 0; i < PLACES_SEEN; i++)
+		d->seen[i] /= 2;
+}
+
+/* ---- Drafts ----------------------------------------------------------------------------- */
 
 /* How likely a guess is right.  Without a model's counts, look-ups by their length. */
 static float
@@ -245,8 +306,14 @@ chance(const glm_drafter *d, guess g)
 	if (g.token < 0)
 		return 0;
 	if (d == NULL)
-		return g.class >= CONFIRMED_MAX + 1 + 2 * (RUN_MAX + 1) ? 0.6f : 0.3f;
+		return g.class >= COPY_CLASS + 2 * (RUN_MAX + 1) ? 0.6f : 0.3f;
 	return d->score[g.class].right / d->score[g.class].all;
+}
+
+static guess
+better(const glm_drafter *d, guess a, guess b)
+{
+	return chance(d, b) > chance(d, a) ? b : a;
 }
 
 void
@@ -256,21 +323,29 @@ glm_foresight_draft(glm_foresight *f, const glm_drafter *d,
 	float		trust = (f->came + 2) / (f->hoped + 2);
 	float		all_right = trust < 1 ? trust : 1;
 	int			run = f->run;
+	int32_t		form[GLM_DRAFT_FORM];
 
+	memcpy(form, f->form, sizeof(form));
 	f->n_drafts = 0;
 	f->hope = 0;
 	while (f->n_drafts < max)
 	{
 		int			end = n + f->n_drafts;
 		guess		copied = look_up(f, tokens, end, run);
-		guess		usual = habitual(d, tokens, end);
-		guess		best = chance(d, usual) >= chance(d, copied) ? usual : copied;
+		guess		best = copied;
 
+		if (d != NULL && end >= HABIT_TOKENS)
+		{
+			best = better(d, best, recall(d, hash_of_habit(tokens, end), HABIT_CLASS));
+			best = better(d, best, recall(d, hash_of_form(form, tokens, end), FORM_CLASS));
+		}
 		all_right *= chance(d, best);
 		if (best.token < 0 || all_right < share * WORTH)
 			break;
 		run = best.token == copied.token ? run + 1 : 0;
 		tokens[end] = best.token;
+		if (d != NULL)
+			extend_form(d, form, best.token);
 		f->n_drafts++;
 		f->hope += all_right;
 	}
@@ -290,13 +365,14 @@ count_guess(glm_drafter *d, guess g, int32_t token)
 	s->all = s->all * keep + 1;
 }
 
+/* Counts how the guess of a source did, and gets its habit right. */
 static void
-form_habit(glm_drafter *d, const int32_t *tokens, int n)
+teach(glm_drafter *d, uint32_t hash, int first_class, int32_t token)
 {
-	uint32_t	hash = hash_of_habit(tokens, n);
 	habit	   *h = &d->habit[hash % HABITS];
 
-	if (h->check == check_of_habit(hash) && h->token == tokens[n])
+	count_guess(d, recall(d, hash, first_class), token);
+	if (h->check == check_of(hash) && h->token == token)
 	{
 		if (h->confirmed < CONFIRMED_MAX)
 			h->confirmed++;
@@ -304,7 +380,7 @@ form_habit(glm_drafter *d, const int32_t *tokens, int n)
 	else if (h->check != 0 && h->confirmed > 1)
 		h->confirmed /= 2;
 	else
-		*h = (habit) {check_of_habit(hash), tokens[n], 0};
+		*h = (habit) {check_of(hash), token, 0};
 }
 
 void
@@ -321,8 +397,10 @@ glm_foresight_learn(glm_foresight *f, glm_drafter *d, const int32_t *tokens, int
 	if (d == NULL || before < HABIT_TOKENS)
 		return;
 	count_guess(d, copied, tokens[before]);
-	count_guess(d, habitual(d, tokens, before), tokens[before]);
-	form_habit(d, tokens, before);
+	teach(d, hash_of_habit(tokens, before), HABIT_CLASS, tokens[before]);
+	teach(d, hash_of_form(f->form, tokens, before), FORM_CLASS, tokens[before]);
+	extend_form(d, f->form, tokens[before]);
+	count_token(d, tokens[before]);
 }
 
 void

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define GLM_DRAFT_MAX 15		/* tokens foreseen at a time */
+#define GLM_DRAFT_FORM 5		/* common tokens that an answer is recognised by */
 
 typedef struct glm_drafter glm_drafter;	/* what was learnt of one model */
 
@@ -18,6 +19,7 @@ typedef struct glm_foresight
 	int32_t    *after_one;		/* [mask + 1]: the same for single tokens */
 	uint32_t	mask;
 	int			run;			/* tokens in a row that a look-up foretold */
+	int32_t		form[GLM_DRAFT_FORM];	/* the answer's latest tokens that are common */
 	int			n_drafts;		/* foreseen now, behind the last token */
 	float		hope;			/* of those, expected to be right */
 	float		hoped;			/* rolling sums: of hope, */

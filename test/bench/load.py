@@ -181,8 +181,9 @@ def speculation(bench):
             for mode in order:
                 bench.setting("chatglm.speculation", mode)
                 bench.table([make(maker)[-1]["content"] if make else f"{i}" for i in range(per_round)])
-                call = "glm_generate(body, system => %s)" if make else \
-                    f"glm_generate(body, temperature => 100, top_p => 1, seed => id + {turn * 1000 + len(mode)}, max_tokens => 40, system => %s)"
+                seed = 2000 * turn + (1000 if mode == "auto" else 0)    # no answer was ever seen before
+                sampling = f"temperature => 100, top_p => 1, seed => id + {seed}, max_tokens => 40"
+                call = f"glm_generate(body, system => %s{'' if make else ', ' + sampling})"
                 before = bench.figures()
                 start = time.monotonic()
                 bench.conn.execute(f"SELECT {call} FROM job", (system,)).fetchall()
