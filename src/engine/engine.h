@@ -105,6 +105,13 @@ typedef struct glm_tenant
 	uint64_t	served;			/* when one was last admitted */
 } glm_tenant;
 
+/* A token as it was sampled. */
+typedef struct glm_picked
+{
+	int32_t		token;
+	float		logprob;		/* of streams */
+} glm_picked;
+
 typedef struct glm_sequence
 {
 	struct glm_sequence *next;
@@ -124,6 +131,10 @@ typedef struct glm_sequence
 	glm_chain	chain;
 	glm_foresight foresight;	/* what may come next; GLM_GENERATE only */
 	int			n_accepted;		/* drafts that were right */
+	float	   *logits;			/* of the pass just run; NULL: none */
+	int			n_picked;		/* tokens sampled from them */
+	glm_picked	picked[GLM_DRAFT_MAX + 1];
+	glm_error	pick_error;		/* why there are no more */
 	glm_sampler *sampler;		/* NULL for GLM_LOGITS, as are the next two */
 	glm_decoder *decoder;
 	glm_buf		text;			/* text not yet sent */

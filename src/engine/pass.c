@@ -6,11 +6,15 @@
  * the sequence's draft foresaw, its row was right and is sampled too.  KV blocks
  * that are complete become known to other sequences.  Sequences that end leave at
  * once.
- * Runs in the engine thread; nothing here allocates.
+ *
+ * Sampling walks the vocabulary several times, so the compute threads share the
+ * sequences; all the rest is done in the engine thread.  Nothing here allocates.
  */
 #include "scheduler.h"
 
 #include <math.h>
+
+#define SHARED_PICKS 4			/* sequences for which waking the compute threads pays */
 
 /* ---- Tokens ---------------------------------------------------------------- */
 
@@ -36,7 +40,6 @@ append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
 	bool		ok = true;
 
 	seq->tokens.data[seq->tokens.length++] = token;
-	glm_sampler_see(seq->sampler, token);
 	glm_foresight_learn(&seq->foresight, seq->request->unshared ? NULL : seq->model->drafter,
 						seq->tokens.data, (int) seq->tokens.length);
 	if (!stopped)
@@ -62,54 +65,76 @@ send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_f
 	seq->made++;
 }
 
-/* Samples a token of a sequence and passes it on; *finish says if it was the last. */
-static bool
-next_token(glm_scheduler *s, glm_sequence *seq, float *logits, glm_finish *finish, glm_error *err)
-{
-	glm_engine *e = s->engine;
-	uint64_t	index = seq->tokens.length - seq->n_prompt;
-	int32_t		token;
-	float		logprob = 0;
-
-	if (!glm_sampler_pick(seq->sampler, logits, index, &token,
-						  seq->request->stream ? &logprob : NULL, err))
-		return false;
-	if (!append_token(seq, token, finish))
-		return glm_no_memory(err);
-	atomic_fetch_add(&e->count.completion_tokens, 1);
-	atomic_fetch_add(&seq->model->tally.completion_tokens, 1);
-	if (seq->request->stream)
-		send_token(e, seq, token, logprob, *finish);
-	return true;
-}
-
 /*
  * Samples after the last known token, and on as long as the draft's next token is
- * what was sampled.  A draft lies behind the tokens, where sampling overwrites it.
+ * what was sampled.  A draft lies behind the tokens.  Stops where a row cannot be sampled.
  */
-static bool
-next_tokens(glm_scheduler *s, glm_sequence *seq, float *logits, int vocab,
-			glm_finish *finish, glm_error *err)
+static void
+pick_tokens(glm_sequence *seq)
 {
-	int			drafts = seq->foresight.n_drafts;
-	int			accepted = 0;
+	int			vocab = seq->model->config.vocab;
+	size_t		known = seq->tokens.length;
+	bool		stream = seq->request->stream;
 
-	for (;;)
+	seq->n_picked = 0;
+	for (int i = 0; i <= seq->foresight.n_drafts; i++)
 	{
-		size_t		at = seq->tokens.length;
-		int32_t		draft = accepted < drafts ? seq->tokens.data[at] : -1;
+		glm_picked *picked = &seq->picked[i];
 
-		if (!next_token(s, seq, logits + (size_t) accepted * vocab, finish, err))
-			return false;
-		if (*finish != GLM_FINISH_NONE || draft < 0 || seq->tokens.data[at] != draft)
-			break;
-		accepted++;
-		seq->n_computed++;		/* the draft's row has become a token's */
+		if (!glm_sampler_pick(seq->sampler, seq->logits + (size_t) i * vocab,
+							  known + i - seq->n_prompt, &picked->token,
+							  stream ? &picked->logprob : NULL, &seq->pick_error))
+			return;
+		glm_sampler_see(seq->sampler, picked->token);
+		seq->n_picked++;
+		if (i < seq->foresight.n_drafts && picked->token != seq->tokens.data[known + i])
+			return;
 	}
-	seq->n_accepted += accepted;
-	glm_foresight_judge(&seq->foresight, accepted);
+}
+
+/* The part of a compute thread: every count-th of the sequences with logits. */
+static void
+pick_part(void *arg, int index, int count)
+{
+	const glm_scheduler *s = arg;
+	int			i = 0;
+
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (seq->logits != NULL && seq->request->kind == GLM_GENERATE && i++ % count == index)
+			pick_tokens(seq);
+	}
+}
+
+/* Passes on what was picked; *finish says if it was the last. */
+static bool
+use_picked(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
+{
+	int			used = 0;
+	int			drafts = seq->foresight.n_drafts;
+
+	while (used < seq->n_picked && *finish == GLM_FINISH_NONE)
+	{
+		const glm_picked *picked = &seq->picked[used++];
+
+		if (!append_token(seq, picked->token, finish))
+			return glm_no_memory(err);
+		if (seq->request->stream)
+			send_token(e, seq, picked->token, picked->logprob, *finish);
+	}
+	atomic_fetch_add(&e->count.completion_tokens, used);
+	atomic_fetch_add(&seq->model->tally.completion_tokens, used);
+	if (*finish == GLM_FINISH_NONE && seq->pick_error.status != GLM_OK)
+	{
+		*err = seq->pick_error;
+		return false;
+	}
+	/* the rows of drafts that were right have become those of tokens */
+	seq->n_computed += used - 1;
+	seq->n_accepted += used - 1;
+	glm_foresight_judge(&seq->foresight, used - 1);
 	atomic_fetch_add(&seq->model->tally.draft_tokens, drafts);
-	atomic_fetch_add(&seq->model->tally.accepted_tokens, accepted);
+	atomic_fetch_add(&seq->model->tally.accepted_tokens, used - 1);
 	return true;
 }
 
@@ -142,34 +167,53 @@ advance(glm_engine *e, glm_sequence *seq)
 	return n > 0 && seq->n_computed == (int) seq->tokens.length;
 }
 
-/* Uses the logits of every sequence that has some; those that end leave. */
+/* Tells every sequence where its logits are, NULL: it has none; how many have some. */
+static int
+give_logits(glm_scheduler *s, int vocab, float *logits)
+{
+	int			n = 0;
+
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		seq->logits = NULL;
+		if (!advance(s->engine, seq))
+			continue;
+		seq->logits = logits;
+		logits += (size_t) (1 + seq->foresight.n_drafts) * vocab;
+		n++;
+	}
+	return n;
+}
+
+/* Samples every sequence that has logits; those that end leave. */
 static void
 use_logits(glm_scheduler *s, int vocab, float *logits)
 {
 	glm_engine *e = s->engine;
 
+	if (give_logits(s, vocab, logits) >= SHARED_PICKS)
+		glm_threads_run(e->threads, pick_part, s);
+	else
+		pick_part(s, 0, 1);
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
 		glm_sequence *seq = *at;
 		glm_finish	finish = GLM_FINISH_NONE;
 		glm_error	err = {0};
 		bool		ok;
-		int			rows;
 
-		if (!advance(e, seq))
+		if (seq->logits == NULL)
 		{
 			at = &seq->next;
 			continue;
 		}
-		rows = 1 + seq->foresight.n_drafts;
 		if (seq->request->kind == GLM_LOGITS)
 		{
-			ok = send_logits(e, seq, logits, &err);
+			ok = send_logits(e, seq, seq->logits, &err);
 			finish = GLM_FINISH_STOP;
 		}
 		else
-			ok = next_tokens(s, seq, logits, vocab, &finish, &err);
-		logits += (size_t) rows * vocab;
+			ok = use_picked(e, seq, &finish, &err);
 
 		if (!ok)
 			glm_sequence_fail(s, glm_sequence_remove(s, at), &err);
