@@ -341,6 +341,46 @@ tenants_take_turns(void **state)
 	glm_engine_close(engine);
 }
 
+/* The same weights under another name of the same length. */
+static glm_request *
+rename_model(glm_request *req)
+{
+	memcpy((char *) req + req->model.offset, "tiny-chatglm4", req->model.length);
+	return req;
+}
+
+/* Models share the time: one with many sequences does not slow another down to its pace. */
+static void
+models_take_turns(void **state)
+{
+	glm_engine *engine = open_engine(1, 32, ROOMY);
+	int			many[16];
+	int			lonely;
+	glm_request *req;
+	glm_model_info info[2];
+
+	(void) state;
+	wait_for(engine, submit(engine, make_request("hello", 1, false)));
+	wait_for(engine, submit(engine, rename_model(make_request("hello", 1, false))));
+	assert_int_equal(glm_engine_models(engine, info, 2), 2);
+	for (int i = 0; i < 16; i++)
+	{
+		req = make_rambling(i);
+		req->max_tokens = 60;
+		many[i] = submit(engine, req);
+	}
+	req = rename_model(make_rambling(3));
+	req->max_tokens = 60;
+	lonely = submit(engine, req);
+	wait_for(engine, lonely);
+	for (int i = 0; i < 16; i++)
+		wait_for(engine, many[i]);
+	/* it had half of the time and a sixteenth of the work */
+	assert_true(answers[lonely].order < answers[many[15]].order);
+	assert_string_equal(answers[lonely].text, answers[many[3]].text);
+	glm_engine_close(engine);
+}
+
 int
 main(void)
 {
@@ -355,6 +395,7 @@ main(void)
 		cmocka_unit_test(drafts_wait_for_the_reader),
 		cmocka_unit_test(interactive_comes_first),
 		cmocka_unit_test(tenants_take_turns),
+		cmocka_unit_test(models_take_turns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
