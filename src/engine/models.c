@@ -281,9 +281,10 @@ glm_models_unload(glm_models *models, const char *name, glm_error *err)
 static void
 describe_use(glm_models *models, const glm_model *m, glm_model_info *out)
 {
-	glm_prefix_stats stats;
+	glm_prefix_stats stats = {0};
 
-	glm_prefix_stats_get(models->prefix, m->generation, &stats);
+	if (models->prefix != NULL)
+		glm_prefix_stats_get(models->prefix, m->generation, &stats);
 	out->requests = m->requests;
 	out->prompt_tokens = atomic_load(&m->tally.prompt_tokens);
 	out->cached_tokens = atomic_load(&m->tally.cached_tokens);

@@ -145,6 +145,9 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 	double		share = 0;
 	int			rows = 0;
 
+	/* a step that is to be watched makes one token */
+	if (speculation == GLM_SPECULATE_AUTO && atomic_load(&s->engine->step_delay_ms) > 0)
+		speculation = GLM_SPECULATE_OFF;
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		rows += seq->n_rows;
 	if (speculation == GLM_SPECULATE_AUTO && model->drafter != NULL)
