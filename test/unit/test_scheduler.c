@@ -253,7 +253,7 @@ drafts_change_nothing(void **state)
 static glm_request *
 make_raw(bool stream)
 {
-	glm_request *req = make_request("hi", 60, stream);
+	glm_request *req = make_request("Repeat:", 60, stream);
 
 	req->form = GLM_RAW;		/* rambles on long enough */
 	return req;
