@@ -195,8 +195,11 @@ build/bench/streams: test/bench/streams.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE -O2 $(GLM_WARN) -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -L$(shell $(PG_CONFIG) --libdir) -lpq
 
-bench: cluster build/bench/streams
-	eval "$$(test/cluster.sh env)" && $(PYTHON) test/bench/serving.py && $(PYTHON) test/bench/load.py
+# FULL=1: everything; else what fits into four minutes once the 6B model is made
+bench: cluster $(BENCH_PROGRAMS)
+	$(PYTHON) test/bench/bench.py $(if $(FULL),--full)
+	eval "$$(test/cluster.sh env)" && $(PYTHON) test/bench/serving.py $(if $(FULL),,--quick) && \
+	$(PYTHON) test/bench/load.py $(if $(FULL),,--quick)
 
 demo: deps
 	$(MAKE) --no-print-directory installed
@@ -217,7 +220,7 @@ help:
 	@echo '  make fault         crashes, cancels, standby, test/t/  (one: T=test_cancel)'
 	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=60)'
 	@echo
-	@echo '  make bench         measures delays, round trips, throughput; test/bench/'
+	@echo '  make bench         measures a 6B beside the limits, delays, throughput; test/bench/ (FULL=1)'
 	@echo '  make bench-kernels the arithmetic alone, beside the peak of the machine (T=threads)'
 	@echo '  make               build chatglm.so (WERROR= lets warnings pass)'
 	@echo '  make install       install into the PostgreSQL of $$PG_CONFIG; as root'

@@ -4,12 +4,12 @@
  * Prefill of long prompts is set against the peak of 8-bit multiply-adds, decode
  * of 1, 2, 4, ... sequences against the read bandwidth: each measured by this
  * program, bandwidth right before and after every decode, because it moves from
- * second to second on shared machines.  Prints one JSON object a line;
- * report.py makes tables of them.
+ * second to second on shared machines.  Prints one JSON object a line; bench.py
+ * makes a table and a picture of them.
  *
- *     forward [-t threads] [-k kernels] [-r runs] [-q] model-directory
+ *     forward [-t threads] [-k kernels] [-r runs] model-directory work...
  *
- * -q: only the short ones.
+ * work: decode:SEQUENCES (1 to 16) or prefill:TOKENS (1 to 2048).
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -23,6 +23,8 @@
 
 #define MAX_ROWS 512			/* of a pass */
 #define MAX_SEQUENCES 16
+#define MAX_PROMPT 2048
+#define MAX_RUNS 32
 #define DECODE_FROM 128			/* positions in the KV before a decode step */
 #define READ_BYTES ((size_t) 1 << 30)
 #define CHAINS 12
@@ -224,9 +226,9 @@ tensor_work(const glm_tensor *t, double *ops, double *bytes)
 		(double) (rows * cols) * (t->dtype == GLM_F32 ? 4 : 2);
 }
 
-/* Operations of one token's products in the layers, and bytes of their weights and the head's. */
+/* Operations of one token's products, the head's among them if it is computed, and bytes of all weights. */
 static void
-model_work(double *ops, double *bytes)
+model_work(bool head, double *ops, double *bytes)
 {
 	double		head_ops = 0;
 
@@ -239,6 +241,7 @@ model_work(double *ops, double *bytes)
 		tensor_work(&model->layer[i].down, ops, bytes);
 	}
 	tensor_work(&model->output, &head_ops, bytes);
+	*ops += head ? head_ops : 0;
 }
 
 static void
@@ -246,10 +249,10 @@ report_prefill(int length)
 {
 	double		ops,
 				bytes,
-				seconds[32],
+				seconds[MAX_RUNS],
 				peak = vnni_peak();
 
-	model_work(&ops, &bytes);
+	model_work(false, &ops, &bytes);
 	prefill(length);
 	for (int i = 0; i < runs; i++)
 		seconds[i] = prefill(length);
@@ -267,12 +270,12 @@ report_decode(int sequences)
 {
 	double		ops,
 				bytes,
-				share[32],
-				seconds[32],
-				read[32];
+				share[MAX_RUNS],
+				seconds[MAX_RUNS],
+				read[MAX_RUNS];
 	int			position = DECODE_FROM;
 
-	model_work(&ops, &bytes);
+	model_work(true, &ops, &bytes);
 	decode(sequences, position++);
 	for (int i = 0; i < runs; i++)
 	{
@@ -290,10 +293,10 @@ report_decode(int sequences)
 	median(read, runs);
 	median(seconds, runs);
 	printf("{\"work\": \"decode\", \"sequences\": %d, \"tokens_per_second\": %.2f, \"least\": %.2f, \"most\": %.2f, "
-		   "\"gb_per_second\": %.1f, \"bandwidth\": %.1f, \"share\": %.3f, \"gops\": %.0f}\n",
+		   "\"gb_per_second\": %.1f, \"bandwidth\": %.1f, \"share\": %.3f, \"gops\": %.0f, \"gigabytes\": %.3f, \"gop\": %.2f}\n",
 		   sequences, sequences / seconds[runs / 2], sequences / seconds[runs - 1], sequences / seconds[0],
 		   bytes / seconds[runs / 2] / 1e9, read[runs / 2], share[runs / 2],
-		   (ops * sequences) / seconds[runs / 2] / 1e9);
+		   (ops * sequences) / seconds[runs / 2] / 1e9, bytes / 1e9, ops / 1e9);
 	fflush(stdout);
 }
 
@@ -321,7 +324,7 @@ static void
 open_all(const char *dir, int threads, const char *kernels)
 {
 	glm_error	err = {0};
-	int			blocks = 2048 / GLM_KV_BLOCK + 2;
+	int			blocks = MAX_PROMPT / GLM_KV_BLOCK + 2;
 	glm_kv_pool *kv_pool;
 
 	pool = glm_threads_open(threads, &err);
@@ -335,16 +338,29 @@ open_all(const char *dir, int threads, const char *kernels)
 			exit(1);
 }
 
+/* "decode:4", "prefill:512" */
+static bool
+report(const char *work)
+{
+	int			n;
+
+	if (sscanf(work, "decode:%d", &n) == 1 && n >= 1 && n <= MAX_SEQUENCES)
+		report_decode(n);
+	else if (sscanf(work, "prefill:%d", &n) == 1 && n >= 1 && n <= MAX_PROMPT)
+		report_prefill(n);
+	else
+		return false;
+	return true;
+}
+
 int
 main(int argc, char **argv)
 {
 	int			threads = 2,
 				option;
-	bool		quick = false;
 	const char *kernels = "auto";
-	const int	sequences[] = {1, 2, 4, 8, 16};
 
-	while ((option = getopt(argc, argv, "t:k:r:q")) != -1)
+	while ((option = getopt(argc, argv, "t:k:r:")) != -1)
 	{
 		if (option == 't')
 			threads = atoi(optarg);
@@ -352,22 +368,17 @@ main(int argc, char **argv)
 			kernels = optarg;
 		else if (option == 'r')
 			runs = atoi(optarg);
-		else if (option == 'q')
-			quick = true;
 		else
 			return 2;
 	}
-	if (optind + 1 != argc || runs < 1 || runs > 32)
+	if (optind >= argc || runs < 1 || runs > MAX_RUNS)
 		return 2;
 	open_all(argv[optind], threads, kernels);
-	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"read_gb_per_second\": %.1f, \"vnni_gops\": %.0f}\n",
+	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, \"vnni_peak_gops\": %.0f}\n",
 		   glm_forward_kernels(forward), threads, bandwidth(), vnni_peak());
-	for (size_t i = 0; i < sizeof(sequences) / sizeof(sequences[0]); i++)
-		report_decode(sequences[i]);
-	report_prefill(128);
-	report_prefill(512);
-	if (!quick)
-		report_prefill(2048);
+	for (int i = optind + 1; i < argc; i++)
+		if (!report(argv[i]))
+			return 2;
 	report_memory();
 	return 0;
 }

@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+"""Passes of a model of ChatGLM3-6B's shape beside the limits of the machine, as a table, JSON lines and a picture.
+
+    bench.py [--full] [--models DIR] [--out DIR]
+
+Makes the random models once (DIR, outside the tree: 3.5 GB, with --full 6.5 GB more), runs build/bench/forward on them
+and writes forward.json and forward.svg. --full adds INT8 and a prefill of 2,048 tokens.
+
+A rival is named by CHATGLM_RIVAL, a command in which {work} becomes `decode` or `prefill` and {n} the sequences or
+tokens; the last number it prints is its tokens a second. It runs in turns with ours.
+"""
+import argparse
+import json
+import os
+import re
+import shlex
+import statistics
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, "build", "bench")
+DECODE = (1, 2, 4, 8, 16)
+TURNS = 3       # of us and a rival
+
+
+def model_of(bits, models):
+    path = os.path.join(models, "chatglm3-6b-int%d" % bits)
+    if not os.path.exists(os.path.join(path, "chatglm.json")):
+        os.makedirs(models, exist_ok=True)
+        subprocess.run([os.path.join(BUILD, "make_random_model"), "bits=%d" % bits, path], check=True,
+                       stdout=subprocess.DEVNULL)
+    return path
+
+
+def forward(model, works, runs=5):
+    command = [os.path.join(BUILD, "forward"), "-r", str(runs), model] + works
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def rival(command, work):
+    kind, n = work.split(":")
+    words = [w.replace("{work}", kind).replace("{n}", n) for w in shlex.split(command)]
+    out = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return float(re.findall(r"\d+(?:\.\d+)?", out)[-1])
+
+
+def against(command, model, works):
+    """-> rows of work, our and the rival's median tokens a second, taken in turns."""
+    for work in works:
+        pairs = [(forward(model, [work], 3)[1]["tokens_per_second"], rival(command, work)) for _ in range(TURNS)]
+        yield work, statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
+
+
+def limit_of(row, machine):
+    """Tokens a second that the machine allows: bytes at the read bandwidth, operations at the peak."""
+    if row["work"] == "prefill":
+        return row["tokens_per_second"] / row["share"] if row["share"] else None
+    read = row["bandwidth"] / row["gigabytes"] * row["sequences"]
+    peak = machine["vnni_peak_gops"] / row["gop"]
+    return min(read, peak) if peak else read
+
+
+def table(name, rows):
+    machine = rows[0]
+    print("\n%s: %s kernels, %d threads; read %.1f GB/s, VNNI peak %.0f GOP/s" % (
+        name, machine["kernels"], machine["threads"], machine["bandwidth"], machine["vnni_peak_gops"]))
+    print("%-14s %9s %15s %9s %7s" % ("work", "tokens/s", "least..most", "limit", "share"))
+    for row in rows[1:-1]:
+        limit = limit_of(row, machine)
+        print("%-14s %9.1f %15s %9s %7s" % (
+            "%s %d" % (row["work"], row.get("sequences") or row["tokens"]), row["tokens_per_second"],
+            "%.1f..%.1f" % (row["least"], row["most"]), "%.1f" % limit if limit else "-",
+            "%.0f %%" % (100 * row["tokens_per_second"] / limit) if limit else "-"))
+    memory = rows[-1]
+    print("resident at most %.2f GB" % ((memory["peak_resident_mb"] - memory["of_it_for_bandwidth_mb"]) / 1e3))
+
+
+def picture(rows, path):
+    """Tokens a second against sequences, and what the machine allows: an SVG."""
+    machine, decode = rows[0], [r for r in rows if r["work"] == "decode"]
+    ours = [(r["sequences"], r["tokens_per_second"]) for r in decode]
+    limits = [(r["sequences"], limit_of(r, machine)) for r in decode]
+    top = max(y for _, y in limits) * 1.1
+    width, height, left, bottom = 640, 400, 60, 50
+
+    def at(point):
+        x = left + (width - left - 20) * DECODE.index(point[0]) / (len(DECODE) - 1)
+        return x, height - bottom - (height - bottom - 20) * point[1] / top
+
+    def line(points, colour, dash=""):
+        return '<polyline fill="none" stroke="%s" stroke-width="2" %s points="%s"/>' % (
+            colour, dash, " ".join("%.0f,%.0f" % at(p) for p in points))
+
+    def text(x, y, words, anchor="middle"):
+        return '<text x="%.0f" y="%.0f" font-family="sans-serif" font-size="13" text-anchor="%s">%s</text>' % (
+            x, y, anchor, words)
+
+    parts = ['<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d">' % (width, height),
+             '<rect width="100%" height="100%" fill="white"/>',
+             '<path d="M%d 20V%dH%d" fill="none" stroke="black"/>' % (left, height - bottom, width - 20)]
+    parts += [line(limits, "#999", 'stroke-dasharray="6 4"'), line(ours, "#0b62a4")]
+    parts += ['<circle cx="%.0f" cy="%.0f" r="4" fill="#0b62a4"/>' % at(p) for p in ours]
+    parts += [text(at(p)[0], at(p)[1] - 10, "%.0f" % p[1]) for p in ours]
+    parts += [text(at((n, 0))[0], height - bottom + 20, n) for n in DECODE]
+    parts += [text(width / 2, height - 10, "sequences"), text(left + 10, 35, "tokens/s, ChatGLM3-6B shape, INT4", "start"),
+              text(left + 10, 53, "dashed: the lower of read bandwidth and VNNI peak", "start"), "</svg>"]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("\n".join(parts) + "\n")
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--full", action="store_true")
+    a.add_argument("--models", default="/var/tmp/chatglm-bench")
+    a.add_argument("--out", default=BUILD)
+    a = a.parse_args()
+    works = ["decode:%d" % n for n in DECODE] + ["prefill:128", "prefill:512"] + ["prefill:2048"] * a.full
+    results = {bits: forward(model_of(bits, a.models), works) for bits in ((4, 8) if a.full else (4,))}
+    for bits, rows in results.items():
+        table("INT%d" % bits, rows)
+    with open(os.path.join(a.out, "forward.json"), "w", encoding="utf-8") as f:
+        for bits, rows in results.items():
+            f.writelines(json.dumps({"bits": bits, **row}) + "\n" for row in rows)
+    picture(results[4], os.path.join(a.out, "forward.svg"))
+    if os.environ.get("CHATGLM_RIVAL"):
+        print("\n%-14s %9s %9s" % ("in turns", "ours", "rival"))
+        for row in against(os.environ["CHATGLM_RIVAL"], model_of(4, a.models), works):
+            print("%-14s %9.1f %9.1f" % row)
+
+
+if __name__ == "__main__":
+    main()
