@@ -1,0 +1,316 @@
+/*
+ * test_activations.c - what rounding activations to 8 bits costs a model.
+ *
+ * Packed weights are put in a model's place, and then, in place of those, the
+ * fp32 values that they stand for: between the two models only the rounding of
+ * activations differs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoint.h"
+#include "engine/half.h"
+#include "matrix.h"
+
+#define MAX_ROWS 512
+#define GROUP 64
+
+typedef struct setup
+{
+	glm_threads *threads;
+	glm_kv_pool *kv;
+	glm_forward *forward;
+	glm_model  *model;
+	json_t	   *chats;			/* each with ids and greedy_ids */
+	json_t	   *expected;
+	glm_tensor	plain[4 * 64 + 1];	/* the model's own matrices */
+} setup;
+
+/* ---- A model's matrices ---------------------------------------------------- */
+
+static int
+count_matrices(const glm_model *model)
+{
+	return 4 * model->config.layers + 1;
+}
+
+static glm_tensor *
+matrix_of(glm_model *model, int i)
+{
+	glm_layer  *layer = &model->layer[i / 4];
+	glm_tensor *matrices[] = {&layer->qkv, &layer->dense, &layer->gate_up, &layer->down};
+
+	return i == 4 * model->config.layers ? &model->output : matrices[i % 4];
+}
+
+static float *
+widened(const glm_tensor *t)
+{
+	size_t		rows = (size_t) t->shape[0],
+				cols = (size_t) t->shape[1];
+	float	   *x = malloc(rows * cols * sizeof(*x));
+
+	assert_non_null(x);
+	for (size_t i = 0; i < rows * cols; i++)
+	{
+		const uint8_t *at = (const uint8_t *) t->data + i * (t->dtype == GLM_F32 ? 4 : 2);
+		uint16_t	half;
+
+		if (glm_is_packed(t->dtype))
+		{
+			if (i % cols == 0)
+				glm_packed_row(x + i, t, (int64_t) (i / cols));
+			continue;
+		}
+		memcpy(&half, at, sizeof(half));
+		if (t->dtype == GLM_F32)
+			memcpy(&x[i], at, sizeof(x[i]));
+		else
+			x[i] = t->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
+	}
+	return x;
+}
+
+static void
+pack_matrices(setup *s, glm_dtype dtype)
+{
+	for (int i = 0; i < count_matrices(s->model); i++)
+	{
+		glm_tensor *t = matrix_of(s->model, i);
+		float	   *w = widened(t);
+		glm_quant_matrix q;
+
+		s->plain[i] = *t;
+		mx_quantize(&q, dtype, GLM_ROUND_HQQ, w, (int) t->shape[0], (int) t->shape[1], GROUP);
+		*t = mx_pack(&q);
+		glm_quant_close(&q);
+		free(w);
+	}
+}
+
+/* fp32 in place of packed matrices. */
+static void
+widen_matrices(setup *s)
+{
+	for (int i = 0; i < count_matrices(s->model); i++)
+	{
+		glm_tensor *t = matrix_of(s->model, i);
+		float	   *w = widened(t);
+
+		mx_unpack(t);
+		t->data = w;
+		t->dtype = GLM_F32;
+	}
+}
+
+/* The model's own matrices again. */
+static void
+restore_matrices(setup *s)
+{
+	for (int i = 0; i < count_matrices(s->model); i++)
+	{
+		glm_tensor *t = matrix_of(s->model, i);
+
+		if (glm_is_packed(t->dtype))
+			mx_unpack(t);
+		else
+			free((void *) t->data);
+		*t = s->plain[i];
+	}
+}
+
+/* ---- Opening ------------------------------------------------------------------ */
+
+static void
+set_up(setup *s, const char *dir, const char *expected)
+{
+	glm_error	err = {0};
+
+	s->threads = glm_threads_open(2, &err);
+	s->kv = glm_kv_pool_open((size_t) 64 << 20);
+	s->forward = glm_forward_open("auto", s->threads, MAX_ROWS, &err);
+	s->model = glm_model_open("checkpoint", dir, &err);
+	s->expected = json_load_file(expected, 0, NULL);
+	s->chats = json_object_get(s->expected, "chat");
+	if (s->model == NULL)
+		fail_msg("%s", err.message);
+	assert_true(s->threads && s->kv && s->forward && json_array_size(s->chats) > 0);
+	assert_true(s->model->config.layers <= 64);
+	for (int part = GLM_PART_OUTPUT; part < s->model->config.layers; part++)
+		assert_true(glm_model_touch(s->model, part, &err));
+}
+
+static void
+tear_down(setup *s)
+{
+	json_decref(s->expected);
+	glm_model_close(s->model);
+	glm_forward_close(s->forward);
+	glm_kv_pool_close(s->kv);
+	glm_threads_close(s->threads);
+}
+
+/* ---- Perplexity and answers ------------------------------------------------------ */
+
+/* Token i of the prompt and the recorded answer behind it. */
+static int32_t
+token_of(const json_t *chat, int i)
+{
+	const json_t *ids = json_object_get(chat, "ids");
+	int			n = (int) json_array_size(ids);
+	const json_t *id = i < n ? json_array_get(ids, (size_t) i) :
+		json_array_get(json_object_get(chat, "greedy_ids"), (size_t) (i - n));
+
+	return (int32_t) json_integer_value(id);
+}
+
+/* Cross entropy of one token in nats; is it the greedy choice? */
+static double
+nats_of(const float *logits, int vocab, int token, bool *greedy)
+{
+	double		sum = 0;
+
+	*greedy = true;
+	for (int j = 0; j < vocab; j++)
+	{
+		sum += exp((double) logits[j] - logits[token]);
+		*greedy = *greedy && logits[j] <= logits[token];
+	}
+	return log(sum);
+}
+
+/*
+ * Prompt and recorded answer in one pass: adds the cross entropy of all tokens but
+ * the first to *nats and returns how many of the answer's are the greedy choice.
+ */
+static int
+follow(setup *s, const json_t *chat, double *nats)
+{
+	int			n = (int) json_array_size(json_object_get(chat, "ids")),
+				length = n + (int) json_array_size(json_object_get(chat, "greedy_ids")),
+				greedy = 0;
+	glm_row		rows[MAX_ROWS];
+	glm_kv_table kv;
+	float	   *logits;
+	glm_error	err = {0};
+
+	assert_true(n > 0 && length > n && length <= MAX_ROWS);
+	assert_true(glm_kv_take(s->kv, s->model->kv_block_bytes, length / GLM_KV_BLOCK + 1, &kv));
+	for (int i = 0; i < length - 1; i++)
+		rows[i] = (glm_row) {token_of(chat, i), i, &kv, true};
+	assert_true(glm_forward_run(s->forward, s->model, rows, length - 1, &logits, &err));
+	for (int i = 1; i < length; i++)
+	{
+		bool		best;
+
+		*nats += nats_of(logits + (size_t) (i - 1) * (size_t) s->model->config.vocab,
+						 s->model->config.vocab, token_of(chat, i), &best);
+		greedy += best && i >= n;
+	}
+	glm_kv_give(s->kv, s->model->kv_block_bytes, &kv);
+	return greedy;
+}
+
+static double
+perplexity(setup *s)
+{
+	double		nats = 0;
+	size_t		tokens = 0;
+	glm_error	err = {0};
+
+	assert_true(glm_forward_prepare(s->forward, s->model, &err));
+	for (size_t i = 0; i < json_array_size(s->chats); i++)
+	{
+		const json_t *chat = json_array_get(s->chats, i);
+
+		follow(s, chat, &nats);
+		tokens += json_array_size(json_object_get(chat, "ids")) +
+			json_array_size(json_object_get(chat, "greedy_ids")) - 1;
+	}
+	return exp(nats / (double) tokens);
+}
+
+static void
+check_perplexity(glm_dtype dtype)
+{
+	setup		s;
+	double		rounded,
+				exact;
+
+	set_up(&s, "models/tiny-chatglm3", "test/model/expected.json");
+	pack_matrices(&s, dtype);
+	rounded = perplexity(&s);
+	widen_matrices(&s);
+	exact = perplexity(&s);
+	printf("# perplexity, activations of 8 bits %.5f, fp32 %.5f: %+.3f %%\n",
+		   rounded, exact, 100 * (rounded / exact - 1));
+	assert_true(rounded != exact);
+	assert_true(fabs(rounded / exact - 1) < 0.005);
+	restore_matrices(&s);
+	tear_down(&s);
+}
+
+static void
+test_perplexity(void **state)
+{
+	(void) state;
+	check_perplexity(GLM_Q8);
+	check_perplexity(GLM_Q4);
+}
+
+/* With INT8 weights, answers whose margins are 0.5 and more do not change. */
+static void
+test_golden_answers(void **state)
+{
+	const char *golden = ck_golden();
+
+	(void) state;
+	if (golden == NULL)
+		skip();
+	for (const char *name = "ab"; *name; name++)
+	{
+		char		dir[CK_PATH],
+					expected[CK_PATH];
+		setup		s;
+		int			answers = 0;
+		glm_error	err = {0};
+
+		snprintf(dir, sizeof(dir), "%s/chatglm3-%c", golden, *name);
+		ck_path(expected, dir, "expected.json");
+		set_up(&s, dir, expected);
+		pack_matrices(&s, GLM_Q8);
+		assert_true(glm_forward_prepare(s.forward, s.model, &err));
+		for (size_t i = 0; i < json_array_size(s.chats); i++)
+		{
+			const json_t *chat = json_array_get(s.chats, i);
+			double		nats = 0;
+
+			if (json_number_value(json_object_get(chat, "min_margin")) < 0.5)
+				continue;
+			answers++;
+			assert_int_equal(follow(&s, chat, &nats), json_array_size(json_object_get(chat, "greedy_ids")));
+		}
+		printf("# chatglm3-%c: %d answers with such margins\n", *name, answers);
+		restore_matrices(&s);
+		tear_down(&s);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_perplexity),
+		cmocka_unit_test(test_golden_answers),
+	};
+
+	return cmocka_run_group_tests_name("activations", tests, NULL, NULL);
+}
