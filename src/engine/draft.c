@@ -16,11 +16,10 @@
  *
  * Every guess belongs to a class (length and run of the match; how often the
  * habit was confirmed), and how often guesses of a class were right is counted as
- * answers go by, whether they were used or not.  A draft goes on while the
- * probability that all of it is right is worth more than what a row costs: the
- * part of a pass's time that grows with its rows, fitted to the passes
- * themselves.  And a sequence whose drafts come true less often than hoped is
- * believed less.
+ * answers go by, whether they were used or not.  A draft is as long as brings
+ * most: the sum of the probabilities that all of it up to a token is right, less what
+ * its rows cost, which is taken from the times of the passes themselves.  And a
+ * sequence whose drafts come true less often than hoped is believed less.
  *
  * All of it belongs to the engine thread.  Nothing allocates but open.
  */
@@ -48,11 +47,12 @@ enum
 	N_CLASSES = COPY_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1)
 };
 #define PLACES_MAX 4096
-#define FITTED_ROWS 24			/* larger passes use other paths of the kernels */
-#define UNKNOWN_SHARE 0.3		/* until passes of several sizes were seen */
+#define UNKNOWN_SHARE 0.3		/* of a pass: what a row adds, until it is known */
+#define LEAST_SHARE 0.05		/* and at least */
+#define KNOWN 0.5				/* passes of a size, lately, by which it is known */
 
-/* A token saved is worth less than a pass, as passes give several: see the share. */
-#define WORTH 1.5
+/* A token saved is worth less than a pass for it alone, as passes give several. */
+#define WORTH 0.67
 
 typedef struct habit
 {
@@ -80,13 +80,9 @@ struct glm_drafter
 	score		score[N_CLASSES];
 	uint16_t	seen[PLACES_SEEN];	/* tokens of answers, by id */
 	int			n_seen;
-	/* rolling sums over passes of n rows and t ns */
-	double		count;
-	double		n;
-	double		nn;
-	double		t;
-	double		nt;
-	double		tt;
+	/* of passes by their rows: what the quick ones take, and how many there were lately */
+	double		quick_ns[GLM_DRAFT_ROWS + 1];
+	double		passes[GLM_DRAFT_ROWS + 1];
 };
 
 /* ---- Open and close ---------------------------------------------------------- */
@@ -134,49 +130,74 @@ glm_foresight_close(glm_foresight *f)
 
 /* ---- What a row costs ---------------------------------------------------------- */
 
+/*
+ * What else runs on the machine makes passes slower, never quicker; so slow ones
+ * move the figure little.
+ */
 void
 glm_drafter_count_pass(glm_drafter *d, int rows, int64_t ns)
 {
-	const double keep = 0.995;
-	double		expected = d->count > 0 ? d->t / d->count : 0;
+	const double keep = 0.998;
 	double		t = (double) ns;
+	double	   *quick = &d->quick_ns[rows <= GLM_DRAFT_ROWS ? rows : 0];
 
-	if (rows > FITTED_ROWS)
+	if (rows > GLM_DRAFT_ROWS)
 		return;
-	/* a pass that something else held up tells nothing */
-	if (d->count > 8 && t > 8 * expected)
-		return;
-	d->count = d->count * keep + 1;
-	d->n = d->n * keep + rows;
-	d->nn = d->nn * keep + (double) rows * rows;
-	d->t = d->t * keep + t;
-	d->nt = d->nt * keep + rows * t;
-	d->tt = d->tt * keep + t * t;
+	for (int i = 1; i <= GLM_DRAFT_ROWS; i++)
+		d->passes[i] *= keep;
+	if (*quick == 0)
+		*quick = t;
+	else if (t < *quick)
+		*quick += 0.3 * (t - *quick);
+	else
+		*quick += 0.02 * fmin(t - *quick, *quick);
+	d->passes[rows]++;
 }
 
-/*
- * The straight line through the passes; where they scatter, as on a machine that
- * others use too, a row is taken to cost as much as it well may: by a standard
- * error more.
- */
-double
-glm_drafter_share(const glm_drafter *d, int rows)
+/* The next size from `rows` on, in this direction, that is known; 0: none is. */
+static int
+known_size(const glm_drafter *d, int rows, int step)
 {
-	double		spread = d->nn - d->n * d->n / d->count;
-	double		slope;
-	double		fixed;
-	double		scatter;
+	while (rows >= 1 && rows <= GLM_DRAFT_ROWS && d->passes[rows] < KNOWN)
+		rows += step;
+	return rows >= 1 && rows <= GLM_DRAFT_ROWS ? rows : 0;
+}
 
-	if (d->count < 8 || spread < 0.1 * d->count)
-		return UNKNOWN_SHARE * rows / (1 - UNKNOWN_SHARE + UNKNOWN_SHARE * rows);
-	slope = (d->nt - d->n * d->t / d->count) / spread;
-	fixed = (d->t - slope * d->n) / d->count;
-	scatter = fmax(d->tt - fixed * d->t - slope * d->nt, 0) / d->count;
-	slope += sqrt(scatter / spread);
-	fixed = (d->t - slope * d->n) / d->count;
-	if (slope <= 0)
-		return 0;
-	return fixed <= 0 ? 1 : slope * rows / (fixed + slope * rows);
+/* What a pass of so many rows takes, between or beyond the sizes that are known. */
+static double
+pass_ns(const glm_drafter *d, int rows)
+{
+	int			below = known_size(d, rows, -1);
+	int			above = known_size(d, rows, 1);
+	const double *quick = d->quick_ns;
+
+	if (below == rows)
+		return quick[rows];
+	if (below > 0 && above > 0)
+		return quick[below] + (quick[above] - quick[below]) * (rows - below) / (above - below);
+	if (below > 0)
+	{
+		int			before = known_size(d, below - 1, -1);
+		double		slope = before > 0 ? (quick[below] - quick[before]) / (below - before) :
+			UNKNOWN_SHARE * quick[below] / below;
+
+		return quick[below] + fmax(slope, 0) * (rows - below);
+	}
+	return above > 0 ? quick[above] * (1 - UNKNOWN_SHARE * (above - rows) / above) : 1;
+}
+
+bool
+glm_drafter_costs(const glm_drafter *d, int sampled, glm_draft_costs *costs)
+{
+	double		token;
+
+	if (sampled < 1 || sampled >= GLM_DRAFT_ROWS || known_size(d, 1, 1) == 0)
+		return false;
+	token = pass_ns(d, sampled) / sampled * WORTH;
+	for (int rows = 1; rows <= GLM_DRAFT_ROWS; rows++)
+		costs->pass[rows] = (float) (pass_ns(d, rows) / token);
+	costs->least = (float) (LEAST_SHARE * pass_ns(d, 1) / token);
+	return true;
 }
 
 /* ---- Guesses ---------------------------------------------------------------------- */
@@ -316,38 +337,57 @@ better(const glm_drafter *d, guess a, guess b)
 	return chance(d, b) > chance(d, a) ? b : a;
 }
 
+/* What n more rows cost in a pass that has `rows`. */
+static float
+cost_of(const glm_draft_costs *costs, int rows, int n)
+{
+	float		cost = costs->pass[rows + n] - costs->pass[rows];
+
+	return cost > costs->least * (float) n ? cost : costs->least * (float) n;
+}
+
+/*
+ * The whole chain of guesses is made first, and then cut where it brings most; so a
+ * size of pass that costs much does not hide a better one behind it.
+ */
 void
-glm_foresight_draft(glm_foresight *f, const glm_drafter *d,
-					int32_t *tokens, int n, int max, double share)
+glm_foresight_draft(glm_foresight *f, const glm_drafter *d, int32_t *tokens, int n, int max,
+					const glm_draft_costs *costs, int rows)
 {
 	float		trust = (f->came + 2) / (f->hoped + 2);
 	float		all_right = trust < 1 ? trust : 1;
+	float		hope = 0;
+	float		best_gain = 0;
 	int			run = f->run;
 	int32_t		form[GLM_DRAFT_FORM];
 
 	memcpy(form, f->form, sizeof(form));
 	f->n_drafts = 0;
 	f->hope = 0;
-	while (f->n_drafts < max)
+	for (int i = 0; i < max && (costs == NULL || rows + i < GLM_DRAFT_ROWS); i++)
 	{
-		int			end = n + f->n_drafts;
-		guess		copied = look_up(f, tokens, end, run);
+		guess		copied = look_up(f, tokens, n + i, run);
 		guess		best = copied;
 
-		if (d != NULL && end >= HABIT_TOKENS)
+		if (d != NULL && n + i >= HABIT_TOKENS)
 		{
-			best = better(d, best, recall(d, hash_of_habit(tokens, end), HABIT_CLASS));
-			best = better(d, best, recall(d, hash_of_form(form, tokens, end), FORM_CLASS));
+			best = better(d, best, recall(d, hash_of_habit(tokens, n + i), HABIT_CLASS));
+			best = better(d, best, recall(d, hash_of_form(form, tokens, n + i), FORM_CLASS));
 		}
 		all_right *= chance(d, best);
-		if (best.token < 0 || all_right < share * WORTH)
+		if (best.token < 0 || (costs != NULL && all_right < costs->least))
 			break;
 		run = best.token == copied.token ? run + 1 : 0;
-		tokens[end] = best.token;
+		tokens[n + i] = best.token;
 		if (d != NULL)
 			extend_form(d, form, best.token);
-		f->n_drafts++;
-		f->hope += all_right;
+		hope += all_right;
+		if (costs == NULL || hope - cost_of(costs, rows, i + 1) > best_gain)
+		{
+			best_gain = costs == NULL ? 0 : hope - cost_of(costs, rows, i + 1);
+			f->n_drafts = i + 1;
+			f->hope = hope;
+		}
 	}
 }
 

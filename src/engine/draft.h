@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define GLM_DRAFT_MAX 15		/* tokens foreseen at a time */
+#define GLM_DRAFT_ROWS 48		/* passes with more rows are without drafts */
 #define GLM_DRAFT_FORM 5		/* common tokens that an answer is recognised by */
 
 typedef struct glm_drafter glm_drafter;	/* what was learnt of one model */
@@ -32,19 +33,27 @@ extern void glm_drafter_close(glm_drafter *drafter);
 /* A pass of this many rows took so long. */
 extern void glm_drafter_count_pass(glm_drafter *drafter, int rows, int64_t ns);
 
-/* Which part of the time of such a pass goes with its rows: 0 (none) to 1 (all). */
-extern double glm_drafter_share(const glm_drafter *drafter, int rows);
+/* What passes cost by their rows, in tokens that could be sampled for it. */
+typedef struct glm_draft_costs
+{
+	float		pass[GLM_DRAFT_ROWS + 1];
+	float		least;			/* of a row */
+} glm_draft_costs;
+
+/* For passes that sample so many sequences; false: no drafts. */
+extern bool glm_drafter_costs(const glm_drafter *drafter, int sampled, glm_draft_costs *costs);
 
 /* Knows the first n of at most `limit` tokens.  false: out of memory. */
 extern bool glm_foresight_open(glm_foresight *f, const int32_t *tokens, int n, int limit);
 extern void glm_foresight_close(glm_foresight *f);
 
 /*
- * Writes at most `max` drafts behind the n tokens, as long as each is worth the
- * share of a pass that a row costs.  drafter NULL: only by what the sequence itself holds.
+ * Writes drafts behind the n tokens, at most `max`: as many as are worth their cost
+ * in a pass that has so many rows already; costs NULL: as many as can be guessed.
+ * drafter NULL: only by what the sequence itself holds.
  */
-extern void glm_foresight_draft(glm_foresight *f, const glm_drafter *drafter,
-								int32_t *tokens, int n, int max, double share);
+extern void glm_foresight_draft(glm_foresight *f, const glm_drafter *drafter, int32_t *tokens,
+								int n, int max, const glm_draft_costs *costs, int rows);
 
 /* The last of n tokens has been sampled: learns from it. */
 extern void glm_foresight_learn(glm_foresight *f, glm_drafter *drafter,

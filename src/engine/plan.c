@@ -137,34 +137,45 @@ room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 	return most;
 }
 
+/* Is the sequence going to be sampled, so that a draft may be made? */
+static bool
+is_sampled(const glm_sequence *seq)
+{
+	return seq->n_rows > 0 && seq->request->kind == GLM_GENERATE &&
+		seq->n_computed + seq->n_rows == (int) seq->tokens.length;
+}
+
 /* Drafts for the sequences that are going to be sampled, with what is left of the budget. */
 static void
 plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 {
 	glm_speculation speculation = (glm_speculation) atomic_load(&s->engine->speculation);
-	double		share = 0;
+	bool		always = speculation == GLM_SPECULATE_ALWAYS;
+	glm_draft_costs costs;
 	int			rows = 0;
+	int			sampled = 0;
 
-	/* a step that is to be watched makes one token */
-	if (speculation == GLM_SPECULATE_AUTO && atomic_load(&s->engine->step_delay_ms) > 0)
-		speculation = GLM_SPECULATE_OFF;
-	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-		rows += seq->n_rows;
-	if (speculation == GLM_SPECULATE_AUTO && model->drafter != NULL)
-		share = glm_drafter_share(model->drafter, rows);
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		int			known = (int) seq->tokens.length;
-		int			max;
-
 		seq->foresight.n_drafts = 0;
-		if (speculation == GLM_SPECULATE_OFF || model->drafter == NULL || seq->n_rows == 0 ||
-			seq->n_computed + seq->n_rows < known || seq->request->kind != GLM_GENERATE)
+		rows += seq->n_rows;
+		sampled += is_sampled(seq);
+	}
+	if (speculation == GLM_SPECULATE_OFF || model->drafter == NULL)
+		return;
+	/* a step that is to be watched makes one token */
+	if (!always && (atomic_load(&s->engine->step_delay_ms) > 0 ||
+					!glm_drafter_costs(model->drafter, sampled, &costs)))
+		return;
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (!is_sampled(seq))
 			continue;
-		max = room_for_drafts(s, seq, budget);
 		glm_foresight_draft(&seq->foresight, seq->request->unshared ? NULL : model->drafter,
-							seq->tokens.data, known, max, share);
+							seq->tokens.data, (int) seq->tokens.length,
+							room_for_drafts(s, seq, budget), always ? NULL : &costs, rows);
 		budget -= seq->foresight.n_drafts;
+		rows += seq->foresight.n_drafts;
 	}
 }
 
