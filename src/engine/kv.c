@@ -280,6 +280,8 @@ glm_kv_pool_open(size_t bytes)
 					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (pool->base == MAP_FAILED)
 		goto fail;
+	/* fewer faults while it fills; a wish, not a need */
+	(void) madvise(pool->base, n_slabs * SLAB_BYTES, MADV_HUGEPAGE);
 	return pool;
 
 fail:
