@@ -29,26 +29,26 @@ may_adopt(const glm_sequence *seq)
 		seq->n_computed + GLM_KV_BLOCK < (int) seq->tokens.length;
 }
 
-/* Counts what is found of a prompt; what a preempted sequence finds was its own. */
-static void
-count_cached(glm_engine *e, glm_sequence *seq)
+/* What a preempted sequence finds was its own. */
+void
+glm_plan_count_cached(glm_engine *e, glm_sequence *seq, int tokens)
 {
-	if (seq->preempted)
+	if (seq->preempted || tokens == 0)
 		return;
-	seq->n_cached += GLM_KV_BLOCK;
-	atomic_fetch_add(&seq->model->tally.cached_tokens, GLM_KV_BLOCK);
-	atomic_fetch_add(&e->count.cached_tokens, GLM_KV_BLOCK);
+	seq->n_cached += tokens;
+	atomic_fetch_add(&seq->model->tally.cached_tokens, tokens);
+	atomic_fetch_add(&e->count.cached_tokens, tokens);
 }
 
-void
+int
 glm_plan_adopt(glm_engine *e, glm_sequence *seq)
 {
+	int			before = seq->n_computed;
+
 	while (may_adopt(seq) &&
 		   glm_chain_adopt(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed))
-	{
 		seq->n_computed += GLM_KV_BLOCK;
-		count_cached(e, seq);
-	}
+	return seq->n_computed - before;
 }
 
 /* Is the block that the sequence would begin being computed by one before it? */
@@ -98,7 +98,7 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 	int			left;
 	int			n;
 
-	glm_plan_adopt(s->engine, seq);
+	glm_plan_count_cached(s->engine, seq, glm_plan_adopt(s->engine, seq));
 	if (is_being_computed(s, seq))
 		return true;
 	left = (int) seq->tokens.length - seq->n_computed;

@@ -10,12 +10,8 @@
  * bit for bit (forward.c).
  *
  * Rank: interactive sequences come before those of batch jobs, and within each
- * class who came first comes first.  Both lists are kept in this order.
- *
- * Admission: the waiting sequence of the better class whose tenant has the
- * fewest running, of tenants alike the one that waits longest for an admission.
- * It is admitted when the KV pool has room for what it knows already and a block
- * more for everybody who runs.  What it then needs it takes block by block.
+ * class who came first comes first.  Both lists are kept in this order.  Who is
+ * admitted next is told in admit.c.
  *
  * When the pool is full somebody is preempted: gives his blocks up, waits again,
  * and computes them anew later, or finds them still cached.  Paused sequences
@@ -139,9 +135,8 @@ add_waiting(glm_scheduler *s, glm_sequence *seq)
 	atomic_fetch_add(&s->engine->count.waiting, 1);
 }
 
-/* Takes a sequence out of the waiting ones; *at points to it. */
-static glm_sequence *
-remove_waiting(glm_scheduler *s, glm_sequence **at)
+glm_sequence *
+glm_sequence_unwait(glm_scheduler *s, glm_sequence **at)
 {
 	glm_sequence *seq = *at;
 
@@ -150,8 +145,8 @@ remove_waiting(glm_scheduler *s, glm_sequence **at)
 	return seq;
 }
 
-static void
-add_running(glm_scheduler *s, glm_sequence *seq)
+void
+glm_sequence_start(glm_scheduler *s, glm_sequence *seq)
 {
 	insert(&s->running, seq);
 	s->n_running++;
@@ -247,7 +242,7 @@ drop_ended(glm_scheduler *s)
 	for (glm_sequence **at = &s->waiting; *at != NULL;)
 	{
 		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
-			glm_sequence_fail(s, remove_waiting(s, at), &err);
+			glm_sequence_fail(s, glm_sequence_unwait(s, at), &err);
 		else
 			at = &(*at)->next;
 	}
@@ -255,8 +250,8 @@ drop_ended(glm_scheduler *s)
 
 /* ---- Preemption -------------------------------------------------------------------- */
 
-static void
-preempt_at(glm_scheduler *s, glm_sequence **at)
+void
+glm_scheduler_preempt_at(glm_scheduler *s, glm_sequence **at)
 {
 	glm_sequence *seq = glm_sequence_remove(s, at);
 
@@ -290,7 +285,7 @@ glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq, bool same_c
 	}
 	if (paused == NULL && last == NULL)
 		return false;
-	preempt_at(s, paused != NULL ? paused : last);
+	glm_scheduler_preempt_at(s, paused != NULL ? paused : last);
 	return true;
 }
 
@@ -305,149 +300,9 @@ glm_scheduler_preempt(glm_scheduler *s, glm_sequence *seq)
 
 	while (*at != seq)
 		at = &(*at)->next;
-	preempt_at(s, at);
+	glm_scheduler_preempt_at(s, at);
 	if (s->running == NULL)
 		glm_prefix_forget(s->engine->prefix, 0);
-}
-
-/* ---- Admission ------------------------------------------------------------------- */
-
-static int
-count_active(const glm_scheduler *s)
-{
-	int			n = 0;
-
-	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-		n += !glm_sequence_paused(s->engine, seq);
-	return n;
-}
-
-/* Bytes of one more block for everybody who runs. */
-static uint64_t
-bytes_to_spare(const glm_scheduler *s)
-{
-	uint64_t	bytes = 0;
-
-	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-		bytes += glm_sequence_paused(s->engine, seq) ? 0 : seq->model->kv_block_bytes;
-	return bytes;
-}
-
-static bool
-is_served_before(const glm_tenant *a, const glm_tenant *b)
-{
-	if (a->n_running != b->n_running)
-		return a->n_running < b->n_running;
-	return a->served < b->served;
-}
-
-/* The waiting sequence whose turn it is; NULL when there is none. */
-static glm_sequence **
-next_to_admit(glm_scheduler *s)
-{
-	glm_sequence **best = NULL;
-
-	for (glm_sequence **at = &s->waiting; *at != NULL; at = &(*at)->next)
-	{
-		if (glm_sequence_paused(s->engine, *at))
-			continue;			/* preempted, and its reader is not back yet */
-		if (best == NULL)
-			best = at;
-		else if ((*at)->request->batch != (*best)->request->batch)
-			break;
-		else if (is_served_before((*at)->tenant, (*best)->tenant))
-			best = at;
-	}
-	return best;
-}
-
-/* A place among the sequences that are computed; an interactive one takes it from a batch job. */
-static bool
-find_place(glm_scheduler *s, const glm_sequence *seq)
-{
-	while (count_active(s) >= s->engine->max_sequences)
-	{
-		glm_sequence **last = NULL;
-
-		for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
-		{
-			if ((*at)->request->batch && !glm_sequence_paused(s->engine, *at))
-				last = at;
-		}
-		if (seq->request->batch || last == NULL)
-			return false;
-		preempt_at(s, last);
-	}
-	return true;
-}
-
-/*
- * Room in the pool for what it knows: all its tokens and the next one.  Paused
- * sequences make way, and those of batch jobs for an interactive one.
- */
-static bool
-find_room(glm_scheduler *s, glm_sequence *seq)
-{
-	glm_engine *e = s->engine;
-
-	for (;;)
-	{
-		int			tokens = (int) seq->tokens.length + 1;
-		int			blocks = ((tokens < seq->limit ? tokens : seq->limit) + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
-		uint64_t	need = (uint64_t) (blocks - seq->chain.kv.n_blocks) * seq->model->kv_block_bytes;
-
-		if (glm_prefix_room(e->prefix) >= need + bytes_to_spare(s))
-			return true;
-		if (!glm_scheduler_preempt_for(s, seq, false))
-			return false;
-	}
-}
-
-/* Gives a sequence its place and what is cached of its prompt; false: it has to wait. */
-static bool
-admit_one(glm_scheduler *s, glm_sequence **at)
-{
-	glm_engine *e = s->engine;
-	glm_sequence *seq = *at;
-	glm_error	err = {0};
-	int			capacity = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
-
-	if (!find_place(s, seq))
-		return false;
-	if (!glm_chain_open(e->prefix, &seq->chain, seq->model, capacity))
-		glm_no_memory(&err);
-	else if (glm_forward_prepare(e->forward, seq->model, &err))
-	{
-		glm_plan_adopt(e, seq);
-		if (!find_room(s, seq))
-		{
-			glm_chain_close(e->prefix, &seq->chain);
-			seq->n_computed = 0;
-			return false;
-		}
-	}
-	/* whoever was preempted for it may stand before it now */
-	for (at = &s->waiting; *at != seq;)
-		at = &(*at)->next;
-	remove_waiting(s, at);
-	if (err.status != GLM_OK)
-	{
-		glm_sequence_fail(s, seq, &err);
-		return true;
-	}
-	seq->round = seq->model->pace.round - 1;
-	seq->tenant->served = ++s->admissions;
-	add_running(s, seq);
-	return true;
-}
-
-static void
-admit(glm_scheduler *s)
-{
-	glm_sequence **at;
-
-	while ((at = next_to_admit(s)) != NULL && admit_one(s, at))
-		continue;
 }
 
 /* ---- The thread ------------------------------------------------------------------------ */
@@ -516,7 +371,7 @@ take_news(glm_scheduler *s)
 {
 	collect_inbox(s);
 	drop_ended(s);
-	admit(s);
+	glm_scheduler_admit(s);
 }
 
 /* The delay that tests ask for; cancels go on meanwhile. */

@@ -1,7 +1,7 @@
 /*
  * scheduler.h - the engine thread's own state: scheduler.c (who runs, who
- * waits), plan.c (what the next pass computes) and pass.c (one forward pass and
- * what comes of it).
+ * waits), admit.c (who is next), plan.c (what the next pass computes) and pass.c
+ * (one forward pass and what comes of it).
  */
 #ifndef GLM_SCHEDULER_H
 #define GLM_SCHEDULER_H
@@ -26,8 +26,12 @@ typedef struct glm_scheduler
 /* Has its reader left GLM_OUTBOX tokens unread? */
 extern bool glm_sequence_paused(const glm_engine *engine, const glm_sequence *seq);
 
-/* Takes a sequence out of the running ones; *at points to it. */
+/* Takes a sequence out of the running or the waiting ones; *at points to it. */
 extern glm_sequence *glm_sequence_remove(glm_scheduler *s, glm_sequence **at);
+extern glm_sequence *glm_sequence_unwait(glm_scheduler *s, glm_sequence **at);
+
+/* Puts a sequence among the running ones. */
+extern void glm_sequence_start(glm_scheduler *s, glm_sequence *seq);
 
 /* Frees a sequence, then tells its reader how it ended. */
 extern void glm_sequence_fail(glm_scheduler *s, glm_sequence *seq, const glm_error *err);
@@ -44,10 +48,22 @@ extern bool glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq,
 /* The same for a sequence itself, which no other can make room for. */
 extern void glm_scheduler_preempt(glm_scheduler *s, glm_sequence *seq);
 
+/* The same for the running one that *at points to. */
+extern void glm_scheduler_preempt_at(glm_scheduler *s, glm_sequence **at);
+
+/* ---- admit.c ---- */
+
+/* Lets those run whose time has come. */
+extern void glm_scheduler_admit(glm_scheduler *s);
+
 /* ---- plan.c ---- */
 
-/* Appends the blocks of its tokens that are cached; ready for a new one after. */
-extern void glm_plan_adopt(glm_engine *engine, glm_sequence *seq);
+/*
+ * Appends the blocks of its tokens that are cached, if it is about to begin a new
+ * one; returns how many tokens that saves, which are counted apart.
+ */
+extern int	glm_plan_adopt(glm_engine *engine, glm_sequence *seq);
+extern void glm_plan_count_cached(glm_engine *engine, glm_sequence *seq, int tokens);
 
 /* Fills engine->row with the rows of a pass of this model; may be none. */
 extern void glm_plan_pass(glm_scheduler *s, glm_model *model);

@@ -3,6 +3,8 @@
 
 Makes a cluster of its own with room for 600 sessions.  Prints one line a figure; RESULTS.md keeps what landed
 versions gave.  `--quick` for a tenth of it; names of figures (rows, prefix, speculation, streams, cancels) pick some.
+`--model=DIR` adds a large model (make_random_model makes one): sessions beside the forward pass alone, arrivals, a long
+prompt beside a running stream.
 """
 import json
 import os
@@ -22,7 +24,7 @@ import psycopg  # noqa: E402
 
 QUICK = "--quick" in sys.argv
 EXTRACT = "Extract product, city and quantity as JSON."
-SETTINGS = {"shared_preload_libraries": "chatglm", "max_connections": 600}
+SETTINGS = {"shared_preload_libraries": "chatglm", "max_connections": 600, "chatglm.kv_cache_size": "1GB"}
 COUNTS = "name = 'tiny-chatglm3'"
 
 
@@ -297,17 +299,90 @@ def cancels(bench):
           f"{segments() - before[1]:+d}, same worker: {h['worker_pid'] == pid}; beside them {answered[0]} answers, {wrong[0]} of them changed")
 
 
+# ---- A large model ----------------------------------------------------------------------------
+
+class Stream(threading.Thread):
+    """A session that streams; notes when each token came."""
+
+    def __init__(self, bench, prompt, tokens, seed):
+        super().__init__()
+        self.conn, self.prompt, self.tokens, self.seed, self.times = bench.connect(), prompt, tokens, seed, []
+
+    def run(self):
+        self.begin = time.monotonic()
+        try:
+            self.read()
+        except psycopg.errors.QueryCanceled:
+            pass
+        self.conn.close()
+
+    def read(self):
+        for _ in self.conn.cursor().stream("SELECT token FROM glm_stream(%s, model => 'large', temperature => 100, "
+                                           "top_p => 1, seed => %s, max_tokens => %s)",
+                                           (self.prompt, self.seed, self.tokens)):
+            self.times.append(time.monotonic())
+
+
+def run_streams(streams):
+    for s in streams:
+        s.start()
+    for s in streams:
+        s.join()
+
+
+def forward_alone(model, work):
+    out = subprocess.run([os.path.join(ROOT, "build", "bench", "forward"), "-r", "3", model, work], check=True,
+                         stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(out.splitlines()[1])["tokens_per_second"]
+
+
+def large(bench, model):
+    bench.conn.execute("SELECT glm_model_load('large', %s)", (model,))
+    for sessions in (8, 16):
+        before = forward_alone(model, f"decode:{sessions}")
+        streams = [Stream(bench, f"{i} lamps for Berlin, and what else", 24, i) for i in range(sessions)]
+        run_streams(streams)
+        after = forward_alone(model, f"decode:{sessions}")
+        first, last = max(s.times[0] for s in streams), min(s.times[-1] for s in streams)
+        rate = sum(sum(first < t <= last for t in s.times) for s in streams) / (last - first)
+        waits = sorted(s.times[0] - s.begin for s in streams)
+        print(f"large model, {sessions} sessions: {rate:.1f} tokens/s together, the forward pass alone {before:.1f} before "
+              f"and {after:.1f} after ({rate / max(before, after):.2f} of the better); first token of {sessions} arrivals after "
+              f"{waits[0]:.2f} .. {waits[-1]:.2f} s", flush=True)
+    chunk = 256 / forward_alone(model, "prefill:256")
+    running = Stream(bench, "lamps", 200, 1)
+    running.start()
+    while len(running.times) < 8:
+        time.sleep(0.1)
+    long = Stream(bench, "A letter came from Berlin. " * 400, 1, 2)
+    long.prompt = one(bench.conn, "SELECT glm_detokenize((glm_tokenize(%s, 'large'))[1:2000], 'large')", long.prompt)
+    start = time.monotonic()
+    long.start()
+    long.join()
+    end = time.monotonic()
+    running.conn.cancel()
+    running.join()
+    times = [t for t in running.times if t < end]
+    gaps = [b - a for a, b in zip(times, times[1:]) if b > start]
+    print(f"large model, a prompt of 2,000 tokens beside a stream: read in {end - start:.1f} s; the stream's tokens at most "
+          f"{max(gaps):.2f} s apart, {len(gaps)} of them meanwhile; a chunk of 256 alone takes {chunk:.2f} s")
+
+
 FIGURES = {"rows": rows_in_flight, "prefix": shared_prefix, "speculation": speculation, "streams": streams, "cancels": cancels}
 
 
 def main():
-    names = [a for a in sys.argv[1:] if not a.startswith("--")] or list(FIGURES)
+    names = [a for a in sys.argv[1:] if not a.startswith("--")]
+    if not names and not any(a.startswith("--model=") for a in sys.argv):
+        names = list(FIGURES)
     bench = Bench()
     try:
         print(json.dumps({k: bench.health()[k] for k in ("version", "kernels", "threads")}))
         for name in names:
             FIGURES[name](bench)
             sys.stdout.flush()
+        for model in [a.split("=", 1)[1] for a in sys.argv if a.startswith("--model=")]:
+            large(bench, model)
     finally:
         bench.conn.close()
         bench.cluster.remove()

@@ -147,6 +147,7 @@ compare(const run *r, int i)
 
 	if (a->last.kind != GLM_EVENT_DONE)
 		fail_msg("%s: request %d failed: %s", r->condition->name, i, a->message);
+	assert_true(a->last.cached_tokens < a->last.prompt_tokens);
 	if (r->condition == &alone)
 	{
 		strcpy(first[i].text, a->text);
