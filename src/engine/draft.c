@@ -52,7 +52,7 @@ enum
 #define KNOWN 0.5				/* passes of a size, lately, by which it is known */
 
 /* A token saved is worth less than a pass for it alone, as passes give several. */
-#define WORTH 0.67
+#define WORTH 0.55
 
 typedef struct habit
 {
@@ -189,14 +189,11 @@ pass_ns(const glm_drafter *d, int rows)
 bool
 glm_drafter_costs(const glm_drafter *d, int sampled, glm_draft_costs *costs)
 {
-	double		token;
-
 	if (sampled < 1 || sampled >= GLM_DRAFT_ROWS || known_size(d, 1, 1) == 0)
 		return false;
-	token = pass_ns(d, sampled) / sampled * WORTH;
-	for (int rows = 1; rows <= GLM_DRAFT_ROWS; rows++)
-		costs->pass[rows] = (float) (pass_ns(d, rows) / token);
-	costs->least = (float) (LEAST_SHARE * pass_ns(d, 1) / token);
+	costs->drafter = d;
+	costs->token_ns = pass_ns(d, sampled) / sampled * WORTH;
+	costs->least_ns = LEAST_SHARE * pass_ns(d, 1);
 	return true;
 }
 
@@ -337,13 +334,13 @@ better(const glm_drafter *d, guess a, guess b)
 	return chance(d, b) > chance(d, a) ? b : a;
 }
 
-/* What n more rows cost in a pass that has `rows`. */
+/* What n more rows cost in a pass that has `rows`, in tokens. */
 static float
 cost_of(const glm_draft_costs *costs, int rows, int n)
 {
-	float		cost = costs->pass[rows + n] - costs->pass[rows];
+	double		ns = pass_ns(costs->drafter, rows + n) - pass_ns(costs->drafter, rows);
 
-	return cost > costs->least * (float) n ? cost : costs->least * (float) n;
+	return (float) (fmax(ns, costs->least_ns * n) / costs->token_ns);
 }
 
 /*
@@ -368,6 +365,7 @@ glm_foresight_draft(glm_foresight *f, const glm_drafter *d, int32_t *tokens, int
 	{
 		guess		copied = look_up(f, tokens, n + i, run);
 		guess		best = copied;
+		float		gain;
 
 		if (d != NULL && n + i >= HABIT_TOKENS)
 		{
@@ -375,16 +373,17 @@ glm_foresight_draft(glm_foresight *f, const glm_drafter *d, int32_t *tokens, int
 			best = better(d, best, recall(d, hash_of_form(form, tokens, n + i), FORM_CLASS));
 		}
 		all_right *= chance(d, best);
-		if (best.token < 0 || (costs != NULL && all_right < costs->least))
+		if (best.token < 0 || (costs != NULL && all_right * costs->token_ns < costs->least_ns))
 			break;
 		run = best.token == copied.token ? run + 1 : 0;
 		tokens[n + i] = best.token;
 		if (d != NULL)
 			extend_form(d, form, best.token);
 		hope += all_right;
-		if (costs == NULL || hope - cost_of(costs, rows, i + 1) > best_gain)
+		gain = costs == NULL ? hope : hope - cost_of(costs, rows, i + 1);
+		if (gain > best_gain)
 		{
-			best_gain = costs == NULL ? 0 : hope - cost_of(costs, rows, i + 1);
+			best_gain = gain;
 			f->n_drafts = i + 1;
 			f->hope = hope;
 		}

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define GLM_DRAFT_MAX 15		/* tokens foreseen at a time */
-#define GLM_DRAFT_ROWS 48		/* passes with more rows are without drafts */
+#define GLM_DRAFT_ROWS 80		/* passes with more rows are without drafts */
 #define GLM_DRAFT_FORM 5		/* common tokens that an answer is recognised by */
 
 typedef struct glm_drafter glm_drafter;	/* what was learnt of one model */
@@ -33,11 +33,12 @@ extern void glm_drafter_close(glm_drafter *drafter);
 /* A pass of this many rows took so long. */
 extern void glm_drafter_count_pass(glm_drafter *drafter, int rows, int64_t ns);
 
-/* What passes cost by their rows, in tokens that could be sampled for it. */
+/* By what the cost of rows is told. */
 typedef struct glm_draft_costs
 {
-	float		pass[GLM_DRAFT_ROWS + 1];
-	float		least;			/* of a row */
+	const glm_drafter *drafter; /* that knows what passes take */
+	double		token_ns;		/* what a token is worth */
+	double		least_ns;		/* what a row costs at least */
 } glm_draft_costs;
 
 /* For passes that sample so many sequences; false: no drafts. */
