@@ -143,7 +143,6 @@ admit_one(glm_scheduler *s, glm_sequence **at)
 		glm_sequence_fail(s, seq, &err);
 		return true;
 	}
-	seq->round = seq->model->pace.round - 1;
 	seq->tenant->served = ++s->admissions;
 	glm_plan_count_cached(e, seq, cached);
 	glm_sequence_start(s, seq);

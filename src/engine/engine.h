@@ -126,7 +126,8 @@ typedef struct glm_sequence
 	int			n_computed;		/* positions whose KV is in place */
 	int			n_cached;		/* of its prompt, found in the prefix cache */
 	int			n_rows;			/* rows of its known tokens in the pass being run */
-	uint32_t	round;			/* of its last pass */
+	uint32_t	pass;			/* its last one, as its model counts them */
+	bool		chosen;			/* for the pass that is planned */
 	bool		preempted;		/* once at least */
 	glm_chain	chain;
 	glm_foresight foresight;	/* what may come next; GLM_GENERATE only */

@@ -241,7 +241,7 @@ typedef struct glm_tally
 /* Whose turn it is among models; the engine thread's alone. */
 typedef struct glm_pace
 {
-	uint32_t	round;			/* each sequence has one pass in it */
+	uint32_t	passes;			/* so far */
 	int64_t		spent_ns;		/* time of its passes, see scheduler.c */
 } glm_pace;
 

@@ -181,23 +181,19 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 
 /* ---- The pass -------------------------------------------------------------------- */
 
-static bool
-is_due(const glm_scheduler *s, const glm_sequence *seq, const glm_model *model)
-{
-	return seq->model == model && seq->round != model->pace.round &&
-		!glm_sequence_paused(s->engine, seq);
-}
-
-/* Begins a new round when everybody has had a pass in this one. */
+/* Chooses active sequences of the model that were, or were not, in its last pass. */
 static void
-turn_round(glm_scheduler *s, glm_model *model)
+choose(glm_scheduler *s, const glm_model *model, bool were_in, int *places)
 {
-	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	for (glm_sequence *seq = s->running; seq != NULL && *places > 0; seq = seq->next)
 	{
-		if (is_due(s, seq, model))
-			return;
+		if (seq->model == model && (seq->pass == model->pace.passes) == were_in &&
+			!glm_sequence_paused(s->engine, seq))
+		{
+			seq->chosen = true;
+			(*places)--;
+		}
 	}
-	model->pace.round++;
 }
 
 static void
@@ -223,7 +219,7 @@ write_rows(glm_scheduler *s, glm_sequence *seq)
 
 /*
  * More sequences than max_sequences may be active when paused ones wake up; those
- * that find no place have their pass in the same round.
+ * that find no place are the first in the next pass.
  */
 void
 glm_plan_pass(glm_scheduler *s, glm_model *model)
@@ -231,15 +227,19 @@ glm_plan_pass(glm_scheduler *s, glm_model *model)
 	int			budget = atomic_load(&s->engine->prefill_budget);
 	int			places = s->engine->max_sequences;
 
-	turn_round(s, model);
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-		seq->n_rows = 0;
-	for (glm_sequence *seq = s->running; seq != NULL && places > 0; seq = seq->next)
 	{
-		if (!is_due(s, seq, model))
+		seq->n_rows = 0;
+		seq->chosen = false;
+	}
+	choose(s, model, false, &places);
+	choose(s, model, true, &places);
+	model->pace.passes++;
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (!seq->chosen)
 			continue;
-		places--;
-		seq->round = model->pace.round;
+		seq->pass = model->pace.passes;
 		if (!plan_sequence(s, seq, &budget))
 			break;
 	}

@@ -341,6 +341,31 @@ tenants_take_turns(void **state)
 	glm_engine_close(engine);
 }
 
+/* Whoever arrives joins the next pass; nobody who runs misses one for it. */
+static void
+arrivals_cost_no_pass(void **state)
+{
+	glm_engine *engine = open_engine(1, 64, ROOMY);
+	int			first;
+	int			arrivals = 0;
+	glm_request *req = make_rambling(3);
+
+	(void) state;
+	glm_engine_set_step_delay(engine, 5);
+	req->max_tokens = 60;
+	first = submit(engine, req);
+	while (!answers[first].ended)
+	{
+		if (arrivals < 40)
+			submit_for(engine, 1, false);
+		arrivals++;
+		pump(engine, 4);
+	}
+	assert_true(arrivals > 10);
+	assert_true(stats_of(engine).steps <= (uint64_t) answers[first].last.completion_tokens + 3);
+	glm_engine_close(engine);
+}
+
 /* The same weights under another name of the same length. */
 static glm_request *
 rename_model(glm_request *req)
@@ -395,6 +420,7 @@ main(void)
 		cmocka_unit_test(drafts_wait_for_the_reader),
 		cmocka_unit_test(interactive_comes_first),
 		cmocka_unit_test(tenants_take_turns),
+		cmocka_unit_test(arrivals_cost_no_pass),
 		cmocka_unit_test(models_take_turns),
 	};
 
