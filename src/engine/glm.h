@@ -232,6 +232,15 @@ extern glm_engine *glm_engine_open(const glm_config *config, glm_error *err);
 extern void glm_engine_close(glm_engine *engine);
 
 /*
+ * For a host that leaves without closing the engine: ends a GLM_QUANTIZE that
+ * runs and waits until it has removed what it wrote.  No other can be started.
+ */
+extern void glm_engine_quit_job(glm_engine *engine);
+
+/* Removes what a GLM_QUANTIZE for this target left that died with its process. */
+extern void glm_quantize_sweep(const char *target);
+
+/*
  * Takes a copy of a checked request.  Returns its ticket (>= 0, below
  * max_sequences + max_queue), or -1 with *err (GLM_BUSY).
  */

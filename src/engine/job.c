@@ -10,17 +10,22 @@
  * at once.  The front thread starts it, and joins the thread of the one before.
  * A cancel is the ticket's flag, which the workers poll.  The lock guards what
  * others look at: whether a job runs, and how far it has come.
+ *
+ * A job that ends, however it does, has removed what it had not finished; for
+ * one that dies with its process, glm_quantize_sweep does.
  */
 #include "job.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "convert.h"
 #include "engine.h"
 
 #define NICENESS 10
+#define QUIT_MS 3000			/* a job ends within tens of milliseconds */
 
 typedef struct job_start
 {
@@ -37,6 +42,18 @@ glm_job_init(glm_job *job)
 
 /* ---- Progress --------------------------------------------------------------- */
 
+/* Copies a text that is shown; what has no room is cut between characters. */
+static void
+copy_text(char *to, size_t size, const char *from)
+{
+	size_t		n = strnlen(from, size - 1);
+
+	while (n > 0 && ((uint8_t) from[n] & 0xc0) == 0x80)
+		n--;
+	memcpy(to, from, n);
+	to[n] = '\0';
+}
+
 /* glm_tell: the first call says how many bytes there are in all. */
 static void
 note_progress(void *arg, const char *phase, const char *tensor, uint64_t bytes)
@@ -49,8 +66,8 @@ note_progress(void *arg, const char *phase, const char *tensor, uint64_t bytes)
 		p->bytes_total = bytes;
 	else
 		p->bytes_done += bytes;
-	strncpy(p->phase, phase, sizeof(p->phase) - 1);
-	strncpy(p->tensor, tensor, sizeof(p->tensor) - 1);
+	copy_text(p->phase, sizeof(p->phase), phase);
+	copy_text(p->tensor, sizeof(p->tensor), tensor);
 	pthread_mutex_unlock(&job->lock);
 }
 
@@ -145,7 +162,7 @@ enter(glm_job *job, int ticket, const glm_request *req, glm_error *err)
 	glm_progress *p = &job->progress;
 
 	pthread_mutex_lock(&job->lock);
-	if (job->busy)
+	if (job->busy || job->closed)
 	{
 		pthread_mutex_unlock(&job->lock);
 		glm_fail(err, GLM_BUSY, "another model is being quantized");
@@ -157,9 +174,9 @@ enter(glm_job *job, int ticket, const glm_request *req, glm_error *err)
 	job->start_ns = glm_now_ns();
 	memset(p, 0, sizeof(*p));
 	p->id = req->id;
-	strncpy(p->source, glm_request_text(req, req->model), sizeof(p->source) - 1);
-	strncpy(p->target, glm_request_text(req, req->target), sizeof(p->target) - 1);
-	strncpy(p->phase, "opening", sizeof(p->phase) - 1);
+	copy_text(p->source, sizeof(p->source), glm_request_text(req, req->model));
+	copy_text(p->target, sizeof(p->target), glm_request_text(req, req->target));
+	copy_text(p->phase, sizeof(p->phase), "opening");
 	pthread_mutex_unlock(&job->lock);
 	return true;
 }
@@ -188,16 +205,37 @@ glm_job_start(glm_engine *e, int ticket, glm_error *err)
 	return glm_fail(err, GLM_NO_ROOM, "could not start the quantize thread");
 }
 
+/* Cancels the job and lets no other begin; is there one still? */
+static bool
+cancel(glm_engine *e)
+{
+	glm_job    *job = &e->job;
+	bool		busy;
+
+	pthread_mutex_lock(&job->lock);
+	job->closed = true;
+	busy = job->busy;
+	if (busy)
+		atomic_store(&e->ticket[job->ticket].cancelled, true);
+	pthread_mutex_unlock(&job->lock);
+	return busy;
+}
+
 void
 glm_job_stop(glm_engine *e)
 {
 	glm_job    *job = &e->job;
 
-	pthread_mutex_lock(&job->lock);
-	if (job->busy)
-		atomic_store(&e->ticket[job->ticket].cancelled, true);
-	pthread_mutex_unlock(&job->lock);
+	cancel(e);
 	if (job->started)
 		pthread_join(job->thread, NULL);
 	pthread_mutex_destroy(&job->lock);
+}
+
+/* Its thread is not joined: it may wait for a host that takes no more events. */
+void
+glm_engine_quit_job(glm_engine *e)
+{
+	for (int ms = 0; cancel(e) && ms < QUIT_MS; ms++)
+		usleep(1000);
 }

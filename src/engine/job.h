@@ -15,6 +15,7 @@ typedef struct glm_job
 	pthread_t	thread;
 	bool		started;		/* thread is to be joined */
 	bool		busy;
+	bool		closed;			/* no job any more */
 	int			ticket;			/* of the request, while busy */
 	int64_t		start_ns;
 	glm_progress progress;

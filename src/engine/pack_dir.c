@@ -162,6 +162,17 @@ remove_stale(const glm_pack_dir *dir)
 	closedir(list);
 }
 
+void
+glm_quantize_sweep(const char *target)
+{
+	glm_pack_dir dir = {.fd = -1};
+	glm_error	err;
+
+	if (split_target(&dir, target, &err))
+		remove_stale(&dir);
+	glm_pack_dir_free(&dir);
+}
+
 /* Removes a directory with the files in it. */
 static void
 remove_files(const char *path)

@@ -13,6 +13,7 @@
 
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -171,6 +172,13 @@ find_request(uint64 id)
 	return NULL;
 }
 
+/* A path is in the encoding of the database where it was named; ours may be another. */
+static bool
+readable(const char *path)
+{
+	return pg_verifymbstr(path, strlen(path), true);
+}
+
 static Datum
 utf8_datum(const char *field)
 {
@@ -187,9 +195,10 @@ put_progress(Tuplestorestate *rows, TupleDesc desc, const glm_progress *p,
 	values[0] = Int64GetDatum((int64) p->id);
 	values[1] = Int32GetDatum(stat->pid);
 	values[2] = utf8_datum(p->source);
-	values[3] = utf8_datum(p->target);
-	nulls[2] = nulls[3] = !has_privs_of_role(GetUserId(), stat->role) &&
+	values[3] = CStringGetTextDatum(p->target);
+	nulls[2] = !has_privs_of_role(GetUserId(), stat->role) &&
 		!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	nulls[3] = nulls[2] || !readable(p->target);
 	values[4] = utf8_datum(p->phase);
 	values[5] = utf8_datum(p->tensor);
 	nulls[5] = p->tensor[0] == '\0';

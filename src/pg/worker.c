@@ -87,6 +87,7 @@ chatglm_worker_main(Datum arg)
 		come_in();
 		serve_forever(set);
 		chatglm_worker_reason("it was told to stop");
+		CHATGLM_ENGINE(glm_engine_quit_job(engine));
 	}
 	else
 		chatglm_fault_check();
@@ -148,6 +149,9 @@ start_engine(void)
 static void
 come_in(void)
 {
+	if (chatglm_shared->progress.target[0] != '\0')
+		glm_quantize_sweep(chatglm_shared->progress.target);
+
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	memset(chatglm_slots(), 0, chatglm_shared->n_slots * sizeof(ChatglmSlot));
 	memset(chatglm_request_stats(), 0,
@@ -311,7 +315,7 @@ leave(int code, Datum arg)
 			sizeof(chatglm_shared->worker_error));
 	memset(&chatglm_shared->stats, 0, sizeof(chatglm_shared->stats));
 	chatglm_shared->n_models = 0;
-	memset(&chatglm_shared->progress, 0, sizeof(chatglm_shared->progress));
+	chatglm_shared->progress.id = 0;	/* its target is for come_in() */
 	memset(chatglm_request_stats(), 0,
 		   chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
 	pg_atomic_fetch_add_u32(&chatglm_shared->generation, 1);

@@ -82,9 +82,19 @@ class Quantize(Case):
         with self.assertRaisesRegex(psycopg.Error, "worker"):
             running.result(5)
         wait_until(lambda: worker_pid() not in (None, pid), "a new worker", 5.0)
-        self.assertEqual(self.left(), [f".packed.tmp-{pid}"])
+        self.assert_nothing_left()
         value(self.quantize())
         self.assertEqual(self.left(), ["packed"])
+
+    def test_worker_is_stopped(self):
+        """By a SIGTERM, as at a shutdown: the job ends with it, and takes its files along."""
+        running = self.start()
+        pid = worker_pid()
+        as_owner("kill", "-TERM", str(pid))
+        with self.assertRaisesRegex(psycopg.Error, "worker"):
+            running.result(5)
+        wait_until(lambda: worker_pid() not in (None, pid), "a new worker", 5.0)
+        self.assert_nothing_left()
 
     def test_target_exists(self):
         value(self.quantize())
@@ -98,18 +108,49 @@ class Quantize(Case):
         with self.assertRaisesRegex(psycopg.Error, "nonexistent"):
             value(self.quantize(target=f"{self.place}/nonexistent/packed"))
 
-    @unittest.skipUnless(os.getuid() == 0, "only root can mount a file system that is too small")
-    def test_no_space_left(self):
+    def small_disk(self, size):
         small = f"{self.place}/small"
         os.mkdir(small)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0777", "tmpfs", small],
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs", small],
                                  capture_output=True, check=False)
         if mounted.returncode != 0:
             self.skipTest(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
         self.addCleanup(subprocess.run, ["umount", small], check=True)
-        with self.assertRaises(psycopg.errors.DiskFull):
+        return small
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can mount a file system that is too small")
+    def test_too_little_space(self):
+        small = self.small_disk("512k")
+        with self.assertRaisesRegex(psycopg.errors.DiskFull, "the model will take"):
             value(self.quantize(target=f"{small}/packed"))
         wait_until(lambda: not os.listdir(small), "nothing is left")
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can mount a file system that is too small")
+    def test_no_space_left(self):
+        """Others fill the disk while the job is at work."""
+        small = self.small_disk("4m")
+        slow = json.dumps({**json.loads(SLOW), "max_calibration_tokens": 20000})
+        running = self.background(self.quantize(slow, f"{small}/packed"))
+        wait_until(lambda: os.listdir(small) or not running.is_alive(), "the job has begun to write")
+        with open(f"{small}/other", "wb", buffering=0) as other, self.assertRaises(OSError):
+            while True:
+                other.write(bytes(4096))
+        with self.assertRaisesRegex(psycopg.errors.DiskFull, "write file"):
+            running.result(60)
+        wait_until(lambda: os.listdir(small) == ["other"], "only the other's file is left")
+
+    def test_long_name_in_the_progress(self):
+        """It is cut between characters, so that the view can show it."""
+        name = "a" + "模型" * 40
+        source = f"{self.place}/{name}"
+        shutil.copytree(f"{ROOT}/models/tiny-chatglm3", source)
+        subprocess.run(["chmod", "-R", "a+rX", source], check=True)
+        running = self.background(self.quantize(SLOW).replace("tiny-chatglm3", source))
+        shown = wait_until(lambda: self.session().execute("SELECT source FROM glm_stat_progress").fetchone(),
+                           "the job is at work")
+        self.assertEqual(shown[0], name[:21])
+        value(f"SELECT pg_terminate_backend({running.pid})")
+        wait_until(lambda: self.left() == [name], "only the source is left")
 
 
 if __name__ == "__main__":
