@@ -21,8 +21,12 @@
 #include "half.h"
 #include "packed.h"
 
-/* Multiply-adds that are worth waking the pool for: some five microseconds. */
-#define WORK_MIN ((size_t) 64 * 1024)
+/*
+ * Multiply-adds that are worth waking the pool for: some five microseconds of
+ * the slower vector tables.  Below, handing out takes what it saves, and the other
+ * core is better left to the server's processes.
+ */
+#define WORK_MIN ((size_t) 256 * 1024)
 
 /* Pieces that a thread takes of an operation, on average. */
 #define PIECES_PER_THREAD 4

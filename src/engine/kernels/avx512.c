@@ -118,7 +118,7 @@ sums(float *out, vec acc[16][1])
 }
 
 #define TILE_ROWS 4
-#define LOW_ROWS 4
+#define LOW_ROWS 16
 #define TILE_COLUMNS(rows) ((rows) == 1 ? 16 : (rows) == 2 ? 8 : 4)
 #define TILE_PARTS(rows) 1
 #include "matmul.h"

@@ -10,8 +10,8 @@
  * each: that reads more than all lanes at once, but from the first-level cache,
  * and needs half the loads for a multiply-add.
  *
- * A few rows are one tile high, and W is widened as it is read.  More rows share
- * a panel of a few rows of W that is copied and widened once, K_CHUNK columns at
+ * For a few rows W is widened as it is read.  More share a panel of a few rows of W
+ * that is copied and widened once, K_CHUNK columns at
  * a time so that it stays in the first-level cache; between chunks the lanes rest
  * in memory.  Rows that are left over have lower and wider tiles, which keep the
  * registers as full.  When columns run out a tile computes its last one several
@@ -42,6 +42,7 @@
  */
 #define PANEL_COLUMNS(rows) ((rows) < 16 ? 16 : 8)
 #define PANEL_MOST 16
+#define LOW_COLUMNS 128 /* that a few rows walk over together */
 #define K_WHOLE 512 /* k up to this is one chunk */
 #define K_CHUNK 384
 #define BLOCK_ROWS 32
@@ -262,7 +263,7 @@ tile(const tile_args *t, glm_dtype dtype, int rows, int columns, int parts)
 	tile_write(t, out, rows, columns);
 }
 
-/* ---- A few rows: one tile high ------------------------------------------ */
+/* ---- A few rows ----------------------------------------------------------- */
 
 INLINE void
 matmul_low(const glm_matmul *op, int n0, int n1, glm_dtype dtype, int rows)
@@ -413,8 +414,9 @@ matmul_high(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 	}
 }
 
+/* All rows of op, as many as are a tile's height or fewer, against [n0, n1). */
 INLINE void
-matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
+matmul_tile_high(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 {
 	if (op->m == 1)
 		matmul_low(op, n0, n1, dtype, 1);
@@ -424,8 +426,26 @@ matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 		matmul_low(op, n0, n1, dtype, 3);
 	else if (op->m == 4 && LOW_ROWS >= 4)
 		matmul_low(op, n0, n1, dtype, 4);
-	else
+}
+
+INLINE void
+matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
+{
+	glm_matmul part = *op;
+
+	if (op->m > LOW_ROWS)
+	{
 		matmul_high(op, n0, n1, dtype);
+		return;
+	}
+	for (int j = n0; j < n1; j += LOW_COLUMNS)
+		for (int i = 0; i < op->m; i += TILE_ROWS)
+		{
+			part.a = op->a + (size_t) i * op->lda;
+			part.c = op->c + (size_t) i * op->ldc;
+			part.m = op->m - i < TILE_ROWS ? op->m - i : TILE_ROWS;
+			matmul_tile_high(&part, j, n1 - j < LOW_COLUMNS ? n1 : j + LOW_COLUMNS, dtype);
+		}
 }
 
 static void
