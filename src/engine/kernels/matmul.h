@@ -45,8 +45,8 @@
 #define LOW_COLUMNS 128 /* that a few rows walk over together */
 #define K_WHOLE 512 /* k up to this is one chunk */
 #define K_CHUNK 384
-#define BLOCK_ROWS 32
-#define BLOCK_BYTES (768 * 1024)
+#define BLOCK_ROWS 64
+#define BLOCK_BYTES (1024 * 1024)
 #define PANEL_STRIDE (K_WHOLE + GLM_LANES) /* no power of two: rows in different cache sets */
 
 /* A tile's operands; its rows, columns and dtype are constants of the code. */
@@ -315,6 +315,15 @@ widen_panel(float *y, const char *w, size_t w_row, int n, int k, glm_dtype dtype
 	}
 }
 
+/* Asks for n rows of W, `bytes` of each, that will be widened next. */
+INLINE void
+prefetch_rows(const char *w, size_t w_row, int n, size_t bytes)
+{
+	for (int r = 0; r < n; r++)
+		for (size_t i = 0; i < bytes; i += 64)
+			__builtin_prefetch(w + (size_t) r * w_row + i);
+}
+
 /* The panel's columns for the rows of a tile that is `rows` high. */
 INLINE void
 panel_rows(tile_args t, int rows)
@@ -356,9 +365,9 @@ panel_chunk(tile_args t, int m)
 		panel_rows(t, 3);
 }
 
-/* The rows of op against its columns [j, j + n), those of a panel. */
+/* The rows of op against its columns [j, j + n), those of a panel; n1 is where all end. */
 INLINE void
-matmul_panel(const glm_matmul *op, int j, int n, glm_dtype dtype)
+matmul_panel(const glm_matmul *op, int j, int n, int n1, glm_dtype dtype)
 {
 	const size_t row_bytes = (size_t) op->k * dtype_size(dtype);
 	const char	*w = (const char *) op->w + (size_t) j * row_bytes;
@@ -390,6 +399,13 @@ matmul_panel(const glm_matmul *op, int j, int n, glm_dtype dtype)
 		}
 		else
 			widen_panel(panel, chunk, row_bytes, n, t.k, dtype);
+		/* while this one is multiplied; far rows are beyond the prefetcher */
+		if (!t.last)
+			prefetch_rows(chunk + (size_t) t.k * dtype_size(dtype), row_bytes, n,
+						  (size_t) t.k * dtype_size(dtype));
+		else if (k0 > 0 && j + 2 * n <= n1)
+			prefetch_rows(w + (size_t) n * row_bytes, row_bytes, n,
+						  K_CHUNK * dtype_size(dtype));
 		panel_chunk(t, op->m);
 	}
 }
@@ -409,7 +425,7 @@ matmul_high(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 		block.m = (op->m - i + left - 1) / left;
 		panel = PANEL_COLUMNS(block.m);
 		for (int j = n0; j < n1; j += panel)
-			matmul_panel(&block, j, n1 - j < panel ? n1 - j : panel, dtype);
+			matmul_panel(&block, j, n1 - j < panel ? n1 - j : panel, n1, dtype);
 		i += block.m;
 	}
 }
