@@ -68,6 +68,7 @@ GLM_OBJS = $(patsubst src/engine/%.c,build/engine/%.o,$(sort $(wildcard src/engi
 	$(patsubst src/engine/%.cc,build/engine/%.o,$(sort $(wildcard src/engine/*.cc)))
 
 build/engine/kernels/%.o: GLM_FLAGS += -O3
+build/engine/sample.o: GLM_FLAGS += -O3 -fno-trapping-math
 ifeq ($(shell uname -m),x86_64)
 build/engine/kernels/avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
 build/engine/kernels/avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c

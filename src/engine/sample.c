@@ -9,8 +9,8 @@
  * The vocabulary is never sorted whole.  With top_k, one walk over the logits
  * keeps the best so far in a heap, the worst of them on top; nearly every logit
  * costs a comparison with that one, and only those that stay have weights.  With
- * top_p alone all candidates lie in a heap, the largest logit on top, and as many
- * come off as it asks for.  Without either there is no heap: the draw walks the
+ * top_p alone the candidates that could be needed lie in a heap, the largest logit
+ * on top, and as many come off as it asks for.  Without either there is no heap: the draw walks the
  * ids in order.
  *
  * The draw is the inverse of the cumulative distribution at one number in
@@ -114,35 +114,41 @@ glm_sampler_see(glm_sampler *s, int32_t token)
 
 /* ---- Arithmetic -------------------------------------------------------- */
 
+#define EXP_BLOCK 64			/* exponentials that are made together */
+
 /*
- * exp(x) for x <= 0 with a relative error below 1e-10, by additions and
- * multiplications in a fixed order: 2^n times the series of exp(r), |r| <= 0.35,
- * to r^9.  Below -700 it is 0.
+ * y[i] = exp((logit[i] - max) / temperature) for n <= EXP_BLOCK logits that are at
+ * most max, with a relative error below 1e-10, by additions and multiplications in
+ * a fixed order: 2^n times the series of exp(r), |r| <= 0.35, to r^9.  What is below
+ * -700 counts as -700.  Written for the compiler to take several side by side.
  */
-static double
-exponential(double x)
+static void
+exponentials(double *y, const float *logit, int n, double max, double temperature)
 {
 	static const double series[] = {
 		1, 1, 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720, 1. / 5040, 1. / 40320, 1. / 362880
 	};
 	const double round = 0x1.8p52;
-	double		t,
-				n,
-				r,
-				p = series[9];
-	uint64_t	bits;
 
-	if (!(x >= -700))
-		return 0;
-	t = x * 0x1.71547652b82fep+0 + round;	/* x / ln 2; the integer in its low bits */
-	n = t - round;
-	r = (x - n * 0x1.62e42fefa0000p-1) - n * 0x1.cf79abc9e3b3ap-40;
-	for (int i = 8; i >= 0; i--)
-		p = p * r + series[i];
-	memcpy(&bits, &t, sizeof bits);
-	bits = (bits << 52) + 0x3ff0000000000000u;
-	memcpy(&n, &bits, sizeof n);
-	return p * n;
+	for (int i = 0; i < n; i++)
+	{
+		double		x = (logit[i] - max) / temperature;
+		double		within = x < -700 ? -700 : x;
+		double		t = within * 0x1.71547652b82fep+0 + round;	/* x / ln 2; the integer in its low bits */
+		double		whole = t - round;
+		double		r = (within - whole * 0x1.62e42fefa0000p-1) - whole * 0x1.cf79abc9e3b3ap-40;
+		double		p = series[9];
+		double		power;
+		uint64_t	bits;
+
+#pragma GCC unroll 9
+		for (int k = 8; k >= 0; k--)
+			p = p * r + series[k];
+		memcpy(&bits, &t, sizeof bits);
+		bits = (bits << 52) + 0x3ff0000000000000u;
+		memcpy(&power, &bits, sizeof power);
+		y[i] = p * power;
+	}
 }
 
 /* One round of Philox4x32. */
@@ -209,10 +215,17 @@ static double
 log_sum(const float *logits, int n)
 {
 	double		max = logits[largest(logits, n)];
-	double		sum = 0;
+	double		sum = 0,
+				e[EXP_BLOCK];
 
-	for (int i = 0; i < n; i++)
-		sum += exponential(logits[i] - max);
+	for (int i = 0; i < n; i += EXP_BLOCK)
+	{
+		int			block = n - i < EXP_BLOCK ? n - i : EXP_BLOCK;
+
+		exponentials(e, logits + i, block, max, 1);
+		for (int j = 0; j < block; j++)
+			sum += e[j];
+	}
 	return max + log(sum);
 }
 
@@ -291,23 +304,24 @@ pop(int32_t *heap, int n, const float *logits, bool last)
 	return top;
 }
 
-static float
-weight_of(const glm_sampler *s, float logit, double max)
-{
-	return (float) exponential((logit - max) / s->temperature);
-}
-
 /* Weights of all tokens; returns their sum. */
 static double
 weigh(glm_sampler *s, const float *logits)
 {
 	double		max = logits[largest(logits, s->n_ids)];
-	double		sum = 0;
+	double		sum = 0,
+				e[EXP_BLOCK];
 
-	for (int i = 0; i < s->n_ids; i++)
+	for (int i = 0; i < s->n_ids; i += EXP_BLOCK)
 	{
-		s->weight[i] = weight_of(s, logits[i], max);
-		sum += s->weight[i];
+		int			block = s->n_ids - i < EXP_BLOCK ? s->n_ids - i : EXP_BLOCK;
+
+		exponentials(e, logits + i, block, max, s->temperature);
+		for (int j = 0; j < block; j++)
+		{
+			s->weight[i + j] = (float) e[j];
+			sum += s->weight[i + j];
+		}
 	}
 	return sum;
 }
@@ -353,7 +367,10 @@ choose_top_k(glm_sampler *s, const float *logits)
 	take_top_k(s, logits);
 	for (int i = 0; i < s->top_k; i++)
 	{
-		s->weight[first[-i]] = weight_of(s, logits[first[-i]], logits[first[0]]);
+		double		e;
+
+		exponentials(&e, &logits[first[-i]], 1, logits[first[0]], s->temperature);
+		s->weight[first[-i]] = (float) e;
 		sum += s->weight[first[-i]];
 	}
 	do
@@ -371,14 +388,20 @@ choose_top_p(glm_sampler *s, const float *logits)
 {
 	double		sum = weigh(s, logits),
 				so_far = 0;
-	int			n = 0;
+	/* all that weigh less than this are together less than what top_p leaves out */
+	double		least = (1 - s->top_p) * sum / s->n_ids / 2;
+	int32_t    *heap = s->heap + s->n_ids;
+	int			n_heap,
+				n = 0;
 
-	for (int i = 0; i < s->n_ids; i++)
-		s->heap[i] = i;
-	make_heap(s->heap, s->n_ids, logits, false);
-	while (n < s->n_ids)
+	for (int i = s->n_ids - 1; i >= 0; i--)
+		if (s->weight[i] >= least)
+			*--heap = i;
+	n_heap = (int) (s->heap + s->n_ids - heap);
+	make_heap(heap, n_heap, logits, false);
+	while (n < n_heap)
 	{
-		int32_t		token = pop(s->heap, s->n_ids - n, logits, false);
+		int32_t		token = pop(heap, n_heap - n, logits, false);
 
 		if (n > 0 && s->weight[token] < s->min_p)	/* the first one's is 1 */
 			break;
