@@ -22,14 +22,17 @@
 #include "packed.h"
 
 /*
- * Multiply-adds that are worth waking the pool for: some five microseconds of
- * the slower vector tables.  Below, handing out takes what it saves, and the other
- * core is better left to the server's processes.
+ * Multiply-adds that are worth the pool: a microsecond or two.  Below, handing out
+ * takes what it saves, and the other cores are better left to the server's processes.
  */
-#define WORK_MIN ((size_t) 256 * 1024)
+#define WORK_MIN ((size_t) 96 * 1024)
 
-/* Pieces that a thread takes of an operation, on average. */
+/*
+ * Pieces that a thread takes of an operation, on average, if they are of so many
+ * multiply-adds: taking one costs some 0.2 microseconds where cores share it.
+ */
 #define PIECES_PER_THREAD 4
+#define PIECE_WORK ((size_t) 128 * 1024)
 
 /* ---- Spreading over the pool ------------------------------------------- */
 
@@ -69,6 +72,7 @@ glm_cpu_spread(glm_device *dev, glm_range_body body, const void *arg, int n_item
 			   size_t work)
 {
 	int		   threads = glm_threads_count(dev->pool);
+	int		   pieces;
 	spread_job job = {.body = body, .arg = arg, .n_items = n_items};
 
 	if (threads == 1 || n_items <= grain || work < WORK_MIN)
@@ -76,7 +80,9 @@ glm_cpu_spread(glm_device *dev, glm_range_body body, const void *arg, int n_item
 		body(arg, 0, 0, n_items);
 		return;
 	}
-	job.piece = n_items / (threads * PIECES_PER_THREAD) / grain * grain;
+	pieces = work / PIECE_WORK < (size_t) (threads * PIECES_PER_THREAD)
+		? (int) (work / PIECE_WORK) : threads * PIECES_PER_THREAD;
+	job.piece = n_items / (pieces < threads ? threads : pieces) / grain * grain;
 	if (job.piece < grain)
 		job.piece = grain;
 	glm_threads_run(dev->pool, spread_part, &job);
