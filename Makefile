@@ -199,6 +199,7 @@ build/bench/streams: test/bench/streams.c
 # FULL=1: everything; else what fits into four minutes once the 6B model is made
 bench: cluster $(BENCH_PROGRAMS)
 	$(PYTHON) test/bench/bench.py $(if $(FULL),--full)
+	$(if $(FULL),build/bench/kernels -t $$(nproc) $(MODEL))
 	eval "$$(test/cluster.sh env)" && $(PYTHON) test/bench/serving.py $(if $(FULL),,--quick) && \
 	$(PYTHON) test/bench/load.py $(if $(FULL),,--quick)
 

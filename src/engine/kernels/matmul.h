@@ -42,7 +42,7 @@
  */
 #define PANEL_COLUMNS(rows) ((rows) < 16 ? 16 : 8)
 #define PANEL_MOST 16
-#define LOW_COLUMNS 128 /* that a few rows walk over together */
+#define LOW_BYTES (64 * 1024) /* of W, that a few rows walk over together */
 #define K_WHOLE 512 /* k up to this is one chunk */
 #define K_CHUNK 384
 #define BLOCK_ROWS 64
@@ -448,19 +448,23 @@ INLINE void
 matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 {
 	glm_matmul part = *op;
+	int		   columns = LOW_BYTES / (op->k * (int) dtype_size(dtype)) / 16 * 16;
 
 	if (op->m > LOW_ROWS)
 	{
 		matmul_high(op, n0, n1, dtype);
 		return;
 	}
-	for (int j = n0; j < n1; j += LOW_COLUMNS)
+	if (op->m <= TILE_ROWS)
+		columns = n1 - n0;		/* which nobody walks over again */
+	columns = columns < 16 ? 16 : columns;
+	for (int j = n0; j < n1; j += columns)
 		for (int i = 0; i < op->m; i += TILE_ROWS)
 		{
 			part.a = op->a + (size_t) i * op->lda;
 			part.c = op->c + (size_t) i * op->ldc;
 			part.m = op->m - i < TILE_ROWS ? op->m - i : TILE_ROWS;
-			matmul_tile_high(&part, j, n1 - j < LOW_COLUMNS ? n1 : j + LOW_COLUMNS, dtype);
+			matmul_tile_high(&part, j, n1 - j < columns ? n1 : j + columns, dtype);
 		}
 }
 
