@@ -1,4 +1,5 @@
 """test_settings.py - clusters that are set up in another way: threads, kernels, no preload."""
+import os
 import unittest
 
 import psycopg
@@ -24,15 +25,33 @@ class Settings(unittest.TestCase):
             conn.execute("CREATE EXTENSION chatglm")
         texts, logits, state = self.answers(cluster)
         self.assertEqual(state["threads"], 1)
-        for name, setting, key in (("chatglm.threads", 2, "threads"), ("chatglm.kernels", "scalar", "kernels")):
+        cpu = min(os.sched_getaffinity(0))
+        for name, setting, key, shown in (("chatglm.threads", 2, "threads", 2),
+                                          ("chatglm.kernels", "scalar", "kernels", "scalar"),
+                                          ("chatglm.threads", 0, "threads", len(os.sched_getaffinity(0))),
+                                          ("chatglm.cpu_affinity", f"'{cpu}-{cpu}'", "threads", 1)):
             with self.subTest(name):
                 cluster.stop()
                 cluster.settings[name] = setting
                 cluster.start()
                 other_texts, other_logits, state = self.answers(cluster)
-                self.assertEqual(state[key], setting)
+                self.assertEqual(state[key], shown)
                 self.assertEqual(other_texts, texts)
                 self.assertEqual(other_logits, logits)
+
+    def test_what_this_machine_lacks_is_an_error(self):
+        foreign = "neon" if os.uname().machine == "x86_64" else "avx2"
+        for name, setting, message in (("chatglm.kernels", foreign, f'"{foreign}" kernels'),
+                                       ("chatglm.cpu_affinity", "'1023'", "CPU 1023")):
+            with self.subTest(name):
+                cluster = Cluster({**PRELOAD, name: setting})
+                self.addCleanup(cluster.remove)
+                with cluster.connect() as conn:
+                    conn.execute("CREATE EXTENSION chatglm")
+                    wait_until(lambda: health(conn)["last_error"], "the worker said why it cannot start")
+                    self.assertIn(message, health(conn)["last_error"])
+                    with self.assertRaises(psycopg.Error):
+                        conn.execute("SELECT glm_generate('hi')")
 
     def test_not_preloaded(self):
         cluster = Cluster({})
