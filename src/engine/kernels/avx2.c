@@ -104,7 +104,7 @@ sums(float *out, vec acc[4][2])
 }
 
 #define TILE_ROWS 3
-#define LOW_ROWS 2
+#define LOW_ROWS 12
 #define TILE_COLUMNS(rows) 4
 #define TILE_PARTS(rows) ((rows) == 1 ? 2 : 1)
 #include "matmul.h"

@@ -241,6 +241,8 @@ tile(const tile_args *t, glm_dtype dtype, int rows, int columns, int parts)
 #pragma GCC unroll 4
 				for (int q = 0; q < parts; q++)
 					v_store(t->lanes + i * GLM_LANES + VEC * (q0 + q), acc[i][q]);
+			/* there, not in registers that the next part wants */
+			__asm__ volatile("" : : "r"(t->lanes) : "memory");
 		}
 	}
 	if (rest)
