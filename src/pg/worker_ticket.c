@@ -8,6 +8,7 @@
  */
 #include "worker.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
 #define EVENTS_AT_A_TIME 256	/* before the main loop looks around again */
@@ -154,7 +155,9 @@ show(int number, const glm_request *request)
 	stat->pid = ticket->session->pid;
 	stat->role = ticket->session->header->words[ticket->entry].role;
 	stat->kind = ticket->kind;
-	strlcpy(stat->model, model == NULL ? "" : model, sizeof(stat->model));
+	if (model != NULL)			/* UTF-8, and cut between characters */
+		memcpy(stat->model, model,
+			   pg_encoding_mbcliplen(PG_UTF8, model, strlen(model), sizeof(stat->model) - 1));
 	stat->started_us = GetCurrentTimestamp();
 	LWLockRelease(chatglm_shared->lock);
 }
