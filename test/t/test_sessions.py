@@ -59,7 +59,7 @@ class Memory(Case):
         conn = self.session()
         sql = "SELECT count(glm_generate('hi' || i, max_tokens => 2)), count(glm_count_tokens('x' || i)) " \
               "FROM generate_series(1, {}) i"
-        conn.execute(sql.format(max(200, CALLS // 10)))
+        conn.execute(sql.format(CALLS // 2))    # until every array has its size and every thread its arena
         before = worker_rss()
         conn.execute(sql.format(CALLS // 2))
         self.assert_idle()
