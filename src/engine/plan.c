@@ -200,7 +200,6 @@ static void
 write_rows(glm_scheduler *s, glm_sequence *seq)
 {
 	int			known = (int) seq->tokens.length;
-
 	int			n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
 
 	for (int i = 0; i < n; i++)

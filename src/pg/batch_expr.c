@@ -141,7 +141,7 @@ renumber_mutator(Node *node, void *context)
 
 	if (node == NULL)
 		return NULL;
-	if (IsA(node, Var) && ((Var *) node)->varno == numbers->from)
+	if (IsA(node, Var) && (int) ((Var *) node)->varno == numbers->from)
 	{
 		Var		   *var = copyObject((Var *) node);
 

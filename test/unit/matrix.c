@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/half.h"
 #include "matrix.h"
 
 #define DIRECTIONS 24
@@ -118,4 +119,35 @@ mx_same(const glm_quant_matrix *a, const glm_quant_matrix *b)
 	return memcmp(a->code, b->code, n * (size_t) a->group) == 0 &&
 		memcmp(a->scale, b->scale, n * sizeof(*a->scale)) == 0 &&
 		(a->zero == NULL || memcmp(a->zero, b->zero, n) == 0);
+}
+
+void
+mx_row(float *y, const glm_tensor *t, int row)
+{
+	size_t		first = (size_t) row * (size_t) t->shape[1];
+
+	if (glm_is_packed(t->dtype))
+	{
+		glm_packed_row(y, t, row);
+		return;
+	}
+	for (int i = 0; i < t->shape[1]; i++)
+	{
+		uint16_t	half = ((const uint16_t *) t->data)[first + (size_t) i];
+
+		y[i] = t->dtype == GLM_F32 ? ((const float *) t->data)[first + (size_t) i]
+			: t->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
+	}
+}
+
+float *
+mx_widen(const glm_tensor *t)
+{
+	size_t		columns = (size_t) t->shape[1];
+	float	   *x = malloc((size_t) t->shape[0] * columns * sizeof(float));
+
+	assert_non_null(x);
+	for (int r = 0; r < t->shape[0]; r++)
+		mx_row(x + (size_t) r * columns, t, r);
+	return x;
 }

@@ -28,6 +28,11 @@ extern void mx_quantize(glm_quant_matrix *q, glm_dtype dtype, glm_rounding how, 
 extern glm_tensor mx_pack(const glm_quant_matrix *q);
 extern void mx_unpack(glm_tensor *t);
 
+/* One row of a matrix of any dtype as numbers: y [columns]. */
+extern void mx_row(float *y, const glm_tensor *t, int row);
+/* All rows of it; malloc'd. */
+extern float *mx_widen(const glm_tensor *t);
+
 /* Do both hold the same codes, scales and zero points? */
 extern bool mx_same(const glm_quant_matrix *a, const glm_quant_matrix *b);
 

@@ -14,20 +14,17 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "checkpoint.h"
-#include "engine/half.h"
+#include "engine/packed.h"
 #include "matrix.h"
+#include "runner.h"
 
-#define MAX_ROWS 512
 #define GROUP 64
 
 typedef struct setup
 {
-	glm_threads *threads;
-	glm_kv_pool *kv;
-	glm_forward *forward;
+	rn_setup	run;
 	glm_model  *model;
 	json_t	   *chats;			/* each with ids and greedy_ids */
 	json_t	   *expected;
@@ -51,41 +48,13 @@ matrix_of(glm_model *model, int i)
 	return i == 4 * model->config.layers ? &model->output : matrices[i % 4];
 }
 
-static float *
-widened(const glm_tensor *t)
-{
-	size_t		rows = (size_t) t->shape[0],
-				cols = (size_t) t->shape[1];
-	float	   *x = malloc(rows * cols * sizeof(*x));
-
-	assert_non_null(x);
-	for (size_t i = 0; i < rows * cols; i++)
-	{
-		const uint8_t *at = (const uint8_t *) t->data + i * (t->dtype == GLM_F32 ? 4 : 2);
-		uint16_t	half;
-
-		if (glm_is_packed(t->dtype))
-		{
-			if (i % cols == 0)
-				glm_packed_row(x + i, t, (int64_t) (i / cols));
-			continue;
-		}
-		memcpy(&half, at, sizeof(half));
-		if (t->dtype == GLM_F32)
-			memcpy(&x[i], at, sizeof(x[i]));
-		else
-			x[i] = t->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
-	}
-	return x;
-}
-
 static void
 pack_matrices(setup *s, glm_dtype dtype)
 {
 	for (int i = 0; i < count_matrices(s->model); i++)
 	{
 		glm_tensor *t = matrix_of(s->model, i);
-		float	   *w = widened(t);
+		float	   *w = mx_widen(t);
 		glm_quant_matrix q;
 
 		s->plain[i] = *t;
@@ -103,7 +72,7 @@ widen_matrices(setup *s)
 	for (int i = 0; i < count_matrices(s->model); i++)
 	{
 		glm_tensor *t = matrix_of(s->model, i);
-		float	   *w = widened(t);
+		float	   *w = mx_widen(t);
 
 		mx_unpack(t);
 		t->data = w;
@@ -134,15 +103,13 @@ set_up(setup *s, const char *dir, const char *expected)
 {
 	glm_error	err = {0};
 
-	s->threads = glm_threads_open(2, &err);
-	s->kv = glm_kv_pool_open((size_t) 64 << 20);
-	s->forward = glm_forward_open("auto", s->threads, MAX_ROWS, &err);
+	s->run = rn_open("auto", 2);
 	s->model = glm_model_open("checkpoint", dir, &err);
 	s->expected = json_load_file(expected, 0, NULL);
 	s->chats = json_object_get(s->expected, "chat");
 	if (s->model == NULL)
 		fail_msg("%s", err.message);
-	assert_true(s->threads && s->kv && s->forward && json_array_size(s->chats) > 0);
+	assert_true(json_array_size(s->chats) > 0);
 	assert_true(s->model->config.layers <= 64);
 	for (int part = GLM_PART_OUTPUT; part < s->model->config.layers; part++)
 		assert_true(glm_model_touch(s->model, part, &err));
@@ -153,9 +120,7 @@ tear_down(setup *s)
 {
 	json_decref(s->expected);
 	glm_model_close(s->model);
-	glm_forward_close(s->forward);
-	glm_kv_pool_close(s->kv);
-	glm_threads_close(s->threads);
+	rn_close(&s->run);
 }
 
 /* ---- Perplexity and answers ------------------------------------------------------ */
@@ -197,16 +162,15 @@ follow(setup *s, const json_t *chat, double *nats)
 	int			n = (int) json_array_size(json_object_get(chat, "ids")),
 				length = n + (int) json_array_size(json_object_get(chat, "greedy_ids")),
 				greedy = 0;
-	glm_row		rows[MAX_ROWS];
+	glm_row		rows[RN_MAX_ROWS];
 	glm_kv_table kv;
 	float	   *logits;
-	glm_error	err = {0};
 
-	assert_true(n > 0 && length > n && length <= MAX_ROWS);
-	assert_true(glm_kv_take(s->kv, s->model->kv_block_bytes, length / GLM_KV_BLOCK + 1, &kv));
+	assert_true(n > 0 && length > n && length <= RN_MAX_ROWS);
+	rn_take_kv(&s->run, s->model, length, &kv);
 	for (int i = 0; i < length - 1; i++)
 		rows[i] = (glm_row) {token_of(chat, i), i, &kv, true};
-	assert_true(glm_forward_run(s->forward, s->model, rows, length - 1, &logits, &err));
+	logits = rn_run(&s->run, s->model, rows, length - 1);
 	for (int i = 1; i < length; i++)
 	{
 		bool		best;
@@ -215,7 +179,7 @@ follow(setup *s, const json_t *chat, double *nats)
 						 s->model->config.vocab, token_of(chat, i), &best);
 		greedy += best && i >= n;
 	}
-	glm_kv_give(s->kv, s->model->kv_block_bytes, &kv);
+	glm_kv_give(s->run.kv, s->model->kv_block_bytes, &kv);
 	return greedy;
 }
 
@@ -226,7 +190,7 @@ perplexity(setup *s)
 	size_t		tokens = 0;
 	glm_error	err = {0};
 
-	assert_true(glm_forward_prepare(s->forward, s->model, &err));
+	assert_true(glm_forward_prepare(s->run.forward, s->model, &err));
 	for (size_t i = 0; i < json_array_size(s->chats); i++)
 	{
 		const json_t *chat = json_array_get(s->chats, i);
@@ -266,42 +230,37 @@ test_perplexity(void **state)
 	check_perplexity(GLM_Q4);
 }
 
+static void
+check_answers(const char *dir, const char *expected)
+{
+	setup		s;
+	int			answers = 0;
+	glm_error	err = {0};
+
+	set_up(&s, dir, expected);
+	pack_matrices(&s, GLM_Q8);
+	assert_true(glm_forward_prepare(s.run.forward, s.model, &err));
+	for (size_t i = 0; i < json_array_size(s.chats); i++)
+	{
+		const json_t *chat = json_array_get(s.chats, i);
+		double		nats = 0;
+
+		if (json_number_value(json_object_get(chat, "min_margin")) < 0.5)
+			continue;
+		answers++;
+		assert_int_equal(follow(&s, chat, &nats), json_array_size(json_object_get(chat, "greedy_ids")));
+	}
+	printf("# %s: %d answers with such margins\n", dir, answers);
+	restore_matrices(&s);
+	tear_down(&s);
+}
+
 /* With INT8 weights, answers whose margins are 0.5 and more do not change. */
 static void
 test_golden_answers(void **state)
 {
-	const char *golden = ck_golden();
-
 	(void) state;
-	if (golden == NULL)
-		skip();
-	for (const char *name = "ab"; *name; name++)
-	{
-		char		dir[CK_PATH],
-					expected[CK_PATH];
-		setup		s;
-		int			answers = 0;
-		glm_error	err = {0};
-
-		snprintf(dir, sizeof(dir), "%s/chatglm3-%c", golden, *name);
-		ck_path(expected, dir, "expected.json");
-		set_up(&s, dir, expected);
-		pack_matrices(&s, GLM_Q8);
-		assert_true(glm_forward_prepare(s.forward, s.model, &err));
-		for (size_t i = 0; i < json_array_size(s.chats); i++)
-		{
-			const json_t *chat = json_array_get(s.chats, i);
-			double		nats = 0;
-
-			if (json_number_value(json_object_get(chat, "min_margin")) < 0.5)
-				continue;
-			answers++;
-			assert_int_equal(follow(&s, chat, &nats), json_array_size(json_object_get(chat, "greedy_ids")));
-		}
-		printf("# chatglm3-%c: %d answers with such margins\n", *name, answers);
-		restore_matrices(&s);
-		tear_down(&s);
-	}
+	rn_each_golden(check_answers);
 }
 
 int

@@ -107,6 +107,7 @@ sums(float *out, vec acc[4][2])
 #define LOW_ROWS 12
 #define TILE_COLUMNS(rows) 4
 #define TILE_PARTS(rows) ((rows) == 1 ? 2 : 1)
+#define v_reduce(sum) reduce((sum)[0], (sum)[1])
 #include "matmul.h"
 
 #define v_set _mm256_set1_ps
@@ -114,24 +115,6 @@ sums(float *out, vec acc[4][2])
 #define WEIGH_REGISTERS(rows) ((rows) == 4 ? 2 : 4)
 #include "weigh.h"
 #include "elementwise.h"
-
-static float
-square_sum(const float *x, int n)
-{
-	vec sum[2] = {v_zero(), v_zero()};
-
-	for (int i = 0; i < n; i += GLM_LANES)
-	{
-		float whole[GLM_LANES] = {0};
-		const float *part = x + i;
-
-		if (n - i < GLM_LANES)
-			part = memcpy(whole, x + i, (size_t) (n - i) * sizeof(float));
-		for (int h = 0; h < 2; h++)
-			sum[h] = v_fma(v_load(part + 8 * h), v_load(part + 8 * h), sum[h]);
-	}
-	return reduce(sum[0], sum[1]);
-}
 
 /* ---- Softmax, SwiGLU ------------------------------------ */
 

@@ -121,6 +121,7 @@ sums(float *out, vec acc[16][1])
 #define LOW_ROWS 16
 #define TILE_COLUMNS(rows) ((rows) == 1 ? 16 : (rows) == 2 ? 8 : 4)
 #define TILE_PARTS(rows) 1
+#define v_reduce(sum) reduce((sum)[0])
 #include "matmul.h"
 
 #define v_set _mm512_set1_ps
@@ -128,20 +129,6 @@ sums(float *out, vec acc[16][1])
 #define WEIGH_REGISTERS(rows) ((rows) > 4 ? 2 : 4)
 #include "weigh.h"
 #include "elementwise.h"
-
-static float
-square_sum(const float *x, int n)
-{
-	vec sum = v_zero();
-
-	for (int i = 0; i < n; i += GLM_LANES)
-	{
-		vec part = _mm512_maskz_loadu_ps(lanes(n - i), x + i);
-
-		sum = v_fma(part, part, sum);
-	}
-	return reduce(sum);
-}
 
 /* ---- Softmax, SwiGLU ------------------------------------ */
 

@@ -106,6 +106,7 @@ sums(float *out, vec acc[4][4])
 #define LOW_ROWS 4
 #define TILE_COLUMNS(rows) 4
 #define TILE_PARTS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+#define v_reduce(sum) reduce(sum)
 #include "matmul.h"
 
 #define v_set vdupq_n_f32
@@ -113,24 +114,6 @@ sums(float *out, vec acc[4][4])
 #define WEIGH_REGISTERS(rows) 4
 #include "weigh.h"
 #include "elementwise.h"
-
-static float
-square_sum(const float *x, int n)
-{
-	vec sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-
-	for (int i = 0; i < n; i += GLM_LANES)
-	{
-		float whole[GLM_LANES] = {0};
-		const float *part = x + i;
-
-		if (n - i < GLM_LANES)
-			part = memcpy(whole, x + i, (size_t) (n - i) * sizeof(float));
-		for (int q = 0; q < 4; q++)
-			sum[q] = v_fma(v_load(part + 4 * q), v_load(part + 4 * q), sum[q]);
-	}
-	return reduce(sum);
-}
 
 /* ---- Softmax, SwiGLU ------------------------------------ */
 
