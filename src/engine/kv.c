@@ -280,8 +280,7 @@ glm_kv_pool_open(size_t bytes)
 					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (pool->base == MAP_FAILED)
 		goto fail;
-	/* fewer faults while it fills; a wish, not a need */
-	(void) madvise(pool->base, n_slabs * SLAB_BYTES, MADV_HUGEPAGE);
+	/* no huge pages: blocks of many sequences then meet in the same sets of the cache */
 	return pool;
 
 fail:
