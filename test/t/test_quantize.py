@@ -78,7 +78,7 @@ class Quantize(Case):
     def test_worker_dies_in_the_middle(self):
         running = self.start()
         pid = worker_pid()
-        os.kill(pid, signal.SIGTERM)
+        signal_thread(pid, busiest(pid, threads_named(pid, "glm quantize")), signal.SIGSEGV)
         with self.assertRaisesRegex(psycopg.Error, "worker"):
             running.result(5)
         wait_until(lambda: worker_pid() not in (None, pid), "a new worker", 5.0)
