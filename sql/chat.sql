@@ -39,13 +39,15 @@ SELECT glm_chat('[{"role": "system", "content": "Answer with the tools."},
 DROP TABLE asked;
 
 -- tool_choice
-SELECT glm_chat(m, tools => t, tool_choice => '"none"') - 'id' = glm_chat(m) AS "none",
+-- (cached_tokens depends on what was asked before)
+SELECT (glm_chat(m, tools => t, tool_choice => '"none"') #- at) - 'id' = glm_chat(m) #- at AS "none",
        glm_chat(m, tools => t, tool_choice => '"auto"')#>'{usage,total_tokens}' = glm_chat(m, tools => t)#>'{usage,total_tokens}' AS "auto",
-       glm_chat(m, tools => '[]') = glm_chat(m) AS "no tools",
-       glm_chat('[{"role": "system", "content": "", "tools": [{"name": "f"}]}]' || m, tool_choice => '"none"')
-           = glm_chat('[{"role": "system", "content": ""}]' || m) AS "none, in the message"
+       glm_chat(m, tools => '[]') #- at = glm_chat(m) #- at AS "no tools",
+       glm_chat('[{"role": "system", "content": "", "tools": [{"name": "f"}]}]' || m, tool_choice => '"none"') #- at
+           = glm_chat('[{"role": "system", "content": ""}]' || m) #- at AS "none, in the message"
   FROM (VALUES ('[{"role": "user", "content": "Who are you?"}]'::jsonb,
-                '[{"name": "get_weather", "parameters": {"city": {"type": "string"}}}]'::json)) v(m, t);
+                '[{"name": "get_weather", "parameters": {"city": {"type": "string"}}}]'::json,
+                '{usage,prompt_tokens_details}'::text[])) v(m, t, at);
 SELECT glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '"required"');
 SELECT glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '{"type": "function", "function": {"name": "f"}}');
 SELECT glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '[]');

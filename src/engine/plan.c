@@ -8,9 +8,10 @@
  * asked yet, or is paused and never is.
  *
  * Tokens that are in the prefix cache are not computed, save the last of what is
- * known, whose logits are wanted.  When the block that a sequence would begin is
- * just being computed by another, it is held back for this pass: of a thousand
- * prompts that begin alike and arrive together only one computes the beginning.
+ * known, whose logits are wanted.  When the block that a sequence would begin, or
+ * half of it at least, is just being computed by another, it is held back for this
+ * pass: of a thousand prompts that begin alike and arrive together only one computes
+ * the beginning.
  *
  * Everything here runs in the engine thread and allocates nothing.
  */
@@ -18,15 +19,25 @@
 
 #include <string.h>
 
+#define WAIT_LEAST (GLM_KV_BLOCK / 2)	/* tokens to be copied for which a pass is waited */
+
 /* ---- Cached blocks ----------------------------------------------------------- */
 
-/* At the beginning of a block, all tokens of which are known, and one after? */
+/* Is it about to begin a block, and may that be one that others computed? */
 static bool
-may_adopt(const glm_sequence *seq)
+may_share(const glm_sequence *seq)
 {
 	return !seq->request->unshared &&
-		seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK &&
-		seq->n_computed + GLM_KV_BLOCK < (int) seq->tokens.length;
+		seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
+}
+
+/* How many tokens of the block that it would begin are known, not counting the last of all. */
+static int
+known_in_block(const glm_sequence *seq)
+{
+	int			n = (int) seq->tokens.length - 1 - seq->n_computed;
+
+	return n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK;
 }
 
 /* What a preempted sequence finds was its own. */
@@ -45,25 +56,49 @@ glm_plan_adopt(glm_engine *e, glm_sequence *seq)
 {
 	int			before = seq->n_computed;
 
-	while (may_adopt(seq) &&
+	while (may_share(seq) && known_in_block(seq) == GLM_KV_BLOCK &&
 		   glm_chain_adopt(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed))
 		seq->n_computed += GLM_KV_BLOCK;
 	return seq->n_computed - before;
 }
 
-/* Is the block that the sequence would begin being computed by one before it? */
+/* The same, and the beginning of a cached block that goes on differently. */
+static int
+adopt_and_copy(glm_engine *e, glm_sequence *seq)
+{
+	int			n = glm_plan_adopt(e, seq);
+	int			known = known_in_block(seq);
+	int			copied = 0;
+
+	if (may_share(seq))
+		copied = glm_chain_copy(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed,
+								known < GLM_KV_BLOCK ? known : GLM_KV_BLOCK - 1);
+	seq->n_computed += copied;
+	return n + copied;
+}
+
+/* Does `other` compute the block that `seq` would begin, or what of it is worth waiting for? */
+static bool
+computes_block_of(const glm_sequence *other, const glm_sequence *seq)
+{
+	int			begin = seq->n_computed;
+	int			end = begin + GLM_KV_BLOCK;
+
+	return other->n_rows > 0 && !other->request->unshared && other->model == seq->model &&
+		other->n_computed < end && end <= (int) other->tokens.length &&
+		memcmp(other->tokens.data, seq->tokens.data,
+			   (size_t) (begin + WAIT_LEAST) * sizeof(int32_t)) == 0;
+}
+
+/* Is it held back, because one before it computes what it would begin with? */
 static bool
 is_being_computed(const glm_scheduler *s, const glm_sequence *seq)
 {
-	int			end = seq->n_computed + GLM_KV_BLOCK;
-
-	if (!may_adopt(seq))
+	if (!may_share(seq) || known_in_block(seq) < WAIT_LEAST)
 		return false;
 	for (const glm_sequence *other = s->running; other != seq; other = other->next)
 	{
-		if (other->n_rows > 0 && !other->request->unshared &&
-			other->n_computed < end && end <= (int) other->tokens.length &&
-			memcmp(other->tokens.data, seq->tokens.data, (size_t) end * sizeof(int32_t)) == 0)
+		if (computes_block_of(other, seq))
 			return true;
 	}
 	return false;
@@ -98,7 +133,7 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 	int			left;
 	int			n;
 
-	glm_plan_count_cached(s->engine, seq, glm_plan_adopt(s->engine, seq));
+	glm_plan_count_cached(s->engine, seq, adopt_and_copy(s->engine, seq));
 	if (is_being_computed(s, seq))
 		return true;
 	left = (int) seq->tokens.length - seq->n_computed;

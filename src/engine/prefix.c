@@ -6,14 +6,12 @@
  * path from the root is a prefix.  Two sequences whose tokens begin alike walk
  * the same path and hold the same blocks, counted by references.  Blocks are
  * indexed as soon as their last position is computed, prompt and answer alike,
- * and are never written again after that: what differs begins in a new block,
- * so there is nothing to copy.
+ * and are never written again after that.  Where two prompts part within a block
+ * the later one gets a copy of it, of which it computes only what differs.
  *
- * The index is a hash table over a chained 128-bit hash.  A hit counts only
- * when parent and ids are equal, so that a collision of hashes, made or met,
- * never shows anybody a wrong prefix.  As KV does not depend on a sequence's
- * company (forward.c), a shared block is the very bits the sequence would have
- * computed.
+ * As KV does not depend on a sequence's company (forward.c), a shared block and
+ * the beginning of a copied one are the very bits the sequence would have
+ * computed.  How blocks are found is told in prefix_index.c.
  *
  * An indexed block that nobody holds stays as cache, least recently used first
  * in `idle`, and goes when somebody needs room.  A chain lets go of its blocks
@@ -26,110 +24,29 @@
  * Memory for the nodes is taken when a chain is opened, which promises it as
  * many as it may need; blocks come and go without malloc.
  *
- * Locks: prefix->lock guards all of it and the pool below.  Chains belong to the
- * engine thread; forget and stats are for any.  No other lock is taken inside.
+ * Locks: prefix->lock guards all of it, the index and the pool below.  Chains
+ * belong to the engine thread; forget and stats are for any.  No other lock is taken
+ * inside.
  */
 #include "prefix.h"
+#include "prefix_index.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS_MIN 1024
-#define BUCKETS_MAX (1 << 18)
-#define BYTES_A_BUCKET (64 * 1024)
-
-/* The blocks of one model; freed when it has none. */
-typedef struct glm_owner
-{
-	struct glm_owner *next;
-	uint64_t	generation;
-	size_t		block_bytes;
-	int			n_blocks;		/* held and cached */
-	int			n_cached;
-	int			n_chains;
-	uint64_t	evictions;
-} owner;
-
-struct glm_cached
-{
-	float	   *block;
-	owner	   *owner;
-	int			refs;			/* chains that hold it */
-	bool		indexed;
-	uint64_t	hash[2];
-	glm_cached *parent;			/* NULL: the first block of a prompt */
-	glm_cached *chained;		/* in its bucket, or among the spare ones */
-	glm_cached *prev;			/* in `idle` */
-	glm_cached *next;
-	int32_t		ids[GLM_KV_BLOCK];
-};
-
 struct glm_prefix
 {
 	pthread_mutex_t lock;
 	glm_kv_pool *pool;
-	owner	   *owners;
-	glm_cached **bucket;		/* [n_buckets], a power of two */
-	size_t		n_buckets;
+	glm_owner  *owners;
+	glm_prefix_index index;
 	glm_cached	idle;			/* head of the ring of cached blocks, oldest next */
 	glm_cached *spare;			/* nodes without a block */
 	int			n_spare;
 	int			n_promised;		/* of those, for open chains */
 	uint64_t	evictions;
 };
-
-/* ---- Hash -------------------------------------------------------------- */
-
-static uint64_t
-mixed(uint64_t x)
-{
-	x ^= x >> 32;
-	x *= UINT64_C(0xd6e8feb86659fd93);
-	x ^= x >> 32;
-	x *= UINT64_C(0xd6e8feb86659fd93);
-	return x ^ x >> 32;
-}
-
-static void
-hash_block(uint64_t out[2], const owner *own, const glm_cached *parent, const int32_t *ids)
-{
-	uint64_t	a = parent != NULL ? parent->hash[0] : own->generation;
-	uint64_t	b = parent != NULL ? parent->hash[1] : ~own->generation;
-
-	for (int i = 0; i < GLM_KV_BLOCK; i++)
-	{
-		a = mixed(a + (uint32_t) ids[i]);
-		b = mixed(b ^ ((uint64_t) (uint32_t) ids[i] << 32 | (uint32_t) i));
-	}
-	out[0] = a;
-	out[1] = b;
-}
-
-static glm_cached *
-find(const glm_prefix *p, const uint64_t hash[2], const owner *own, const glm_cached *parent,
-	 const int32_t *ids)
-{
-	glm_cached *node = p->bucket[hash[0] & (p->n_buckets - 1)];
-
-	while (node != NULL &&
-		   (node->hash[0] != hash[0] || node->hash[1] != hash[1] ||
-			node->owner != own || node->parent != parent ||
-			memcmp(node->ids, ids, sizeof(node->ids)) != 0))
-		node = node->chained;
-	return node;
-}
-
-static void
-unindex(glm_prefix *p, glm_cached *node)
-{
-	glm_cached **at = &p->bucket[node->hash[0] & (p->n_buckets - 1)];
-
-	while (*at != node)
-		at = &(*at)->chained;
-	*at = node->chained;
-	node->indexed = false;
-}
 
 /* ---- Nodes ------------------------------------------------------------- */
 
@@ -157,7 +74,7 @@ free_node(glm_prefix *p, glm_cached *node)
 {
 	glm_kv_give_block(p->pool, node->owner->block_bytes, node->block);
 	node->owner->n_blocks--;
-	node->chained = p->spare;
+	node->spare = p->spare;
 	p->spare = node;
 	p->n_spare++;
 }
@@ -185,7 +102,7 @@ static void
 drop_idle(glm_prefix *p, glm_cached *node)
 {
 	idle_remove(node);
-	unindex(p, node);
+	glm_prefix_index_remove(&p->index, node);
 	free_node(p, node);
 }
 
@@ -204,20 +121,20 @@ evict(glm_prefix *p)
 
 /* ---- Owners ------------------------------------------------------------ */
 
-static owner *
+static glm_owner *
 find_owner(const glm_prefix *p, uint64_t generation)
 {
-	owner	   *own = p->owners;
+	glm_owner  *own = p->owners;
 
 	while (own != NULL && own->generation != generation)
 		own = own->next;
 	return own;
 }
 
-static owner *
+static glm_owner *
 get_owner(glm_prefix *p, const glm_model *model)
 {
-	owner	   *own = find_owner(p, model->generation);
+	glm_owner  *own = find_owner(p, model->generation);
 
 	if (own != NULL || (own = calloc(1, sizeof(*own))) == NULL)
 		return own;
@@ -232,9 +149,9 @@ get_owner(glm_prefix *p, const glm_model *model)
 static void
 free_owners(glm_prefix *p)
 {
-	for (owner **at = &p->owners; *at != NULL;)
+	for (glm_owner **at = &p->owners; *at != NULL;)
 	{
-		owner	   *own = *at;
+		glm_owner  *own = *at;
 
 		if (own->n_blocks > 0 || own->n_chains > 0)
 			at = &own->next;
@@ -257,13 +174,10 @@ glm_prefix_open(glm_kv_pool *pool)
 		return NULL;
 	p->pool = pool;
 	p->idle.next = p->idle.prev = &p->idle;
-	p->n_buckets = BUCKETS_MIN;
-	while (p->n_buckets < BUCKETS_MAX && p->n_buckets * BYTES_A_BUCKET < glm_kv_pool_total(pool))
-		p->n_buckets *= 2;
-	p->bucket = calloc(p->n_buckets, sizeof(*p->bucket));
-	if (p->bucket == NULL || pthread_mutex_init(&p->lock, NULL) != 0)
+	if (!glm_prefix_index_open(&p->index, glm_kv_pool_total(pool)) ||
+		pthread_mutex_init(&p->lock, NULL) != 0)
 	{
-		free(p->bucket);
+		glm_prefix_index_close(&p->index);
 		free(p);
 		return NULL;
 	}
@@ -280,11 +194,11 @@ glm_prefix_close(glm_prefix *p)
 	{
 		glm_cached *node = p->spare;
 
-		p->spare = node->chained;
+		p->spare = node->spare;
 		free(node);
 	}
 	pthread_mutex_destroy(&p->lock);
-	free(p->bucket);
+	glm_prefix_index_close(&p->index);
 	free(p);
 }
 
@@ -300,7 +214,7 @@ promise(glm_prefix *p, int n)
 
 		if (node == NULL)
 			return false;
-		node->chained = p->spare;
+		node->spare = p->spare;
 		p->spare = node;
 		p->n_spare++;
 	}
@@ -311,7 +225,7 @@ promise(glm_prefix *p, int n)
 bool
 glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, int capacity)
 {
-	owner	   *own;
+	glm_owner  *own;
 	bool		ok;
 
 	memset(chain, 0, sizeof(*chain));
@@ -360,47 +274,63 @@ append(glm_chain *chain, glm_cached *node)
 	chain->kv.block[chain->kv.n_blocks++] = node->block;
 }
 
+/* A new block at the end of a chain, cached ones making way.  Under the lock. */
+static bool
+grow(glm_prefix *p, glm_chain *chain)
+{
+	glm_owner  *own = chain->owner;
+	glm_cached *node;
+	float	   *block;
+
+	do
+		block = glm_kv_take_block(p->pool, own->block_bytes);
+	while (block == NULL && evict(p));
+	if (block == NULL)
+		return false;
+	node = p->spare;
+	p->spare = node->spare;
+	p->n_spare--;
+	p->n_promised--;
+	chain->n_promised--;
+	*node = (glm_cached) {.block = block, .owner = own, .refs = 1};
+	own->n_blocks++;
+	append(chain, node);
+	return true;
+}
+
 bool
 glm_chain_grow(glm_prefix *p, glm_chain *chain)
 {
-	owner	   *own = chain->owner;
-	glm_cached *node = NULL;
-	float	   *block;
+	bool		ok;
 
 	if (chain->n_promised == 0)
 		return false;
 	pthread_mutex_lock(&p->lock);
-	do
-		block = glm_kv_take_block(p->pool, own->block_bytes);
-	while (block == NULL && evict(p));
-	if (block != NULL)
-	{
-		node = p->spare;
-		p->spare = node->chained;
-		p->n_spare--;
-		p->n_promised--;
-		chain->n_promised--;
-		*node = (glm_cached) {.block = block, .owner = own, .refs = 1};
-		own->n_blocks++;
-		append(chain, node);
-	}
+	ok = grow(p, chain);
 	pthread_mutex_unlock(&p->lock);
-	return node != NULL;
+	return ok;
+}
+
+/* May what is cached come next?  Then all blocks before it are indexed. */
+static bool
+may_continue(const glm_chain *chain, glm_cached **parent)
+{
+	int			n = chain->kv.n_blocks;
+
+	*parent = n > 0 ? chain->node[n - 1] : NULL;
+	return chain->n_indexed == n && n < chain->kv.capacity;
 }
 
 bool
 glm_chain_adopt(glm_prefix *p, glm_chain *chain, const int32_t *ids)
 {
-	int			n = chain->kv.n_blocks;
-	glm_cached *parent = n > 0 ? chain->node[n - 1] : NULL;
+	glm_cached *parent;
 	glm_cached *node;
-	uint64_t	hash[2];
 
-	if (chain->n_indexed < n || n == chain->kv.capacity)
+	if (!may_continue(chain, &parent))
 		return false;
-	hash_block(hash, chain->owner, parent, ids);
 	pthread_mutex_lock(&p->lock);
-	node = find(p, hash, chain->owner, parent, ids);
+	node = glm_prefix_index_find(&p->index, chain->owner, parent, ids);
 	if (node != NULL)
 	{
 		hold(node);
@@ -413,31 +343,48 @@ glm_chain_adopt(glm_prefix *p, glm_chain *chain, const int32_t *ids)
 	return node != NULL;
 }
 
+int
+glm_chain_copy(glm_prefix *p, glm_chain *chain, const int32_t *ids, int n)
+{
+	glm_cached *parent;
+	glm_cached *alike;
+	int			n_alike = 0;
+
+	if (!may_continue(chain, &parent) || chain->n_promised == 0)
+		return 0;
+	pthread_mutex_lock(&p->lock);
+	alike = glm_prefix_index_find_alike(&p->index, chain->owner, parent, ids, n, &n_alike);
+	if (alike != NULL)
+	{
+		hold(alike);			/* growing must not evict it */
+		if (grow(p, chain))
+			memcpy(chain->kv.block[chain->kv.n_blocks - 1], alike->block,
+				   chain->owner->block_bytes);
+		else
+			n_alike = 0;
+		let_go(p, alike);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return alike != NULL ? n_alike : 0;
+}
+
 /* Puts block i of a chain into the index, or takes the equal one that is there. */
 static void
 index_block(glm_prefix *p, glm_chain *chain, int i, const int32_t *ids)
 {
 	glm_cached *parent = i > 0 ? chain->node[i - 1] : NULL;
 	glm_cached *node = chain->node[i];
-	glm_cached *equal;
-	uint64_t	hash[2];
+	glm_cached *equal = glm_prefix_index_find(&p->index, chain->owner, parent, ids);
 
-	hash_block(hash, chain->owner, parent, ids);
-	equal = find(p, hash, chain->owner, parent, ids);
-	if (equal != NULL)
+	if (equal == NULL)
 	{
-		hold(equal);
-		let_go(p, node);
-		chain->node[i] = equal;
-		chain->kv.block[i] = equal->block;
+		glm_prefix_index_add(&p->index, node, parent, ids);
 		return;
 	}
-	memcpy(node->hash, hash, sizeof(hash));
-	memcpy(node->ids, ids, sizeof(node->ids));
-	node->parent = parent;
-	node->indexed = true;
-	node->chained = p->bucket[hash[0] & (p->n_buckets - 1)];
-	p->bucket[hash[0] & (p->n_buckets - 1)] = node;
+	hold(equal);
+	let_go(p, node);
+	chain->node[i] = equal;
+	chain->kv.block[i] = equal->block;
 }
 
 void
@@ -486,7 +433,7 @@ glm_prefix_stats_get(glm_prefix *p, uint64_t generation, glm_prefix_stats *out)
 {
 	memset(out, 0, sizeof(*out));
 	pthread_mutex_lock(&p->lock);
-	for (const owner *own = p->owners; own != NULL; own = own->next)
+	for (const glm_owner *own = p->owners; own != NULL; own = own->next)
 	{
 		if (generation != 0 && own->generation != generation)
 			continue;

@@ -8,13 +8,13 @@
 #include "internal.h"
 
 typedef struct glm_prefix glm_prefix;
-typedef struct glm_cached glm_cached;	/* a KV block with what the index knows of it */
+struct glm_cached;				/* a KV block with what the index knows of it */
 
 /* The blocks of one sequence.  kv is what a forward pass reads. */
 typedef struct glm_chain
 {
 	glm_kv_table kv;
-	glm_cached **node;			/* [kv.capacity], beside kv.block */
+	struct glm_cached **node;	/* [kv.capacity], beside kv.block */
 	int			n_indexed;		/* leading blocks that others can find */
 	int			n_promised;		/* nodes kept for blocks not yet taken */
 	struct glm_owner *owner;	/* its model's; NULL: not open */
@@ -46,6 +46,13 @@ extern bool glm_chain_grow(glm_prefix *prefix, glm_chain *chain);
  * blocks of the chain must be indexed.
  */
 extern bool glm_chain_adopt(glm_prefix *prefix, glm_chain *chain, const int32_t *ids);
+
+/*
+ * Appends a block of the chain's own whose first positions are copied from a cached
+ * one that begins like ids [n], n < GLM_KV_BLOCK, and returns how many those are; 0
+ * when there is none, or no room.  All blocks of the chain must be indexed.
+ */
+extern int	glm_chain_copy(glm_prefix *prefix, glm_chain *chain, const int32_t *ids, int n);
 
 /*
  * Lets others find the blocks whose KV is complete; tokens [n_computed].  A

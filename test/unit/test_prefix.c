@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "engine/prefix.h"
+#include "engine/prefix_index.h"
 
 #define BLOCK_BYTES ((size_t) 256 * 1024)
 #define MAX_BLOCKS 6
@@ -176,6 +177,105 @@ oldest_leaf_goes_first(void **state)
 	close_setup(&s);
 }
 
+/* ---- Copies ---- */
+
+/* A prompt of one full block, then one of `alike` equal tokens and others; what was copied. */
+static int
+part_after(setup *s, glm_chain *chain, int model, int alike, int n)
+{
+	int32_t		tokens[2 * GLM_KV_BLOCK];
+
+	make_tokens(tokens, "ab");
+	for (int i = alike; i < GLM_KV_BLOCK; i++)
+		tokens[GLM_KV_BLOCK + i] = 'x' + alike;
+	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], 2));
+	if (!glm_chain_adopt(s->prefix, chain, tokens))
+		assert_true(glm_chain_grow(s->prefix, chain));
+	return glm_chain_copy(s->prefix, chain, tokens + GLM_KV_BLOCK, n);
+}
+
+static void
+copied_where_they_part(void **state)
+{
+	setup		s;
+	glm_chain	a, b;
+
+	(void) state;
+	open_setup(&s, 8);
+	assert_int_equal(fill(&s, &a, "ab", 0, true), 0);
+	for (int alike = 0; alike < GLM_KV_BLOCK; alike++)
+	{
+		for (int n = 0; n < GLM_KV_BLOCK; n++)
+		{
+			int			most = alike < n ? alike : n;
+			int			copied = part_after(&s, &b, 0, alike, n);
+
+			assert_int_equal(copied, most >= GLM_ALIKE_MIN ? most : 0);
+			assert_int_equal(b.kv.n_blocks, copied > 0 ? 2 : 1);
+			if (copied > 0)
+			{
+				assert_ptr_not_equal(b.kv.block[1], a.kv.block[1]);
+				assert_memory_equal(b.kv.block[1], a.kv.block[1], BLOCK_BYTES);
+			}
+			glm_chain_close(s.prefix, &b);
+		}
+	}
+	/* not behind a block that is not indexed, nor another model's */
+	assert_int_equal(part_after(&s, &b, 1, 20, 31), 0);
+	glm_chain_close(s.prefix, &b);
+	glm_chain_close(s.prefix, &a);
+	close_setup(&s);
+}
+
+/* The block that shares most is taken, though a newer one begins alike too. */
+static void
+longest_is_copied(void **state)
+{
+	setup		s;
+	glm_chain	a, b;
+	int32_t		tokens[GLM_KV_BLOCK];
+
+	(void) state;
+	open_setup(&s, 8);
+	for (int alike = 24; alike >= 10; alike -= 7)
+	{
+		make_tokens(tokens, "a");
+		for (int i = alike; i < GLM_KV_BLOCK; i++)
+			tokens[i] = 'b';
+		assert_true(glm_chain_open(s.prefix, &a, &s.model[0], 1));
+		assert_true(glm_chain_grow(s.prefix, &a));
+		a.kv.block[0][0] = (float) alike;
+		glm_chain_index(s.prefix, &a, tokens, GLM_KV_BLOCK);
+		glm_chain_close(s.prefix, &a);
+	}
+	make_tokens(tokens, "a");
+	assert_true(glm_chain_open(s.prefix, &b, &s.model[0], 1));
+	assert_int_equal(glm_chain_copy(s.prefix, &b, tokens, 31), 24);
+	assert_true(b.kv.block[0][0] == 24);
+	glm_chain_close(s.prefix, &b);
+	close_setup(&s);
+}
+
+/* What is copied from is not what makes way for the copy. */
+static void
+source_is_not_evicted(void **state)
+{
+	setup		s;
+	glm_chain	a, b, c;
+
+	(void) state;
+	open_setup(&s, 3);
+	assert_int_equal(fill(&s, &a, "ab", 0, true), 0);
+	glm_chain_close(s.prefix, &a);
+	assert_int_equal(part_after(&s, &b, 0, 20, 31), 20);	/* the third block */
+	assert_true(b.kv.block[1][0] == path_value("ab", 1, 0));
+	assert_int_equal(part_after(&s, &c, 0, 20, 31), 0); /* only the source would be left */
+	assert_int_equal(c.kv.n_blocks, 1);
+	glm_chain_close(s.prefix, &b);
+	glm_chain_close(s.prefix, &c);
+	close_setup(&s);
+}
+
 /* Chains of few kinds come and go in no order in a pool that is too small. */
 static void
 random_chains(void **state)
@@ -217,6 +317,9 @@ main(void)
 		cmocka_unit_test(found_again),
 		cmocka_unit_test(computed_twice_kept_once),
 		cmocka_unit_test(oldest_leaf_goes_first),
+		cmocka_unit_test(copied_where_they_part),
+		cmocka_unit_test(longest_is_copied),
+		cmocka_unit_test(source_is_not_evicted),
 		cmocka_unit_test(random_chains),
 	};
 

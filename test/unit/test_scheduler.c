@@ -73,6 +73,34 @@ prefix_is_found_again(void **state)
 	glm_engine_close(engine);
 }
 
+/* Two prompts that part in the midst of a block: of the second only what differs is computed. */
+static void
+parted_block_is_copied(void **state)
+{
+	glm_engine *engine = open_engine(2, 4, ROOMY);
+	int			in_midst = 0;
+
+	(void) state;
+	for (int length = 60; length < 240; length += 20)
+	{
+		char		prompt[2][512];
+		const answer *second;
+		glm_engine *fresh = open_engine(1, 4, ROOMY);
+
+		for (int i = 0; i < 2; i++)
+			snprintf(prompt[i], sizeof(prompt[i]), "%d: %.*s %s in all of them", length, length,
+					 common, i == 0 ? "lamps" : "chairs");
+		wait_for(engine, submit(engine, make_request(prompt[0], 40, false)));
+		second = wait_for(engine, submit(engine, make_request(prompt[1], 40, false)));
+		in_midst += second->last.cached_tokens % 32 != 0;
+		assert_string_equal(second->text,
+							wait_for(fresh, submit(fresh, make_request(prompt[1], 40, false)))->text);
+		glm_engine_close(fresh);
+	}
+	assert_true(in_midst >= 3);
+	glm_engine_close(engine);
+}
+
 static void
 unshared_leaves_nothing(void **state)
 {
@@ -411,6 +439,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(prefix_is_found_again),
+		cmocka_unit_test(parted_block_is_copied),
 		cmocka_unit_test(unshared_leaves_nothing),
 		cmocka_unit_test(computed_once_for_all),
 		cmocka_unit_test(unloading_forgets),
