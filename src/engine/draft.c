@@ -52,7 +52,7 @@ enum
 #define KNOWN 0.5				/* passes of a size, lately, by which it is known */
 
 /* A token saved is worth less than a pass for it alone, as passes give several. */
-#define WORTH 0.55
+#define WORTH 0.65
 
 typedef struct habit
 {
@@ -83,6 +83,7 @@ struct glm_drafter
 	/* of passes by their rows: what the quick ones take, and how many there were lately */
 	double		quick_ns[GLM_DRAFT_ROWS + 1];
 	double		passes[GLM_DRAFT_ROWS + 1];
+	double		pass_ns[GLM_DRAFT_ROWS + 1];	/* what a pass is expected to take */
 };
 
 /* ---- Open and close ---------------------------------------------------------- */
@@ -130,9 +131,65 @@ glm_foresight_close(glm_foresight *f)
 
 /* ---- What a row costs ---------------------------------------------------------- */
 
+/* Has this size of pass been seen lately? */
+static bool
+is_known(const glm_drafter *d, int rows)
+{
+	return d->passes[rows] >= KNOWN;
+}
+
+/* The next size from `rows` on, in this direction, that is known; 0: none is. */
+static int
+known_size(const glm_drafter *d, int rows, int step)
+{
+	while (rows >= 1 && rows <= GLM_DRAFT_ROWS && !is_known(d, rows))
+		rows += step;
+	return rows >= 1 && rows <= GLM_DRAFT_ROWS ? rows : 0;
+}
+
+/* What a pass of an unknown size takes, between or beyond those that are known. */
+static double
+guess_ns(const glm_drafter *d, int rows)
+{
+	int			below = known_size(d, rows, -1);
+	int			above = known_size(d, rows, 1);
+	int			before = below > 1 ? known_size(d, below - 1, -1) : 0;
+	const double *ns = d->pass_ns;
+	double		slope;
+
+	if (below == 0)
+		return ns[above] * (1 - UNKNOWN_SHARE * (above - rows) / above);
+	if (above > 0)
+		slope = (ns[above] - ns[below]) / (above - below);
+	else if (before > 0)
+		slope = (ns[below] - ns[before]) / (below - before);
+	else
+		slope = UNKNOWN_SHARE * ns[below] / below;
+	return ns[below] + slope * (rows - below);
+}
+
+/* A size that took longer than a greater one was disturbed: it takes as long as that. */
+static void
+estimate_passes(glm_drafter *d)
+{
+	double		least = INFINITY;
+
+	for (int rows = GLM_DRAFT_ROWS; rows >= 1; rows--)
+	{
+		if (is_known(d, rows))
+			d->pass_ns[rows] = least = fmin(least, d->quick_ns[rows]);
+	}
+	for (int rows = 1; rows <= GLM_DRAFT_ROWS; rows++)
+	{
+		if (!is_known(d, rows))
+			d->pass_ns[rows] = guess_ns(d, rows);
+	}
+}
+
 /*
  * What else runs on the machine makes passes slower, never quicker; so slow ones
- * move the figure little.
+ * move the figure little.  A size not seen lately begins anew, but at no more than
+ * the others let expect: were it disturbed just then, nobody would try it again.
  */
 void
 glm_drafter_count_pass(glm_drafter *d, int rows, int64_t ns)
@@ -143,47 +200,16 @@ glm_drafter_count_pass(glm_drafter *d, int rows, int64_t ns)
 
 	if (rows > GLM_DRAFT_ROWS)
 		return;
-	for (int i = 1; i <= GLM_DRAFT_ROWS; i++)
-		d->passes[i] *= keep;
-	if (*quick == 0)
-		*quick = t;
+	if (!is_known(d, rows))
+		*quick = d->pass_ns[rows] > 0 ? fmin(t, d->pass_ns[rows]) : t;
 	else if (t < *quick)
 		*quick += 0.3 * (t - *quick);
 	else
 		*quick += 0.02 * fmin(t - *quick, *quick);
+	for (int i = 1; i <= GLM_DRAFT_ROWS; i++)
+		d->passes[i] *= keep;
 	d->passes[rows]++;
-}
-
-/* The next size from `rows` on, in this direction, that is known; 0: none is. */
-static int
-known_size(const glm_drafter *d, int rows, int step)
-{
-	while (rows >= 1 && rows <= GLM_DRAFT_ROWS && d->passes[rows] < KNOWN)
-		rows += step;
-	return rows >= 1 && rows <= GLM_DRAFT_ROWS ? rows : 0;
-}
-
-/* What a pass of so many rows takes, between or beyond the sizes that are known. */
-static double
-pass_ns(const glm_drafter *d, int rows)
-{
-	int			below = known_size(d, rows, -1);
-	int			above = known_size(d, rows, 1);
-	const double *quick = d->quick_ns;
-
-	if (below == rows)
-		return quick[rows];
-	if (below > 0 && above > 0)
-		return quick[below] + (quick[above] - quick[below]) * (rows - below) / (above - below);
-	if (below > 0)
-	{
-		int			before = known_size(d, below - 1, -1);
-		double		slope = before > 0 ? (quick[below] - quick[before]) / (below - before) :
-			UNKNOWN_SHARE * quick[below] / below;
-
-		return quick[below] + fmax(slope, 0) * (rows - below);
-	}
-	return above > 0 ? quick[above] * (1 - UNKNOWN_SHARE * (above - rows) / above) : 1;
+	estimate_passes(d);
 }
 
 bool
@@ -192,8 +218,8 @@ glm_drafter_costs(const glm_drafter *d, int sampled, glm_draft_costs *costs)
 	if (sampled < 1 || sampled >= GLM_DRAFT_ROWS || known_size(d, 1, 1) == 0)
 		return false;
 	costs->drafter = d;
-	costs->token_ns = pass_ns(d, sampled) / sampled * WORTH;
-	costs->least_ns = LEAST_SHARE * pass_ns(d, 1);
+	costs->token_ns = d->pass_ns[sampled] / sampled * WORTH;
+	costs->least_ns = LEAST_SHARE * d->pass_ns[1];
 	return true;
 }
 
@@ -338,7 +364,8 @@ better(const glm_drafter *d, guess a, guess b)
 static float
 cost_of(const glm_draft_costs *costs, int rows, int n)
 {
-	double		ns = pass_ns(costs->drafter, rows + n) - pass_ns(costs->drafter, rows);
+	const double *pass_ns = costs->drafter->pass_ns;
+	double		ns = pass_ns[rows + n] - pass_ns[rows];
 
 	return (float) (fmax(ns, costs->least_ns * n) / costs->token_ns);
 }

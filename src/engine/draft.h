@@ -30,7 +30,7 @@ typedef struct glm_foresight
 extern glm_drafter *glm_drafter_open(void);	/* NULL: out of memory */
 extern void glm_drafter_close(glm_drafter *drafter);
 
-/* A pass of this many rows took so long. */
+/* A pass of this many rows, none of them of a prompt, took so long. */
 extern void glm_drafter_count_pass(glm_drafter *drafter, int rows, int64_t ns);
 
 /* By what the cost of rows is told. */

@@ -264,7 +264,7 @@ count_pass(glm_scheduler *s, glm_model *model, int64_t ns)
 	atomic_fetch_add(&count->prompt_tokens, prefill);
 	atomic_fetch_add(&model->tally.prefill_tokens, prefill);
 	model->pace.spent_ns += ns;
-	if (model->drafter != NULL)
+	if (model->drafter != NULL && prefill == 0)
 		glm_drafter_count_pass(model->drafter, s->n_rows, ns);
 }
 

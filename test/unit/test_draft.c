@@ -1,0 +1,176 @@
+/*
+ * test_draft.c - what a drafter learns: the times of passes by their rows, and what
+ * follows what.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/draft.h"
+
+/* ---- Times of passes ------------------------------------------------------ */
+
+/* What a pass of so many rows is expected to take, one of a single row being 1. */
+static double
+relative_time(const glm_drafter *d, int rows)
+{
+	glm_draft_costs one;
+	glm_draft_costs costs;
+
+	assert_true(glm_drafter_costs(d, 1, &one));
+	assert_true(glm_drafter_costs(d, rows, &costs));
+	return costs.token_ns * rows / one.token_ns;
+}
+
+static void
+count_passes(glm_drafter *d, int times, int rows, int64_t ns)
+{
+	for (int i = 0; i < times; i++)
+		glm_drafter_count_pass(d, rows, ns);
+}
+
+static bool
+nearly(double a, double b)
+{
+	return fabs(a - b) < 0.02 * b;
+}
+
+static void
+times_between_known_sizes(void **state)
+{
+	glm_drafter *d = glm_drafter_open();
+	glm_draft_costs costs;
+
+	(void) state;
+	assert_false(glm_drafter_costs(d, 1, &costs));	/* nothing is known yet */
+	count_passes(d, 20, 1, 1000);
+	assert_true(nearly(relative_time(d, 1), 1));
+	assert_true(relative_time(d, 2) > 1 && relative_time(d, 2) < 2);
+	count_passes(d, 20, 5, 1800);
+	assert_true(nearly(relative_time(d, 3), 1.4));
+	assert_true(nearly(relative_time(d, 10), 2.8));
+	assert_false(glm_drafter_costs(d, GLM_DRAFT_ROWS, &costs));
+	glm_drafter_close(d);
+}
+
+/* A size first seen when the machine was busy is not taken for a slow one. */
+static void
+disturbed_passes_do_not_count(void **state)
+{
+	glm_drafter *d = glm_drafter_open();
+
+	(void) state;
+	count_passes(d, 20, 1, 1000);
+	count_passes(d, 20, 4, 1600);
+	count_passes(d, 1, 2, 9000);	/* between the two */
+	assert_true(nearly(relative_time(d, 2), 1.2));
+	count_passes(d, 1, 6, 90000);	/* beyond them */
+	assert_true(nearly(relative_time(d, 6), 2));
+	count_passes(d, 300, 1, 1000);
+	count_passes(d, 1, 1, 50000);
+	assert_true(nearly(relative_time(d, 4), 1.6));
+	/* but a size that always takes longer is believed */
+	for (int i = 0; i < 300; i++)
+	{
+		count_passes(d, 1, 1, 1000);
+		count_passes(d, 1, 4, 3000);
+		count_passes(d, 1, 6, 5000);
+	}
+	assert_true(relative_time(d, 4) > 2.5);
+	glm_drafter_close(d);
+}
+
+/* No size is thought to be slower than a greater one. */
+static void
+times_rise(void **state)
+{
+	glm_drafter *d = glm_drafter_open();
+
+	(void) state;
+	count_passes(d, 20, 8, 4000);
+	count_passes(d, 20, 2, 3000);
+	count_passes(d, 20, 8, 2000);
+	for (int rows = 2; rows < GLM_DRAFT_ROWS; rows++)
+		assert_true(relative_time(d, rows) > 0.999 * relative_time(d, rows - 1));
+	glm_drafter_close(d);
+}
+
+/* ---- Drafts ------------------------------------------------------------------ */
+
+/* Learns all n tokens as a prompt and returns the drafts for what follows. */
+static int
+draft_after(const int32_t *text, int n, int max, int32_t *drafts)
+{
+	glm_foresight f;
+	int32_t		tokens[256];
+	int			n_drafts;
+
+	memcpy(tokens, text, n * sizeof(*tokens));
+	assert_true(glm_foresight_open(&f, tokens, n, 256));
+	glm_foresight_draft(&f, NULL, tokens, n, max, NULL, 0);
+	n_drafts = f.n_drafts;
+	memcpy(drafts, tokens + n, n_drafts * sizeof(*drafts));
+	glm_foresight_close(&f);
+	return n_drafts;
+}
+
+static void
+copies_what_followed(void **state)
+{
+	static const int32_t text[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 4};
+	static const int32_t other[] = {1, 2, 3, 4, 5, 6};
+	int32_t		drafts[GLM_DRAFT_MAX];
+
+	(void) state;
+	assert_int_equal(draft_after(text, 11, 3, drafts), 3);
+	assert_int_equal(drafts[0], 5);
+	assert_int_equal(drafts[1], 6);
+	assert_int_equal(drafts[2], 7);
+	assert_int_equal(draft_after(text, 11, 0, drafts), 0);
+	assert_int_equal(draft_after(other, 6, 3, drafts), 0);	/* nothing repeats */
+}
+
+/* Where rows are dear, what is doubtful is not worth one. */
+static void
+cost_shortens_drafts(void **state)
+{
+	int32_t		tokens[256] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 4};
+	glm_draft_costs costs;
+	int			length[2];
+
+	(void) state;
+	for (int dear = 0; dear < 2; dear++)
+	{
+		glm_drafter *d = glm_drafter_open();
+		glm_foresight f;
+
+		for (int rows = 1; rows < 16; rows++)
+			count_passes(d, 20, rows, dear ? 1000 * rows : 1000 + rows);
+		assert_true(glm_drafter_costs(d, 1, &costs));
+		assert_true(glm_foresight_open(&f, tokens, 11, 256));
+		glm_foresight_draft(&f, d, tokens, 11, 8, &costs, 1);
+		length[dear] = f.n_drafts;
+		glm_foresight_close(&f);
+		glm_drafter_close(d);
+	}
+	assert_true(length[0] > 0);
+	assert_int_equal(length[1], 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(times_between_known_sizes),
+		cmocka_unit_test(disturbed_passes_do_not_count),
+		cmocka_unit_test(times_rise),
+		cmocka_unit_test(copies_what_followed),
+		cmocka_unit_test(cost_shortens_drafts),
+	};
+
+	return cmocka_run_group_tests_name("draft", tests, NULL, NULL);
+}
