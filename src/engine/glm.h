@@ -194,7 +194,7 @@ typedef struct glm_engine glm_engine;
 /* When the SHA-256 of a packed model's chunks are checked against its manifest. */
 typedef enum glm_verify
 {
-	GLM_VERIFY_FIRST_MAP = 0,	/* each chunk when it is mapped for the first time */
+	GLM_VERIFY_FIRST_MAP = 0,	/* before the first pass, each chunk that was not yet */
 	GLM_VERIFY_FULL,			/* all of them while the model is loaded */
 	GLM_VERIFY_OFF
 } glm_verify;

@@ -158,6 +158,9 @@ glm_model_touch(const glm_model *model, int number, glm_error *err)
 	part = part_of(model, number);
 	if (part->resident)
 		return true;
+	/* a pass begins here and needs every chunk: several threads check them sooner than one */
+	if (number == GLM_PART_EMBEDDING && !glm_shards_verify(model->shards, err))
+		return false;
 	for (int i = 0; i < part->n; i++)
 	{
 		if (!glm_shards_hold(model->shards, &part->tensor[i], err))

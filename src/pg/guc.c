@@ -162,8 +162,8 @@ define_reloadable_gucs(void)
 
 	DefineCustomEnumVariable("chatglm.verify",
 							 "Selects when chunks of packed models are checked against their manifest.",
-							 "first-map: when a chunk is mapped for the first time; full: all of them "
-							 "while the model is loaded; off: never. The option verify of a model "
+							 "first-map: when the model is used for the first time; full: "
+							 "while it is loaded; off: never. The option verify of a model "
 							 "goes before this setting.",
 							 &chatglm_verify,
 							 GLM_VERIFY_FIRST_MAP, verify_values,
