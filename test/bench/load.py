@@ -4,7 +4,7 @@
 Makes a cluster of its own with room for 600 sessions.  Prints one line a figure; RESULTS.md keeps what landed
 versions gave.  `--quick` for a tenth of it; names of figures (rows, prefix, speculation, streams, cancels) pick some.
 `--model=DIR` adds a large model (make_random_model makes one): sessions beside the forward pass alone, arrivals, a long
-prompt beside a running stream.
+prompt beside a running stream, rows in flight.
 """
 import json
 import os
@@ -124,7 +124,7 @@ def rows_in_flight(bench):
     rows = extract_rows(n, 1)
     bench.table(rows)
     times = {1: [], 32: [], "client": []}
-    for _ in range(3):
+    for _ in range(5):
         for prefetch in (1, 32):
             bench.forget()
             bench.conn.execute(f"SET chatglm.prefetch = {prefetch}")
@@ -192,7 +192,9 @@ def speculation(bench):
                 seconds = time.monotonic() - start
                 rates[mode].append((bench.figures()[5] - before[5]) / seconds)
         off, auto = (statistics.median(rates[m][2:]) for m in ("off", "auto"))
-        print(f"speculation, {name}: {off:.0f} tokens/s without, {auto:.0f} with ({auto / off:.2f})")
+        ratios = sorted(a / o for o, a in list(zip(rates["off"], rates["auto"]))[2:])
+        print(f"speculation, {name}: {off:.0f} tokens/s without, {auto:.0f} with; of the pairs of turns, "
+              f"{ratios[0]:.2f} .. {ratios[-1]:.2f}, median {statistics.median(ratios):.2f}", flush=True)
     bench.conn.execute("RESET chatglm.prefetch")
     bench.setting("chatglm.speculation", "auto")
 
@@ -336,19 +338,21 @@ def forward_alone(model, work):
     return json.loads(out.splitlines()[1])["tokens_per_second"]
 
 
-def large(bench, model):
-    bench.conn.execute("SELECT glm_model_load('large', %s)", (model,))
-    for sessions in (8, 16):
-        before = forward_alone(model, f"decode:{sessions}")
-        streams = [Stream(bench, f"{i} lamps for Berlin, and what else", 24, i) for i in range(sessions)]
-        run_streams(streams)
-        after = forward_alone(model, f"decode:{sessions}")
-        first, last = max(s.times[0] for s in streams), min(s.times[-1] for s in streams)
-        rate = sum(sum(first < t <= last for t in s.times) for s in streams) / (last - first)
-        waits = sorted(s.times[0] - s.begin for s in streams)
-        print(f"large model, {sessions} sessions: {rate:.1f} tokens/s together, the forward pass alone {before:.1f} before "
-              f"and {after:.1f} after ({rate / max(before, after):.2f} of the better); first token of {sessions} arrivals after "
-              f"{waits[0]:.2f} .. {waits[-1]:.2f} s", flush=True)
+def large_sessions(bench, model, sessions):
+    before = forward_alone(model, f"decode:{sessions}")
+    streams = [Stream(bench, f"{i} lamps for Berlin, and what else", 24, i) for i in range(sessions)]
+    run_streams(streams)
+    after = forward_alone(model, f"decode:{sessions}")
+    first, last = max(s.times[0] for s in streams), min(s.times[-1] for s in streams)
+    rate = sum(sum(first < t <= last for t in s.times) for s in streams) / (last - first)
+    waits = sorted(s.times[0] - s.begin for s in streams)
+    print(f"large model, {sessions} sessions: {rate:.1f} tokens/s together, the forward pass alone {before:.1f} before "
+          f"and {after:.1f} after ({rate / max(before, after):.2f} of the better); first token of {sessions} arrivals after "
+          f"{waits[0]:.2f} .. {waits[-1]:.2f} s", flush=True)
+
+
+def large_prefill(bench, model):
+    """A long prompt beside a stream."""
     chunk = 256 / forward_alone(model, "prefill:256")
     running = Stream(bench, "lamps", 200, 1)
     running.start()
@@ -365,7 +369,30 @@ def large(bench, model):
     times = [t for t in running.times if t < end]
     gaps = [b - a for a, b in zip(times, times[1:]) if b > start]
     print(f"large model, a prompt of 2,000 tokens beside a stream: read in {end - start:.1f} s; the stream's tokens at most "
-          f"{max(gaps):.2f} s apart, {len(gaps)} of them meanwhile; a chunk of 256 alone takes {chunk:.2f} s")
+          f"{max(gaps):.2f} s apart, {len(gaps)} of them meanwhile; a chunk of 256 alone takes {chunk:.2f} s", flush=True)
+
+
+def large_rows(bench):
+    """Rows in flight where a row is dear: answers of 32 tokens."""
+    n, seconds = 32, {}
+    bench.table([f"{i} lamps for Berlin" for i in range(n)])
+    for prefetch in (32, 1):
+        bench.conn.execute(f"SET chatglm.prefetch = {prefetch}")
+        start = time.monotonic()
+        bench.conn.execute("SELECT glm_generate(body, model => 'large', temperature => 100, top_p => 1, seed => id, "
+                           "max_tokens => 32) FROM job").fetchall()
+        seconds[prefetch] = time.monotonic() - start
+    bench.conn.execute("RESET chatglm.prefetch")
+    print(f"large model, {n} rows of 32 tokens: prefetch 1 {seconds[1]:.1f} s, prefetch 32 {seconds[32]:.1f} s "
+          f"({seconds[1] / seconds[32]:.1f} times as fast)", flush=True)
+
+
+def large(bench, model):
+    bench.conn.execute("SELECT glm_model_load('large', %s)", (model,))
+    for sessions in (8, 16):
+        large_sessions(bench, model, sessions)
+    large_prefill(bench, model)
+    large_rows(bench)
 
 
 FIGURES = {"rows": rows_in_flight, "prefix": shared_prefix, "speculation": speculation, "streams": streams, "cancels": cancels}
