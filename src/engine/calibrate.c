@@ -11,6 +11,10 @@
  * A Hessian is added to once a BATCH, as that passes over all of it; whatever
  * costs by the row goes SLICE rows at a time, with a look at the cancel flag
  * before each.
+ *
+ * Memory: what the texts take grows with them, by 16 KB a token in a 6B model, and
+ * is known before any of it is taken.  Texts for which a job would need more than
+ * it may have are refused, and the hint says how many tokens it has room for.
  */
 #include "calibrate.h"
 
@@ -19,12 +23,17 @@
 #include <string.h>
 
 #include "backend.h"
+#include "stripes.h"
 #include "texts.h"
 
 #define BATCH 512				/* rows of a pass */
 #define SLICE 32				/* rows of one call of the backend */
 #define HEAD_BATCH 64			/* rows whose logits are looked at together */
-#define STREAM_MAX ((size_t) 1 << 30)	/* bytes of X */
+/*
+ * Bytes of a job: with a layer of a 6B model in F16 and the chunks around it mapped,
+ * a worker stays below 2 GB.
+ */
+#define MEMORY_MAX ((size_t) 1500 << 20)
 
 typedef enum buffer_id
 {
@@ -53,37 +62,103 @@ struct glm_calibration
 
 /* ---- Opening -------------------------------------------------------------- */
 
-/* Tokens that the job can keep in memory, whatever it was allowed to take. */
-static bool
-check_stream(const glm_calibration *c, const glm_model *model, glm_error *err)
+static void
+buffer_sizes(size_t size[N_BUFFERS], const glm_model_config *config, size_t n_rows)
 {
-	size_t		most = STREAM_MAX / sizeof(float) / (size_t) model->config.hidden;
+	size_t		hidden = (size_t) config->hidden;
+	size_t		head_dim = (size_t) config->head_dim;
+	size_t		heads = (size_t) config->heads;
 
-	if (c->texts.n_rows <= most)
-		return true;
-	glm_fail(err, GLM_BAD_ARGUMENT, "%zu tokens of calibration texts are too many for model \"%s\"; "
-			 "it can take %zu", c->texts.n_rows, model->name, most);
-	glm_hint(err, "Set max_calibration_tokens; more than 16384 rarely make a difference.");
-	return false;
+	size[NORMED] = BATCH * hidden;
+	size[QKV] = BATCH * (heads + 2 * (size_t) config->groups) * head_dim;
+	size[CONTEXT] = BATCH * heads * head_dim;
+	size[GATE_UP] = BATCH * 2 * (size_t) config->ffn;
+	size[LAST] = HEAD_BATCH * hidden;
+	size[LOGITS] = HEAD_BATCH * (size_t) config->vocab;
+	size[X] = n_rows * hidden;
+}
+
+/*
+ * Most bytes of a layer's Hessians, or the head's, and of the matrix that is being
+ * quantized.  A Hessian goes when its matrix is done.
+ */
+static size_t
+layer_bytes(const glm_model_config *config)
+{
+	size_t		hidden = (size_t) config->hidden;
+	size_t		query = (size_t) config->heads * (size_t) config->head_dim;
+	size_t		ffn = (size_t) config->ffn;
+	const size_t rows[] = {
+		query + 2 * (size_t) config->groups * (size_t) config->head_dim, hidden, 2 * ffn, hidden
+	};
+	const size_t cols[] = {hidden, query, hidden, ffn};
+	size_t		hessians = 0;
+	size_t		most = hidden * hidden * sizeof(float) +
+		glm_stripes_bytes((size_t) config->vocab, hidden);
+
+	for (int i = 3; i >= 0; i--)
+	{
+		size_t		bytes = glm_stripes_bytes(rows[i], cols[i]);
+
+		hessians += cols[i] * cols[i] * sizeof(float);
+		if (hessians + bytes > most)
+			most = hessians + bytes;
+	}
+	return most;
+}
+
+/* Bytes that texts can have; in a model so wide that none are left, some nevertheless. */
+static size_t
+room_for_texts(const glm_model_config *config, size_t memory)
+{
+	size_t		fixed = layer_bytes(config);
+	size_t		least = memory / 16;
+	size_t		size[N_BUFFERS];
+
+	buffer_sizes(size, config, 0);
+	for (int i = 0; i < N_BUFFERS; i++)
+		fixed += size[i] * sizeof(float);
+	return fixed + least < memory ? memory - fixed : least;
+}
+
+/* Refuses texts for which there is no room. */
+static bool
+check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_error *err)
+{
+	size_t		limit = memory > 0 ? memory : MEMORY_MAX;
+	size_t		room = room_for_texts(&model->config, limit);
+	size_t		stream = (size_t) model->config.hidden * sizeof(float);
+	size_t		block = glm_kv_keys(&model->config, 1, 0) * sizeof(float) + sizeof(*c->block);
+	size_t		used = 0;
+
+	for (size_t i = 0; i < c->texts.n_rows; i++)
+	{
+		const glm_row *row = &c->texts.row[i];
+
+		used += stream + sizeof(*row);
+		if (row->position % GLM_KV_BLOCK == 0)
+			used += block;
+		if (row->position == 0)
+			used += sizeof(*c->table);
+		if (used > room)
+		{
+			glm_fail(err, GLM_BAD_ARGUMENT, "%zu tokens of calibration texts are too many for model "
+					 "\"%s\": quantizing it may take %zu MB of memory", c->texts.n_rows,
+					 model->name, limit >> 20);
+			glm_hint(err, "Set max_calibration_tokens to at most %zu; more than 16384 rarely make "
+					 "a difference.", i);
+			return false;
+		}
+	}
+	return true;
 }
 
 static bool
 take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	const glm_model_config *config = &model->config;
-	size_t		hidden = (size_t) config->hidden;
-	size_t		head_dim = (size_t) config->head_dim;
-	size_t		heads = (size_t) config->heads;
-	const size_t size[N_BUFFERS] = {
-		[NORMED] = BATCH * hidden,
-		[QKV] = BATCH * (heads + 2 * (size_t) config->groups) * head_dim,
-		[CONTEXT] = BATCH * heads * head_dim,
-		[GATE_UP] = BATCH * 2 * (size_t) config->ffn,
-		[LAST] = HEAD_BATCH * hidden,
-		[LOGITS] = HEAD_BATCH * (size_t) config->vocab,
-		[X] = c->texts.n_rows * hidden,
-	};
+	size_t		size[N_BUFFERS];
 
+	buffer_sizes(size, &model->config, c->texts.n_rows);
 	for (int i = 0; i < N_BUFFERS; i++)
 	{
 		c->buffer[i] = c->backend->alloc(c->dev, size[i]);
@@ -130,7 +205,7 @@ take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 
 glm_calibration *
 glm_calibration_open(const glm_model *model, const char *texts, int max_tokens,
-					 const char *kernels, const glm_blas *blas, const glm_work *work,
+					 size_t memory, const char *kernels, const glm_blas *blas, const glm_work *work,
 					 glm_error *err)
 {
 	glm_calibration *c = calloc(1, sizeof(*c));
@@ -144,7 +219,7 @@ glm_calibration_open(const glm_model *model, const char *texts, int max_tokens,
 	c->blas = blas;
 	c->work = *work;
 	if (glm_texts_read(&c->texts, model, texts, max_tokens, work, err) &&
-		check_stream(c, model, err))
+		check_room(c, model, memory, err))
 	{
 		c->dev = c->backend->open(kernels, work->pool, err);
 		if (c->dev != NULL && take_buffers(c, model, err) && take_kv(c, model, err))

@@ -23,10 +23,12 @@ typedef struct glm_calibration glm_calibration;
 /*
  * texts: a JSON array of strings.  One that is itself a JSON array is a chat and
  * goes through the template, its answers included; any other is plain text.  At
- * most max_tokens tokens are taken, and of no text more than the context.
+ * most max_tokens tokens are taken, and of no text more than the context.  memory:
+ * bytes that all of a job may take, these texts, the Hessians and the matrix at work;
+ * 0: what keeps a 6B model's below 2 GB.
  */
 extern glm_calibration *glm_calibration_open(const glm_model *model, const char *texts,
-											 int max_tokens, const char *kernels,
+											 int max_tokens, size_t memory, const char *kernels,
 											 const glm_blas *blas, const glm_work *work,
 											 glm_error *err);
 extern void glm_calibration_close(glm_calibration *c);

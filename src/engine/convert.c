@@ -9,7 +9,8 @@
  *
  * Memory: a stripe of a matrix (stripes.c); with calibration also the texts'
  * residual stream and the Hessians of a layer's inputs, each only until its
- * matrix is done.  The widest matrix of a 6B model has one of 750 MB.
+ * matrix is done.  The widest matrix of a 6B model has one of 750 MB.  calibrate.c
+ * refuses texts for which the sum would be too much.
  *
  * One thread calls this; the work's pool computes.
  */
@@ -118,7 +119,8 @@ prepare(conversion *c, glm_error *err)
 		if (!glm_blas_open(&c->blas, err))
 			return false;
 		c->calibration = glm_calibration_open(c->model, order->texts, c->recipe.max_tokens,
-											  order->kernels, &c->blas, &order->work, err);
+											  order->memory, order->kernels, &c->blas, &order->work,
+											  err);
 		if (c->calibration == NULL)
 			return false;
 	}

@@ -16,6 +16,7 @@ typedef struct glm_order
 	const char *target;
 	const char *options;		/* see glm_recipe_read; may be NULL */
 	const char *texts;			/* calibration, see glm_calibration_open; NULL = none */
+	size_t		memory;			/* of a job with texts, see glm_calibration_open; 0 = default */
 	const char *kernels;
 	glm_work	work;
 	glm_tell	tell;			/* called with the bytes that there are in all first */

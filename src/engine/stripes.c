@@ -146,6 +146,13 @@ stripe_rows(size_t rows, size_t cols)
 	return most < rows ? most : rows;
 }
 
+/* A weight: 4 bytes wide, and in INT8 at group 32 twice what it is packed. */
+size_t
+glm_stripes_bytes(size_t rows, size_t cols)
+{
+	return stripe_rows(rows, cols) * cols * 13 / 2;
+}
+
 bool
 glm_stripes_convert(glm_pack *pack, const glm_recipe_part *part, float *hessian,
 					const glm_blas *blas, const glm_work *work,

@@ -6,6 +6,7 @@
  * padding and several files, are a made-up one's.
  */
 #include <dirent.h>
+#include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,13 +79,27 @@ typedef struct witness
 	int			cancel_at;		/* 0 = never */
 	uint64_t	total;
 	uint64_t	done;
+	size_t		memory;			/* that the job may take; 0 = default */
+	size_t		most;			/* that was in use at any call */
 } witness;
+
+/* Bytes that the main thread's malloc has given out. */
+static size_t
+in_use(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return info.uordblks + info.hblkhd;
+}
 
 static void
 see(void *arg, const char *phase, const char *tensor, uint64_t bytes)
 {
 	witness    *w = arg;
+	size_t		now = in_use();
 
+	if (now > w->most)
+		w->most = now;
 	assert_non_null(tensor);
 	assert_true(phase[0] != '\0');
 	if (w->total == 0)
@@ -102,7 +117,8 @@ convert(const char *source, const char *target, const char *options, const char 
 	glm_threads *pool = glm_threads_open(2, err);
 	glm_order	order = {
 		.name = "test", .path = source, .target = target, .options = options, .texts = texts,
-		.kernels = "auto", .work = {.pool = pool, .cancel = &w->cancel}, .tell = see, .arg = w
+		.memory = w->memory, .kernels = "auto",
+		.work = {.pool = pool, .cancel = &w->cancel}, .tell = see, .arg = w
 	};
 	bool		ok;
 
@@ -254,6 +270,77 @@ test_keep_and_wide(void **state)
 	}
 	free(rows);
 	close_place(&p);
+}
+
+/* ---- Memory ------------------------------------------------------------------ */
+
+/* n plain texts of about 50 tokens each, as the JSON that the quantizer takes. */
+static char *
+many_texts(int n)
+{
+	static const char text[] = "\"The colour of this lamp is not what I ordered. "
+		"Please send me another one, or my money back.\",";
+	const size_t length = sizeof(text) - 1;
+	char	   *texts = malloc((size_t) n * length + 2);
+
+	assert_non_null(texts);
+	texts[0] = '[';
+	for (int i = 0; i < n; i++)
+		memcpy(texts + 1 + (size_t) i * length, text, length);
+	strcpy(texts + (size_t) n * length, "]");
+	return texts;
+}
+
+/* Quantizes by gptq with up to this many tokens; what memory that took beyond `base`. */
+static bool
+measure(witness *w, const char *texts, size_t tokens, size_t base, size_t *bytes, glm_error *err)
+{
+	place		p;
+	char		options[96];
+	glm_quantized *rows;
+	size_t		before = in_use();
+	int			n;
+	bool		ok;
+
+	snprintf(options, sizeof(options), "{\"method\": \"%s\", \"max_calibration_tokens\": %zu}",
+			 texts != NULL ? "gptq" : "rtn", tokens);
+	open_place(&p);
+	ok = convert(MODEL_PATH, p.target, options, texts, w, &rows, &n, err);
+	free(rows);
+	close_place(&p);
+	*bytes = w->most > before + base ? w->most - before - base : 0;
+	return ok;
+}
+
+/*
+ * Texts do not make a job larger than it may be: more are refused before the work
+ * begins, and the number in the hint is one that does fit, and nearly fills it.
+ */
+static void
+test_memory(void **state)
+{
+	const size_t memory = (size_t) 24 << 20;
+	char	   *texts = many_texts(2000);
+	witness		alone = {0};
+	witness		refused = {.memory = memory};
+	witness		fitting = {.memory = memory};
+	glm_error	err = {0};
+	size_t		base;
+	size_t		bytes;
+	size_t		tokens = 0;
+
+	(void) state;
+	assert_true(measure(&alone, NULL, 16384, 0, &base, &err));
+	assert_false(measure(&refused, texts, 60000, base, &bytes, &err));
+	ck_assert_error(&err, GLM_BAD_ARGUMENT, "24 MB of memory");
+	assert_int_equal(refused.calls, 0);
+	assert_int_equal(sscanf(err.hint, "Set max_calibration_tokens to at most %zu", &tokens), 1);
+	assert_in_range(tokens, 1000, 59999);
+	if (!measure(&fitting, texts, tokens, base, &bytes, &err))
+		fail_msg("%zu tokens: %s", tokens, err.message);
+	assert_in_range(bytes, memory * 2 / 3, memory);
+	assert_false(measure(&refused, texts, tokens + 1, base, &bytes, &err));
+	free(texts);
 }
 
 /* ---- Odd shapes -------------------------------------------------------------- */
@@ -412,6 +499,7 @@ main(void)
 		cmocka_unit_test(test_int8),
 		cmocka_unit_test(test_long_text),
 		cmocka_unit_test(test_keep_and_wide),
+		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_bad_input),
 		cmocka_unit_test(test_cancel),
 	};
