@@ -16,6 +16,7 @@
  */
 #include "convert.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,8 @@ clean_up(conversion *c)
 	glm_plan_free(&c->plan);
 	glm_model_close(c->model);
 	glm_recipe_free(&c->recipe);
+	/* pieces of up to 32 MB come from the heap, which would keep a hundred MB of them */
+	malloc_trim(0);
 }
 
 bool

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""What quantization costs: errors of weights and of layer outputs, perplexity, and task accuracy, through SQL.
+"""What quantization costs: errors of weights and of layer outputs, perplexity, and accuracy task by task, through SQL.
 
-    quantization.py [ROWS]     ROWS held-out rows a task for perplexity and accuracy (default 100)
+    quantization.py [ROWS]     ROWS held-out rows a task for accuracy (default 100), 20 of them for perplexity
 
 Runs in the cluster that PGHOST and friends name (eval "$(test/cluster.sh env)"), as a superuser.  Quantizes the
 embedded model and, where they are, the golden checkpoints at group 64 by every method, prints Markdown tables and
@@ -24,6 +24,8 @@ sys.path.insert(0, os.path.join(ROOT, "test", "model"))
 import data                     # noqa: E402  (of test/model)
 
 METHODS = ("sym", "rtn", "hqq", "gptq")
+VARIANTS = (("INT8 rtn", {"method": "rtn", "bits": 8}), ("INT8 hqq", {"method": "hqq", "bits": 8}),
+            ("INT4 rtn", {"method": "rtn"}), ("INT4 hqq", {"method": "hqq"}), ("INT4 gptq", {"method": "gptq"}))
 CALIBRATION_ROWS = 200
 
 
@@ -40,6 +42,15 @@ def training_rows(count):
     return [chat(next(stream)) for _ in range(count)]
 
 
+def is_right(row, message):
+    """Is a message the row's answer, to the last character, and ended as it should?"""
+    if not row["metadata"]:
+        return (message["content"], message["finish_reason"]) == (row["answer"], "stop")
+    calls = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in message.get("tool_calls", [])]
+    city = row["answer"].split('"')[1]
+    return calls == [(row["metadata"], {"city": city})]
+
+
 class Bench:
     def __init__(self, rows):
         self.conn = psycopg.connect(autocommit=True)
@@ -47,6 +58,10 @@ class Bench:
         if os.getuid() == 0:
             shutil.chown(self.place, "postgres")
         self.heldout = list(data.heldout(rows))
+        self.conn.execute("CREATE TEMP TABLE heldout (n int, messages jsonb)")
+        with self.conn.cursor().copy("COPY heldout FROM STDIN") as copy:
+            for n, row in enumerate(self.heldout):
+                copy.write_row((n, json.dumps(row["messages"])))
         self.n = 0
         self.loaded = []
 
@@ -59,15 +74,13 @@ class Bench:
         return dict(zip(("tensor", "method", "bits", "weights", "outputs", "before", "after"), rows[-1])), target
 
     def accuracy(self, model):
-        """Percent of held-out rows whose answer is right to the last character."""
-        right = 0
-        for row in self.heldout:
-            if row["metadata"]:
-                continue
-            got = self.conn.execute("SELECT glm_chat(%s, model => %s, max_tokens => 200)->>'content'",
-                                    [json.dumps(row["messages"]), model]).fetchone()[0]
-            right += got == row["answer"]
-        return 100 * right / sum(not row["metadata"] for row in self.heldout)
+        """For each task the percentage of held-out rows that are right; they are computed side by side."""
+        right = dict.fromkeys(data.TASKS, 0)
+        for n, message in self.conn.execute("SELECT n, glm_chat(messages, model => %s, max_tokens => 200) FROM heldout",
+                                            [model]):
+            row = self.heldout[n]
+            right[row["task"]] += is_right(row, message)
+        return {task: 100 * count * len(right) / len(self.heldout) for task, count in right.items()}
 
     def perplexity(self, model, rows):
         """Of what the assistant says in these rows, one call of glm_logits for each token."""
@@ -118,21 +131,26 @@ def errors(bench):
             print(f"| {title} | {key} | " + " | ".join(f"{result[key]:.4f}" for result in results) + " |", flush=True)
 
 
+def report(bench, few, title, bits, model, exact=None):
+    """A model's line; exact: the accuracy of the original.  Returns its own."""
+    perplexity, now = bench.perplexity(model, few), bench.accuracy(model)
+    worst = min(now[task] - (exact or now)[task] for task in data.TASKS)
+    print(f"| {title} | {bits:.2f} | {perplexity:.5f} | " + " | ".join(f"{now[task]:.1f}" for task in data.TASKS)
+          + f" | {worst:+.1f} |", flush=True)
+    return now
+
+
 def quality(bench, few):
     """Perplexity and accuracy on held-out rows: F16, and what is written at each width."""
     train = training_rows(CALIBRATION_ROWS)
-    print("| embedded model | bits a weight | perplexity, held out | against F16 | right answers |")
-    print("|---|---|---|---|---|")
-    base = bench.perplexity("tiny-chatglm3", few)
-    print(f"| F16 | 16 | {base:.5f} | | {bench.accuracy('tiny-chatglm3'):.2f} % |", flush=True)
-    for title, options in (("INT8 hqq", {"method": "hqq", "bits": 8}), ("INT4 rtn", {"method": "rtn"}),
-                           ("INT4 hqq", {"method": "hqq"}), ("INT4 gptq", {"method": "gptq"})):
+    print("| embedded model | bits a weight | perplexity | " + " | ".join(data.TASKS) + " | worst against F16 |")
+    print("|---" * (len(data.TASKS) + 4) + "|")
+    exact = report(bench, few, "F16", 16, "tiny-chatglm3")
+    for title, options in VARIANTS:
         name = "bench_" + title.lower().replace(" ", "_")
         result, target = bench.quantize("tiny-chatglm3", train, **options)
         bench.load(name, target)
-        now = bench.perplexity(name, few)
-        print(f"| {title} | {result['bits']:.2f} | {now:.5f} | {100 * (now / base - 1):+.2f} % "
-              f"| {bench.accuracy(name):.2f} % |", flush=True)
+        report(bench, few, title, result["bits"], name, exact)
 
 
 def main():

@@ -9,8 +9,10 @@
 
 Runs in the cluster that PGHOST and friends name (eval "$(test/cluster.sh env)"), as a superuser who may look into the
 worker's /proc (root, or the server's user), beside which the packed copy must find room.  Prints a Markdown table and
-removes what it made.  A job is nice: whatever else the machine does takes its cores.  Calibration texts for gptq are
-training rows of the embedded model, as many as the tokens ask for.
+removes what it made.  Calibration texts for gptq are training rows of the embedded model, as many as the tokens ask for.
+
+A job is nice: whatever else the machine does takes its cores.  So beside the cores that it got stand those that it asked
+for, that is with the time its threads spent in the run queue.
 """
 import json
 import os
@@ -30,7 +32,6 @@ import quantization             # noqa: E402  (beside this file)
 
 SAMPLE_S = 0.02
 CANCELS = (0.5, 2, 4)           # percent of the work at which a job is cancelled
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Worker:
@@ -45,10 +46,22 @@ class Worker:
             kb = {line.split(":")[0]: int(line.split()[1]) for line in status if line.startswith(("RssAnon", "VmRSS"))}
         return kb["RssAnon"] / 1024, kb["VmRSS"] / 1024
 
-    def cpu_s(self):
-        with open(f"/proc/{self.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+    def threads(self):
+        """Seconds that each thread ran, and that it waited for a core."""
+        found = {}
+        for tid in os.listdir(f"/proc/{self.pid}/task"):
+            try:
+                with open(f"/proc/{self.pid}/task/{tid}/schedstat") as schedstat:
+                    found[tid] = [int(ns) / 1e9 for ns in schedstat.read().split()[:2]]
+            except FileNotFoundError:   # it has ended
+                pass
+        return found
+
+
+def cores(before, now, seconds):
+    """Cores that the threads had in between, and cores that they wanted; threads that ended are left out."""
+    ran, waited = [sum(times[i] - before.get(tid, (0, 0))[i] for tid, times in now.items()) for i in (0, 1)]
+    return ran / seconds, (ran + waited) / seconds
 
 
 class Job(threading.Thread):
@@ -92,24 +105,23 @@ class Bench:
     def whole(self):
         """One job from end to end, looked at while it runs."""
         idle = self.worker.memory_mb()
-        start, cpu = time.monotonic(), self.worker.cpu_s()
-        peaks, cores = {}, []
-        at, spent, phase = start, cpu, "opening"
+        at = start = time.monotonic()
+        before, peaks, seconds, phase = self.worker.threads(), {}, [], "opening"
         job = self.start()
         while job.is_alive():
             time.sleep(SAMPLE_S)
             peaks[phase] = [max(pair) for pair in zip(self.worker.memory_mb(), peaks.get(phase, (0, 0)))]
-            now = time.monotonic()
-            if now - at >= 1:
-                cores.append((self.worker.cpu_s() - spent) / (now - at))
-                at, spent = now, self.worker.cpu_s()
+            if time.monotonic() - at >= 1:
+                now, threads = time.monotonic(), self.worker.threads()
+                seconds.append(cores(before, threads, now - at))
+                at, before = now, threads
                 phase = self.value("SELECT phase FROM glm_stat_progress") or phase
         if job.error is not None:
             raise job.error
-        wall = job.end - start
-        mean = (self.worker.cpu_s() - cpu) / wall
-        self.row("whole job", f"{wall:.0f} s, {job.rows[-1][2]:.3f} bits a weight")
-        self.row("cores in use: mean; median of seconds", f"{mean:.2f}; {statistics.median(cores or [mean]):.2f}")
+        self.row("whole job", f"{job.end - start:.0f} s, {job.rows[-1][2]:.3f} bits a weight")
+        if seconds:
+            had, wanted = [statistics.median(values) for values in zip(*seconds)]
+            self.row("cores, median of seconds: had; asked for", f"{had:.2f}; {wanted:.2f}")
         self.row("worker idle: anonymous; resident", f"{idle[0]:.0f}; {idle[1]:.0f} MB")
         for name, (anonymous, resident) in peaks.items():
             self.row(f"at most while {name}: anonymous; resident", f"{anonymous:.0f}; {resident:.0f} MB")
