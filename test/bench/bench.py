@@ -2,25 +2,25 @@
 """Passes of a model of ChatGLM3-6B's shape beside the limits of the machine, as a table, JSON lines and a picture.
 
     bench.py [--full] [--models DIR] [--out DIR]
+    bench.py --turns N [--bits B] [--model DIR] [--models DIR] [--out DIR] WORK...
 
 Makes the random models once (DIR, outside the tree: 3.5 GB, with --full 6.5 GB more), runs build/bench/forward on them
 and writes forward.json and forward.svg. --full adds INT8 and a prefill of 2,048 tokens.
 
-A rival is named by CHATGLM_RIVAL, a command in which {work} becomes `decode` or `prefill` and {n} the sequences or
-tokens; the last number it prints is its tokens a second. It runs in turns with ours.
+The rivals that CHATGLM_RIVAL names (rivals.py says how) run in turns with ours. --turns runs only the works named, like
+decode:4 or prefill:512, we and each rival once a turn, and writes rivals.json.
 """
 import argparse
 import json
 import os
-import re
-import shlex
-import statistics
 import subprocess
+
+import rivals
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "bench")
 DECODE = (1, 2, 4, 8, 16)
-TURNS = 3       # of us and a rival
+TURNS = 3       # of us and the rivals, where nobody says how many
 
 
 def model_of(bits, models):
@@ -36,20 +36,6 @@ def forward(model, works, runs=5):
     command = [os.path.join(BUILD, "forward"), "-r", str(runs), model] + works
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     return [json.loads(line) for line in lines]
-
-
-def rival(command, work):
-    kind, n = work.split(":")
-    words = [w.replace("{work}", kind).replace("{n}", n) for w in shlex.split(command)]
-    out = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return float(re.findall(r"\d+(?:\.\d+)?", out)[-1])
-
-
-def against(command, model, works):
-    """-> rows of work, our and the rival's median tokens a second, taken in turns."""
-    for work in works:
-        pairs = [(forward(model, [work], 3)[1]["tokens_per_second"], rival(command, work)) for _ in range(TURNS)]
-        yield work, statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs)
 
 
 def limit_of(row, machine):
@@ -109,24 +95,48 @@ def picture(rows, path):
         f.write("\n".join(parts) + "\n")
 
 
-def main():
-    a = argparse.ArgumentParser()
-    a.add_argument("--full", action="store_true")
-    a.add_argument("--models", default="/var/tmp/chatglm-bench")
-    a.add_argument("--out", default=BUILD)
-    a = a.parse_args()
+def write_lines(path, rows):
+    with open(path, "w", encoding="utf-8") as f:
+        f.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def in_turns(model, bits, works, turns, out):
+    """We and the rivals of CHATGLM_RIVAL."""
+    def ours(work):
+        return forward(model, [work], 3)[1]["tokens_per_second"]
+
+    write_lines(os.path.join(out, "rivals.json"), rivals.compare(ours, works, bits, turns))
+
+
+def alone(a):
+    """The whole table, and the rivals if there are any."""
     works = ["decode:%d" % n for n in DECODE] + ["prefill:128", "prefill:512"] + ["prefill:2048"] * a.full
     results = {bits: forward(model_of(bits, a.models), works) for bits in ((4, 8) if a.full else (4,))}
     for bits, rows in results.items():
         table("INT%d" % bits, rows)
-    with open(os.path.join(a.out, "forward.json"), "w", encoding="utf-8") as f:
-        for bits, rows in results.items():
-            f.writelines(json.dumps({"bits": bits, **row}) + "\n" for row in rows)
+    write_lines(os.path.join(a.out, "forward.json"),
+                [{"bits": bits, **row} for bits, rows in results.items() for row in rows])
     picture(results[4], os.path.join(a.out, "forward.svg"))
-    if os.environ.get("CHATGLM_RIVAL"):
-        print("\n%-14s %9s %9s" % ("in turns", "ours", "rival"))
-        for row in against(os.environ["CHATGLM_RIVAL"], model_of(4, a.models), works):
-            print("%-14s %9.1f %9.1f" % row)
+    if rivals.commands():
+        in_turns(model_of(4, a.models), 4, works, TURNS, a.out)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--models", default="/var/tmp/chatglm-bench")
+    parser.add_argument("--out", default=BUILD)
+    parser.add_argument("--turns", type=int, help="run only the works named, so often, beside the rivals")
+    parser.add_argument("--bits", type=int, choices=(4, 8), default=4)
+    parser.add_argument("--model", help="directory of a model to take instead of making one")
+    parser.add_argument("works", metavar="WORK", nargs="*")
+    a = parser.parse_args()
+    if bool(a.works) != ((a.turns or 0) > 0):
+        parser.error("--turns goes with works, and works with --turns")
+    if a.works:
+        in_turns(a.model or model_of(a.bits, a.models), a.bits, a.works, a.turns, a.out)
+    else:
+        alone(a)
 
 
 if __name__ == "__main__":
