@@ -4,8 +4,9 @@
     bench.py [--full] [--models DIR] [--out DIR]
     bench.py --turns N [--bits B] [--model DIR] [--models DIR] [--out DIR] WORK...
 
-Makes the random models once (DIR, outside the tree: 3.5 GB, with --full 6.5 GB more), runs build/bench/forward on them
-and writes forward.json and forward.svg. --full adds INT8 and a prefill of 2,048 tokens.
+Makes the random models once (DIR, outside the tree: 3.5 GB, with --full 10 GB more), runs build/bench/forward on them
+and writes forward.json and forward.svg. --full adds INT8, a prefill of 2,048 tokens, and passes behind long
+contexts (build/bench/context, contexts.json).
 
 The rivals that CHATGLM_RIVAL names (rivals.py says how) run in turns with ours. --turns runs only the works named, like
 decode:4 or prefill:512, we and each rival once a turn, and writes rivals.json.
@@ -13,6 +14,7 @@ decode:4 or prefill:512, we and each rival once a turn, and writes rivals.json.
 import argparse
 import json
 import os
+import re
 import subprocess
 
 import rivals
@@ -20,22 +22,35 @@ import rivals
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(ROOT, "build", "bench")
 DECODE = (1, 2, 4, 8, 16)
+CONTEXTS = (512, 8192, 32768)
 TURNS = 3       # of us and the rivals, where nobody says how many
 
 
-def model_of(bits, models):
-    path = os.path.join(models, "chatglm3-6b-int%d" % bits)
+def model_of(bits, models, context=8192):
+    path = os.path.join(models, "chatglm3-6b%s-int%d" % ("" if context == 8192 else "-%dk" % (context // 1024), bits))
     if not os.path.exists(os.path.join(path, "chatglm.json")):
         os.makedirs(models, exist_ok=True)
-        subprocess.run([os.path.join(BUILD, "make_random_model"), "bits=%d" % bits, path], check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run([os.path.join(BUILD, "make_random_model"), "bits=%d" % bits, "context=%d" % context, path],
+                       check=True, stdout=subprocess.DEVNULL)
     return path
 
 
+def program(name, *arguments):
+    """-> what a program of build/bench prints."""
+    command = [os.path.join(BUILD, name)] + [str(a) for a in arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def forward(model, works, runs=5):
-    command = [os.path.join(BUILD, "forward"), "-r", str(runs), model] + works
-    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in program("forward", "-r", runs, model, *works).splitlines()]
+
+
+def contexts(model, threads):
+    """Passes behind long contexts, each with the peak of fused multiply-adds, which attention is made of."""
+    fma = re.search(r"multiply-adds (\d+) GFLOP/s", program("kernels", "-t", threads, "-r", 1)).group(1)
+    works = ["%s:%d" % (kind, n) for kind in ("decode", "prefill") for n in CONTEXTS]
+    lines = program("context", "-t", threads, "-r", 3, model, *works).splitlines()
+    return [{**json.loads(line), "fma_peak_gflops": float(fma)} for line in lines]
 
 
 def limit_of(row, machine):
@@ -60,6 +75,29 @@ def table(name, rows):
             "%.0f %%" % (100 * row["tokens_per_second"] / limit) if limit else "-"))
     memory = rows[-1]
     print("resident at most %.2f GB" % ((memory["peak_resident_mb"] - memory["of_it_for_bandwidth_mb"]) / 1e3))
+
+
+def context_limits(row):
+    """Seconds that bytes and operations allow a pass: its products, its attention (one after the other)."""
+    weights, kv = row["weights_gb"] / row["bandwidth"], row["kv_gb"] / row["bandwidth"]
+    peak = row["vnni_peak_gops"]
+    products = max(weights, row["product_gop"] / peak) if peak else weights
+    return products, max(kv, row["attention_gflop"] / row["fma_peak_gflops"])
+
+
+def context_table(name, rows):
+    print("\n%s behind long contexts: multiply-adds' peak %.0f GFLOP/s; ms of a pass, as predicted and in all" % (
+        name, rows[0]["fma_peak_gflops"]))
+    print("%-14s %8s %9s %15s %9s %9s %9s %7s" % (
+        "work", "context", "tokens/s", "least..most", "products", "attention", "all", "share"))
+    for row in rows:
+        products, attention = context_limits(row)
+        seconds = row["tokens"] / row["tokens_per_second"]
+        known = row["work"] == "decode" or row["vnni_peak_gops"] > 0    # bytes alone say nothing of a prefill
+        print("%-14s %8d %9.1f %15s %9s %9.1f %9.1f %7s" % (
+            "%s %d" % (row["work"], row["tokens"]), row["context"], row["tokens_per_second"],
+            "%.1f..%.1f" % (row["least"], row["most"]), "%.1f" % (1e3 * products) if known else "-", 1e3 * attention,
+            1e3 * seconds, "%.0f %%" % (100 * (products + attention) / seconds) if known else "-"))
 
 
 def picture(rows, path):
@@ -117,6 +155,10 @@ def alone(a):
     write_lines(os.path.join(a.out, "forward.json"),
                 [{"bits": bits, **row} for bits, rows in results.items() for row in rows])
     picture(results[4], os.path.join(a.out, "forward.svg"))
+    if a.full:
+        rows = contexts(model_of(4, a.models, max(CONTEXTS)), results[4][0]["threads"])
+        context_table("INT4", rows)
+        write_lines(os.path.join(a.out, "contexts.json"), rows)
     if rivals.commands():
         in_turns(model_of(4, a.models), 4, works, TURNS, a.out)
 
