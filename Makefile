@@ -133,7 +133,7 @@ unit: $(UNIT_TESTS)
 
 BENCH_PROGRAMS = $(patsubst test/bench/%.c,build/bench/%,$(wildcard test/bench/*.c))
 
-build/bench/%: test/bench/%.c build/libglm.a
+build/bench/%: test/bench/%.c test/bench/measure.h build/libglm.a
 	@mkdir -p $(@D)
 	$(CC) $(GLM_CFLAGS) -ffp-contract=fast -o $@ $< build/libglm.a $(GLM_LIBS)
 

@@ -13,23 +13,14 @@
  */
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 
-#include "engine/engine.h"
-#include "engine/packed.h"
+#include "measure.h"
 
 #define MAX_ROWS 512			/* of a pass */
 #define MAX_SEQUENCES 16
 #define MAX_PROMPT 2048
 #define MAX_RUNS 32
 #define DECODE_FROM 128			/* positions in the KV before a decode step */
-#define READ_BYTES ((size_t) 1 << 30)
-#define CHAINS 12
-#define PEAK_STEPS 2000000
-#define DPBUSD_OPS 128			/* 64 products and as many sums */
 
 static glm_threads *pool;
 static glm_model *model;
@@ -37,138 +28,12 @@ static glm_forward *forward;
 static glm_kv_table kv[MAX_SEQUENCES];
 static int	runs = 5;
 
-static double
-now(void)
-{
-	return (double) glm_now_ns() / 1e9;
-}
-
 static void
 die(const glm_error *err)
 {
 	fprintf(stderr, "forward: %s\n", err->message);
 	exit(1);
 }
-
-static int
-compare(const void *a, const void *b)
-{
-	double		x = *(const double *) a,
-				y = *(const double *) b;
-
-	return (x > y) - (x < y);
-}
-
-static double
-median(double *x, int n)
-{
-	qsort(x, (size_t) n, sizeof(*x), compare);
-	return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
-}
-
-/* ---- The machine's limits ------------------------------------------------- */
-
-static const uint64_t *memory;	/* [READ_BYTES / 8] */
-static _Atomic uint64_t sink;
-
-#if defined(__x86_64__)
-__attribute__((target("avx2")))
-#endif
-static void
-read_part(void *arg, int index, int count)
-{
-	typedef uint64_t vector __attribute__((vector_size(32)));
-	size_t		vectors = READ_BYTES / sizeof(vector);
-	const vector *from = (const vector *) memory + vectors * (size_t) index / (size_t) count;
-	const vector *to = (const vector *) memory + vectors * ((size_t) index + 1) / (size_t) count;
-	vector		sum[4] = {{0}};
-
-	(void) arg;
-	for (; from + 4 <= to; from += 4)
-		for (int i = 0; i < 4; i++)
-			sum[i] += from[i];
-	sum[0] += sum[1] + sum[2] + sum[3];
-	sink += sum[0][0] + sum[0][1] + sum[0][2] + sum[0][3];
-}
-
-/* GB/s that all threads read, the better of two passes over a gigabyte. */
-static double
-bandwidth(void)
-{
-	double		best = 0;
-
-	if (memory == NULL)
-	{
-		void	   *p = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (p == MAP_FAILED)
-			exit(1);
-		madvise(p, READ_BYTES, MADV_HUGEPAGE);
-		memset(p, 1, READ_BYTES);
-		memory = p;
-	}
-	for (int i = 0; i < 2; i++)
-	{
-		double		begin = now(),
-					rate;
-
-		glm_threads_run(pool, read_part, NULL);
-		rate = (double) READ_BYTES / (now() - begin) / 1e9;
-		best = rate > best ? rate : best;
-	}
-	return best;
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx512f,avx512vnni")))
-static void
-peak_part(void *arg, int index, int count)
-{
-	typedef int vector __attribute__((vector_size(64)));
-	vector		acc[CHAINS] = {{0}},
-				x = {0};
-
-	(void) arg;
-	(void) index;
-	(void) count;
-	for (int i = 0; i < PEAK_STEPS; i++)
-	{
-#pragma GCC unroll 12
-		for (int c = 0; c < CHAINS; c++)
-			__asm__("vpdpbusd %1, %1, %0" : "+v"(acc[c]) : "v"(x));
-	}
-#pragma GCC unroll 12
-	for (int c = 0; c < CHAINS; c++)
-		sink += (uint64_t) acc[c][0];
-}
-
-/* GOP/s of 8-bit products and sums in 512 bits; 0 where there are none. */
-static double
-vnni_peak(void)
-{
-	double		best = 0;
-
-	if (!__builtin_cpu_supports("avx512vnni"))
-		return 0;
-	for (int i = 0; i < 3; i++)
-	{
-		double		begin = now(),
-					rate;
-
-		glm_threads_run(pool, peak_part, NULL);
-		rate = (double) CHAINS * PEAK_STEPS * DPBUSD_OPS * glm_threads_count(pool) /
-			(now() - begin) / 1e9;
-		best = rate > best ? rate : best;
-	}
-	return best;
-}
-#else
-static double
-vnni_peak(void)
-{
-	return 0;
-}
-#endif
 
 /* ---- Passes ---------------------------------------------------------------- */
 
@@ -215,44 +80,14 @@ decode(int sequences, int position)
 /* ---- Figures ----------------------------------------------------------------- */
 
 static void
-tensor_work(const glm_tensor *t, double *ops, double *bytes)
-{
-	size_t		rows = (size_t) t->shape[0],
-				cols = (size_t) t->shape[1];
-
-	*ops += 2.0 * (double) rows * (double) cols;
-	*bytes += glm_is_packed(t->dtype) ?
-		(double) glm_packed_bytes(t->dtype, rows, cols, (size_t) t->group) :
-		(double) (rows * cols) * (t->dtype == GLM_F32 ? 4 : 2);
-}
-
-/* Operations of one token's products, the head's among them if it is computed, and bytes of all weights. */
-static void
-model_work(bool head, double *ops, double *bytes)
-{
-	double		head_ops = 0;
-
-	*ops = *bytes = 0;
-	for (int i = 0; i < model->config.layers; i++)
-	{
-		tensor_work(&model->layer[i].qkv, ops, bytes);
-		tensor_work(&model->layer[i].dense, ops, bytes);
-		tensor_work(&model->layer[i].gate_up, ops, bytes);
-		tensor_work(&model->layer[i].down, ops, bytes);
-	}
-	tensor_work(&model->output, &head_ops, bytes);
-	*ops += head ? head_ops : 0;
-}
-
-static void
 report_prefill(int length)
 {
 	double		ops,
 				bytes,
 				seconds[MAX_RUNS],
-				peak = vnni_peak();
+				peak = vnni_peak(pool);
 
-	model_work(false, &ops, &bytes);
+	model_work(model, false, &ops, &bytes);
 	prefill(length);
 	for (int i = 0; i < runs; i++)
 		seconds[i] = prefill(length);
@@ -275,18 +110,18 @@ report_decode(int sequences)
 				read[MAX_RUNS];
 	int			position = DECODE_FROM;
 
-	model_work(true, &ops, &bytes);
+	model_work(model, true, &ops, &bytes);
 	decode(sequences, position++);
 	for (int i = 0; i < runs; i++)
 	{
-		double		before = bandwidth(),
+		double		before = bandwidth(pool),
 					total = 0;
 		const int	steps = 4;
 
 		for (int s = 0; s < steps; s++)
 			total += decode(sequences, position++);
 		seconds[i] = total / steps;
-		read[i] = (before + bandwidth()) / 2;
+		read[i] = (before + bandwidth(pool)) / 2;
 		share[i] = bytes / seconds[i] / 1e9 / read[i];
 	}
 	median(share, runs);
@@ -375,7 +210,7 @@ main(int argc, char **argv)
 		return 2;
 	open_all(argv[optind], threads, kernels);
 	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, \"vnni_peak_gops\": %.0f}\n",
-		   glm_forward_kernels(forward), threads, bandwidth(), vnni_peak());
+		   glm_forward_kernels(forward), threads, bandwidth(pool), vnni_peak(pool));
 	for (int i = optind + 1; i < argc; i++)
 		if (!report(argv[i]))
 			return 2;
