@@ -24,7 +24,7 @@
 
 #include "internal.h"
 
-#define GLM_BACKEND_ABI 2
+#define GLM_BACKEND_ABI 3
 
 typedef struct glm_device glm_device;	/* one opened device; private to its backend */
 
@@ -86,21 +86,28 @@ typedef struct glm_backend
 
 extern const glm_backend glm_backend_cpu;
 
-/* ---- Layout of a KV block, in elements of model->kv_dtype; see kv.c -------- */
+/* ---- Layout of a KV block, in bytes; see kv.c ------------------------------ */
 
 /* Where the keys [head_dim, 32] of a layer's group begin: transposed. */
 static inline size_t
-glm_kv_keys(const glm_model_config *config, int layer, int group)
+glm_kv_keys(const glm_model *model, int layer, int group)
 {
-	return ((size_t) layer * 2 * (size_t) config->groups + (size_t) group) *
-		GLM_KV_BLOCK * (size_t) config->head_dim;
+	return ((size_t) layer * 2 * (size_t) model->config.groups + (size_t) group) *
+		glm_kv_part_bytes(&model->config, model->kv_dtype);
 }
 
 /* Where the values [32, head_dim] of a layer's group begin. */
 static inline size_t
-glm_kv_values(const glm_model_config *config, int layer, int group)
+glm_kv_values(const glm_model *model, int layer, int group)
 {
-	return glm_kv_keys(config, layer, config->groups + group);
+	return glm_kv_keys(model, layer, model->config.groups + group);
+}
+
+/* Where the scales behind GLM_I8 keys or values begin. */
+static inline size_t
+glm_kv_scales(const glm_model *model)
+{
+	return (size_t) GLM_KV_BLOCK * (size_t) model->config.head_dim;
 }
 
 #endif							/* GLM_BACKEND_H */

@@ -128,7 +128,7 @@ check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_
 	size_t		limit = memory > 0 ? memory : MEMORY_MAX;
 	size_t		room = room_for_texts(&model->config, limit);
 	size_t		stream = (size_t) model->config.hidden * sizeof(float);
-	size_t		block = glm_kv_keys(&model->config, 1, 0) * sizeof(float) + sizeof(*c->block);
+	size_t		block = glm_kv_keys(model, 1, 0) + sizeof(*c->block);
 	size_t		used = 0;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
@@ -172,7 +172,7 @@ take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 static bool
 take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	size_t		block_floats = glm_kv_keys(&model->config, 1, 0);
+	size_t		block_floats = glm_kv_keys(model, 1, 0) / sizeof(float);
 	size_t		n_blocks = 0;
 	glm_kv_table *table = NULL;
 

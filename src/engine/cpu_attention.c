@@ -20,6 +20,7 @@
  */
 #include "backend_cpu.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -55,26 +56,80 @@ qkv_row(const head_args *op, int i)
 		   (size_t) i * (size_t) (config->heads + 2 * config->groups) * (size_t) config->head_dim;
 }
 
-/* Where element `at` of the layer's part of a row's KV block lies. */
+/* Byte `at` of a row's KV block; see backend.h. */
 static char *
-kv_at(const head_args *op, const glm_row *row, int block, size_t at)
+kv_at(const glm_row *row, int block, size_t at)
 {
-	return (char *) row->kv->block[block] + at * (op->model->kv_dtype == GLM_F16 ? 2 : 4);
+	return (char *) row->kv->block[block] + at;
 }
 
 /* ---- Rotary embedding and KV ------------------------------------------- */
 
-/* to[i * stride] = x[i], of the KV's dtype */
-static void
-store(char *to, size_t stride, glm_dtype dtype, const float *x, int n)
+/* Adding it leaves no bits of a fraction: the low mantissa bits are the integer. */
+#define ROUND 0x1.8p23f
+#define SMALLEST 1e-30f /* groups of smaller numbers are zeros */
+
+/* code[i * stride] * scale = x[i], for the n of a group */
+static float
+round_group(int8_t *code, size_t stride, const float *x, int n)
 {
+	float max = 0, inverse;
+	bool  finite = true;
+
 	for (int i = 0; i < n; i++)
 	{
-		if (dtype == GLM_F16)
-			((uint16_t *) to)[(size_t) i * stride] = glm_f32_to_f16(x[i]);
-		else
-			((float *) to)[(size_t) i * stride] = x[i];
+		float magnitude = fabsf(x[i]);
+
+		finite = finite && magnitude <= FLT_MAX;
+		max = magnitude > max ? magnitude : max;
 	}
+	inverse = finite && max >= SMALLEST ? 127.0f / max : 0;
+	for (int i = 0; i < n; i++)
+	{
+		float	 rounded = finite ? x[i] * inverse + ROUND : 0;
+		uint32_t bits;
+
+		memcpy(&bits, &rounded, sizeof bits);
+		code[(size_t) i * stride] = (int8_t) bits;
+	}
+	/* what was broken must stay so, and not become a number */
+	return !finite ? NAN : max >= SMALLEST ? max / 127.0f : 0;
+}
+
+/*
+ * Rounds a head's keys (stride GLM_KV_BLOCK) or values (1) to codes in their part of
+ * the block.  Scales lie as the elements do, with the number of groups for head_dim.
+ */
+static void
+store_codes(char *part, int position, size_t stride, const glm_model *model, const float *x)
+{
+	int		n = model->config.head_dim, groups = glm_kv_groups(n);
+	int8_t *code = (int8_t *) part + position * (stride == 1 ? n : 1);
+	float  *scale = (float *) (part + glm_kv_scales(model)) + position * (stride == 1 ? groups : 1);
+
+	for (int g = 0; g < groups; g++, x += GLM_KV_GROUP, n -= GLM_KV_GROUP)
+	{
+		scale[(size_t) g * stride] =
+			round_group(code, stride, x, n < GLM_KV_GROUP ? n : GLM_KV_GROUP);
+		code += GLM_KV_GROUP * stride;
+	}
+}
+
+/* The same for all dtypes; `position` is that in the block. */
+static void
+store(char *part, int position, size_t stride, const glm_model *model, const float *x)
+{
+	int	   n = model->config.head_dim;
+	size_t first = (size_t) (position * (stride == 1 ? n : 1));
+
+	if (model->kv_dtype == GLM_I8)
+		store_codes(part, position, stride, model, x);
+	else if (model->kv_dtype == GLM_F16)
+		for (int i = 0; i < n; i++)
+			((uint16_t *) part)[first + (size_t) i * stride] = glm_f32_to_f16(x[i]);
+	else
+		for (int i = 0; i < n; i++)
+			((float *) part)[first + (size_t) i * stride] = x[i];
 }
 
 static void
@@ -84,7 +139,7 @@ rope_store_row(const head_args *op, int i)
 	const glm_kernels	   *kernels = op->dev->kernels;
 	const glm_row		   *row = &op->rows[i];
 	int						hd = config->head_dim, block = row->position / GLM_KV_BLOCK;
-	size_t					place = (size_t) (row->position % GLM_KV_BLOCK);
+	int						place = row->position % GLM_KV_BLOCK;
 	const float *angle = op->model->rope + (size_t) row->position * (size_t) (hd / 4) * 2;
 	float		*x = qkv_row(op, i), turned[MAX_HEAD_DIM];
 
@@ -95,13 +150,12 @@ rope_store_row(const head_args *op, int i)
 	}
 	for (int g = 0; g < config->groups; g++, x += hd)
 	{
-		size_t keys = glm_kv_keys(config, op->layer, g);
-		size_t values = glm_kv_values(config, op->layer, g);
+		char *keys = kv_at(row, block, glm_kv_keys(op->model, op->layer, g));
+		char *values = kv_at(row, block, glm_kv_values(op->model, op->layer, g));
 
 		kernels->rotate(turned, x, angle, 1, hd);
-		store(kv_at(op, row, block, keys + place), GLM_KV_BLOCK, op->model->kv_dtype, turned, hd);
-		store(kv_at(op, row, block, values + place * (size_t) hd), 1, op->model->kv_dtype,
-			  x + config->groups * hd, hd);
+		store(keys, place, GLM_KV_BLOCK, op->model, turned);
+		store(values, place, 1, op->model, x + config->groups * hd);
 	}
 }
 
@@ -175,18 +229,22 @@ run_scores(const run *u, int start)
 {
 	const head_args		   *op = u->op;
 	const glm_model_config *config = &op->model->config;
-	size_t					keys = glm_kv_keys(config, op->layer, u->group);
+	size_t					keys = glm_kv_keys(op->model, op->layer, u->group);
 	glm_weigh				product = {.ldy = STRIDE,
 									   .p = u->q,
 									   .ldp = (size_t) config->head_dim,
 									   .dtype = op->model->kv_dtype,
+									   .down = true,
 									   .m = u->rows * u->heads,
 									   .n = config->head_dim,
 									   .width = GLM_KV_BLOCK};
 
 	for (int p = 0; p < seen(u, u->rows - 1, start, STRETCH); p += GLM_KV_BLOCK)
 	{
-		product.v = kv_at(op, &op->rows[u->row], (start + p) / GLM_KV_BLOCK, keys);
+		const char *block = kv_at(&op->rows[u->row], (start + p) / GLM_KV_BLOCK, keys);
+
+		product.v = block;
+		product.scale = (const float *) (block + glm_kv_scales(op->model));
 		product.y = u->scores + p;
 		op->dev->kernels->weigh(&product);
 	}
@@ -218,13 +276,15 @@ add_values(const run *u, int start, int r0, int r1, int n)
 	const head_args		   *op = u->op;
 	const glm_model_config *config = &op->model->config;
 	int						first = r0 * u->heads;
-	size_t					values = glm_kv_values(config, op->layer, u->group);
+	const char *values = kv_at(&op->rows[u->row], start / GLM_KV_BLOCK,
+							   glm_kv_values(op->model, op->layer, u->group));
 	glm_weigh				sum = {.y = u->out + first * config->head_dim,
 								   .ldy = (size_t) config->head_dim,
 								   .p = u->scores + first * STRIDE + start % STRETCH,
 								   .ldp = STRIDE,
-								   .v = kv_at(op, &op->rows[u->row], start / GLM_KV_BLOCK, values),
+								   .v = values,
 								   .dtype = op->model->kv_dtype,
+								   .scale = (const float *) (values + glm_kv_scales(op->model)),
 								   .m = (r1 - r0) * u->heads,
 								   .n = n,
 								   .width = config->head_dim,

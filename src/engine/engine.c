@@ -161,6 +161,7 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	pthread_cond_init(&e->front_work, NULL);
 	pthread_mutex_init(&e->inbox_lock, NULL);
 	glm_models_init(&e->models, config->memory_limit, config->verify);
+	e->models.kv_type = config->kv_type;
 	glm_signal_init(&e->wake);
 	glm_job_init(&e->job);
 	if (!glm_outbox_open(&e->outbox, err) ||

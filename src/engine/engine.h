@@ -80,6 +80,7 @@ typedef struct glm_models
 	size_t		memory_limit;	/* bytes of weight files; 0 = no limit */
 	glm_weight_files *files;	/* those of all models */
 	atomic_int	verify;			/* glm_verify of models whose options do not say */
+	glm_kv_type kv_type;		/* set before the first is open */
 	glm_prefix *prefix;			/* forgets a model that is closed; set before the first is open */
 	uint64_t	generations;	/* models ever opened */
 } glm_models;

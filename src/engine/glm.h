@@ -207,6 +207,15 @@ typedef enum glm_speculation
 	GLM_SPECULATE_ALWAYS		/* on the faintest hope, for tests */
 } glm_speculation;
 
+/* In what keys and values are kept. */
+typedef enum glm_kv_type
+{
+	GLM_KV_AUTO = 0,			/* fp16 for packed models, fp32 for the others */
+	GLM_KV_F32,
+	GLM_KV_F16,
+	GLM_KV_INT8
+} glm_kv_type;
+
 typedef struct glm_config
 {
 	int			threads;		/* compute threads; 0 = one a CPU */
@@ -218,6 +227,7 @@ typedef struct glm_config
 	int			prefill_budget; /* prompt tokens computed in one step, 1..GLM_PREFILL_MAX */
 	const char *kernels;		/* "auto", "scalar", "avx2", "avx512", "neon" */
 	glm_verify	verify;			/* of models whose options do not say */
+	glm_kv_type kv_type;		/* of all models */
 } glm_config;
 
 /*

@@ -65,7 +65,8 @@ typedef enum glm_dtype
 	GLM_F16,
 	GLM_BF16,
 	GLM_Q4,						/* packed, see packed.h */
-	GLM_Q8
+	GLM_Q8,
+	GLM_I8						/* keys and values only, see kv.c */
 } glm_dtype;
 
 typedef struct glm_tensor
@@ -86,6 +87,7 @@ typedef struct glm_open_options
 {
 	glm_verify	verify;
 	glm_weight_files *files;	/* NULL: share with nobody */
+	glm_kv_type kv_type;
 } glm_open_options;
 
 typedef struct glm_shards glm_shards;	/* all weight files of a directory */
@@ -260,7 +262,7 @@ typedef struct glm_model
 	glm_layer  *layer;			/* [layers] */
 	struct glm_model_part *part;		/* what to touch, see model.c */
 	float	   *rope;			/* [context, head_dim / 4, 2]: cos, sin; see forward.c */
-	glm_dtype	kv_dtype;		/* GLM_F16 for packed weights, else GLM_F32 */
+	glm_dtype	kv_dtype;		/* GLM_F32, GLM_F16 or GLM_I8 */
 	size_t		kv_block_bytes; /* see kv.c */
 
 	double		load_ms;
@@ -295,6 +297,7 @@ extern void glm_model_release(const glm_model *model, int part);
 /* ---- kv.c: one pool for the keys and values of all models ------------- */
 
 #define GLM_KV_BLOCK 32			/* positions in a block */
+#define GLM_KV_GROUP 32			/* elements of a head that share a scale, GLM_I8 only */
 
 typedef struct glm_kv_pool glm_kv_pool;
 
@@ -311,6 +314,12 @@ extern void glm_kv_pool_close(glm_kv_pool *pool);
 extern uint64_t glm_kv_pool_total(const glm_kv_pool *pool);
 extern uint64_t glm_kv_pool_used(const glm_kv_pool *pool);	/* any thread */
 
+/* The dtype of a model's keys and values, by the dtype of its weights. */
+extern glm_dtype glm_kv_dtype(glm_kv_type type, glm_dtype weights);
+/* Groups with a scale that a head has, the last one may be smaller. */
+extern int	glm_kv_groups(int head_dim);
+/* Bytes of the keys, or of the values, of 32 positions of one KV head. */
+extern size_t glm_kv_part_bytes(const glm_model_config *config, glm_dtype dtype);
 /* Bytes of one block of this model: 32 positions, K and V, all layers. */
 extern size_t glm_kv_block_bytes(const glm_model_config *config, glm_dtype dtype);
 

@@ -92,8 +92,7 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 	model->tokenizer = glm_tokenizer_open(path, model->config.vocab, err);
 	if (model->tokenizer == NULL || !make_rope(model, err))
 		goto fail;
-	/* what packed weights cost in precision is more than fp16 keys and values do */
-	model->kv_dtype = glm_is_packed(model->dtype) ? GLM_F16 : GLM_F32;
+	model->kv_dtype = glm_kv_dtype(options != NULL ? options->kv_type : GLM_KV_AUTO, model->dtype);
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, model->kv_dtype);
 	model->load_ms = now_ms() - start;
 	return model;

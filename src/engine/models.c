@@ -210,7 +210,8 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 	const char *name = glm_request_text(req, req->model);
 	const char *path = glm_request_text(req, req->path);
 	const char *text = glm_request_text(req, req->options);
-	glm_open_options options = {(glm_verify) atomic_load(&models->verify), models->files};
+	glm_open_options options = {(glm_verify) atomic_load(&models->verify), models->files,
+								models->kv_type};
 	glm_model  *model;
 	glm_model  *close_me;
 

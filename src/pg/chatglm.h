@@ -28,6 +28,7 @@
 
 /* postmaster */
 extern int	chatglm_kv_cache_size;	/* MB */
+extern int	chatglm_kv_cache_type;	/* glm_kv_type */
 extern int	chatglm_memory_limit;	/* MB, 0 = none */
 extern int	chatglm_max_sequences;
 extern int	chatglm_max_queue;

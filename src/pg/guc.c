@@ -9,6 +9,7 @@
 #define MAX_MEMORY_MB (MAX_KILOBYTES / 1024)
 
 int			chatglm_kv_cache_size;
+int			chatglm_kv_cache_type;
 int			chatglm_memory_limit;
 int			chatglm_max_sequences;
 int			chatglm_max_queue;
@@ -31,6 +32,14 @@ static const struct config_enum_entry verify_values[] = {
 	{"first-map", GLM_VERIFY_FIRST_MAP, false},
 	{"full", GLM_VERIFY_FULL, false},
 	{"off", GLM_VERIFY_OFF, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry kv_cache_type_values[] = {
+	{"auto", GLM_KV_AUTO, false},
+	{"f32", GLM_KV_F32, false},
+	{"f16", GLM_KV_F16, false},
+	{"int8", GLM_KV_INT8, false},
 	{NULL, 0, false}
 };
 
@@ -80,6 +89,15 @@ define_capacity_gucs(GucContext at_start)
 							1024, 1, MAX_MEMORY_MB,
 							at_start, GUC_UNIT_MB,
 							NULL, NULL, NULL);
+
+	DefineCustomEnumVariable("chatglm.kv_cache_type",
+							 "Sets in what keys and values are kept.",
+							 "auto: f16 for packed models, f32 for the others. f16 takes half the "
+							 "memory of f32 and int8 a bit more than a quarter; answers may differ.",
+							 &chatglm_kv_cache_type,
+							 GLM_KV_AUTO, kv_cache_type_values,
+							 at_start, 0,
+							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("chatglm.memory_limit",
 							"Sets how much of model files may stay mapped.",

@@ -111,6 +111,7 @@ start_engine(void)
 		.prefill_budget = chatglm_prefill_budget,
 		.kernels = chatglm_kernels,
 		.verify = chatglm_verify,
+		.kv_type = chatglm_kv_cache_type,
 	};
 	glm_error	err = {0};
 	glm_stats	stats;

@@ -188,7 +188,7 @@ products(void)
 
 /* ---- Attention ------------------------------------------------------------- */
 
-#define LONGEST 8192
+#define LONGEST 32768
 #define PROMPT_ROWS 64
 
 typedef struct attention
@@ -207,13 +207,14 @@ attend(void *arg)
 	glm_cpu_attention(device, &a->model, 0, a->out, a->qkv, a->row, a->n);
 }
 
+static const char *const kv_names[] = {[GLM_F32] = "F32", [GLM_F16] = "F16", [GLM_I8] = "I8 "};
+
 /* One layer at the end of a context: one decoding row, or the last rows of a prompt. */
 static void
 attention_line(attention *a, const glm_kv_table *kv, int context, int n)
 {
 	const glm_model_config *c = &a->model.config;
-	size_t					element = a->model.kv_dtype == GLM_F16 ? 2 : 4;
-	double bytes = 2.0 * context * c->groups * c->head_dim * (double) element;
+	double bytes = (double) glm_kv_block_bytes(c, a->model.kv_dtype) / GLM_KV_BLOCK * context;
 	double flop = 4.0 * n * context * c->heads * c->head_dim;
 	double seconds;
 
@@ -221,7 +222,7 @@ attention_line(attention *a, const glm_kv_table *kv, int context, int n)
 	for (int i = 0; i < n; i++)
 		a->row[i] = (glm_row) {.position = context - n + i, .kv = kv};
 	seconds = fastest(attend, a);
-	printf("%5d %8d  %s %9.1f %8.1f %9.1f %5.0f %%\n", n, context, element == 2 ? "F16" : "F32",
+	printf("%5d %8d  %s %9.1f %8.1f %9.1f %5.0f %%\n", n, context, kv_names[a->model.kv_dtype],
 		   seconds * 1e6, bytes / seconds / 1e9, flop / seconds / 1e9,
 		   100 * flop / seconds / 1e9 / peak);
 }
@@ -229,7 +230,8 @@ attention_line(attention *a, const glm_kv_table *kv, int context, int n)
 static void
 attentions(void)
 {
-	static const int contexts[] = {512, 2048, LONGEST};
+	static const int contexts[] = {512, 2048, 8192, LONGEST};
+	static const glm_dtype dtypes[] = {GLM_F32, GLM_F16, GLM_I8};
 	attention		 a = {.model.config = {.layers = 1,
 										   .heads = 32,
 										   .groups = 2,
@@ -251,12 +253,12 @@ attentions(void)
 		kv.block[i] = memory + (size_t) i * block;
 	printf("\nattention, a layer of 32 heads in 2 groups\n rows  context   KV        us     GB/s  "
 		   "GFLOP/s  of peak\n");
-	for (int dtype = GLM_F32; dtype <= GLM_F16; dtype++)
+	for (size_t t = 0; t < sizeof(dtypes) / sizeof(dtypes[0]); t++)
 	{
-		a.model.kv_dtype = (glm_dtype) dtype;
-		if (dtype == GLM_F16) /* small numbers of any sign, none a NaN */
-			for (size_t i = 0; i < 2 * block * LONGEST / GLM_KV_BLOCK; i++)
-				((uint16_t *) memory)[i] = (uint16_t) (((uint16_t *) memory)[i] & 0xb3ff);
+		a.model.kv_dtype = dtypes[t];
+		/* small numbers of any sign, none a NaN, whatever is read from them: halves, or codes and scales */
+		for (size_t i = 0; i < 2 * block * LONGEST / GLM_KV_BLOCK && dtypes[t] != GLM_F32; i++)
+			((uint16_t *) memory)[i] = (uint16_t) (((uint16_t *) memory)[i] & 0xb3ff);
 		for (size_t c = 0; c < sizeof(contexts) / sizeof(contexts[0]); c++)
 		{
 			attention_line(&a, &kv, contexts[c], 1);

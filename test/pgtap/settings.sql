@@ -2,12 +2,12 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(27);
+SELECT plan(28);
 
 SELECT results_eq(
     $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
     $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('kernels', 'postmaster', NULL),
-             ('kv_cache_size', 'postmaster', 'MB'), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
+             ('kv_cache_size', 'postmaster', 'MB'), ('kv_cache_type', 'postmaster', NULL), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
              ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('request_timeout', 'user', 'ms'),
              ('speculation', 'sighup', NULL), ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('verify', 'sighup', NULL)$$,
@@ -31,6 +31,7 @@ SELECT is(current_setting('chatglm.verify'), 'first-map', 'chunks are verified w
 SELECT throws_ok('SET chatglm.threads = 1', '55P02', NULL, 'threads is set at start');
 SELECT throws_ok($$SET chatglm.cpu_affinity = '0'$$, '55P02', NULL, 'cpu_affinity is set at start');
 SELECT throws_ok('SET chatglm.kv_cache_size = 1', '55P02', NULL, 'kv_cache_size is set at start');
+SELECT throws_ok('SET chatglm.kv_cache_type = int8', '55P02', NULL, 'kv_cache_type is set at start');
 SELECT throws_ok($$SET chatglm.model_dir = '/tmp'$$, '55P02', NULL, 'model_dir is the administrator''s');
 SELECT throws_ok('SET chatglm.debug_step_delay = 1', '55P02', NULL, 'debug_step_delay is the administrator''s');
 

@@ -39,6 +39,26 @@ class Settings(unittest.TestCase):
                 self.assertEqual(other_texts, texts)
                 self.assertEqual(other_logits, logits)
 
+    def test_types_of_keys_and_values(self):
+        cluster = Cluster(PRELOAD)
+        self.addCleanup(cluster.remove)
+        with cluster.connect() as conn:
+            conn.execute("CREATE EXTENSION chatglm")
+        texts, logits, _ = self.answers(cluster)
+        worst = {}
+        for kind in ("f32", "f16", "int8"):
+            with self.subTest(kind):
+                cluster.stop()
+                cluster.settings["chatglm.kv_cache_type"] = kind
+                cluster.start()
+                other_texts, other_logits, _ = self.answers(cluster)
+                worst[kind] = max(abs(a - b) for a, b in zip(logits, other_logits))
+                for known in (0, 2, 6):     # greedy answers to greetings, which have wide margins
+                    self.assertEqual(other_texts[known], texts[known])
+        # the embedded model is not packed: fp32 is what auto takes
+        self.assertEqual(worst["f32"], 0)
+        self.assertTrue(0 < worst["f16"] < worst["int8"] < 0.5, worst)
+
     def test_what_this_machine_lacks_is_an_error(self):
         foreign = "neon" if os.uname().machine == "x86_64" else "avx2"
         for name, setting, message in (("chatglm.kernels", foreign, f'"{foreign}" kernels'),

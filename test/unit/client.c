@@ -14,9 +14,15 @@ static int	n_ended;
 glm_engine *
 open_engine(int threads, int max_sequences, size_t kv_bytes)
 {
+	return open_engine_with(threads, max_sequences, kv_bytes, GLM_KV_AUTO);
+}
+
+glm_engine *
+open_engine_with(int threads, int max_sequences, size_t kv_bytes, glm_kv_type kv_type)
+{
 	glm_config	config = {.threads = threads, .cpus = "", .kv_cache_size = kv_bytes,
 						  .max_sequences = max_sequences, .max_queue = 128,
-						  .prefill_budget = 64, .kernels = "auto"};
+						  .prefill_budget = 64, .kernels = "auto", .kv_type = kv_type};
 	glm_error	err = {0};
 	glm_engine *engine = glm_engine_open(&config, &err);
 

@@ -34,6 +34,7 @@ extern answer answers[MAX_TICKETS];
 
 /* An engine with max_queue 128 and no answers yet. */
 extern glm_engine *open_engine(int threads, int max_sequences, size_t kv_bytes);
+extern glm_engine *open_engine_with(int threads, int max_sequences, size_t kv_bytes, glm_kv_type kv_type);
 
 /* A chat request on the embedded model with greedy sampling. */
 extern glm_request *make_request(const char *prompt, int max_tokens, bool stream);

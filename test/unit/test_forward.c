@@ -138,6 +138,7 @@ test_against_double(void **state)
 	check_against_double(GLM_Q8, GLM_F32, LENGTH, 2e-5);
 	/* keys and values that were rounded, and more than one stretch of attention */
 	check_against_double(GLM_F16, GLM_F16, LENGTH, 4e-3);
+	check_against_double(GLM_F16, GLM_I8, LENGTH, 4e-2);
 	check_against_double(GLM_F16, GLM_F32, MD_CONTEXT - 1, 2e-5);
 }
 
@@ -180,6 +181,8 @@ test_bits_do_not_depend(void **state)
 	check_bits(GLM_F16, GLM_F32);
 	check_bits(GLM_Q4, GLM_F16);
 	check_bits(GLM_Q8, GLM_F16);
+	check_bits(GLM_F16, GLM_I8);
+	check_bits(GLM_Q4, GLM_I8);
 }
 
 /* Contexts of more than one stretch of attention, begun and ended anywhere. */
@@ -187,11 +190,12 @@ static void
 test_bits_of_long_contexts(void **state)
 {
 	static const int chunks[] = {1, 19, 64, RN_MAX_ROWS};
+	static const glm_dtype kv_dtypes[] = {GLM_F32, GLM_F16, GLM_I8};
 
 	(void) state;
-	for (int kv_dtype = GLM_F32; kv_dtype <= GLM_F16; kv_dtype++)
+	for (int t = 0; t < 3; t++)
 	{
-		glm_model  *model = md_make(GLM_F16, (glm_dtype) kv_dtype);
+		glm_model  *model = md_make(GLM_F16, kv_dtypes[t]);
 		rn_setup		s = rn_open("scalar", 1);
 		float	   *want = all_logits(&s, model, MD_CONTEXT - 1, 32, 0);
 

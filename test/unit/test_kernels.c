@@ -49,7 +49,7 @@ fill(float *x, size_t n)
 static size_t
 size_of(glm_dtype dtype)
 {
-	return dtype == GLM_F32 ? 4 : 2;
+	return dtype == GLM_F32 ? 4 : dtype == GLM_I8 ? 1 : 2;
 }
 
 /* n weights between about -1 and 1 at w, which may be unaligned. */
@@ -63,6 +63,8 @@ fill_weights(uint8_t *w, size_t n, glm_dtype dtype)
 
 		if (dtype == GLM_F16)
 			half = (half & 0x83ff) | (uint16_t) ((random_bits() % 16) << 10);	/* subnormals too */
+		if (dtype == GLM_I8)
+			half = (uint16_t) (uint8_t) ((int) (random_bits() % 255) - 127);
 		if (dtype == GLM_BF16)
 			half = (half & 0x807f) | (uint16_t) ((100 + random_bits() % 27) << 7);
 		memcpy(w + i * size_of(dtype), dtype == GLM_F32 ? (void *) &value : (void *) &half,
@@ -508,9 +510,22 @@ test_softmax_not_finite(void **state)
 
 /* ---- Weighted sums, elementwise, SwiGLU ------------------------------------------------ */
 
+/* What V[i, d] stands for; codes are checked with the scales in the order kernels.h says. */
+static float
+weighed(const glm_weigh *op, int i, int d)
+{
+	int			groups = (op->width + 31) / 32;
+	uint8_t		code = ((const uint8_t *) op->v)[i * op->width + d];
+
+	if (op->dtype != GLM_I8)
+		return weight(op->v, (size_t) (i * op->width + d), op->dtype);
+	return (float) (code < 128 ? code : code - 256) *
+		(op->down ? op->scale[i / 32 * op->width + d] : op->scale[i * groups + d / 32]);
+}
+
 /* Weighs m rows of n weights with rows of V of this width; y begins at what is in it, or at 0. */
 static void
-check_weigh(int m, int n, int width, glm_dtype dtype, bool add)
+check_weigh(int m, int n, int width, glm_dtype dtype, bool down, bool add)
 {
 	size_t		ldy = (size_t) width + 3,
 				ldp = (size_t) n + 1,
@@ -519,9 +534,14 @@ check_weigh(int m, int n, int width, glm_dtype dtype, bool add)
 			   *start = malloc(y_length * sizeof(float)),
 			   *want = malloc(y_length * sizeof(float)),
 			   *got = malloc(y_length * sizeof(float));
+	size_t		scales = ((size_t) n + 31) * ((size_t) width + 31) / 32 + 32;
+	float	   *scale = malloc(scales * sizeof(float));
 	uint8_t    *v = malloc((size_t) n * (size_t) width * size_of(dtype));
+	glm_weigh	op = {.y = got, .ldy = ldy, .p = p, .ldp = ldp, .v = v, .dtype = dtype, .scale = scale,
+					  .down = down, .m = m, .n = n, .width = width, .add = add};
 
-	assert_true(p && start && want && got && v);
+	assert_true(p && start && want && got && scale && v);
+	fill(scale, scales);
 	fill(p, (size_t) m * ldp);
 	fill(start, y_length);
 	fill_weights(v, (size_t) n * (size_t) width, dtype);
@@ -533,13 +553,10 @@ check_weigh(int m, int n, int width, glm_dtype dtype, bool add)
 
 			*y = add ? *y : 0;
 			for (int i = 0; i < n; i++)
-				*y = fmaf(p[(size_t) r * ldp + (size_t) i], weight(v, (size_t) (i * width + d), dtype), *y);
+				*y = fmaf(p[(size_t) r * ldp + (size_t) i], weighed(&op, i, d), *y);
 		}
 	for (int t = -1; t < n_tables; t++)
 	{
-		glm_weigh	op = {.y = got, .ldy = ldy, .p = p, .ldp = ldp, .v = v, .dtype = dtype,
-						  .m = m, .n = n, .width = width, .add = add};
-
 		memcpy(got, start, y_length * sizeof(float));
 		(t < 0 ? &glm_kernels_scalar : tables[t])->weigh(&op);
 		assert_memory_equal(got, want, y_length * sizeof(float));
@@ -548,6 +565,7 @@ check_weigh(int m, int n, int width, glm_dtype dtype, bool add)
 	free(start);
 	free(want);
 	free(got);
+	free(scale);
 	free(v);
 }
 
@@ -560,7 +578,17 @@ test_weigh(void **state)
 	for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
 		for (int m = 1; m <= 17; m++)
 			for (int n = 1; n <= 32; n += m < 5 ? 1 : 9)
-				check_weigh(m, n, widths[w], (m + n) % 2 ? GLM_F32 : GLM_F16, n % 3 == 0);
+			{
+				check_weigh(m, n, widths[w], (m + n) % 2 ? GLM_F32 : GLM_F16, false, n % 3 == 0);
+				check_weigh(m, n, widths[w], GLM_I8, (m + n) % 2, n % 3 == 0);
+			}
+	/* keys: several groups down a head, the last one not whole; and a last group of a row */
+	for (int m = 1; m <= 17; m += 4)
+		for (int n = 16; n <= 200; n += 23)
+		{
+			check_weigh(m, n, 32, GLM_I8, true, false);
+			check_weigh(m, 32, n, GLM_I8, false, true);
+		}
 }
 
 /* The operations without sums, against the same in scalar C. */

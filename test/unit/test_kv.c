@@ -24,6 +24,22 @@ test_block_bytes(void **state)
 	(void) state;
 	assert_int_equal(glm_kv_block_bytes(&chatglm3, GLM_F32), 28 * 2 * 2 * 128 * 4 * 32);
 	assert_int_equal(glm_kv_block_bytes(&chatglm3, GLM_F16), 28 * 2 * 2 * 128 * 2 * 32);
+	assert_int_equal(glm_kv_block_bytes(&chatglm3, GLM_I8), 28 * 2 * 2 * (128 + 4 * 4) * 32);
+	/* a last group that is not whole has a scale too */
+	chatglm3.head_dim = 36;
+	assert_int_equal(glm_kv_block_bytes(&chatglm3, GLM_I8), 28 * 2 * 2 * (36 + 2 * 4) * 32);
+}
+
+static void
+test_dtype(void **state)
+{
+	(void) state;
+	assert_int_equal(glm_kv_dtype(GLM_KV_AUTO, GLM_Q4), GLM_F16);
+	assert_int_equal(glm_kv_dtype(GLM_KV_AUTO, GLM_F16), GLM_F32);
+	assert_int_equal(glm_kv_dtype(GLM_KV_F32, GLM_Q8), GLM_F32);
+	assert_int_equal(glm_kv_dtype(GLM_KV_F16, GLM_BF16), GLM_F16);
+	assert_int_equal(glm_kv_dtype(GLM_KV_INT8, GLM_Q4), GLM_I8);
+	assert_int_equal(glm_kv_dtype(GLM_KV_INT8, GLM_F32), GLM_I8);
 }
 
 static void
@@ -219,6 +235,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_block_bytes),
+		cmocka_unit_test(test_dtype),
 		cmocka_unit_test(test_open),
 		cmocka_unit_test(test_fits_is_exact),
 		cmocka_unit_test(test_all_or_nothing),

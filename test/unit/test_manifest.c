@@ -126,7 +126,7 @@ teardown(void **state)
 static glm_shards *
 open_shards(glm_verify verify, glm_error *err)
 {
-	return glm_shards_open(dir, &(glm_open_options) {verify, NULL}, err);
+	return glm_shards_open(dir, &(glm_open_options) {.verify = verify}, err);
 }
 
 static glm_shards *

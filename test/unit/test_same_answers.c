@@ -7,6 +7,7 @@
  * shuffled order, many at a time: all must be equal to the first, byte for byte;
  * of streams the ids and log probabilities, bit for bit.  Each condition also
  * shows that it was one: blocks were found, drafts came true, sequences gave way.
+ * All of it with keys and values in fp32, and some of it in int8.
  */
 #include "client.h"
 
@@ -50,6 +51,8 @@ static const condition conditions[] = {
 	 .disturbed = true, .rounds = 2},
 };
 
+#define N_CONDITIONS (sizeof(conditions) / sizeof(conditions[0]))
+
 /* What one request was answered. */
 typedef struct expected
 {
@@ -59,6 +62,7 @@ typedef struct expected
 } expected;
 
 static expected first[REQUESTS];
+static glm_kv_type kv_type;
 static uint64_t state;
 
 static unsigned
@@ -269,7 +273,7 @@ run_condition(const condition *c)
 	glm_stats	   stats;
 	glm_model_info model;
 
-	r.engine = open_engine(c->threads, c->at_a_time, c->kv_mb << 20);
+	r.engine = open_engine_with(c->threads, c->at_a_time, c->kv_mb << 20, kv_type);
 	glm_engine_set_prefill_budget(r.engine, c->prefill_budget == 0 ? 64 : c->prefill_budget);
 	glm_engine_set_speculation(r.engine, c->speculation);
 	run_all(&r);
@@ -288,7 +292,26 @@ same_under_all_conditions(void **unused)
 {
 	(void) unused;
 	run_condition(&alone);
-	for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++)
+	for (size_t i = 0; i < N_CONDITIONS; i++)
+		run_condition(&conditions[i]);
+}
+
+static void
+same_with_int8_keys_and_values(void **unused)
+{
+	int others = 0;
+	expected *before = malloc(sizeof(first));
+
+	(void) unused;
+	assert_non_null(before);
+	memcpy(before, first, sizeof(first));
+	kv_type = GLM_KV_INT8;
+	run_condition(&alone);
+	for (int i = 0; i < REQUESTS; i++)
+		others += strcmp(before[i].text, first[i].text) != 0 || before[i].digest != first[i].digest;
+	assert_true(others > 0); /* they were int8 */
+	free(before);
+	for (size_t i = 1; i < N_CONDITIONS; i += 3)
 		run_condition(&conditions[i]);
 }
 
@@ -297,6 +320,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(same_under_all_conditions),
+		cmocka_unit_test(same_with_int8_keys_and_values),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

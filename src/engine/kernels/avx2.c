@@ -111,6 +111,8 @@ sums(float *out, vec acc[4][2])
 #include "matmul.h"
 
 #define v_set _mm256_set1_ps
+#define v_multiply _mm256_mul_ps
+#define v_codes(w) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) (w))))
 #define WEIGH_ROWS 4
 #define WEIGH_REGISTERS(rows) ((rows) == 4 ? 2 : 4)
 #include "weigh.h"

@@ -125,6 +125,8 @@ sums(float *out, vec acc[16][1])
 #include "matmul.h"
 
 #define v_set _mm512_set1_ps
+#define v_multiply _mm512_mul_ps
+#define v_codes(w) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w))))
 #define WEIGH_ROWS 8
 #define WEIGH_REGISTERS(rows) ((rows) > 4 ? 2 : 4)
 #include "weigh.h"

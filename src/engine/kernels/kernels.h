@@ -66,7 +66,12 @@ typedef struct glm_matmul
 	size_t		ldc;
 } glm_matmul;
 
-/* Rows of V weighted and added up, for m rows of weights. */
+/*
+ * Rows of V weighted and added up, for m rows of weights.  An element of a GLM_I8 V is
+ * its code times its scale, rounded to fp32 once.  GLM_KV_GROUP elements share a scale:
+ * of a column if `down`, as in keys: scale [n / GLM_KV_GROUP, width]; else of a row, as
+ * in values: scale [n, width / GLM_KV_GROUP]; both rounded up.
+ */
 typedef struct glm_weigh
 {
 	float	   *y;				/* [m, width], rows ldy floats apart */
@@ -74,7 +79,9 @@ typedef struct glm_weigh
 	const float *p;				/* [m, n], rows ldp floats apart */
 	size_t		ldp;
 	const void *v;				/* [n, width], dense */
-	glm_dtype	dtype;			/* of V: GLM_F32 or GLM_F16 */
+	glm_dtype	dtype;			/* of V: GLM_F32, GLM_F16 or GLM_I8 */
+	const float *scale;			/* of GLM_I8 */
+	bool		down;
 	int			m;
 	int			n;
 	int			width;

@@ -110,6 +110,17 @@ sums(float *out, vec acc[4][4])
 #include "matmul.h"
 
 #define v_set vdupq_n_f32
+#define v_multiply vmulq_f32
+
+INLINE vec
+v_codes(const char *w)
+{
+	int32_t		four;
+
+	memcpy(&four, w, sizeof(four));
+	return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
+}
+
 #define WEIGH_ROWS 4
 #define WEIGH_REGISTERS(rows) 4
 #include "weigh.h"

@@ -148,6 +148,19 @@ softmax(float *x, int n, float *most)
 	return reduce(lane);
 }
 
+/* V[i, d] */
+static float
+weighed(const glm_weigh *op, int i, int d)
+{
+	int			at = i * op->width + d;
+	int			groups = (op->width + GLM_KV_GROUP - 1) / GLM_KV_GROUP;
+
+	if (op->dtype != GLM_I8)
+		return element(op->v, at, op->dtype);
+	return (float) ((const int8_t *) op->v)[at] *
+		op->scale[op->down ? i / GLM_KV_GROUP * op->width + d : i * groups + d / GLM_KV_GROUP];
+}
+
 static void
 weigh(const glm_weigh *op)
 {
@@ -158,8 +171,7 @@ weigh(const glm_weigh *op)
 			float		sum = op->add ? *y : 0.0f;
 
 			for (int i = 0; i < op->n; i++)
-				sum = fmaf(op->p[(size_t) r * op->ldp + (size_t) i],
-						   element(op->v, i * op->width + d, op->dtype), sum);
+				sum = fmaf(op->p[(size_t) r * op->ldp + (size_t) i], weighed(op, i, d), sum);
 			*y = sum;
 		}
 }
