@@ -1,9 +1,10 @@
 /*
- * test_activations.c - what rounding activations to 8 bits costs a model.
+ * test_activations.c - what rounding activations to 8 bits costs a model, and what
+ * rounding keys and values does.
  *
  * Packed weights are put in a model's place, and then, in place of those, the
  * fp32 values that they stand for: between the two models only the rounding of
- * activations differs.
+ * activations differs.  Keys and values are rounded in the model as it is.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "checkpoint.h"
 #include "engine/packed.h"
@@ -263,12 +265,112 @@ test_golden_answers(void **state)
 	rn_each_golden(check_answers);
 }
 
+/* ---- Keys and values ------------------------------------------------------------ */
+
+static void
+set_kv(setup *s, glm_dtype kv_dtype)
+{
+	s->model->kv_dtype = kv_dtype;
+	s->model->kv_block_bytes = glm_kv_block_bytes(&s->model->config, kv_dtype);
+}
+
+/* A copy of the logits of all tokens of a prompt and its answer, *n of them. */
+static float *
+logits_of(setup *s, const json_t *chat, glm_dtype kv_dtype, size_t *n)
+{
+	int			length = (int) json_array_size(json_object_get(chat, "ids")) +
+		(int) json_array_size(json_object_get(chat, "greedy_ids"));
+	glm_row		rows[RN_MAX_ROWS];
+	glm_kv_table kv;
+	float	   *copy;
+
+	set_kv(s, kv_dtype);
+	*n = (size_t) length * (size_t) s->model->config.vocab;
+	copy = malloc(*n * sizeof(float));
+	assert_true(copy != NULL && length <= RN_MAX_ROWS);
+	rn_take_kv(&s->run, s->model, length, &kv);
+	for (int i = 0; i < length; i++)
+		rows[i] = (glm_row) {token_of(chat, i), i, &kv, true};
+	memcpy(copy, rn_run(&s->run, s->model, rows, length), *n * sizeof(float));
+	glm_kv_give(s->run.kv, s->model->kv_block_bytes, &kv);
+	return copy;
+}
+
+/* The largest difference of any logit to what it is with fp32 keys and values. */
+static double
+worst_of(setup *s, glm_dtype kv_dtype)
+{
+	double		worst = 0;
+
+	for (size_t c = 0; c < json_array_size(s->chats); c++)
+	{
+		size_t		n;
+		float	   *exact = logits_of(s, json_array_get(s->chats, c), GLM_F32, &n);
+		float	   *got = logits_of(s, json_array_get(s->chats, c), kv_dtype, &n);
+
+		for (size_t i = 0; i < n; i++)
+			worst = fmax(worst, fabs(got[i] - exact[i]));
+		free(exact);
+		free(got);
+	}
+	return worst;
+}
+
+static void
+check_kv(const char *dir, const char *expected)
+{
+	setup		s;
+	glm_error	err = {0};
+	double		half,
+				codes;
+
+	set_up(&s, dir, expected);
+	assert_true(glm_forward_prepare(s.run.forward, s.model, &err));
+	half = worst_of(&s, GLM_F16);
+	codes = worst_of(&s, GLM_I8);
+	printf("# %s: logits at most %.4f off with fp16 keys and values, %.4f with int8\n", dir, half, codes);
+	assert_true(0 < half && half < codes && codes < 0.5);
+	tear_down(&s);
+}
+
+/* The golden checkpoints are made up, so a perplexity of theirs says nothing. */
+static void
+check_kv_perplexity(void)
+{
+	setup		s;
+	double		exact,
+				half,
+				codes;
+
+	set_up(&s, "models/tiny-chatglm3", "test/model/expected.json");
+	exact = perplexity(&s);
+	set_kv(&s, GLM_F16);
+	half = perplexity(&s);
+	set_kv(&s, GLM_I8);
+	codes = perplexity(&s);
+	printf("# perplexity %.5f, with fp16 keys and values %+.4f %%, int8 %+.4f %%\n", exact,
+		   100 * (half / exact - 1), 100 * (codes / exact - 1));
+	assert_true(half != exact && codes != exact && codes != half);
+	assert_true(fabs(codes / exact - 1) < 0.001);
+	tear_down(&s);
+}
+
+static void
+test_keys_and_values(void **state)
+{
+	(void) state;
+	check_kv_perplexity();
+	check_kv("models/tiny-chatglm3", "test/model/expected.json");
+	rn_each_golden(check_kv);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_perplexity),
 		cmocka_unit_test(test_golden_answers),
+		cmocka_unit_test(test_keys_and_values),
 	};
 
 	return cmocka_run_group_tests_name("activations", tests, NULL, NULL);
