@@ -4,7 +4,8 @@
  * A backend is a device with its memory and a dozen operations on it.
  * forward.c is written against this table alone, so there is one forward pass
  * for all devices.  Activations live in arrays that alloc() gave: to forward.c
- * they are addresses to pass on, never to follow; read() brings values home.
+ * they, and places inside of them, are addresses to pass on, never to follow; read()
+ * brings values home.
  * The CPU's addresses are plain memory.  Weights are named by the model's
  * tensors; prepare() is where a device makes them resident, the CPU reads them
  * where they are mapped.

@@ -17,21 +17,28 @@
  * the cosine and sine of each, [context, head_dim / 4, 2].
  *
  * Buffers belong to the glm_forward and are taken in glm_forward_prepare, never
- * in a pass.  One thread (the engine's) calls all of this.
+ * in a pass.  What attention, the feed-forward part and the head need at different
+ * times lies in the same memory, and the feed-forward part, whose rows are the
+ * widest, takes FFN_ROWS of them at a time: a 6B's 512 rows at once would be 56 MB.
+ * One thread (the engine's) calls all of this.
  */
 #include "backend.h"
 
 #include <stdlib.h>
+
+/* Rows of the feed-forward part at a time: enough that reading the weights anew costs little. */
+#define FFN_ROWS 128
 
 /* The buffers of a pass; the sizes say how many floats each has. */
 typedef enum buffer_id
 {
 	X,							/* [rows, hidden]: the residual stream */
 	NORMED,						/* [rows, hidden]: normed x, then a block's output */
-	QKV,						/* [rows, (heads + 2 groups) * head_dim] */
-	CONTEXT,					/* [rows, heads * head_dim]: attention's output */
-	GATE_UP,					/* [rows, 2 * ffn]; swiglu leaves its result in the gates */
-	LOGITS,						/* [rows that want logits, vocab] */
+	SHARED,						/* one after the other:
+								 * qkv [rows, (heads + 2 groups) * head_dim], then attention's
+								 * output [rows, heads * head_dim];
+								 * gate_up [FFN_ROWS, 2 * ffn], swiglu leaves its result in the gates;
+								 * logits [rows that want them, vocab] */
 	N_BUFFERS
 } buffer_id;
 
@@ -84,19 +91,33 @@ glm_forward_kernels(const glm_forward *fwd)
 
 /* ---- Buffers ----------------------------------------------------------- */
 
+/* Floats of n rows of qkv, so many that what follows them is aligned. */
+static size_t
+qkv_size(const glm_model *model, int n)
+{
+	return ((size_t) n * (size_t) model->layer[0].qkv.shape[0] + 15) / 16 * 16;
+}
+
+static size_t
+larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
 static void
 sizes_of(const glm_model *model, int max_rows, size_t size[N_BUFFERS])
 {
 	const glm_model_config *config = &model->config;
-	size_t		rows = (size_t) max_rows;
+	size_t		rows = (size_t) max_rows,
+				ffn_rows = rows < FFN_ROWS ? rows : FFN_ROWS;
 
 	size[X] = rows * (size_t) config->hidden;
 	size[NORMED] = rows * (size_t) config->hidden;
-	size[QKV] = rows * (size_t) model->layer[0].qkv.shape[0];
-	size[CONTEXT] = rows * (size_t) config->heads * (size_t) config->head_dim;
-	size[GATE_UP] = rows * 2 * (size_t) config->ffn;
+	size[SHARED] = qkv_size(model, max_rows) +
+		rows * (size_t) config->heads * (size_t) config->head_dim;
+	size[SHARED] = larger(size[SHARED], ffn_rows * 2 * (size_t) config->ffn);
 	/* only rows that want logits have some; memory that is not touched costs none */
-	size[LOGITS] = rows * (size_t) config->vocab;
+	size[SHARED] = larger(size[SHARED], rows * (size_t) config->vocab);
 }
 
 /*
@@ -171,15 +192,31 @@ attention_block(glm_forward *fwd, const glm_model *model, int l, const glm_row *
 	const glm_model_config *config = &model->config;
 	const glm_layer *layer = &model->layer[l];
 	float	   *const *buf = fwd->buffer;
+	float	   *qkv = buf[SHARED],
+			   *context = qkv + qkv_size(model, n);
 	int			hidden = config->hidden;
 	size_t		context_width = (size_t) layer->dense.shape[1];
 
 	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], layer->attn_norm, n, hidden, config->norm_eps);
-	be->matmul(fwd->dev, buf[QKV], buf[NORMED], (size_t) hidden, &layer->qkv, layer->qkv_bias, n);
-	be->rope_store(fwd->dev, model, l, buf[QKV], rows, n);
-	be->attention(fwd->dev, model, l, buf[CONTEXT], buf[QKV], rows, n);
-	be->matmul(fwd->dev, buf[NORMED], buf[CONTEXT], context_width, &layer->dense, NULL, n);
+	be->matmul(fwd->dev, qkv, buf[NORMED], (size_t) hidden, &layer->qkv, layer->qkv_bias, n);
+	be->rope_store(fwd->dev, model, l, qkv, rows, n);
+	be->attention(fwd->dev, model, l, context, qkv, rows, n);
+	be->matmul(fwd->dev, buf[NORMED], context, context_width, &layer->dense, NULL, n);
 	be->add(fwd->dev, buf[X], buf[NORMED], n, hidden);
+}
+
+/* normed = down(swiglu(gate_up(normed))), for n rows of it */
+static void
+feed_forward(glm_forward *fwd, const glm_model *model, const glm_layer *layer, float *normed, int n)
+{
+	const glm_backend *be = fwd->backend;
+	float	   *gate_up = fwd->buffer[SHARED];
+	size_t		hidden = (size_t) model->config.hidden,
+				gate_up_width = 2 * (size_t) model->config.ffn;
+
+	be->matmul(fwd->dev, gate_up, normed, hidden, &layer->gate_up, NULL, n);
+	be->swiglu(fwd->dev, gate_up, n, model->config.ffn);
+	be->matmul(fwd->dev, normed, gate_up, gate_up_width, &layer->down, NULL, n);
 }
 
 /* x += down(swiglu(gate_up(rmsnorm(x)))) */
@@ -191,12 +228,13 @@ ffn_block(glm_forward *fwd, const glm_model *model, int l, int n)
 	const glm_layer *layer = &model->layer[l];
 	float	   *const *buf = fwd->buffer;
 	int			hidden = config->hidden;
-	size_t		gate_up_width = 2 * (size_t) config->ffn;
+	int			parts = (n + FFN_ROWS - 1) / FFN_ROWS,
+				part = (n + parts - 1) / parts; /* alike in size */
 
 	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], layer->ffn_norm, n, hidden, config->norm_eps);
-	be->matmul(fwd->dev, buf[GATE_UP], buf[NORMED], (size_t) hidden, &layer->gate_up, NULL, n);
-	be->swiglu(fwd->dev, buf[GATE_UP], n, config->ffn);
-	be->matmul(fwd->dev, buf[NORMED], buf[GATE_UP], gate_up_width, &layer->down, NULL, n);
+	for (int i = 0; i < n; i += part)
+		feed_forward(fwd, model, layer, buf[NORMED] + (size_t) i * (size_t) hidden,
+					 n - i < part ? n - i : part);
 	be->add(fwd->dev, buf[X], buf[NORMED], n, hidden);
 }
 
@@ -217,7 +255,7 @@ output_head(glm_forward *fwd, const glm_model *model, const glm_row *rows, int n
 		be->rmsnorm(fwd->dev, buf[X], last, model->final_norm, n, hidden, config->norm_eps);
 		last = buf[X];
 	}
-	be->matmul(fwd->dev, buf[LOGITS], last, (size_t) hidden, &model->output, NULL, n);
+	be->matmul(fwd->dev, buf[SHARED], last, (size_t) hidden, &model->output, NULL, n);
 }
 
 bool
@@ -241,7 +279,7 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_row *rows, i
 		return false;
 	if (n_logits > 0)
 		output_head(fwd, model, rows, n_rows, n_logits);
-	*logits = fwd->backend->read(fwd->dev, fwd->buffer[LOGITS],
+	*logits = fwd->backend->read(fwd->dev, fwd->buffer[SHARED],
 								 (size_t) n_logits * (size_t) model->config.vocab);
 	return true;
 }

@@ -185,17 +185,18 @@ test_bits_do_not_depend(void **state)
 	check_bits(GLM_Q4, GLM_I8);
 }
 
-/* Contexts of more than one stretch of attention, begun and ended anywhere. */
+/* Contexts of more than one stretch of attention, begun and ended anywhere; passes of several parts. */
 static void
 test_bits_of_long_contexts(void **state)
 {
-	static const int chunks[] = {1, 19, 64, RN_MAX_ROWS};
-	static const glm_dtype kv_dtypes[] = {GLM_F32, GLM_F16, GLM_I8};
+	static const int chunks[] = {1, 19, 64, 129, RN_MAX_ROWS};
+	static const glm_dtype dtypes[][2] = {{GLM_F16, GLM_F32}, {GLM_F16, GLM_F16}, {GLM_F16, GLM_I8},
+										  {GLM_Q4, GLM_F16}};
 
 	(void) state;
-	for (int t = 0; t < 3; t++)
+	for (int t = 0; t < 4; t++)
 	{
-		glm_model  *model = md_make(GLM_F16, kv_dtypes[t]);
+		glm_model  *model = md_make(dtypes[t][0], dtypes[t][1]);
 		rn_setup		s = rn_open("scalar", 1);
 		float	   *want = all_logits(&s, model, MD_CONTEXT - 1, 32, 0);
 

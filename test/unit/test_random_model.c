@@ -3,7 +3,7 @@
  *
  * Runs the program, then its output through the engine: whole by its own
  * manifest, the widths asked for, no layer like another, logits that are
- * numbers.
+ * numbers.  And, with a model wide enough to tell, what memory a pass takes.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -177,7 +177,76 @@ test_seed(void **state)
 	ck_close(dir);
 }
 
-/* What cannot be made is said, and leaves nothing. */
+/* ---- Memory ------------------------------------------------------------------ */
+
+/* A 6B's proportions at a quarter of its width: gate and up are 26.75 KB a row. */
+#define WIDE "layers=2 hidden=1024 heads=8 kv_groups=2 head_dim=128 ffn=3424 vocab=2000 context=512"
+#define WIDE_ROWS 512
+
+/* Megabytes that are this process's own. */
+static double
+anonymous(void)
+{
+	FILE	   *f = fopen("/proc/self/status", "r");
+	char		line[256];
+	long		kilobytes = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		sscanf(line, "RssAnon: %ld", &kilobytes);
+	fclose(f);
+	assert_true(kilobytes > 0);
+	return (double) kilobytes / 1e3;
+}
+
+/*
+ * A prompt of 512 tokens in one pass.  x and its norm are 4 MB, qkv and context 5,
+ * which gate and up of 128 rows fit into, keys and values 1; gate and up of all
+ * rows would be 14 more.
+ */
+static void
+test_memory_of_a_pass(void **state)
+{
+	static glm_row row[WIDE_ROWS];
+	char		dir[CK_PATH],
+				path[CK_PATH];
+	glm_error	err = {0};
+	glm_threads *threads = glm_threads_open(2, &err);
+	glm_forward *forward = glm_forward_open("auto", threads, WIDE_ROWS, &err);
+	glm_kv_pool *pool = glm_kv_pool_open(16 << 20);
+	glm_kv_table kv = {0};
+	glm_model  *model;
+	float	   *logits;
+	double		before,
+				taken;
+
+	(void) state;
+	ck_open(dir);
+	assert_int_equal(make(WIDE, dir, "model"), 0);
+	model = open_verified(dir, "model");
+	assert_true(glm_kv_take(pool, model->kv_block_bytes, WIDE_ROWS / GLM_KV_BLOCK, &kv));
+	for (int i = 0; i < WIDE_ROWS; i++)
+		row[i] = (glm_row) {.token = i, .position = i, .kv = &kv, .logits = i + 1 == WIDE_ROWS};
+	before = anonymous();
+	if (!glm_forward_prepare(forward, model, &err) ||
+		!glm_forward_run(forward, model, row, WIDE_ROWS, &logits, &err))
+		fail_msg("%s", err.message);
+	taken = anonymous() - before;
+	printf("# a pass of %d rows took %.1f MB\n", WIDE_ROWS, taken);
+	assert_true(taken > 9 && taken < 16);
+	glm_kv_give(pool, model->kv_block_bytes, &kv);
+	glm_kv_pool_close(pool);
+	glm_forward_close(forward);
+	glm_threads_close(threads);
+	glm_model_close(model);
+	ck_path(path, dir, "model");
+	ck_close(path);
+	ck_close(dir);
+}
+
+/* ---- What cannot be made ------------------------------------------------------- */
+
+/* It is said, and leaves nothing. */
 static void
 test_bad_options(void **state)
 {
@@ -200,6 +269,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_widths),
 		cmocka_unit_test(test_seed),
+		cmocka_unit_test(test_memory_of_a_pass),
 		cmocka_unit_test(test_bad_options),
 	};
 
