@@ -17,6 +17,9 @@
  * block, K being stored transposed), added up in the order of head_dim and of the
  * positions.  So a row's result is the same however rows are cut into runs and
  * prompts into chunks, and up to STRETCH positions it is the plain softmax.
+ *
+ * Blocks lie anywhere, so the CPU cannot guess the next one: while one is computed
+ * the kernel fetches the next that will be read.
  */
 #include "backend_cpu.h"
 
@@ -224,29 +227,44 @@ run_begin(const run *u)
 	}
 }
 
+/* The keys of the run's group in the block of this position. */
+static const char *
+keys_of(const run *u, int position)
+{
+	return kv_at(&u->op->rows[u->row], position / GLM_KV_BLOCK,
+				 glm_kv_keys(u->op->model, u->op->layer, u->group));
+}
+
+static const char *
+values_of(const run *u, int position)
+{
+	return kv_at(&u->op->rows[u->row], position / GLM_KV_BLOCK,
+				 glm_kv_values(u->op->model, u->op->layer, u->group));
+}
+
 static void
 run_scores(const run *u, int start)
 {
-	const head_args		   *op = u->op;
-	const glm_model_config *config = &op->model->config;
-	size_t					keys = glm_kv_keys(op->model, op->layer, u->group);
-	glm_weigh				product = {.ldy = STRIDE,
-									   .p = u->q,
-									   .ldp = (size_t) config->head_dim,
-									   .dtype = op->model->kv_dtype,
-									   .down = true,
-									   .m = u->rows * u->heads,
-									   .n = config->head_dim,
-									   .width = GLM_KV_BLOCK};
+	const glm_model *model = u->op->model;
+	glm_weigh		 product = {.ldy = STRIDE,
+								.p = u->q,
+								.ldp = (size_t) model->config.head_dim,
+								.dtype = model->kv_dtype,
+								.down = true,
+								.m = u->rows * u->heads,
+								.n = model->config.head_dim,
+								.width = GLM_KV_BLOCK};
+	int				 end = start + seen(u, u->rows - 1, start, STRETCH);
 
-	for (int p = 0; p < seen(u, u->rows - 1, start, STRETCH); p += GLM_KV_BLOCK)
+	for (int p = start; p < end; p += GLM_KV_BLOCK)
 	{
-		const char *block = kv_at(&op->rows[u->row], (start + p) / GLM_KV_BLOCK, keys);
+		const char *keys = keys_of(u, p);
 
-		product.v = block;
-		product.scale = (const float *) (block + glm_kv_scales(op->model));
-		product.y = u->scores + p;
-		op->dev->kernels->weigh(&product);
+		product.v = keys;
+		product.scale = (const float *) (keys + glm_kv_scales(model));
+		product.next = p + GLM_KV_BLOCK < end ? keys_of(u, p + GLM_KV_BLOCK) : values_of(u, start);
+		product.y = u->scores + p - start;
+		u->op->dev->kernels->weigh(&product);
 	}
 }
 
@@ -269,29 +287,39 @@ weights(const glm_kernels *kernels, float *scores, float *out, int head_dim, int
 	scores[RUN_SUM] = sum;
 }
 
+/* What is read after the values of the block at `start`, if the first row sees it. */
+static const char *
+after_values(const run *u, int start)
+{
+	int next = start + GLM_KV_BLOCK;
+
+	if (next > u->op->rows[u->row].position)
+		return NULL;
+	return next % STRETCH == 0 ? keys_of(u, next) : values_of(u, next);
+}
+
 /* Adds the values of the block at `start` for the rows [r0, r1), which see n of its positions. */
 static void
 add_values(const run *u, int start, int r0, int r1, int n)
 {
-	const head_args		   *op = u->op;
-	const glm_model_config *config = &op->model->config;
-	int						first = r0 * u->heads;
-	const char *values = kv_at(&op->rows[u->row], start / GLM_KV_BLOCK,
-							   glm_kv_values(op->model, op->layer, u->group));
-	glm_weigh				sum = {.y = u->out + first * config->head_dim,
-								   .ldy = (size_t) config->head_dim,
-								   .p = u->scores + first * STRIDE + start % STRETCH,
-								   .ldp = STRIDE,
-								   .v = values,
-								   .dtype = op->model->kv_dtype,
-								   .scale = (const float *) (values + glm_kv_scales(op->model)),
-								   .m = (r1 - r0) * u->heads,
-								   .n = n,
-								   .width = config->head_dim,
-								   .add = start > 0};
+	const glm_model *model = u->op->model;
+	int				 first = r0 * u->heads, hd = model->config.head_dim;
+	const char		*values = values_of(u, start);
+	glm_weigh		 sum = {.y = u->out + first * hd,
+							.ldy = (size_t) hd,
+							.p = u->scores + first * STRIDE + start % STRETCH,
+							.ldp = STRIDE,
+							.v = values,
+							.dtype = model->kv_dtype,
+							.scale = (const float *) (values + glm_kv_scales(model)),
+							.next = after_values(u, start),
+							.m = (r1 - r0) * u->heads,
+							.n = n,
+							.width = hd,
+							.add = start > 0};
 
 	if (n > 0)
-		op->dev->kernels->weigh(&sum);
+		u->op->dev->kernels->weigh(&sum);
 }
 
 static void

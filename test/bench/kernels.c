@@ -7,9 +7,9 @@
  * model at 1, 2, 4, ... rows.  Every figure is the best of several runs, as the
  * machine may have others to serve.
  *
- *     kernels [-t threads] [-k kernels] [-r rows] [model directory]
+ *     kernels [-t threads] [-k kernels] [-a] [-r rows] [model directory]
  *
- * -r: nothing but passes of so many rows, for a profiler.
+ * -a: nothing but attention; -r: nothing but passes of so many rows, for a profiler.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -357,12 +357,15 @@ main(int argc, char **argv)
 {
 	const char *kernels = "auto";
 	int			threads = 1, only = 0, option;
+	bool		attention_only = false;
 	glm_error	err;
 
-	while ((option = getopt(argc, argv, "t:k:r:")) != -1)
+	while ((option = getopt(argc, argv, "t:k:r:a")) != -1)
 	{
 		if (option == 't')
 			threads = atoi(optarg);
+		else if (option == 'a')
+			attention_only = true;
 		else if (option == 'r')
 			only = atoi(optarg);
 		else if (option == 'k')
@@ -380,12 +383,11 @@ main(int argc, char **argv)
 	peak = measure_peak();
 	printf("%s, %d threads: peak of fused multiply-adds %.0f GFLOP/s\n", device->kernels->name,
 		   threads, peak);
-	if (only == 0)
-	{
+	if (only == 0 && !attention_only)
 		products();
+	if (only == 0)
 		attentions();
-	}
-	if (optind < argc)
+	if (optind < argc && !attention_only)
 		passes(kernels, argv[optind], only);
 	glm_backend_cpu.close(device);
 	glm_threads_close(pool);

@@ -81,6 +81,7 @@ typedef struct glm_weigh
 	const void *v;				/* [n, width], dense */
 	glm_dtype	dtype;			/* of V: GLM_F32, GLM_F16 or GLM_I8 */
 	const float *scale;			/* of GLM_I8 */
+	const void *next;			/* as large as V and read soon: fetched meanwhile; NULL: nothing */
 	bool		down;
 	int			m;
 	int			n;

@@ -61,7 +61,9 @@ INLINE void
 weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind, int rows,
 		   int registers)
 {
-	vec acc[8][4];
+	/* the first rows bring it for all */
+	const char *next = p == op->p ? op->next : NULL;
+	vec			acc[8][4];
 
 	y += d;
 
@@ -79,6 +81,9 @@ weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind
 	for (int i = 0; i < op->n; i++)
 	{
 		vec row[4];
+
+		if (next != NULL)
+			__builtin_prefetch(next + ((size_t) i * (size_t) op->width + (size_t) d) * weigh_size(kind));
 
 #pragma GCC unroll 4
 		for (int c = 0; c < registers; c++)
