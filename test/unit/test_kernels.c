@@ -538,7 +538,7 @@ check_weigh(int m, int n, int width, glm_dtype dtype, bool down, bool add)
 	float	   *scale = malloc(scales * sizeof(float));
 	uint8_t    *v = malloc((size_t) n * (size_t) width * size_of(dtype));
 	glm_weigh	op = {.y = got, .ldy = ldy, .p = p, .ldp = ldp, .v = v, .dtype = dtype, .scale = scale,
-					  .down = down, .m = m, .n = n, .width = width, .add = add};
+					  .down = down, .next = n % 2 ? v : NULL, .m = m, .n = n, .width = width, .add = add};
 
 	assert_true(p && start && want && got && scale && v);
 	fill(scale, scales);
