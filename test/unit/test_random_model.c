@@ -201,8 +201,8 @@ anonymous(void)
 
 /*
  * A prompt of 512 tokens in one pass.  x and its norm are 4 MB, qkv and context 5,
- * which gate and up of 128 rows fit into, keys and values 1; gate and up of all
- * rows would be 14 more.
+ * which share 7 with gate and up of 256 rows, keys and values 1; gate and up of all
+ * rows would be 7 more.
  */
 static void
 test_memory_of_a_pass(void **state)
