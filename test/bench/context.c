@@ -11,19 +11,17 @@
  * CHUNK tokens of such a prompt.  Prints one JSON object a line; bench.py sets
  * the times against the machine's limits.
  */
-#include <getopt.h>
 
 #include "measure.h"
 
 #define CHUNK 256				/* the default of chatglm.prefill_budget */
 #define FILLED 512				/* tokens whose keys and values are computed */
-#define MAX_RUNS 32
 
 static glm_threads *pool;
 static glm_model *model;
 static glm_forward *forward;
 static glm_kv_table kv;
-static int	runs = 5;
+static int	runs;
 
 static void
 die(const char *why)
@@ -138,24 +136,12 @@ report(const char *work)
 int
 main(int argc, char **argv)
 {
-	int			threads = 2,
-				option;
-	const char *kernels = "auto";
+	options		o;
 
-	while ((option = getopt(argc, argv, "t:k:r:")) != -1)
-	{
-		if (option == 't')
-			threads = atoi(optarg);
-		else if (option == 'k')
-			kernels = optarg;
-		else if (option == 'r')
-			runs = atoi(optarg);
-		else
-			return 2;
-	}
-	if (optind >= argc || runs < 1 || runs > MAX_RUNS)
+	if (!read_options(&o, argc, argv))
 		return 2;
-	open_all(argv[optind], threads, kernels);
+	runs = o.runs;
+	open_all(argv[optind], o.threads, o.kernels);
 	for (int i = optind + 1; i < argc; i++)
 		if (!report(argv[i]))
 			die("works are decode:CONTEXT and prefill:CONTEXT, within the model's context");

@@ -11,22 +11,18 @@
  *
  * work: decode:SEQUENCES (1 to 16) or prefill:TOKENS (1 to 2048).
  */
-#include <getopt.h>
-#include <stdio.h>
-
 #include "measure.h"
 
 #define MAX_ROWS 512			/* of a pass */
 #define MAX_SEQUENCES 16
 #define MAX_PROMPT 2048
-#define MAX_RUNS 32
 #define DECODE_FROM 128			/* positions in the KV before a decode step */
 
 static glm_threads *pool;
 static glm_model *model;
 static glm_forward *forward;
 static glm_kv_table kv[MAX_SEQUENCES];
-static int	runs = 5;
+static int	runs;
 
 static void
 die(const glm_error *err)
@@ -191,26 +187,14 @@ report(const char *work)
 int
 main(int argc, char **argv)
 {
-	int			threads = 2,
-				option;
-	const char *kernels = "auto";
+	options		o;
 
-	while ((option = getopt(argc, argv, "t:k:r:")) != -1)
-	{
-		if (option == 't')
-			threads = atoi(optarg);
-		else if (option == 'k')
-			kernels = optarg;
-		else if (option == 'r')
-			runs = atoi(optarg);
-		else
-			return 2;
-	}
-	if (optind >= argc || runs < 1 || runs > MAX_RUNS)
+	if (!read_options(&o, argc, argv))
 		return 2;
-	open_all(argv[optind], threads, kernels);
+	runs = o.runs;
+	open_all(argv[optind], o.threads, o.kernels);
 	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, \"vnni_peak_gops\": %.0f}\n",
-		   glm_forward_kernels(forward), threads, bandwidth(pool), vnni_peak(pool));
+		   glm_forward_kernels(forward), o.threads, bandwidth(pool), vnni_peak(pool));
 	for (int i = optind + 1; i < argc; i++)
 		if (!report(argv[i]))
 			return 2;

@@ -8,6 +8,7 @@
 #ifndef GLM_BENCH_MEASURE_H
 #define GLM_BENCH_MEASURE_H
 
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/packed.h"
 
+#define MAX_RUNS 32
 #define READ_BYTES ((size_t) 1 << 30)
 #define CHAINS 12
 #define PEAK_STEPS 2000000
@@ -41,6 +43,36 @@ median(double *x, int n)
 {
 	qsort(x, (size_t) n, sizeof(*x), compare);
 	return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+/* ---- The command line ----------------------------------------------------- */
+
+typedef struct options
+{
+	int			threads;
+	const char *kernels;
+	int			runs;			/* of each work, at most MAX_RUNS */
+} options;
+
+/* [-t threads] [-k kernels] [-r runs] model-directory work...; optind is that of the directory. */
+static bool
+read_options(options *o, int argc, char **argv)
+{
+	int			option;
+
+	*o = (options) {.threads = 2, .kernels = "auto", .runs = 5};
+	while ((option = getopt(argc, argv, "t:k:r:")) != -1)
+	{
+		if (option == 't')
+			o->threads = atoi(optarg);
+		else if (option == 'k')
+			o->kernels = optarg;
+		else if (option == 'r')
+			o->runs = atoi(optarg);
+		else
+			return false;
+	}
+	return optind < argc && o->runs >= 1 && o->runs <= MAX_RUNS;
 }
 
 /* ---- The machine's limits ------------------------------------------------- */
