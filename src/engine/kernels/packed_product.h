@@ -31,7 +31,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define VECTOR 64				/* bytes of codes for four or eight columns of a tile */
-#define PREFETCH 4096			/* bytes; the hardware does not read ahead past a page's end */
+#define AHEAD 16384				/* bytes of codes from what is summed to what is fetched */
+#define SECOND_LEVEL 2			/* of the caches, for __builtin_prefetch: into the first it took more time */
 
 /* Where the parts of a tile lie. */
 typedef struct tile_parts
@@ -39,6 +40,7 @@ typedef struct tile_parts
 	const uint8_t *scales;		/* [groups][16] fp16 */
 	const uint8_t *zeros;		/* [groups][16], INT4 */
 	const uint8_t *codes;
+	size_t		next;			/* bytes from here to the tile of the next step */
 } tile_parts;
 
 INLINE int32_t
@@ -66,10 +68,27 @@ dot_step(ints sum[TILES][ROWS], const ints code[TILES], const int8_t *x, glm_dty
 	}
 }
 
+/*
+ * Fetches the scales and zero points of group g and returns where its codes are, for
+ * group_sums to fetch.  Groups past the last are those of the next step's tile, so
+ * that memory does not wait for its turn: the hardware reads ahead within a page only.
+ */
+INLINE const uint8_t *
+fetch_head(const tile_parts *tile, int g, int groups, int vectors, glm_dtype dtype)
+{
+	size_t		next = g < groups ? 0 : tile->next;
+
+	g -= g < groups ? 0 : groups;
+	__builtin_prefetch(tile->scales + next + g * GLM_TILE_ROWS * 2, 0, SECOND_LEVEL);
+	if (dtype == GLM_Q4)
+		__builtin_prefetch(tile->zeros + next + g * GLM_TILE_ROWS, 0, SECOND_LEVEL);
+	return tile->codes + next + (size_t) g * (size_t) vectors * VECTOR;
+}
+
 /* The integer sums of one group, from vector `first` of the tiles on. */
 INLINE void
 group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vectors,
-		   const int8_t *x, size_t ahead, glm_dtype dtype, int rows, int tiles)
+		   const int8_t *x, const uint8_t *const later[TILES], glm_dtype dtype, int rows, int tiles)
 {
 	for (int v = 0; v < vectors; v++)
 	{
@@ -79,10 +98,8 @@ group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vect
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
 		{
-			const uint8_t *at = tile[t].codes + (first + (size_t) v) * VECTOR;
-
-			vector[t] = ints_load(at);
-			__builtin_prefetch(at + ahead);
+			vector[t] = ints_load(tile[t].codes + (first + (size_t) v) * VECTOR);
+			__builtin_prefetch(later[t] + v * VECTOR, 0, SECOND_LEVEL);
 			code[t] = dtype == GLM_Q4 ? low_nibbles(vector[t]) : code_of_int8(vector[t]);
 		}
 		dot_step(sum, code, x, dtype, rows, tiles);
@@ -136,12 +153,12 @@ store_row(const glm_packed_product *op, int row, int tile, floats sums)
 }
 
 /*
- * `tiles` tiles from `tile` on, against the rows of one block; what lies `ahead`
- * bytes further is brought nearer.
+ * `tiles` tiles from `tile` on, against the rows of one block; what will be wanted
+ * `ahead` groups later, at most all of a tile, is brought nearer.
  */
 INLINE void
 block_product(const glm_packed_product *op, const tile_parts *parts, int tile, int row0,
-			  size_t ahead, glm_dtype dtype, int rows, int tiles)
+			  int ahead, glm_dtype dtype, int rows, int tiles)
 {
 	const glm_int8_rows *x = op->x;
 	const int	vectors = x->group / (dtype == GLM_Q4 ? 8 : 4);
@@ -157,13 +174,17 @@ block_product(const glm_packed_product *op, const tile_parts *parts, int tile, i
 	for (int g = 0; g < x->groups; g++)
 	{
 		ints		sum[TILES][ROWS];
+		const uint8_t *later[TILES];
 
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+			later[t] = fetch_head(&parts[t], g + ahead, x->groups, vectors, dtype);
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
 #pragma GCC unroll 16
 			for (int r = 0; r < rows; r++)
 				sum[t][r] = ints_zero();
-		group_sums(sum, parts, (size_t) g * (size_t) vectors, vectors, code, ahead, dtype, rows,
+		group_sums(sum, parts, (size_t) g * (size_t) vectors, vectors, code, later, dtype, rows,
 				   tiles);
 		add_group(c, sum, parts, g, x->scale + at, x->minus_sum + at, dtype, rows, tiles);
 		code += rows * x->group;
@@ -177,16 +198,18 @@ block_product(const glm_packed_product *op, const tile_parts *parts, int tile, i
 }
 
 static inline tile_parts
-parts_of(const glm_packed_product *op, int tile)
+parts_of(const glm_packed_product *op, int tile, int tiles)
 {
 	size_t		cols = (size_t) op->x->cols,
-				group = (size_t) op->x->group;
-	const uint8_t *begin = op->w + (size_t) tile * glm_packed_tile_bytes(op->dtype, cols, group);
+				group = (size_t) op->x->group,
+				bytes = glm_packed_tile_bytes(op->dtype, cols, group);
+	const uint8_t *begin = op->w + (size_t) tile * bytes;
 
 	return (tile_parts) {
 		.scales = begin,
 		.zeros = begin + (size_t) op->x->groups * GLM_TILE_ROWS * 2,
-		.codes = begin + glm_packed_head(op->dtype, cols, group)
+		.codes = begin + glm_packed_head(op->dtype, cols, group),
+		.next = (size_t) tiles * bytes
 	};
 }
 
@@ -195,12 +218,12 @@ parts_of(const glm_packed_product *op, int tile)
  * apart from each other, because compilers take very long over all of them in one.
  */
 typedef void (*block_function) (const glm_packed_product *op, const tile_parts *parts, int tile,
-								int row0, size_t ahead);
+								int row0, int ahead);
 
 #define BLOCK_FUNCTION(dtype, tiles, rows) \
 	static __attribute__((noinline)) void \
 	block_##dtype##_##tiles##_##rows(const glm_packed_product *op, const tile_parts *parts, \
-									 int tile, int row0, size_t ahead) \
+									 int tile, int row0, int ahead) \
 	{ \
 		block_product(op, parts, tile, row0, ahead, GLM_##dtype, rows, tiles); \
 	}
@@ -235,18 +258,18 @@ static void
 tiles_product(const glm_packed_product *op, int tile, int tiles, const block_function *functions)
 {
 	const glm_int8_rows *x = op->x;
-	size_t		next = (size_t) tiles * glm_packed_tile_bytes(op->dtype, (size_t) x->cols,
-															  (size_t) x->group);
+	int			ahead = AHEAD * (op->dtype == GLM_Q4 ? 2 : 1) / (x->group * GLM_TILE_ROWS);
 	tile_parts	parts[TILES];
 
+	ahead = ahead < x->groups ? ahead : x->groups;
 	for (int t = 0; t < tiles; t++)
-		parts[t] = parts_of(op, tile + t);
+		parts[t] = parts_of(op, tile + t, tiles);
 	for (int row0 = 0; row0 < x->m; row0 += x->block)
 	{
 		bool		last = row0 + x->block >= x->m;
 
 		functions[glm_int8_block_rows(x, row0)] (op, parts, tile, row0,
-												 last && row0 > 0 ? next : PREFETCH);
+												 last && row0 > 0 ? x->groups : ahead);
 	}
 }
 
