@@ -44,6 +44,13 @@ ints_load(const uint8_t *p)
 }
 
 LANES ints
+ints_add(ints a, ints b)
+{
+	return (ints) {{_mm256_add_epi32(a.half[0], b.half[0]),
+					_mm256_add_epi32(a.half[1], b.half[1])}};
+}
+
+LANES ints
 low_nibbles(ints v)
 {
 	const __m256i mask = _mm256_set1_epi8(15);

@@ -21,6 +21,7 @@ typedef __m512 floats;
 
 #define ints_zero() _mm512_setzero_si512()
 #define ints_load(p) _mm512_loadu_si512(p)
+#define ints_add(a, b) _mm512_add_epi32(a, b)
 #define ints_spread(x) _mm512_set1_epi32(x)
 /* INT4's codes times 16, as the zero points count */
 #define low_nibbles(v) high_nibbles(_mm512_slli_epi16(v, 4))

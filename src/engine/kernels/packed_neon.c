@@ -54,6 +54,13 @@ ints_load(const uint8_t *p)
 }
 
 LANES ints
+ints_add(ints a, ints b)
+{
+	EACH a.part[i] = vaddq_s32(a.part[i], b.part[i]);
+	return a;
+}
+
+LANES ints
 low_nibbles(ints v)
 {
 	EACH v.part[i] = vandq_s32(v.part[i], vdupq_n_s32(0x0f0f0f0f));

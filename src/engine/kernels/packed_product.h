@@ -18,7 +18,7 @@
  *   static ints dot(ints sum, ints code, ints x, glm_dtype dtype)
  *                 sum + the four products of each lane; code is what low_nibbles,
  *                 high_nibbles or code_of_int8 made
- *   ints_zero, ints_load, ints_spread (one int32 to all lanes), low_nibbles, high_nibbles,
+ *   ints_zero, ints_load, ints_add, ints_spread (one int32 to all lanes), low_nibbles, high_nibbles,
  *   code_of_int8
  *   static floats finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale,
  *                        floats c, glm_dtype dtype)
@@ -31,8 +31,18 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define VECTOR 64				/* bytes of codes for four or eight columns of a tile */
-#define AHEAD 16384				/* bytes of codes from what is summed to what is fetched */
 #define SECOND_LEVEL 2			/* of the caches, for __builtin_prefetch: into the first it took more time */
+
+/*
+ * Bytes of a tile's codes between what is summed and what is fetched.  One or two
+ * rows are summed faster than memory answers: there the hardware's own reading ahead
+ * is best left to itself, given the first lines of a group so that it goes on beyond
+ * the end of a page.  More rows leave it behind, and every line is fetched.
+ */
+#define FEW_ROWS 2
+#define FEW_ROWS_AHEAD 4096
+#define FEW_ROWS_LINES 2
+#define AHEAD 16384
 
 /* Where the parts of a tile lie. */
 typedef struct tile_parts
@@ -85,11 +95,19 @@ fetch_head(const tile_parts *tile, int g, int groups, int vectors, glm_dtype dty
 	return tile->codes + next + (size_t) g * (size_t) vectors * VECTOR;
 }
 
-/* The integer sums of one group, from vector `first` of the tiles on. */
+/*
+ * The integer sums of one group, from vector `first` of the tiles on.  A lone row has
+ * only one sum a tile, so its high nibbles get another, lest products wait for each other.
+ */
 INLINE void
 group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vectors,
 		   const int8_t *x, const uint8_t *const later[TILES], glm_dtype dtype, int rows, int tiles)
 {
+	ints		high[TILES][ROWS];
+
+#pragma GCC unroll 4
+	for (int t = 0; t < tiles; t++)
+		high[t][0] = ints_zero();
 	for (int v = 0; v < vectors; v++)
 	{
 		ints		vector[TILES],
@@ -99,7 +117,8 @@ group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vect
 		for (int t = 0; t < tiles; t++)
 		{
 			vector[t] = ints_load(tile[t].codes + (first + (size_t) v) * VECTOR);
-			__builtin_prefetch(later[t] + v * VECTOR, 0, SECOND_LEVEL);
+			if (rows > FEW_ROWS || v < FEW_ROWS_LINES)
+				__builtin_prefetch(later[t] + v * VECTOR, 0, SECOND_LEVEL);
 			code[t] = dtype == GLM_Q4 ? low_nibbles(vector[t]) : code_of_int8(vector[t]);
 		}
 		dot_step(sum, code, x, dtype, rows, tiles);
@@ -109,10 +128,13 @@ group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vect
 #pragma GCC unroll 4
 			for (int t = 0; t < tiles; t++)
 				code[t] = high_nibbles(vector[t]);
-			dot_step(sum, code, x, dtype, rows, tiles);
+			dot_step(rows == 1 ? high : sum, code, x, dtype, rows, tiles);
 			x += rows * 4;
 		}
 	}
+#pragma GCC unroll 4
+	for (int t = 0; t < tiles && rows == 1; t++)
+		sum[t][0] = ints_add(sum[t][0], high[t][0]);
 }
 
 /* c[t][r] += the group's share */
@@ -258,7 +280,8 @@ static void
 tiles_product(const glm_packed_product *op, int tile, int tiles, const block_function *functions)
 {
 	const glm_int8_rows *x = op->x;
-	int			ahead = AHEAD * (op->dtype == GLM_Q4 ? 2 : 1) / (x->group * GLM_TILE_ROWS);
+	int			group_bytes = x->group * GLM_TILE_ROWS / (op->dtype == GLM_Q4 ? 2 : 1);
+	int			ahead = (x->m <= FEW_ROWS ? FEW_ROWS_AHEAD : AHEAD) / group_bytes;
 	tile_parts	parts[TILES];
 
 	ahead = ahead < x->groups ? ahead : x->groups;
