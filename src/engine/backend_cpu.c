@@ -28,10 +28,11 @@
 #define WORK_MIN ((size_t) 96 * 1024)
 
 /*
- * Pieces that a thread takes of an operation, on average, if they are of so many
- * multiply-adds: taking one costs some 0.2 microseconds where cores share it.
+ * A thread takes its SHARE of what is left, so that pieces get smaller and all
+ * threads end together, down to pieces of so many multiply-adds: taking one costs
+ * some 0.2 microseconds where cores share it.
  */
-#define PIECES_PER_THREAD 4
+#define SHARE(threads) (2 * (threads))
 #define PIECE_WORK ((size_t) 128 * 1024)
 
 /* ---- Spreading over the pool ------------------------------------------- */
@@ -41,7 +42,8 @@ typedef struct spread_job
 	glm_range_body body;
 	const void	  *arg;
 	int			   n_items;
-	int			   piece; /* items taken at a time */
+	int			   grain; /* pieces are multiples of it */
+	int			   least; /* items taken at a time */
 	_Atomic int	   next;  /* first item not taken */
 } spread_job;
 
@@ -50,18 +52,20 @@ spread_part(void *arg, int index, int count)
 {
 	spread_job *job = arg;
 
-	(void) count;
 	for (;;)
 	{
 		int begin = atomic_load_explicit(&job->next, memory_order_relaxed);
 		int end;
+		int piece;
 
 		/* not fetch_add: it could run past INT_MAX */
 		do
 		{
 			if (begin >= job->n_items)
 				return;
-			end = job->n_items - begin > job->piece ? begin + job->piece : job->n_items;
+			piece = (job->n_items - begin) / SHARE(count) / job->grain * job->grain;
+			piece = piece > job->least ? piece : job->least;
+			end = job->n_items - begin > piece ? begin + piece : job->n_items;
 		} while (!atomic_compare_exchange_weak(&job->next, &begin, end));
 		job->body(job->arg, index, begin, end);
 	}
@@ -72,19 +76,17 @@ glm_cpu_spread(glm_device *dev, glm_range_body body, const void *arg, int n_item
 			   size_t work)
 {
 	int		   threads = glm_threads_count(dev->pool);
-	int		   pieces;
-	spread_job job = {.body = body, .arg = arg, .n_items = n_items};
+	int		   pieces = work / PIECE_WORK < (size_t) n_items ? (int) (work / PIECE_WORK) : n_items;
+	spread_job job = {.body = body, .arg = arg, .n_items = n_items, .grain = grain};
 
 	if (threads == 1 || n_items <= grain || work < WORK_MIN)
 	{
 		body(arg, 0, 0, n_items);
 		return;
 	}
-	pieces = work / PIECE_WORK < (size_t) (threads * PIECES_PER_THREAD)
-		? (int) (work / PIECE_WORK) : threads * PIECES_PER_THREAD;
-	job.piece = n_items / (pieces < threads ? threads : pieces) / grain * grain;
-	if (job.piece < grain)
-		job.piece = grain;
+	job.least = n_items / (pieces < threads ? threads : pieces) / grain * grain;
+	if (job.least < grain)
+		job.least = grain;
 	glm_threads_run(dev->pool, spread_part, &job);
 }
 
