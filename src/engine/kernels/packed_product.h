@@ -34,12 +34,12 @@
 #define SECOND_LEVEL 2			/* of the caches, for __builtin_prefetch: into the first it took more time */
 
 /*
- * Bytes of a tile's codes between what is summed and what is fetched.  One or two
- * rows are summed faster than memory answers: there the hardware's own reading ahead
- * is best left to itself, given the first lines of a group so that it goes on beyond
- * the end of a page.  More rows leave it behind, and every line is fetched.
+ * Bytes of a tile's codes between what is summed and what is fetched.  A few rows are
+ * summed faster than memory answers: there the hardware's own reading ahead is best
+ * left to itself, given the first lines of a group so that it goes on beyond the end
+ * of a page.  More rows leave it behind, and every line is fetched.
  */
-#define FEW_ROWS 2
+#define FEW_DOTS 4				/* of a line of codes: one a row, for INT4 two */
 #define FEW_ROWS_AHEAD 4096
 #define FEW_ROWS_LINES 2
 #define AHEAD 16384
@@ -52,6 +52,12 @@ typedef struct tile_parts
 	const uint8_t *codes;
 	size_t		next;			/* bytes from here to the tile of the next step */
 } tile_parts;
+
+INLINE bool
+few_rows(int rows, glm_dtype dtype)
+{
+	return rows * (dtype == GLM_Q4 ? 2 : 1) <= FEW_DOTS;
+}
 
 INLINE int32_t
 four_columns(const int8_t *x)
@@ -117,7 +123,7 @@ group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vect
 		for (int t = 0; t < tiles; t++)
 		{
 			vector[t] = ints_load(tile[t].codes + (first + (size_t) v) * VECTOR);
-			if (rows > FEW_ROWS || v < FEW_ROWS_LINES)
+			if (!few_rows(rows, dtype) || v < FEW_ROWS_LINES)
 				__builtin_prefetch(later[t] + v * VECTOR, 0, SECOND_LEVEL);
 			code[t] = dtype == GLM_Q4 ? low_nibbles(vector[t]) : code_of_int8(vector[t]);
 		}
@@ -281,7 +287,7 @@ tiles_product(const glm_packed_product *op, int tile, int tiles, const block_fun
 {
 	const glm_int8_rows *x = op->x;
 	int			group_bytes = x->group * GLM_TILE_ROWS / (op->dtype == GLM_Q4 ? 2 : 1);
-	int			ahead = (x->m <= FEW_ROWS ? FEW_ROWS_AHEAD : AHEAD) / group_bytes;
+	int			ahead = (few_rows(x->m, op->dtype) ? FEW_ROWS_AHEAD : AHEAD) / group_bytes;
 	tile_parts	parts[TILES];
 
 	ahead = ahead < x->groups ? ahead : x->groups;
