@@ -5,7 +5,8 @@
  * A tile is a few rows of Y times a few registers of their width, which rest in
  * registers while i runs over the rows of V: each row of V is read once for all
  * of the tile's rows.  What is left of the width is computed without vectors.
- * `kind` says at compile time what V holds.
+ * `kind` says at compile time what V holds.  Where several tiles read a V that is
+ * not fp32, it is widened once for all of them.
  *
  * The file that includes this defines before, besides what matmul.h wants:
  *   v_set(x)               a register of this number
@@ -16,6 +17,8 @@
  */
 #ifndef GLM_WEIGH_H
 #define GLM_WEIGH_H
+
+#define WEIGH_WIDE (GLM_KV_BLOCK * 128) /* a block of keys or values of a head */
 
 typedef enum weigh_kind
 {
@@ -56,10 +59,21 @@ weigh_load(const glm_weigh *op, int i, int d, weigh_kind kind)
 	return v_multiply(v_codes(v), v_set(*weigh_scale(op, i, d, kind)));
 }
 
-/* Y[0 .. rows, d .. d + registers * VEC), p and y those of the first row */
+/* Fetches `width` elements of `size` bytes from element `first` of next on. */
 INLINE void
-weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind, int rows,
-		   int registers)
+weigh_fetch(const char *next, size_t first, int width, size_t size)
+{
+	for (size_t at = 0; at < (size_t) width * size; at += 64)
+		__builtin_prefetch(next + first * size + at);
+}
+
+/*
+ * Y[0 .. rows, d .. d + registers * VEC), p and y those of the first row; what is
+ * read next has elements of next_size bytes
+ */
+INLINE void
+weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind,
+		   size_t next_size, int rows, int registers)
 {
 	/* the first rows bring it for all */
 	const char *next = p == op->p ? op->next : NULL;
@@ -83,7 +97,7 @@ weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind
 		vec row[4];
 
 		if (next != NULL)
-			__builtin_prefetch(next + ((size_t) i * (size_t) op->width + (size_t) d) * weigh_size(kind));
+			weigh_fetch(next, (size_t) i * (size_t) op->width + (size_t) d, registers * VEC, next_size);
 
 #pragma GCC unroll 4
 		for (int c = 0; c < registers; c++)
@@ -132,7 +146,7 @@ weigh_element(const glm_weigh *op, float *y, const float *p, int d, weigh_kind k
 }
 
 INLINE void
-weigh_rows(const glm_weigh *op, int r, weigh_kind kind, int rows)
+weigh_rows(const glm_weigh *op, int r, weigh_kind kind, size_t next_size, int rows)
 {
 	const int	 registers = WEIGH_REGISTERS(rows);
 	const float *p = op->p + (size_t) r * op->ldp;
@@ -140,42 +154,92 @@ weigh_rows(const glm_weigh *op, int r, weigh_kind kind, int rows)
 	int			 d = 0;
 
 	for (; d + registers * VEC <= op->width; d += registers * VEC)
-		weigh_tile(op, y, p, d, kind, rows, registers);
+		weigh_tile(op, y, p, d, kind, next_size, rows, registers);
 	for (; d + VEC <= op->width; d += VEC)
-		weigh_tile(op, y, p, d, kind, rows, 1);
+		weigh_tile(op, y, p, d, kind, next_size, rows, 1);
 	for (; d < op->width; d++)
 		for (int i = 0; i < rows; i++)
 			weigh_element(op, y + (size_t) i * op->ldy, p + (size_t) i * op->ldp, d, kind);
 }
 
-INLINE void
-weigh_kinds(const glm_weigh *op, weigh_kind kind)
-{
-	int r = 0;
+/*
+ * What full tiles and the rest of the rows take are functions of their own for each
+ * kind: GCC 12 runs out of registers for the rows' addresses where all are one.
+ */
+#define WEIGH_FUNCTION(name, kind, next_size)                                \
+	static __attribute__((noinline)) void name##_full(const glm_weigh *op, int r) \
+	{                                                                        \
+		weigh_rows(op, r, kind, next_size, WEIGH_ROWS);                      \
+	}                                                                        \
+	static __attribute__((noinline)) void name##_rest(const glm_weigh *op, int r) \
+	{                                                                        \
+		for (; r + 4 <= op->m; r += 4)                                       \
+			weigh_rows(op, r, kind, next_size, 4);                           \
+		if (op->m - r == 3)                                                  \
+			weigh_rows(op, r, kind, next_size, 3);                           \
+		else if (op->m - r == 2)                                             \
+			weigh_rows(op, r, kind, next_size, 2);                           \
+		else if (op->m - r == 1)                                             \
+			weigh_rows(op, r, kind, next_size, 1);                           \
+	}                                                                        \
+	static void name(const glm_weigh *op)                                    \
+	{                                                                        \
+		int r = 0;                                                           \
+                                                                             \
+		for (; r + WEIGH_ROWS <= op->m; r += WEIGH_ROWS)                     \
+			name##_full(op, r);                                              \
+		if (r < op->m)                                                       \
+			name##_rest(op, r);                                              \
+	}
 
-	for (; r + WEIGH_ROWS <= op->m; r += WEIGH_ROWS)
-		weigh_rows(op, r, kind, WEIGH_ROWS);
-	for (; r + 4 <= op->m; r += 4)
-		weigh_rows(op, r, kind, 4);
-	if (op->m - r == 3)
-		weigh_rows(op, r, kind, 3);
-	else if (op->m - r == 2)
-		weigh_rows(op, r, kind, 2);
-	else if (op->m - r == 1)
-		weigh_rows(op, r, kind, 1);
+WEIGH_FUNCTION(weigh_f32, WEIGH_F32, 4)
+WEIGH_FUNCTION(weigh_f16, WEIGH_F16, 2)
+WEIGH_FUNCTION(weigh_down, WEIGH_DOWN, 1)
+WEIGH_FUNCTION(weigh_across, WEIGH_ACROSS, 1)
+WEIGH_FUNCTION(weigh_widened_f16, WEIGH_F32, 2)
+WEIGH_FUNCTION(weigh_widened_i8, WEIGH_F32, 1)
+
+/* May the tiles share V as fp32?  It should stay in the first-level cache. */
+INLINE bool
+weigh_shared(const glm_weigh *op)
+{
+	return op->m > WEIGH_ROWS && op->width % VEC == 0 && op->n * op->width <= WEIGH_WIDE;
+}
+
+/* V as fp32 */
+INLINE void
+weigh_widen(float *wide, const glm_weigh *op, weigh_kind kind)
+{
+	for (int i = 0; i < op->n; i++)
+		for (int d = 0; d < op->width; d += VEC)
+			v_store(wide + i * op->width + d, weigh_load(op, i, d, kind));
 }
 
 static void
 weigh(const glm_weigh *op)
 {
+	_Alignas(64) float wide[WEIGH_WIDE];
+	glm_weigh	 widened = *op;
+
+	widened.v = wide;
 	if (op->dtype == GLM_F32)
-		weigh_kinds(op, WEIGH_F32);
+		weigh_f32(op);
+	else if (op->dtype == GLM_F16 && weigh_shared(op))
+	{
+		weigh_widen(wide, op, WEIGH_F16);
+		weigh_widened_f16(&widened);
+	}
 	else if (op->dtype == GLM_F16)
-		weigh_kinds(op, WEIGH_F16);
+		weigh_f16(op);
+	else if (weigh_shared(op))
+	{
+		weigh_widen(wide, op, op->down ? WEIGH_DOWN : WEIGH_ACROSS);
+		weigh_widened_i8(&widened);
+	}
 	else if (op->down)
-		weigh_kinds(op, WEIGH_DOWN);
+		weigh_down(op);
 	else
-		weigh_kinds(op, WEIGH_ACROSS);
+		weigh_across(op);
 }
 
 #endif /* GLM_WEIGH_H */
