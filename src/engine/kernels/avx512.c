@@ -127,8 +127,9 @@ sums(float *out, vec acc[16][1])
 #define v_set _mm512_set1_ps
 #define v_multiply _mm512_mul_ps
 #define v_codes(w) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w))))
-#define WEIGH_ROWS 8
-#define WEIGH_REGISTERS(rows) ((rows) > 4 ? 2 : 4)
+/* the heads of a group of ChatGLM3-6B are a tile: its keys and values are widened once */
+#define WEIGH_ROWS 16
+#define WEIGH_REGISTERS(rows) ((rows) > 8 ? 1 : (rows) > 4 ? 2 : 4)
 #include "weigh.h"
 #include "elementwise.h"
 

@@ -12,7 +12,7 @@
  *   v_set(x)               a register of this number
  *   v_multiply(a, b)       products
  *   v_codes(w)             VEC codes of 8 bits at w, widened
- *   WEIGH_ROWS             most rows of a tile, at most 8
+ *   WEIGH_ROWS             most rows of a tile, at most 16
  *   WEIGH_REGISTERS(rows)  registers of a row of it, at most 4
  */
 #ifndef GLM_WEIGH_H
@@ -77,17 +77,17 @@ weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind
 {
 	/* the first rows bring it for all */
 	const char *next = p == op->p ? op->next : NULL;
-	vec			acc[8][4];
+	vec			acc[16][4];
 
 	y += d;
 
-#pragma GCC unroll 8
+#pragma GCC unroll 16
 	for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
 		for (int c = 0; c < registers; c++)
 			acc[r][c] = v_zero();
 	if (op->add)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
 		for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
 			for (int c = 0; c < registers; c++)
@@ -106,7 +106,7 @@ weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind
 			if (rows > 1)
 				v_keep(row[c]);
 		}
-#pragma GCC unroll 8
+#pragma GCC unroll 16
 		for (int r = 0; r < rows; r++)
 		{
 			vec weight = v_set(p[(size_t) r * op->ldp + (size_t) i]);
@@ -116,7 +116,7 @@ weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind
 				acc[r][c] = v_fma(weight, row[c], acc[r][c]);
 		}
 	}
-#pragma GCC unroll 8
+#pragma GCC unroll 16
 	for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
 		for (int c = 0; c < registers; c++)
@@ -173,6 +173,8 @@ weigh_rows(const glm_weigh *op, int r, weigh_kind kind, size_t next_size, int ro
 	}                                                                        \
 	static __attribute__((noinline)) void name##_rest(const glm_weigh *op, int r) \
 	{                                                                        \
+		for (; WEIGH_ROWS > 8 && r + 8 <= op->m; r += 8)                     \
+			weigh_rows(op, r, kind, next_size, 8);                           \
 		for (; r + 4 <= op->m; r += 4)                                       \
 			weigh_rows(op, r, kind, next_size, 4);                           \
 		if (op->m - r == 3)                                                  \
@@ -199,47 +201,38 @@ WEIGH_FUNCTION(weigh_across, WEIGH_ACROSS, 1)
 WEIGH_FUNCTION(weigh_widened_f16, WEIGH_F32, 2)
 WEIGH_FUNCTION(weigh_widened_i8, WEIGH_F32, 1)
 
-/* May the tiles share V as fp32?  It should stay in the first-level cache. */
-INLINE bool
-weigh_shared(const glm_weigh *op)
-{
-	return op->m > WEIGH_ROWS && op->width % VEC == 0 && op->n * op->width <= WEIGH_WIDE;
-}
+/* Widens V for all tiles, which then take it for fp32. */
+#define WEIGH_SHARED_FUNCTION(name, kind, tiles)                             \
+	static __attribute__((noinline)) void name(const glm_weigh *op)          \
+	{                                                                        \
+		_Alignas(64) float wide[WEIGH_WIDE];                                 \
+		glm_weigh widened = *op;                                             \
+                                                                             \
+		for (int i = 0; i < op->n; i++)                                      \
+			for (int d = 0; d < op->width; d += VEC)                         \
+				v_store(wide + i * op->width + d, weigh_load(op, i, d, kind)); \
+		widened.v = wide;                                                    \
+		tiles(&widened);                                                     \
+	}
 
-/* V as fp32 */
-INLINE void
-weigh_widen(float *wide, const glm_weigh *op, weigh_kind kind)
-{
-	for (int i = 0; i < op->n; i++)
-		for (int d = 0; d < op->width; d += VEC)
-			v_store(wide + i * op->width + d, weigh_load(op, i, d, kind));
-}
+WEIGH_SHARED_FUNCTION(weigh_shared_f16, WEIGH_F16, weigh_widened_f16)
+WEIGH_SHARED_FUNCTION(weigh_shared_down, WEIGH_DOWN, weigh_widened_i8)
+WEIGH_SHARED_FUNCTION(weigh_shared_across, WEIGH_ACROSS, weigh_widened_i8)
 
 static void
 weigh(const glm_weigh *op)
 {
-	_Alignas(64) float wide[WEIGH_WIDE];
-	glm_weigh	 widened = *op;
+	/* a V that several tiles read, and that fits into the first-level cache */
+	bool shared = op->m > WEIGH_ROWS && op->width % VEC == 0 && op->n * op->width <= WEIGH_WIDE;
 
-	widened.v = wide;
 	if (op->dtype == GLM_F32)
 		weigh_f32(op);
-	else if (op->dtype == GLM_F16 && weigh_shared(op))
-	{
-		weigh_widen(wide, op, WEIGH_F16);
-		weigh_widened_f16(&widened);
-	}
 	else if (op->dtype == GLM_F16)
-		weigh_f16(op);
-	else if (weigh_shared(op))
-	{
-		weigh_widen(wide, op, op->down ? WEIGH_DOWN : WEIGH_ACROSS);
-		weigh_widened_i8(&widened);
-	}
+		(shared ? weigh_shared_f16 : weigh_f16)(op);
 	else if (op->down)
-		weigh_down(op);
+		(shared ? weigh_shared_down : weigh_down)(op);
 	else
-		weigh_across(op);
+		(shared ? weigh_shared_across : weigh_across)(op);
 }
 
 #endif /* GLM_WEIGH_H */
