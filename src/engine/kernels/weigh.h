@@ -59,12 +59,15 @@ weigh_load(const glm_weigh *op, int i, int d, weigh_kind kind)
 	return v_multiply(v_codes(v), v_set(*weigh_scale(op, i, d, kind)));
 }
 
-/* Fetches `width` elements of `size` bytes from element `first` of next on. */
+/*
+ * Fetches `width` elements of `size` bytes from element `first` of next on, into the
+ * second-level cache: on the way to the first they hinder what is computed.
+ */
 INLINE void
 weigh_fetch(const char *next, size_t first, int width, size_t size)
 {
 	for (size_t at = 0; at < (size_t) width * size; at += 64)
-		__builtin_prefetch(next + first * size + at);
+		__builtin_prefetch(next + first * size + at, 0, 2);
 }
 
 /*
