@@ -264,6 +264,8 @@ chatglm_worker_publish(void)
 	last_publish = GetCurrentTimestamp();
 	/* the engine may tell of an end a moment before it has tidied up */
 	stale = chatglm_tickets_live() > 0 || stats.running > 0 || stats.waiting > 0;
+	for (int i = 0; i < n_models; i++)
+		stale |= models[i].sequences > 0;
 	report_activity(&stats, n_models);
 }
 
