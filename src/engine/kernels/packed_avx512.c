@@ -15,6 +15,7 @@
 #define ROWS 12
 #define EACH_ROWS EACH_ROWS_12
 #define TILES 2
+#define FEW_DOTS 4
 
 typedef __m512i ints;
 typedef __m512 floats;

@@ -13,6 +13,8 @@
  *
  * The file that includes this defines before:
  *   ROWS and EACH_ROWS (EACH_ROWS_4 or EACH_ROWS_12), TILES (1 or 2)
+ *   FEW_DOTS  dot() calls for a line of codes that are faster than memory: one a row
+ *             for INT8, two for INT4; 0 where one is not
  *   ints      sixteen int32 lanes, one a row of a tile; codes are four bytes a lane
  *   floats    sixteen float lanes
  *   static ints dot(ints sum, ints code, ints x, glm_dtype dtype)
@@ -34,12 +36,11 @@
 #define SECOND_LEVEL 2			/* of the caches, for __builtin_prefetch: into the first it took more time */
 
 /*
- * Bytes of a tile's codes between what is summed and what is fetched.  A few rows are
+ * Bytes of a tile's codes between what is summed and what is fetched.  A few rows may be
  * summed faster than memory answers: there the hardware's own reading ahead is best
  * left to itself, given the first lines of a group so that it goes on beyond the end
  * of a page.  More rows leave it behind, and every line is fetched.
  */
-#define FEW_DOTS 4				/* of a line of codes: one a row, for INT4 two */
 #define FEW_ROWS_AHEAD 4096
 #define FEW_ROWS_LINES 2
 #define AHEAD 16384
