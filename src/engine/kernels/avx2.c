@@ -115,6 +115,7 @@ sums(float *out, vec acc[4][2])
 #define v_codes(w) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) (w))))
 #define WEIGH_ROWS 4
 #define WEIGH_REGISTERS(rows) ((rows) == 4 ? 2 : 4)
+#define WEIGH_SHARES_F16 0
 #include "weigh.h"
 #include "elementwise.h"
 

@@ -130,6 +130,7 @@ sums(float *out, vec acc[16][1])
 /* the heads of a group of ChatGLM3-6B are a tile: its keys and values are widened once */
 #define WEIGH_ROWS 16
 #define WEIGH_REGISTERS(rows) ((rows) > 8 ? 1 : (rows) > 4 ? 2 : 4)
+#define WEIGH_SHARES_F16 1
 #include "weigh.h"
 #include "elementwise.h"
 

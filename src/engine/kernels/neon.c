@@ -123,6 +123,7 @@ v_codes(const char *w)
 
 #define WEIGH_ROWS 4
 #define WEIGH_REGISTERS(rows) 4
+#define WEIGH_SHARES_F16 0
 #include "weigh.h"
 #include "elementwise.h"
 

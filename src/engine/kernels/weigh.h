@@ -6,7 +6,7 @@
  * registers while i runs over the rows of V: each row of V is read once for all
  * of the tile's rows.  What is left of the width is computed without vectors.
  * `kind` says at compile time what V holds.  Where several tiles read a V that is
- * not fp32, it is widened once for all of them.
+ * not fp32, it may be widened once for all of them.
  *
  * The file that includes this defines before, besides what matmul.h wants:
  *   v_set(x)               a register of this number
@@ -14,6 +14,8 @@
  *   v_codes(w)             VEC codes of 8 bits at w, widened
  *   WEIGH_ROWS             most rows of a tile, at most 16
  *   WEIGH_REGISTERS(rows)  registers of a row of it, at most 4
+ *   WEIGH_SHARES_F16       do tiles share widened fp16, as they do int8?  It has to cost
+ *                          more to widen than to store and load again
  */
 #ifndef GLM_WEIGH_H
 #define GLM_WEIGH_H
@@ -231,7 +233,7 @@ weigh(const glm_weigh *op)
 	if (op->dtype == GLM_F32)
 		weigh_f32(op);
 	else if (op->dtype == GLM_F16)
-		(shared ? weigh_shared_f16 : weigh_f16)(op);
+		(WEIGH_SHARES_F16 && shared ? weigh_shared_f16 : weigh_f16)(op);
 	else if (op->down)
 		(shared ? weigh_shared_down : weigh_down)(op);
 	else
