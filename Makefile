@@ -9,33 +9,94 @@
 # Targets that need packages (demo, test) install those first and then start
 # make anew, as PGXS may have come with them.  The version of the extension is
 # written in chatglm.control and nowhere else.
+#
+# Builds outside the source tree: `make -f ../chatglm/Makefile` in a folder of
+# its own, with or without VPATH=../chatglm, as pg_buildext does.  $(S) is what
+# stands before the name of a source file, and nothing in the source tree.
 
-PG_CONFIG ?= pg_config
-WERROR ?= -Werror
+PG_CONFIG ?= $(if $(PGVERSION),/usr/lib/postgresql/$(PGVERSION)/bin/)pg_config
+# A warning ends the build where changes are tested, and nowhere else.
+WERROR ?= $(if $(filter-out false 0,$(CI)),-Werror)
 # Debian's, for its psycopg.
 PYTHON ?= /usr/bin/python3
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export PG_CONFIG
 
-GLM_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" chatglm.control)
+S := $(or $(VPATH),$(dir $(firstword $(MAKEFILE_LIST))))
+S := $(if $(filter-out $(CURDIR),$(realpath $(S))),$(patsubst %//,%/,$(S)/))
+# How a recipe starts make anew: $(MAKE) $(AGAIN).
+AGAIN = --no-print-directory -f $(firstword $(MAKEFILE_LIST))
+GLM_VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(S)chatglm.control)
+ifeq ($(GLM_VERSION),)
+$(error there is no chatglm.control with a version in "$(or $(S),.)"; VPATH is the folder of the sources)
+endif
 MODEL := models/tiny-chatglm3
+in_source_tree := unit fuzz bench bench-programs bench-kernels model demo test
+ifneq ($(and $(S),$(filter $(in_source_tree),$(MAKECMDGOALS))),)
+$(error $(in_source_tree): these are for the source tree, make -C $(S))
+endif
+
+# ---- the flags of whoever builds ---------------------------------------------
+
+# CFLAGS, CXXFLAGS, CPPFLAGS and LDFLAGS may come from the command line or the
+# environment (dpkg-buildflags).  They are taken down here, before PGXS puts
+# PostgreSQL's own into the same names, and go to both halves, behind our -O2
+# and before what this code cannot do without.
+#
+# An answer must be the same whoever built the program, so what would let the
+# compiler round otherwise is left out of them, at the link too: there,
+# -ffast-math would change the arithmetic of the whole backend.
+INEXACT := -Ofast -ffast-math -funsafe-math-optimizations -fassociative-math -freciprocal-math \
+	-ffinite-math-only -fno-signed-zeros -fno-honor-nans -fno-honor-infinities -fapprox-func \
+	-fsingle-precision-constant -fcx-limited-range -fcx-fortran-rules -fexcess-precision=fast \
+	-ffp-contract=% -ffp-model=% -fdenormal-fp-math% -mdaz-ftz -mfpmath=% -mpc32 -mpc64 -mpc80 -mrecip% -mlow-precision-%
+
+given = $(if $(filter environment command,$(firstword $(origin $(1)))),$(filter-out $(INEXACT),$($(1))))
+given_inexact := $(sort $(filter $(INEXACT),$(CFLAGS) $(CXXFLAGS) $(CPPFLAGS) $(LDFLAGS) $(COPT) $(PROFILE)))
+ifneq ($(given_inexact),)
+$(warning left out, as answers would differ: $(given_inexact))
+endif
+
+# PostgreSQL's makefiles add these to CFLAGS and LDFLAGS.
+override COPT := $(call given,COPT)
+override PROFILE := $(call given,PROFILE)
+
+GIVEN_CFLAGS := $(call given,CFLAGS) $(COPT) $(PROFILE)
+GIVEN_CXXFLAGS := $(call given,CXXFLAGS) $(COPT) $(PROFILE)
+GIVEN_CPPFLAGS := $(call given,CPPFLAGS)
+GIVEN_LDFLAGS := $(call given,LDFLAGS) $(COPT) $(PROFILE)
+
+# PGXS lets the command line have its way and pays no attention to the environment.
+from_environment = $(if $(filter environment,$(firstword $(origin $(1)))),$(call given,$(1)))
+ENVIRONMENT_CFLAGS := $(call from_environment,CFLAGS)
+ENVIRONMENT_CPPFLAGS := $(call from_environment,CPPFLAGS)
+ENVIRONMENT_LDFLAGS := $(call from_environment,LDFLAGS)
+ifeq ($(origin CFLAGS),command line)
+override CFLAGS := $(call given,CFLAGS)
+endif
+ifeq ($(origin LDFLAGS),command line)
+override LDFLAGS := $(call given,LDFLAGS)
+endif
 
 # ---- the PostgreSQL side, by PGXS -------------------------------------------
 
 MODULE_big = chatglm
 EXTENSION = chatglm
-DATA = $(wildcard chatglm--*.sql)
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
+DATA = $(notdir $(wildcard $(S)chatglm--*.sql))
+OBJS = $(patsubst $(S)src/pg/%.c,build/pg/%.o,$(sort $(wildcard $(S)src/pg/*.c)))
 
-PG_CPPFLAGS = -Isrc -DCHATGLM_VERSION='"$(GLM_VERSION)"'
-# PostgreSQL's headers have unused parameters, and so has every hook.
-PG_CFLAGS = -Wall -Wextra $(WERROR) -Wno-unused-parameter -Wno-declaration-after-statement -MMD -MP
+PG_CPPFLAGS = -I$(S)src -DCHATGLM_VERSION='"$(GLM_VERSION)"' $(ENVIRONMENT_CPPFLAGS)
+# The first line is PostgreSQL's own, in case CFLAGS was given; its headers have
+# unused parameters, and so has every hook.
+PG_CFLAGS = $(ENVIRONMENT_CFLAGS) -fno-strict-aliasing -fwrapv \
+	-Wall -Wextra $(WERROR) -Wno-unused-parameter -Wno-declaration-after-statement -MMD -MP
+PG_LDFLAGS = $(ENVIRONMENT_LDFLAGS)
 SHLIB_LINK = build/libglm.a $(GLM_LIBS)
 
-REGRESS = $(patsubst sql/%.sql,%,$(wildcard sql/install.sql) \
-	$(filter-out sql/install.sql,$(sort $(wildcard sql/*.sql))))
+REGRESS = $(patsubst $(S)sql/%.sql,%,$(wildcard $(S)sql/install.sql) \
+	$(filter-out $(S)sql/install.sql,$(sort $(wildcard $(S)sql/*.sql))))
 REGRESS_OPTS = --outputdir=build/regress
-EXTRA_CLEAN = build $(OBJS:.o=.d)
+EXTRA_CLEAN = build
 # `installcheck` below starts the private cluster; PGXS's does not.
 NO_INSTALLCHECK = 1
 # No bitcode: inlining a call that waits for a model buys nothing.
@@ -53,6 +114,16 @@ clean:
 	rm -rf $(EXTRA_CLEAN)
 endif
 
+# By VPATH, make would take what was built in the source tree for built here.
+# PGXS needs it for the control file alone.
+override srcdir := $(or $(patsubst %/,%,$(S)),.)
+override VPATH :=
+chatglm.control: ;
+
+build/pg/%.o: $(S)src/pg/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
+
 chatglm.so: build/libglm.a
 
 # ---- the engine: build/libglm.a ---------------------------------------------
@@ -60,15 +131,19 @@ chatglm.so: build/libglm.a
 GLM_LIBS = -lsentencepiece -ljansson -lcrypto -lstdc++ -lpthread -lm
 
 GLM_WARN = -Wall -Wextra $(WERROR)
-GLM_FLAGS = -D_GNU_SOURCE -O2 -g $(GLM_WARN) -fPIC -fvisibility=hidden -ffp-contract=off -MMD -MP -Isrc
-GLM_CFLAGS = -std=c11 $(GLM_FLAGS)
-GLM_CXXFLAGS = -std=c++17 -fvisibility-inlines-hidden $(GLM_FLAGS)
+GLM_FLAGS = -fPIC -fvisibility=hidden -fno-fast-math -ffp-contract=off -MMD -MP -I$(S)src
+GLM_DEFAULTS = -D_GNU_SOURCE -O2 -g $(GLM_WARN) $(GIVEN_CPPFLAGS)
+GLM_CFLAGS = $(GLM_DEFAULTS) $(GIVEN_CFLAGS) -std=c11 $(GLM_FLAGS)
+GLM_CXXFLAGS = $(GLM_DEFAULTS) $(GIVEN_CXXFLAGS) -std=c++17 -fvisibility-inlines-hidden $(GLM_FLAGS)
+GLM_LDFLAGS = $(GIVEN_CFLAGS) $(GIVEN_LDFLAGS)
+# Who asks for less optimisation wants to debug.
+GLM_O3 := $(if $(filter -O0 -O1 -Og,$(GIVEN_CFLAGS)),,-O3)
 
-GLM_OBJS = $(patsubst src/engine/%.c,build/engine/%.o,$(sort $(wildcard src/engine/*.c src/engine/kernels/*.c))) \
-	$(patsubst src/engine/%.cc,build/engine/%.o,$(sort $(wildcard src/engine/*.cc)))
+GLM_OBJS = $(patsubst $(S)src/engine/%.c,build/engine/%.o,$(sort $(wildcard $(S)src/engine/*.c $(S)src/engine/kernels/*.c))) \
+	$(patsubst $(S)src/engine/%.cc,build/engine/%.o,$(sort $(wildcard $(S)src/engine/*.cc)))
 
-build/engine/kernels/%.o: GLM_FLAGS += -O3
-build/engine/sample.o: GLM_FLAGS += -O3 -fno-trapping-math
+build/engine/kernels/%.o: GLM_FLAGS += $(GLM_O3)
+build/engine/sample.o: GLM_FLAGS += $(GLM_O3) -fno-trapping-math
 ifeq ($(shell uname -m),x86_64)
 build/engine/kernels/avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
 build/engine/kernels/avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
@@ -80,11 +155,11 @@ ifeq ($(shell uname -m),aarch64)
 build/engine/kernels/packed_neon.o: GLM_FLAGS += -march=armv8.2-a+dotprod
 endif
 
-build/engine/%.o: src/engine/%.c
+build/engine/%.o: $(S)src/engine/%.c
 	@mkdir -p $(@D)
 	$(CC) $(GLM_CFLAGS) -c -o $@ $<
 
-build/engine/%.o: src/engine/%.cc
+build/engine/%.o: $(S)src/engine/%.cc
 	@mkdir -p $(@D)
 	$(CXX) $(GLM_CXXFLAGS) -c -o $@ $<
 
@@ -92,18 +167,28 @@ build/libglm.a: $(GLM_OBJS)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-# ---- the embedded model ------------------------------------------------------
+# ---- the embedded model and the manual -----------------------------------------
 
-install: install-model
+MODEL_FILES = $(wildcard $(S)$(MODEL)/*)
+
+install: install-model install-doc
 
 install-model:
 	$(MKDIR_P) '$(DESTDIR)$(datadir)/extension/chatglm/$(MODEL)'
-	$(INSTALL_DATA) $(wildcard $(MODEL)/*) '$(DESTDIR)$(datadir)/extension/chatglm/$(MODEL)/'
+	$(INSTALL_DATA) $(MODEL_FILES) '$(DESTDIR)$(datadir)/extension/chatglm/$(MODEL)/'
 
-uninstall: uninstall-model
+# All extensions' manuals lie in one directory, so a README.md needs a name.
+install-doc:
+	$(MKDIR_P) '$(DESTDIR)$(docdir)/extension'
+	$(INSTALL_DATA) $(S)README.md '$(DESTDIR)$(docdir)/extension/chatglm.md'
+
+uninstall: uninstall-model uninstall-doc
 
 uninstall-model:
 	rm -rf '$(DESTDIR)$(datadir)/extension/chatglm'
+
+uninstall-doc:
+	rm -f '$(DESTDIR)$(docdir)/extension/chatglm.md'
 
 model:
 	test/model/make.sh
@@ -122,7 +207,7 @@ build/unit/%.o: test/unit/%.c
 	$(CC) $(GLM_CFLAGS) -Itest/unit -c -o $@ $<
 
 build/unit/test_%: build/unit/test_%.o $(UNIT_HELPERS) build/libglm.a
-	$(CC) -o $@ $^ -lcmocka $(GLM_LIBS)
+	$(CC) $(GLM_LDFLAGS) -o $@ $^ -lcmocka $(GLM_LIBS)
 
 .SECONDARY: $(addsuffix .o,$(UNIT_TESTS))
 
@@ -135,7 +220,7 @@ BENCH_PROGRAMS = $(patsubst test/bench/%.c,build/bench/%,$(wildcard test/bench/*
 
 build/bench/%: test/bench/%.c test/bench/measure.h build/libglm.a
 	@mkdir -p $(@D)
-	$(CC) $(GLM_CFLAGS) -ffp-contract=fast -o $@ $< build/libglm.a $(GLM_LIBS)
+	$(CC) $(GLM_CFLAGS) $(GLM_LDFLAGS) -ffp-contract=fast -o $@ $< build/libglm.a $(GLM_LIBS)
 
 build/unit/test_random_model: | build/bench/make_random_model
 
@@ -162,34 +247,38 @@ fuzz: $(FUZZ_TARGETS)
 # ---- tests that need one ----------------------------------------------------
 
 deps:
-	test/install-deps.sh
+	$(S)test/install-deps.sh
 
 # Builds as the invoking user, installs as root.
 installed: all
-	$(SUDO) $(MAKE) --no-print-directory install
+	$(SUDO) $(MAKE) $(AGAIN) install
 
 cluster:
-	@test/cluster.sh start
+	@$(S)test/cluster.sh start
 
 cluster-stop:
-	@test/cluster.sh stop
+	@$(S)test/cluster.sh stop
 
 psql:
-	@test/cluster.sh psql
+	@$(S)test/cluster.sh psql
 
-installcheck: cluster
+# These two run in the server that PGHOST or PGPORT names (pg_virtualenv), else
+# in the private cluster; fault always does, as it kills and restarts it.
+USE_SERVER = server=$$($(S)test/cluster.sh use) && eval "$$server"
+
+installcheck:
 	@mkdir -p build/regress
-	eval "$$(test/cluster.sh env)" && $(pg_regress_installcheck) $(REGRESS_OPTS) --dbname=chatglm_regress $(REGRESS)
+	$(USE_SERVER) && $(pg_regress_installcheck) $(REGRESS_OPTS) --dbname=chatglm_regress $(REGRESS)
 
-pgtap: cluster
-	eval "$$(test/cluster.sh env)" && \
-	psql -Xq -c 'DROP DATABASE IF EXISTS chatglm_pgtap' -c 'CREATE DATABASE chatglm_pgtap' && \
+pgtap:
+	$(USE_SERVER) && \
+	psql -Xq -d postgres -c 'DROP DATABASE IF EXISTS chatglm_pgtap' -c 'CREATE DATABASE chatglm_pgtap' && \
 	psql -Xq -d chatglm_pgtap -c 'CREATE EXTENSION pgtap' -c 'CREATE EXTENSION chatglm' && \
-	pg_prove --verbose -d chatglm_pgtap test/pgtap/$(or $(T),*).sql
+	pg_prove --verbose -d chatglm_pgtap $(S)test/pgtap/$(or $(T),*).sql
 
 fault: cluster
-	eval "$$(test/cluster.sh env)" && \
-	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s test/t -p '$(or $(T),test_*).py'
+	eval "$$($(S)test/cluster.sh env)" && \
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s $(S)test/t -p '$(or $(T),test_*).py'
 
 # Many sessions as one client sees them; load.py runs it.
 build/bench/streams: test/bench/streams.c
@@ -204,11 +293,11 @@ bench: cluster $(BENCH_PROGRAMS)
 	$(PYTHON) test/bench/load.py $(if $(FULL),,--quick)
 
 demo: deps
-	$(MAKE) --no-print-directory installed
+	$(MAKE) $(AGAIN) installed
 	test/demo/run.sh
 
 test: deps
-	$(MAKE) --no-print-directory installed
+	$(MAKE) $(AGAIN) installed
 	test/run.sh unit installcheck pgtap fault fuzz
 
 help:
@@ -224,7 +313,8 @@ help:
 	@echo
 	@echo '  make bench         measures a 6B beside the limits, delays, throughput; test/bench/ (FULL=1)'
 	@echo '  make bench-kernels the arithmetic alone, beside the peak of the machine (T=threads)'
-	@echo '  make               build chatglm.so (WERROR= lets warnings pass)'
+	@echo '  make               build chatglm.so; also outside the source tree: make -f ../chatglm/Makefile'
+	@echo '                     CFLAGS, CPPFLAGS, LDFLAGS are respected; WERROR=-Werror or CI=true: no warnings'
 	@echo '  make install       install into the PostgreSQL of $$PG_CONFIG; as root'
 	@echo '  make installed     the same, by sudo where needed'
 	@echo '  make deps          install the Debian packages that build and tests need'
@@ -236,5 +326,5 @@ help:
 
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(wildcard build/unit/*.d build/bench/*.d)
 
-.PHONY: all install uninstall clean help deps installed install-model uninstall-model model \
+.PHONY: all install uninstall clean help deps installed install-model uninstall-model install-doc uninstall-doc model \
 	unit installcheck pgtap fault fuzz bench bench-programs bench-kernels demo test cluster cluster-stop psql

@@ -5,18 +5,21 @@
 CREATE SCHEMA glm;
 CREATE EXTENSION chatglm SCHEMA glm;
 
-SELECT pg_describe_object(classid, objid, objsubid) COLLATE "C" AS member
+-- from version 17 on the types of tables, views and arrays are members, too
+CREATE VIEW glm.member AS
+SELECT classid, objid, pg_describe_object(classid, objid, objsubid) COLLATE "C" AS member
   FROM pg_depend
  WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
    AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'chatglm')
- ORDER BY 1;
+   AND NOT (classid = 'pg_type'::regclass AND
+            EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+                     WHERE t.oid = objid AND (t.typelem <> 0 OR c.relkind <> 'c')));
+
+SELECT member FROM glm.member ORDER BY 1;
 
 -- every one of them says what it is
-SELECT pg_describe_object(classid, objid, objsubid) AS "without a comment"
-  FROM pg_depend
- WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass
-   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'chatglm')
-   AND obj_description(objid, classid::regclass::name) IS NULL;
+SELECT member AS "without a comment" FROM glm.member
+ WHERE obj_description(objid, classid::regclass::name) IS NULL;
 
 -- pg_dump keeps the rows of the configuration table
 SELECT extconfig::regclass[], extcondition FROM pg_extension WHERE extname = 'chatglm';
@@ -27,6 +30,7 @@ SELECT glm.glm_count_tokens('hello') > 0 AS counted;
 EXPLAIN (COSTS OFF) SELECT * FROM glm.glm_stream('hello');
 SELECT count(*) > 0 AS streamed FROM glm.glm_stream('hello');
 
+DROP VIEW glm.member;
 DROP EXTENSION chatglm;
 DROP SCHEMA glm;
 SELECT nspname FROM pg_namespace WHERE nspname IN ('glm', 'chatglm');

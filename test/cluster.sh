@@ -1,12 +1,13 @@
 #!/bin/bash
 # cluster.sh - the private PostgreSQL cluster that demo and tests run in.
 #
-#     cluster.sh start | stop | restart | reload | psql [ARGUMENT...] | env
+#     cluster.sh start | stop | restart | reload | psql [ARGUMENT...] | env | use
 #
 # `start` may be called at any time: it makes the cluster when there is none,
 # starts it when it is down, restarts it when what `make install` put in place
 # has changed since, and otherwise does nothing.  `env` prints exports of
-# PGHOST, PGPORT, PGUSER and PGDATABASE, to be used with eval.
+# PGHOST, PGPORT, PGUSER and PGDATABASE, to be used with eval.  `use` does both,
+# unless the caller names a server of his own by PGHOST, PGPORT or PGSERVICE.
 #
 # Where things lie.  The server may run as another user than ours (root may
 # not run it; postgres does then) and that user need not be able to read this
@@ -207,11 +208,20 @@ start()
 print_env()
 {
 	cat <<-ENV
+		unset PGHOSTADDR PGSERVICE PGPASSWORD PGOPTIONS
 		export PGHOST='$base'
 		export PGPORT='$port'
 		export PGUSER='postgres'
 		export PGDATABASE='postgres'
 	ENV
+}
+
+# Is the server that the caller names another one?  One named by what `env`
+# printed is ours, and perhaps down.
+names_another()
+{
+	[ -n "${PGHOST:-}${PGHOSTADDR:-}${PGPORT:-}${PGSERVICE:-}" ] || return 1
+	! find_base || [ "${PGHOST:-}" != "$base" ]
 }
 
 need_base()
@@ -258,7 +268,13 @@ case $command in
 		need_base
 		print_env
 		;;
+	use)
+		names_another && exit 0
+		lock
+		start
+		print_env
+		;;
 	*)
-		die "usage: cluster.sh start | stop | restart | reload | psql [ARGUMENT...] | env"
+		die "usage: cluster.sh start | stop | restart | reload | psql [ARGUMENT...] | env | use"
 		;;
 esac
