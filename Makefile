@@ -209,7 +209,7 @@ build/unit/%.o: test/unit/%.c
 build/unit/test_%: build/unit/test_%.o $(UNIT_HELPERS) build/libglm.a
 	$(CC) $(GLM_LDFLAGS) -o $@ $^ -lcmocka $(GLM_LIBS)
 
-.SECONDARY: $(addsuffix .o,$(UNIT_TESTS))
+.SECONDARY: $(addsuffix .o,$(UNIT_TESTS)) $(UNIT_HELPERS)
 
 unit: $(UNIT_TESTS)
 	test/run_unit.sh $(UNIT_TESTS)

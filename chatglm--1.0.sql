@@ -312,13 +312,15 @@ COMMENT ON VIEW glm_stat_models IS
 GRANT SELECT ON glm_stat_models TO PUBLIC;
 
 CREATE FUNCTION chatglm.requests()
-RETURNS TABLE (request_id bigint, pid int, role oid, kind text, model text, started timestamptz, tokens int)
+RETURNS TABLE (request_id bigint, pid int, role oid, kind text, model text, started timestamptz, tokens int,
+	database oid, in_flight boolean)
 AS 'MODULE_PATHNAME', 'chatglm_stat_requests'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION chatglm.requests IS 'the rows of view glm_stat_requests';
 
 CREATE VIEW glm_stat_requests AS
-SELECT request_id, pid, pg_catalog.pg_get_userbyid(role) AS usename, kind, model, started, tokens
+SELECT request_id, pid, pg_catalog.pg_get_userbyid(role) AS usename, kind, model, started, tokens,
+	(SELECT datname FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) database) AS datname, in_flight
 FROM chatglm.requests();
 COMMENT ON VIEW glm_stat_requests IS
 'requests the worker has in hand; those of others without detail, except for members of pg_read_all_stats';

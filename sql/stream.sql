@@ -76,7 +76,8 @@ DECLARE c CURSOR FOR SELECT seq FROM glm_stream('hello', temperature => 100, top
 FETCH 2 FROM c;
 FETCH 1 FROM c;
 -- (it waits for its reader, so it is still there to be seen)
-SELECT kind, model, usename = current_user AS mine FROM glm_stat_requests WHERE pid = pg_backend_pid();
+SELECT kind, model, usename = current_user AS mine, datname = current_database() AS here, in_flight
+  FROM glm_stat_requests WHERE pid = pg_backend_pid();
 CLOSE c;
 DECLARE s SCROLL CURSOR FOR SELECT seq FROM glm_stream('Who are you?', max_tokens => 5);
 FETCH 3 FROM s;

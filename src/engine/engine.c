@@ -260,6 +260,7 @@ glm_engine_submit(glm_engine *e, const glm_request *req, glm_error *err)
 	ticket->deadline_ns = req->timeout_ms > 0 ? glm_now_ns() + req->timeout_ms * INT64_C(1000000) : 0;
 	atomic_store(&ticket->cancelled, false);
 	atomic_store(&ticket->taken, 0);
+	atomic_store(&ticket->generated, 0);
 	atomic_fetch_add(&e->count.requests, 1);
 
 	pthread_mutex_lock(&e->front_lock);
@@ -281,6 +282,12 @@ glm_engine_taken(glm_engine *e, int number, uint32_t taken)
 {
 	atomic_store(&e->ticket[number].taken, taken);
 	glm_signal_raise(&e->wake);
+}
+
+int
+glm_engine_generated(const glm_engine *e, int number)
+{
+	return (int) atomic_load(&e->ticket[number].generated);
 }
 
 int

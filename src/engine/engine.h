@@ -31,6 +31,7 @@ typedef struct glm_ticket
 	int64_t		deadline_ns;	/* CLOCK_MONOTONIC; 0 = none */
 	atomic_bool cancelled;
 	atomic_uint taken;			/* TOKEN events the reader has */
+	atomic_uint generated;		/* tokens of the answer so far */
 } glm_ticket;
 
 /* Something to wait for: a flag that stays raised until it is waited for. */

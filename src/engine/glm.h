@@ -266,6 +266,9 @@ extern void glm_engine_cancel(glm_engine *engine, int ticket);
 #define GLM_OUTBOX 16
 extern void glm_engine_taken(glm_engine *engine, int ticket, uint32_t taken);
 
+/* How many tokens the answer to a live ticket has so far.  Thread-safe. */
+extern int	glm_engine_generated(const glm_engine *engine, int ticket);
+
 /* Is this a list of CPUs, like "0-3,8", or empty?  *err says why not. */
 extern bool glm_cpus_check(const char *list, glm_error *err);
 

@@ -122,6 +122,7 @@ use_picked(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
 		if (seq->request->stream)
 			send_token(e, seq, picked->token, picked->logprob, *finish);
 	}
+	atomic_fetch_add(&e->ticket[seq->ticket].generated, used);
 	atomic_fetch_add(&e->count.completion_tokens, used);
 	atomic_fetch_add(&seq->model->tally.completion_tokens, used);
 	if (*finish == GLM_FINISH_NONE && seq->pick_error.status != GLM_OK)

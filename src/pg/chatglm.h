@@ -68,13 +68,15 @@ typedef struct ChatglmRequestWords
 	pg_atomic_uint64 cancel;	/* id of the request to cancel; 0 = none */
 	pg_atomic_uint64 id;		/* id of the request living here; 0 = free */
 	pg_atomic_uint32 taken;		/* TOKEN events its backend has read */
-	Oid			role;			/* who asks; written before the id */
+	Oid			role;			/* who asks; written before the id, as is the next */
+	bool		in_flight;		/* one of several rows that are asked together */
 } ChatglmRequestWords;
 
 /* Start of a session's segment; the request and the reply queue follow. */
 typedef struct ChatglmSessionHeader
 {
 	pg_atomic_uint32 doorbell;	/* set by the backend: look at the words below */
+	Oid			database;		/* of the session */
 	ChatglmRequestWords words[CHATGLM_SESSION_REQUESTS];
 } ChatglmSessionHeader;
 
@@ -115,10 +117,14 @@ typedef struct ChatglmRequestStat
 	uint64		id;				/* 0 = entry unused */
 	pid_t		pid;			/* of the backend */
 	Oid			role;
+	Oid			database;
 	uint16		kind;			/* glm_kind */
+	uint16		form;			/* glm_form */
+	bool		stream;
+	bool		in_flight;		/* a row of GlmBatch or glm_generate_batch */
 	char		model[NAMEDATALEN];
 	int64		started_us;		/* TimestampTz */
-	int32		tokens;			/* generated so far (streams) */
+	int32		tokens;			/* generated so far */
 	bool		cancel;			/* somebody wants it cancelled */
 } ChatglmRequestStat;
 
@@ -194,6 +200,7 @@ typedef struct ChatglmCall
 	bool		stream;
 	bool		add_special;
 	ChatglmPriority priority;
+	bool		in_flight;		/* one of several rows that are asked together */
 	bool		unshared;		/* options.cache = false */
 	bool		tools_offered;	/* the answer may be a call; the worker is not told */
 } ChatglmCall;

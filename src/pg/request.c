@@ -59,7 +59,7 @@ static dlist_head stones = DLIST_STATIC_INIT(stones);	/* rolled back */
 
 static void prepare_backend(void);
 static ChatglmRequest *new_request(const ChatglmCall *call);
-static void claim_entry(ChatglmRequest *request);
+static void claim_entry(ChatglmRequest *request, bool in_flight);
 static bool all_entries_alive(void);
 static void pump(void);
 static void file_event(const glm_event *event);
@@ -89,7 +89,7 @@ chatglm_submit(const ChatglmCall *call)
 	chatglm_session_flush();
 
 	request = new_request(call);
-	claim_entry(request);
+	claim_entry(request, call->in_flight);
 	block = request->block;
 	request->block = NULL;
 	chatglm_session_send(block);
@@ -271,9 +271,9 @@ new_request(const ChatglmCall *call)
 
 /* The entry of a cancelled request is free again when the worker has seen it. */
 static void
-claim_entry(ChatglmRequest *request)
+claim_entry(ChatglmRequest *request, bool in_flight)
 {
-	while ((request->entry = chatglm_session_claim(request->id)) < 0)
+	while ((request->entry = chatglm_session_claim(request->id, in_flight)) < 0)
 	{
 		if (all_entries_alive())
 			ereport(ERROR,

@@ -161,12 +161,14 @@ create_segment(void)
 
 	header = dsm_segment_address(session.segment);
 	pg_atomic_init_u32(&header->doorbell, 0);
+	header->database = MyDatabaseId;
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
 		pg_atomic_init_u64(&header->words[i].cancel, 0);
 		pg_atomic_init_u64(&header->words[i].id, 0);
 		pg_atomic_init_u32(&header->words[i].taken, 0);
 		header->words[i].role = InvalidOid;
+		header->words[i].in_flight = false;
 	}
 	session.header = header;
 
@@ -220,7 +222,7 @@ withdraw(dsm_handle handle)
 /* ---- words ------------------------------------------------------------ */
 
 int
-chatglm_session_claim(uint64 id)
+chatglm_session_claim(uint64 id, bool in_flight)
 {
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
@@ -231,6 +233,7 @@ chatglm_session_claim(uint64 id)
 		pg_atomic_write_u64(&words->cancel, 0);
 		pg_atomic_write_u32(&words->taken, 0);
 		words->role = GetUserId();
+		words->in_flight = in_flight;
 		/* last, and with a barrier: now the entry means something */
 		pg_atomic_exchange_u64(&words->id, id);
 		return i;

@@ -20,7 +20,7 @@ extern bool chatglm_session_alive(void);
 extern void chatglm_session_disconnect(void);
 
 /* Takes a free entry of the words for this request; -1 when there is none. */
-extern int	chatglm_session_claim(uint64 id);
+extern int	chatglm_session_claim(uint64 id, bool in_flight);
 
 /* The words of a request while the worker still cares for it, else NULL. */
 extern ChatglmRequestWords *chatglm_session_words(int entry, uint64 id);

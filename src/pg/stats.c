@@ -33,7 +33,7 @@ PG_FUNCTION_INFO_V1(chatglm_cancel);
 /* Columns of the views, as their functions declare them. */
 #define MODELS_COLUMNS		18
 #define STAT_MODELS_COLUMNS	12
-#define REQUESTS_COLUMNS	7
+#define REQUESTS_COLUMNS	9
 
 /* ---- Health ------------------------------------------------------------ */
 
@@ -323,11 +323,21 @@ chatglm_stat_models(PG_FUNCTION_ARGS)
 
 /* ---- Requests ------------------------------------------------------------------ */
 
+/* A GLM_GENERATE goes by the name of its function, without the glm_. */
 static const char *
-kind_name(uint16 kind)
+generate_name(const ChatglmRequestStat *stat)
+{
+	if (stat->form == GLM_MESSAGES)
+		return stat->stream ? "chat_stream" : "chat";
+	if (stat->stream)
+		return "stream";
+	return stat->form == GLM_RAW ? "complete" : "generate";
+}
+
+static const char *
+kind_name(const ChatglmRequestStat *stat)
 {
 	static const char *const names[GLM_N_KIND] = {
-		[GLM_GENERATE] = "generate",
 		[GLM_LOGITS] = "logits",
 		[GLM_TOKENIZE] = "tokenize",
 		[GLM_DETOKENIZE] = "detokenize",
@@ -338,7 +348,9 @@ kind_name(uint16 kind)
 		[GLM_QUANTIZE] = "quantize"
 	};
 
-	return kind < GLM_N_KIND && names[kind] != NULL ? names[kind] : "unknown";
+	if (stat->kind == GLM_GENERATE)
+		return generate_name(stat);
+	return stat->kind < GLM_N_KIND && names[stat->kind] != NULL ? names[stat->kind] : "unknown";
 }
 
 /*
@@ -357,10 +369,12 @@ put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *sta
 	if (has_privs_of_role(GetUserId(), stat->role) ||
 		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
 	{
-		values[3] = CStringGetTextDatum(kind_name(stat->kind));
+		values[3] = CStringGetTextDatum(kind_name(stat));
 		values[4] = CStringGetTextDatum(utf8_field(stat->model));
 		values[5] = TimestampTzGetDatum(stat->started_us);
 		values[6] = Int32GetDatum(stat->tokens);
+		values[7] = ObjectIdGetDatum(stat->database);
+		values[8] = BoolGetDatum(stat->in_flight);
 	}
 	else
 		memset(nulls + 3, true, REQUESTS_COLUMNS - 3);

@@ -253,6 +253,8 @@ chatglm_worker_publish(void)
 	CHATGLM_ENGINE(glm_engine_progress(engine, &progress));
 	CHATGLM_ENGINE(n_models = glm_engine_models(engine, models, CHATGLM_MAX_MODELS));
 
+	chatglm_tickets_count_tokens();
+
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	chatglm_shared->stats = stats;
 	chatglm_shared->progress = progress;

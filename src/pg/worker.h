@@ -105,7 +105,10 @@ extern void chatglm_tickets_pass_events(void);
 
 extern int	chatglm_tickets_live(void);
 
-/* Under ChatglmShared.lock: brings the token counts of the stats up to date. */
+/* Asks the engine how far the answers are. */
+extern void chatglm_tickets_count_tokens(void);
+
+/* Under ChatglmShared.lock: shows what was counted. */
 extern void chatglm_tickets_show_tokens(void);
 
 #endif							/* CHATGLM_WORKER_H */

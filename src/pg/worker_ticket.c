@@ -22,7 +22,7 @@ typedef struct Ticket
 	bool		marked;			/* somebody else wants it cancelled */
 	glm_kind	kind;
 	uint32		taken;			/* as last told to the engine */
-	int32		tokens;			/* TOKEN events so far */
+	int32		tokens;			/* of its answer, as last counted */
 } Ticket;
 
 static glm_engine *engine;
@@ -154,7 +154,11 @@ show(int number, const glm_request *request)
 	stat->id = ticket->id;
 	stat->pid = ticket->session->pid;
 	stat->role = ticket->session->header->words[ticket->entry].role;
+	stat->database = ticket->session->header->database;
 	stat->kind = ticket->kind;
+	stat->form = request->form;
+	stat->stream = request->stream;
+	stat->in_flight = ticket->session->header->words[ticket->entry].in_flight;
 	if (model != NULL)			/* UTF-8, and cut between characters */
 		memcpy(stat->model, model,
 			   pg_encoding_mbcliplen(PG_UTF8, model, strlen(model), sizeof(stat->model) - 1));
@@ -168,6 +172,18 @@ hide(int number)
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	chatglm_request_stats()[number].id = 0;
 	LWLockRelease(chatglm_shared->lock);
+}
+
+void
+chatglm_tickets_count_tokens(void)
+{
+	for (int i = 0, seen = 0; seen < live; i++)
+	{
+		if (tickets[i].id == 0)
+			continue;
+		CHATGLM_ENGINE(tickets[i].tokens = glm_engine_generated(engine, i));
+		seen++;
+	}
 }
 
 void
@@ -216,8 +232,6 @@ pass_event(const glm_event *event)
 		elog(ERROR, "event of unknown request " UINT64_FORMAT " from the chatglm engine",
 			 (uint64) event->id);
 
-	if (event->kind == GLM_EVENT_TOKEN)
-		tickets[event->ticket].tokens++;
 	ticket = tickets[event->ticket];
 
 	if (event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR)

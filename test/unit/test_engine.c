@@ -201,6 +201,35 @@ timeout_ends_a_request(void **state)
 	glm_engine_close(engine);
 }
 
+/* How far an answer is can be asked while it is made, though nothing of it is sent before its end. */
+static void
+tokens_are_counted_as_they_are_made(void **state)
+{
+	glm_engine *engine = open_engine(1, 4, 64 << 20);
+	glm_request *req = make_request("Repeat:", 12, false);
+	int			ticket;
+	int			seen = 0;
+	int			before_the_end = 0;
+
+	(void) state;
+	req->form = GLM_RAW;
+	req->temperature = 100;
+	glm_engine_set_step_delay(engine, 20);
+	ticket = submit(engine, req);
+	while (!answers[ticket].ended)
+	{
+		int			now = glm_engine_generated(engine, ticket);
+
+		assert_in_range(now, seen, 12);
+		seen = now;
+		before_the_end += seen > 0 && seen < 12;
+		pump(engine, 5);
+	}
+	assert_true(before_the_end > 0);
+	assert_int_equal(glm_engine_generated(engine, ticket), answers[ticket].last.completion_tokens);
+	glm_engine_close(engine);
+}
+
 /* More requests than tickets: an error at once, and room again afterwards. */
 static void
 full_queue_is_an_error(void **state)
@@ -254,6 +283,7 @@ main(void)
 		cmocka_unit_test(cancel_leaves_nothing),
 		cmocka_unit_test(bad_requests_fail_alone),
 		cmocka_unit_test(timeout_ends_a_request),
+		cmocka_unit_test(tokens_are_counted_as_they_are_made),
 		cmocka_unit_test(full_queue_is_an_error),
 		cmocka_unit_test(unloaded_model_leaves),
 	};
