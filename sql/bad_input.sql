@@ -31,6 +31,7 @@ SELECT glm_generate('a', options => to_jsonb(repeat('x', 1000)));
 SELECT glm_generate('a', model => '');
 SELECT glm_generate('a', model => '../tiny-chatglm3');
 SELECT glm_generate('a', model => '.hidden');
+SELECT glm_generate('a', model => '/srv/models/chatglm3-6b');
 SELECT glm_generate('a', model => E'two\nlines');
 SELECT glm_generate('a', model => repeat('m', 64));
 SELECT glm_generate('a', model => 'nonesuch');

@@ -68,6 +68,12 @@ glm_cpus_check(const char *list, glm_error *err)
 					list, CPU_SETSIZE);
 }
 
+bool
+glm_cpus_there(const char *list, glm_error *err)
+{
+	return glm_cpus_count(list, err) > 0;
+}
+
 int
 glm_cpus_count(const char *list, glm_error *err)
 {

@@ -67,6 +67,13 @@ glm_file_pread(int fd, const char *path, void *to, size_t n, uint64_t offset, si
 	return true;
 }
 
+glm_status
+glm_file_status(int saved_errno)
+{
+	return saved_errno == EACCES || saved_errno == EPERM || saved_errno == EROFS ?
+		GLM_NOT_ALLOWED : GLM_NO_FILE;
+}
+
 /* Running out of memory is not the fault of the file. */
 bool
 glm_file_fail(glm_error *err, const char *verb, const char *path)
@@ -76,7 +83,7 @@ glm_file_fail(glm_error *err, const char *verb, const char *path)
 
 	if (saved == ENOMEM)
 		return glm_no_memory(err);
-	return glm_fail(err, GLM_NO_FILE, "cannot %s file \"%s\": %s", verb, path,
+	return glm_fail(err, glm_file_status(saved), "cannot %s file \"%s\": %s", verb, path,
 					strerror_r(saved, text, sizeof(text)));
 }
 

@@ -20,6 +20,9 @@ extern int	glm_file_open(const char *path, struct stat *st, glm_error *err);
 extern bool glm_file_pread(int fd, const char *path, void *to, size_t n, uint64_t offset,
 						   size_t *got, glm_error *err);
 
+/* Is a file of this errno not there, or are we not allowed? */
+extern glm_status glm_file_status(int saved_errno);
+
 /* Reports errno, what could not be done (a verb) and to which file. */
 extern bool glm_file_fail(glm_error *err, const char *verb, const char *path);
 

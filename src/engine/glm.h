@@ -31,6 +31,7 @@ typedef enum glm_status
 	GLM_BAD_JSON,				/* messages or tools are not what they should be */
 	GLM_NO_MODEL,				/* no such model, or it is not loaded */
 	GLM_NO_FILE,				/* a file is missing or cannot be read */
+	GLM_NOT_ALLOWED,			/* the file system does not let us */
 	GLM_BAD_FILE,				/* a file's contents contradict themselves */
 	GLM_UNSUPPORTED,			/* well-formed, but not something we run */
 	GLM_TOO_LONG,				/* prompt does not fit the model's context */
@@ -272,6 +273,10 @@ extern int	glm_engine_generated(const glm_engine *engine, int ticket);
 /* Is this a list of CPUs, like "0-3,8", or empty?  *err says why not. */
 extern bool glm_cpus_check(const char *list, glm_error *err);
 
+/* Could an engine be opened with these CPUs, with kernels of this name?  *err says why not. */
+extern bool glm_cpus_there(const char *list, glm_error *err);
+extern bool glm_kernels_there(const char *name, glm_error *err);
+
 /* A descriptor that is readable when events are ready (an eventfd). */
 extern int	glm_engine_fd(const glm_engine *engine);
 
@@ -328,6 +333,7 @@ typedef struct glm_model_info
 {
 	char		name[64];
 	char		path[1024];
+	uint64_t	number;			/* among all models ever opened; the newest has the highest */
 	char		dtype[16];		/* of the projections: "F16", "BF16", "F32", "INT4", "INT8" */
 	char		quantization[8];	/* "none", "int4", "int8" */
 	int			layers;

@@ -309,6 +309,7 @@ describe(glm_models *models, const glm_model *m, glm_model_info *out)
 	memset(out, 0, sizeof(*out));
 	strncpy(out->name, m->name, sizeof(out->name) - 1);
 	strncpy(out->path, m->path, sizeof(out->path) - 1);
+	out->number = m->generation;
 	strncpy(out->dtype, dtype_name[m->dtype], sizeof(out->dtype) - 1);
 	strncpy(out->quantization, glm_shards_quantization(m->shards), sizeof(out->quantization) - 1);
 	out->layers = m->config.layers;

@@ -11,6 +11,7 @@
  * there beyond files stays, and the directory with it.
  */
 #include "pack.h"
+#include "file.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -40,8 +41,8 @@ glm_pack_fail(glm_error *err, const char *verb, const char *path)
 		return glm_no_memory(err);
 	if (saved == ENOSPC || saved == EDQUOT)
 		status = GLM_DISK_FULL;
-	else if (saved == ENOENT || saved == ENOTDIR)
-		status = GLM_NO_FILE;
+	else if (saved == ENOENT || saved == ENOTDIR || saved == EACCES || saved == EPERM || saved == EROFS)
+		status = glm_file_status(saved);
 	return glm_fail(err, status, "cannot %s \"%s\": %s", verb, path,
 					strerror_r(saved, text, sizeof(text)));
 }

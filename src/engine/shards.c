@@ -256,7 +256,7 @@ open_only_file(glm_shards *s, glm_error *err)
 	char		why[128];
 
 	if (dir == NULL)
-		return glm_fail(err, GLM_NO_FILE, "cannot open directory \"%s\": %s", s->dir,
+		return glm_fail(err, glm_file_status(errno), "cannot open directory \"%s\": %s", s->dir,
 						strerror_r(errno, why, sizeof(why)));
 	while ((item = readdir(dir)) != NULL)
 	{

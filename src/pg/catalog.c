@@ -14,6 +14,7 @@
 #include "chatglm.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -76,6 +77,8 @@ check_name(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid model name \"%s\"", name),
+				 is_absolute_path(name) ?
+				 errhint("This is a path; glm_model_load(name, path) registers a name for it.") :
 				 errhint("A name has 1 to %d bytes, no slash, backslash or control character, and no leading dot.",
 						 MAX_NAME_LENGTH)));
 }
@@ -223,6 +226,31 @@ chatglm_model_table_rows(void)
 	return refs;
 }
 
+bool
+chatglm_model_exists(const char *name)
+{
+	ChatglmModelRef ref;
+
+	return name_is_valid(name) &&
+		(find_row(name, &ref) ||
+		 is_model_directory(psprintf("%s/%s", chatglm_model_dir_path(), name)));
+}
+
+/* There is no such model; perhaps because none of the directory's can be seen. */
+static void
+no_such_model(const char *name)
+{
+	char	   *dir = chatglm_model_dir_path();
+	bool		readable = access(dir, R_OK | X_OK) == 0;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("model \"%s\" does not exist", name),
+			 readable ?
+			 errhint("The view glm_models lists the models there are; glm_model_load registers one.") :
+			 errhint("The server cannot read the directory that chatglm.model_dir names: %m.")));
+}
+
 ChatglmModelRef
 chatglm_resolve_model(const char *name)
 {
@@ -238,10 +266,7 @@ chatglm_resolve_model(const char *name)
 	ref.path = psprintf("%s/%s", chatglm_model_dir_path(), name);
 	ref.options = NULL;
 	if (!is_known_directory(ref.path))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" does not exist", name),
-				 errhint("The view glm_models lists the models there are; glm_model_load registers one.")));
+		no_such_model(name);
 	return ref;
 }
 
@@ -444,10 +469,16 @@ check_path(const char *path)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a directory", path)));
-	if (!is_model_directory(path))
+	errno = 0;
+	if (is_model_directory(path))
+		return;
+	if (errno == EACCES)
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FILE),
-				 errmsg("directory \"%s\" holds no config.json", path)));
+				(errcode_for_file_access(),
+				 errmsg("could not look into directory \"%s\": %m", path)));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FILE),
+			 errmsg("directory \"%s\" holds no config.json", path)));
 }
 
 static bool

@@ -133,6 +133,7 @@ typedef struct ChatglmShared
 	LWLock	   *lock;			/* everything but the atomics */
 	pid_t		worker_pid;		/* 0: no worker */
 	Latch	   *worker_latch;	/* NULL: no worker */
+	bool		worker_cannot_start;	/* worker_error says why */
 	TimestampTz worker_started;
 	char		worker_error[256];	/* why the last worker ended, or empty */
 	pg_atomic_uint32 generation;	/* changes when a worker comes or goes */
@@ -273,6 +274,9 @@ typedef struct ChatglmModelRef
  * (empty, over 63 bytes, slashes, leading dot, control characters).
  */
 extern ChatglmModelRef chatglm_resolve_model(const char *name);
+
+/* Would chatglm_resolve_model() find it? */
+extern bool chatglm_model_exists(const char *name);
 
 /* Names under chatglm.model_dir that hold a config.json; a List of char *. */
 extern List *chatglm_model_dir_names(void);

@@ -6,6 +6,11 @@
  */
 #include "chatglm.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tcop/pquery.h"
+
 #define MAX_MEMORY_MB (MAX_KILOBYTES / 1024)
 
 int			chatglm_kv_cache_size;
@@ -58,6 +63,7 @@ static bool check_cpu_affinity(char **newval, void **extra, GucSource source);
 static bool check_device(char **newval, void **extra, GucSource source);
 static bool check_kernels(char **newval, void **extra, GucSource source);
 static bool check_model_dir(char **newval, void **extra, GucSource source);
+static bool check_model(char **newval, void **extra, GucSource source);
 
 void
 chatglm_define_gucs(void)
@@ -224,7 +230,7 @@ define_user_gucs(void)
 							   &chatglm_model,
 							   "tiny-chatglm3",
 							   PGC_USERSET, 0,
-							   NULL, NULL, NULL);
+							   check_model, NULL, NULL);
 
 	DefineCustomIntVariable("chatglm.max_tokens",
 							"Sets the most tokens an answer may have.",
@@ -263,15 +269,40 @@ define_user_gucs(void)
 
 /* ---- check hooks ------------------------------------------------------ */
 
+/*
+ * What is well-formed but would not work here and now is taken with a WARNING: it
+ * may be meant for after a move, or for a file system that is mounted later.
+ * The hooks run in every process that reads the configuration; the warning is for
+ * the one who has just written it, by ALTER SYSTEM.
+ */
+static bool
+by_alter_system(GucSource source)
+{
+	return source == PGC_S_FILE && ActivePortal != NULL;
+}
+
+static void
+warn_no_start(const char *name, const glm_error *err)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the chatglm worker could not start with this %s", name),
+			 errdetail("%s.", err->message)));
+}
+
 static bool
 check_cpu_affinity(char **newval, void **extra, GucSource source)
 {
 	glm_error	err;
 
-	if (glm_cpus_check(*newval, &err))
-		return true;
-	GUC_check_errdetail("%s.", err.message);
-	return false;
+	if (!glm_cpus_check(*newval, &err))
+	{
+		GUC_check_errdetail("%s.", err.message);
+		return false;
+	}
+	if (by_alter_system(source) && !glm_cpus_there(*newval, &err))
+		warn_no_start("chatglm.cpu_affinity", &err);
+	return true;
 }
 
 static bool
@@ -288,21 +319,59 @@ check_kernels(char **newval, void **extra, GucSource source)
 {
 	static const char *const known[] = {"auto", "scalar", "avx2", "avx512", "neon"};
 
+	glm_error	err;
+
 	for (int i = 0; i < (int) lengthof(known); i++)
 	{
-		if (strcmp(*newval, known[i]) == 0)
-			return true;
+		if (strcmp(*newval, known[i]) != 0)
+			continue;
+		if (by_alter_system(source) && !glm_kernels_there(*newval, &err))
+			warn_no_start("chatglm.kernels", &err);
+		return true;
 	}
 	GUC_check_errhint("Available values: auto, scalar, avx2, avx512, neon.");
 	return false;
+}
+
+static void
+warn_unless_directory(const char *path)
+{
+	struct stat st;
+
+	if (access(path, R_OK | X_OK) != 0 || stat(path, &st) != 0)
+		ereport(WARNING,
+				(errcode_for_file_access(),
+				 errmsg("the server cannot read directory \"%s\": %m", path)));
+	else if (!S_ISDIR(st.st_mode))
+		ereport(WARNING,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a directory", path)));
 }
 
 /* A relative path would mean another directory to every process. */
 static bool
 check_model_dir(char **newval, void **extra, GucSource source)
 {
-	if (**newval == '\0' || is_absolute_path(*newval))
-		return true;
-	GUC_check_errdetail("The path must be absolute, or empty.");
-	return false;
+	if (**newval != '\0' && !is_absolute_path(*newval))
+	{
+		GUC_check_errdetail("The path must be absolute, or empty.");
+		return false;
+	}
+	if (**newval != '\0' && by_alter_system(source))
+		warn_unless_directory(*newval);
+	return true;
+}
+
+/*
+ * For a role, a database or a function the name is only stored; what it will mean
+ * there cannot be known here.  A session notices at its next call.
+ */
+static bool
+check_model(char **newval, void **extra, GucSource source)
+{
+	if (source == PGC_S_TEST && !chatglm_model_exists(*newval))
+		ereport(NOTICE,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist in this database", *newval)));
+	return true;
 }

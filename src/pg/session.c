@@ -55,6 +55,7 @@ static bool announce(void);
 static void withdraw(dsm_handle handle);
 static void wait_on_latch(long timeout_ms);
 static void check_client(void);
+static bool worker_cannot_start(void);
 static void worker_missing(void) pg_attribute_noreturn();
 
 /* ---- coming and going ------------------------------------------------- */
@@ -92,7 +93,7 @@ chatglm_session_connect(void)
 				return;
 			chatglm_session_disconnect();
 		}
-		if (GetCurrentTimestamp() >= deadline)
+		if (GetCurrentTimestamp() >= deadline || worker_cannot_start())
 			worker_missing();
 		wait_on_latch(WORKER_RETRY_MS);
 	}
@@ -384,6 +385,18 @@ chatglm_session_lost(void)
 			 errhint("Run it again; the worker is back within about a second.")));
 }
 
+/* Has it said that there is no use in waiting for it? */
+static bool
+worker_cannot_start(void)
+{
+	bool		cannot;
+
+	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+	cannot = chatglm_shared->worker_cannot_start;
+	LWLockRelease(chatglm_shared->lock);
+	return cannot;
+}
+
 static void
 worker_missing(void)
 {
@@ -393,6 +406,12 @@ worker_missing(void)
 	strlcpy(reason, chatglm_shared->worker_error, sizeof(reason));
 	LWLockRelease(chatglm_shared->lock);
 
+	if (worker_cannot_start())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chatglm worker cannot start"),
+				 errdetail("%s.", reason),
+				 errhint("Correct the setting or its cause, then restart the server.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
 			 errmsg("chatglm worker is not running"),

@@ -118,7 +118,8 @@ chatglm_health(PG_FUNCTION_ARGS)
 	if (!copy_shared(shared))
 		reason = "chatglm is not in shared_preload_libraries";
 	else if (shared->worker_pid == 0)
-		reason = "the chatglm worker is not running";
+		reason = shared->worker_cannot_start ? "the chatglm worker cannot start" :
+			"the chatglm worker is not running";
 
 	initStringInfo(&out);
 	appendStringInfo(&out, "{\"ready\": %s", reason == NULL ? "true" : "false");

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #define PUBLISH_MS 50			/* at most so often while requests run */
+#define RETRY_MS 60000			/* between starts that fail */
 
 static glm_engine *engine;
 static char exit_reason[sizeof(((ChatglmShared *) NULL)->worker_error)];
@@ -29,6 +30,7 @@ static TimestampTz last_publish;
 static bool stale;				/* what is shown may differ from what is */
 
 static void start_engine(void);
+static void stay_down(const glm_error *err) pg_attribute_noreturn();
 static void come_in(void);
 static void read_settings(void);
 static void serve_forever(WaitEventSet *set);
@@ -128,10 +130,7 @@ start_engine(void)
 	pthread_sigmask(SIG_SETMASK, &our_mask, NULL);
 
 	if (engine == NULL)
-	{
-		chatglm_worker_reason("%s", err.message);
-		chatglm_ereport(FATAL, err.status, err.message, err.hint);
-	}
+		stay_down(&err);
 	glm_engine_set_step_delay(engine, chatglm_debug_step_delay);
 	glm_engine_set_speculation(engine, chatglm_speculation);
 
@@ -146,6 +145,41 @@ start_engine(void)
 					stats.kernels, stats.threads, chatglm_kv_cache_size)));
 }
 
+/*
+ * What keeps the engine from starting (a CPU that is not there, too little
+ * memory) seldom goes away by itself, and a worker that ends is started again
+ * after a second.  So this one says why, to the log and to whoever calls, and
+ * ends only after a minute or when the configuration is read again.
+ */
+static void
+stay_down(const glm_error *err)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+	uint32		wait_event = chatglm_wait_event("ChatglmMain");
+	long		left;
+
+	chatglm_worker_reason("%s", err->message);
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	chatglm_shared->worker_cannot_start = true;
+	strlcpy(chatglm_shared->worker_error, err->message, sizeof(chatglm_shared->worker_error));
+	LWLockRelease(chatglm_shared->lock);
+	ereport(LOG,
+			(errmsg("chatglm worker cannot start: %s", err->message),
+			 err->hint[0] != '\0' ? errhint("%s", err->hint) :
+			 errhint("It tries again every minute, and when the configuration is reloaded.")));
+	pgstat_report_activity(STATE_IDLE, "cannot start; the server's log and glm_health() say why");
+
+	while (!ShutdownRequestPending && !ConfigReloadPending &&
+		   (left = (until - GetCurrentTimestamp()) / 1000) > 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 left, wait_event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	proc_exit(1);
+}
+
 /* Opens for business.  Whatever a worker before us left behind is void. */
 static void
 come_in(void)
@@ -158,6 +192,7 @@ come_in(void)
 	memset(chatglm_request_stats(), 0,
 		   chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
 	chatglm_shared->worker_pid = MyProcPid;
+	chatglm_shared->worker_cannot_start = false;
 	chatglm_shared->worker_latch = MyLatch;
 	chatglm_shared->worker_started = GetCurrentTimestamp();
 	pg_atomic_fetch_add_u32(&chatglm_shared->generation, 1);
@@ -254,6 +289,7 @@ chatglm_worker_publish(void)
 	CHATGLM_ENGINE(n_models = glm_engine_models(engine, models, CHATGLM_MAX_MODELS));
 
 	chatglm_tickets_count_tokens();
+	chatglm_models_compare(models, n_models);
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	chatglm_shared->stats = stats;

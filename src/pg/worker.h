@@ -1,7 +1,8 @@
 /*
  * worker.h - what the files of the worker share: worker.c (start, main loop,
  * statistics), worker_session.c (the lines to the backends), worker_ticket.c
- * (the requests the engine has), worker_fault.c (dying engine threads).
+ * (the requests the engine has), worker_models.c (what the log says of models),
+ * worker_fault.c (dying engine threads).
  *
  * All of it runs in the worker's main thread.  It never waits but in the main
  * loop, and it never computes.
@@ -23,6 +24,14 @@ extern void chatglm_worker_reason(const char *fmt,...) pg_attribute_printf(1, 2)
 
 /* Shows the engine's statistics to everybody, now. */
 extern void chatglm_worker_publish(void);
+
+/* ---- worker_models.c -------------------------------------------------- */
+
+/* Logs how what the engine has loaded differs from the last time. */
+extern void chatglm_models_compare(const glm_model_info *models, int n);
+
+/* Those missing next time are so because somebody asked for it. */
+extern void chatglm_models_unload_asked(void);
 
 /* ---- worker_fault.c --------------------------------------------------- */
 

@@ -262,6 +262,8 @@ end_ticket(int number)
 	}
 	ticket->id = 0;
 	live--;
+	if (ticket->kind == GLM_UNLOAD)
+		chatglm_models_unload_asked();
 	if (live == 0 || ticket->kind == GLM_LOAD || ticket->kind == GLM_UNLOAD)
 		chatglm_worker_publish();
 }

@@ -7,6 +7,7 @@ import psycopg
 from harness import *
 
 PRELOAD = {"shared_preload_libraries": "chatglm"}
+WORKER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'chatglm worker'"
 PROMPTS = ["hello", "who are you", "Repeat: desk lamp, Anna, Berlin", "你好", "重复:台灯 7,安娜,柏林"]
 
 
@@ -70,8 +71,58 @@ class Settings(unittest.TestCase):
                     conn.execute("CREATE EXTENSION chatglm")
                     wait_until(lambda: health(conn)["last_error"], "the worker said why it cannot start")
                     self.assertIn(message, health(conn)["last_error"])
-                    with self.assertRaises(psycopg.Error):
+                    self.assertFalse(value("SELECT glm_ready()", conn))
+                    worker = value(WORKER, conn)
+                    with self.assertRaises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
                         conn.execute("SELECT glm_generate('hi')")
+                    self.assertIn(message, caught.exception.diag.message_detail)
+                    # it does not die for it, to be started again every second
+                    self.assertEqual(value(WORKER, conn), worker)
+                    self.assertEqual(cluster.log().count("chatglm worker cannot start: "), 1)
+                    # and tries again when somebody may have mended it
+                    conn.execute("SELECT pg_reload_conf()")
+                    wait_until(lambda: cluster.log().count("chatglm worker cannot start: ") == 2, "another try")
+
+    def test_it_is_said_when_it_is_written(self):
+        foreign = "neon" if os.uname().machine == "x86_64" else "avx2"
+        notices = []
+        with connect() as conn:
+            conn.add_notice_handler(lambda diag: notices.append((diag.severity, diag.message_primary + str(diag.message_detail))))
+            for name, setting, word in (("chatglm.kernels", foreign, f'"{foreign}" kernels'),
+                                        ("chatglm.cpu_affinity", "0-1023", 'of "0-1023"'),
+                                        ("chatglm.model_dir", "/nowhere", "/nowhere"),
+                                        ("chatglm.model_dir", "/etc/passwd", "/etc/passwd")):
+                with self.subTest(name):
+                    notices.clear()
+                    conn.execute(f"ALTER SYSTEM SET {name} = '{setting}'")
+                    conn.execute(f"ALTER SYSTEM RESET {name}")
+                    self.assertEqual([severity for severity, _ in notices], ["WARNING"])
+                    self.assertIn(word, notices[0][1])
+            notices.clear()
+            conn.execute("ALTER SYSTEM SET chatglm.kernels = 'scalar'")
+            conn.execute("ALTER SYSTEM SET chatglm.cpu_affinity = '%d'" % min(os.sched_getaffinity(0)))
+            conn.execute("ALTER SYSTEM SET chatglm.model_dir = '/tmp'")
+            for name in ("kernels", "cpu_affinity", "model_dir"):
+                conn.execute(f"ALTER SYSTEM RESET chatglm.{name}")
+            conn.execute("ALTER ROLE postgres IN DATABASE postgres SET chatglm.model = 'tiny-chatglm3'")
+            self.assertEqual(notices, [])
+            conn.execute("ALTER ROLE postgres IN DATABASE postgres SET chatglm.model = 'nosuch'")
+            conn.execute("ALTER ROLE postgres IN DATABASE postgres RESET chatglm.model")
+            self.assertEqual(notices, [("NOTICE", 'model "nosuch" does not exist in this databaseNone')])
+
+    def test_a_model_dir_that_cannot_be_read_is_named(self):
+        set_system("chatglm.model_dir", "/nowhere")
+        self.addCleanup(set_system, "chatglm.model_dir", None)
+        with connect() as conn:
+            def hint():
+                try:
+                    conn.execute("SELECT glm_count_tokens('hi')")
+                except psycopg.errors.UndefinedObject as error:
+                    return error.diag.message_hint
+                return None
+
+            self.assertIn("chatglm.model_dir", wait_until(hint, "the setting is read"))
+            self.assertEqual(value("SELECT count(*) FROM glm_models WHERE source = 'directory'", conn), 0)
 
     def test_not_preloaded(self):
         cluster = Cluster({})

@@ -1,6 +1,7 @@
 /*
  * test_file.c - files as untrusted bytes: what opens, what is refused.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -143,6 +144,25 @@ test_refused(void **state)
 	assert_refused("plain/below", GLM_NO_FILE, "Not a directory");
 }
 
+/* As root nothing is forbidden, so the errno is made up. */
+static void
+test_permission_is_told_apart(void **state)
+{
+	static const int forbidden[] = {EACCES, EPERM, EROFS};
+	glm_error	err = {0};
+
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		errno = forbidden[i];
+		assert_false(glm_file_fail(&err, "open", "a file"));
+		ck_assert_error(&err, GLM_NOT_ALLOWED, "cannot open file \"a file\"");
+	}
+	errno = ENOENT;
+	assert_false(glm_file_fail(&err, "open", "a file"));
+	assert_int_equal(err.status, GLM_NO_FILE);
+}
+
 static void
 test_empty(void **state)
 {
@@ -223,6 +243,7 @@ main(void)
 		CASE(test_contents),
 		CASE(test_limit),
 		CASE(test_refused),
+		CASE(test_permission_is_told_apart),
 		CASE(test_empty),
 		CASE(test_plain_names),
 		CASE(test_json),

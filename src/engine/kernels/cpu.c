@@ -91,6 +91,12 @@ available(const char *name)
 
 #endif
 
+bool
+glm_kernels_there(const char *name, glm_error *err)
+{
+	return glm_kernels_find(name, err) != NULL;
+}
+
 const glm_kernels *
 glm_kernels_find(const char *name, glm_error *err)
 {
