@@ -189,6 +189,12 @@ CREATE TYPE glm_result AS (
 	sqlstate text);
 COMMENT ON TYPE glm_result IS
 'an answer, or the error that took its place';
+COMMENT ON COLUMN glm_result.response IS 'the answer; null when there is an error';
+COMMENT ON COLUMN glm_result.prompt_tokens IS 'tokens of the prompt';
+COMMENT ON COLUMN glm_result.completion_tokens IS 'tokens of the answer';
+COMMENT ON COLUMN glm_result.finish_reason IS 'stop, or length: cut by max_tokens or the context';
+COMMENT ON COLUMN glm_result.error IS 'message of the error; null when there is an answer';
+COMMENT ON COLUMN glm_result.sqlstate IS 'of the error';
 
 CREATE FUNCTION glm_try_generate(
 	prompt text,
@@ -296,6 +302,24 @@ COMMENT ON FUNCTION chatglm.models IS 'the rows of view glm_models';
 CREATE VIEW glm_models AS SELECT * FROM chatglm.models();
 COMMENT ON VIEW glm_models IS
 'models by name, from chatglm.model and chatglm.model_dir, and what is loaded; path is for members of pg_read_server_files';
+COMMENT ON COLUMN glm_models.name IS 'what functions call the model';
+COMMENT ON COLUMN glm_models.path IS 'its directory on the server; for members of pg_read_server_files';
+COMMENT ON COLUMN glm_models.source IS 'where the name comes from: table (a row of chatglm.model) or directory (under chatglm.model_dir); null: loaded, though the name means nothing here any more';
+COMMENT ON COLUMN glm_models.loaded IS 'whether the worker has it open; the columns behind are null when it has not';
+COMMENT ON COLUMN glm_models.dtype IS 'of the matrices in its files: F32, F16, BF16, INT8 or INT4';
+COMMENT ON COLUMN glm_models.quantization IS 'none, int8 or int4';
+COMMENT ON COLUMN glm_models.layers IS 'transformer layers';
+COMMENT ON COLUMN glm_models.hidden IS 'width of a layer';
+COMMENT ON COLUMN glm_models.vocab IS 'token ids, those included that pad the matrix';
+COMMENT ON COLUMN glm_models.context IS 'most tokens of a prompt and its answer together';
+COMMENT ON COLUMN glm_models.sequences IS 'requests that use it now';
+COMMENT ON COLUMN glm_models.size_bytes IS 'of its weight files, which is what chatglm.memory_limit counts';
+COMMENT ON COLUMN glm_models.chunks_total IS 'pieces of at most 128 MiB that its weight files are seen as';
+COMMENT ON COLUMN glm_models.chunks_mapped IS 'of those, mapped now';
+COMMENT ON COLUMN glm_models.bytes_mapped IS 'in the mapped chunks';
+COMMENT ON COLUMN glm_models.bytes_resident IS 'of those, in memory; up to a second old';
+COMMENT ON COLUMN glm_models.requests IS 'that have used it since it was loaded';
+COMMENT ON COLUMN glm_models.load_ms IS 'milliseconds that loading it took';
 GRANT SELECT ON glm_models TO PUBLIC;
 
 CREATE FUNCTION chatglm.stat_models()
@@ -309,6 +333,18 @@ COMMENT ON FUNCTION chatglm.stat_models IS 'the rows of view glm_stat_models';
 CREATE VIEW glm_stat_models AS SELECT * FROM chatglm.stat_models();
 COMMENT ON VIEW glm_stat_models IS
 'what each loaded model was used for since it was loaded: tokens asked, found in the prefix cache, computed, generated';
+COMMENT ON COLUMN glm_stat_models.name IS 'of the loaded model';
+COMMENT ON COLUMN glm_stat_models.requests IS 'that have used it since it was loaded';
+COMMENT ON COLUMN glm_stat_models.prompt_tokens IS 'tokens of their prompts';
+COMMENT ON COLUMN glm_stat_models.cached_tokens IS 'of those, found in the prefix cache instead of being computed';
+COMMENT ON COLUMN glm_stat_models.prefill_tokens IS 'tokens of prompts that were computed; again after a preemption, too';
+COMMENT ON COLUMN glm_stat_models.completion_tokens IS 'tokens of answers';
+COMMENT ON COLUMN glm_stat_models.draft_tokens IS 'tokens that were foreseen and computed in advance';
+COMMENT ON COLUMN glm_stat_models.accepted_tokens IS 'of those, the ones that came true';
+COMMENT ON COLUMN glm_stat_models.preemptions IS 'how often a sequence gave its KV memory up, to be computed again';
+COMMENT ON COLUMN glm_stat_models.kv_bytes_used IS 'KV memory that running sequences hold';
+COMMENT ON COLUMN glm_stat_models.kv_bytes_cached IS 'KV memory kept for prompts that begin alike';
+COMMENT ON COLUMN glm_stat_models.kv_evictions IS 'cached KV blocks that made way';
 GRANT SELECT ON glm_stat_models TO PUBLIC;
 
 CREATE FUNCTION chatglm.requests()
@@ -324,6 +360,15 @@ SELECT request_id, pid, pg_catalog.pg_get_userbyid(role) AS usename, kind, model
 FROM chatglm.requests();
 COMMENT ON VIEW glm_stat_requests IS
 'requests the worker has in hand; those of others without detail, except for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_requests.request_id IS 'what glm_cancel takes';
+COMMENT ON COLUMN glm_stat_requests.pid IS 'process of the session that asks';
+COMMENT ON COLUMN glm_stat_requests.usename IS 'role that asks';
+COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_ (glm_try_generate and glm_generate_batch are generate)';
+COMMENT ON COLUMN glm_stat_requests.model IS 'name of the model';
+COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took it';
+COMMENT ON COLUMN glm_stat_requests.tokens IS 'of the answer so far';
+COMMENT ON COLUMN glm_stat_requests.datname IS 'database of the session';
+COMMENT ON COLUMN glm_stat_requests.in_flight IS 'whether it is one of several rows that a statement has asked for ahead';
 GRANT SELECT ON glm_stat_requests TO PUBLIC;
 
 CREATE FUNCTION chatglm.progress()
@@ -336,4 +381,15 @@ COMMENT ON FUNCTION chatglm.progress IS 'the row of view glm_stat_progress';
 CREATE VIEW glm_stat_progress AS SELECT * FROM chatglm.progress();
 COMMENT ON VIEW glm_stat_progress IS
 'how far glm_quantize has come; source and target are for the role that called it and members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_progress.request_id IS 'of the glm_quantize that runs; what glm_cancel takes';
+COMMENT ON COLUMN glm_stat_progress.pid IS 'process of its session';
+COMMENT ON COLUMN glm_stat_progress.source IS 'name of the model that is read';
+COMMENT ON COLUMN glm_stat_progress.target IS 'directory that is written';
+COMMENT ON COLUMN glm_stat_progress.phase IS 'calibrating, quantizing, writing or evaluating';
+COMMENT ON COLUMN glm_stat_progress.tensor IS 'the one in hand';
+COMMENT ON COLUMN glm_stat_progress.bytes_done IS 'of the weights that have to be gone through, each pass over them counted';
+COMMENT ON COLUMN glm_stat_progress.bytes_total IS 'of the weights that have to be gone through';
+COMMENT ON COLUMN glm_stat_progress.percent IS 'bytes_done of bytes_total';
+COMMENT ON COLUMN glm_stat_progress.seconds_left IS 'as it has gone so far; null while that cannot be told';
+COMMENT ON COLUMN glm_stat_progress.elapsed_s IS 'seconds since it began';
 GRANT SELECT ON glm_stat_progress TO PUBLIC;
