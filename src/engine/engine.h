@@ -132,6 +132,7 @@ typedef struct glm_sequence
 	bool		preempted;		/* once at least */
 	glm_chain	chain;
 	glm_foresight foresight;	/* what may come next; GLM_GENERATE only */
+	glm_learnt *learnt;			/* by answers of its scope; NULL: by none */
 	int			n_accepted;		/* drafts that were right */
 	float	   *logits;			/* of the pass just run; NULL: none */
 	int			n_picked;		/* tokens sampled from them */

@@ -116,13 +116,14 @@ typedef struct glm_request
 	double		min_p;			/* [0, 1), 0 = off */
 	double		repetition_penalty; /* > 0, 1 = off */
 	uint64_t	seed;
+	uint64_t	scope;			/* what caches hold is shared within it only; 0: with nobody */
 	int32_t		timeout_ms;		/* 0 = none */
 	uint32_t	tenant;			/* on whose behalf: tenants take turns */
+	uint32_t	origin;			/* whose names these are: within it a model's name means one path */
 	uint8_t		stream;			/* one TOKEN event a token, else text at the end */
 	uint8_t		add_special;	/* TOKENIZE: put [gMASK] sop in front */
 	uint8_t		batch;			/* comes after all requests that are not */
-	uint8_t		unshared;		/* neither uses nor leaves anything in caches */
-	uint8_t		pad[4];
+	uint8_t		pad;
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */

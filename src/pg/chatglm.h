@@ -42,12 +42,22 @@ extern int	chatglm_verify; /* glm_verify */
 extern int	chatglm_speculation;	/* glm_speculation */
 extern int	chatglm_prefill_budget; /* tokens a step */
 extern int	chatglm_debug_step_delay;	/* ms after every engine step, for tests */
+/* superuser */
+extern int	chatglm_prefix_sharing; /* ChatglmSharing */
 /* user */
 extern char *chatglm_model;		/* default: tiny-chatglm3 */
 extern int	chatglm_max_tokens;
 extern double chatglm_temperature;
 extern int	chatglm_request_timeout;	/* ms, 0 = none */
 extern int	chatglm_prefetch;	/* rows in flight; 1 = one by one */
+
+/* Who finds in the prefix cache what a request left there. */
+typedef enum ChatglmSharing
+{
+	CHATGLM_SHARING_ROLE,		/* requests of the same role in the same database */
+	CHATGLM_SHARING_ALL,		/* all that are set so */
+	CHATGLM_SHARING_OFF			/* nobody */
+} ChatglmSharing;
 
 extern void chatglm_define_gucs(void);
 
