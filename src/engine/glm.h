@@ -64,7 +64,8 @@ typedef enum glm_kind
 	GLM_COUNT_TOKENS,			/* `text` -> usage.prompt_tokens of DONE */
 	GLM_CHAT_TOKENS,			/* `text` (messages) -> ids of the prompt */
 	GLM_LOAD,					/* load the model, keep it */
-	GLM_UNLOAD,					/* drop it when its last sequence ends */
+	GLM_UNLOAD,					/* drop it when its last sequence ends; without `path`: if its name was
+								 * this origin's alone */
 	GLM_QUANTIZE,				/* write `target`, a packed directory; see glm_quantized */
 	GLM_N_KIND
 } glm_kind;
@@ -97,7 +98,7 @@ typedef struct glm_request
 	uint16_t	form;			/* glm_form */
 	uint64_t	id;				/* the client's own number, echoed in events */
 
-	/* models are known by (name, path); path is a directory */
+	/* models are known by name and path, a directory; options are those of the first to come */
 	glm_span	model;
 	glm_span	path;
 	glm_span	options;		/* model options, JSON object or absent; QUANTIZE: its own */
@@ -324,7 +325,7 @@ extern void glm_engine_stats(glm_engine *engine, glm_stats *out);
 
 typedef struct glm_model_info
 {
-	char		name[64];
+	char		name[256];
 	char		path[1024];
 	char		dtype[16];		/* of the projections: "F16", "BF16", "F32", "INT4", "INT8" */
 	char		quantization[8];	/* "none", "int4", "int8" */
