@@ -260,6 +260,16 @@ extern bool chatglm_cancel_request(uint64 id);
 extern void chatglm_ereport(int elevel, glm_status status,
 							const char *message, const char *hint);
 
+/* ---- encoding.c -------------------------------------------------------- */
+
+/*
+ * UTF-8 bytes in the database's encoding, whatever they are: what that cannot hold
+ * becomes \uXXXX, what is no UTF-8 a question mark.  For what is shown about others,
+ * and for errors; never fails for its contents.
+ */
+extern char *chatglm_any_to_server_lossy(const char *bytes, Size length);
+extern char *chatglm_shown(const char *utf8);	/* the same of a string */
+
 /* ---- catalog.c: names of models --------------------------------------- */
 
 typedef struct ChatglmModelRef
@@ -267,12 +277,13 @@ typedef struct ChatglmModelRef
 	char	   *name;
 	char	   *path;
 	char	   *options;		/* JSON text or NULL */
+	bool		registered;		/* a row; else a directory */
 } ChatglmModelRef;
 
 /*
  * Resolves a model's name (NULL: chatglm.model) to its directory: a row of
  * chatglm.model, else a directory of that name under chatglm.model_dir.
- * ERROR 42704 when there is neither, 42602 for a name that is no name
+ * ERROR 42704 when there is neither, 22004 for a row without a path, 42602 for a name that is no name
  * (empty, over 63 bytes, slashes, leading dot, control characters).
  */
 extern ChatglmModelRef chatglm_resolve_model(const char *name);

@@ -185,7 +185,7 @@ define_reloadable_gucs(void)
 							   "Empty means the directory that came with the extension.",
 							   &chatglm_model_dir,
 							   "",
-							   PGC_SIGHUP, 0,
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   check_model_dir, NULL, NULL);
 
 	DefineCustomEnumVariable("chatglm.verify",
