@@ -5,7 +5,7 @@ BEGIN;
 CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_admin;
 GRANT EXECUTE ON FUNCTION glm_model_load, glm_model_unload, glm_cancel TO glm_tap_admin;
-SELECT plan(51);
+SELECT plan(52);
 
 -- the view shows a copy that the worker makes now and then, and when it becomes idle
 CREATE FUNCTION pg_temp.becomes(condition text) RETURNS bool LANGUAGE plpgsql AS $$
@@ -49,6 +49,7 @@ SELECT ok(pg_temp.becomes($$SELECT NOT loaded FROM glm_models WHERE name = 'tap'
 SELECT ok(NOT glm_model_unload('tap'), 'a second time there is nothing to unload');
 SELECT is(glm_generate('hello', model => 'tap'), glm_generate('hello'), 'it comes back when it is used');
 SELECT ok(glm_model_unload('tap'), 'and goes again');
+SELECT isnt(glm_generate('hello', model => 'tap'), NULL, 'and comes again');
 SELECT lives_ok($$DELETE FROM chatglm.model WHERE name = 'tap'$$, 'the row can be deleted');
 SELECT throws_ok($$SELECT glm_generate('hello', model => 'tap')$$, '42704', NULL, 'and the name is gone');
 

@@ -43,9 +43,9 @@ SELECT lives_ok('ALTER ROLE glm_tap_user SET chatglm.prefix_sharing = off', 'it 
 SELECT lives_ok(format('ALTER DATABASE %I SET chatglm.prefix_sharing = off', current_database()), 'and for a database');
 SELECT lives_ok(format('ALTER DATABASE %I RESET chatglm.prefix_sharing', current_database()), 'and reset');
 SET ROLE glm_tap_user;
-SELECT throws_ok('SET chatglm.prefix_sharing = all', '42501', NULL, 'not by the role itself');
+SELECT throws_ok($$SET chatglm.prefix_sharing = 'all'$$, '42501', NULL, 'not by the role itself');
 SELECT throws_ok('SET chatglm.prefix_sharing = off', '42501', NULL, 'to nothing');
-SELECT throws_ok('ALTER ROLE glm_tap_user SET chatglm.prefix_sharing = all', '42501', NULL, 'nor for later');
+SELECT throws_ok($$ALTER ROLE glm_tap_user SET chatglm.prefix_sharing = 'all'$$, '42501', NULL, 'nor for later');
 SELECT is((SELECT count(*) FROM pg_settings WHERE name = 'chatglm.model_dir'), 0::bigint, 'nor sees it where models lie');
 SELECT throws_ok('SHOW chatglm.model_dir', '42501', NULL, 'not by SHOW either');
 RESET ROLE;
