@@ -65,7 +65,7 @@ extern void chatglm_define_gucs(void);
 
 #define CHATGLM_SESSION_REQUESTS 64 /* requests in flight in one session */
 #define CHATGLM_QUEUE_SIZE	(32 * 1024) /* bytes of each shm_mq */
-#define CHATGLM_MAX_MODELS	32	/* models shown by glm_models */
+#define CHATGLM_MAX_MODELS	128 /* loaded models that views know of */
 
 /*
  * One request of a session, as both sides see it without a lock.  The backend

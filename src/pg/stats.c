@@ -5,7 +5,7 @@
  *
  * Everything is read from shared memory, where the worker leaves a copy of the
  * engine's figures, so that looking costs the worker nothing and works while
- * it is busy, down, or was never configured.  ChatglmShared is copied whole
+ * it is busy, down, or was never configured.  ChatglmShared is copied
  * under the lock (shared mode, a few microseconds) and rows are built after.
  *
  * How many requests there were is no secret.  What depends on what is in them - how
@@ -44,14 +44,15 @@ PG_FUNCTION_INFO_V1(chatglm_cancel);
 
 /* ---- Health ------------------------------------------------------------ */
 
-/* A snapshot of the shared state; false when there is none. */
+/* A snapshot of the shared state up to the loaded models; false when there is none. */
 static bool
 copy_shared(ChatglmShared *copy)
 {
 	if (chatglm_shared == NULL)
 		return false;
 	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-	memcpy(copy, chatglm_shared, sizeof(*copy));
+	memcpy(copy, chatglm_shared, offsetof(ChatglmShared, model));
+	memcpy(copy->model, chatglm_shared->model, copy->n_models * sizeof(copy->model[0]));
 	LWLockRelease(chatglm_shared->lock);
 	return true;
 }
