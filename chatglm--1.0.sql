@@ -71,6 +71,14 @@ COMMENT ON FUNCTION glm_model_unload IS
 'unloads a model once its last request has ended; false when it was not loaded';
 REVOKE ALL ON FUNCTION glm_model_unload FROM PUBLIC;
 
+CREATE FUNCTION glm_model_unregister(name text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_model_unregister'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_model_unregister IS
+'deletes a model''s row in chatglm.model and unloads it; false when there was none';
+REVOKE ALL ON FUNCTION glm_model_unregister FROM PUBLIC;
+
 -- Options: method ("rtn", "hqq", "gptq"), bits (4, 8), group_size (32, 64, 128), keep and wide (arrays of
 -- patterns of tensor names: left as they are, INT8 in an INT4 model), calibration (array of texts),
 -- calibration_query, calibration_file, max_calibration_tokens.
@@ -275,7 +283,7 @@ CREATE FUNCTION glm_health() RETURNS jsonb
 AS 'MODULE_PATHNAME', 'chatglm_health'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION glm_health IS
-'the state of the worker: ready or why not, counters, KV cache, loaded models';
+'the state of the worker: ready or why not, counters, KV cache, loaded models; what tells of others'' prompts is for members of pg_read_all_stats';
 
 CREATE FUNCTION glm_ready() RETURNS boolean
 AS 'MODULE_PATHNAME', 'chatglm_ready'
@@ -301,10 +309,10 @@ COMMENT ON FUNCTION chatglm.models IS 'the rows of view glm_models';
 
 CREATE VIEW glm_models AS SELECT * FROM chatglm.models();
 COMMENT ON VIEW glm_models IS
-'models by name, from chatglm.model and chatglm.model_dir, and what is loaded; path is for members of pg_read_server_files';
+'models that can be used in this database by name, from chatglm.model and chatglm.model_dir, and whether they are loaded; path is for members of pg_read_server_files';
 COMMENT ON COLUMN glm_models.name IS 'what functions call the model';
 COMMENT ON COLUMN glm_models.path IS 'its directory on the server; for members of pg_read_server_files';
-COMMENT ON COLUMN glm_models.source IS 'where the name comes from: table (a row of chatglm.model) or directory (under chatglm.model_dir); null: loaded, though the name means nothing here any more';
+COMMENT ON COLUMN glm_models.source IS 'where the name comes from: table (a row of chatglm.model) or directory (under chatglm.model_dir)';
 COMMENT ON COLUMN glm_models.loaded IS 'whether the worker has it open; the columns behind are null when it has not';
 COMMENT ON COLUMN glm_models.dtype IS 'of the matrices in its files: F32, F16, BF16, INT8 or INT4';
 COMMENT ON COLUMN glm_models.quantization IS 'none, int8 or int4';
@@ -332,7 +340,7 @@ COMMENT ON FUNCTION chatglm.stat_models IS 'the rows of view glm_stat_models';
 
 CREATE VIEW glm_stat_models AS SELECT * FROM chatglm.stat_models();
 COMMENT ON VIEW glm_stat_models IS
-'what each loaded model was used for since it was loaded: tokens asked, found in the prefix cache, computed, generated';
+'what each loaded model was used for since it was loaded: tokens asked, found in the prefix cache, computed, generated; all but requests is for members of pg_read_all_stats';
 COMMENT ON COLUMN glm_stat_models.name IS 'of the loaded model';
 COMMENT ON COLUMN glm_stat_models.requests IS 'that have used it since it was loaded';
 COMMENT ON COLUMN glm_stat_models.prompt_tokens IS 'tokens of their prompts';

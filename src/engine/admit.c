@@ -122,7 +122,7 @@ admit_one(glm_scheduler *s, glm_sequence **at)
 
 	if (!find_place(s, seq))
 		return false;
-	if (!glm_chain_open(e->prefix, &seq->chain, seq->model, capacity))
+	if (!glm_chain_open(e->prefix, &seq->chain, seq->model, seq->request->scope, capacity))
 		glm_no_memory(&err);
 	else if (glm_forward_prepare(e->forward, seq->model, &err))
 	{

@@ -8,17 +8,17 @@
  *
  * Three sources.  *Look-up*: where the last two tokens (or the last) occurred
  * before in the prompt or answer, the token that followed then may follow now; that
- * foretells answers that copy.  *Habit*: a table over the answers of the model,
+ * foretells answers that copy.  *Habit*: a table over the answers learnt from,
  * from three tokens to the one that followed.  *Form*: the same from the last
  * token and the last five common ones, common being what makes up a large part of
- * the model's answers.  So what is particular is left out, and the keys of a JSON
+ * these answers.  So what is particular is left out, and the keys of a JSON
  * object are foretold whatever the values between them are.
  *
  * Every guess belongs to a class (length and run of the match; how often the
  * habit was confirmed), and how often guesses of a class were right is counted as
  * answers go by, whether they were used or not.  A draft is as long as brings
  * most: the sum of the probabilities that all of it up to a token is right, less what
- * its rows cost, which is taken from the times of the passes themselves.  And a
+ * its rows cost, which drafter.c knows.  And a
  * sequence whose drafts come true less often than hoped is believed less.
  *
  * All of it belongs to the engine thread.  Nothing allocates but open.
@@ -47,12 +47,6 @@ enum
 	N_CLASSES = COPY_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1)
 };
 #define PLACES_MAX 4096
-#define UNKNOWN_SHARE 0.3		/* of a pass: what a row adds, until it is known */
-#define LEAST_SHARE 0.05		/* and at least */
-#define KNOWN 0.5				/* passes of a size, lately, by which it is known */
-
-/* A token saved is worth less than a pass for it alone, as passes give several. */
-#define WORTH 0.65
 
 typedef struct habit
 {
@@ -74,34 +68,38 @@ typedef struct guess
 	int			class;
 } guess;
 
-struct glm_drafter
+struct glm_learnt
 {
 	habit		habit[HABITS];
 	score		score[N_CLASSES];
 	uint16_t	seen[PLACES_SEEN];	/* tokens of answers, by id */
 	int			n_seen;
-	/* of passes by their rows: what the quick ones take, and how many there were lately */
-	double		quick_ns[GLM_DRAFT_ROWS + 1];
-	double		passes[GLM_DRAFT_ROWS + 1];
-	double		pass_ns[GLM_DRAFT_ROWS + 1];	/* what a pass is expected to take */
 };
 
 /* ---- Open and close ---------------------------------------------------------- */
 
-glm_drafter *
-glm_drafter_open(void)
+glm_learnt *
+glm_learnt_open(void)
 {
-	glm_drafter *drafter = calloc(1, sizeof(*drafter));
+	glm_learnt *l = malloc(sizeof(*l));
 
-	for (int i = 0; drafter != NULL && i < N_CLASSES; i++)
-		drafter->score[i] = (score) {1, 2};
-	return drafter;
+	if (l != NULL)
+		glm_learnt_reset(l);
+	return l;
 }
 
 void
-glm_drafter_close(glm_drafter *drafter)
+glm_learnt_reset(glm_learnt *l)
 {
-	free(drafter);
+	memset(l, 0, sizeof(*l));
+	for (int i = 0; i < N_CLASSES; i++)
+		l->score[i] = (score) {1, 2};
+}
+
+void
+glm_learnt_close(glm_learnt *l)
+{
+	free(l);
 }
 
 bool
@@ -127,100 +125,6 @@ glm_foresight_close(glm_foresight *f)
 {
 	free(f->after_pair);
 	free(f->after_one);
-}
-
-/* ---- What a row costs ---------------------------------------------------------- */
-
-/* Has this size of pass been seen lately? */
-static bool
-is_known(const glm_drafter *d, int rows)
-{
-	return d->passes[rows] >= KNOWN;
-}
-
-/* The next size from `rows` on, in this direction, that is known; 0: none is. */
-static int
-known_size(const glm_drafter *d, int rows, int step)
-{
-	while (rows >= 1 && rows <= GLM_DRAFT_ROWS && !is_known(d, rows))
-		rows += step;
-	return rows >= 1 && rows <= GLM_DRAFT_ROWS ? rows : 0;
-}
-
-/* What a pass of an unknown size takes, between or beyond those that are known. */
-static double
-guess_ns(const glm_drafter *d, int rows)
-{
-	int			below = known_size(d, rows, -1);
-	int			above = known_size(d, rows, 1);
-	int			before = below > 1 ? known_size(d, below - 1, -1) : 0;
-	const double *ns = d->pass_ns;
-	double		slope;
-
-	if (below == 0)
-		return ns[above] * (1 - UNKNOWN_SHARE * (above - rows) / above);
-	if (above > 0)
-		slope = (ns[above] - ns[below]) / (above - below);
-	else if (before > 0)
-		slope = (ns[below] - ns[before]) / (below - before);
-	else
-		slope = UNKNOWN_SHARE * ns[below] / below;
-	return ns[below] + slope * (rows - below);
-}
-
-/* A size that took longer than a greater one was disturbed: it takes as long as that. */
-static void
-estimate_passes(glm_drafter *d)
-{
-	double		least = INFINITY;
-
-	for (int rows = GLM_DRAFT_ROWS; rows >= 1; rows--)
-	{
-		if (is_known(d, rows))
-			d->pass_ns[rows] = least = fmin(least, d->quick_ns[rows]);
-	}
-	for (int rows = 1; rows <= GLM_DRAFT_ROWS; rows++)
-	{
-		if (!is_known(d, rows))
-			d->pass_ns[rows] = guess_ns(d, rows);
-	}
-}
-
-/*
- * What else runs on the machine makes passes slower, never quicker; so slow ones
- * move the figure little.  A size not seen lately begins anew, but at no more than
- * the others let expect: were it disturbed just then, nobody would try it again.
- */
-void
-glm_drafter_count_pass(glm_drafter *d, int rows, int64_t ns)
-{
-	const double keep = 0.998;
-	double		t = (double) ns;
-	double	   *quick = &d->quick_ns[rows <= GLM_DRAFT_ROWS ? rows : 0];
-
-	if (rows > GLM_DRAFT_ROWS)
-		return;
-	if (!is_known(d, rows))
-		*quick = d->pass_ns[rows] > 0 ? fmin(t, d->pass_ns[rows]) : t;
-	else if (t < *quick)
-		*quick += 0.3 * (t - *quick);
-	else
-		*quick += 0.02 * fmin(t - *quick, *quick);
-	for (int i = 1; i <= GLM_DRAFT_ROWS; i++)
-		d->passes[i] *= keep;
-	d->passes[rows]++;
-	estimate_passes(d);
-}
-
-bool
-glm_drafter_costs(const glm_drafter *d, int sampled, glm_draft_costs *costs)
-{
-	if (sampled < 1 || sampled >= GLM_DRAFT_ROWS || known_size(d, 1, 1) == 0)
-		return false;
-	costs->drafter = d;
-	costs->token_ns = d->pass_ns[sampled] / sampled * WORTH;
-	costs->least_ns = LEAST_SHARE * d->pass_ns[1];
-	return true;
 }
 
 /* ---- Guesses ---------------------------------------------------------------------- */
@@ -304,9 +208,9 @@ check_of(uint32_t hash)
 }
 
 static guess
-recall(const glm_drafter *d, uint32_t hash, int first_class)
+recall(const glm_learnt *l, uint32_t hash, int first_class)
 {
-	const habit *h = &d->habit[hash % HABITS];
+	const habit *h = &l->habit[hash % HABITS];
 
 	if (h->check != check_of(hash))
 		return (guess) {-1, 0};
@@ -316,58 +220,48 @@ recall(const glm_drafter *d, uint32_t hash, int first_class)
 /* ---- Forms ---------------------------------------------------------------------------- */
 
 static bool
-is_common(const glm_drafter *d, int32_t token)
+is_common(const glm_learnt *l, int32_t token)
 {
-	return d->seen[(uint32_t) token % PLACES_SEEN] * COMMON > d->n_seen;
+	return l->seen[(uint32_t) token % PLACES_SEEN] * COMMON > l->n_seen;
 }
 
 static void
-extend_form(const glm_drafter *d, int32_t *form, int32_t token)
+extend_form(const glm_learnt *l, int32_t *form, int32_t token)
 {
-	if (!is_common(d, token))
+	if (!is_common(l, token))
 		return;
 	memmove(form, form + 1, (GLM_DRAFT_FORM - 1) * sizeof(*form));
 	form[GLM_DRAFT_FORM - 1] = token;
 }
 
 static void
-count_token(glm_drafter *d, int32_t token)
+count_token(glm_learnt *l, int32_t token)
 {
-	d->seen[(uint32_t) token % PLACES_SEEN]++;
-	if (++d->n_seen < SEEN_MAX)
+	l->seen[(uint32_t) token % PLACES_SEEN]++;
+	if (++l->n_seen < SEEN_MAX)
 		return;
-	d->n_seen /= 2;
+	l->n_seen /= 2;
 	for (int i = 0; i < PLACES_SEEN; i++)
-		d->seen[i] /= 2;
+		l->seen[i] /= 2;
 }
 
 /* ---- Drafts ----------------------------------------------------------------------------- */
 
-/* How likely a guess is right.  Without a model's counts, look-ups by their length. */
+/* How likely a guess is right.  Without such counts, look-ups by their length. */
 static float
-chance(const glm_drafter *d, guess g)
+chance(const glm_learnt *l, guess g)
 {
 	if (g.token < 0)
 		return 0;
-	if (d == NULL)
+	if (l == NULL)
 		return g.class >= COPY_CLASS + 2 * (RUN_MAX + 1) ? 0.6f : 0.3f;
-	return d->score[g.class].right / d->score[g.class].all;
+	return l->score[g.class].right / l->score[g.class].all;
 }
 
 static guess
-better(const glm_drafter *d, guess a, guess b)
+better(const glm_learnt *l, guess a, guess b)
 {
-	return chance(d, b) > chance(d, a) ? b : a;
-}
-
-/* What n more rows cost in a pass that has `rows`, in tokens. */
-static float
-cost_of(const glm_draft_costs *costs, int rows, int n)
-{
-	const double *pass_ns = costs->drafter->pass_ns;
-	double		ns = pass_ns[rows + n] - pass_ns[rows];
-
-	return (float) (fmax(ns, costs->least_ns * n) / costs->token_ns);
+	return chance(l, b) > chance(l, a) ? b : a;
 }
 
 /*
@@ -375,7 +269,7 @@ cost_of(const glm_draft_costs *costs, int rows, int n)
  * size of pass that costs much does not hide a better one behind it.
  */
 void
-glm_foresight_draft(glm_foresight *f, const glm_drafter *d, int32_t *tokens, int n, int max,
+glm_foresight_draft(glm_foresight *f, const glm_learnt *l, int32_t *tokens, int n, int max,
 					const glm_draft_costs *costs, int rows)
 {
 	float		trust = (f->came + 2) / (f->hoped + 2);
@@ -394,20 +288,20 @@ glm_foresight_draft(glm_foresight *f, const glm_drafter *d, int32_t *tokens, int
 		guess		best = copied;
 		float		gain;
 
-		if (d != NULL && n + i >= HABIT_TOKENS)
+		if (l != NULL && n + i >= HABIT_TOKENS)
 		{
-			best = better(d, best, recall(d, hash_of_habit(tokens, n + i), HABIT_CLASS));
-			best = better(d, best, recall(d, hash_of_form(form, tokens, n + i), FORM_CLASS));
+			best = better(l, best, recall(l, hash_of_habit(tokens, n + i), HABIT_CLASS));
+			best = better(l, best, recall(l, hash_of_form(form, tokens, n + i), FORM_CLASS));
 		}
-		all_right *= chance(d, best);
+		all_right *= chance(l, best);
 		if (best.token < 0 || (costs != NULL && all_right * costs->token_ns < costs->least_ns))
 			break;
 		run = best.token == copied.token ? run + 1 : 0;
 		tokens[n + i] = best.token;
-		if (d != NULL)
-			extend_form(d, form, best.token);
+		if (l != NULL)
+			extend_form(l, form, best.token);
 		hope += all_right;
-		gain = costs == NULL ? hope : hope - cost_of(costs, rows, i + 1);
+		gain = costs == NULL ? hope : hope - glm_draft_cost(costs, rows, i + 1);
 		if (gain > best_gain)
 		{
 			best_gain = gain;
@@ -420,10 +314,10 @@ glm_foresight_draft(glm_foresight *f, const glm_drafter *d, int32_t *tokens, int
 /* ---- Learning ---------------------------------------------------------------------- */
 
 static void
-count_guess(glm_drafter *d, guess g, int32_t token)
+count_guess(glm_learnt *l, guess g, int32_t token)
 {
 	const float keep = 0.98f;
-	score	   *s = &d->score[g.class];
+	score	   *s = &l->score[g.class];
 
 	if (g.token < 0)
 		return;
@@ -433,11 +327,11 @@ count_guess(glm_drafter *d, guess g, int32_t token)
 
 /* Counts how the guess of a source did, and gets its habit right. */
 static void
-teach(glm_drafter *d, uint32_t hash, int first_class, int32_t token)
+teach(glm_learnt *l, uint32_t hash, int first_class, int32_t token)
 {
-	habit	   *h = &d->habit[hash % HABITS];
+	habit	   *h = &l->habit[hash % HABITS];
 
-	count_guess(d, recall(d, hash, first_class), token);
+	count_guess(l, recall(l, hash, first_class), token);
 	if (h->check == check_of(hash) && h->token == token)
 	{
 		if (h->confirmed < CONFIRMED_MAX)
@@ -450,7 +344,7 @@ teach(glm_drafter *d, uint32_t hash, int first_class, int32_t token)
 }
 
 void
-glm_foresight_learn(glm_foresight *f, glm_drafter *d, const int32_t *tokens, int n)
+glm_foresight_learn(glm_foresight *f, glm_learnt *l, const int32_t *tokens, int n)
 {
 	int			before = n - 1;
 	guess		copied = look_up(f, tokens, before, f->run);
@@ -460,13 +354,13 @@ glm_foresight_learn(glm_foresight *f, glm_drafter *d, const int32_t *tokens, int
 		*place_of_pair(f, tokens, before) = before;
 	if (before >= 1)
 		*place_of_one(f, tokens, before) = before;
-	if (d == NULL || before < HABIT_TOKENS)
+	if (l == NULL || before < HABIT_TOKENS)
 		return;
-	count_guess(d, copied, tokens[before]);
-	teach(d, hash_of_habit(tokens, before), HABIT_CLASS, tokens[before]);
-	teach(d, hash_of_form(f->form, tokens, before), FORM_CLASS, tokens[before]);
-	extend_form(d, f->form, tokens[before]);
-	count_token(d, tokens[before]);
+	count_guess(l, copied, tokens[before]);
+	teach(l, hash_of_habit(tokens, before), HABIT_CLASS, tokens[before]);
+	teach(l, hash_of_form(f->form, tokens, before), FORM_CLASS, tokens[before]);
+	extend_form(l, f->form, tokens[before]);
+	count_token(l, tokens[before]);
 }
 
 void

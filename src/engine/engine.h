@@ -91,8 +91,11 @@ extern void glm_models_free(glm_models *models);
 /* The model of a request, loaded when need be, with one more reference. */
 extern glm_model *glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err);
 extern void glm_models_release(glm_models *models, glm_model *model);
-/* Unloads by name, at once or when the last reference goes. */
-extern bool glm_models_unload(glm_models *models, const char *name, glm_error *err);
+/*
+ * Unloads the model of a request, at once or when the last reference goes.  Without a
+ * path: those of its name that no origin but the request's has named.
+ */
+extern bool glm_models_unload(glm_models *models, const glm_request *req, glm_error *err);
 extern int	glm_models_list(glm_models *models, glm_model_info *out, int max);
 
 /* ---- scheduler.c: sequences --------------------------------------------- */
@@ -133,6 +136,7 @@ typedef struct glm_sequence
 	bool		preempted;		/* once at least */
 	glm_chain	chain;
 	glm_foresight foresight;	/* what may come next; GLM_GENERATE only */
+	glm_learnt *learnt;			/* by answers of its scope; NULL: by none */
 	int			n_accepted;		/* drafts that were right */
 	float	   *logits;			/* of the pass just run; NULL: none */
 	int			n_picked;		/* tokens sampled from them */

@@ -228,11 +228,7 @@ answer(glm_engine *e, int ticket, const glm_request *req, const glm_model *model
 static bool
 unload(glm_engine *e, int ticket, const glm_request *req, glm_error *err)
 {
-	const char *name = glm_request_text(req, req->model);
-
-	if (name == NULL)
-		return glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
-	if (!glm_models_unload(&e->models, name, err))
+	if (!glm_models_unload(&e->models, req, err))
 		return false;
 	glm_send_done(e, ticket, GLM_FINISH_NONE, 0, 0);
 	return true;

@@ -65,7 +65,8 @@ typedef enum glm_kind
 	GLM_COUNT_TOKENS,			/* `text` -> usage.prompt_tokens of DONE */
 	GLM_CHAT_TOKENS,			/* `text` (messages) -> ids of the prompt */
 	GLM_LOAD,					/* load the model, keep it */
-	GLM_UNLOAD,					/* drop it when its last sequence ends */
+	GLM_UNLOAD,					/* drop it when its last sequence ends; without `path`: if its name was
+								 * this origin's alone */
 	GLM_QUANTIZE,				/* write `target`, a packed directory; see glm_quantized */
 	GLM_N_KIND
 } glm_kind;
@@ -98,7 +99,7 @@ typedef struct glm_request
 	uint16_t	form;			/* glm_form */
 	uint64_t	id;				/* the client's own number, echoed in events */
 
-	/* models are known by (name, path); path is a directory */
+	/* models are known by name and path, a directory; options are those of the first to come */
 	glm_span	model;
 	glm_span	path;
 	glm_span	options;		/* model options, JSON object or absent; QUANTIZE: its own */
@@ -117,13 +118,14 @@ typedef struct glm_request
 	double		min_p;			/* [0, 1), 0 = off */
 	double		repetition_penalty; /* > 0, 1 = off */
 	uint64_t	seed;
+	uint64_t	scope;			/* what caches hold is shared within it only; 0: with nobody */
 	int32_t		timeout_ms;		/* 0 = none */
 	uint32_t	tenant;			/* on whose behalf: tenants take turns */
+	uint32_t	origin;			/* whose names these are: within it a model's name means one path */
 	uint8_t		stream;			/* one TOKEN event a token, else text at the end */
 	uint8_t		add_special;	/* TOKENIZE: put [gMASK] sop in front */
 	uint8_t		batch;			/* comes after all requests that are not */
-	uint8_t		unshared;		/* neither uses nor leaves anything in caches */
-	uint8_t		pad[4];
+	uint8_t		pad;
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
@@ -331,7 +333,7 @@ extern void glm_engine_stats(glm_engine *engine, glm_stats *out);
 
 typedef struct glm_model_info
 {
-	char		name[64];
+	char		name[256];
 	char		path[1024];
 	uint64_t	number;			/* among all models ever opened; the newest has the highest */
 	char		dtype[16];		/* of the projections: "F16", "BF16", "F32", "INT4", "INT8" */

@@ -275,6 +275,8 @@ typedef struct glm_model
 	bool		dead;			/* unload when refs falls to 0 */
 	uint64_t	last_used;
 	uint64_t	requests;
+	uint32_t   *origin;			/* [n_origins]: of requests that named it */
+	int			n_origins;
 	struct glm_model *next;
 } glm_model;
 

@@ -2,10 +2,14 @@
  * models.c - which models are open, and who uses them.
  *
  * A list under one lock.  Only the front thread loads, so a model is opened
- * outside the lock and nobody else can open it twice.  A model known under the
- * same name but another path replaces the old one, which stays for the
- * sequences that still use it.  Models leave least recently used first when
- * the memory limit is passed.
+ * outside the lock and nobody else can open it twice.  Models leave least recently
+ * used first when the memory limit is passed.
+ *
+ * A model is known by name and path.  Requests of one origin mean one path by a
+ * name, those of different origins may mean two, and both models stay.  So each
+ * remembers the origins that named it: when one of them comes with another path, the
+ * name has changed its meaning there, and a model that no other origin named goes
+ * (which leaves it to the sequences that still use it).
  *
  * The weight files of all models are opened through one glm_weight_files, so
  * that a file two models have in common is opened, mapped and verified once.
@@ -38,6 +42,8 @@ close_model(glm_models *models, glm_model *model)
 	if (models->prefix != NULL && model->generation != 0)
 		glm_prefix_forget(models->prefix, model->generation);
 	glm_drafter_close(model->drafter);
+	free(model->origin);
+	model->origin = NULL;
 	glm_model_close(model);
 }
 
@@ -77,30 +83,96 @@ retire(glm_models *models, glm_model *model)
 	return true;
 }
 
+/* Closes those that were retired, a list by `next`. */
 static void
-use(glm_models *models, glm_model *model)
+close_retired(glm_models *models, glm_model *list)
 {
+	while (list != NULL)
+	{
+		glm_model  *model = list;
+
+		list = model->next;
+		close_model(models, model);
+	}
+}
+
+/* Remembers who named it.  Without memory for that it may be replaced too early. */
+static void
+add_origin(glm_model *model, uint32_t origin)
+{
+	uint32_t   *list;
+
+	for (int i = 0; i < model->n_origins; i++)
+	{
+		if (model->origin[i] == origin)
+			return;
+	}
+	list = realloc(model->origin, ((size_t) model->n_origins + 1) * sizeof(*list));
+	if (list == NULL)
+		return;
+	model->origin = list;
+	model->origin[model->n_origins++] = origin;
+}
+
+/* This origin means something else now; true when nobody else meant the model. */
+static bool
+drop_origin(glm_model *model, uint32_t origin)
+{
+	for (int i = 0; i < model->n_origins; i++)
+	{
+		if (model->origin[i] == origin)
+		{
+			model->origin[i] = model->origin[--model->n_origins];
+			return model->n_origins == 0;
+		}
+	}
+	return false;
+}
+
+static void
+use(glm_models *models, glm_model *model, uint32_t origin)
+{
+	add_origin(model, origin);
 	model->refs++;
 	model->requests++;
 	model->last_used = ++models->clock;
 }
 
-/* The live model of this name and path; retires one of another path. */
-static glm_model *
-find(glm_models *models, const char *name, const char *path, glm_model **close_me)
+/*
+ * Retires the models of this name that the origin does not mean any more; path: what
+ * it means now, or NULL.  Those to be closed are put before *close_me; how many left.
+ */
+static int
+retire_others(glm_models *models, const char *name, const char *path, uint32_t origin,
+			  glm_model **close_me)
 {
-	*close_me = NULL;
-	for (glm_model *m = models->first; m != NULL; m = m->next)
+	int			n = 0;
+
+	for (glm_model *m = models->first, *next; m != NULL; m = next)
 	{
-		if (m->dead || strcmp(m->name, name) != 0)
+		next = m->next;
+		if (m->dead || strcmp(m->name, name) != 0 ||
+			(path != NULL && strcmp(m->path, path) == 0) || !drop_origin(m, origin))
 			continue;
-		if (strcmp(m->path, path) == 0)
-			return m;
+		n++;
 		if (retire(models, m))
+		{
+			m->next = *close_me;
 			*close_me = m;
-		return NULL;
+		}
 	}
-	return NULL;
+	return n;
+}
+
+/* The live model of this name and path. */
+static glm_model *
+find(const glm_models *models, const char *name, const char *path)
+{
+	glm_model  *m = models->first;
+
+	while (m != NULL && (m->dead || strcmp(m->name, name) != 0 || strcmp(m->path, path) != 0))
+		m = m->next;
+	return m;
 }
 
 /* The idle model used longest ago if the weights pass the limit, else NULL. */
@@ -121,7 +193,7 @@ over_limit(glm_models *models)
 
 /* Puts a newly opened model into the list and makes room for it. */
 static void
-insert(glm_models *models, glm_model *model)
+insert(glm_models *models, glm_model *model, uint32_t origin)
 {
 	glm_model  *victim;
 	glm_model  *victims = NULL;
@@ -130,7 +202,7 @@ insert(glm_models *models, glm_model *model)
 	model->generation = ++models->generations;
 	model->next = models->first;
 	models->first = model;
-	use(models, model);
+	use(models, model, origin);
 	while ((victim = over_limit(models)) != NULL)
 	{
 		unlink_model(models, victim);
@@ -138,12 +210,7 @@ insert(glm_models *models, glm_model *model)
 		victims = victim;
 	}
 	pthread_mutex_unlock(&models->lock);
-
-	while ((victim = victims) != NULL)
-	{
-		victims = victim->next;
-		close_model(models, victim);
-	}
+	close_retired(models, victims);
 }
 
 /* The options of a model: {"verify": "first-map" | "full" | "off"}, all optional. */
@@ -184,8 +251,8 @@ read_options(const char *text, glm_open_options *options, glm_error *err)
 }
 
 static glm_model *
-load(glm_models *models, const char *name, const char *path, const glm_open_options *options,
-	 glm_error *err)
+load(glm_models *models, const char *name, const char *path, uint32_t origin,
+	 const glm_open_options *options, glm_error *err)
 {
 	glm_model  *model = glm_model_open_with(name, path, options, err);
 
@@ -200,7 +267,7 @@ load(glm_models *models, const char *name, const char *path, const glm_open_opti
 		return NULL;
 	}
 	model->drafter = glm_drafter_open();
-	insert(models, model);
+	insert(models, model, origin);
 	return model;
 }
 
@@ -213,7 +280,7 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 	glm_open_options options = {(glm_verify) atomic_load(&models->verify), models->files,
 								models->kv_type};
 	glm_model  *model;
-	glm_model  *close_me;
+	glm_model  *close_me = NULL;
 
 	if (name == NULL || path == NULL)
 	{
@@ -223,14 +290,14 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 	if (text != NULL && !read_options(text, &options, err))
 		return NULL;
 	pthread_mutex_lock(&models->lock);
-	model = find(models, name, path, &close_me);
+	retire_others(models, name, path, req->origin, &close_me);
+	model = find(models, name, path);
 	if (model != NULL)
-		use(models, model);
+		use(models, model, req->origin);
 	pthread_mutex_unlock(&models->lock);
-	if (close_me != NULL)
-		close_model(models, close_me);
+	close_retired(models, close_me);
 	if (model == NULL)
-		return load(models, name, path, &options, err);
+		return load(models, name, path, req->origin, &options, err);
 
 	/* asked for expressly, it is done now; what was done before is not repeated */
 	if (req->kind == GLM_LOAD && options.verify == GLM_VERIFY_FULL &&
@@ -258,24 +325,29 @@ glm_models_release(glm_models *models, glm_model *model)
 }
 
 bool
-glm_models_unload(glm_models *models, const char *name, glm_error *err)
+glm_models_unload(glm_models *models, const glm_request *req, glm_error *err)
 {
-	glm_model  *model;
-	bool		last = false;
+	const char *name = glm_request_text(req, req->model);
+	const char *path = glm_request_text(req, req->path);
+	glm_model  *model = NULL;
+	glm_model  *close_me = NULL;
+	int			n = 0;
 
 	pthread_mutex_lock(&models->lock);
-	for (model = models->first; model != NULL; model = model->next)
+	if (path == NULL)
+		n = retire_others(models, name, NULL, req->origin, &close_me);
+	else if ((model = find(models, name, path)) != NULL)
 	{
-		if (!model->dead && strcmp(model->name, name) == 0)
+		n = 1;
+		if (retire(models, model))
 		{
-			last = retire(models, model);
-			break;
+			model->next = NULL;
+			close_me = model;
 		}
 	}
 	pthread_mutex_unlock(&models->lock);
-	if (last)
-		close_model(models, model);
-	return model != NULL || glm_fail(err, GLM_NO_MODEL, "model \"%s\" is not loaded", name);
+	close_retired(models, close_me);
+	return n > 0 || glm_fail(err, GLM_NO_MODEL, "model \"%s\" is not loaded", name);
 }
 
 /* What the model's sequences came to, and what they left in the pool. */

@@ -66,7 +66,7 @@ write_file(glm_pack *pack, const char *name, const void *bytes, size_t n, json_t
 		   glm_error *err)
 {
 	glm_pack_file out = {.fd = -1};
-	bool		ok = glm_pack_file_open(&out, pack->dir.path, name, err) &&
+	bool		ok = glm_pack_file_open(&out, &pack->dir, name, err) &&
 		glm_pack_file_write(&out, bytes, n, err) &&
 		glm_pack_file_close(&out, files, err);
 
@@ -97,7 +97,7 @@ glm_pack_open(const char *target, glm_error *err)
 		glm_no_memory(err);
 		return NULL;
 	}
-	pack->dir.fd = -1;
+	pack->dir.fd = pack->dir.parent_fd = -1;
 	pack->out.fd = -1;
 	pack->files = json_array();
 	if (pack->files == NULL)
@@ -199,7 +199,7 @@ check_space(const glm_pack *pack, glm_error *err)
 	struct statvfs fs;
 	uint64_t	room;
 
-	if (statvfs(pack->dir.path, &fs) != 0)
+	if (fstatvfs(pack->dir.fd, &fs) != 0)
 		return true;
 	room = (uint64_t) fs.f_bavail * fs.f_frsize;
 	if (room >= pack->data_bytes)
@@ -343,7 +343,7 @@ start_file(glm_pack *pack, glm_error *err)
 	const planned_file *file = &pack->file[pack->file_number];
 
 	pack->left = glm_pack_bytes(&pack->tensor[pack->next].form);
-	return glm_pack_file_open(&pack->out, pack->dir.path, file->name, err) && put_header(pack, file, err);
+	return glm_pack_file_open(&pack->out, &pack->dir, file->name, err) && put_header(pack, file, err);
 }
 
 /* Goes on to the next tensor, and with it perhaps to the next file. */

@@ -73,7 +73,8 @@ typedef struct glm_pack_dir
 	char	   *target;			/* without slashes at its end */
 	char	   *parent;
 	char	   *path;			/* the temporary one */
-	int			fd;				/* its lock; -1 = not made */
+	int			fd;				/* it, locked; -1 = not made */
+	int			parent_fd;		/* -1 = not open */
 } glm_pack_dir;
 
 extern bool glm_pack_dir_make(glm_pack_dir *dir, const char *target, glm_error *err);

@@ -7,8 +7,12 @@
  * which the kernel drops with the process: so a directory of such a name that
  * can be locked is a dead one's, whatever its pid has become since, and goes.
  *
- * Removal is one level deep and follows no links: what somebody else puts in
- * there beyond files stays, and the directory with it.
+ * Others may be allowed to write in the parent, and may put something else under
+ * our name at any moment.  So a name is opened once, without following a link, and
+ * from then on all is done through the descriptor: files are made and removed in the
+ * directory that was locked, wherever it is by now, and a name is renamed or removed
+ * only while it still is that directory's.  Removal is one level deep: what somebody
+ * else puts in there beyond files stays, and the directory with it.
  */
 #include "pack.h"
 #include "file.h"
@@ -26,9 +30,9 @@
 #include <unistd.h>
 
 static bool split_target(glm_pack_dir *dir, const char *target, glm_error *err);
-static bool check_target(const glm_pack_dir *dir, glm_error *err);
+static bool check_target(glm_pack_dir *dir, glm_error *err);
 static void remove_stale(const glm_pack_dir *dir);
-static void remove_files(const char *path);
+static void remove_directory(const glm_pack_dir *dir, const char *name, int fd);
 
 bool
 glm_pack_fail(glm_error *err, const char *verb, const char *path)
@@ -47,23 +51,101 @@ glm_pack_fail(glm_error *err, const char *verb, const char *path)
 					strerror_r(saved, text, sizeof(text)));
 }
 
+/* ---- Names and descriptors ------------------------------------------------- */
+
+static const char *
+base_name(const char *path)
+{
+	return strrchr(path, '/') + 1;
+}
+
+/* A directory of this name that belongs to us and is no link; -1: there is none. */
+static int
+open_ours(int parent_fd, const char *name)
+{
+	int			fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) != 0 || st.st_uid != geteuid()))
+	{
+		close(fd);
+		errno = EACCES;
+		return -1;
+	}
+	return fd;
+}
+
+/* Does this name stand for the directory that is open? */
+static bool
+is_name_of(int parent_fd, const char *name, int fd)
+{
+	struct stat named;
+	struct stat opened;
+
+	return fstatat(parent_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+		fstat(fd, &opened) == 0 &&
+		named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
+/* A list of what is in an open directory, from its beginning; NULL: cannot be read. */
+static DIR *
+list_of(int fd)
+{
+	int			list_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR		   *list = list_fd >= 0 ? fdopendir(list_fd) : NULL;
+
+	if (list == NULL && list_fd >= 0)
+		close(list_fd);
+	return list;
+}
+
+static bool
+is_entry(const char *name)
+{
+	return strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static bool
+is_empty(int fd)
+{
+	DIR		   *list = list_of(fd);
+	struct dirent *item;
+	bool		empty = list != NULL;
+
+	while (empty && (item = readdir(list)) != NULL)
+		empty = !is_entry(item->d_name);
+	if (list != NULL)
+		closedir(list);
+	return empty;
+}
+
+static bool
+was_replaced(const glm_pack_dir *dir, glm_error *err)
+{
+	glm_fail(err, GLM_NOT_WRITABLE, "directory \"%s\" was replaced while it was written", dir->path);
+	glm_hint(err, "Somebody else may write in \"%.150s\".", dir->parent);
+	return false;
+}
+
 /* ---- Making -------------------------------------------------------------- */
 
 bool
 glm_pack_dir_make(glm_pack_dir *dir, const char *target, glm_error *err)
 {
-	*dir = (glm_pack_dir) {.fd = -1};
+	*dir = (glm_pack_dir) {.fd = -1, .parent_fd = -1};
 	if (!split_target(dir, target, err) || !check_target(dir, err))
 		return false;
 	remove_stale(dir);
-	if (mkdir(dir->path, 0777) != 0)
+	if (mkdirat(dir->parent_fd, base_name(dir->path), 0777) != 0)
 		return glm_pack_fail(err, "create directory", dir->path);
-	dir->fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir->fd >= 0 && flock(dir->fd, LOCK_EX | LOCK_NB) == 0)
+	dir->fd = open_ours(dir->parent_fd, base_name(dir->path));
+	if (dir->fd < 0 || flock(dir->fd, LOCK_EX | LOCK_NB) != 0)
+		return glm_pack_fail(err, "lock directory", dir->path);
+	if (is_empty(dir->fd))
 		return true;
-	glm_pack_fail(err, "lock directory", dir->path);
-	rmdir(dir->path);
-	return false;
+	close(dir->fd);				/* not the one that was made: nothing in it is ours */
+	dir->fd = -1;
+	return was_replaced(dir, err);
 }
 
 /* Fills target, parent and path. */
@@ -101,7 +183,7 @@ target_exists(const glm_pack_dir *dir, glm_error *err)
 }
 
 static bool
-check_target(const glm_pack_dir *dir, glm_error *err)
+check_target(glm_pack_dir *dir, glm_error *err)
 {
 	struct stat st;
 
@@ -109,7 +191,10 @@ check_target(const glm_pack_dir *dir, glm_error *err)
 		return glm_pack_fail(err, "find directory", dir->parent);
 	if (!S_ISDIR(st.st_mode))
 		return glm_fail(err, GLM_NO_FILE, "\"%s\" is not a directory", dir->parent);
-	if (lstat(dir->target, &st) == 0)
+	dir->parent_fd = open(dir->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir->parent_fd < 0)
+		return glm_pack_fail(err, "open directory", dir->parent);
+	if (fstatat(dir->parent_fd, base_name(dir->target), &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return target_exists(dir, err);
 	return true;
 }
@@ -120,7 +205,7 @@ check_target(const glm_pack_dir *dir, glm_error *err)
 static bool
 is_temporary(const glm_pack_dir *dir, const char *name)
 {
-	const char *ours = strrchr(dir->path, '/') + 1;
+	const char *ours = base_name(dir->path);
 	size_t		prefix = (size_t) (strrchr(ours, '-') + 1 - ours);
 
 	if (strncmp(name, ours, prefix) != 0 || name[prefix] == '\0')
@@ -132,62 +217,61 @@ is_temporary(const glm_pack_dir *dir, const char *name)
 }
 
 static void
-remove_if_dead(const char *path)
+remove_if_dead(const glm_pack_dir *dir, const char *name)
 {
-	int			fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int			fd = open_ours(dir->parent_fd, name);
 
 	if (fd < 0)
 		return;
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		remove_files(path);
+		remove_directory(dir, name, fd);
 	close(fd);
 }
 
 static void
 remove_stale(const glm_pack_dir *dir)
 {
-	DIR		   *list = opendir(dir->parent);
+	DIR		   *list = list_of(dir->parent_fd);
 	struct dirent *item;
-	char	   *path;
 
 	if (list == NULL)
 		return;
 	while ((item = readdir(list)) != NULL)
-	{
-		if (!is_temporary(dir, item->d_name) ||
-			asprintf(&path, "%s/%s", dir->parent, item->d_name) < 0)
-			continue;
-		remove_if_dead(path);
-		free(path);
-	}
+		if (is_temporary(dir, item->d_name))
+			remove_if_dead(dir, item->d_name);
 	closedir(list);
 }
 
 void
 glm_quantize_sweep(const char *target)
 {
-	glm_pack_dir dir = {.fd = -1};
+	glm_pack_dir dir = {.fd = -1, .parent_fd = -1};
 	glm_error	err;
 
 	if (split_target(&dir, target, &err))
-		remove_stale(&dir);
+	{
+		dir.parent_fd = open(dir.parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (dir.parent_fd >= 0)
+			remove_stale(&dir);
+	}
 	glm_pack_dir_free(&dir);
 }
 
-/* Removes a directory with the files in it. */
+/* Removes the files in an open directory, and it itself if it still has this name. */
 static void
-remove_files(const char *path)
+remove_directory(const glm_pack_dir *dir, const char *name, int fd)
 {
-	DIR		   *list = opendir(path);
+	DIR		   *list = list_of(fd);
 	struct dirent *item;
 
 	if (list == NULL)
 		return;
 	while ((item = readdir(list)) != NULL)
-		if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0)
-			unlinkat(dirfd(list), item->d_name, 0);
+		if (is_entry(item->d_name))
+			unlinkat(fd, item->d_name, 0);
 	closedir(list);
-	rmdir(path);
+	if (is_name_of(dir->parent_fd, name, fd))
+		unlinkat(dir->parent_fd, name, AT_REMOVEDIR);
 }
 
 /* ---- The end ---------------------------------------------------------------- */
@@ -200,44 +284,38 @@ glm_pack_dir_sync(const glm_pack_dir *dir, glm_error *err)
 
 /* Not every file system can rename without replacing; then a look must do. */
 static int
-rename_new(const char *from, const char *to)
+rename_new(int parent_fd, const char *from, const char *to)
 {
 	struct stat st;
 
-	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+	if (renameat2(parent_fd, from, parent_fd, to, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -1;
-	if (lstat(to, &st) == 0)
+	if (fstatat(parent_fd, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
 	{
 		errno = EEXIST;
 		return -1;
 	}
-	return rename(from, to);
+	return renameat(parent_fd, from, parent_fd, to);
 }
 
-static bool
-sync_parent(const glm_pack_dir *dir, glm_error *err)
-{
-	int			fd = open(dir->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool		ok = fd >= 0 && fsync(fd) == 0;
-
-	if (!ok)
-		glm_pack_fail(err, "flush directory", dir->parent);
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
+/* What is renamed is seen before, lest it be another's, and after, lest it have become one. */
 bool
 glm_pack_dir_publish(glm_pack_dir *dir, glm_error *err)
 {
-	if (rename_new(dir->path, dir->target) != 0)
+	const char *name = base_name(dir->target);
+
+	if (!is_name_of(dir->parent_fd, base_name(dir->path), dir->fd))
+		return was_replaced(dir, err);
+	if (rename_new(dir->parent_fd, base_name(dir->path), name) != 0)
 		return errno == EEXIST ? target_exists(dir, err) :
 			glm_pack_fail(err, "rename directory to", dir->target);
+	if (!is_name_of(dir->parent_fd, name, dir->fd))
+		return was_replaced(dir, err);
 	close(dir->fd);
 	dir->fd = -1;
-	return sync_parent(dir, err);
+	return fsync(dir->parent_fd) == 0 || glm_pack_fail(err, "flush directory", dir->parent);
 }
 
 void
@@ -245,11 +323,13 @@ glm_pack_dir_free(glm_pack_dir *dir)
 {
 	if (dir->fd >= 0)
 	{
-		remove_files(dir->path);
+		remove_directory(dir, base_name(dir->path), dir->fd);
 		close(dir->fd);
 	}
+	if (dir->parent_fd >= 0)
+		close(dir->parent_fd);
 	free(dir->target);
 	free(dir->parent);
 	free(dir->path);
-	*dir = (glm_pack_dir) {.fd = -1};
+	*dir = (glm_pack_dir) {.fd = -1, .parent_fd = -1};
 }

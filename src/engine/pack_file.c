@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "hash.h"
-#include "pack.h"
 
 #define FLUSH ((uint64_t) 32 << 20)
 
@@ -27,14 +26,14 @@ digest_failed(glm_error *err, const char *path)
 }
 
 bool
-glm_pack_file_open(glm_pack_file *out, const char *dir, const char *name, glm_error *err)
+glm_pack_file_open(glm_pack_file *out, const glm_pack_dir *dir, const char *name, glm_error *err)
 {
-	if (asprintf(&out->path, "%s/%s", dir, name) < 0)
+	if (asprintf(&out->path, "%s/%s", dir->path, name) < 0)
 	{
 		out->path = NULL;
 		return glm_no_memory(err);
 	}
-	out->name = out->path + strlen(dir) + 1;
+	out->name = out->path + strlen(dir->path) + 1;
 	out->size = 0;
 	out->chunks = json_array();
 	out->digest = EVP_MD_CTX_new();
@@ -42,7 +41,7 @@ glm_pack_file_open(glm_pack_file *out, const char *dir, const char *name, glm_er
 		return glm_no_memory(err);
 	if (EVP_DigestInit_ex(out->digest, EVP_sha256(), NULL) != 1)
 		return digest_failed(err, out->path);
-	out->fd = open(out->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	out->fd = openat(dir->fd, out->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
 	return out->fd >= 0 || glm_pack_fail(err, "create file", out->path);
 }
 

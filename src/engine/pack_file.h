@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 
 #include "json.h"
+#include "pack.h"
 
 /* A file being written. */
 typedef struct glm_pack_file
@@ -19,8 +20,8 @@ typedef struct glm_pack_file
 	json_t	   *chunks;			/* hashes of those that are */
 } glm_pack_file;
 
-/* Creates dir/name, which must not exist. */
-extern bool glm_pack_file_open(glm_pack_file *out, const char *dir, const char *name,
+/* Creates a file in the directory that was made; it must not exist. */
+extern bool glm_pack_file_open(glm_pack_file *out, const glm_pack_dir *dir, const char *name,
 							   glm_error *err);
 extern bool glm_pack_file_write(glm_pack_file *out, const void *bytes, size_t n, glm_error *err);
 /* Brings the file to disk, closes it and adds it to the manifest's `files`. */

@@ -40,8 +40,7 @@ append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
 	bool		ok = true;
 
 	seq->tokens.data[seq->tokens.length++] = token;
-	glm_foresight_learn(&seq->foresight, seq->request->unshared ? NULL : seq->model->drafter,
-						seq->tokens.data, (int) seq->tokens.length);
+	glm_foresight_learn(&seq->foresight, seq->learnt, seq->tokens.data, (int) seq->tokens.length);
 	if (!stopped)
 		ok = glm_decoder_push(seq->decoder, token, &seq->text, &stopped);
 	*finish = stopped ? GLM_FINISH_STOP :
@@ -163,7 +162,7 @@ advance(glm_engine *e, glm_sequence *seq)
 
 	seq->n_rows = 0;
 	seq->n_computed += n;
-	if (n > 0 && !seq->request->unshared)
+	if (n > 0 && seq->request->scope != 0)
 		glm_chain_index(e->prefix, &seq->chain, seq->tokens.data, seq->n_computed);
 	return n > 0 && seq->n_computed == (int) seq->tokens.length;
 }

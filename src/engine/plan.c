@@ -27,7 +27,7 @@
 static bool
 may_share(const glm_sequence *seq)
 {
-	return !seq->request->unshared &&
+	return seq->request->scope != 0 &&
 		seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
 }
 
@@ -84,7 +84,8 @@ computes_block_of(const glm_sequence *other, const glm_sequence *seq)
 	int			begin = seq->n_computed;
 	int			end = begin + GLM_KV_BLOCK;
 
-	return other->n_rows > 0 && !other->request->unshared && other->model == seq->model &&
+	return other->n_rows > 0 && other->request->scope == seq->request->scope &&
+		other->model == seq->model &&
 		other->n_computed < end && end <= (int) other->tokens.length &&
 		memcmp(other->tokens.data, seq->tokens.data,
 			   (size_t) (begin + WAIT_LEAST) * sizeof(int32_t)) == 0;
@@ -206,7 +207,7 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 	{
 		if (!is_sampled(seq))
 			continue;
-		glm_foresight_draft(&seq->foresight, seq->request->unshared ? NULL : model->drafter,
+		glm_foresight_draft(&seq->foresight, seq->learnt,
 							seq->tokens.data, (int) seq->tokens.length,
 							room_for_drafts(s, seq, budget), always ? NULL : &costs, rows);
 		budget -= seq->foresight.n_drafts;

@@ -1,9 +1,9 @@
 /*
  * prefix.c - prompts that begin alike share their KV blocks.
  *
- * A full block is known by the model, by the block before it and by its 32 token
- * ids; so the blocks that are indexed form trees, one for each model, and a
- * path from the root is a prefix.  Two sequences whose tokens begin alike walk
+ * A full block is known by the model, by the scope of its request, by the block
+ * before it and by its 32 token ids; so the blocks that are indexed form trees, one
+ * for each model and scope, and a path from the root is a prefix.  Two sequences whose tokens begin alike walk
  * the same path and hold the same blocks, counted by references.  Blocks are
  * indexed as soon as their last position is computed, prompt and answer alike,
  * and are never written again after that.  Where two prompts part within a block
@@ -11,7 +11,9 @@
  *
  * As KV does not depend on a sequence's company (forward.c), a shared block and
  * the beginning of a copied one are the very bits the sequence would have
- * computed.  How blocks are found is told in prefix_index.c.
+ * computed.  How blocks are found is told in prefix_index.c.  How much of a prompt was
+ * found is told to its sender, token by token; so a scope must hold only requests that
+ * may know of each other's prompts and answers.
  *
  * An indexed block that nobody holds stays as cache, least recently used first
  * in `idle`, and goes when somebody needs room.  A chain lets go of its blocks
@@ -223,7 +225,8 @@ promise(glm_prefix *p, int n)
 }
 
 bool
-glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, int capacity)
+glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, uint64_t scope,
+			   int capacity)
 {
 	glm_owner  *own;
 	bool		ok;
@@ -239,6 +242,7 @@ glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, int capa
 		chain->kv.capacity = capacity;
 		chain->n_promised = capacity;
 		chain->owner = own;
+		chain->scope = scope;
 		own->n_chains++;
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -292,7 +296,7 @@ grow(glm_prefix *p, glm_chain *chain)
 	p->n_spare--;
 	p->n_promised--;
 	chain->n_promised--;
-	*node = (glm_cached) {.block = block, .owner = own, .refs = 1};
+	*node = (glm_cached) {.block = block, .owner = own, .scope = chain->scope, .refs = 1};
 	own->n_blocks++;
 	append(chain, node);
 	return true;
@@ -309,6 +313,13 @@ glm_chain_grow(glm_prefix *p, glm_chain *chain)
 	ok = grow(p, chain);
 	pthread_mutex_unlock(&p->lock);
 	return ok;
+}
+
+/* Where its blocks are found. */
+static glm_tree
+tree_of(const glm_chain *chain)
+{
+	return (glm_tree) {chain->owner, chain->scope};
 }
 
 /* May what is cached come next?  Then all blocks before it are indexed. */
@@ -330,7 +341,7 @@ glm_chain_adopt(glm_prefix *p, glm_chain *chain, const int32_t *ids)
 	if (!may_continue(chain, &parent))
 		return false;
 	pthread_mutex_lock(&p->lock);
-	node = glm_prefix_index_find(&p->index, chain->owner, parent, ids);
+	node = glm_prefix_index_find(&p->index, tree_of(chain), parent, ids);
 	if (node != NULL)
 	{
 		hold(node);
@@ -353,7 +364,7 @@ glm_chain_copy(glm_prefix *p, glm_chain *chain, const int32_t *ids, int n)
 	if (!may_continue(chain, &parent) || chain->n_promised == 0)
 		return 0;
 	pthread_mutex_lock(&p->lock);
-	alike = glm_prefix_index_find_alike(&p->index, chain->owner, parent, ids, n, &n_alike);
+	alike = glm_prefix_index_find_alike(&p->index, tree_of(chain), parent, ids, n, &n_alike);
 	if (alike != NULL)
 	{
 		hold(alike);			/* growing must not evict it */
@@ -374,7 +385,7 @@ index_block(glm_prefix *p, glm_chain *chain, int i, const int32_t *ids)
 {
 	glm_cached *parent = i > 0 ? chain->node[i - 1] : NULL;
 	glm_cached *node = chain->node[i];
-	glm_cached *equal = glm_prefix_index_find(&p->index, chain->owner, parent, ids);
+	glm_cached *equal = glm_prefix_index_find(&p->index, tree_of(chain), parent, ids);
 
 	if (equal == NULL)
 	{

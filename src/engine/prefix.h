@@ -18,6 +18,7 @@ typedef struct glm_chain
 	int			n_indexed;		/* leading blocks that others can find */
 	int			n_promised;		/* nodes kept for blocks not yet taken */
 	struct glm_owner *owner;	/* its model's; NULL: not open */
+	uint64_t	scope;			/* of those it shares blocks with */
 } glm_chain;
 
 /* What the blocks of one model come to, or those of all. */
@@ -32,9 +33,12 @@ typedef struct glm_prefix_stats
 extern glm_prefix *glm_prefix_open(glm_kv_pool *pool);
 extern void glm_prefix_close(glm_prefix *prefix);
 
-/* Memory for an empty chain of at most `capacity` blocks; nothing below allocates. */
+/*
+ * Memory for an empty chain of at most `capacity` blocks; nothing below allocates.
+ * Chains find each other's blocks only within one scope.
+ */
 extern bool glm_chain_open(glm_prefix *prefix, glm_chain *chain, const glm_model *model,
-						   int capacity);
+						   uint64_t scope, int capacity);
 /* Gives all blocks back; the chain is as new and must be opened again. */
 extern void glm_chain_close(glm_prefix *prefix, glm_chain *chain);
 

@@ -5,7 +5,8 @@
  * its key is a chained 128-bit hash.  The other finds blocks that only begin so: its
  * key is the hash of the blocks before and the first GLM_ALIKE_MIN tokens.  A hit
  * counts only when parent and ids are equal, so that a collision of hashes, made or
- * met, never shows anybody a wrong prefix.
+ * met, never shows anybody a wrong prefix.  A tree belongs to one scope, and how many
+ * blocks are looked at is counted in it alone; so what others cached changes no result.
  */
 #include "prefix_index.h"
 
@@ -55,11 +56,11 @@ mixed(uint64_t x)
 
 /* out[1] of the first n ids is the opening; out of all of them is the hash. */
 static void
-hash_ids(uint64_t out[2], const glm_owner *owner, const glm_cached *parent, const int32_t *ids,
-		 int n)
+hash_ids(uint64_t out[2], glm_tree tree, const glm_cached *parent, const int32_t *ids, int n)
 {
-	uint64_t	a = parent != NULL ? parent->hash[0] : owner->generation;
-	uint64_t	b = parent != NULL ? parent->hash[1] : ~owner->generation;
+	uint64_t	root = tree.owner->generation ^ mixed(tree.scope);
+	uint64_t	a = parent != NULL ? parent->hash[0] : root;
+	uint64_t	b = parent != NULL ? parent->hash[1] : ~root;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -71,11 +72,11 @@ hash_ids(uint64_t out[2], const glm_owner *owner, const glm_cached *parent, cons
 }
 
 static uint64_t
-hash_opening(const glm_owner *owner, const glm_cached *parent, const int32_t *ids)
+hash_opening(glm_tree tree, const glm_cached *parent, const int32_t *ids)
 {
 	uint64_t	hash[2];
 
-	hash_ids(hash, owner, parent, ids, GLM_ALIKE_MIN);
+	hash_ids(hash, tree, parent, ids, GLM_ALIKE_MIN);
 	return hash[0] ^ hash[1];
 }
 
@@ -87,18 +88,24 @@ bucket(glm_cached **table, const glm_prefix_index *index, uint64_t hash)
 
 /* ---- Look-up ----------------------------------------------------------- */
 
+static bool
+is_of(const glm_cached *node, glm_tree tree)
+{
+	return node->owner == tree.owner && node->scope == tree.scope;
+}
+
 glm_cached *
-glm_prefix_index_find(const glm_prefix_index *index, const glm_owner *owner,
+glm_prefix_index_find(const glm_prefix_index *index, glm_tree tree,
 					  const glm_cached *parent, const int32_t *ids)
 {
 	uint64_t	hash[2];
 	glm_cached *node;
 
-	hash_ids(hash, owner, parent, ids, GLM_KV_BLOCK);
+	hash_ids(hash, tree, parent, ids, GLM_KV_BLOCK);
 	node = *bucket(index->whole, index, hash[0]);
 	while (node != NULL &&
 		   (node->hash[0] != hash[0] || node->hash[1] != hash[1] ||
-			node->owner != owner || node->parent != parent ||
+			!is_of(node, tree) || node->parent != parent ||
 			memcmp(node->ids, ids, sizeof(node->ids)) != 0))
 		node = node->whole_next;
 	return node;
@@ -115,7 +122,7 @@ count_alike(const glm_cached *node, const int32_t *ids, int n)
 }
 
 glm_cached *
-glm_prefix_index_find_alike(const glm_prefix_index *index, const glm_owner *owner,
+glm_prefix_index_find_alike(const glm_prefix_index *index, glm_tree tree,
 							const glm_cached *parent, const int32_t *ids, int n, int *n_alike)
 {
 	uint64_t	opening;
@@ -125,13 +132,13 @@ glm_prefix_index_find_alike(const glm_prefix_index *index, const glm_owner *owne
 	*n_alike = GLM_ALIKE_MIN - 1;
 	if (n < GLM_ALIKE_MIN)
 		return NULL;
-	opening = hash_opening(owner, parent, ids);
+	opening = hash_opening(tree, parent, ids);
 	for (glm_cached *node = *bucket(index->opening, index, opening);
 		 node != NULL && looked_at < ALIKE_LOOKED_AT; node = node->opening_next)
 	{
 		int			alike;
 
-		if (node->opening != opening || node->owner != owner || node->parent != parent)
+		if (node->opening != opening || !is_of(node, tree) || node->parent != parent)
 			continue;
 		looked_at++;
 		alike = count_alike(node, ids, n);
@@ -150,13 +157,14 @@ void
 glm_prefix_index_add(glm_prefix_index *index, glm_cached *node, glm_cached *parent,
 					 const int32_t *ids)
 {
+	glm_tree	tree = {node->owner, node->scope};
 	glm_cached **whole;
 	glm_cached **opening;
 
 	node->parent = parent;
 	memcpy(node->ids, ids, sizeof(node->ids));
-	hash_ids(node->hash, node->owner, parent, ids, GLM_KV_BLOCK);
-	node->opening = hash_opening(node->owner, parent, ids);
+	hash_ids(node->hash, tree, parent, ids, GLM_KV_BLOCK);
+	node->opening = hash_opening(tree, parent, ids);
 	whole = bucket(index->whole, index, node->hash[0]);
 	node->whole_next = *whole;
 	*whole = node;

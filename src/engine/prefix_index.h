@@ -21,10 +21,18 @@ typedef struct glm_owner
 	uint64_t	evictions;
 } glm_owner;
 
+/* Blocks that may follow each other: those of one model and scope. */
+typedef struct glm_tree
+{
+	const glm_owner *owner;
+	uint64_t	scope;
+} glm_tree;
+
 typedef struct glm_cached
 {
 	float	   *block;
 	glm_owner  *owner;
+	uint64_t	scope;
 	int			refs;			/* chains that hold it */
 	bool		indexed;
 	struct glm_cached *prev;	/* among those that nobody holds */
@@ -51,18 +59,18 @@ extern bool glm_prefix_index_open(glm_prefix_index *index, uint64_t pool_bytes);
 extern void glm_prefix_index_close(glm_prefix_index *index);
 
 /* The block behind `parent` with these ids [GLM_KV_BLOCK], or NULL. */
-extern glm_cached *glm_prefix_index_find(const glm_prefix_index *index, const glm_owner *owner,
+extern glm_cached *glm_prefix_index_find(const glm_prefix_index *index, glm_tree tree,
 										 const glm_cached *parent, const int32_t *ids);
 
 /*
  * Of the newest blocks behind `parent` that begin with the same tokens as ids [n],
  * the one that shares most; *n_alike tells how many, at least GLM_ALIKE_MIN.
  */
-extern glm_cached *glm_prefix_index_find_alike(const glm_prefix_index *index,
-											   const glm_owner *owner, const glm_cached *parent,
-											   const int32_t *ids, int n, int *n_alike);
+extern glm_cached *glm_prefix_index_find_alike(const glm_prefix_index *index, glm_tree tree,
+											   const glm_cached *parent, const int32_t *ids,
+											   int n, int *n_alike);
 
-/* Adds a block, its owner known, as the one behind `parent` with these ids. */
+/* Adds a block, its owner and scope known, as the one behind `parent` with these ids. */
 extern void glm_prefix_index_add(glm_prefix_index *index, glm_cached *node, glm_cached *parent,
 								 const int32_t *ids);
 extern void glm_prefix_index_remove(glm_prefix_index *index, glm_cached *node);

@@ -158,7 +158,7 @@ check_header(const glm_request *req, size_t size, glm_error *err)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown kind %d", req->kind);
 	if (req->form > GLM_MESSAGES)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown form %d", req->form);
-	if (req->stream > 1 || req->add_special > 1 || req->batch > 1 || req->unshared > 1)
+	if (req->stream > 1 || req->add_special > 1 || req->batch > 1)
 		return glm_fail(err, GLM_INTERNAL, "bad request: a flag is neither 0 nor 1");
 	if (req->timeout_ms < 0)
 		return out_of_range("timeout_ms", "0 (none) or more", err);

@@ -46,6 +46,7 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
 	glm_chain_close(e->prefix, &seq->chain);
 	glm_foresight_close(&seq->foresight);
+	glm_drafter_release(seq->model->drafter, seq->learnt);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
@@ -201,6 +202,8 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 	}
 	seq->tenant->n_sequences++;
 	seq->arrival = s->arrivals++;
+	if (seq->request->kind == GLM_GENERATE && seq->model->drafter != NULL)
+		seq->learnt = glm_drafter_learnt(seq->model->drafter, seq->request->scope);
 	atomic_fetch_add(&seq->model->tally.prompt_tokens, seq->n_prompt);
 	insert(&s->waiting, seq);	/* counted when it was handed over */
 }

@@ -8,7 +8,10 @@
 
 #include "chatglm.h"
 
+#include "access/htup.h"
 #include "fmgr.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
 #include "utils/tuplestore.h"
 
 /* ---- args.c ----------------------------------------------------------- */
@@ -150,15 +153,50 @@ extern const ChatglmFunction chatglm_try_generate_function;
 
 /* ---- stats.c ------------------------------------------------------------ */
 
+/* Is the worker running? */
+extern bool chatglm_worker_is_up(void);
+
 /* Sets a function up to return its rows at once, in a tuplestore. */
 extern Tuplestorestate *chatglm_begin_rows(FunctionCallInfo fcinfo, TupleDesc *desc);
 
 /* ---- catalog.c --------------------------------------------------------- */
 
-/* Rows of chatglm.model, whatever the caller's rights: a List of ChatglmModelRef *. */
-extern List *chatglm_model_table_rows(void);
+/* chatglm.model, or NULL where it is not, or not as the extension made it. */
+extern Relation chatglm_open_model_table(LOCKMODE lock);
+
+/* Has it these columns, with these types? */
+extern bool chatglm_is_model_table(Relation table);
+
+/* What a name means; false, and no path: nothing.  A row may have no path either. */
+extern bool chatglm_look_up_model(const char *name, ChatglmModelRef *ref);
+
+/* The models whose names mean something here: a List of ChatglmModelRef *. */
+extern List *chatglm_usable_models(void);
+
+/* The row of a name, to be freed; NULL when there is none. */
+extern HeapTuple chatglm_find_model_row(Relation table, const char *name);
+
+/* ERROR 42602 unless this could be a model's name. */
+extern void chatglm_check_model_name(const char *name);
+
+/* Is this a directory that claims to hold a model? */
+extern bool chatglm_is_model_directory(const char *path);
+
+/* Columns of chatglm.model. */
+#define CHATGLM_MODEL_NAME		1
+#define CHATGLM_MODEL_PATH		2
+#define CHATGLM_MODEL_OPTIONS	3
+#define CHATGLM_MODEL_COLUMNS	3
+
+/* ---- paths.c ------------------------------------------------------------ */
 
 /* May the current user name or see paths on the server? */
 extern bool chatglm_may_see_paths(void);
+
+/*
+ * A message without the directory of the model it is about: files stay, by name.
+ * All three are UTF-8.
+ */
+extern char *chatglm_hide_path(const char *text, const char *path, const char *model);
 
 #endif							/* CHATGLM_ARGS_H */

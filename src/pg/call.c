@@ -14,6 +14,7 @@ typedef struct Layout
 	Size		size;			/* bytes so far */
 } Layout;
 
+static uint64 sharing_scope(const ChatglmCall *call);
 static void lay_out(const ChatglmCall *call, Layout *layout, glm_request *request);
 static glm_span put(Layout *layout, const void *bytes, Size length);
 static glm_span put_string(Layout *layout, const char *string);
@@ -53,7 +54,8 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.add_special = call->add_special;
 	head.tenant = GetUserId();
 	head.batch = call->priority == CHATGLM_PRIORITY_BATCH;
-	head.unshared = call->unshared;
+	head.scope = sharing_scope(call);
+	head.origin = MyDatabaseId;
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;
@@ -64,6 +66,21 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	lay_out(call, &layout, &head);
 	*block = head;
 	return block;
+}
+
+/*
+ * With whom the request shares beginnings of prompts and what answers taught.  The
+ * role is the one whose rights count now, so a SECURITY DEFINER function shares with
+ * its owner.  No database has OID 0, so no role's scope is the one of all.
+ */
+static uint64
+sharing_scope(const ChatglmCall *call)
+{
+	if (call->unshared || chatglm_prefix_sharing == CHATGLM_SHARING_OFF)
+		return 0;
+	if (chatglm_prefix_sharing == CHATGLM_SHARING_ALL)
+		return 1;
+	return (uint64) MyDatabaseId << 32 | GetUserId();
 }
 
 static void

@@ -7,9 +7,10 @@
  * an index scan that asks for no privilege, and with a catalog snapshot, so
  * that a model registered a moment ago is known in a long transaction too.
  *
- * Paths are another matter.  Only members of pg_read_server_files may bring
- * one into the table, by glm_model_load() or by plain SQL (the trigger below
- * sees to that), and only they are shown one.
+ * So what is in it is not trusted.  Its owner may alter it, and then a column may be
+ * gone, of another type, or hold NULLs: a table that is not as the extension made it
+ * is taken for missing, and a row without a name or path for none.  How rows get in is
+ * told in register.c.
  */
 #include "chatglm.h"
 
@@ -18,17 +19,14 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -37,22 +35,6 @@
 #include "args.h"
 
 #define MAX_NAME_LENGTH		(NAMEDATALEN - 1)
-
-/* Columns of chatglm.model. */
-#define Anum_model_name		1
-#define Anum_model_path		2
-#define Anum_model_options	3
-#define Natts_model			3
-
-PG_FUNCTION_INFO_V1(chatglm_model_load);
-PG_FUNCTION_INFO_V1(chatglm_model_unload);
-PG_FUNCTION_INFO_V1(chatglm_model_check);
-
-static void check_path_right(void);
-static void check_absolute(const char *path);
-static void check_path(const char *path);
-static void check_model_options(Jsonb *options);
-static void store_model(const char *name, Datum path, const NullableDatum *options);
 
 /* ---- Names ---------------------------------------------------------------- */
 
@@ -70,8 +52,8 @@ name_is_valid(const char *name)
 	return true;
 }
 
-static void
-check_name(const char *name)
+void
+chatglm_check_model_name(const char *name)
 {
 	if (!name_is_valid(name))
 		ereport(ERROR,
@@ -83,9 +65,8 @@ check_name(const char *name)
 						 MAX_NAME_LENGTH)));
 }
 
-/* Is this a directory that claims to hold a model? */
-static bool
-is_model_directory(const char *path)
+bool
+chatglm_is_model_directory(const char *path)
 {
 	char	   *config = psprintf("%s/config.json", path);
 	struct stat st;
@@ -107,7 +88,7 @@ is_known_directory(const char *path)
 
 	if (strcmp(path, last) == 0)
 		return true;
-	if (!is_model_directory(path))
+	if (!chatglm_is_model_directory(path))
 		return false;
 	strlcpy(last, path, sizeof(last));
 	return true;
@@ -132,12 +113,19 @@ chatglm_model_dir_names(void)
 	struct dirent *entry;
 	List	   *names = NIL;
 
-	/* a directory that is not there holds no models */
-	if (dir == NULL && errno == ENOENT)
+	/* one that cannot be read holds no models; why is for the server's log */
+	if (dir == NULL)
+	{
+		if (errno != ENOENT)
+			ereport(LOG,
+					(errcode_for_file_access(),
+					 errmsg("could not open directory \"%s\": %m", path)));
 		return NIL;
-	while ((entry = ReadDir(dir, path)) != NULL)
+	}
+	while ((entry = ReadDirExtended(dir, path, LOG)) != NULL)
 		if (name_is_valid(entry->d_name) &&
-			is_model_directory(psprintf("%s/%s", path, entry->d_name)))
+			pg_verifymbstr(entry->d_name, strlen(entry->d_name), true) &&
+			chatglm_is_model_directory(psprintf("%s/%s", path, entry->d_name)))
 			names = lappend(names, pstrdup(entry->d_name));
 	FreeDir(dir);
 	return names;
@@ -145,68 +133,103 @@ chatglm_model_dir_names(void)
 
 /* ---- The table --------------------------------------------------------------- */
 
-/* Opens chatglm.model for reading; NULL where the extension is not. */
-static Relation
-open_model_table(void)
+bool
+chatglm_is_model_table(Relation table)
 {
-	Oid			schema = get_namespace_oid("chatglm", true);
-	Oid			table = OidIsValid(schema) ? get_relname_relid("model", schema) : InvalidOid;
+	static const Oid types[CHATGLM_MODEL_COLUMNS] = {TEXTOID, TEXTOID, JSONBOID};
+	TupleDesc	desc = RelationGetDescr(table);
 
-	return OidIsValid(table) ? table_open(table, AccessShareLock) : NULL;
+	if (table->rd_rel->relkind != RELKIND_RELATION || desc->natts < CHATGLM_MODEL_COLUMNS)
+		return false;
+	for (int i = 0; i < CHATGLM_MODEL_COLUMNS; i++)
+		if (TupleDescAttr(desc, i)->attisdropped || TupleDescAttr(desc, i)->atttypid != types[i])
+			return false;
+	return true;
 }
 
+Relation
+chatglm_open_model_table(LOCKMODE lock)
+{
+	Oid			schema = get_namespace_oid("chatglm", true);
+	Oid			oid = OidIsValid(schema) ? get_relname_relid("model", schema) : InvalidOid;
+	Relation	table = OidIsValid(oid) ? try_relation_open(oid, lock) : NULL;
+
+	if (table != NULL && !chatglm_is_model_table(table))
+	{
+		relation_close(table, lock);
+		return NULL;
+	}
+	return table;
+}
+
+/* The row as text; path is NULL when there is none. */
 static ChatglmModelRef
 row_to_ref(HeapTuple row, TupleDesc desc)
 {
-	ChatglmModelRef ref;
+	ChatglmModelRef ref = {0};
 	bool		isnull;
-	Datum		options;
+	Datum		value;
 
-	ref.name = TextDatumGetCString(heap_getattr(row, Anum_model_name, desc, &isnull));
-	ref.path = TextDatumGetCString(heap_getattr(row, Anum_model_path, desc, &isnull));
-	options = heap_getattr(row, Anum_model_options, desc, &isnull);
-	ref.options = NULL;
+	value = heap_getattr(row, CHATGLM_MODEL_NAME, desc, &isnull);
+	if (!isnull)
+		ref.name = TextDatumGetCString(value);
+	value = heap_getattr(row, CHATGLM_MODEL_PATH, desc, &isnull);
+	if (!isnull)
+		ref.path = TextDatumGetCString(value);
+	value = heap_getattr(row, CHATGLM_MODEL_OPTIONS, desc, &isnull);
 	if (!isnull)
 	{
-		Jsonb	   *json = DatumGetJsonbP(options);
+		Jsonb	   *json = DatumGetJsonbP(value);
 
 		ref.options = JsonbToCString(NULL, &json->root, VARSIZE(json));
 	}
+	ref.registered = true;
 	return ref;
 }
 
-/* Finds a name's row.  The column has collation "C", as ScanKeyInit assumes. */
-static bool
-find_row(const char *name, ChatglmModelRef *ref)
+/* The column has collation "C", as ScanKeyInit assumes. */
+HeapTuple
+chatglm_find_model_row(Relation table, const char *name)
 {
-	Relation	table = open_model_table();
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	row;
 	List	   *indexes;
-	bool		found;
 
-	if (table == NULL)
-		return false;
 	indexes = RelationGetIndexList(table);	/* fills rd_pkindex */
-	ScanKeyInit(&key, Anum_model_name, BTEqualStrategyNumber, F_TEXTEQ,
+	ScanKeyInit(&key, CHATGLM_MODEL_NAME, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(name));
 	scan = systable_beginscan(table, table->rd_pkindex, OidIsValid(table->rd_pkindex),
 							  NULL, 1, &key);
 	row = systable_getnext(scan);
-	found = HeapTupleIsValid(row);
-	if (found)
-		*ref = row_to_ref(row, RelationGetDescr(table));
+	if (HeapTupleIsValid(row))
+		row = heap_copytuple(row);
 	systable_endscan(scan);
 	list_free(indexes);
-	table_close(table, AccessShareLock);
-	return found;
+	return row;
 }
 
-List *
-chatglm_model_table_rows(void)
+static bool
+find_row(const char *name, ChatglmModelRef *ref)
 {
-	Relation	table = open_model_table();
+	Relation	table = chatglm_open_model_table(AccessShareLock);
+	HeapTuple	row;
+
+	if (table == NULL)
+		return false;
+	row = chatglm_find_model_row(table, name);
+	if (HeapTupleIsValid(row))
+		*ref = row_to_ref(row, RelationGetDescr(table));
+	table_close(table, AccessShareLock);
+	return HeapTupleIsValid(row);
+}
+
+/* ---- What names mean ----------------------------------------------------------- */
+
+static List *
+registered_models(void)
+{
+	Relation	table = chatglm_open_model_table(AccessShareLock);
 	SysScanDesc scan;
 	HeapTuple	row;
 	List	   *refs = NIL;
@@ -219,11 +242,60 @@ chatglm_model_table_rows(void)
 		ChatglmModelRef *ref = palloc(sizeof(*ref));
 
 		*ref = row_to_ref(row, RelationGetDescr(table));
-		refs = lappend(refs, ref);
+		if (ref->name != NULL)
+			refs = lappend(refs, ref);
 	}
 	systable_endscan(scan);
 	table_close(table, AccessShareLock);
 	return refs;
+}
+
+static bool
+is_registered(const List *refs, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, refs)
+		if (strcmp(((ChatglmModelRef *) lfirst(cell))->name, name) == 0)
+			return true;
+	return false;
+}
+
+/* The rows that have a path, and the directories that no row hides. */
+List *
+chatglm_usable_models(void)
+{
+	List	   *registered = registered_models();
+	List	   *usable = NIL;
+	ListCell   *cell;
+
+	foreach(cell, registered)
+		if (((ChatglmModelRef *) lfirst(cell))->path != NULL)
+			usable = lappend(usable, lfirst(cell));
+	foreach(cell, chatglm_model_dir_names())
+		if (!is_registered(registered, lfirst(cell)))
+		{
+			ChatglmModelRef *ref = palloc0(sizeof(*ref));
+
+			ref->name = lfirst(cell);
+			ref->path = psprintf("%s/%s", chatglm_model_dir_path(), ref->name);
+			usable = lappend(usable, ref);
+		}
+	return usable;
+}
+
+bool
+chatglm_look_up_model(const char *name, ChatglmModelRef *ref)
+{
+	if (find_row(name, ref))
+		return true;
+	memset(ref, 0, sizeof(*ref));
+	ref->name = pstrdup(name);
+	ref->path = psprintf("%s/%s", chatglm_model_dir_path(), name);
+	if (is_known_directory(ref->path))
+		return true;
+	ref->path = NULL;
+	return false;
 }
 
 bool
@@ -231,9 +303,7 @@ chatglm_model_exists(const char *name)
 {
 	ChatglmModelRef ref;
 
-	return name_is_valid(name) &&
-		(find_row(name, &ref) ||
-		 is_model_directory(psprintf("%s/%s", chatglm_model_dir_path(), name)));
+	return name_is_valid(name) && chatglm_look_up_model(name, &ref);
 }
 
 /* There is no such model; perhaps because none of the directory's can be seen. */
@@ -258,262 +328,13 @@ chatglm_resolve_model(const char *name)
 
 	if (name == NULL)
 		name = chatglm_model;
-	check_name(name);
-	if (find_row(name, &ref))
-		return ref;
-
-	ref.name = pstrdup(name);
-	ref.path = psprintf("%s/%s", chatglm_model_dir_path(), name);
-	ref.options = NULL;
-	if (!is_known_directory(ref.path))
+	chatglm_check_model_name(name);
+	if (!chatglm_look_up_model(name, &ref))
 		no_such_model(name);
-	return ref;
-}
-
-/* ---- Loading and unloading ------------------------------------------------------ */
-
-/* glm_model_load(name text, path text, options jsonb) returns void */
-Datum
-chatglm_model_load(PG_FUNCTION_ARGS)
-{
-	char	   *name;
-	NullableDatum model;
-	ChatglmCall call;
-	ChatglmAnswer answer;
-
-	if (PG_ARGISNULL(0))
+	if (ref.path == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"name\" must not be NULL")));
-	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	check_name(name);
-	if (!PG_ARGISNULL(1))
-	{
-		check_path_right();
-		if (!PG_ARGISNULL(2))
-			check_model_options(PG_GETARG_JSONB_P(2));
-		check_path(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-		store_model(name, PG_GETARG_DATUM(1), &fcinfo->args[2]);
-	}
-	else if (!PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"options\" needs argument \"path\" beside it")));
-
-	/* an ERROR of the engine takes the new row back with it */
-	model.value = PG_GETARG_DATUM(0);
-	model.isnull = false;
-	chatglm_call_defaults(&call, GLM_LOAD);
-	chatglm_read_model(&call, &model);
-	chatglm_run(&call, &answer);
-	PG_RETURN_VOID();
-}
-
-/*
- * glm_model_unload(name text) returns boolean
- *
- * Only the worker knows for sure whether the model is loaded, and says so by
- * an ERROR; in a subtransaction it can be caught.
- */
-Datum
-chatglm_model_unload(PG_FUNCTION_ARGS)
-{
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ChatglmCall call;
-	ChatglmAnswer answer;
-	volatile bool unloaded = true;
-
-	check_name(name);
-	chatglm_call_defaults(&call, GLM_UNLOAD);
-	call.model = chatglm_cstring_to_utf8(name);
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		chatglm_run(&call, &answer);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_UNDEFINED_OBJECT)
-			ReThrowError(error);
-		unloaded = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	PG_RETURN_BOOL(unloaded);
-}
-
-/*
- * Inserts or updates the row.  Who may call glm_model_load needs no right on
- * the table itself: it is written as its owner.
- */
-static void
-store_model(const char *name, Datum path, const NullableDatum *options)
-{
-	Oid			types[Natts_model] = {TEXTOID, TEXTOID, JSONBOID};
-	Datum		values[Natts_model] = {CStringGetTextDatum(name), path, options->value};
-	char		nulls[Natts_model + 1] = {' ', ' ', options->isnull ? 'n' : ' ', '\0'};
-	Relation	table = open_model_table();
-	Oid			user;
-	int			context;
-
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table chatglm.model does not exist"),
-				 errhint("Drop and create the extension again.")));
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(table->rd_rel->relowner, context | SECURITY_LOCAL_USERID_CHANGE);
-	table_close(table, AccessShareLock);
-
-	SPI_connect();
-	if (SPI_execute_with_args("INSERT INTO chatglm.model (name, path, options) VALUES ($1, $2, $3)"
-							  " ON CONFLICT (name) DO UPDATE"
-							  " SET path = EXCLUDED.path, options = EXCLUDED.options",
-							  Natts_model, types, values, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not write chatglm.model");
-	SPI_finish();
-	SetUserIdAndSecContext(user, context);
-}
-
-/* ---- What may be registered ------------------------------------------------------- */
-
-/*
- * chatglm.check_model(): BEFORE INSERT OR UPDATE trigger of chatglm.model.
- * That the files are there is not asked, so that a dump can be restored on
- * another machine before they are.
- */
-Datum
-chatglm_model_check(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	HeapTuple	row;
-	TupleDesc	desc;
-	Datum		values[Natts_model];
-	bool		nulls[Natts_model];
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatglm.check_model must be a BEFORE INSERT OR UPDATE row trigger")));
-
-	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
-		trigger->tg_newtuple : trigger->tg_trigtuple;
-	desc = RelationGetDescr(trigger->tg_relation);
-	for (int i = 0; i < Natts_model; i++)
-		values[i] = heap_getattr(row, i + 1, desc, &nulls[i]);
-
-	check_path_right();
-	/* NULLs are left to the table's own NOT NULL, which comes after us */
-	if (!nulls[Anum_model_name - 1])
-		check_name(TextDatumGetCString(values[Anum_model_name - 1]));
-	if (!nulls[Anum_model_path - 1])
-		check_absolute(TextDatumGetCString(values[Anum_model_path - 1]));
-	if (!nulls[Anum_model_options - 1])
-		check_model_options(DatumGetJsonbP(values[Anum_model_options - 1]));
-	return PointerGetDatum(row);
-}
-
-bool
-chatglm_may_see_paths(void)
-{
-	return has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
-}
-
-static void
-check_path_right(void)
-{
-	if (!chatglm_may_see_paths())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to register a model's path"),
-				 errhint("Only members of the role pg_read_server_files may do so.")));
-}
-
-/* The engine reports paths in buffers of glm_model_info.path's size. */
-static void
-check_absolute(const char *path)
-{
-	if (!is_absolute_path(path) ||
-		strlen(path) >= sizeof(((glm_model_info *) NULL)->path))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"path\" must be an absolute path of less than %zu bytes, not \"%s\"",
-						sizeof(((glm_model_info *) NULL)->path), path)));
-}
-
-static void
-check_path(const char *path)
-{
-	struct stat st;
-
-	check_absolute(path);
-	if (stat(path, &st) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not find model directory \"%s\": %m", path)));
-	if (!S_ISDIR(st.st_mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a directory", path)));
-	errno = 0;
-	if (is_model_directory(path))
-		return;
-	if (errno == EACCES)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not look into directory \"%s\": %m", path)));
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_FILE),
-			 errmsg("directory \"%s\" holds no config.json", path)));
-}
-
-static bool
-is_string(const JsonbValue *value, const char *text)
-{
-	return value->type == jbvString && value->val.string.len == (int) strlen(text) &&
-		memcmp(value->val.string.val, text, strlen(text)) == 0;
-}
-
-/* An option nobody knows would be believed to work: refuse it. */
-static void
-check_model_options(Jsonb *options)
-{
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	item;
-
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"options\" must be a JSON object, not %s",
-						chatglm_show_json(options))));
-	it = JsonbIteratorInit(&options->root);
-	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY && !is_string(&item, "verify"))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown model option \"%.*s\"",
-							item.val.string.len, item.val.string.val),
-					 errhint("The only option is \"verify\".")));
-		if (token == WJB_VALUE && !is_string(&item, "first-map") && !is_string(&item, "full") &&
-			!is_string(&item, "off"))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("model option \"verify\" must be \"first-map\", \"full\" or \"off\"")));
-	}
+				 errmsg("model \"%s\" has no path in chatglm.model", name),
+				 errhint("Register it again by glm_model_load.")));
+	return ref;
 }

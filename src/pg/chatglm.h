@@ -42,6 +42,8 @@ extern int	chatglm_verify; /* glm_verify */
 extern int	chatglm_speculation;	/* glm_speculation */
 extern int	chatglm_prefill_budget; /* tokens a step */
 extern int	chatglm_debug_step_delay;	/* ms after every engine step, for tests */
+/* superuser */
+extern int	chatglm_prefix_sharing; /* ChatglmSharing */
 /* user */
 extern char *chatglm_model;		/* default: tiny-chatglm3 */
 extern int	chatglm_max_tokens;
@@ -49,13 +51,21 @@ extern double chatglm_temperature;
 extern int	chatglm_request_timeout;	/* ms, 0 = none */
 extern int	chatglm_prefetch;	/* rows in flight; 1 = one by one */
 
+/* Who finds in the prefix cache what a request left there. */
+typedef enum ChatglmSharing
+{
+	CHATGLM_SHARING_ROLE,		/* requests of the same role in the same database */
+	CHATGLM_SHARING_ALL,		/* all that are set so */
+	CHATGLM_SHARING_OFF			/* nobody */
+} ChatglmSharing;
+
 extern void chatglm_define_gucs(void);
 
 /* ---- shmem.c --------------------------------------------------------- */
 
 #define CHATGLM_SESSION_REQUESTS 64 /* requests in flight in one session */
 #define CHATGLM_QUEUE_SIZE	(32 * 1024) /* bytes of each shm_mq */
-#define CHATGLM_MAX_MODELS	32	/* models shown by glm_models */
+#define CHATGLM_MAX_MODELS	128 /* loaded models that views know of */
 
 /*
  * One request of a session, as both sides see it without a lock.  The backend
@@ -258,6 +268,16 @@ extern bool chatglm_cancel_request(uint64 id);
 extern void chatglm_ereport(int elevel, glm_status status,
 							const char *message, const char *hint);
 
+/* ---- encoding.c -------------------------------------------------------- */
+
+/*
+ * UTF-8 bytes in the database's encoding, whatever they are: what that cannot hold
+ * becomes \uXXXX, what is no UTF-8 a question mark.  For what is shown about others,
+ * and for errors; never fails for its contents.
+ */
+extern char *chatglm_any_to_server_lossy(const char *bytes, Size length);
+extern char *chatglm_shown(const char *utf8);	/* the same of a string */
+
 /* ---- catalog.c: names of models --------------------------------------- */
 
 typedef struct ChatglmModelRef
@@ -265,12 +285,13 @@ typedef struct ChatglmModelRef
 	char	   *name;
 	char	   *path;
 	char	   *options;		/* JSON text or NULL */
+	bool		registered;		/* a row; else a directory */
 } ChatglmModelRef;
 
 /*
  * Resolves a model's name (NULL: chatglm.model) to its directory: a row of
  * chatglm.model, else a directory of that name under chatglm.model_dir.
- * ERROR 42704 when there is neither, 42602 for a name that is no name
+ * ERROR 42704 when there is neither, 22004 for a row without a path, 42602 for a name that is no name
  * (empty, over 63 bytes, slashes, leading dot, control characters).
  */
 extern ChatglmModelRef chatglm_resolve_model(const char *name);

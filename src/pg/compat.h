@@ -116,6 +116,7 @@ chatglm_wait_set(int events)
 #endif
 #include "commands/explain.h"
 #include "catalog/pg_proc.h"
+#include "mb/pg_wchar.h"
 #include "utils/acl.h"
 
 /* Predefined roles were called default roles. */
@@ -138,6 +139,24 @@ chatglm_wait_set(int events)
 #define chatglm_modify_plans(plan) ((plan)->plans)
 #define chatglm_forbid_async(plan) ((void) (plan))
 #endif
+
+/*
+ * Converts what it can of a string and returns how many bytes of it that was; `to` is
+ * NUL-terminated.  Before 14 there is no conversion that does not throw: nothing.
+ */
+static inline int
+chatglm_convert(Oid conversion, int from_encoding, int to_encoding, const unsigned char *from,
+				int length, unsigned char *to, int size)
+{
+#if PG_VERSION_NUM >= 140000
+	return pg_do_encoding_conversion_buf(conversion, from_encoding, to_encoding,
+										 unconstify(unsigned char *, from), length, to, size, true);
+#else
+	(void) conversion, (void) from_encoding, (void) to_encoding;
+	(void) from, (void) length, (void) to, (void) size;
+	return 0;
+#endif
+}
 
 /* May this role execute this function? */
 static inline AclResult

@@ -27,6 +27,7 @@ int			chatglm_prefill_budget;
 int			chatglm_verify;
 int			chatglm_speculation;
 int			chatglm_debug_step_delay;
+int			chatglm_prefix_sharing;
 char	   *chatglm_model;
 int			chatglm_max_tokens;
 double		chatglm_temperature;
@@ -55,9 +56,17 @@ static const struct config_enum_entry speculation_values[] = {
 	{NULL, 0, false}
 };
 
+static const struct config_enum_entry sharing_values[] = {
+	{"role", CHATGLM_SHARING_ROLE, false},
+	{"all", CHATGLM_SHARING_ALL, false},
+	{"off", CHATGLM_SHARING_OFF, false},
+	{NULL, 0, false}
+};
+
 static void define_capacity_gucs(GucContext at_start);
 static void define_compute_gucs(GucContext at_start);
 static void define_reloadable_gucs(void);
+static void define_superuser_gucs(void);
 static void define_user_gucs(void);
 static bool check_cpu_affinity(char **newval, void **extra, GucSource source);
 static bool check_device(char **newval, void **extra, GucSource source);
@@ -79,6 +88,7 @@ chatglm_define_gucs(void)
 	define_capacity_gucs(at_start);
 	define_compute_gucs(at_start);
 	define_reloadable_gucs();
+	define_superuser_gucs();
 	define_user_gucs();
 	MarkGUCPrefixReserved("chatglm");
 }
@@ -181,7 +191,7 @@ define_reloadable_gucs(void)
 							   "Empty means the directory that came with the extension.",
 							   &chatglm_model_dir,
 							   "",
-							   PGC_SIGHUP, 0,
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   check_model_dir, NULL, NULL);
 
 	DefineCustomEnumVariable("chatglm.verify",
@@ -219,6 +229,21 @@ define_reloadable_gucs(void)
 							0, 0, 60000,
 							PGC_SIGHUP, GUC_UNIT_MS | GUC_NOT_IN_SAMPLE,
 							NULL, NULL, NULL);
+}
+
+/* What guards roles from each other; for one of them by ALTER ROLE or DATABASE. */
+static void
+define_superuser_gucs(void)
+{
+	DefineCustomEnumVariable("chatglm.prefix_sharing",
+							 "Sets with whom beginnings of prompts are shared in the cache.",
+							 "role: only requests of the same role in the same database find "
+							 "them; all: everybody for whom it is set so, who can then guess "
+							 "each other's prompts from cached_tokens; off: nobody.",
+							 &chatglm_prefix_sharing,
+							 CHATGLM_SHARING_ROLE, sharing_values,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 }
 
 static void

@@ -182,7 +182,7 @@ readable(const char *path)
 static Datum
 utf8_datum(const char *field)
 {
-	return PointerGetDatum(chatglm_text_from_utf8(field, strlen(field)));
+	return CStringGetTextDatum(chatglm_shown(field));
 }
 
 static void
@@ -191,14 +191,14 @@ put_progress(Tuplestorestate *rows, TupleDesc desc, const glm_progress *p,
 {
 	Datum		values[PROGRESS_COLUMNS] = {0};
 	bool		nulls[PROGRESS_COLUMNS] = {0};
+	bool		own = has_privs_of_role(GetUserId(), stat->role);
 
 	values[0] = Int64GetDatum((int64) p->id);
 	values[1] = Int32GetDatum(stat->pid);
 	values[2] = utf8_datum(p->source);
 	values[3] = CStringGetTextDatum(p->target);
-	nulls[2] = !has_privs_of_role(GetUserId(), stat->role) &&
-		!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
-	nulls[3] = nulls[2] || !readable(p->target);
+	nulls[2] = !own && !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	nulls[3] = nulls[2] || !(own || chatglm_may_see_paths()) || !readable(p->target);
 	values[4] = utf8_datum(p->phase);
 	values[5] = utf8_datum(p->tensor);
 	nulls[5] = p->tensor[0] == '\0';

@@ -21,7 +21,8 @@
 
 #include "access/xact.h"
 #include "lib/ilist.h"
-#include "mb/pg_wchar.h"
+
+#include "args.h"
 
 typedef enum RequestState
 {
@@ -49,6 +50,8 @@ struct ChatglmRequest
 	int			entry;			/* of the session's words; -1 = none yet */
 	uint32		taken;			/* TOKEN events handed to the caller */
 	glm_request *block;			/* until the session has it */
+	char	   *model;			/* its name and directory, UTF-8 */
+	char	   *path;
 	dlist_head	events;			/* FiledEvent */
 	FiledEvent *current;		/* what the caller is looking at */
 };
@@ -65,7 +68,8 @@ static void pump(void);
 static void file_event(const glm_event *event);
 static const glm_event *take_event(ChatglmRequest *request);
 static void count_token(ChatglmRequest *request);
-static void throw_event(const glm_event *event) pg_attribute_noreturn();
+static void throw_event(const ChatglmRequest *request, const glm_event *event) pg_attribute_noreturn();
+static void free_if_any(void *memory);
 static void check_running(const ChatglmRequest *request);
 static void cancel(ChatglmRequest *request);
 static void forget_contents(ChatglmRequest *request);
@@ -165,6 +169,8 @@ chatglm_release(ChatglmRequest *request)
 	cancel(request);
 	forget_contents(request);
 	dlist_delete(&request->link);
+	free_if_any(request->model);
+	free_if_any(request->path);
 	pfree(request);
 
 	if (dlist_is_empty(&requests))
@@ -235,9 +241,8 @@ chatglm_ereport(int elevel, glm_status status, const char *message, const char *
 
 	ereport(elevel,
 			(errcode(known ? codes[status] : ERRCODE_INTERNAL_ERROR),
-			 errmsg("%s", pg_any_to_server(message, strlen(message), PG_UTF8)),
-			 hint != NULL && hint[0] != '\0' ?
-			 errhint("%s", pg_any_to_server(hint, strlen(hint), PG_UTF8)) : 0));
+			 errmsg("%s", chatglm_shown(message)),
+			 hint != NULL && hint[0] != '\0' ? errhint("%s", chatglm_shown(hint)) : 0));
 }
 
 /* ---- sending ---------------------------------------------------------- */
@@ -267,6 +272,9 @@ new_request(const ChatglmCall *call)
 
 	/* before an entry is claimed: only the worker frees one, and it must know */
 	request->block = chatglm_call_block(call, request->id, request_context);
+	request->model = MemoryContextStrdup(request_context, call->model);
+	if (call->path != NULL)
+		request->path = MemoryContextStrdup(request_context, call->path);
 	return request;
 }
 
@@ -374,7 +382,7 @@ take_event(ChatglmRequest *request)
 	if (event->kind == GLM_EVENT_TOKEN)
 		count_token(request);
 	else if (event->kind == GLM_EVENT_ERROR)
-		throw_event(event);
+		throw_event(request, event);
 	return event;
 }
 
@@ -397,11 +405,16 @@ count_token(ChatglmRequest *request)
 
 /* The payload is message NUL hint NUL; two more NULs are always behind it. */
 static void
-throw_event(const glm_event *event)
+throw_event(const ChatglmRequest *request, const glm_event *event)
 {
 	const char *message = event->payload;
 	const char *hint = message + strlen(message) + 1;
 
+	if (request->path != NULL && !chatglm_may_see_paths())
+	{
+		message = chatglm_hide_path(message, request->path, request->model);
+		hint = chatglm_hide_path(hint, request->path, request->model);
+	}
 	chatglm_ereport(ERROR, event->status, message, hint);
 	pg_unreachable();
 }
@@ -447,18 +460,23 @@ cancel(ChatglmRequest *request)
 }
 
 static void
+free_if_any(void *memory)
+{
+	if (memory != NULL)
+		pfree(memory);
+}
+
+static void
 forget_contents(ChatglmRequest *request)
 {
 	dlist_mutable_iter iter;
 
-	if (request->current != NULL)
-		pfree(request->current);
+	free_if_any(request->current);
 	request->current = NULL;
 	dlist_foreach_modify(iter, &request->events)
 		pfree(dlist_container(FiledEvent, link, iter.cur));
 	dlist_init(&request->events);
-	if (request->block != NULL)
-		pfree(request->block);
+	free_if_any(request->block);
 	request->block = NULL;
 }
 

@@ -415,6 +415,6 @@ worker_missing(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
 			 errmsg("chatglm worker is not running"),
-			 reason[0] != '\0' ? errdetail("The last worker ended: %s.", reason) : 0,
+			 reason[0] != '\0' ? errdetail("The last worker ended: %s.", chatglm_shown(reason)) : 0,
 			 errhint("The server starts it again every second; its log says why it ends.")));
 }

@@ -5,14 +5,20 @@
  *
  * Everything is read from shared memory, where the worker leaves a copy of the
  * engine's figures, so that looking costs the worker nothing and works while
- * it is busy, down, or was never configured.  ChatglmShared is copied whole
+ * it is busy, down, or was never configured.  ChatglmShared is copied
  * under the lock (shared mode, a few microseconds) and rows are built after.
+ *
+ * How many requests there were is no secret.  What depends on what is in them - how
+ * long they are, what they have in common, and so how much memory they take - is for
+ * members of pg_read_all_stats: whoever can read such a total before and after a
+ * request of his own learns something about everybody else's.  Others see null.
  */
 #include "chatglm.h"
 
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -33,18 +39,20 @@ PG_FUNCTION_INFO_V1(chatglm_cancel);
 /* Columns of the views, as their functions declare them. */
 #define MODELS_COLUMNS		18
 #define STAT_MODELS_COLUMNS	12
+#define STAT_MODELS_TOTALS	2	/* from this one on: of all roles */
 #define REQUESTS_COLUMNS	9
 
 /* ---- Health ------------------------------------------------------------ */
 
-/* A snapshot of the shared state; false when there is none. */
+/* A snapshot of the shared state up to the loaded models; false when there is none. */
 static bool
 copy_shared(ChatglmShared *copy)
 {
 	if (chatglm_shared == NULL)
 		return false;
 	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-	memcpy(copy, chatglm_shared, sizeof(*copy));
+	memcpy(copy, chatglm_shared, offsetof(ChatglmShared, model));
+	memcpy(copy->model, chatglm_shared->model, copy->n_models * sizeof(copy->model[0]));
 	LWLockRelease(chatglm_shared->lock);
 	return true;
 }
@@ -66,6 +74,22 @@ append_count(StringInfo out, const char *key, uint64 value)
 	appendStringInfo(out, ", \"%s\": " UINT64_FORMAT, key, value);
 }
 
+/* May the current user see figures that tell of others' prompts and answers? */
+static bool
+may_see_totals(void)
+{
+	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+}
+
+static void
+append_total(StringInfo out, const char *key, uint64 value)
+{
+	if (may_see_totals())
+		append_count(out, key, value);
+	else
+		append_text(out, key, NULL);
+}
+
 static void
 append_stats(StringInfo out, const glm_stats *stats)
 {
@@ -75,34 +99,56 @@ append_stats(StringInfo out, const glm_stats *stats)
 	append_count(out, "completed", stats->completed);
 	append_count(out, "failed", stats->failed);
 	append_count(out, "cancelled", stats->cancelled);
-	append_count(out, "prompt_tokens", stats->prompt_tokens);
-	append_count(out, "cached_tokens", stats->cached_tokens);
-	append_count(out, "completion_tokens", stats->completion_tokens);
-	append_count(out, "preemptions", stats->preemptions);
+	append_total(out, "prompt_tokens", stats->prompt_tokens);
+	append_total(out, "cached_tokens", stats->cached_tokens);
+	append_total(out, "completion_tokens", stats->completion_tokens);
+	append_total(out, "preemptions", stats->preemptions);
 	append_count(out, "waiting", stats->waiting);
 	append_count(out, "running", stats->running);
 	append_count(out, "paused", stats->paused);
 	append_count(out, "kv_bytes_total", stats->kv_bytes_total);
-	append_count(out, "kv_bytes_used", stats->kv_bytes_used);
-	append_count(out, "kv_bytes_cached", stats->kv_bytes_cached);
-	append_count(out, "kv_evictions", stats->kv_evictions);
+	append_total(out, "kv_bytes_used", stats->kv_bytes_used);
+	append_total(out, "kv_bytes_cached", stats->kv_bytes_cached);
+	append_total(out, "kv_evictions", stats->kv_evictions);
 }
 
-static char *
-utf8_field(const char *field)
+/*
+ * The loaded model of this name and directory, NULL when there is none.  Names are
+ * compared as they are shown: none holds a backslash, which what has no equivalent has.
+ */
+static const glm_model_info *
+find_loaded(const ChatglmShared *shared, const ChatglmModelRef *ref)
 {
-	return chatglm_cstring_from_utf8(field, strlen(field));
+	for (int i = 0; i < shared->n_models; i++)
+		if (strcmp(shared->model[i].path, ref->path) == 0 &&
+			strcmp(chatglm_shown(shared->model[i].name), ref->name) == 0)
+			return &shared->model[i];
+	return NULL;
 }
 
+/* Names of loaded models: all, or to others those that mean something here. */
 static void
 append_models(StringInfo out, const ChatglmShared *shared)
 {
+	const char *comma = "";
+	ListCell   *cell;
+
 	appendStringInfoString(out, ", \"models\": [");
-	for (int i = 0; i < shared->n_models; i++)
+	for (int i = 0; may_see_totals() && i < shared->n_models; i++)
 	{
-		if (i > 0)
-			appendStringInfoString(out, ", ");
-		escape_json(out, utf8_field(shared->model[i].name));
+		appendStringInfoString(out, comma);
+		escape_json(out, chatglm_shown(shared->model[i].name));
+		comma = ", ";
+	}
+	foreach(cell, may_see_totals() ? NIL : chatglm_usable_models())
+	{
+		const ChatglmModelRef *ref = lfirst(cell);
+
+		if (find_loaded(shared, ref) == NULL)
+			continue;
+		appendStringInfoString(out, comma);
+		escape_json(out, ref->name);
+		comma = ", ";
 	}
 	appendStringInfoChar(out, ']');
 }
@@ -135,24 +181,30 @@ chatglm_health(PG_FUNCTION_ARGS)
 		append_models(&out, shared);
 	}
 	append_text(&out, "last_error",
-				chatglm_shared != NULL ? utf8_field(shared->worker_error) : NULL);
+				chatglm_shared != NULL ? chatglm_shown(shared->worker_error) : NULL);
 	appendStringInfoChar(&out, '}');
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+bool
+chatglm_worker_is_up(void)
+{
+	bool		up = false;
+
+	if (chatglm_shared != NULL)
+	{
+		LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+		up = chatglm_shared->worker_pid != 0;
+		LWLockRelease(chatglm_shared->lock);
+	}
+	return up;
 }
 
 /* glm_ready() returns boolean */
 Datum
 chatglm_ready(PG_FUNCTION_ARGS)
 {
-	bool		ready = false;
-
-	if (chatglm_shared != NULL)
-	{
-		LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-		ready = chatglm_shared->worker_pid != 0;
-		LWLockRelease(chatglm_shared->lock);
-	}
-	PG_RETURN_BOOL(ready);
+	PG_RETURN_BOOL(chatglm_worker_is_up());
 }
 
 /* ---- Rows ------------------------------------------------------------------ */
@@ -186,19 +238,18 @@ chatglm_begin_rows(FunctionCallInfo fcinfo, TupleDesc *desc)
 
 /* One model as the view shows it: a name, where from, and what is loaded. */
 static void
-put_model(Tuplestorestate *rows, TupleDesc desc, const char *name, const char *path,
-		  const char *source, const glm_model_info *loaded)
+put_model(Tuplestorestate *rows, TupleDesc desc, const ChatglmModelRef *ref,
+		  const glm_model_info *loaded)
 {
 	Datum		values[MODELS_COLUMNS] = {0};
 	bool		nulls[MODELS_COLUMNS] = {0};
 
-	values[0] = CStringGetTextDatum(name);
-	nulls[1] = !chatglm_may_see_paths();
+	values[0] = CStringGetTextDatum(ref->name);
+	/* the setting's directory may be in another encoding */
+	nulls[1] = !chatglm_may_see_paths() || !pg_verifymbstr(ref->path, strlen(ref->path), true);
 	if (!nulls[1])
-		values[1] = CStringGetTextDatum(path);
-	nulls[2] = source == NULL;
-	if (!nulls[2])
-		values[2] = CStringGetTextDatum(source);
+		values[1] = CStringGetTextDatum(ref->path);
+	values[2] = CStringGetTextDatum(ref->registered ? "table" : "directory");
 	values[3] = BoolGetDatum(loaded != NULL);
 	if (loaded != NULL)
 	{
@@ -222,70 +273,45 @@ put_model(Tuplestorestate *rows, TupleDesc desc, const char *name, const char *p
 	tuplestore_putvalues(rows, desc, values, nulls);
 }
 
-/* Takes a known model's entry out of the loaded ones; NULL when it is not there. */
-static const glm_model_info *
-take_loaded(const ChatglmShared *shared, bool *taken, const char *name, const char *path)
-{
-	const char *utf8 = chatglm_cstring_to_utf8(name);
-
-	for (int i = 0; i < shared->n_models; i++)
-		if (!taken[i] && strcmp(shared->model[i].name, utf8) == 0 &&
-			strcmp(shared->model[i].path, path) == 0)
-		{
-			taken[i] = true;
-			return &shared->model[i];
-		}
-	return NULL;
-}
-
-static bool
-name_in_rows(const List *refs, const char *name)
-{
-	ListCell   *cell;
-
-	foreach(cell, refs)
-		if (strcmp(((ChatglmModelRef *) lfirst(cell))->name, name) == 0)
-			return true;
-	return false;
-}
-
-/*
- * The rows of view glm_models: those of the table, directories no row hides,
- * and what is still loaded though its row has gone.
- */
+/* The rows of view glm_models: what names mean here. */
 Datum
 chatglm_models(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
 	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	List	   *refs = chatglm_model_table_rows();
 	ChatglmShared *shared = palloc(sizeof(*shared));
-	bool		taken[CHATGLM_MAX_MODELS] = {0};
 	ListCell   *cell;
 
 	if (!copy_shared(shared))
 		shared->n_models = 0;
-	foreach(cell, refs)
-	{
-		ChatglmModelRef *ref = lfirst(cell);
-
-		put_model(rows, desc, ref->name, ref->path, "table",
-				  take_loaded(shared, taken, ref->name, ref->path));
-	}
-	foreach(cell, chatglm_model_dir_names())
-	{
-		char	   *name = lfirst(cell);
-		char	   *path = psprintf("%s/%s", chatglm_model_dir_path(), name);
-
-		if (!name_in_rows(refs, name))
-			put_model(rows, desc, name, path, "directory",
-					  take_loaded(shared, taken, name, path));
-	}
-	for (int i = 0; i < shared->n_models; i++)
-		if (!taken[i])
-			put_model(rows, desc, utf8_field(shared->model[i].name),
-					  shared->model[i].path, NULL, &shared->model[i]);
+	foreach(cell, chatglm_usable_models())
+		put_model(rows, desc, lfirst(cell), find_loaded(shared, lfirst(cell)));
 	return (Datum) 0;
+}
+
+static void
+put_model_stats(Tuplestorestate *rows, TupleDesc desc, const char *name,
+				const glm_model_info *model)
+{
+	Datum		values[STAT_MODELS_COLUMNS] = {
+		CStringGetTextDatum(name),
+		Int64GetDatum(model->requests),
+		Int64GetDatum(model->prompt_tokens),
+		Int64GetDatum(model->cached_tokens),
+		Int64GetDatum(model->prefill_tokens),
+		Int64GetDatum(model->completion_tokens),
+		Int64GetDatum(model->draft_tokens),
+		Int64GetDatum(model->accepted_tokens),
+		Int64GetDatum(model->preemptions),
+		Int64GetDatum(model->kv_bytes_used),
+		Int64GetDatum(model->kv_bytes_cached),
+		Int64GetDatum(model->kv_evictions)
+	};
+	bool		nulls[STAT_MODELS_COLUMNS] = {0};
+
+	if (!may_see_totals())
+		memset(nulls + STAT_MODELS_TOTALS, true, STAT_MODELS_COLUMNS - STAT_MODELS_TOTALS);
+	tuplestore_putvalues(rows, desc, values, nulls);
 }
 
 /* The rows of view glm_stat_models: what loaded models were used for. */
@@ -295,29 +321,17 @@ chatglm_stat_models(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
 	ChatglmShared *shared = palloc(sizeof(*shared));
+	ListCell   *cell;
 
 	if (!copy_shared(shared))
 		return (Datum) 0;
-	for (int i = 0; i < shared->n_models; i++)
+	foreach(cell, chatglm_usable_models())
 	{
-		const glm_model_info *model = &shared->model[i];
-		Datum		values[STAT_MODELS_COLUMNS] = {
-			CStringGetTextDatum(utf8_field(model->name)),
-			Int64GetDatum(model->requests),
-			Int64GetDatum(model->prompt_tokens),
-			Int64GetDatum(model->cached_tokens),
-			Int64GetDatum(model->prefill_tokens),
-			Int64GetDatum(model->completion_tokens),
-			Int64GetDatum(model->draft_tokens),
-			Int64GetDatum(model->accepted_tokens),
-			Int64GetDatum(model->preemptions),
-			Int64GetDatum(model->kv_bytes_used),
-			Int64GetDatum(model->kv_bytes_cached),
-			Int64GetDatum(model->kv_evictions)
-		};
-		bool		nulls[STAT_MODELS_COLUMNS] = {0};
+		const ChatglmModelRef *ref = lfirst(cell);
+		const glm_model_info *model = find_loaded(shared, ref);
 
-		tuplestore_putvalues(rows, desc, values, nulls);
+		if (model != NULL)
+			put_model_stats(rows, desc, ref->name, model);
 	}
 	return (Datum) 0;
 }
@@ -371,7 +385,7 @@ put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *sta
 		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
 	{
 		values[3] = CStringGetTextDatum(kind_name(stat));
-		values[4] = CStringGetTextDatum(utf8_field(stat->model));
+		values[4] = CStringGetTextDatum(chatglm_shown(stat->model));
 		values[5] = TimestampTzGetDatum(stat->started_us);
 		values[6] = Int32GetDatum(stat->tokens);
 		values[7] = ObjectIdGetDatum(stat->database);

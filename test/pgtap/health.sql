@@ -2,7 +2,9 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(15);
+CREATE ROLE glm_tap_user;
+CREATE ROLE glm_tap_monitor IN ROLE pg_monitor;
+SELECT plan(19);
 
 SELECT ok(glm_ready(), 'ready');
 SELECT is((glm_health()->>'ready')::bool, true, 'health says the same');
@@ -37,6 +39,18 @@ SELECT is_empty('SELECT * FROM glm_stat_requests', 'no request is left');
 
 SELECT is((SELECT count(*) FROM pg_stat_activity WHERE pid = (glm_health()->>'worker_pid')::int AND backend_type LIKE 'chatglm%'),
           1::bigint, 'the worker is in pg_stat_activity');
+
+-- ---- what tells of others' prompts and answers is not for everybody ----
+SET ROLE glm_tap_user;
+SELECT is(ARRAY(SELECT key FROM jsonb_each(glm_health()) WHERE value = 'null' AND key <> 'last_error' ORDER BY key COLLATE "C"),
+          '{cached_tokens,completion_tokens,kv_bytes_cached,kv_bytes_used,kv_evictions,preemptions,prompt_tokens}'::text[],
+          'totals of all roles are null');
+SELECT ok((glm_health()->>'requests')::int > 0, 'how many requests there were is not secret');
+SET ROLE glm_tap_monitor;
+SELECT is(ARRAY(SELECT key FROM jsonb_each(glm_health()) WHERE value = 'null' AND key <> 'last_error'), '{}'::text[],
+          'members of pg_monitor see them');
+SELECT isnt((SELECT prompt_tokens FROM glm_stat_models WHERE name = 'tiny-chatglm3'), NULL, 'here too');
+RESET ROLE;
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -5,7 +5,7 @@ BEGIN;
 CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_admin;
 GRANT EXECUTE ON FUNCTION glm_model_load, glm_model_unload, glm_cancel TO glm_tap_admin;
-SELECT plan(35);
+SELECT plan(52);
 
 -- the view shows a copy that the worker makes now and then, and when it becomes idle
 CREATE FUNCTION pg_temp.becomes(condition text) RETURNS bool LANGUAGE plpgsql AS $$
@@ -49,8 +49,28 @@ SELECT ok(pg_temp.becomes($$SELECT NOT loaded FROM glm_models WHERE name = 'tap'
 SELECT ok(NOT glm_model_unload('tap'), 'a second time there is nothing to unload');
 SELECT is(glm_generate('hello', model => 'tap'), glm_generate('hello'), 'it comes back when it is used');
 SELECT ok(glm_model_unload('tap'), 'and goes again');
+SELECT isnt(glm_generate('hello', model => 'tap'), NULL, 'and comes again');
 SELECT lives_ok($$DELETE FROM chatglm.model WHERE name = 'tap'$$, 'the row can be deleted');
 SELECT throws_ok($$SELECT glm_generate('hello', model => 'tap')$$, '42704', NULL, 'and the name is gone');
+
+SELECT ok(glm_model_unload('tap'), 'what is left of it can be unloaded');
+SELECT ok(NOT glm_model_unload('tap'), 'once');
+SELECT is((SELECT count(*) FROM glm_models WHERE name = 'tap'), 0::bigint, 'a name that means nothing is not shown');
+
+-- ---- unregistering ----
+SELECT lives_ok($$SELECT glm_model_load('tap', (SELECT path FROM tiny))$$, 'registered again');
+SELECT ok(glm_model_unregister('tap'), 'unregister');
+SELECT is((SELECT count(*) FROM chatglm.model WHERE name = 'tap'), 0::bigint, 'deletes the row');
+SELECT ok(NOT glm_model_unload('tap'), 'and unloads');
+SELECT ok(NOT glm_model_unregister('tap'), 'a second time there is nothing');
+SELECT ok(NOT glm_model_unregister('tiny-chatglm3'), 'a directory is not registered');
+SELECT isnt(glm_generate('hello'), NULL, 'and stays');
+SELECT throws_ok($$SELECT glm_model_unregister('a/b')$$, '42602', NULL, 'no name');
+SELECT is(glm_model_unregister(NULL), NULL, 'NULL');
+SAVEPOINT registered;
+SELECT lives_ok($$SELECT glm_model_load('tap', (SELECT path FROM tiny))$$, 'registered in a subtransaction');
+ROLLBACK TO registered;
+SELECT is((SELECT count(*) FROM glm_models WHERE name = 'tap'), 0::bigint, 'which is rolled back: it is not shown');
 
 -- ---- one that cannot be loaded leaves no row ----
 SELECT throws_ok($$SELECT glm_model_load('tap', '/')$$, NULL, NULL, 'a directory without a model');
@@ -65,7 +85,13 @@ SELECT is((SELECT path FROM glm_models WHERE name = 'tiny-chatglm3'), NULL, 'but
 SELECT throws_ok($$SELECT glm_model_load('tiny-chatglm3')$$, '42501', NULL, 'may not load');
 SELECT throws_ok($$SELECT glm_model_unload('tiny-chatglm3')$$, '42501', NULL, 'nor unload');
 SELECT throws_ok($$SELECT glm_cancel(1)$$, '42501', NULL, 'nor cancel');
+SELECT throws_ok($$SELECT glm_model_unregister('tap')$$, '42501', NULL, 'nor unregister');
 SELECT throws_ok($$SELECT * FROM chatglm.model$$, '42501', NULL, 'nor read the table');
+
+SELECT ok((SELECT requests > 0 AND prompt_tokens IS NULL AND cached_tokens IS NULL AND prefill_tokens IS NULL
+                  AND completion_tokens IS NULL AND draft_tokens IS NULL AND accepted_tokens IS NULL AND preemptions IS NULL
+                  AND kv_bytes_used IS NULL AND kv_bytes_cached IS NULL AND kv_evictions IS NULL
+             FROM glm_stat_models WHERE name = 'tiny-chatglm3'), 'nor see what others'' prompts came to');
 
 -- ---- somebody who may load, but not read the server's files ----
 SET ROLE glm_tap_admin;

@@ -2,14 +2,15 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(28);
+CREATE ROLE glm_tap_user;
+SELECT plan(38);
 
 SELECT results_eq(
     $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
     $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('kernels', 'postmaster', NULL),
              ('kv_cache_size', 'postmaster', 'MB'), ('kv_cache_type', 'postmaster', NULL), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
-             ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('request_timeout', 'user', 'ms'),
+             ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('prefix_sharing', 'superuser', NULL), ('request_timeout', 'user', 'ms'),
              ('speculation', 'sighup', NULL), ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('verify', 'sighup', NULL)$$,
     'names, contexts and units');
 SELECT is(count(*), 0::bigint, 'every setting is described')
@@ -34,6 +35,20 @@ SELECT throws_ok('SET chatglm.kv_cache_size = 1', '55P02', NULL, 'kv_cache_size 
 SELECT throws_ok('SET chatglm.kv_cache_type = int8', '55P02', NULL, 'kv_cache_type is set at start');
 SELECT throws_ok($$SET chatglm.model_dir = '/tmp'$$, '55P02', NULL, 'model_dir is the administrator''s');
 SELECT throws_ok('SET chatglm.debug_step_delay = 1', '55P02', NULL, 'debug_step_delay is the administrator''s');
+
+-- ---- with whom beginnings are shared: an administrator's, for a role or database too ----
+SELECT is(current_setting('chatglm.prefix_sharing'), 'role', 'beginnings are shared within a role');
+SELECT throws_ok('SET chatglm.prefix_sharing = everybody', '22023', NULL, 'only known ways to share');
+SELECT lives_ok('ALTER ROLE glm_tap_user SET chatglm.prefix_sharing = off', 'it can be set for a role');
+SELECT lives_ok(format('ALTER DATABASE %I SET chatglm.prefix_sharing = off', current_database()), 'and for a database');
+SELECT lives_ok(format('ALTER DATABASE %I RESET chatglm.prefix_sharing', current_database()), 'and reset');
+SET ROLE glm_tap_user;
+SELECT throws_ok($$SET chatglm.prefix_sharing = 'all'$$, '42501', NULL, 'not by the role itself');
+SELECT throws_ok('SET chatglm.prefix_sharing = off', '42501', NULL, 'to nothing');
+SELECT throws_ok($$ALTER ROLE glm_tap_user SET chatglm.prefix_sharing = 'all'$$, '42501', NULL, 'nor for later');
+SELECT is((SELECT count(*) FROM pg_settings WHERE name = 'chatglm.model_dir'), 0::bigint, 'nor sees it where models lie');
+SELECT throws_ok('SHOW chatglm.model_dir', '42501', NULL, 'not by SHOW either');
+RESET ROLE;
 
 -- what they do
 SET chatglm.max_tokens = 2;

@@ -24,6 +24,7 @@ INSERT INTO surface VALUES
     ('glm_ready', '', 'boolean', false),
     ('glm_model_load', 'name text, path text DEFAULT NULL::text, options jsonb DEFAULT NULL::jsonb', 'void', true),
     ('glm_model_unload', 'name text', 'boolean', true),
+    ('glm_model_unregister', 'name text', 'boolean', true),
     ('glm_quantize', 'source text, target text, options jsonb DEFAULT NULL::jsonb',
      'TABLE(tensor text, method text, bits real, weight_error double precision, output_error double precision, perplexity_before double precision, perplexity_after double precision)', true),
     ('glm_cancel', 'request_id bigint', 'boolean', true);

@@ -58,6 +58,7 @@ make_request(const char *prompt, int max_tokens, bool stream)
 	req->max_tokens = max_tokens;
 	req->top_p = 1;
 	req->repetition_penalty = 1;
+	req->scope = 1;
 	req->stream = stream;
 	req->size = size;
 	return req;

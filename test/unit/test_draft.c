@@ -1,6 +1,6 @@
 /*
  * test_draft.c - what a drafter learns: the times of passes by their rows, and what
- * follows what.
+ * follows what, in each scope for itself.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -152,13 +152,98 @@ cost_shortens_drafts(void **state)
 			count_passes(d, 20, rows, dear ? 1000 * rows : 1000 + rows);
 		assert_true(glm_drafter_costs(d, 1, &costs));
 		assert_true(glm_foresight_open(&f, tokens, 11, 256));
-		glm_foresight_draft(&f, d, tokens, 11, 8, &costs, 1);
+		glm_foresight_draft(&f, glm_drafter_learnt(d, 1), tokens, 11, 8, &costs, 1);
 		length[dear] = f.n_drafts;
 		glm_foresight_close(&f);
 		glm_drafter_close(d);
 	}
 	assert_true(length[0] > 0);
 	assert_int_equal(length[1], 0);
+}
+
+/* ---- Scopes ------------------------------------------------------------------ */
+
+/* How many tokens of the answer 10, 11, ... are foreseen after its first five; it is learnt. */
+static int
+foreseen(glm_learnt *learnt)
+{
+	int32_t		tokens[256];
+	glm_foresight f;
+	int			right = 0;
+
+	for (int i = 0; i < 40; i++)
+		tokens[i] = 10 + i;
+	assert_true(glm_foresight_open(&f, tokens, 1, 256));
+	for (int n = 2; n <= 30; n++)
+		glm_foresight_learn(&f, learnt, tokens, n);
+	glm_foresight_draft(&f, learnt, tokens, 5, GLM_DRAFT_MAX, NULL, 0);
+	while (right < f.n_drafts && tokens[5 + right] == 15 + right)
+		right++;
+	glm_foresight_close(&f);
+	return right;
+}
+
+/* What one scope's answers taught, another never shows. */
+static void
+scopes_learn_apart(void **state)
+{
+	glm_drafter *d = glm_drafter_open();
+	glm_learnt *one = glm_drafter_learnt(d, 1);
+	glm_learnt *two = glm_drafter_learnt(d, 2);
+	int32_t		tokens[256];
+	glm_foresight f;
+
+	(void) state;
+	assert_non_null(one);
+	assert_ptr_not_equal(one, two);
+	assert_ptr_equal(glm_drafter_learnt(d, 1), one);
+	assert_null(glm_drafter_learnt(d, 0));
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(foreseen(one), GLM_DRAFT_MAX);
+	for (int i = 0; i < 256; i++)
+		tokens[i] = 10 + i;
+	assert_true(glm_foresight_open(&f, tokens, 5, 256));
+	glm_foresight_draft(&f, two, tokens, 5, GLM_DRAFT_MAX, NULL, 0);
+	assert_int_equal(f.n_drafts, 0);
+	glm_foresight_draft(&f, one, tokens, 5, GLM_DRAFT_MAX, NULL, 0);
+	assert_int_equal(f.n_drafts, GLM_DRAFT_MAX);
+	glm_foresight_close(&f);
+	glm_drafter_close(d);
+}
+
+/* A scope that gets another's place finds nothing in it; one in use keeps its own. */
+static void
+places_are_cleared(void **state)
+{
+	glm_drafter *d = glm_drafter_open();
+	glm_learnt *kept = glm_drafter_learnt(d, 1);
+	uint64_t	scope = 2;
+	int32_t		tokens[256];
+	glm_foresight f;
+
+	(void) state;
+	foreseen(kept);
+	for (; scope < 200; scope++)
+	{
+		glm_learnt *learnt = glm_drafter_learnt(d, scope);
+
+		assert_non_null(learnt);
+		assert_ptr_not_equal(learnt, kept);
+		for (int i = 0; i < 256; i++)
+			tokens[i] = 10 + i;
+		assert_true(glm_foresight_open(&f, tokens, 5, 256));
+		glm_foresight_draft(&f, learnt, tokens, 5, GLM_DRAFT_MAX, NULL, 0);
+		assert_int_equal(f.n_drafts, 0);
+		glm_foresight_close(&f);
+		foreseen(learnt);
+		glm_drafter_release(d, learnt);
+	}
+	while (glm_drafter_learnt(d, scope) != NULL)	/* until all are in use */
+		scope++;
+	assert_true(scope < 300);
+	assert_ptr_equal(glm_drafter_learnt(d, 1), kept);
+	glm_drafter_release(d, NULL);
+	glm_drafter_close(d);
 }
 
 int
@@ -170,6 +255,8 @@ main(void)
 		cmocka_unit_test(times_rise),
 		cmocka_unit_test(copies_what_followed),
 		cmocka_unit_test(cost_shortens_drafts),
+		cmocka_unit_test(scopes_learn_apart),
+		cmocka_unit_test(places_are_cleared),
 	};
 
 	return cmocka_run_group_tests_name("draft", tests, NULL, NULL);

@@ -25,6 +25,7 @@
 static char dir[CK_PATH];
 static char twin[CK_PATH];
 static glm_models models;
+static uint32_t origin;			/* of requests */
 
 static void
 link_into(const char *target, const char *from, const char *name)
@@ -66,6 +67,7 @@ setup(void **state)
 	copy_tokenizer(twin);
 	json_decref(config);
 	assert_true(glm_models_init(&models, 0, GLM_VERIFY_FIRST_MAP));
+	origin = 1;
 	return 0;
 }
 
@@ -95,20 +97,33 @@ put(char *block, uint32_t *end, const char *text)
 	return span;
 }
 
-static glm_model *
-acquire(const char *name, const char *path, const char *options, glm_error *err)
+static const glm_request *
+request(glm_kind kind, const char *name, const char *path, const char *options)
 {
 	_Alignas(glm_request) static char block[4096];
 	glm_request *req = (glm_request *) block;
 	uint32_t	end = sizeof(*req);
 
 	memset(req, 0, sizeof(*req));
-	req->kind = GLM_LOAD;
+	req->kind = kind;
+	req->origin = origin;
 	req->model = put(block, &end, name);
 	req->path = put(block, &end, path);
 	req->options = put(block, &end, options);
 	req->size = end;
-	return glm_models_acquire(&models, req, err);
+	return req;
+}
+
+static glm_model *
+acquire(const char *name, const char *path, const char *options, glm_error *err)
+{
+	return glm_models_acquire(&models, request(GLM_LOAD, name, path, options), err);
+}
+
+static bool
+unload(const char *name, const char *path, glm_error *err)
+{
+	return glm_models_unload(&models, request(GLM_UNLOAD, name, path, NULL), err);
 }
 
 static glm_model *
@@ -190,7 +205,7 @@ test_options(void **state)
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 	{
 		glm_models_release(&models, acquire_good("a", dir, good[i]));
-		assert_true(glm_models_unload(&models, "a", &err));
+		assert_true(unload("a", NULL, &err));
 	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
@@ -244,11 +259,11 @@ test_unload_unmaps(void **state)
 	(void) state;
 	touch_all(model);
 	assert_int_equal(mappings(WEIGHTS), 1);
-	assert_true(glm_models_unload(&models, "a", &err));
+	assert_true(unload("a", NULL, &err));
 	assert_int_equal(mappings(WEIGHTS), 1);	/* somebody uses it still */
 	glm_models_release(&models, model);
 	assert_int_equal(mappings(WEIGHTS), 0);
-	assert_false(glm_models_unload(&models, "a", &err));
+	assert_false(unload("a", NULL, &err));
 	ck_assert_error(&err, GLM_NO_MODEL, "\"a\"");
 }
 
@@ -272,12 +287,12 @@ test_shared(void **state)
 	assert_int_equal(info_of("b").chunks_mapped, 1);
 
 	glm_models_release(&models, a);
-	assert_true(glm_models_unload(&models, "a", &err));
+	assert_true(unload("a", NULL, &err));
 	assert_int_equal(mappings(WEIGHTS), 1);
 	assert_int_equal(*(const uint8_t *) c->layer[0].qkv.data, low_byte);
 	glm_models_release(&models, b);
 	glm_models_release(&models, c);
-	assert_true(glm_models_unload(&models, "c", &err));
+	assert_true(unload("c", NULL, &err));
 	assert_int_equal(mappings(WEIGHTS), 0);
 }
 
@@ -296,6 +311,111 @@ test_memory_limit(void **state)
 	glm_models_release(&models, acquire_good("b", twin, NULL));
 	assert_int_equal(glm_models_list(&models, &(glm_model_info) {0}, 1), 1);
 	info_of("b");
+}
+
+/* ---- Names ---------------------------------------------------------------------------- */
+
+static int
+count_models(void)
+{
+	glm_model_info info[8];
+
+	return glm_models_list(&models, info, 8);
+}
+
+/* Uses a model once, on behalf of an origin; how many requests it has had. */
+static int
+use_once(uint32_t who, const char *name, const char *path)
+{
+	glm_model  *model;
+
+	origin = who;
+	model = acquire_good(name, path, NULL);
+	glm_models_release(&models, model);
+	return (int) model->requests;
+}
+
+/* Two origins call two directories by one name: neither pushes the other's out. */
+static void
+test_one_name_two_paths(void **state)
+{
+	glm_error	err = {0};
+
+	(void) state;
+	for (int i = 1; i <= 5; i++)
+	{
+		assert_int_equal(use_once(1, "a", dir), i);
+		assert_int_equal(use_once(2, "a", twin), i);
+	}
+	assert_int_equal(count_models(), 2);
+	origin = 1;
+	assert_true(unload("a", dir, &err));
+	assert_false(unload("a", dir, &err));
+	ck_assert_error(&err, GLM_NO_MODEL, "\"a\"");
+	assert_int_equal(use_once(2, "a", twin), 6);
+	assert_int_equal(count_models(), 1);
+}
+
+/* Within one origin a name that means another directory now replaces what it meant. */
+static void
+test_name_changes_meaning(void **state)
+{
+	glm_model  *held;
+
+	(void) state;
+	assert_int_equal(use_once(1, "a", dir), 1);
+	assert_int_equal(use_once(1, "a", twin), 1);
+	assert_int_equal(count_models(), 1);
+	assert_int_equal(use_once(2, "a", twin), 2);
+	assert_int_equal(use_once(1, "a", dir), 1); /* the twin is another's still */
+	assert_int_equal(use_once(2, "a", twin), 3);
+	assert_int_equal(count_models(), 2);
+	origin = 2;
+	held = acquire_good("a", twin, NULL);
+	assert_int_equal(use_once(2, "a", dir), 2); /* not even in use it is anybody's now */
+	assert_int_equal(count_models(), 1);
+	glm_models_release(&models, held);
+	assert_int_equal(use_once(2, "b", dir), 1); /* another name, another model */
+	assert_int_equal(count_models(), 2);
+}
+
+/* Without a path: only what no other origin has named. */
+static void
+test_unload_without_path(void **state)
+{
+	glm_error	err = {0};
+
+	(void) state;
+	use_once(1, "a", dir);
+	use_once(2, "a", twin);
+	use_once(3, "a", twin);
+	origin = 4;
+	assert_false(unload("a", NULL, &err));
+	origin = 2;
+	assert_false(unload("a", NULL, &err));
+	assert_false(unload("b", NULL, &err));
+	assert_int_equal(count_models(), 2);
+	origin = 3;
+	assert_true(unload("a", NULL, &err));
+	assert_int_equal(count_models(), 1);
+	origin = 1;
+	assert_true(unload("a", NULL, &err));
+	assert_int_equal(count_models(), 0);
+}
+
+/* The limit counts them all, and who was used longest ago leaves, whoever used it. */
+static void
+test_limit_over_origins(void **state)
+{
+	(void) state;
+	use_once(1, "a", dir);
+	models.memory_limit = (size_t) (info_of("a").size_bytes * 5 / 2);
+	use_once(2, "a", twin);
+	use_once(1, "a", dir);
+	use_once(3, "b", dir);
+	assert_int_equal(count_models(), 2);
+	assert_int_equal(use_once(1, "a", dir), 3);
+	assert_int_equal(use_once(2, "a", twin), 1);
 }
 
 /* ---- Packed -------------------------------------------------------------------------- */
@@ -377,7 +497,7 @@ test_norms_are_verified(void **state)
 	touch_all(model);
 	flip_bit_of(model, norm);
 	glm_models_release(&models, model);
-	assert_true(glm_models_unload(&models, "a", &err));
+	assert_true(unload("a", NULL, &err));
 
 	model = acquire_good("a", dir, NULL);
 	assert_false(glm_model_touch(model, 1, &err));
@@ -396,7 +516,7 @@ test_norms_are_verified(void **state)
 	glm_models_release(&models, model);
 
 	/* what counts without an option */
-	assert_true(glm_models_unload(&models, "b", &err));
+	assert_true(unload("b", NULL, &err));
 	atomic_store(&models.verify, GLM_VERIFY_FULL);
 	assert_null(acquire("b", dir, NULL, &err));
 	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
@@ -413,6 +533,10 @@ main(void)
 		CASE(test_unload_unmaps),
 		CASE(test_shared),
 		CASE(test_memory_limit),
+		CASE(test_one_name_two_paths),
+		CASE(test_name_changes_meaning),
+		CASE(test_unload_without_path),
+		CASE(test_limit_over_origins),
 		CASE(test_norms_are_verified),
 	};
 

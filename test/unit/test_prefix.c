@@ -21,6 +21,7 @@ typedef struct setup
 	glm_kv_pool *pool;
 	glm_prefix *prefix;
 	glm_model	model[2];
+	uint64_t	scope;			/* of chains that are opened */
 	uint64_t	random;
 } setup;
 
@@ -36,6 +37,7 @@ open_setup(setup *s, int blocks)
 		s->model[i].generation = i + 1;
 		s->model[i].kv_block_bytes = BLOCK_BYTES;
 	}
+	s->scope = 1;
 	s->random = 7;
 }
 
@@ -80,7 +82,7 @@ fill(setup *s, glm_chain *chain, const char *kinds, int model, bool index)
 	int			found = 0;
 
 	make_tokens(tokens, kinds);
-	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], n));
+	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], s->scope, n));
 	while (index && found < n &&
 		   glm_chain_adopt(s->prefix, chain, tokens + found * GLM_KV_BLOCK))
 	{
@@ -188,7 +190,7 @@ part_after(setup *s, glm_chain *chain, int model, int alike, int n)
 	make_tokens(tokens, "ab");
 	for (int i = alike; i < GLM_KV_BLOCK; i++)
 		tokens[GLM_KV_BLOCK + i] = 'x' + alike;
-	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], 2));
+	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], s->scope, 2));
 	if (!glm_chain_adopt(s->prefix, chain, tokens))
 		assert_true(glm_chain_grow(s->prefix, chain));
 	return glm_chain_copy(s->prefix, chain, tokens + GLM_KV_BLOCK, n);
@@ -242,14 +244,14 @@ longest_is_copied(void **state)
 		make_tokens(tokens, "a");
 		for (int i = alike; i < GLM_KV_BLOCK; i++)
 			tokens[i] = 'b';
-		assert_true(glm_chain_open(s.prefix, &a, &s.model[0], 1));
+		assert_true(glm_chain_open(s.prefix, &a, &s.model[0], s.scope, 1));
 		assert_true(glm_chain_grow(s.prefix, &a));
 		a.kv.block[0][0] = (float) alike;
 		glm_chain_index(s.prefix, &a, tokens, GLM_KV_BLOCK);
 		glm_chain_close(s.prefix, &a);
 	}
 	make_tokens(tokens, "a");
-	assert_true(glm_chain_open(s.prefix, &b, &s.model[0], 1));
+	assert_true(glm_chain_open(s.prefix, &b, &s.model[0], s.scope, 1));
 	assert_int_equal(glm_chain_copy(s.prefix, &b, tokens, 31), 24);
 	assert_true(b.kv.block[0][0] == 24);
 	glm_chain_close(s.prefix, &b);
@@ -273,6 +275,68 @@ source_is_not_evicted(void **state)
 	assert_int_equal(c.kv.n_blocks, 1);
 	glm_chain_close(s.prefix, &b);
 	glm_chain_close(s.prefix, &c);
+	close_setup(&s);
+}
+
+/* ---- Scopes ---- */
+
+/* Whole blocks and beginnings of blocks are found within a scope, and never from another. */
+static void
+scopes_are_apart(void **state)
+{
+	setup		s;
+	glm_chain	a, b, c;
+
+	(void) state;
+	open_setup(&s, 16);
+	assert_int_equal(fill(&s, &a, "ab", 0, true), 0);
+	s.scope = 2;
+	assert_int_equal(fill(&s, &b, "ab", 0, true), 0);
+	assert_ptr_not_equal(a.kv.block[0], b.kv.block[0]);
+	assert_ptr_not_equal(a.kv.block[1], b.kv.block[1]);	/* nor while indexing what is there */
+	s.scope = UINT64_MAX;
+	assert_int_equal(part_after(&s, &c, 0, 20, 31), 0);
+	glm_chain_close(s.prefix, &c);
+	s.scope = 2;
+	assert_int_equal(part_after(&s, &c, 0, 20, 31), 20);
+	glm_chain_close(s.prefix, &c);
+	glm_chain_close(s.prefix, &a);
+	glm_chain_close(s.prefix, &b);
+	s.scope = 1;				/* cached blocks are as far apart */
+	assert_int_equal(fill(&s, &a, "ab", 0, true), 2);
+	glm_chain_close(s.prefix, &a);
+	s.scope = 3;
+	assert_int_equal(fill(&s, &a, "ab", 0, true), 0);
+	glm_chain_close(s.prefix, &a);
+	close_setup(&s);
+}
+
+/*
+ * Only a few of the blocks that begin alike are looked at; those of other scopes are
+ * not among the few, however many they are.
+ */
+static void
+others_hide_nothing(void **state)
+{
+	setup		s;
+	glm_chain	a;
+	int32_t		tokens[GLM_KV_BLOCK];
+
+	(void) state;
+	open_setup(&s, 40);
+	for (int i = 0; i < 20; i++)
+	{
+		make_tokens(tokens, "a");
+		tokens[i == 0 ? 30 : 10] = 1000 + i;
+		assert_true(glm_chain_open(s.prefix, &a, &s.model[0], i == 0 ? 1 : 2, 1));
+		assert_true(glm_chain_grow(s.prefix, &a));
+		glm_chain_index(s.prefix, &a, tokens, GLM_KV_BLOCK);
+		glm_chain_close(s.prefix, &a);
+	}
+	make_tokens(tokens, "a");
+	assert_true(glm_chain_open(s.prefix, &a, &s.model[0], 1, 1));
+	assert_int_equal(glm_chain_copy(s.prefix, &a, tokens, 31), 30);
+	glm_chain_close(s.prefix, &a);
 	close_setup(&s);
 }
 
@@ -320,6 +384,8 @@ main(void)
 		cmocka_unit_test(copied_where_they_part),
 		cmocka_unit_test(longest_is_copied),
 		cmocka_unit_test(source_is_not_evicted),
+		cmocka_unit_test(scopes_are_apart),
+		cmocka_unit_test(others_hide_nothing),
 		cmocka_unit_test(random_chains),
 	};
 

@@ -66,7 +66,7 @@ prefix_is_found_again(void **state)
 	assert_true(stats_of(engine).kv_bytes_cached > 0);
 
 	req = make_similar(1, 40);
-	req->unshared = true;
+	req->scope = 0;
 	second = wait_for(engine, submit(engine, req));
 	assert_string_equal(second->text, alone[1]);
 	assert_int_equal(second->last.cached_tokens, 0);
@@ -108,7 +108,7 @@ unshared_leaves_nothing(void **state)
 	glm_request *req = make_similar(0, 40);
 
 	(void) state;
-	req->unshared = true;
+	req->scope = 0;
 	wait_for(engine, submit(engine, req));
 	assert_int_equal(stats_of(engine).kv_bytes_cached, 0);
 	assert_int_equal(wait_for(engine, submit(engine, make_similar(0, 4)))->last.cached_tokens, 0);
@@ -177,7 +177,7 @@ small_pool_changes_nothing(void **state)
 		{
 			glm_request *req = make_similar(i, 150);
 
-			req->unshared = unshared != 0;
+			req->scope = unshared == 0;
 			ticket[i] = submit(engine, req);
 		}
 		for (int i = 0; i < COMPANY; i++)
@@ -196,7 +196,7 @@ make_rambling(int seed)
 
 	req->temperature = 100;
 	req->seed = seed;
-	req->unshared = seed % 2;
+	req->scope = seed % 2 == 0;
 	return req;
 }
 
@@ -239,7 +239,7 @@ make_various(int i)
 	req->temperature = i % 4 * 0.5;
 	req->seed = i;
 	req->repetition_penalty = i % 5 == 0 ? 1.2 : 1;
-	req->unshared = i % 6 == 0;
+	req->scope = i % 6 != 0;
 	return req;
 }
 
