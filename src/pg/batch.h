@@ -8,7 +8,7 @@
  *	custom_exprs		the calls (FuncExpr, arguments over the child's columns
  *						as INDEX_VAR), then the limits: pairs of limitCount
  *						and limitOffset, outermost first; NULLs are Consts
- *	custom_private		integers: number of calls, kind of demand, group
+ *	custom_private		integers: see the positions below
  *
  * Target list and quals are over custom_scan_tlist.
  */
@@ -32,7 +32,9 @@ enum
 {
 	CHATGLM_BATCH_CALLS,
 	CHATGLM_BATCH_DEMAND,
-	CHATGLM_BATCH_GROUP			/* nodes that share a limit; 0: none do */
+	CHATGLM_BATCH_GROUP,		/* nodes that share limits or a run; 0: none do */
+	CHATGLM_BATCH_RUN,			/* what a run of so many rows demands (ChatglmDemand) */
+	CHATGLM_BATCH_EXACT			/* no node between the limits and this one drops rows */
 };
 
 extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */

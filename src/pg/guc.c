@@ -6,6 +6,8 @@
  */
 #include "chatglm.h"
 
+#include "utils/plancache.h"
+
 #define MAX_MEMORY_MB (MAX_KILOBYTES / 1024)
 
 int			chatglm_kv_cache_size;
@@ -58,6 +60,7 @@ static bool check_cpu_affinity(char **newval, void **extra, GucSource source);
 static bool check_device(char **newval, void **extra, GucSource source);
 static bool check_kernels(char **newval, void **extra, GucSource source);
 static bool check_model_dir(char **newval, void **extra, GucSource source);
+static void assign_prefetch(int newval, void *extra);
 
 void
 chatglm_define_gucs(void)
@@ -258,7 +261,7 @@ define_user_gucs(void)
 							&chatglm_prefetch,
 							32, 1, CHATGLM_SESSION_REQUESTS,
 							PGC_USERSET, 0,
-							NULL, NULL, NULL);
+							NULL, assign_prefetch, NULL);
 }
 
 /* ---- check hooks ------------------------------------------------------ */
@@ -305,4 +308,14 @@ check_model_dir(char **newval, void **extra, GucSource source)
 		return true;
 	GUC_check_errdetail("The path must be absolute, or empty.");
 	return false;
+}
+
+/* ---- assign hooks ------------------------------------------------------ */
+
+/* Plans have GlmBatch nodes or not: those that are kept are made anew. */
+static void
+assign_prefetch(int newval, void *extra)
+{
+	if ((newval == 1) != (chatglm_prefetch == 1))
+		ResetPlanCache();
 }
