@@ -90,6 +90,7 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 
 	state->run_demand = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_RUN));
 	state->exact = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_EXACT)) != 0;
+	state->careful = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CAREFUL)) != 0;
 
 	outerPlanState(node) = ExecInitNode(outerPlan(scan), estate, eflags & ~EXEC_FLAG_MARK);
 	desc = ExecGetResultType(outerPlanState(node));
@@ -252,6 +253,7 @@ batch_exec(CustomScanState *node)
 			continue;
 		}
 		state->emitted++;
+		state->used++;
 		if (node->ss.ps.ps_ProjInfo != NULL)
 			return ExecProject(node->ss.ps.ps_ProjInfo);
 		return econtext->ecxt_scantuple;

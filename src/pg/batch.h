@@ -34,7 +34,8 @@ enum
 	CHATGLM_BATCH_DEMAND,
 	CHATGLM_BATCH_GROUP,		/* nodes that share limits or a run; 0: none do */
 	CHATGLM_BATCH_RUN,			/* what a run of so many rows demands (ChatglmDemand) */
-	CHATGLM_BATCH_EXACT			/* no node between the limits and this one drops rows */
+	CHATGLM_BATCH_EXACT,		/* no node between the limits and this one drops rows */
+	CHATGLM_BATCH_CAREFUL		/* a join may end before this side of it does */
 };
 
 extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */

@@ -2,10 +2,12 @@
  * batch_demand.c - how many rows of a plan node the statement can use.
  *
  * Reading ahead must not ask the model for what nobody wants, so the way down
- * the plan carries a demand.  It has two sides, which change alike:
+ * the plan carries a demand.  It has several sides:
  *
  *	- the plan itself may end early: a LIMIT, an EXISTS that has its answer with
  *	  the first row, a join that needs one inner row for each outer one;
+ *	- the plan may turn out to end early: a merge join whose one side ends before
+ *	  the other, a hash join that finds nothing to join with;
  *	- whoever runs the plan may want some rows now and the rest later or never
  *	  (FETCH n, SELECT INTO, a scalar SQL function): a run (batch_run.c).
  *
@@ -38,6 +40,7 @@ demand_of_unknown(Demand demand)
 		return chatglm_demand_one;
 	if (demand.run != CHATGLM_DEMAND_ALL)
 		below.run = CHATGLM_DEMAND_ONE;
+	below.careful = demand.careful;
 	return below;
 }
 
@@ -71,6 +74,17 @@ matches_once(const Plan *plan)
 
 	return IsA(plan, NestLoop) &&
 		(join->inner_unique || join->jointype == JOIN_SEMI || join->jointype == JOIN_ANTI);
+}
+
+/* Once it finds that there is nothing to join with, it reads no more. */
+static bool
+may_end_early(const Plan *plan)
+{
+	JoinType	type = ((const Join *) plan)->jointype;
+
+	if (IsA(plan, HashJoin))
+		return type != JOIN_LEFT && type != JOIN_FULL && type != JOIN_ANTI;
+	return IsA(plan, MergeJoin) && type != JOIN_FULL;
 }
 
 /* Its children share what the demand on it leaves, and so do theirs. */
@@ -119,6 +133,10 @@ chatglm_demand_below(Plan *plan, Demand demand)
 		case T_Material:
 			demand.exact = false;
 			return demand;
+		case T_HashJoin:
+		case T_MergeJoin:
+			demand.careful |= may_end_early(plan);
+			break;
 		default:
 			if (chatglm_is_single_row_memoize(plan))
 				return chatglm_demand_one;

@@ -57,6 +57,7 @@ set_demand(CustomScan *scan, int n_calls, Demand demand)
 	scan->custom_private = list_make5(makeInteger(n_calls), makeInteger(demand.kind),
 									  makeInteger(demand.group), makeInteger(demand.run),
 									  makeInteger(demand.exact));
+	scan->custom_private = lappend(scan->custom_private, makeInteger(demand.careful));
 }
 
 /*

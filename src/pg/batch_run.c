@@ -1,5 +1,6 @@
 /*
- * batch_run.c - how many rows whoever runs the plan wants.
+ * batch_run.c - how many rows whoever runs the plan wants, and other bounds that
+ * show only then.
  *
  * A plan may be run for some rows now and the rest later or never: by FETCH n,
  * by SELECT INTO, by an SQL function that gives one value, by a loop in plpgsql.
@@ -11,6 +12,10 @@
  * What a session does between two runs (settings, savepoints, updates) is thus
  * seen by all rows of the second, and the next run may go backward.  There
  * GlmBatch reads one row at a time, and its child has to be able to.
+ *
+ * A hash join with an empty inner side reads one outer row at most, and a merge
+ * join ends with the shorter side.  A side of such a join has no more rows in
+ * hand than it has given before.
  *
  * The other way round, limits that are known only here go down to a Sort, as the
  * Limit would have told it, had it not found a GlmBatch on the way.
@@ -108,15 +113,17 @@ int64
 chatglm_run_wanted(const BatchState *state)
 {
 	const Run  *run = find_run(state);
+	int64		most = state->careful ? Max(1, state->used) : PG_INT64_MAX;
 
 	if (ScanDirectionIsBackward(state->direction))
 		return 1 - state->n_rows;
 	if (run == NULL || state->run_demand == CHATGLM_DEMAND_ALL)
-		return PG_INT64_MAX;
+		return most - state->n_rows;
 	if (state->run_demand == CHATGLM_DEMAND_ONE)
 		return 1 - state->n_rows;
 	/* what an OFFSET still throws away comes on top */
-	return chatglm_ring_left(state, run->rows + Max(0, state->skipped - state->emitted_before), true);
+	return Min(most - state->n_rows,
+			   chatglm_ring_left(state, run->rows + Max(0, state->skipped - state->emitted_before), true));
 }
 
 /* ---- For the nodes below ------------------------------------------------------------ */
