@@ -89,7 +89,7 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 	state->group = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_GROUP));
 
 	state->run_demand = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_RUN));
-	state->exact = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_EXACT)) != 0;
+	state->exact = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_EXACT));
 	state->careful = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CAREFUL)) != 0;
 
 	outerPlanState(node) = ExecInitNode(outerPlan(scan), estate, eflags & ~EXEC_FLAG_MARK);

@@ -23,7 +23,7 @@
 typedef enum ChatglmDemand
 {
 	CHATGLM_DEMAND_ALL,			/* no LIMIT above */
-	CHATGLM_DEMAND_LIMIT,		/* what the limits leave */
+	CHATGLM_DEMAND_LIMIT,		/* what the limits, or a run, leave */
 	CHATGLM_DEMAND_ONE			/* cannot be told: one after the other */
 } ChatglmDemand;
 
@@ -34,7 +34,7 @@ enum
 	CHATGLM_BATCH_DEMAND,
 	CHATGLM_BATCH_GROUP,		/* nodes that share limits or a run; 0: none do */
 	CHATGLM_BATCH_RUN,			/* what a run of so many rows demands (ChatglmDemand) */
-	CHATGLM_BATCH_EXACT,		/* no node between the limits and this one drops rows */
+	CHATGLM_BATCH_EXACT,		/* of the limits, those below which no node drops rows */
 	CHATGLM_BATCH_CAREFUL		/* a join may end before this side of it does */
 };
 

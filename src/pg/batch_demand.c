@@ -57,12 +57,12 @@ is_simple_limit(const Limit *limit)
 static Demand
 demand_of_limit(Limit *limit, Demand demand)
 {
-	if (demand.kind == CHATGLM_DEMAND_ONE || !is_simple_limit(limit))
+	if (!is_simple_limit(limit))
 		return chatglm_demand_one;
 	if (demand.kind == CHATGLM_DEMAND_ALL)
-		demand.exact = true;
-	demand.kind = CHATGLM_DEMAND_LIMIT;
+		demand.kind = CHATGLM_DEMAND_LIMIT;
 	demand.limits = lappend(list_copy(demand.limits), limit);
+	demand.exact++;
 	return demand;
 }
 
@@ -110,7 +110,7 @@ chatglm_demand_below(Plan *plan, Demand demand)
 			/* a run that has its rows of RETURNING ends the command */
 			if (((ModifyTable *) plan)->returningLists == NIL)
 				return chatglm_demand_all;
-			demand.exact = false;
+			demand.exact = 0;
 			return demand;
 		case T_Agg:
 			if (((Agg *) plan)->aggstrategy != AGG_SORTED)
@@ -125,13 +125,14 @@ chatglm_demand_below(Plan *plan, Demand demand)
 			return demand_of_append(plan, demand);
 		case T_Result:
 		case T_SubqueryScan:
-			demand.exact &= plan->qual == NIL;
+			if (plan->qual != NIL)
+				demand.exact = 0;
 			return demand;
 		case T_CteScan:
 		case T_LockRows:
 		case T_Unique:
 		case T_Material:
-			demand.exact = false;
+			demand.exact = 0;
 			return demand;
 		case T_HashJoin:
 		case T_MergeJoin:

@@ -45,9 +45,10 @@ typedef struct BatchState
 	ChatglmDemand demand;
 	int			group;
 	List	   *limits;			/* ExprState: counts and offsets */
-	bool		exact;			/* the bound may be handed on */
+	int			exact;			/* so many of them are a bound for the nodes below, too */
 	int64		bound;			/* what the limits come to; -1 = not evaluated */
-	int64		skipped;		/* of them, what offsets throw away */
+	int64		bound_below;	/* what the exact ones come to */
+	int64		skipped;		/* what offsets throw away */
 	int64		emitted;
 	ChatglmDemand run_demand;
 	bool		careful;		/* no more ahead than have been used */

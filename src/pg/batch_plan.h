@@ -13,8 +13,8 @@
 typedef struct Demand
 {
 	ChatglmDemand kind;			/* by the plan */
-	List	   *limits;			/* Limit, outermost first; kind LIMIT only */
-	bool		exact;			/* no node below them drops rows */
+	List	   *limits;			/* Limit, outermost first */
+	int			exact;			/* of the limits, those below which no node drops rows */
 	ChatglmDemand run;			/* by a run that wants so many rows; LIMIT: so many */
 	bool		careful;		/* a join may end before this side of it does */
 	int			group;			/* nodes that share limits or a run; 0: none do */

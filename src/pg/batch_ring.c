@@ -196,19 +196,17 @@ chatglm_ring_ask_again(BatchState *state, int index)
 /* ---- How far ahead ------------------------------------------------------------------ */
 
 /*
- * What the limits come to: the outermost is on what the inner ones leave, and
- * each needs its offset on top.
+ * What limits come to from the first one on: the outermost is on what the inner
+ * ones leave, and each needs its offset on top.
  */
-void
-chatglm_ring_evaluate_limits(BatchState *state)
+static int64
+evaluate_limits(BatchState *state, int first, int64 *skipped)
 {
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
 	int64		bound = PG_INT64_MAX;
 
-	if (state->bound >= 0)
-		return;
-	state->skipped = 0;
-	for (int i = 0; i < list_length(state->limits); i += 2)
+	*skipped = 0;
+	for (int i = 2 * first; i < list_length(state->limits); i += 2)
 	{
 		bool		no_count;
 		bool		no_offset;
@@ -219,13 +217,24 @@ chatglm_ring_evaluate_limits(BatchState *state)
 
 		if (!no_count)
 			bound = Min(bound, Max(count, 0));
-		if (!no_offset && offset > 0)
-		{
-			bound = bound > PG_INT64_MAX - offset ? PG_INT64_MAX : bound + offset;
-			state->skipped = Min(state->skipped, PG_INT64_MAX / 4) + Min(offset, PG_INT64_MAX / 4);
-		}
+		if (no_offset || offset <= 0)
+			continue;
+		bound = bound > PG_INT64_MAX - offset ? PG_INT64_MAX : bound + offset;
+		*skipped = Min(*skipped, PG_INT64_MAX / 4) + Min(offset, PG_INT64_MAX / 4);
 	}
-	state->bound = bound;
+	return bound;
+}
+
+void
+chatglm_ring_evaluate_limits(BatchState *state)
+{
+	int			n_limits = list_length(state->limits) / 2;
+	int64		skipped;
+
+	if (state->bound >= 0)
+		return;
+	state->bound_below = evaluate_limits(state, n_limits - state->exact, &skipped);
+	state->bound = evaluate_limits(state, 0, &state->skipped);
 }
 
 static int64

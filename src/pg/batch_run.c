@@ -8,8 +8,8 @@
  * while the run lasts.  Runs nest (a function that a query calls runs queries of
  * its own) and are told apart by their executor states.
  *
- * No more rows are in hand than the run still wants, so none are when it ends.
- * What a session does between two runs (settings, savepoints, updates) is thus
+ * No more rows are in hand than the run still wants, so none are when it ends
+ * (but in a loop over a query, which nobody can interfere with).  What a session does between two runs (settings, savepoints, updates) is thus
  * seen by all rows of the second, and the next run may go backward.  There
  * GlmBatch reads one row at a time, and its child has to be able to.
  *
@@ -21,6 +21,9 @@
  * Limit would have told it, had it not found a GlmBatch on the way.
  */
 #include "chatglm.h"
+
+#include "tcop/pquery.h"
+#include "utils/portal.h"
 
 #include "batch_exec.h"
 
@@ -46,11 +49,28 @@ run_plan(CHATGLM_RUN_PARAMETERS)
 		standard_ExecutorRun(CHATGLM_RUN_ARGUMENTS);
 }
 
+/*
+ * A loop over a query takes its first ten rows at once and then fifty at a time;
+ * but where it could commit, PL/pgSQL dares not hold rows, and takes one at a time.
+ * It goes on none the less, so there we look ahead as far as it would.  A
+ * loop over a cursor is different: what it does may depend on where that is.
+ */
+static int64
+rows_wanted(QueryDesc *query, uint64 count)
+{
+	Portal		portal = ActivePortal;
+
+	if (count == 1 && portal != NULL && portal->queryDesc == query && portal->portalPinned &&
+		(portal->cursorOptions & CURSOR_OPT_FAST_PLAN) == 0)
+		return portal->portalPos < 10 ? 10 : 50;
+	return Min(count, PG_INT64_MAX / 4);
+}
+
 static void
 count_rows(CHATGLM_RUN_PARAMETERS)
 {
 	static uint64 last_number = 0;
-	Run			run = {query->estate, Min(count, PG_INT64_MAX / 4), ++last_number, runs};
+	Run			run = {query->estate, rows_wanted(query, count), ++last_number, runs};
 
 	if (count == 0)				/* all of them */
 	{
@@ -145,6 +165,6 @@ void
 chatglm_hand_on_bound(BatchState *state)
 {
 	chatglm_ring_evaluate_limits(state);
-	if (state->exact)
-		hand_on(state, state->bound == PG_INT64_MAX ? -1 : state->bound);
+	if (state->exact > 0)
+		hand_on(state, state->bound_below == PG_INT64_MAX ? -1 : state->bound_below);
 }

@@ -41,10 +41,15 @@ static bool runs_others(Node *node, void *context);
 /* The statement being rewritten: expressions name its subplans by number. */
 static const List *statement_subplans;
 
+/* What was found last: in a stack of nodes, each asks for all of those below. */
+static const Plan *found_for;
+static bool found;
+
 void
 chatglm_volatile_begin(const PlannedStmt *statement)
 {
 	statement_subplans = statement->subplans;
+	found_for = NULL;
 }
 
 static bool
@@ -80,6 +85,8 @@ plan_runs_others(Plan *plan, Search *search)
 
 	if (plan == NULL)			/* a subplan that the planner dropped */
 		return false;
+	if (plan == found_for && !search->in_arguments)
+		return found;
 	if (chatglm_walk_expressions(plan, runs_others, search))
 		return true;
 	if (IsA(plan, CteScan) &&
@@ -121,5 +128,7 @@ chatglm_plan_runs_others(Plan *plan)
 {
 	Search		search = {statement_subplans, false};
 
-	return plan_runs_others(plan, &search);
+	found = plan_runs_others(plan, &search);
+	found_for = plan;
+	return found;
 }
