@@ -136,8 +136,17 @@ extern const char *chatglm_finish_name(glm_finish finish);
 /* The whole of such a function's C function. */
 extern Datum chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function);
 
+/*
+ * For track_functions: goes before pgstat_end_function_usage() where a function
+ * is not called but taken to pieces.
+ */
+extern void chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage);
+
 /* Which one is it?  NULL: none of ours, or one that must run as it is. */
 extern const ChatglmFunction *chatglm_function_by_oid(Oid function);
+
+/* Is it of this library at all? */
+extern bool chatglm_is_own_function(Oid function);
 
 /* ---- sqlfuncs.c, chat.c, batchfuncs.c ------------------------------------ */
 

@@ -72,6 +72,7 @@ begin_call(BatchState *state, BatchCall *call, FuncExpr *expr)
 	call->oid = expr->funcid;
 	call->type = expr->funcresulttype;
 	call->arguments = ExecInitExprList(expr->args, &state->css.ss.ps);
+	fmgr_info(expr->funcid, &call->info);
 }
 
 static void
@@ -87,8 +88,11 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 	state->demand = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_DEMAND));
 	state->group = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_GROUP));
 
-	outerPlanState(node) = ExecInitNode(outerPlan(scan), estate,
-										eflags & ~(EXEC_FLAG_BACKWARD | EXEC_FLAG_MARK));
+	state->run_demand = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_RUN));
+	state->exact = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_EXACT));
+	state->careful = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CAREFUL)) != 0;
+
+	outerPlanState(node) = ExecInitNode(outerPlan(scan), estate, eflags & ~EXEC_FLAG_MARK);
 	desc = ExecGetResultType(outerPlanState(node));
 	state->n_columns = desc->natts;
 
@@ -101,12 +105,13 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 			state->limits = lappend(state->limits, ExecInitExpr(lfirst(cell), &node->ss.ps));
 	}
 	chatglm_ring_begin(state, desc, estate);
+	chatglm_place_begin(state);
 }
 
 /* ---- Rows in and out ------------------------------------------------------------------ */
 
-static bool
-is_batch(const PlanState *planstate)
+bool
+chatglm_is_batch(const PlanState *planstate)
 {
 	return IsA(planstate, CustomScanState) &&
 		((const CustomScanState *) planstate)->methods == &exec_methods;
@@ -118,7 +123,7 @@ read_row(BatchState *state)
 	PlanState  *child = outerPlanState(&state->css);
 	TupleTableSlot *slot;
 
-	if (is_batch(child))
+	if (chatglm_is_batch(child))
 		((BatchState *) child)->told = Max(1, chatglm_ring_wanted(state));
 	slot = ExecProcNode(child);
 	if (TupIsNull(slot))
@@ -200,6 +205,7 @@ take_oldest(BatchState *state)
 {
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
 	ChatglmAnswer *answers = chatglm_ring_answers(state, state->head);
+	PgStat_FunctionCallUsage usage;
 	TupleTableSlot *slot;
 	MemoryContext old;
 
@@ -210,9 +216,11 @@ take_oldest(BatchState *state)
 	{
 		int			column = state->n_columns + i;
 
+		chatglm_usage_begin(&state->calls[i].info, &usage);
 		slot->tts_values[column] = chatglm_answer_value(state->calls[i].function, &answers[i],
 														state->calls[i].type,
 														&slot->tts_isnull[column]);
+		pgstat_end_function_usage(&usage, true);
 		state->prompt_tokens += answers[i].prompt_tokens;
 		state->cached_tokens += answers[i].cached_tokens;
 		state->completion_tokens += answers[i].completion_tokens;
@@ -220,12 +228,13 @@ take_oldest(BatchState *state)
 	}
 	MemoryContextSwitchTo(old);
 
+	chatglm_place_show(state, state->head, ExecStoreVirtualTuple(slot));
 	if (state->given != NULL)
 		pfree(state->given);
 	state->given = state->tuples[state->head];
 	state->head = chatglm_ring_index(state, 1);
 	state->n_rows--;
-	return ExecStoreVirtualTuple(slot);
+	return slot;
 }
 
 static TupleTableSlot *
@@ -234,6 +243,7 @@ batch_exec(CustomScanState *node)
 	BatchState *state = (BatchState *) node;
 	ExprContext *econtext = node->ss.ps.ps_ExprContext;
 
+	chatglm_run_enter(state);
 	while (prepare_oldest(state))
 	{
 		econtext->ecxt_scantuple = take_oldest(state);
@@ -243,11 +253,12 @@ batch_exec(CustomScanState *node)
 			continue;
 		}
 		state->emitted++;
+		state->used++;
 		if (node->ss.ps.ps_ProjInfo != NULL)
 			return ExecProject(node->ss.ps.ps_ProjInfo);
 		return econtext->ecxt_scantuple;
 	}
-	return NULL;
+	return ExecClearTuple(node->ss.ss_ScanTupleSlot);
 }
 
 static void
@@ -263,9 +274,12 @@ batch_rescan(CustomScanState *node)
 	BatchState *state = (BatchState *) node;
 
 	chatglm_ring_clear(state);
+	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	state->child_ended = false;
 	state->emitted = 0;
+	state->emitted_before = 0;
 	state->bound = -1;
+	chatglm_hand_on_bound(state);	/* before the rescan of a Sort that minds it */
 	if (outerPlanState(node)->chgParam == NULL)
 		ExecReScan(outerPlanState(node));
 }

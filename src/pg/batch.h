@@ -8,7 +8,7 @@
  *	custom_exprs		the calls (FuncExpr, arguments over the child's columns
  *						as INDEX_VAR), then the limits: pairs of limitCount
  *						and limitOffset, outermost first; NULLs are Consts
- *	custom_private		integers: number of calls, kind of demand, group
+ *	custom_private		integers: see the positions below
  *
  * Target list and quals are over custom_scan_tlist.
  */
@@ -23,7 +23,7 @@
 typedef enum ChatglmDemand
 {
 	CHATGLM_DEMAND_ALL,			/* no LIMIT above */
-	CHATGLM_DEMAND_LIMIT,		/* what the limits leave */
+	CHATGLM_DEMAND_LIMIT,		/* what the limits, or a run, leave */
 	CHATGLM_DEMAND_ONE			/* cannot be told: one after the other */
 } ChatglmDemand;
 
@@ -32,7 +32,10 @@ enum
 {
 	CHATGLM_BATCH_CALLS,
 	CHATGLM_BATCH_DEMAND,
-	CHATGLM_BATCH_GROUP			/* nodes that share a limit; 0: none do */
+	CHATGLM_BATCH_GROUP,		/* nodes that share limits or a run; 0: none do */
+	CHATGLM_BATCH_RUN,			/* what a run of so many rows demands (ChatglmDemand) */
+	CHATGLM_BATCH_EXACT,		/* of the limits, those below which no node drops rows */
+	CHATGLM_BATCH_CAREFUL		/* a join may end before this side of it does */
 };
 
 extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */

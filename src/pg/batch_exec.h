@@ -17,6 +17,7 @@ typedef struct BatchCall
 	Oid			oid;
 	Oid			type;			/* of the result */
 	List	   *arguments;		/* ExprState */
+	FmgrInfo	info;			/* for track_functions */
 } BatchCall;
 
 typedef struct BatchState
@@ -31,18 +32,29 @@ typedef struct BatchState
 	int			head;			/* the oldest row */
 	int			n_rows;
 	MinimalTuple *tuples;
+	ItemPointerData *places;	/* in the table of ss_currentRelation, if that is set */
 	ChatglmAnswer *answers;		/* [capacity][n_calls] */
 	MinimalTuple given;			/* of the row that went out last */
 	TupleTableSlot *columns;	/* to look into a tuple */
 	MemoryContext context;		/* tuples, caught errors */
 	bool		child_ended;
+	ScanDirection direction;	/* in which it was last asked */
+	ScanState  *scan;			/* below: its current row is the row read */
 
 	/* how far ahead it may read */
 	ChatglmDemand demand;
 	int			group;
 	List	   *limits;			/* ExprState: counts and offsets */
+	int			exact;			/* so many of them are a bound for the nodes below, too */
 	int64		bound;			/* what the limits come to; -1 = not evaluated */
+	int64		bound_below;	/* what the exact ones come to */
+	int64		skipped;		/* what offsets throw away */
 	int64		emitted;
+	ChatglmDemand run_demand;
+	bool		careful;		/* no more ahead than have been used */
+	int64		used;			/* rows that went out, over all rescans */
+	uint64		run;			/* number of the run that asked last */
+	int64		emitted_before;	/* this run */
 	int64		told;			/* rows that a GlmBatch right above wants */
 	dlist_node	link;			/* in the list of all states */
 
@@ -55,6 +67,10 @@ typedef struct BatchState
 	int64		in_flight;		/* requests running, summed over waits */
 	instr_time	waited;
 } BatchState;
+
+/* ---- batch.c ------------------------------------------------------------ */
+
+extern bool chatglm_is_batch(const PlanState *planstate);
 
 /* ---- batch_ring.c ------------------------------------------------------- */
 
@@ -83,10 +99,39 @@ extern bool chatglm_ring_ask_again(BatchState *state, int index);
 /* Requests of this node that the worker has not finished. */
 extern int	chatglm_ring_running(const BatchState *state);
 
+/* Evaluates the limits where that has not been done: bound, skipped. */
+extern void chatglm_ring_evaluate_limits(BatchState *state);
+
+/*
+ * What is left of so many rows for the node and those of its group, when rows in
+ * hand and rows that went out, in this run or at all, are counted.
+ */
+extern int64 chatglm_ring_left(const BatchState *state, int64 rows, bool in_run);
+
 /* How many more rows may be read without asking for one that nobody wants. */
 extern int64 chatglm_ring_wanted(BatchState *state);
 
 /* May another row be read now? */
 extern bool chatglm_ring_may_read(BatchState *state);
+
+/* ---- batch_run.c -------------------------------------------------------- */
+
+/* Notes which run asks for a row, and in which direction. */
+extern void chatglm_run_enter(BatchState *state);
+
+/* How many more rows may be read without asking for one that the run does not want. */
+extern int64 chatglm_run_wanted(const BatchState *state);
+
+/* Tells the nodes below how many rows the limits let through. */
+extern void chatglm_hand_on_bound(BatchState *state);
+
+/* ---- batch_place.c ------------------------------------------------------ */
+
+/* Finds the scan, when the nodes below are there. */
+extern void chatglm_place_begin(BatchState *state);
+
+/* Keeps the place of the row just read; gives the slot that of the row that goes out. */
+extern void chatglm_place_keep(BatchState *state, int index);
+extern void chatglm_place_show(BatchState *state, int index, TupleTableSlot *slot);
 
 #endif							/* CHATGLM_BATCH_EXEC_H */

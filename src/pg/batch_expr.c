@@ -6,7 +6,8 @@
  * would have made it in any case.  So the way from the top of an expression to
  * a call must lead through nodes that always evaluate all of their arguments.
  * What lies behind any other node is not looked at: it stays whole, and a call
- * in it is made where it stands.
+ * in it is made where it stands.  So is one whose arguments must not be evaluated
+ * before its row's turn.
  */
 #include "chatglm.h"
 
@@ -28,7 +29,8 @@ is_call(Node *node)
 	if (!IsA(node, FuncExpr) || call->funcretset)
 		return false;
 	function = chatglm_function_by_oid(call->funcid);
-	return function != NULL && list_length(call->args) == function->n_args;
+	return function != NULL && list_length(call->args) == function->n_args &&
+		!chatglm_arguments_run_others(call->args);
 }
 
 /* Does this node always evaluate all of its arguments, once each? */

@@ -10,13 +10,13 @@
 #include "chatglm.h"
 
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
 
 #include "batch_plan.h"
-
-static const Demand demand_all = {CHATGLM_DEMAND_ALL, NIL, 0};
 
 /* ---- Making nodes ---------------------------------------------------------------- */
 
@@ -50,10 +50,14 @@ limits_as_exprs(List *limits)
 static void
 set_demand(CustomScan *scan, int n_calls, Demand demand)
 {
+	if (chatglm_plan_runs_others(scan->scan.plan.lefttree))
+		demand = chatglm_demand_one;
 	scan->custom_exprs = list_concat(list_truncate(scan->custom_exprs, n_calls),
 									 limits_as_exprs(demand.limits));
-	scan->custom_private = list_make3(makeInteger(n_calls), makeInteger(demand.kind),
-									  makeInteger(demand.group));
+	scan->custom_private = list_make5(makeInteger(n_calls), makeInteger(demand.kind),
+									  makeInteger(demand.group), makeInteger(demand.run),
+									  makeInteger(demand.exact));
+	scan->custom_private = lappend(scan->custom_private, makeInteger(demand.careful));
 }
 
 /*
@@ -76,6 +80,7 @@ make_batch(Rewrite *rewrite, Plan *child, List *calls)
 	plan->extParam = bms_copy(child->extParam);
 	plan->allParam = bms_copy(child->allParam);
 	plan->lefttree = child;
+	scan->flags = ExecSupportsBackwardScan(child) ? CUSTOMPATH_SUPPORT_BACKWARD_SCAN : 0;
 	scan->methods = &chatglm_batch_scan_methods;
 
 	foreach(cell, child->targetlist)
@@ -104,7 +109,7 @@ make_batch(Rewrite *rewrite, Plan *child, List *calls)
 								   column_entry(INDEX_VAR, attno, entry, entry->resname));
 	}
 	scan->custom_exprs = calls;
-	set_demand(scan, list_length(calls), demand_all);
+	set_demand(scan, list_length(calls), chatglm_demand_all);
 	rewrite->n_nodes++;
 	return scan;
 }
@@ -186,10 +191,47 @@ cut_before_call(List **clauses)
 	return after;
 }
 
+/* Could the planner have taken this clause for a proof that a row has one match at most? */
+static bool
+may_prove_unique(Node *clause)
+{
+	Oid			type;
+
+	if (!IsA(clause, OpExpr) || list_length(((OpExpr *) clause)->args) != 2 ||
+		contain_volatile_functions(clause))
+		return false;
+	type = exprType(linitial(((OpExpr *) clause)->args));
+	return op_mergejoinable(((OpExpr *) clause)->opno, type) ||
+		op_hashjoinable(((OpExpr *) clause)->opno, type);
+}
+
 /*
- * Takes the clauses from the first one with a call on out of a node.  What an
- * inner join joins by may be asked afterwards as well as anything else.
+ * What an inner join joins by may be asked afterwards as well as anything else.
+ * But a join whose inner side is unique goes on after the first match, so the
+ * clauses that make it the only one must stay: there only those with calls
+ * are taken, from between the others.
  */
+static List *
+cut_joinqual(Join *join)
+{
+	List	   *kept = NIL;
+	List	   *cut = NIL;
+	ListCell   *cell;
+
+	if (!join->inner_unique)
+		return cut_before_call(&join->joinqual);
+	foreach(cell, join->joinqual)
+	{
+		if (chatglm_has_call(lfirst(cell), NULL) && !may_prove_unique(lfirst(cell)))
+			cut = lappend(cut, lfirst(cell));
+		else
+			kept = lappend(kept, lfirst(cell));
+	}
+	join->joinqual = kept;
+	return cut;
+}
+
+/* Takes the clauses from the first one with a call on out of a node. */
 static List *
 cut_quals(Plan *plan)
 {
@@ -197,12 +239,48 @@ cut_quals(Plan *plan)
 
 	if ((IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin)) &&
 		((Join *) plan)->jointype == JOIN_INNER)
-		cut = cut_before_call(&((Join *) plan)->joinqual);
+		cut = cut_joinqual((Join *) plan);
 	if (cut == NIL)
 		return cut_before_call(&plan->qual);
 	cut = list_concat(cut, plan->qual);
 	plan->qual = NIL;
 	return cut;
+}
+
+/*
+ * How many tables there are whose current row a WHERE CURRENT OF would find below:
+ * it looks through these nodes, and through several children, but GlmBatch
+ * can stand for one table only (batch_place.c).
+ */
+static int
+tables_in_sight(Plan *plan)
+{
+	int			tables = 0;
+	ListCell   *cell;
+
+	switch (nodeTag(plan))
+	{
+		case T_Result:
+		case T_Limit:
+		case T_SubqueryScan:
+		case T_Append:
+		case T_MergeAppend:
+			foreach(cell, chatglm_plan_children(plan))
+				tables += tables_in_sight(lfirst(cell));
+			return tables;
+		case T_CustomScan:
+			return plan->lefttree != NULL ? tables_in_sight(plan->lefttree) : 0;
+		case T_SeqScan:
+		case T_SampleScan:
+		case T_IndexScan:
+		case T_IndexOnlyScan:
+		case T_BitmapHeapScan:
+		case T_TidScan:
+		case T_ForeignScan:
+			return 1;
+		default:
+			return chatglm_is_tid_range_scan(plan) ? 1 : 0;
+	}
 }
 
 /* Stacks nodes for the clauses: each for one with a call and those behind it without. */
@@ -236,7 +314,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	int			attno = 0;
 	ListCell   *cell;
 
-	if (!can_be_batched(plan))
+	if (!can_be_batched(plan) || (rewrite->positioned && tables_in_sight(plan) > 1))
 		return plan;
 	in_list = chatglm_has_call((Node *) plan->targetlist, NULL);
 	if (chatglm_has_multiexpr((Node *) plan->targetlist, NULL))

@@ -19,13 +19,12 @@
  * of their arguments.  Under CASE, COALESCE, AND, OR, an aggregate's FILTER or in
  * a sub-select's arguments it stays where it is, and asks for one row after
  * the other; so do calls in RETURNING, below Gather, in a WindowAgg and beside or
- * inside set-returning functions.
+ * inside set-returning functions, and calls whose arguments run volatile
+ * functions of others (batch_volatile.c).
  *
- * Reading ahead must not ask for more than a LIMIT lets through, so the way down
- * the plan carries what is demanded of each node.
- *
- * This file decides how much each node may be asked for; batch_node.c puts the
- * nodes there, batch_expr.c takes calls out of expressions.
+ * This file goes down the plan; batch_demand.c tells how many rows of each node
+ * can be used, batch_node.c puts the nodes there, batch_expr.c takes calls out of
+ * expressions.
  *
  * Queries without calls should not notice.  The planner lists the functions not
  * built in that a plan depends on, to know when to plan anew; a plan without any
@@ -34,16 +33,10 @@
 #include "chatglm.h"
 
 #include "jit/jit.h"
-#include "nodes/nodeFuncs.h"
-#include "optimizer/clauses.h"
-#include "optimizer/optimizer.h"
 #include "optimizer/planner.h"
 #include "utils/syscache.h"
 
 #include "batch_plan.h"
-
-static const Demand demand_all = {CHATGLM_DEMAND_ALL, NIL, 0};
-static const Demand demand_one = {CHATGLM_DEMAND_ONE, NIL, 0};
 
 static planner_hook_type prev_planner_hook;
 
@@ -77,32 +70,15 @@ depends_on_functions(const PlannedStmt *statement)
 
 /* The largest plan_node_id below. */
 static int
-largest_id(const Plan *plan)
+largest_id(Plan *plan)
 {
 	int			largest;
-	List	   *children = NIL;
 	ListCell   *cell;
 
 	if (plan == NULL)
 		return 0;
-	largest = Max(plan->plan_node_id, largest_id(plan->lefttree));
-	largest = Max(largest, largest_id(plan->righttree));
-
-	if (IsA(plan, Append))
-		children = ((const Append *) plan)->appendplans;
-	else if (IsA(plan, MergeAppend))
-		children = ((const MergeAppend *) plan)->mergeplans;
-	else if (IsA(plan, BitmapAnd))
-		children = ((const BitmapAnd *) plan)->bitmapplans;
-	else if (IsA(plan, BitmapOr))
-		children = ((const BitmapOr *) plan)->bitmapplans;
-	else if (IsA(plan, CustomScan))
-		children = ((const CustomScan *) plan)->custom_plans;
-	else if (IsA(plan, SubqueryScan))
-		largest = Max(largest, largest_id(((const SubqueryScan *) plan)->subplan));
-	else if (IsA(plan, ModifyTable))
-		children = chatglm_modify_plans((ModifyTable *) plan);
-	foreach(cell, children)
+	largest = plan->plan_node_id;
+	foreach(cell, chatglm_plan_children(plan))
 		largest = Max(largest, largest_id(lfirst(cell)));
 	return largest;
 }
@@ -112,25 +88,30 @@ largest_id(const Plan *plan)
  * subplans that come later in the list, so the list is walked backwards.
  */
 static void
-rewrite_statement(PlannedStmt *statement)
+rewrite_statement(PlannedStmt *statement, int options)
 {
 	Rewrite		rewrite = {0};
 	int			n_subplans = list_length(statement->subplans);
 	ListCell   *cell;
 
 	rewrite.next_id = largest_id(statement->planTree) + 1;
+	chatglm_note_subplans(&rewrite, statement->planTree);
 	foreach(cell, statement->subplans)
+	{
 		rewrite.next_id = Max(rewrite.next_id, largest_id(lfirst(cell)) + 1);
+		chatglm_note_subplans(&rewrite, lfirst(cell));
+	}
 	rewrite.ctes = palloc0((n_subplans + 1) * sizeof(CteDemand));
+	/* only cursors have that option; those with FOR UPDATE know their rows otherwise */
+	rewrite.positioned = (options & CURSOR_OPT_FAST_PLAN) != 0 && statement->rowMarks == NIL;
+	chatglm_volatile_begin(statement);
 
-	statement->planTree = rewrite_plan(&rewrite, statement->planTree, demand_all);
+	statement->planTree = rewrite_plan(&rewrite, statement->planTree, chatglm_demand_top);
 	for (int i = n_subplans; i > 0; i--)
 	{
-		const CteDemand *cte = &rewrite.ctes[i];
-
 		cell = list_nth_cell(statement->subplans, i - 1);
 		lfirst(cell) = rewrite_plan(&rewrite, lfirst(cell),
-									cte->scanned ? cte->demand : demand_all);
+									chatglm_demand_of_subplan(&rewrite, i, lfirst(cell)));
 	}
 
 	/* the honest cost of our functions would have the rest compiled for nothing */
@@ -147,71 +128,11 @@ batch_planner(Query *query, const char *text, int options, ParamListInfo params)
 
 	if (chatglm_shared != NULL && chatglm_prefetch > 1 &&
 		(options & CURSOR_OPT_SCROLL) == 0 && depends_on_functions(statement))
-		rewrite_statement(statement);
+		rewrite_statement(statement, options);
 	return statement;
 }
 
 /* ---- Down the plan ------------------------------------------------------------- */
-
-static bool
-is_simple_limit(const Limit *limit)
-{
-	return limit->limitOption == LIMIT_OPTION_COUNT &&
-		!contain_volatile_functions(limit->limitCount) &&
-		!contain_volatile_functions(limit->limitOffset) &&
-		!contain_subplans(limit->limitCount) &&
-		!contain_subplans(limit->limitOffset);
-}
-
-static Demand
-demand_of_limit(Limit *limit, Demand demand)
-{
-	if (demand.kind == CHATGLM_DEMAND_ONE || !is_simple_limit(limit))
-		return demand_one;
-	demand.kind = CHATGLM_DEMAND_LIMIT;
-	demand.limits = lappend(list_copy(demand.limits), limit);
-	return demand;
-}
-
-/*
- * What a node demands of its children.  Where a row from above needs an
- * unknown number of rows from below, a LIMIT cannot be kept but by reading one at
- * a time.  A node that drops rows is no such case: as long as no more rows are
- * in flight than are wanted, each of them has to be looked at.
- */
-static Demand
-demand_below(Plan *plan, Demand demand)
-{
-	switch (nodeTag(plan))
-	{
-		case T_Limit:
-			return demand_of_limit((Limit *) plan, demand);
-		case T_Sort:
-		case T_Hash:
-		case T_ModifyTable:
-			return demand_all;
-		case T_Agg:
-			if (((Agg *) plan)->aggstrategy != AGG_SORTED)
-				return demand_all;
-			break;
-		case T_Append:
-		case T_MergeAppend:
-			/* its children share what the LIMIT above it leaves */
-			if (demand.kind == CHATGLM_DEMAND_LIMIT)
-				demand.group = plan->plan_node_id + 1;
-			return demand;
-		case T_Result:
-		case T_SubqueryScan:
-		case T_CteScan:
-		case T_LockRows:
-		case T_Unique:
-		case T_Material:
-			return demand;
-		default:
-			break;
-	}
-	return demand.kind == CHATGLM_DEMAND_ALL ? demand_all : demand_one;
-}
 
 static Plan *
 rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
@@ -231,27 +152,27 @@ rewrite_list(Rewrite *rewrite, List *plans, Demand demand)
 		lfirst(cell) = rewrite_plan(rewrite, lfirst(cell), demand);
 }
 
+/*
+ * The inner side of a merge join, which marks places in it and returns to them.
+ * GlmBatch cannot do that, and nor can a Result on top of it.
+ */
 static void
-note_cte_scan(Rewrite *rewrite, CteScan *scan, Demand demand)
+rewrite_marked(Rewrite *rewrite, Plan *plan, Demand demand)
 {
-	CteDemand  *cte = &rewrite->ctes[scan->ctePlanId];
-
-	if (!cte->scanned)
-		cte->demand = demand;
-	else if (cte->demand.kind != CHATGLM_DEMAND_ALL || demand.kind != CHATGLM_DEMAND_ALL)
-		cte->demand = demand_one;
-	cte->scanned = true;
+	if (IsA(plan, Result) && plan->lefttree != NULL)
+		rewrite_marked(rewrite, plan->lefttree, chatglm_demand_below(plan, demand));
+	else
+		rewrite_below(rewrite, plan, demand);
 }
 
 /*
- * Everything below this node.  Workers of a parallel query hold no calls; a
- * foreign or custom scan arranges its children for itself; and a merge join
- * marks places in its inner side and returns to them, which GlmBatch cannot.
+ * Everything below this node.  Workers of a parallel query hold no calls, and a
+ * foreign or custom scan arranges its children for itself.
  */
 static void
 rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand)
 {
-	Demand		below = demand_below(plan, demand);
+	Demand		below = chatglm_demand_below(plan, demand);
 
 	if (IsA(plan, Gather) || IsA(plan, GatherMerge) ||
 		IsA(plan, ForeignScan) || IsA(plan, CustomScan))
@@ -259,9 +180,10 @@ rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand)
 
 	plan->lefttree = rewrite_plan(rewrite, plan->lefttree, below);
 	if (IsA(plan, MergeJoin))
-		rewrite_below(rewrite, plan->righttree, below);
+		rewrite_marked(rewrite, plan->righttree, below);
 	else
-		plan->righttree = rewrite_plan(rewrite, plan->righttree, below);
+		plan->righttree = rewrite_plan(rewrite, plan->righttree,
+									   chatglm_demand_of_inner(plan, demand));
 
 	if (IsA(plan, Append))
 		rewrite_list(rewrite, ((Append *) plan)->appendplans, below);
@@ -273,7 +195,7 @@ rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand)
 		((SubqueryScan *) plan)->subplan =
 			rewrite_plan(rewrite, ((SubqueryScan *) plan)->subplan, below);
 	else if (IsA(plan, CteScan))
-		note_cte_scan(rewrite, (CteScan *) plan, below);
+		chatglm_note_cte_scan(rewrite, (CteScan *) plan, below);
 	else if (IsA(plan, Agg))
 		chatglm_batch_aggregates(rewrite, (Agg *) plan, below);
 }

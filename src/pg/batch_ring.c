@@ -50,6 +50,7 @@ chatglm_ring_begin(BatchState *state, TupleDesc desc, EState *estate)
 {
 	state->capacity = Max(1, chatglm_prefetch / state->n_calls) * CHATGLM_ROWS_IN_HAND;
 	state->tuples = palloc0(state->capacity * sizeof(MinimalTuple));
+	state->places = palloc0(state->capacity * sizeof(ItemPointerData));
 	state->answers = palloc0(state->capacity * state->n_calls * sizeof(ChatglmAnswer));
 	state->columns = ExecInitExtraTupleSlot(estate, desc, &TTSOpsMinimalTuple);
 	state->context = AllocSetContextCreate(estate->es_query_cxt, "GlmBatch rows",
@@ -105,10 +106,11 @@ chatglm_ring_load(BatchState *state, int index)
 }
 
 static void
-ask_call(BatchState *state, const BatchCall *call, ChatglmAnswer *answer)
+ask_call(BatchState *state, BatchCall *call, ChatglmAnswer *answer)
 {
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
 	NullableDatum args[CHATGLM_MAX_ARGS];
+	PgStat_FunctionCallUsage usage;
 	ListCell   *cell;
 	int			n = 0;
 
@@ -117,7 +119,9 @@ ask_call(BatchState *state, const BatchCall *call, ChatglmAnswer *answer)
 		args[n].value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &args[n].isnull);
 		n++;
 	}
+	chatglm_usage_begin(&call->info, &usage);
 	chatglm_ask_or_error(call->function, args, CHATGLM_PRIORITY_BATCH, answer, state->context);
+	pgstat_end_function_usage(&usage, false);	/* counted with its answer */
 	if (answer->request != NULL)
 		state->requests++;
 }
@@ -166,6 +170,7 @@ chatglm_ring_add(BatchState *state, TupleTableSlot *slot)
 
 	state->tuples[index] = ExecCopySlotMinimalTuple(slot);
 	MemoryContextSwitchTo(old);
+	chatglm_place_keep(state, index);
 	memset(chatglm_ring_answers(state, index), 0, state->n_calls * sizeof(ChatglmAnswer));
 	state->n_rows++;
 	ask_row(state, index);
@@ -191,16 +196,17 @@ chatglm_ring_ask_again(BatchState *state, int index)
 /* ---- How far ahead ------------------------------------------------------------------ */
 
 /*
- * What the limits come to: the outermost is on what the inner ones leave, and
- * each needs its offset on top.
+ * What limits come to from the first one on: the outermost is on what the inner
+ * ones leave, and each needs its offset on top.
  */
 static int64
-evaluate_limits(BatchState *state)
+evaluate_limits(BatchState *state, int first, int64 *skipped)
 {
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
 	int64		bound = PG_INT64_MAX;
 
-	for (int i = 0; i < list_length(state->limits); i += 2)
+	*skipped = 0;
+	for (int i = 2 * first; i < list_length(state->limits); i += 2)
 	{
 		bool		no_count;
 		bool		no_offset;
@@ -211,32 +217,54 @@ evaluate_limits(BatchState *state)
 
 		if (!no_count)
 			bound = Min(bound, Max(count, 0));
-		if (!no_offset && offset > 0)
-			bound = bound > PG_INT64_MAX - offset ? PG_INT64_MAX : bound + offset;
+		if (no_offset || offset <= 0)
+			continue;
+		bound = bound > PG_INT64_MAX - offset ? PG_INT64_MAX : bound + offset;
+		*skipped = Min(*skipped, PG_INT64_MAX / 4) + Min(offset, PG_INT64_MAX / 4);
 	}
 	return bound;
 }
 
-/* What the limits leave when all rows in hand and all that went out are counted. */
-static int64
-left_by_limits(BatchState *state)
+void
+chatglm_ring_evaluate_limits(BatchState *state)
 {
-	int64		left;
+	int			n_limits = list_length(state->limits) / 2;
+	int64		skipped;
+
+	if (state->bound >= 0)
+		return;
+	state->bound_below = evaluate_limits(state, n_limits - state->exact, &skipped);
+	state->bound = evaluate_limits(state, 0, &state->skipped);
+}
+
+static int64
+rows_of(const BatchState *state, uint64 run)
+{
+	int64		rows = state->n_rows;
+
+	if (run == 0)
+		rows += state->emitted;
+	else if (state->run == run)
+		rows += state->emitted - state->emitted_before;
+	return rows;
+}
+
+int64
+chatglm_ring_left(const BatchState *state, int64 rows, bool in_run)
+{
+	uint64		run = in_run ? state->run : 0;
+	int64		left = rows - rows_of(state, run);
 	dlist_iter	iter;
 
-	if (state->bound < 0)
-		state->bound = evaluate_limits(state);
-	left = state->bound - state->emitted - state->n_rows;
 	if (state->group == 0)
 		return left;
-
 	dlist_foreach(iter, &all_states)
 	{
 		const BatchState *other = dlist_container(BatchState, link, iter.cur);
 
 		if (other != state && other->group == state->group &&
 			other->css.ss.ps.state == state->css.ss.ps.state)
-			left -= other->emitted + other->n_rows;
+			left -= rows_of(other, run);
 	}
 	return left;
 }
@@ -251,13 +279,14 @@ chatglm_ring_wanted(BatchState *state)
 		case CHATGLM_DEMAND_ALL:
 			break;
 		case CHATGLM_DEMAND_LIMIT:
-			wanted = Min(wanted, left_by_limits(state));
+			chatglm_ring_evaluate_limits(state);
+			wanted = Min(wanted, chatglm_ring_left(state, state->bound, false));
 			break;
 		case CHATGLM_DEMAND_ONE:
 			wanted = Min(wanted, 1 - state->n_rows);
 			break;
 	}
-	return wanted;
+	return Min(wanted, chatglm_run_wanted(state));
 }
 
 bool

@@ -25,6 +25,7 @@ _PG_init(void)
 	chatglm_define_gucs();
 	chatglm_stream_init();
 	chatglm_batch_init();
+	chatglm_run_init();
 
 	if (process_shared_preload_libraries_in_progress)
 	{

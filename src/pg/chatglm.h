@@ -312,6 +312,10 @@ extern void chatglm_stream_init(void);	/* planner hook, custom scan */
 
 extern void chatglm_batch_init(void);	/* planner hook, custom scan */
 
+/* ---- batch_run.c ------------------------------------------------------- */
+
+extern void chatglm_run_init(void); /* executor hook */
+
 /* ---- args.c: the common tail ...G of the generating functions ------- */
 
 /*

@@ -132,10 +132,16 @@ chatglm_wait_set(int events)
  */
 #if PG_VERSION_NUM >= 140000
 #define chatglm_is_tid_range_scan(plan) IsA(plan, TidRangeScan)
+#define chatglm_tid_range_quals(plan) (((TidRangeScan *) (plan))->tidrangequals)
+#define chatglm_is_tid_range_state(node) IsA(node, TidRangeScanState)
+#define chatglm_is_single_row_memoize(plan) (IsA(plan, Memoize) && ((Memoize *) (plan))->singlerow)
 #define chatglm_modify_plans(plan) ((void) (plan), NIL)
 #define chatglm_forbid_async(plan) ((plan)->async_capable = false)
 #else
 #define chatglm_is_tid_range_scan(plan) ((void) (plan), false)
+#define chatglm_tid_range_quals(plan) ((void) (plan), NIL)
+#define chatglm_is_tid_range_state(node) ((void) (node), false)
+#define chatglm_is_single_row_memoize(plan) ((void) (plan), false)
 #define chatglm_modify_plans(plan) ((plan)->plans)
 #define chatglm_forbid_async(plan) ((void) (plan))
 #endif
@@ -157,6 +163,24 @@ chatglm_convert(Oid conversion, int from_encoding, int to_encoding, const unsign
 	return 0;
 #endif
 }
+
+/* 15 brought MERGE, and windows that end with the rows they are asked for. */
+#if PG_VERSION_NUM >= 150000
+#define chatglm_run_condition(window) ((window)->runCondition)
+#define chatglm_merge_actions(modify) ((modify)->mergeActionLists)
+#else
+#define chatglm_run_condition(window) ((void) (window), NIL)
+#define chatglm_merge_actions(modify) ((void) (modify), NIL)
+#endif
+
+/* 18 knows of itself which runs are the only ones. */
+#if PG_VERSION_NUM >= 180000
+#define CHATGLM_RUN_PARAMETERS QueryDesc *query, ScanDirection direction, uint64 count
+#define CHATGLM_RUN_ARGUMENTS query, direction, count
+#else
+#define CHATGLM_RUN_PARAMETERS QueryDesc *query, ScanDirection direction, uint64 count, bool once
+#define CHATGLM_RUN_ARGUMENTS query, direction, count, once
+#endif
 
 /* May this role execute this function? */
 static inline AclResult

@@ -5,7 +5,8 @@
  * Schema and name of a function may be anything; the C function behind it says
  * what it is.  Its name alone does not, so where that fits, the address decides.
  * fmgr_info() gives another address for functions with SECURITY DEFINER or
- * settings: those must run as they are, and are not ours here.
+ * settings: those must run as they are, and are not ours here; nor are STRICT
+ * ones, which the executor must not call with a NULL.
  *
  * The planner asks for every function of a query, so what was found is kept
  * until pg_proc changes.
@@ -61,6 +62,15 @@ chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
 								 get_func_rettype(fcinfo->flinfo->fn_oid), &isnull);
 	fcinfo->isnull = isnull;
 	return value;
+}
+
+void
+chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage)
+{
+	LOCAL_FCINFO(fcinfo, 0);
+
+	InitFunctionCallInfoData(*fcinfo, function, 0, InvalidOid, NULL, NULL);
+	pgstat_init_function_usage(fcinfo, usage);
 }
 
 /* ---- Recognising ------------------------------------------------------------- */
@@ -123,7 +133,8 @@ look_up(Oid function)
 
 	if (!HeapTupleIsValid(proc))
 		return NULL;
-	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId)
+	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId &&
+		!((Form_pg_proc) GETSTRUCT(proc))->proisstrict)
 	{
 		bool		isnull;
 		Datum		source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
@@ -135,4 +146,24 @@ look_up(Oid function)
 		return NULL;
 	fmgr_info(function, &info);
 	return info.fn_addr == candidate->address ? candidate : NULL;
+}
+
+/* Is the C function behind it one of this library, whatever must be done to call it? */
+bool
+chatglm_is_own_function(Oid function)
+{
+	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool		own = false;
+
+	if (!HeapTupleIsValid(proc))
+		return false;
+	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId)
+	{
+		bool		isnull;
+		Datum		library = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_probin, &isnull);
+
+		own = !isnull && strcmp(TextDatumGetCString(library), "$libdir/chatglm") == 0;
+	}
+	ReleaseSysCache(proc);
+	return own;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tcop/pquery.h"
+#include "utils/plancache.h"
 
 #define MAX_MEMORY_MB (MAX_KILOBYTES / 1024)
 
@@ -73,6 +74,7 @@ static bool check_device(char **newval, void **extra, GucSource source);
 static bool check_kernels(char **newval, void **extra, GucSource source);
 static bool check_model_dir(char **newval, void **extra, GucSource source);
 static bool check_model(char **newval, void **extra, GucSource source);
+static void assign_prefetch(int newval, void *extra);
 
 void
 chatglm_define_gucs(void)
@@ -289,7 +291,7 @@ define_user_gucs(void)
 							&chatglm_prefetch,
 							32, 1, CHATGLM_SESSION_REQUESTS,
 							PGC_USERSET, 0,
-							NULL, NULL, NULL);
+							NULL, assign_prefetch, NULL);
 }
 
 /* ---- check hooks ------------------------------------------------------ */
@@ -399,4 +401,14 @@ check_model(char **newval, void **extra, GucSource source)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("model \"%s\" does not exist in this database", *newval)));
 	return true;
+}
+
+/* ---- assign hooks ------------------------------------------------------ */
+
+/* Plans have GlmBatch nodes or not: those that are kept are made anew. */
+static void
+assign_prefetch(int newval, void *extra)
+{
+	if ((newval == 1) != (chatglm_prefetch == 1))
+		ResetPlanCache();
 }

@@ -253,7 +253,7 @@ chatglm_chat_stream(PG_FUNCTION_ARGS)
  * the C function behind it says what it is.  Its name alone does not, so where
  * that fits, the address decides.  fmgr_info() gives another address for
  * functions with SECURITY DEFINER or settings: those are left alone, which is
- * what they need.
+ * what they need, and so are STRICT ones, which a NULL gives no rows.
  */
 static bool
 is_stream_function(Oid function, bool *chat)
@@ -264,7 +264,8 @@ is_stream_function(Oid function, bool *chat)
 
 	if (!HeapTupleIsValid(proc))
 		return false;
-	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId)
+	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId &&
+		!((Form_pg_proc) GETSTRUCT(proc))->proisstrict)
 	{
 		bool		isnull;
 		Datum		source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
