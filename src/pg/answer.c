@@ -37,6 +37,7 @@ chatglm_ask(const ChatglmFunction *function, const NullableDatum *args,
 		answer->null = true;
 		return;
 	}
+	call.in_flight = priority == CHATGLM_PRIORITY_BATCH;
 	if (call.priority == CHATGLM_PRIORITY_UNSAID)
 		call.priority = priority;
 	start(&call, answer);
