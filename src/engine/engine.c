@@ -97,7 +97,10 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 	e->free_ticket = calloc(e->n_tickets, sizeof(*e->free_ticket));
 	e->front_ring = calloc(e->n_tickets, sizeof(*e->front_ring));
 	e->ended = calloc(e->n_tickets, sizeof(*e->ended));
-	if (e->ticket == NULL || e->free_ticket == NULL || e->front_ring == NULL || e->ended == NULL)
+	e->order = calloc(e->n_tickets, sizeof(*e->order));
+	e->turn_end = calloc(e->n_tickets, sizeof(*e->turn_end));
+	if (e->ticket == NULL || e->free_ticket == NULL || e->front_ring == NULL ||
+		e->ended == NULL || e->order == NULL || e->turn_end == NULL)
 		return glm_no_memory(err);
 	for (int i = e->n_tickets - 1; i >= 0; i--)
 		e->free_ticket[e->n_free++] = i;
@@ -219,6 +222,8 @@ glm_engine_close(glm_engine *e)
 	free(e->free_ticket);
 	free(e->front_ring);
 	free(e->ended);
+	free(e->order);
+	free(e->turn_end);
 	free(e->row);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);

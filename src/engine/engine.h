@@ -112,8 +112,15 @@ typedef struct glm_tenant
 	struct glm_tenant *next;
 	uint32_t	id;				/* of requests */
 	int			n_sequences;	/* running and waiting */
-	int			n_running;
 	uint64_t	served;			/* when one was last admitted */
+	int			ahead_of_batch; /* interactive ones admitted while batch waited */
+	/* of the admission or pass that is being planned: */
+	int			n_active;		/* running and not paused */
+	struct glm_sequence *next_of[2];	/* waiting ones: interactive, batch; NULL: none */
+	bool		tried;
+	int			turns;			/* dealt out to its sequences */
+	int			prefill;		/* tokens of prompts that they lack */
+	int			reserved;		/* of the prefill budget */
 } glm_tenant;
 
 /* A token as it was sampled. */
@@ -130,7 +137,10 @@ typedef struct glm_sequence
 	const glm_request *request; /* the ticket's */
 	glm_model  *model;			/* one reference */
 	glm_tenant *tenant;
-	uint64_t	arrival;		/* its number among all; with batch, its rank */
+	uint64_t	arrival;		/* its number among all; with batch, its rank in the tenant */
+	int			turn;			/* its number among its tenant's, see rank.c */
+	int64_t		waits_since;	/* when it last came to wait */
+	int			entitled;		/* tokens up to which it is not displaced */
 	glm_ids		tokens;			/* prompt, then answer; room for `limit` */
 	int			n_prompt;
 	int			limit;			/* most tokens it may come to */
@@ -198,6 +208,8 @@ struct glm_engine
 	glm_prefix *prefix;			/* the pool's blocks, shared */
 	glm_threads *threads;
 	glm_forward *forward;
+	glm_sequence **order;		/* [n_tickets], running ones by rank */
+	int		   *turn_end;		/* [n_tickets], for sorting them */
 	glm_row    *row;			/* [max_sequences + GLM_PREFILL_MAX], of one pass */
 	glm_counters count;
 	glm_job		job;
