@@ -34,6 +34,13 @@ typedef struct glm_ticket
 	atomic_uint generated;		/* tokens of the answer so far */
 } glm_ticket;
 
+/* A request that was cancelled before anybody began with it; its event is still to be polled. */
+typedef struct glm_ended
+{
+	int			ticket;
+	uint64_t	id;
+} glm_ended;
+
 /* Something to wait for: a flag that stays raised until it is waited for. */
 typedef struct glm_signal
 {
@@ -62,6 +69,7 @@ typedef struct glm_outbox
 	size_t		tail;			/* bytes ever put */
 	int			fd;				/* eventfd, readable while the ring holds events */
 	bool		closed;			/* the engine is going: drop everything */
+	bool		rung;			/* by glm_outbox_ring(); the host's alone */
 } glm_outbox;
 
 extern bool glm_outbox_open(glm_outbox *box, glm_error *err);
@@ -70,6 +78,8 @@ extern void glm_outbox_free(glm_outbox *box);
 /* Puts header and payload (header->length bytes); waits for room. */
 extern void glm_outbox_put(glm_outbox *box, const glm_event *header, const void *payload);
 extern bool glm_outbox_take(glm_outbox *box, glm_event *buf);
+/* Makes the descriptor readable until the next take finds nothing. */
+extern void glm_outbox_ring(glm_outbox *box);
 
 /* ---- models.c: which models are open ----------------------------------- */
 
@@ -106,8 +116,15 @@ typedef struct glm_tenant
 	struct glm_tenant *next;
 	uint32_t	id;				/* of requests */
 	int			n_sequences;	/* running and waiting */
-	int			n_running;
 	uint64_t	served;			/* when one was last admitted */
+	int			ahead_of_batch; /* interactive ones admitted while batch waited */
+	/* of the admission or pass that is being planned: */
+	int			n_active;		/* running and not paused */
+	struct glm_sequence *next_of[2];	/* waiting ones: interactive, batch; NULL: none */
+	bool		tried;
+	int			turns;			/* dealt out to its sequences */
+	int			prefill;		/* tokens of prompts that they lack */
+	int			reserved;		/* of the prefill budget */
 } glm_tenant;
 
 /* A token as it was sampled. */
@@ -124,7 +141,10 @@ typedef struct glm_sequence
 	const glm_request *request; /* the ticket's */
 	glm_model  *model;			/* one reference */
 	glm_tenant *tenant;
-	uint64_t	arrival;		/* its number among all; with batch, its rank */
+	uint64_t	arrival;		/* its number among all; with batch, its rank in the tenant */
+	int			turn;			/* its number among its tenant's, see rank.c */
+	int64_t		waits_since;	/* when it last came to wait */
+	int			entitled;		/* tokens up to which it is not displaced */
 	glm_ids		tokens;			/* prompt, then answer; room for `limit` */
 	int			n_prompt;
 	int			limit;			/* most tokens it may come to */
@@ -184,6 +204,8 @@ struct glm_engine
 	glm_ticket *ticket;			/* [n_tickets] */
 	int		   *free_ticket;	/* stack of free tickets, the host's alone */
 	int			n_free;
+	glm_ended  *ended;			/* [n_tickets], the host's alone */
+	int			n_ended;
 
 	glm_outbox	outbox;
 	glm_models	models;
@@ -191,6 +213,8 @@ struct glm_engine
 	glm_prefix *prefix;			/* the pool's blocks, shared */
 	glm_threads *threads;
 	glm_forward *forward;
+	glm_sequence **order;		/* [n_tickets], running ones by rank */
+	int		   *turn_end;		/* [n_tickets], for sorting them */
 	glm_row    *row;			/* [max_sequences + GLM_PREFILL_MAX], of one pass */
 	glm_counters count;
 	glm_job		job;

@@ -259,7 +259,18 @@ extern void glm_quantize_sweep(const char *target);
  */
 extern int	glm_engine_submit(glm_engine *engine, const glm_request *req, glm_error *err);
 
-/* Ends a request early: its terminal event is ERROR / GLM_CANCELLED. */
+/*
+ * The same without a copy: memory from glm_request_new() (NULL: there is none; not
+ * initialized) becomes the engine's, but stays the caller's when the result is -1.
+ */
+extern int	glm_engine_give(glm_engine *engine, glm_request *req, glm_error *err);
+extern glm_request *glm_request_new(size_t size);
+extern void glm_request_free(glm_request *req);
+
+/*
+ * Ends a request early: its terminal event is ERROR / GLM_CANCELLED.  The block of one
+ * that nothing was done for yet is freed at once.
+ */
 extern void glm_engine_cancel(glm_engine *engine, int ticket);
 
 /*

@@ -4,8 +4,9 @@
  * Two steps: first every sequence is told how many of its tokens it may compute,
  * and gets the KV blocks for them; only then are the rows written, because while
  * blocks are being found a sequence that ranks behind may be preempted.  The
- * sequences are asked in order of rank, so whoever is preempted has not been
- * asked yet, or is paused and never is.
+ * sequences are asked in order of rank (rank.c), so whoever is preempted has not been
+ * asked yet, or is paused and never is.  Of the budget for prompts every tenant that
+ * has some gets an equal part; what others do not need goes in order of rank.
  *
  * Tokens that are in the prefix cache are not computed, save the last of what is
  * known, whose logits are wanted.  When the block that a sequence would begin, or
@@ -97,9 +98,9 @@ is_being_computed(const glm_scheduler *s, const glm_sequence *seq)
 {
 	if (!may_share(seq) || known_in_block(seq) < WAIT_LEAST)
 		return false;
-	for (const glm_sequence *other = s->running; other != seq; other = other->next)
+	for (const glm_sequence *other = s->running; other != NULL; other = other->next)
 	{
-		if (computes_block_of(other, seq))
+		if (other != seq && computes_block_of(other, seq))
 			return true;
 	}
 	return false;
@@ -115,7 +116,7 @@ find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
 	{
 		if (glm_chain_grow(s->engine->prefix, &seq->chain))
 			continue;
-		if (!glm_scheduler_preempt_for(s, seq, true))
+		if (!glm_scheduler_preempt_for(s, seq))
 		{
 			glm_scheduler_preempt(s, seq);
 			return false;
@@ -124,27 +125,93 @@ find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
 	return true;
 }
 
+/* ---- The budget ------------------------------------------------------------------ */
+
+/* Tokens of its prompt, or of what it lost when it was preempted, that it lacks. */
+static int
+lacks(const glm_sequence *seq)
+{
+	int			left = (int) seq->tokens.length - seq->n_computed;
+
+	return left > 1 ? left : 0;	/* the newest token costs no budget */
+}
+
+/* Reserves an equal part of the budget for each tenant, or what it needs. */
+static void
+share_budget(glm_scheduler *s, int budget)
+{
+	int			n = 0;
+
+	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
+		tenant->prefill = 0;
+	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (!seq->chosen || lacks(seq) == 0)
+			continue;
+		n += seq->tenant->prefill == 0;
+		seq->tenant->prefill += lacks(seq);
+	}
+	s->reserved = 0;
+	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
+	{
+		tenant->reserved = n > 0 && tenant->prefill > budget / n ? budget / n : tenant->prefill;
+		s->reserved += tenant->reserved;
+	}
+}
+
+/* So many tokens of the tenant's need no pass any more, or not this one. */
+static void
+need_less(glm_scheduler *s, glm_tenant *tenant, int tokens)
+{
+	int			reserved;
+
+	tenant->prefill -= tokens;
+	reserved = tenant->prefill < tenant->reserved ? tenant->prefill : tenant->reserved;
+	s->reserved -= tenant->reserved - reserved;
+	tenant->reserved = reserved;
+}
+
+/* Takes n tokens from the budget, first from what is reserved for the tenant. */
+static void
+spend(glm_scheduler *s, glm_tenant *tenant, int n, int *budget)
+{
+	int			own = n < tenant->reserved ? n : tenant->reserved;
+
+	*budget -= n;
+	tenant->prefill -= n;
+	tenant->reserved -= own;
+	s->reserved -= own;
+}
+
 /*
  * Decides how many of its known tokens a sequence computes: the newest, or as many
- * as *budget allows.  False: it was preempted, and nobody ranks behind it.
+ * as the budget allows.  False: it was preempted, and nobody ranks behind it.
  */
 static bool
 plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 {
+	glm_tenant *tenant = seq->tenant;
+	int			lacked = lacks(seq);
 	int			left;
+	int			most;
 	int			n;
 
 	glm_plan_count_cached(s->engine, seq, adopt_and_copy(s->engine, seq));
+	left = lacks(seq);
+	need_less(s, tenant, lacked - left);
 	if (is_being_computed(s, seq))
+	{
+		need_less(s, tenant, left);
 		return true;
-	left = (int) seq->tokens.length - seq->n_computed;
-	n = left == 1 || left < *budget ? left : *budget;
-	if (n == 0)
+	}
+	most = *budget - (s->reserved - tenant->reserved);
+	n = left == 0 ? 1 : left < most ? left : most;
+	if (n <= 0)
 		return true;
 	if (!find_blocks(s, seq, seq->n_computed + n))
 		return false;
-	if (left > 1)
-		*budget -= n;
+	if (left > 0)
+		spend(s, tenant, n, budget);
 	seq->n_rows = n;
 	return true;
 }
@@ -217,21 +284,6 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 
 /* ---- The pass -------------------------------------------------------------------- */
 
-/* Chooses active sequences of the model that were, or were not, in its last pass. */
-static void
-choose(glm_scheduler *s, const glm_model *model, bool were_in, int *places)
-{
-	for (glm_sequence *seq = s->running; seq != NULL && *places > 0; seq = seq->next)
-	{
-		if (seq->model == model && (seq->pass == model->pace.passes) == were_in &&
-			!glm_sequence_paused(s->engine, seq))
-		{
-			seq->chosen = true;
-			(*places)--;
-		}
-	}
-}
-
 static void
 write_rows(glm_scheduler *s, glm_sequence *seq)
 {
@@ -252,26 +304,20 @@ write_rows(glm_scheduler *s, glm_sequence *seq)
 	}
 }
 
-/*
- * More sequences than max_sequences may be active when paused ones wake up; those
- * that find no place are the first in the next pass.
- */
 void
 glm_plan_pass(glm_scheduler *s, glm_model *model)
 {
 	int			budget = atomic_load(&s->engine->prefill_budget);
-	int			places = s->engine->max_sequences;
+	int			n = glm_rank_pass(s, model);
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-	{
 		seq->n_rows = 0;
-		seq->chosen = false;
-	}
-	choose(s, model, false, &places);
-	choose(s, model, true, &places);
+	share_budget(s, budget);
 	model->pace.passes++;
-	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	for (int i = 0; i < n; i++)
 	{
+		glm_sequence *seq = s->engine->order[i];
+
 		if (!seq->chosen)
 			continue;
 		seq->pass = model->pace.passes;

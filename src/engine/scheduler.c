@@ -9,16 +9,16 @@
  * request gets does not depend on its company: each row's result is its own,
  * bit for bit (forward.c).
  *
- * Rank: interactive sequences come before those of batch jobs, and within each
- * class who came first comes first.  Both lists are kept in this order.  Who is
- * admitted next is told in admit.c.
+ * Both lists are kept interactive sequences first, then those of batch jobs, and
+ * within each class in the order in which they came.  Who is admitted next is told in
+ * admit.c, in which order running ones are served in rank.c: in both tenants take turns
+ * before classes count.
  *
  * When the pool is full somebody is preempted: gives his blocks up, waits again,
  * and computes them anew later, or finds them still cached.  Paused sequences
  * (whose reader does not read) go first, newest first, so that cursors left open
  * hold nobody up; then who ranks last.  The first in rank is never preempted, so
- * there is always progress.  An interactive sequence that finds all places
- * taken preempts one of a batch job.
+ * there is always progress.
  *
  * Models share the time: the one whose passes have taken least so far is next.
  * One that had nothing to do meanwhile does not save its time up.
@@ -113,7 +113,7 @@ glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish)
 /* ---- The lists ------------------------------------------------------------------- */
 
 static bool
-ranks_before(const glm_sequence *a, const glm_sequence *b)
+stands_before(const glm_sequence *a, const glm_sequence *b)
 {
 	if (a->request->batch != b->request->batch)
 		return b->request->batch;
@@ -123,7 +123,7 @@ ranks_before(const glm_sequence *a, const glm_sequence *b)
 static void
 insert(glm_sequence **at, glm_sequence *seq)
 {
-	while (*at != NULL && ranks_before(*at, seq))
+	while (*at != NULL && stands_before(*at, seq))
 		at = &(*at)->next;
 	seq->next = *at;
 	*at = seq;
@@ -132,6 +132,7 @@ insert(glm_sequence **at, glm_sequence *seq)
 static void
 add_waiting(glm_scheduler *s, glm_sequence *seq)
 {
+	seq->waits_since = glm_now_ns();
 	insert(&s->waiting, seq);
 	atomic_fetch_add(&s->engine->count.waiting, 1);
 }
@@ -151,7 +152,6 @@ glm_sequence_start(glm_scheduler *s, glm_sequence *seq)
 {
 	insert(&s->running, seq);
 	s->n_running++;
-	seq->tenant->n_running++;
 	atomic_store(&s->engine->count.running, s->n_running);
 }
 
@@ -162,7 +162,6 @@ glm_sequence_remove(glm_scheduler *s, glm_sequence **at)
 
 	*at = seq->next;
 	s->n_running--;
-	seq->tenant->n_running--;
 	atomic_store(&s->engine->count.running, s->n_running);
 	return seq;
 }
@@ -204,6 +203,7 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 	seq->arrival = s->arrivals++;
 	if (seq->request->kind == GLM_GENERATE && seq->model->drafter != NULL)
 		seq->learnt = glm_drafter_learnt(seq->model->drafter, seq->request->scope);
+	seq->waits_since = glm_now_ns();
 	atomic_fetch_add(&seq->model->tally.prompt_tokens, seq->n_prompt);
 	insert(&s->waiting, seq);	/* counted when it was handed over */
 }
@@ -261,6 +261,7 @@ glm_scheduler_preempt_at(glm_scheduler *s, glm_sequence **at)
 	glm_chain_close(s->engine->prefix, &seq->chain);
 	seq->n_computed = 0;
 	seq->n_rows = 0;
+	seq->chosen = false;
 	seq->preempted = true;
 	atomic_fetch_add(&s->engine->count.preemptions, 1);
 	atomic_fetch_add(&seq->model->tally.preemptions, 1);
@@ -268,27 +269,37 @@ glm_scheduler_preempt_at(glm_scheduler *s, glm_sequence **at)
 }
 
 bool
-glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq, bool same_class)
+glm_scheduler_preempt_paused(glm_scheduler *s)
 {
-	glm_sequence **paused = NULL;
-	glm_sequence **last = NULL;
+	glm_sequence **newest = NULL;
 
 	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
 	{
-		if (*at == seq)
-			continue;
-		if (glm_sequence_paused(s->engine, *at))
-		{
-			if (paused == NULL || (*at)->arrival > (*paused)->arrival)
-				paused = at;
-		}
-		else if (ranks_before(seq, *at) &&
-				 (same_class || (*at)->request->batch != seq->request->batch))
+		if (glm_sequence_paused(s->engine, *at) &&
+			(newest == NULL || (*at)->arrival > (*newest)->arrival))
+			newest = at;
+	}
+	if (newest == NULL)
+		return false;
+	glm_scheduler_preempt_at(s, newest);
+	return true;
+}
+
+bool
+glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq)
+{
+	glm_sequence **last = NULL;
+
+	if (glm_scheduler_preempt_paused(s))
+		return true;
+	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
+	{
+		if (glm_ranks_before(seq, *at) && (last == NULL || glm_ranks_before(*last, *at)))
 			last = at;
 	}
-	if (paused == NULL && last == NULL)
+	if (last == NULL)
 		return false;
-	glm_scheduler_preempt_at(s, paused != NULL ? paused : last);
+	glm_scheduler_preempt_at(s, last);
 	return true;
 }
 

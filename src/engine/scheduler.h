@@ -1,6 +1,6 @@
 /*
  * scheduler.h - the engine thread's own state: scheduler.c (who runs, who
- * waits), admit.c (who is next), plan.c (what the next pass computes) and pass.c
+ * waits), admit.c (who is next), rank.c (in which order), plan.c (what the next pass computes) and pass.c
  * (one forward pass and what comes of it).
  */
 #ifndef GLM_SCHEDULER_H
@@ -11,10 +11,11 @@
 typedef struct glm_scheduler
 {
 	glm_engine *engine;
-	glm_sequence *waiting;		/* both lists by rank, see scheduler.c */
+	glm_sequence *waiting;		/* both lists interactive first, then by arrival */
 	glm_sequence *running;
 	int			n_running;
 	int			n_rows;			/* rows of the pass, in engine->row */
+	int			reserved;		/* of its prefill budget, for all tenants */
 	glm_tenant *tenants;		/* that have sequences */
 	uint64_t	arrivals;		/* sequences ever come in */
 	uint64_t	admissions;		/* and admitted */
@@ -39,11 +40,12 @@ extern void glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish 
 
 /*
  * Makes somebody give his KV blocks up for `seq` and wait again: the newest
- * paused sequence, else the last in rank behind it, of its own class only when
- * asked to.  False when there is nobody.
+ * paused sequence, else the last in rank behind it.  False when there is nobody.
  */
-extern bool glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq,
-									  bool same_class);
+extern bool glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq);
+
+/* The newest paused one only. */
+extern bool glm_scheduler_preempt_paused(glm_scheduler *s);
 
 /* The same for a sequence itself, which no other can make room for. */
 extern void glm_scheduler_preempt(glm_scheduler *s, glm_sequence *seq);
@@ -55,6 +57,16 @@ extern void glm_scheduler_preempt_at(glm_scheduler *s, glm_sequence **at);
 
 /* Lets those run whose time has come. */
 extern void glm_scheduler_admit(glm_scheduler *s);
+
+/* ---- rank.c ---- */
+
+/*
+ * Brings the active sequences into their order, in engine->order, and chooses those of
+ * the model that are in its next pass.  Returns how many there are.
+ */
+extern int	glm_rank_pass(glm_scheduler *s, const glm_model *model);
+/* By the turns that were dealt out last. */
+extern bool glm_ranks_before(const glm_sequence *a, const glm_sequence *b);
 
 /* ---- plan.c ---- */
 

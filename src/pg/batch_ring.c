@@ -299,5 +299,6 @@ chatglm_ring_may_read(BatchState *state)
 	return state->n_rows < state->capacity &&
 		chatglm_ring_running(state) + state->n_calls <= chatglm_prefetch &&
 		chatglm_requests_running() + state->n_calls <= CHATGLM_SESSION_REQUESTS - RESERVE &&
-		chatglm_ring_wanted(state) > 0;
+		chatglm_ring_wanted(state) > 0 &&
+		chatglm_room_for_row();
 }

@@ -150,7 +150,8 @@ may_ask(const Batch *batch)
 	return batch->next < batch->n &&
 		(batch->next == batch->done ||
 		 (chatglm_requests_running() < chatglm_prefetch &&
-		  batch->next - batch->done < chatglm_prefetch * CHATGLM_ROWS_IN_HAND));
+		  batch->next - batch->done < chatglm_prefetch * CHATGLM_ROWS_IN_HAND &&
+		  chatglm_room_for_row()));
 }
 
 /* Asks as many as may be in flight; true once the first unanswered one is ready. */

@@ -32,6 +32,7 @@ extern int	chatglm_kv_cache_type;	/* glm_kv_type */
 extern int	chatglm_memory_limit;	/* MB, 0 = none */
 extern int	chatglm_max_sequences;
 extern int	chatglm_max_queue;
+extern int	chatglm_queue_memory;	/* MB */
 extern int	chatglm_threads;	/* 0 = one a CPU */
 extern char *chatglm_cpu_affinity;	/* "" = all */
 extern char *chatglm_device;	/* auto, cpu */
@@ -65,6 +66,7 @@ extern void chatglm_define_gucs(void);
 
 #define CHATGLM_SESSION_REQUESTS 64 /* requests in flight in one session */
 #define CHATGLM_QUEUE_SIZE	(32 * 1024) /* bytes of each shm_mq */
+#define CHATGLM_PIECE_SIZE	8192	/* most bytes of a block in one message */
 #define CHATGLM_MAX_MODELS	128 /* loaded models that views know of */
 
 /*
@@ -80,7 +82,23 @@ typedef struct ChatglmRequestWords
 	pg_atomic_uint32 taken;		/* TOKEN events its backend has read */
 	Oid			role;			/* who asks; written before the id, as is the next */
 	bool		in_flight;		/* one of several rows that are asked together */
+	int			place;			/* that it has taken, see room.c */
 } ChatglmRequestWords;
+
+/*
+ * A message of the request queue: so many bytes of a request's block, in order, from
+ * the first one on.  A block goes in pieces so that neither side needs a buffer for a whole
+ * one, and that the rest of one which nobody wants any more need not be sent.
+ */
+typedef struct ChatglmPiece
+{
+	uint64		id;				/* of the request */
+	uint32		size;			/* of its block */
+	uint32		offset;			/* of this piece in it */
+	char		bytes[FLEXIBLE_ARRAY_MEMBER];
+} ChatglmPiece;
+
+#define CHATGLM_PIECE_HEADER offsetof(ChatglmPiece, bytes)
 
 /* Start of a session's segment; the request and the reply queue follow. */
 typedef struct ChatglmSessionHeader
@@ -211,7 +229,7 @@ typedef struct ChatglmCall
 	bool		stream;
 	bool		add_special;
 	ChatglmPriority priority;
-	bool		in_flight;		/* one of several rows that are asked together */
+	bool		in_flight;		/* one of several rows that are asked for at a time */
 	bool		unshared;		/* options.cache = false */
 	bool		tools_offered;	/* the answer may be a call; the worker is not told */
 } ChatglmCall;
@@ -225,8 +243,8 @@ extern void chatglm_call_defaults(ChatglmCall *call, glm_kind kind);
  * Sends a request.  It belongs to the current subtransaction and is cancelled
  * when that aborts; otherwise the caller must release it.  Connects the
  * session to the worker first when needed; waits up to three seconds for a
- * worker that is just restarting.  ERRORs: no preload, no worker, too many
- * requests in this session.
+ * worker that is just restarting.  Rows in flight and batch calls wait for room in
+ * the queue and in the session.  ERRORs: no preload, no worker; no room.
  */
 extern ChatglmRequest *chatglm_submit(const ChatglmCall *call);
 
@@ -253,8 +271,12 @@ extern bool chatglm_request_running(const ChatglmRequest *request);
 /* Did its subtransaction's abort end it? */
 extern bool chatglm_request_rolled_back(const ChatglmRequest *request);
 
-/* How many requests of this session are running. */
+/* How many requests of this session are running: in all, or those in flight, or the others. */
 extern int	chatglm_requests_running(void);
+extern int	chatglm_requests_running_as(bool in_flight);
+
+/* Would another row in flight find room, so that it need not wait? */
+extern bool chatglm_room_for_row(void);
 
 /* Ends a request; cancels it when it is not done.  Never fails, never blocks. */
 extern void chatglm_release(ChatglmRequest *request);

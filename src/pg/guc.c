@@ -19,6 +19,7 @@ int			chatglm_kv_cache_type;
 int			chatglm_memory_limit;
 int			chatglm_max_sequences;
 int			chatglm_max_queue;
+int			chatglm_queue_memory;
 int			chatglm_threads;
 char	   *chatglm_cpu_affinity;
 char	   *chatglm_device;
@@ -136,10 +137,22 @@ define_capacity_gucs(GucContext at_start)
 
 	DefineCustomIntVariable("chatglm.max_queue",
 							"Sets how many requests may wait for their turn.",
-							"A request beyond them fails at once with SQLSTATE 53400.",
+							"Of one role: others find room beside it. Rows in flight wait until "
+							"there is room, and leave some to calls that stand alone; a call that "
+							"stands alone and finds none fails at once with SQLSTATE 53400.",
 							&chatglm_max_queue,
 							1024, 1, 65536,
 							at_start, 0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("chatglm.queue_memory",
+							"Sets how much memory the texts of requests may take in the worker.",
+							"A role may take as much of it as it leaves free, rows in flight half "
+							"as much. What finds no room waits or fails as with "
+							"chatglm.max_queue.",
+							&chatglm_queue_memory,
+							256, 1, MAX_MEMORY_MB,
+							at_start, GUC_UNIT_MB,
 							NULL, NULL, NULL);
 }
 

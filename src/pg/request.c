@@ -15,6 +15,10 @@
  * its request.  So a request that a subtransaction's abort ends stays behind as
  * a small stone until it is released or the transaction ends.
  *
+ * A request takes room in the worker's queue before it is sent (room.c).  The worker
+ * gives it back when the request has ended; only what never came to it whole is
+ * given back here.
+ *
  * Everything here lives in a memory context of its own, which outlives queries.
  */
 #include "session.h"
@@ -23,6 +27,8 @@
 #include "lib/ilist.h"
 
 #include "args.h"
+
+#include "room.h"
 
 typedef enum RequestState
 {
@@ -47,9 +53,11 @@ struct ChatglmRequest
 	uint64		id;
 	SubTransactionId subid;
 	RequestState state;
+	bool		in_flight;		/* no reader holds it up */
+	int			place;			/* its room in the queue; -1 = none yet */
 	int			entry;			/* of the session's words; -1 = none yet */
 	uint32		taken;			/* TOKEN events handed to the caller */
-	glm_request *block;			/* until the session has it */
+	glm_request *block;			/* until it is sent */
 	char	   *model;			/* its name and directory, UTF-8 */
 	char	   *path;
 	dlist_head	events;			/* FiledEvent */
@@ -62,8 +70,10 @@ static dlist_head stones = DLIST_STATIC_INIT(stones);	/* rolled back */
 
 static void prepare_backend(void);
 static ChatglmRequest *new_request(const ChatglmCall *call);
-static void claim_entry(ChatglmRequest *request, bool in_flight);
+static void take_room(const ChatglmCall *call, ChatglmRequest *request);
+static void claim_entry(const ChatglmCall *call, ChatglmRequest *request);
 static bool all_entries_alive(void);
+static void forget_room(ChatglmRequest *request);
 static void pump(void);
 static void file_event(const glm_event *event);
 static const glm_event *take_event(ChatglmRequest *request);
@@ -83,20 +93,19 @@ ChatglmRequest *
 chatglm_submit(const ChatglmCall *call)
 {
 	ChatglmRequest *request;
-	glm_request *block;
 
 	chatglm_require_preload();
 	prepare_backend();
 
 	pump();						/* finds out whether the old worker went */
 	chatglm_session_connect();
-	chatglm_session_flush();
 
 	request = new_request(call);
-	claim_entry(request, call->in_flight);
-	block = request->block;
+	take_room(call, request);
+	claim_entry(call, request);
+	chatglm_session_send(request->block);
+	pfree(request->block);
 	request->block = NULL;
-	chatglm_session_send(block);
 	return request;
 }
 
@@ -152,13 +161,22 @@ chatglm_request_rolled_back(const ChatglmRequest *request)
 int
 chatglm_requests_running(void)
 {
+	return chatglm_requests_running_as(true) + chatglm_requests_running_as(false);
+}
+
+/* Those that wait for room themselves do not count. */
+int
+chatglm_requests_running_as(bool in_flight)
+{
 	dlist_iter	iter;
 	int			running = 0;
 
 	dlist_foreach(iter, &requests)
 	{
-		if (dlist_container(ChatglmRequest, link, iter.cur)->state == REQUEST_RUNNING)
-			running++;
+		const ChatglmRequest *request = dlist_container(ChatglmRequest, link, iter.cur);
+
+		running += request->state == REQUEST_RUNNING && request->entry >= 0 &&
+			request->in_flight == in_flight;
 	}
 	return running;
 }
@@ -167,6 +185,7 @@ void
 chatglm_release(ChatglmRequest *request)
 {
 	cancel(request);
+	forget_room(request);
 	forget_contents(request);
 	dlist_delete(&request->link);
 	free_if_any(request->model);
@@ -266,11 +285,12 @@ new_request(const ChatglmCall *call)
 	request->id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
 	request->subid = GetCurrentSubTransactionId();
 	request->state = REQUEST_RUNNING;
-	request->entry = -1;
+	request->in_flight = call->in_flight;
+	request->place = request->entry = -1;
 	dlist_init(&request->events);
 	dlist_push_tail(&requests, &request->link);
 
-	/* before an entry is claimed: only the worker frees one, and it must know */
+	/* before anything is taken for it that an error would leave behind */
 	request->block = chatglm_call_block(call, request->id, request_context);
 	request->model = MemoryContextStrdup(request_context, call->model);
 	if (call->path != NULL)
@@ -278,13 +298,28 @@ new_request(const ChatglmCall *call)
 	return request;
 }
 
+/* Takes room; while it waits, what comes for others is filed and a new worker met. */
+static void
+take_room(const ChatglmCall *call, ChatglmRequest *request)
+{
+	ChatglmRoomWish wish = {
+		.id = request->id,
+		.role = GetUserId(),
+		.bytes = request->block->size,
+		.batch = call->in_flight || call->priority == CHATGLM_PRIORITY_BATCH,
+	};
+
+	request->place = chatglm_admission(&wish);
+	request->state = REQUEST_RUNNING;	/* should a worker have got lost, it never had it */
+}
+
 /* The entry of a cancelled request is free again when the worker has seen it. */
 static void
-claim_entry(ChatglmRequest *request, bool in_flight)
+claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 {
-	while ((request->entry = chatglm_session_claim(request->id, in_flight)) < 0)
+	while ((request->entry = chatglm_session_claim(request->id, request->place, call->in_flight)) < 0)
 	{
-		if (all_entries_alive())
+		if (all_entries_alive() && !(call->in_flight && chatglm_requests_running_as(true) > 0))
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("too many chatglm requests in this session"),
@@ -292,6 +327,7 @@ claim_entry(ChatglmRequest *request, bool in_flight)
 							   CHATGLM_SESSION_REQUESTS),
 					 errhint("Close cursors that are not needed any more.")));
 		chatglm_session_wait();
+		pump();
 		if (!chatglm_session_alive())
 			chatglm_session_lost();
 	}
@@ -326,6 +362,7 @@ pump(void)
 	const glm_event *event;
 	dlist_iter	iter;
 
+	chatglm_session_flush();
 	while ((event = chatglm_session_receive()) != NULL)
 		file_event(event);
 	if (alive)
@@ -459,6 +496,16 @@ cancel(ChatglmRequest *request)
 	chatglm_session_ring();
 }
 
+/* Stops waiting for room, and gives back what the worker will not. */
+static void
+forget_room(ChatglmRequest *request)
+{
+	if (request->block == NULL)
+		return;
+	chatglm_room_leave();
+	chatglm_room_give(request->place, request->id);
+}
+
 static void
 free_if_any(void *memory)
 {
@@ -517,6 +564,7 @@ subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId par
 			continue;
 		}
 		cancel(request);
+		forget_room(request);
 		forget_contents(request);
 		request->state = REQUEST_ROLLED_BACK;
 		dlist_delete(iter.cur);

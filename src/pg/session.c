@@ -10,18 +10,18 @@
  *
  * Neither side ever waits inside a queue.  Here the sends and receives are tried,
  * and between tries the backend waits on its own latch and serves interrupts.
- * An interrupt may end a send halfway, but the queue then still expects the rest
- * of that very message.  So the block being sent belongs to the session, not to
- * the call, and whoever sends next finishes it first (its request is marked as
- * cancelled by then).
  *
- * A queue's reader keeps a buffer as large as the largest message it has ever
- * put together.  After a large block the line is therefore given up as soon as
- * no request needs it.
+ * A block is sent in pieces (ChatglmPiece).  An interrupt may end a send halfway; the
+ * queue then still expects the rest of the piece it has begun with, but not the
+ * pieces behind it.  So the piece being sent belongs to the session, not to the call,
+ * and is finished by whoever sends or looks next (its request is marked as
+ * cancelled by then).
  *
  * Locks: ChatglmShared.lock for the slot; the words are atomics.
  */
 #include "session.h"
+
+#include "room.h"
 
 /* libpq-be.h would include GSSAPI's headers, which need not be installed. */
 #undef ENABLE_GSS
@@ -33,7 +33,6 @@
 #define WORKER_WAIT_MS 3000		/* for a worker that restarts within a second */
 #define WORKER_RETRY_MS 10
 #define CLIENT_CHECK_MS 200		/* between looks at the client's socket */
-#define LARGE_BLOCK (1024 * 1024)
 
 typedef struct Session
 {
@@ -43,8 +42,8 @@ typedef struct Session
 	shm_mq_handle *replies;
 	uint32		generation;		/* of the worker we announced us to */
 	bool		detached;		/* the other end was found missing */
-	glm_request *unsent;		/* block that is not wholly in the queue yet */
-	bool		large;			/* a large block went through */
+	ChatglmPiece *piece;		/* on its way; memory for any one */
+	Size		piece_size;		/* of the message; 0: none is on its way */
 } Session;
 
 static Session session;
@@ -52,7 +51,10 @@ static Session session;
 static bool worker_present(void);
 static void create_segment(void);
 static bool announce(void);
-static void withdraw(dsm_handle handle);
+static bool withdraw(dsm_handle handle);
+static void give_room_back(void);
+static shm_mq_result try_piece(void);
+static void send_piece(void);
 static void wait_on_latch(long timeout_ms);
 static void check_client(void);
 static bool worker_cannot_start(void);
@@ -109,28 +111,28 @@ chatglm_session_alive(void)
 void
 chatglm_session_disconnect(void)
 {
-	dsm_handle	handle;
-
 	if (session.segment == NULL)
 		return;
+
+	/* a worker that never saw the segment cannot give back what its words have taken */
+	if (withdraw(dsm_segment_handle(session.segment)))
+		give_room_back();
 
 	/* Not left to dsm_detach, which would leak the handles' memory. */
 	if (session.requests != NULL)
 		shm_mq_detach(session.requests);
 	if (session.replies != NULL)
 		shm_mq_detach(session.replies);
-	handle = dsm_segment_handle(session.segment);
 	dsm_detach(session.segment);
-	if (session.unsent != NULL)
-		pfree(session.unsent);
+	if (session.piece != NULL)
+		pfree(session.piece);
 	memset(&session, 0, sizeof(session));
-	withdraw(handle);
 }
 
 void
 chatglm_session_rest(void)
 {
-	if (session.unsent != NULL || session.large)
+	if (session.piece_size > 0)
 		chatglm_session_disconnect();
 }
 
@@ -170,8 +172,10 @@ create_segment(void)
 		pg_atomic_init_u32(&header->words[i].taken, 0);
 		header->words[i].role = InvalidOid;
 		header->words[i].in_flight = false;
+		header->words[i].place = -1;
 	}
 	session.header = header;
+	session.piece = palloc(CHATGLM_PIECE_HEADER + CHATGLM_PIECE_SIZE);
 
 	requests = shm_mq_create(chatglm_request_queue(header), CHATGLM_QUEUE_SIZE);
 	replies = shm_mq_create(chatglm_reply_queue(header), CHATGLM_QUEUE_SIZE);
@@ -205,25 +209,42 @@ announce(void)
 	return present;
 }
 
-/* Frees our slot, unless it never was ours or a new worker freed it. */
-static void
+/*
+ * Frees our slot, unless it never was ours or a new worker freed it.  True when no
+ * worker has come to see it.
+ */
+static bool
 withdraw(dsm_handle handle)
 {
 	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
+	bool		unseen = true;
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	if (slot->state != CHATGLM_SLOT_FREE && slot->handle == handle)
 	{
+		unseen = slot->state == CHATGLM_SLOT_NEW;
 		slot->state = CHATGLM_SLOT_FREE;
 		slot->pid = 0;
 	}
 	LWLockRelease(chatglm_shared->lock);
+	return unseen;
+}
+
+static void
+give_room_back(void)
+{
+	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
+	{
+		ChatglmRequestWords *words = &session.header->words[i];
+
+		chatglm_room_give(words->place, pg_atomic_read_u64(&words->id));
+	}
 }
 
 /* ---- words ------------------------------------------------------------ */
 
 int
-chatglm_session_claim(uint64 id, bool in_flight)
+chatglm_session_claim(uint64 id, int place, bool in_flight)
 {
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
@@ -235,6 +256,7 @@ chatglm_session_claim(uint64 id, bool in_flight)
 		pg_atomic_write_u32(&words->taken, 0);
 		words->role = GetUserId();
 		words->in_flight = in_flight;
+		words->place = place;
 		/* last, and with a barrier: now the entry means something */
 		pg_atomic_exchange_u64(&words->id, id);
 		return i;
@@ -264,37 +286,61 @@ chatglm_session_ring(void)
 /* ---- queues ----------------------------------------------------------- */
 
 void
+chatglm_session_send(const glm_request *block)
+{
+	for (uint32 offset = 0; offset < block->size;)
+	{
+		uint32		length = Min(block->size - offset, CHATGLM_PIECE_SIZE);
+
+		send_piece();			/* perhaps one that somebody left behind */
+		session.piece->id = block->id;
+		session.piece->size = block->size;
+		session.piece->offset = offset;
+		memcpy(session.piece->bytes, (const char *) block + offset, length);
+		session.piece_size = CHATGLM_PIECE_HEADER + length;
+		offset += length;
+	}
+	send_piece();
+}
+
+void
 chatglm_session_flush(void)
 {
-	while (session.unsent != NULL)
+	if (session.piece_size > 0 && chatglm_session_alive())
+		(void) try_piece();
+}
+
+/* Waits until the piece that is on its way, if there is one, is in the queue. */
+static void
+send_piece(void)
+{
+	while (session.piece_size > 0)
 	{
-		shm_mq_result result = SHM_MQ_DETACHED;
-
-		if (chatglm_session_alive())
-			result = chatglm_mq_send(session.requests, session.unsent->size, session.unsent);
-
-		if (result == SHM_MQ_SUCCESS)
+		switch (try_piece())
 		{
-			session.large |= session.unsent->size > LARGE_BLOCK;
-			pfree(session.unsent);
-			session.unsent = NULL;
-		}
-		else if (result == SHM_MQ_WOULD_BLOCK)
-			chatglm_session_wait();
-		else
-		{
-			session.detached = true;
-			chatglm_session_lost();
+			case SHM_MQ_SUCCESS:
+				break;
+			case SHM_MQ_WOULD_BLOCK:
+				chatglm_session_wait();
+				break;
+			case SHM_MQ_DETACHED:
+				chatglm_session_lost();
 		}
 	}
 }
 
-void
-chatglm_session_send(glm_request *block)
+static shm_mq_result
+try_piece(void)
 {
-	Assert(session.unsent == NULL);
-	session.unsent = block;
-	chatglm_session_flush();
+	shm_mq_result result = SHM_MQ_DETACHED;
+
+	if (chatglm_session_alive())
+		result = chatglm_mq_send(session.requests, session.piece_size, session.piece);
+	if (result == SHM_MQ_SUCCESS)
+		session.piece_size = 0;
+	else if (result == SHM_MQ_DETACHED)
+		session.detached = true;
+	return result;
 }
 
 const glm_event *

@@ -19,8 +19,8 @@ extern bool chatglm_session_alive(void);
 /* Gives the line up.  Never fails; does nothing when there is none. */
 extern void chatglm_session_disconnect(void);
 
-/* Takes a free entry of the words for this request; -1 when there is none. */
-extern int	chatglm_session_claim(uint64 id, bool in_flight);
+/* Takes a free entry of the words for this request, with its place; -1 when there is none. */
+extern int	chatglm_session_claim(uint64 id, int place, bool in_flight);
 
 /* The words of a request while the worker still cares for it, else NULL. */
 extern ChatglmRequestWords *chatglm_session_words(int entry, uint64 id);
@@ -28,11 +28,11 @@ extern ChatglmRequestWords *chatglm_session_words(int entry, uint64 id);
 /* Tells the worker that words have changed.  Never fails. */
 extern void chatglm_session_ring(void);
 
-/* Sends the rest of what an interrupted call left half sent. */
+/* Sends more of what an interrupted call left half sent, without waiting. */
 extern void chatglm_session_flush(void);
 
-/* Sends a block, after a flush, and takes its memory over.  Serves interrupts. */
-extern void chatglm_session_send(glm_request *block);
+/* Sends a block.  Serves interrupts. */
+extern void chatglm_session_send(const glm_request *block);
 
 /* The next event, good until the next call; NULL when none is there yet. */
 extern const glm_event *chatglm_session_receive(void);

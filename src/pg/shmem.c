@@ -3,7 +3,8 @@
  *
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the
- * worker knows (one for each ticket of the engine).
+ * worker knows (one for each ticket of the engine), then who has taken how much
+ * room in the queue (room.c, which has a lock of its own).
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -12,6 +13,8 @@
 #include "chatglm.h"
 
 #include "storage/shmem.h"
+
+#include "room.h"
 
 ChatglmShared *chatglm_shared;
 
@@ -23,7 +26,7 @@ static shmem_request_hook_type prev_request_hook;
 static void request_shmem(void);
 static void startup_shmem(void);
 static Size shmem_size(int n_slots, int n_requests);
-static void init_shared(ChatglmShared *shared);
+static void init_shared(ChatglmShared *shared, LWLock *lock);
 
 void
 chatglm_shmem_init(void)
@@ -77,12 +80,6 @@ chatglm_wake_worker(void)
 
 /* ---- hooks ------------------------------------------------------------ */
 
-static int
-count_requests(void)
-{
-	return chatglm_max_sequences + chatglm_max_queue;
-}
-
 static void
 request_shmem(void)
 {
@@ -90,13 +87,16 @@ request_shmem(void)
 	if (prev_request_hook != NULL)
 		prev_request_hook();
 #endif
-	RequestAddinShmemSpace(shmem_size(chatglm_max_backends(), count_requests()));
-	RequestNamedLWLockTranche("chatglm", 1);
+	RequestAddinShmemSpace(add_size(shmem_size(chatglm_max_backends(), chatglm_room_places()),
+									chatglm_room_size()));
+	RequestNamedLWLockTranche("chatglm", 2);
 }
 
 static void
 startup_shmem(void)
 {
+	LWLockPadded *locks = NULL;
+	void	   *room;
 	bool		found;
 
 	if (prev_startup_hook != NULL)
@@ -104,10 +104,15 @@ startup_shmem(void)
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	chatglm_shared = ShmemInitStruct("chatglm",
-									 shmem_size(chatglm_max_backends(), count_requests()),
+									 shmem_size(chatglm_max_backends(), chatglm_room_places()),
 									 &found);
+	room = ShmemInitStruct("chatglm room", chatglm_room_size(), &found);
 	if (!found)
-		init_shared(chatglm_shared);
+	{
+		locks = GetNamedLWLockTranche("chatglm");
+		init_shared(chatglm_shared, &locks[0].lock);
+	}
+	chatglm_room_init(room, found ? NULL : &locks[1].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -121,13 +126,13 @@ shmem_size(int n_slots, int n_requests)
 }
 
 static void
-init_shared(ChatglmShared *shared)
+init_shared(ChatglmShared *shared, LWLock *lock)
 {
 	int			n_slots = chatglm_max_backends();
-	int			n_requests = count_requests();
+	int			n_requests = chatglm_room_places();
 
 	memset(shared, 0, shmem_size(n_slots, n_requests));
-	shared->lock = &GetNamedLWLockTranche("chatglm")->lock;
+	shared->lock = lock;
 	shared->n_slots = n_slots;
 	shared->n_requests = n_requests;
 	pg_atomic_init_u32(&shared->generation, 0);

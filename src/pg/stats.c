@@ -28,6 +28,7 @@
 #include "utils/tuplestore.h"
 
 #include "args.h"
+#include "room.h"
 
 PG_FUNCTION_INFO_V1(chatglm_health);
 PG_FUNCTION_INFO_V1(chatglm_ready);
@@ -153,6 +154,18 @@ append_models(StringInfo out, const ChatglmShared *shared)
 	appendStringInfoChar(out, ']');
 }
 
+/* What waits or runs, and what of it counts against chatglm.queue_memory. */
+static void
+append_queue(StringInfo out)
+{
+	ChatglmRoomUse use;
+
+	chatglm_room_look(InvalidOid, &use);
+	append_count(out, "queue_requests", use.requests);
+	append_count(out, "queue_bytes", use.bytes);
+	append_count(out, "queue_memory", use.total_bytes);
+}
+
 /* glm_health() returns jsonb */
 Datum
 chatglm_health(PG_FUNCTION_ARGS)
@@ -179,6 +192,7 @@ chatglm_health(PG_FUNCTION_ARGS)
 						 (GetCurrentTimestamp() - shared->worker_started) / 1e6);
 		append_stats(&out, &shared->stats);
 		append_models(&out, shared);
+		append_queue(&out);
 	}
 	append_text(&out, "last_error",
 				chatglm_shared != NULL ? chatglm_shown(shared->worker_error) : NULL);

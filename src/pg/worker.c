@@ -21,6 +21,8 @@
 #include "postmaster/interrupt.h"
 #include "utils/timestamp.h"
 
+#include "room.h"
+
 #define PUBLISH_MS 50			/* at most so often while requests run */
 #define RETRY_MS 60000			/* between starts that fail */
 
@@ -109,7 +111,7 @@ start_engine(void)
 		.kv_cache_size = (size_t) chatglm_kv_cache_size << 20,
 		.memory_limit = (size_t) chatglm_memory_limit << 20,
 		.max_sequences = chatglm_max_sequences,
-		.max_queue = chatglm_max_queue,
+		.max_queue = chatglm_room_places() - chatglm_max_sequences,
 		.prefill_budget = chatglm_prefill_budget,
 		.kernels = chatglm_kernels,
 		.verify = chatglm_verify,
@@ -187,6 +189,7 @@ come_in(void)
 	if (chatglm_shared->progress.target[0] != '\0')
 		glm_quantize_sweep(chatglm_shared->progress.target);
 
+	chatglm_room_reset();
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	memset(chatglm_slots(), 0, chatglm_shared->n_slots * sizeof(ChatglmSlot));
 	memset(chatglm_request_stats(), 0,

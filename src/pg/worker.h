@@ -62,7 +62,11 @@ extern sigjmp_buf chatglm_way_out;
 typedef struct WorkerEntry
 {
 	uint64		id;				/* 0 = unused */
-	int			ticket;			/* -1: the engine is done with it */
+	int			ticket;			/* -1: the engine does not have it, or not any more */
+	int			place;			/* its room, see room.c */
+	glm_request *block;			/* what has come of it; NULL once all has */
+	uint32		size;			/* that it is to have */
+	uint32		received;
 } WorkerEntry;
 
 typedef struct WorkerSession
@@ -74,6 +78,7 @@ typedef struct WorkerSession
 	shm_mq_handle *replies;
 	PGPROC	   *proc;			/* of the backend */
 	pid_t		pid;
+	bool		broken;			/* no memory for its events: to be dropped */
 	dlist_head	outgoing;		/* events that the queue had no room for */
 	WorkerEntry entry[CHATGLM_SESSION_REQUESTS];
 } WorkerSession;
@@ -96,9 +101,15 @@ extern void chatglm_session_end(WorkerSession *session, int entry);
 
 extern void chatglm_tickets_init(glm_engine *engine);
 
-/* Gives a request to the engine, or answers with an ERROR event. */
-extern void chatglm_ticket_admit(WorkerSession *session, int entry,
-								 const glm_request *request, Size size);
+/* Gives the request of an entry to the engine, or answers with an ERROR event. */
+extern void chatglm_ticket_admit(WorkerSession *session, int entry);
+
+/* Answers a request that the engine does not have. */
+extern void chatglm_ticket_refuse(WorkerSession *session, int entry, const glm_error *err);
+
+/* Memory for a block; NULL: there is none. */
+extern glm_request *chatglm_block_new(Size size);
+extern void chatglm_block_free(glm_request *block);
 
 /* The backend does not want it any more: cancels it and drops its events. */
 extern void chatglm_ticket_abandon(int ticket, bool session_gone);

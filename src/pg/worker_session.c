@@ -12,11 +12,19 @@
  * nature: a streaming request has at most GLM_OUTBOX events made and not taken,
  * and other results are finite.
  *
+ * Requests come in pieces and are put together in memory of the engine's, which takes it
+ * over.  What an announced size has no memory for costs that request only.  A session
+ * that sends nonsense, or whose events there is no memory for, is dropped.
+ *
  * An entry stays claimed until the last event of its request is in the queue, or
  * its cancel has been served to the end; then the words' id goes back to 0 and
  * the backend may use the entry again.
  */
 #include "worker.h"
+
+#include "room.h"
+
+#define PIECES_AT_A_TIME 32		/* of a session, before the others have their turn */
 
 typedef struct OutgoingEvent
 {
@@ -35,7 +43,11 @@ static dlist_head attached = DLIST_STATIC_INIT(attached);
 static void attach(WorkerSession *session, dsm_handle handle, pid_t pid);
 static void drop(WorkerSession *session);
 static bool receive_requests(WorkerSession *session);
-static bool receive_one(WorkerSession *session, const void *data, Size size);
+static bool receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size);
+static int	find_entry(const WorkerSession *session, uint64 id);
+static int	begin_request(WorkerSession *session, const ChatglmPiece *piece);
+static void drop_block(WorkerEntry *entry);
+static void clear_entry(WorkerEntry *entry);
 static void serve_words(WorkerSession *session);
 static void abandon_entry(WorkerSession *session, int entry);
 static void purge_events(WorkerSession *session, uint64 id);
@@ -70,8 +82,6 @@ chatglm_sessions_attach(void)
 
 		LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 		seen = slots[i];
-		if (seen.state == CHATGLM_SLOT_NEW)
-			slots[i].state = CHATGLM_SLOT_ATTACHED;
 		LWLockRelease(chatglm_shared->lock);
 		if (seen.state != CHATGLM_SLOT_NEW)
 			continue;
@@ -80,6 +90,13 @@ chatglm_sessions_attach(void)
 		if (sessions[i].segment != NULL)
 			drop(&sessions[i]);
 		attach(&sessions[i], seen.handle, seen.pid);
+
+		/* only now: what a backend that leaves before has taken, it gives back itself */
+		LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+		if (sessions[i].segment != NULL && slots[i].state == CHATGLM_SLOT_NEW &&
+			slots[i].handle == seen.handle)
+			slots[i].state = CHATGLM_SLOT_ATTACHED;
+		LWLockRelease(chatglm_shared->lock);
 	}
 }
 
@@ -98,9 +115,10 @@ attach(WorkerSession *session, dsm_handle handle, pid_t pid)
 		dsm_pin_mapping(session->segment);
 		session->header = dsm_segment_address(session->segment);
 		session->pid = pid;
+		session->broken = false;
 		dlist_init(&session->outgoing);
 		for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
-			session->entry[i] = (WorkerEntry) {0, -1};
+			clear_entry(&session->entry[i]);
 
 		requests = chatglm_request_queue(session->header);
 		replies = chatglm_reply_queue(session->header);
@@ -121,8 +139,14 @@ drop(WorkerSession *session)
 
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
-		if (session->entry[i].id != 0 && session->entry[i].ticket >= 0)
-			chatglm_ticket_abandon(session->entry[i].ticket, true);
+		WorkerEntry *entry = &session->entry[i];
+		ChatglmRequestWords *words = &session->header->words[i];
+
+		drop_block(entry);
+		if (entry->id != 0 && entry->ticket >= 0)
+			chatglm_ticket_abandon(entry->ticket, true);	/* its room comes back later */
+		else
+			chatglm_room_give(words->place, pg_atomic_read_u64(&words->id));
 	}
 	dlist_foreach_modify(iter, &session->outgoing)
 		pfree(dlist_container(OutgoingEvent, link, iter.cur));
@@ -146,7 +170,7 @@ chatglm_sessions_serve(void)
 	{
 		WorkerSession *session = dlist_container(WorkerSession, link, iter.cur);
 
-		if (!receive_requests(session))
+		if (session->broken || !receive_requests(session))
 		{
 			drop(session);
 			continue;
@@ -157,59 +181,145 @@ chatglm_sessions_serve(void)
 	}
 }
 
-/* Reads all requests there are; false when the session is to be dropped. */
+/*
+ * A message that is none is an ERROR inside shm_mq_receive(), as is a lack of memory;
+ * neither is to end the worker.
+ */
+static shm_mq_result
+try_receive(WorkerSession *session, Size *size, void **data)
+{
+	MemoryContext context = CurrentMemoryContext;
+	shm_mq_result result = SHM_MQ_DETACHED;
+
+	PG_TRY();
+	{
+		result = shm_mq_receive(session->requests, size, data, true);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		EmitErrorReport();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/*
+ * Reads the pieces there are, but so many only: who sends faster than the others is not
+ * to hold them up.  False when the session is to be dropped.
+ */
 static bool
 receive_requests(WorkerSession *session)
 {
-	for (;;)
+	for (int i = 0; i < PIECES_AT_A_TIME; i++)
 	{
 		Size		size;
 		void	   *data;
 
-		switch (shm_mq_receive(session->requests, &size, &data, true))
+		switch (try_receive(session, &size, &data))
 		{
 			case SHM_MQ_SUCCESS:
-				if (!receive_one(session, data, size))
-					return false;
-				break;
+				if (receive_piece(session, data, size))
+					break;
+				ereport(LOG,
+						(errmsg("chatglm session of process %d sent a malformed message of %zu bytes",
+								(int) session->pid, size)));
+				return false;
 			case SHM_MQ_WOULD_BLOCK:
 				return true;
 			case SHM_MQ_DETACHED:
 				return false;
 		}
 	}
+	SetLatch(MyLatch);			/* come back to it */
+	return true;
+}
+
+/* The entry of a request that has begun to come; -1: none. */
+static int
+find_entry(const WorkerSession *session, uint64 id)
+{
+	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
+		if (session->entry[i].id == id)
+			return i;
+	return -1;
 }
 
 /*
- * A request belongs to the entry whose words bear its id.  A message that has
- * none cannot even be answered, so its sender is cut off and gets its ERROR from
- * that.
+ * False for a message that is no piece, and so cannot even be answered: its sender is cut
+ * off and gets its ERROR from that.  Pieces of a request that was cancelled meanwhile
+ * find no entry.
  */
 static bool
-receive_one(WorkerSession *session, const void *data, Size size)
+receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size)
 {
-	const glm_request *request = data;
+	Size		length = size - CHATGLM_PIECE_HEADER;
+	WorkerEntry *entry;
+	int			number;
 
-	if (size >= sizeof(glm_request) && request->id != 0)
+	if (size <= CHATGLM_PIECE_HEADER || piece->id == 0 ||
+		piece->size < sizeof(glm_request) || piece->size > GLM_REQUEST_MAX ||
+		piece->offset >= piece->size || length > piece->size - piece->offset)
+		return false;
+
+	number = piece->offset == 0 ? begin_request(session, piece) : find_entry(session, piece->id);
+	if (number < 0)
+		return piece->offset != 0;
+	entry = &session->entry[number];
+	if (entry->block == NULL)
+		return true;			/* refused or cancelled, and the rest still comes */
+	if (piece->size != entry->size || piece->offset != entry->received)
+		return false;
+
+	memcpy((char *) entry->block + piece->offset, piece->bytes, length);
+	entry->received += length;
+	if (entry->received < entry->size)
+		return true;
+	if (entry->block->id != entry->id)
+		return false;
+	chatglm_ticket_admit(session, number);
+	return true;
+}
+
+/* Gives a request the entry whose words bear its id; -1 when there is none. */
+static int
+begin_request(WorkerSession *session, const ChatglmPiece *piece)
+{
+	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
-		for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
-		{
-			ChatglmRequestWords *words = &session->header->words[i];
+		ChatglmRequestWords *words = &session->header->words[i];
+		WorkerEntry *entry = &session->entry[i];
+		glm_error	err = {.status = GLM_NO_ROOM, .message = "out of memory in the chatglm worker"};
 
-			if (pg_atomic_read_u64(&words->id) != request->id || session->entry[i].id != 0)
-				continue;
-			session->entry[i] = (WorkerEntry) {request->id, -1};
-			if (pg_atomic_read_u64(&words->cancel) == request->id)
-				chatglm_session_end(session, i);
-			else
-				chatglm_ticket_admit(session, i, request, size);
-			return true;
-		}
+		if (pg_atomic_read_u64(&words->id) != piece->id || entry->id != 0)
+			continue;
+		clear_entry(entry);
+		entry->id = piece->id;
+		entry->place = words->place;
+		entry->size = piece->size;
+		if (pg_atomic_read_u64(&words->cancel) == piece->id)
+			chatglm_session_end(session, i);
+		else if ((entry->block = chatglm_block_new(piece->size)) == NULL)
+			chatglm_ticket_refuse(session, i, &err);
+		return i;
 	}
-	ereport(LOG,
-			(errmsg("chatglm session of process %d sent a malformed message of %zu bytes",
-					(int) session->pid, size)));
-	return false;
+	return -1;
+}
+
+static void
+clear_entry(WorkerEntry *entry)
+{
+	memset(entry, 0, sizeof(*entry));
+	entry->ticket = entry->place = -1;
+}
+
+static void
+drop_block(WorkerEntry *entry)
+{
+	if (entry->block != NULL)
+		chatglm_block_free(entry->block);
+	entry->block = NULL;
 }
 
 /* Cancels and progress. */
@@ -245,7 +355,9 @@ abandon_entry(WorkerSession *session, int entry)
 void
 chatglm_session_end(WorkerSession *session, int entry)
 {
-	session->entry[entry] = (WorkerEntry) {0, -1};
+	drop_block(&session->entry[entry]);
+	chatglm_room_give(session->entry[entry].place, session->entry[entry].id);
+	clear_entry(&session->entry[entry]);
 	pg_atomic_exchange_u64(&session->header->words[entry].id, 0);
 	SetLatch(&session->proc->procLatch);	/* it may wait for a free entry */
 }
@@ -261,7 +373,13 @@ chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
 	if (dlist_is_empty(&session->outgoing) && try_send(session, entry, event))
 		return;
 
-	out = MemoryContextAlloc(event_context, EVENT_OFFSET + size);
+	out = MemoryContextAllocExtended(event_context, EVENT_OFFSET + size, MCXT_ALLOC_NO_OOM);
+	if (out == NULL)
+	{
+		session->broken = true;
+		SetLatch(MyLatch);
+		return;
+	}
 	out->entry = entry;
 	memcpy(OUTGOING(out), event, size);
 	dlist_push_tail(&session->outgoing, &out->link);

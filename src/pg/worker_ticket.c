@@ -4,12 +4,15 @@
  * The engine numbers what it has by tickets; the table here says whose each is
  * and shows it in chatglm_request_stats() at the same index.  A ticket stays in
  * use until its last event was polled, even when nobody wants the events any
- * more: its backend cancelled it, or is gone.
+ * more: its backend cancelled it, or is gone.  Then, too, its room in the queue is
+ * given back.
  */
 #include "worker.h"
 
 #include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
+
+#include "room.h"
 
 #define EVENTS_AT_A_TIME 256	/* before the main loop looks around again */
 
@@ -18,6 +21,7 @@ typedef struct Ticket
 	uint64		id;				/* of the request; 0 = unused */
 	WorkerSession *session;		/* NULL: gone */
 	int			entry;
+	int			place;			/* given back when the engine is done */
 	bool		abandoned;		/* events are dropped */
 	bool		marked;			/* somebody else wants it cancelled */
 	glm_kind	kind;
@@ -29,8 +33,8 @@ static glm_engine *engine;
 static Ticket *tickets;			/* [chatglm_shared->n_requests] */
 static int	live;				/* tickets in use */
 
-static void post_error(WorkerSession *session, int entry, uint64 id, const glm_error *err);
-static void show(int number, const glm_request *request);
+static void describe(const WorkerSession *session, int entry, ChatglmRequestStat *stat);
+static void show(int number, const ChatglmRequestStat *stat);
 static void hide(int number);
 static void pass_event(const glm_event *event);
 static void end_ticket(int number);
@@ -51,36 +55,62 @@ chatglm_tickets_live(void)
 
 /* ---- requests --------------------------------------------------------- */
 
+/*
+ * The engine may be done with the request, and have freed it, before we have shown it to
+ * others; so what is shown is kept before.
+ */
 void
-chatglm_ticket_admit(WorkerSession *session, int entry, const glm_request *request, Size size)
+chatglm_ticket_admit(WorkerSession *session, int entry)
 {
+	WorkerEntry *given = &session->entry[entry];
+	ChatglmRequestStat stat = {0};
 	glm_error	err = {0};
 	Ticket	   *ticket;
 	int			number = -1;
 
-	if (glm_request_check(request, size, &err))
-		CHATGLM_ENGINE(number = glm_engine_submit(engine, request, &err));
+	if (glm_request_check(given->block, given->size, &err))
+	{
+		describe(session, entry, &stat);
+		CHATGLM_ENGINE(number = glm_engine_give(engine, given->block, &err));
+	}
 	if (number < 0)
 	{
-		post_error(session, entry, request->id, &err);
+		chatglm_ticket_refuse(session, entry, &err);
 		return;
 	}
 
+	given->block = NULL;
+	given->ticket = number;
 	ticket = &tickets[number];
 	memset(ticket, 0, sizeof(*ticket));
-	ticket->id = request->id;
+	ticket->id = given->id;
 	ticket->session = session;
 	ticket->entry = entry;
-	ticket->kind = request->kind;
-	session->entry[entry].ticket = number;
+	ticket->place = given->place;
+	ticket->kind = stat.kind;
 	live++;
-	show(number, request);
+	show(number, &stat);
 }
 
-/* The ERROR event of a request the engine does not have. */
-static void
-post_error(WorkerSession *session, int entry, uint64 id, const glm_error *err)
+glm_request *
+chatglm_block_new(Size size)
 {
+	glm_request *block;
+
+	CHATGLM_ENGINE(block = glm_request_new(size));
+	return block;
+}
+
+void
+chatglm_block_free(glm_request *block)
+{
+	CHATGLM_ENGINE(glm_request_free(block));
+}
+
+void
+chatglm_ticket_refuse(WorkerSession *session, int entry, const glm_error *err)
+{
+	WorkerEntry *refused = &session->entry[entry];
 	char		buffer[sizeof(glm_event) + sizeof(err->message) + sizeof(err->hint)]
 				pg_attribute_aligned(MAXIMUM_ALIGNOF);
 	glm_event  *event = (glm_event *) buffer;
@@ -90,11 +120,15 @@ post_error(WorkerSession *session, int entry, uint64 id, const glm_error *err)
 	memset(event, 0, sizeof(*event));
 	event->kind = GLM_EVENT_ERROR;
 	event->status = err->status;
-	event->id = id;
+	event->id = refused->id;
 	event->ticket = -1;
 	event->length = message + hint;
 	memcpy(event->payload, err->message, message);
 	memcpy(event->payload + message, err->hint, hint);
+	if (refused->block != NULL)
+		chatglm_block_free(refused->block);
+	refused->block = NULL;
+	chatglm_room_give(refused->place, refused->id);
 	chatglm_session_post(session, entry, event);
 }
 
@@ -142,27 +176,32 @@ chatglm_tickets_cancel_marked(void)
 
 /* ---- what others see -------------------------------------------------- */
 
+/* What others will see of the request of an entry. */
 static void
-show(int number, const glm_request *request)
+describe(const WorkerSession *session, int entry, ChatglmRequestStat *stat)
 {
-	const Ticket *ticket = &tickets[number];
+	const glm_request *request = session->entry[entry].block;
 	const char *model = glm_request_text(request, request->model);
-	ChatglmRequestStat *stat = &chatglm_request_stats()[number];
 
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	memset(stat, 0, sizeof(*stat));
-	stat->id = ticket->id;
-	stat->pid = ticket->session->pid;
-	stat->role = ticket->session->header->words[ticket->entry].role;
-	stat->database = ticket->session->header->database;
-	stat->kind = ticket->kind;
+	stat->id = request->id;
+	stat->pid = session->pid;
+	stat->role = session->header->words[entry].role;
+	stat->database = session->header->database;
+	stat->kind = request->kind;
 	stat->form = request->form;
 	stat->stream = request->stream;
-	stat->in_flight = ticket->session->header->words[ticket->entry].in_flight;
+	stat->in_flight = session->header->words[entry].in_flight;
 	if (model != NULL)			/* UTF-8, and cut between characters */
 		memcpy(stat->model, model,
 			   pg_encoding_mbcliplen(PG_UTF8, model, strlen(model), sizeof(stat->model) - 1));
 	stat->started_us = GetCurrentTimestamp();
+}
+
+static void
+show(int number, const ChatglmRequestStat *stat)
+{
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	chatglm_request_stats()[number] = *stat;
 	LWLockRelease(chatglm_shared->lock);
 }
 
@@ -254,6 +293,7 @@ end_ticket(int number)
 	Ticket	   *ticket = &tickets[number];
 
 	hide(number);
+	chatglm_room_give(ticket->place, ticket->id);
 	if (ticket->session != NULL)
 	{
 		ticket->session->entry[ticket->entry].ticket = -1;

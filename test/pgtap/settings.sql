@@ -10,7 +10,7 @@ SELECT results_eq(
     $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('kernels', 'postmaster', NULL),
              ('kv_cache_size', 'postmaster', 'MB'), ('kv_cache_type', 'postmaster', NULL), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
-             ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('prefix_sharing', 'superuser', NULL), ('request_timeout', 'user', 'ms'),
+             ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('prefix_sharing', 'superuser', NULL), ('queue_memory', 'postmaster', 'MB'), ('request_timeout', 'user', 'ms'),
              ('speculation', 'sighup', NULL), ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('verify', 'sighup', NULL)$$,
     'names, contexts and units');
 SELECT is(count(*), 0::bigint, 'every setting is described')

@@ -1,0 +1,130 @@
+/*
+ * admission.c - a backend takes room in the worker's queue, waits for it, or fails.
+ *
+ * Who gets how much is told in room.c.  A call that stands alone and finds no room fails at
+ * once: its caller knows best whether to try again.  Rows in flight are the product's
+ * own reading ahead, and what said that it is batch has time; so both wait, on the
+ * session's latch, with interrupts.  Meanwhile the events of the session's other
+ * requests are filed, so that these can end and make room, and a worker that restarts is
+ * met again: what waits here was never given to the one before.
+ *
+ * A wait would last for ever if all that is waited for were held by the session's own
+ * streams, which nobody reads while it waits.  That is an error, too.
+ */
+#include "session.h"
+
+#include "miscadmin.h"
+
+#include "room.h"
+
+static bool waits_for_itself(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer);
+static void no_room(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer) pg_attribute_noreturn();
+
+int
+chatglm_admission(ChatglmRoomWish *wish)
+{
+	int			place = -1;
+
+	wish->queues = wish->batch;
+	for (;;)
+	{
+		ChatglmRoomAnswer answer;
+
+		wish->idle = chatglm_requests_running() == 0;
+		answer = chatglm_room_take(wish, &place);
+		if (answer == CHATGLM_ROOM_GIVEN)
+			return place;
+		if (!wish->queues || answer == CHATGLM_ROOM_NEVER || waits_for_itself(wish, answer))
+			no_room(wish, answer);
+		chatglm_wait();
+		chatglm_look();
+		chatglm_session_connect();
+	}
+}
+
+bool
+chatglm_room_for_row(void)
+{
+	const ChatglmRoomWish wish = {
+		.role = GetUserId(),
+		.bytes = sizeof(glm_request),
+		.batch = true,
+		.queues = true,
+	};
+
+	return chatglm_shared == NULL || chatglm_room_open(&wish);
+}
+
+static bool
+waits_for_itself(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer)
+{
+	ChatglmRoomUse use;
+
+	if (answer != CHATGLM_ROOM_ROLE_REQUESTS && answer != CHATGLM_ROOM_ROLE_BYTES)
+		return false;
+	chatglm_room_look(wish->role, &use);
+	return use.role_requests > 0 && chatglm_requests_running_as(true) == 0 &&
+		use.role_requests <= chatglm_requests_running_as(false);
+}
+
+/* ---- errors ------------------------------------------------------------- */
+
+static double
+megabytes(Size bytes)
+{
+	return bytes / (1024.0 * 1024.0);
+}
+
+static char *
+role_name(Oid role)
+{
+	char	   *name = GetUserNameFromId(role, true);
+
+	return name != NULL ? name : psprintf("%u", role);
+}
+
+static void
+no_room_for_bytes(const ChatglmRoomWish *wish, const ChatglmRoomUse *use, bool of_role)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 of_role ?
+			 errmsg("requests of role \"%s\" take too much of chatglm.queue_memory (%.1f of %.0f MB)",
+					role_name(wish->role), megabytes(use->role_bytes),
+					megabytes(use->total_bytes)) :
+			 errmsg("requests take all of chatglm.queue_memory (%.1f of %.0f MB)",
+					megabytes(use->bytes), megabytes(use->total_bytes)),
+			 errdetail("This one needs %.1f MB more.", megabytes(wish->bytes)),
+			 errhint("Try again later, or raise chatglm.queue_memory.")));
+}
+
+static void
+no_room(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer)
+{
+	ChatglmRoomUse use;
+
+	chatglm_room_look(wish->role, &use);
+	switch (answer)
+	{
+		case CHATGLM_ROOM_BYTES:
+		case CHATGLM_ROOM_ROLE_BYTES:
+			no_room_for_bytes(wish, &use, answer == CHATGLM_ROOM_ROLE_BYTES);
+			break;
+		case CHATGLM_ROOM_NEVER:
+			ereport(ERROR,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg("a request of %.1f MB is too large for chatglm.queue_memory (%.0f MB)",
+							megabytes(wish->bytes), megabytes(use.total_bytes)),
+					 errhint("Send a shorter text, or raise chatglm.queue_memory.")));
+			break;
+		default:
+			break;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 answer == CHATGLM_ROOM_ROLE_REQUESTS ?
+			 errmsg("too many requests of role \"%s\" are waiting (%d)",
+					role_name(wish->role), use.role_requests) :
+			 errmsg("too many requests are waiting (%d)", use.requests),
+			 errhint("Try again later, or raise chatglm.max_queue.")));
+}

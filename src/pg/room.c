@@ -1,0 +1,405 @@
+/*
+ * room.c - who may put how much into the worker's queue.
+ *
+ * What the worker holds is bounded in requests (places) and in bytes of their
+ * blocks, and no role can take all of either.  A backend takes room in shared memory
+ * before it sends a request, so what does not fit never reaches the worker; the worker
+ * gives it back when the engine is done with the request.
+ *
+ * Shares.  How much a role may hold depends on what is free: as many requests as a
+ * fixed multiple of the free places.  Alone it comes to `role_limit`
+ * (max_sequences + max_queue); with others beside it to less, and they to as much, and
+ * whatever they do some places stay free for roles that hold nothing, which always get one.
+ * (Choudhury and Hahne's dynamic thresholds, as switches share their buffers by.)  For
+ * this there are more places than one role may take.  Batch requests and rows in flight
+ * stop at a smaller multiple, `batch_limit`, whatever their rows call themselves: the rest
+ * is kept for calls that stand alone.  Bytes are shared alike: a role may hold as many as are
+ * free, with batch half as many; the last few are kept for short texts.  A
+ * role that holds nothing may take all that is free.
+ *
+ * Waiting.  A call that stands alone and finds no room fails at once.  Rows in flight
+ * wait, in their session, and are registered at their process number.  Of those for whom
+ * there is room, the one whose role holds least comes first, then sessions that have
+ * nothing running, then who has waited longest; nobody who queues overtakes those.
+ * When room comes free, the latch of the first is set.
+ *
+ * A place bears the id of its request, and ids are never used twice in a server's
+ * life.  So a place may be given back by both sides, late, or to another worker:
+ * only the first time counts.
+ *
+ * Lock: Room.lock, for everything.  Nobody raises an ERROR or waits while holding it.
+ */
+#include "chatglm.h"
+
+#include "storage/proc.h"
+
+#include "room.h"
+
+#define SMALL_BYTES (64 * 1024) /* a block for which the last bytes are kept */
+#define RESERVE_BYTES ((Size) 8 << 20)	/* so many at most */
+
+/* A role that holds something. */
+typedef struct Holder
+{
+	Oid			role;
+	int			requests;
+	Size		bytes;
+} Holder;
+
+typedef struct Place
+{
+	uint64		id;				/* 0 = free */
+	Oid			role;
+	int			next_free;		/* -1: none */
+	Size		bytes;
+} Place;
+
+/* A session that waits; its index is the process number. */
+typedef struct Waiter
+{
+	uint64		since;			/* 0 = it does not wait */
+	ChatglmRoomWish wish;
+} Waiter;
+
+typedef struct Room
+{
+	LWLock	   *lock;
+	int			n_slots;
+	int			n_places;
+	int			role_limit;		/* places one role may have when it is alone */
+	int			batch_limit;	/* of those, for batch */
+	Size		total_bytes;
+	Size		reserve_bytes;	/* for small blocks */
+
+	int			first_free;
+	int			requests;		/* places taken */
+	Size		bytes;
+	int			n_holders;
+	int			n_waiters;
+	uint64		waits;			/* counts, for Waiter.since */
+	/* Place[n_places], Holder[n_places] and Waiter[n_slots] follow */
+} Room;
+
+static Room *room;
+
+static Place *
+places(void)
+{
+	return (Place *) ((char *) room + MAXALIGN(sizeof(Room)));
+}
+
+static Holder *
+holders(void)
+{
+	return (Holder *) (places() + room->n_places);
+}
+
+static Waiter *
+waiters(void)
+{
+	return (Waiter *) (holders() + room->n_places);
+}
+
+/* ---- coming up ---------------------------------------------------------- */
+
+/* What one role may take, and a quarter on top for the others. */
+int
+chatglm_room_places(void)
+{
+	int			role_limit = chatglm_max_sequences + chatglm_max_queue;
+
+	return role_limit + Max(8, role_limit / 4);
+}
+
+Size
+chatglm_room_size(void)
+{
+	Size		size = MAXALIGN(sizeof(Room));
+
+	size = add_size(size, mul_size(chatglm_room_places(), sizeof(Place) + sizeof(Holder)));
+	return add_size(size, mul_size(chatglm_max_backends(), sizeof(Waiter)));
+}
+
+void
+chatglm_room_init(void *memory, LWLock *lock)
+{
+	room = memory;
+	if (lock == NULL)
+		return;
+	memset(room, 0, chatglm_room_size());
+	room->lock = lock;
+	room->n_slots = chatglm_max_backends();
+	room->n_places = chatglm_room_places();
+	room->role_limit = chatglm_max_sequences + chatglm_max_queue;
+	room->batch_limit = room->role_limit - Max(1, chatglm_max_queue / 4);
+	room->total_bytes = (Size) chatglm_queue_memory << 20;
+	room->reserve_bytes = Min(room->total_bytes / 16, RESERVE_BYTES);
+	chatglm_room_reset();
+}
+
+void
+chatglm_room_reset(void)
+{
+	LWLockAcquire(room->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < room->n_places; i++)
+		places()[i] = (Place) {.next_free = i + 1 < room->n_places ? i + 1 : -1};
+	room->first_free = 0;
+	room->requests = 0;
+	room->bytes = 0;
+	room->n_holders = 0;
+	LWLockRelease(room->lock);
+}
+
+/* ---- shares --------------------------------------------------------------- */
+
+static Holder *
+find_holder(Oid role)
+{
+	for (int i = 0; i < room->n_holders; i++)
+		if (holders()[i].role == role)
+			return &holders()[i];
+	return NULL;
+}
+
+static int
+requests_of(Oid role)
+{
+	const Holder *holder = find_holder(role);
+
+	return holder != NULL ? holder->requests : 0;
+}
+
+/* Is there a place for one more, of a role that has `held`? */
+static ChatglmRoomAnswer
+look_for_place(int held, bool batch)
+{
+	int64		limit = batch ? room->batch_limit : room->role_limit;
+	int64		left = room->n_places - room->requests;
+
+	if (left <= 0)
+		return CHATGLM_ROOM_REQUESTS;
+	/* alone, held == limit and left == n_places - limit make both sides equal */
+	if (held > 0 && held * (room->n_places - limit) >= limit * left)
+		return CHATGLM_ROOM_ROLE_REQUESTS;
+	return CHATGLM_ROOM_GIVEN;
+}
+
+static ChatglmRoomAnswer
+look_for_bytes(Size held, Size bytes, bool batch)
+{
+	Size		reserve = bytes > SMALL_BYTES ? room->reserve_bytes : 0;
+	Size		left = room->total_bytes - room->bytes;
+
+	if (bytes > room->total_bytes - reserve)
+		return CHATGLM_ROOM_NEVER;
+	if (bytes + reserve > left)
+		return CHATGLM_ROOM_BYTES;
+	if (held > 0 && (held + bytes) * (batch ? 2 : 1) > left - bytes)
+		return CHATGLM_ROOM_ROLE_BYTES;
+	return CHATGLM_ROOM_GIVEN;
+}
+
+static ChatglmRoomAnswer
+look_for_room(const ChatglmRoomWish *wish)
+{
+	const Holder *holder = find_holder(wish->role);
+	ChatglmRoomAnswer answer;
+
+	answer = look_for_bytes(holder != NULL ? holder->bytes : 0, wish->bytes, wish->batch);
+	if (answer != CHATGLM_ROOM_GIVEN)
+		return answer;
+	return look_for_place(holder != NULL ? holder->requests : 0, wish->batch);
+}
+
+/* ---- turns of those who wait ------------------------------------------------ */
+
+static bool
+comes_before(const ChatglmRoomWish *a, uint64 a_since, const ChatglmRoomWish *b, uint64 b_since)
+{
+	if (a->role != b->role)
+	{
+		int			a_held = requests_of(a->role);
+		int			b_held = requests_of(b->role);
+
+		if (a_held != b_held)
+			return a_held < b_held;
+	}
+	if (a->idle != b->idle)
+		return a->idle;
+	return a_since < b_since;
+}
+
+/* The first of those for whom there is room, but for the one at `except`; -1: nobody. */
+static int
+first_waiter(int except)
+{
+	const Waiter *all = waiters();
+	int			first = -1;
+
+	for (int i = 0, seen = 0; i < room->n_slots && seen < room->n_waiters; i++)
+	{
+		if (all[i].since == 0)
+			continue;
+		seen++;
+		if (i != except && look_for_room(&all[i].wish) == CHATGLM_ROOM_GIVEN &&
+			(first < 0 || comes_before(&all[i].wish, all[i].since,
+									   &all[first].wish, all[first].since)))
+			first = i;
+	}
+	return first;
+}
+
+static void
+wake_first(void)
+{
+	int			first = room->n_waiters > 0 ? first_waiter(-1) : -1;
+
+	if (first >= 0)
+		SetLatch(&GetPGProcByNumber(first)->procLatch);
+}
+
+/* What somebody gets who queues and began to wait then. */
+static ChatglmRoomAnswer
+look_for_turn(const ChatglmRoomWish *wish, uint64 since)
+{
+	ChatglmRoomAnswer answer = look_for_room(wish);
+	int			first;
+
+	if (answer != CHATGLM_ROOM_GIVEN || !wish->queues || room->n_waiters == 0)
+		return answer;
+	first = first_waiter(chatglm_proc_number());
+	if (first >= 0 && comes_before(&waiters()[first].wish, waiters()[first].since, wish, since))
+		return CHATGLM_ROOM_TURN;
+	return CHATGLM_ROOM_GIVEN;
+}
+
+/* ---- taking and giving -------------------------------------------------------- */
+
+static int
+take_place(const ChatglmRoomWish *wish)
+{
+	Holder	   *holder = find_holder(wish->role);
+	int			number = room->first_free;
+	Place	   *place = &places()[number];
+
+	if (holder == NULL)
+	{
+		holder = &holders()[room->n_holders++];
+		*holder = (Holder) {.role = wish->role};
+	}
+	holder->requests++;
+	holder->bytes += wish->bytes;
+	room->requests++;
+	room->bytes += wish->bytes;
+	room->first_free = place->next_free;
+	*place = (Place) {.id = wish->id, .role = wish->role, .next_free = -1, .bytes = wish->bytes};
+	return number;
+}
+
+static void
+stop_waiting(Waiter *me)
+{
+	if (me->since == 0)
+		return;
+	me->since = 0;
+	room->n_waiters--;
+}
+
+ChatglmRoomAnswer
+chatglm_room_take(const ChatglmRoomWish *wish, int *place)
+{
+	Waiter	   *me = &waiters()[chatglm_proc_number()];
+	ChatglmRoomAnswer answer;
+
+	LWLockAcquire(room->lock, LW_EXCLUSIVE);
+	answer = look_for_turn(wish, me->since != 0 ? me->since : PG_UINT64_MAX);
+	if (answer == CHATGLM_ROOM_GIVEN)
+	{
+		*place = take_place(wish);
+		stop_waiting(me);
+		wake_first();			/* there may be room for more than one */
+	}
+	else if (wish->queues && answer != CHATGLM_ROOM_NEVER)
+	{
+		if (me->since == 0)
+		{
+			me->since = ++room->waits;
+			room->n_waiters++;
+		}
+		me->wish = *wish;
+		if (answer == CHATGLM_ROOM_TURN)
+			wake_first();
+	}
+	LWLockRelease(room->lock);
+	return answer;
+}
+
+bool
+chatglm_room_open(const ChatglmRoomWish *wish)
+{
+	bool		open;
+
+	LWLockAcquire(room->lock, LW_SHARED);
+	open = look_for_turn(wish, PG_UINT64_MAX) == CHATGLM_ROOM_GIVEN;
+	LWLockRelease(room->lock);
+	return open;
+}
+
+void
+chatglm_room_give(int number, uint64 id)
+{
+	Place	   *place;
+
+	if (number < 0 || number >= room->n_places)
+		return;
+	place = &places()[number];
+	LWLockAcquire(room->lock, LW_EXCLUSIVE);
+	if (id != 0 && place->id == id)
+	{
+		Holder	   *holder = find_holder(place->role);
+
+		holder->bytes -= place->bytes;
+		if (--holder->requests == 0)
+			*holder = holders()[--room->n_holders];
+		room->requests--;
+		room->bytes -= place->bytes;
+		*place = (Place) {.next_free = room->first_free};
+		room->first_free = number;
+		wake_first();
+	}
+	LWLockRelease(room->lock);
+}
+
+void
+chatglm_room_leave(void)
+{
+	Waiter	   *me = &waiters()[chatglm_proc_number()];
+
+	/* nobody else writes there */
+	if (me->since == 0)
+		return;
+	LWLockAcquire(room->lock, LW_EXCLUSIVE);
+	stop_waiting(me);
+	wake_first();
+	LWLockRelease(room->lock);
+}
+
+/* ---- looking -------------------------------------------------------------------- */
+
+void
+chatglm_room_look(Oid role, ChatglmRoomUse *use)
+{
+	const Holder *holder;
+
+	LWLockAcquire(room->lock, LW_SHARED);
+	holder = find_holder(role);
+	*use = (ChatglmRoomUse)
+	{
+		.requests = room->requests,
+		.bytes = room->bytes,
+		.total_bytes = room->total_bytes,
+		.role_requests = holder != NULL ? holder->requests : 0,
+		.role_bytes = holder != NULL ? holder->bytes : 0,
+	};
+	LWLockRelease(room->lock);
+}
