@@ -104,6 +104,56 @@ chatglm_text_from_utf8(const char *bytes, Size length)
 	return cstring_to_text(chatglm_cstring_from_utf8(bytes, length));
 }
 
+/* ---- Text that is only shown ------------------------------------------- */
+
+/* A conversion to the database's encoding, for chatglm_catch(). */
+typedef struct Conversion
+{
+	const char *from;
+	Size		length;
+	char	   *to;
+} Conversion;
+
+static void
+convert(void *arg)
+{
+	Conversion *conversion = arg;
+
+	conversion->to = chatglm_cstring_from_utf8(conversion->from, conversion->length);
+}
+
+static bool
+can_convert(Conversion *conversion)
+{
+	ErrorData  *error = chatglm_catch(convert, conversion, CurrentMemoryContext);
+
+	if (error != NULL)
+		FreeErrorData(error);
+	return error == NULL;
+}
+
+/* Only where all of it at once has no equivalent is it taken by characters. */
+char *
+chatglm_show_utf8(const char *bytes)
+{
+	Size		length = strlen(bytes);
+	Conversion	whole = {bytes, length, NULL};
+	StringInfoData shown;
+
+	if (can_convert(&whole))
+		return whole.to;
+	initStringInfo(&shown);
+	for (Size i = 0; i < length;)
+	{
+		Size		bytes_of = pg_encoding_mblen(PG_UTF8, bytes + i);
+		Conversion	character = {bytes + i, Min(bytes_of, length - i), NULL};
+
+		appendStringInfoString(&shown, can_convert(&character) ? character.to : "?");
+		i += character.length;
+	}
+	return shown.data;
+}
+
 static char *
 clip(char *shown)
 {

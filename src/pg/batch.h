@@ -6,9 +6,10 @@
  *
  *	custom_scan_tlist	the child's columns, then a column for every call
  *	custom_exprs		the calls (FuncExpr, arguments over the child's columns
- *						as INDEX_VAR), then the limits: pairs of limitCount
+ *						as INDEX_VAR; CASE WHEN ... THEN call END when made on a
+ *						condition), then the limits: pairs of limitCount
  *						and limitOffset, outermost first; NULLs are Consts
- *	custom_private		integers: number of calls, kind of demand, group
+ *	custom_private		integers: see the positions below
  *
  * Target list and quals are over custom_scan_tlist.
  */
@@ -32,7 +33,8 @@ enum
 {
 	CHATGLM_BATCH_CALLS,
 	CHATGLM_BATCH_DEMAND,
-	CHATGLM_BATCH_GROUP			/* nodes that share a limit; 0: none do */
+	CHATGLM_BATCH_GROUP,		/* nodes that share a limit; 0: none do */
+	CHATGLM_BATCH_ALONE			/* 1: one row, whose calls stand alone */
 };
 
 extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */

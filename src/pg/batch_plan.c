@@ -141,12 +141,16 @@ rewrite_statement(PlannedStmt *statement)
 static PlannedStmt *
 batch_planner(Query *query, const char *text, int options, ParamListInfo params)
 {
-	PlannedStmt *statement = prev_planner_hook != NULL ?
+	bool		rewriting = chatglm_shared != NULL && chatglm_prefetch > 1 &&
+		(options & CURSOR_OPT_SCROLL) == 0;
+	PlannedStmt *statement;
+
+	if (rewriting)
+		chatglm_mark_composites(query);
+	statement = prev_planner_hook != NULL ?
 		prev_planner_hook(query, text, options, params) :
 		standard_planner(query, text, options, params);
-
-	if (chatglm_shared != NULL && chatglm_prefetch > 1 &&
-		(options & CURSOR_OPT_SCROLL) == 0 && depends_on_functions(statement))
+	if (rewriting && depends_on_functions(statement))
 		rewrite_statement(statement);
 	return statement;
 }

@@ -24,12 +24,21 @@ typedef struct CteDemand
 	Demand		demand;
 } CteDemand;
 
+/* A call with a mark (batch_same.c), and the column that it is. */
+typedef struct MarkedCall
+{
+	FuncExpr   *call;
+	Node	   *condition;		/* on which it is made; NULL: always */
+	int			attno;
+} MarkedCall;
+
 /* A statement that is being rewritten. */
 typedef struct Rewrite
 {
 	int			next_id;		/* plan_node_id */
 	int			n_nodes;		/* made so far */
 	CteDemand  *ctes;			/* by plan_id, from 1 */
+	List	   *marked;			/* MarkedCall, made below the node in hand */
 } Rewrite;
 
 /* ---- batch_node.c ------------------------------------------------------- */
@@ -40,14 +49,27 @@ extern Plan *chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand);
 /* Puts GlmBatch nodes below it for the calls in its aggregates' arguments. */
 extern void chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand);
 
+/* ---- batch_same.c ------------------------------------------------------- */
+
+/* Marks the equal calls that fields are taken of, in all of the query. */
+extern void chatglm_mark_composites(Query *query);
+
+/* The mark of a call, or 0.  Within a plan node, calls of one mark are one call. */
+extern int	chatglm_mark_of(const FuncExpr *call);
+
 /* ---- batch_expr.c ------------------------------------------------------- */
 
-/* Calls taken out of expressions; the i-th becomes column base + i of varno. */
+/*
+ * Calls taken out of expressions; the i-th becomes column base + i of varno.  With a
+ * condition, it becomes CASE WHEN the condition THEN the call END.
+ */
 typedef struct Calls
 {
-	List	   *list;			/* FuncExpr */
+	List	   *list;			/* FuncExpr, or CaseExpr around one */
 	int			base;
 	int			varno;
+	Node	   *condition;		/* NULL: none */
+	List	  **marked;			/* MarkedCall, to which those with a mark are added */
 } Calls;
 
 /*
@@ -61,7 +83,14 @@ extern bool chatglm_has_call(Node *node, void *context);
 /* Replaces the innermost calls by their columns.  Context: Calls. */
 extern Node *chatglm_take_calls(Node *node, void *context);
 
-/* The same inside of aggregates that get the arguments of every row. */
+/* Replaces calls that are made already, wherever they stand.  Context: Calls. */
+extern Node *chatglm_use_made(Node *node, void *context);
+
+/*
+ * The same inside of aggregates: their FILTER, which every row meets, and then
+ * their arguments.  A call in the arguments of one with a FILTER becomes
+ * CASE WHEN the filter THEN the call END.
+ */
 extern bool chatglm_has_aggregated_call(Node *node, void *context);
 extern Node *chatglm_take_aggregated_calls(Node *node, void *context);
 

@@ -182,7 +182,7 @@ readable(const char *path)
 static Datum
 utf8_datum(const char *field)
 {
-	return PointerGetDatum(chatglm_text_from_utf8(field, strlen(field)));
+	return CStringGetTextDatum(chatglm_show_utf8(field));
 }
 
 static void

@@ -21,7 +21,8 @@
 
 #include "access/xact.h"
 #include "lib/ilist.h"
-#include "mb/pg_wchar.h"
+
+#include "args.h"
 
 typedef enum RequestState
 {
@@ -46,6 +47,7 @@ struct ChatglmRequest
 	uint64		id;
 	SubTransactionId subid;
 	RequestState state;
+	bool		stream;			/* ends only as its caller reads */
 	int			entry;			/* of the session's words; -1 = none yet */
 	uint32		taken;			/* TOKEN events handed to the caller */
 	glm_request *block;			/* until the session has it */
@@ -60,7 +62,7 @@ static dlist_head stones = DLIST_STATIC_INIT(stones);	/* rolled back */
 static void prepare_backend(void);
 static ChatglmRequest *new_request(const ChatglmCall *call);
 static void claim_entry(ChatglmRequest *request);
-static bool all_entries_alive(void);
+static bool all_entries_stay(void);
 static void pump(void);
 static void file_event(const glm_event *event);
 static const glm_event *take_event(ChatglmRequest *request);
@@ -231,12 +233,13 @@ chatglm_ereport(int elevel, glm_status status, const char *message, const char *
 		[GLM_INTERNAL] = ERRCODE_INTERNAL_ERROR,
 	};
 	bool		known = (int) status >= 0 && status < GLM_N_STATUS;
+	const char *shown = chatglm_show_utf8(message);
+	const char *shown_hint = hint != NULL && hint[0] != '\0' ? chatglm_show_utf8(hint) : NULL;
 
 	ereport(elevel,
 			(errcode(known ? codes[status] : ERRCODE_INTERNAL_ERROR),
-			 errmsg("%s", pg_any_to_server(message, strlen(message), PG_UTF8)),
-			 hint != NULL && hint[0] != '\0' ?
-			 errhint("%s", pg_any_to_server(hint, strlen(hint), PG_UTF8)) : 0));
+			 errmsg("%s", shown),
+			 shown_hint != NULL ? errhint("%s", shown_hint) : 0));
 }
 
 /* ---- sending ---------------------------------------------------------- */
@@ -255,53 +258,64 @@ prepare_backend(void)
 static ChatglmRequest *
 new_request(const ChatglmCall *call)
 {
+	uint64		id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
+	/* first, as it may throw: nothing may be left that counts as running */
+	glm_request *block = chatglm_call_block(call, id, request_context);
 	ChatglmRequest *request = MemoryContextAllocZero(request_context, sizeof(*request));
 
-	request->id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
+	request->id = id;
 	request->subid = GetCurrentSubTransactionId();
 	request->state = REQUEST_RUNNING;
+	request->stream = call->stream;
 	request->entry = -1;
+	request->block = block;
 	dlist_init(&request->events);
 	dlist_push_tail(&requests, &request->link);
-
-	/* before an entry is claimed: only the worker frees one, and it must know */
-	request->block = chatglm_call_block(call, request->id, request_context);
 	return request;
 }
 
-/* The entry of a cancelled request is free again when the worker has seen it. */
+/*
+ * The entry of a request that has ended or was cancelled is free again when the
+ * worker is done with it.  Where all are taken, this waits for one; only streams
+ * stay as long as nobody reads them.
+ */
 static void
 claim_entry(ChatglmRequest *request)
 {
 	while ((request->entry = chatglm_session_claim(request->id)) < 0)
 	{
-		if (all_entries_alive())
+		if (all_entries_stay())
+		{
+			chatglm_release(request);
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("too many chatglm requests in this session"),
 					 errdetail("A session may have %d requests running.",
 							   CHATGLM_SESSION_REQUESTS),
 					 errhint("Close cursors that are not needed any more.")));
+		}
 		chatglm_session_wait();
+		pump();
 		if (!chatglm_session_alive())
 			chatglm_session_lost();
 	}
 }
 
 static bool
-all_entries_alive(void)
+all_entries_stay(void)
 {
 	dlist_iter	iter;
-	int			alive = 0;
+	int			staying = 0;
 
 	dlist_foreach(iter, &requests)
 	{
 		ChatglmRequest *request = dlist_container(ChatglmRequest, link, iter.cur);
 
-		if (request->entry >= 0 && chatglm_session_words(request->entry, request->id) != NULL)
-			alive++;
+		if (request->stream && request->entry >= 0 &&
+			chatglm_session_words(request->entry, request->id) != NULL)
+			staying++;
 	}
-	return alive >= CHATGLM_SESSION_REQUESTS;
+	return staying >= CHATGLM_SESSION_REQUESTS;
 }
 
 /* ---- events ----------------------------------------------------------- */

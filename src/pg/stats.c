@@ -91,7 +91,7 @@ append_stats(StringInfo out, const glm_stats *stats)
 static char *
 utf8_field(const char *field)
 {
-	return chatglm_cstring_from_utf8(field, strlen(field));
+	return chatglm_show_utf8(field);
 }
 
 static void
