@@ -15,6 +15,7 @@
 #include "nodes/plannodes.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
 
 #include "batch_plan.h"
 
@@ -205,6 +206,29 @@ chatglm_take_calls(Node *node, void *context)
 	if (first != NULL)
 		*first = chatglm_take_calls(*first, context);
 	return node;
+}
+
+static bool
+is_other_volatile(Oid function, void *context)
+{
+	return func_volatile(function) == PROVOLATILE_VOLATILE &&
+		chatglm_function_by_oid(function) == NULL;
+}
+
+static bool
+runs_others_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, NextValueExpr) || check_functions_in_node(node, is_other_volatile, NULL))
+		return true;
+	return expression_tree_walker(node, runs_others_walker, context);
+}
+
+bool
+chatglm_runs_others(Node *node)
+{
+	return runs_others_walker(node, NULL);
 }
 
 /* Is the value of this node made by the plan node it is found in? */

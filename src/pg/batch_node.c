@@ -19,11 +19,10 @@
 
 static const Demand demand_all = {CHATGLM_DEMAND_ALL, NIL, 0};
 
-/* Can a row of these columns be kept as a tuple? */
-static bool
-fits_tuple(const List *columns)
+bool
+chatglm_fits_tuple(const List *columns, int more)
 {
-	return list_length(columns) <= MaxTupleAttributeNumber;
+	return list_length(columns) + more <= MaxTupleAttributeNumber;
 }
 
 /* ---- Making nodes ---------------------------------------------------------------- */
@@ -127,20 +126,15 @@ make_batch(Rewrite *rewrite, Plan *child, List *calls)
 	return scan;
 }
 
-/*
- * Stacks nodes on the child until no call is left in *exprs.  A row of the child
- * is kept as a tuple, which has room for so many columns: calls beyond them stay, to
- * be made one by one.  Returns the child where there was nothing to stack.
- */
-static Plan *
-stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
+Plan *
+chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
 {
 	for (;;)
 	{
 		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR, NULL, &rewrite->marked};
 
 		*exprs = (List *) chatglm_use_made((Node *) *exprs, &calls);
-		if (!chatglm_has_call((Node *) *exprs, NULL) || !fits_tuple(child->targetlist))
+		if (!chatglm_has_call((Node *) *exprs, NULL) || !chatglm_fits_tuple(child->targetlist, 0))
 			return child;
 		*exprs = (List *) chatglm_take_calls((Node *) *exprs, &calls);
 		child = &make_batch(rewrite, child, calls.list)->scan.plan;
@@ -251,7 +245,7 @@ is_too_wide(Plan *plan)
 		return false;
 	(void) chatglm_to_columns((Node *) plan->targetlist, &columns);
 	(void) chatglm_to_columns((Node *) plan->qual, &columns);
-	return !fits_tuple(columns);
+	return !chatglm_fits_tuple(columns, 0);
 }
 
 /* Stacks nodes for the clauses: each for one with a call and those behind it without. */
@@ -264,7 +258,7 @@ stack_quals(Rewrite *rewrite, Plan *child, List *clauses)
 		List	   *rest = list_delete_first(list_copy(clauses));
 
 		clauses = cut_before_call(&rest);
-		child = stack_calls(rewrite, child, &first);
+		child = chatglm_stack_calls(rewrite, child, &first);
 		child->qual = list_concat(child->qual, list_concat(first, rest));
 		child->plan_rows = clamp_row_est(child->plan_rows * 0.5);
 	}
@@ -293,18 +287,19 @@ columns_of(Plan *plan, List **quals, List **list)
 Plan *
 chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 {
-	Plan	   *top = plan;
-	CustomScan *scan;
+	Plan	   *top;
 	List	   *columns;
 	List	   *list;
 	List	   *quals;
+	bool		inlining;
 
 	if (!can_be_batched(plan) || is_too_wide(plan))
 		return plan;
-	if (chatglm_has_multiexpr((Node *) plan->targetlist, NULL))
+	inlining = chatglm_can_inline_multiexprs(rewrite, plan);
+	if (!inlining && chatglm_has_multiexpr((Node *) plan->targetlist, NULL))
 		return plan;
 	quals = cut_quals(plan);
-	if (!chatglm_has_call((Node *) plan->targetlist, NULL) && quals == NIL)
+	if (!inlining && !chatglm_has_call((Node *) plan->targetlist, NULL) && quals == NIL)
 		return plan;
 
 	columns = columns_of(plan, &quals, &list);
@@ -312,8 +307,21 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	chatglm_forbid_async(plan); /* only an Append right above could serve it */
 
 	rewrite->marked = NIL;
-	top = stack_quals(rewrite, top, quals);
-	top = stack_calls(rewrite, top, &list);
+	top = stack_quals(rewrite, plan, quals);
+	if (inlining)
+		top = chatglm_inline_multiexprs(rewrite, top, &list);
+	return chatglm_finish_stack(rewrite, top, NIL, list, demand);
+}
+
+Plan *
+chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list, Demand demand)
+{
+	List	   *with_calls = cut_before_call(&quals);
+	CustomScan *scan;
+
+	top->qual = list_concat(top->qual, quals);
+	top = stack_quals(rewrite, top, with_calls);
+	top = chatglm_stack_calls(rewrite, top, &list);
 	top->targetlist = list;
 	scan = castNode(CustomScan, top);
 	set_demand(scan, intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CALLS)), demand);
@@ -334,7 +342,7 @@ chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 	if (agg->chain != NIL)
 		return;
 	rewrite->marked = NIL;
-	while (fits_tuple(plan->lefttree->targetlist) &&
+	while (chatglm_fits_tuple(plan->lefttree->targetlist, 0) &&
 		   (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
 			chatglm_has_aggregated_call((Node *) plan->qual, NULL)))
 	{

@@ -121,6 +121,7 @@ rewrite_statement(PlannedStmt *statement)
 	rewrite.next_id = largest_id(statement->planTree) + 1;
 	foreach(cell, statement->subplans)
 		rewrite.next_id = Max(rewrite.next_id, largest_id(lfirst(cell)) + 1);
+	rewrite.subplans = statement->subplans;
 	rewrite.ctes = palloc0((n_subplans + 1) * sizeof(CteDemand));
 
 	statement->planTree = rewrite_plan(&rewrite, statement->planTree, demand_all);
@@ -222,6 +223,11 @@ rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
 {
 	if (plan == NULL)
 		return NULL;
+	if (chatglm_is_row_by_row(plan))
+	{
+		plan->lefttree = rewrite_plan(rewrite, plan->lefttree, demand);
+		return chatglm_batch_join(rewrite, plan, demand);
+	}
 	rewrite_below(rewrite, plan, demand);
 	return chatglm_batch_node(rewrite, plan, demand);
 }

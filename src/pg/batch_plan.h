@@ -38,6 +38,7 @@ typedef struct Rewrite
 	int			next_id;		/* plan_node_id */
 	int			n_nodes;		/* made so far */
 	CteDemand  *ctes;			/* by plan_id, from 1 */
+	List	   *subplans;		/* the statement's */
 	List	   *marked;			/* MarkedCall, made below the node in hand */
 } Rewrite;
 
@@ -48,6 +49,40 @@ extern Plan *chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand);
 
 /* Puts GlmBatch nodes below it for the calls in its aggregates' arguments. */
 extern void chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand);
+
+/* Can a row of these columns and so many more be kept as a tuple? */
+extern bool chatglm_fits_tuple(const List *columns, int more);
+
+/*
+ * Stacks nodes on the child until no call is left in *exprs, expressions over its
+ * columns.  Calls for which a row would become too wide stay, to be made one by one.
+ * Returns the child where there was nothing to stack.
+ */
+extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs);
+
+/*
+ * Stacks what else these clauses and this target list need on a GlmBatch, and gives
+ * them to the topmost node, which it returns.
+ */
+extern Plan *chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list,
+								  Demand demand);
+
+/* ---- batch_inner.c ------------------------------------------------------ */
+
+/*
+ * Is this a join that runs calls of ours for each row of its outer side?  Then this
+ * puts GlmBatch nodes in its place, on top of the outer side.
+ */
+extern bool chatglm_is_row_by_row(Plan *plan);
+extern Plan *chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand);
+
+/*
+ * Are all sub-selects for several columns in the target list such that ask once a
+ * row?  Then this stacks nodes for them, and *targetlist, over the child's columns,
+ * does without them.
+ */
+extern bool chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan);
+extern Plan *chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targetlist);
 
 /* ---- batch_same.c ------------------------------------------------------- */
 
@@ -79,6 +114,9 @@ typedef struct Calls
 
 /* Is there a call that is evaluated whenever the expression is?  No context. */
 extern bool chatglm_has_call(Node *node, void *context);
+
+/* Are there volatile functions that are not ours? */
+extern bool chatglm_runs_others(Node *node);
 
 /* Replaces the innermost calls by their columns.  Context: Calls. */
 extern Node *chatglm_take_calls(Node *node, void *context);
