@@ -379,6 +379,32 @@ COMMENT ON COLUMN glm_stat_requests.datname IS 'database of the session';
 COMMENT ON COLUMN glm_stat_requests.in_flight IS 'whether it is one of several rows that a statement has asked for ahead';
 GRANT SELECT ON glm_stat_requests TO PUBLIC;
 
+CREATE FUNCTION chatglm.batches()
+RETURNS TABLE (pid int, role oid, database text, function text, rows_read bigint, answered bigint, failed bigint,
+	planned bigint, tokens bigint, started timestamptz, elapsed interval)
+AS 'MODULE_PATHNAME', 'chatglm_stat_batches'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION chatglm.batches IS 'the rows of view glm_stat_batches';
+
+CREATE VIEW glm_stat_batches AS
+SELECT pid, pg_catalog.pg_get_userbyid(role) AS usename, database, function, rows_read, answered, failed, planned, tokens,
+	started, elapsed
+FROM chatglm.batches();
+COMMENT ON VIEW glm_stat_batches IS
+'how far statements with rows in flight have come; those of others without detail, except for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_batches.pid IS 'process of the session';
+COMMENT ON COLUMN glm_stat_batches.usename IS 'role that runs the statement';
+COMMENT ON COLUMN glm_stat_batches.database IS 'database of the session';
+COMMENT ON COLUMN glm_stat_batches.function IS 'functions that one plan node GlmBatch calls, or glm_generate_batch';
+COMMENT ON COLUMN glm_stat_batches.rows_read IS 'rows that have been asked for';
+COMMENT ON COLUMN glm_stat_batches.answered IS 'rows that have got their answers';
+COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate and glm_generate_batch';
+COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that the planner expects to come out; of glm_generate_batch, prompts';
+COMMENT ON COLUMN glm_stat_batches.tokens IS 'tokens generated for the rows answered';
+COMMENT ON COLUMN glm_stat_batches.started IS 'when the first row was asked for';
+COMMENT ON COLUMN glm_stat_batches.elapsed IS 'time since then';
+GRANT SELECT ON glm_stat_batches TO PUBLIC;
+
 CREATE FUNCTION chatglm.progress()
 RETURNS TABLE (request_id bigint, pid int, source text, target text, phase text, tensor text,
 	bytes_done bigint, bytes_total bigint, percent float8, seconds_left float8, elapsed_s float8)

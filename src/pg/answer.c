@@ -8,82 +8,68 @@
  *
  * Two callers want an error as a value: a function that answers with it, and
  * GlmBatch, which reads ahead and must not fail before its turn.  Reading
- * arguments touches catalogs, so an error there is caught as PL/pgSQL would, by
- * a subtransaction.  What a request failed of is known once its last event is on
- * file; taking events from the file holds no lock and no resource, so there a
- * plain PG_TRY does.
+ * arguments touches catalogs, so an error there is caught in a subtransaction
+ * where one may be started (catch.c).  What a request failed of is known once its
+ * last event is on file; to wait for that is the caller's part, and throws.
  */
 #include "chatglm.h"
-
-#include "access/xact.h"
-#include "utils/resowner.h"
 
 #include "args.h"
 
 static void start(const ChatglmCall *call, ChatglmAnswer *answer);
-static bool must_be_thrown(const ErrorData *error);
 
 /* ---- Asking --------------------------------------------------------------- */
+
+/* A question and where it leads, for chatglm_catch_all(). */
+typedef struct Question
+{
+	const ChatglmFunction *function;
+	const NullableDatum *args;
+	ChatglmPriority priority;
+	ChatglmAnswer *answer;
+	ChatglmKnown known;
+	void	   *arg;
+} Question;
+
+static void
+ask_question(void *arg)
+{
+	Question   *question = arg;
+	ChatglmAnswer *answer = question->answer;
+	ChatglmCall call;
+
+	memset(answer, 0, sizeof(*answer));
+	if (!question->function->read(&call, question->args))
+	{
+		answer->null = true;
+		return;
+	}
+	call.in_flight = question->priority == CHATGLM_PRIORITY_BATCH;
+	if (call.priority == CHATGLM_PRIORITY_UNSAID)
+		call.priority = question->priority;
+	if (question->known == NULL || !question->known(&call, question->arg))
+		start(&call, answer);
+}
 
 void
 chatglm_ask(const ChatglmFunction *function, const NullableDatum *args,
 			ChatglmPriority priority, ChatglmAnswer *answer)
 {
-	ChatglmCall call;
+	Question	question = {function, args, priority, answer, NULL, NULL};
 
-	memset(answer, 0, sizeof(*answer));
-	if (!function->read(&call, args))
-	{
-		answer->null = true;
-		return;
-	}
-	call.in_flight = priority == CHATGLM_PRIORITY_BATCH;
-	if (call.priority == CHATGLM_PRIORITY_UNSAID)
-		call.priority = priority;
-	start(&call, answer);
+	ask_question(&question);
 }
 
-/*
- * A parallel query's leader may not start subtransactions; there an error comes
- * up to chatglm.prefetch rows early, which is no worse than the order of
- * rows that workers deliver.
- */
 void
 chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
-					 ChatglmPriority priority, ChatglmAnswer *answer, MemoryContext context)
+					 ChatglmPriority priority, ChatglmAnswer *answer, MemoryContext context,
+					 ChatglmKnown known, void *arg)
 {
-	MemoryContext old_context = CurrentMemoryContext;
-	ResourceOwner old_owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
-
-	if (IsInParallelMode())
-	{
-		chatglm_ask(function, args, priority, answer);
-		return;
-	}
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old_context);
-	PG_TRY();
-	{
-		chatglm_ask(function, args, priority, answer);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old_context);
-	CurrentResourceOwner = old_owner;
+	Question	question = {function, args, priority, answer, known, arg};
+	ErrorData  *error = chatglm_catch_all(ask_question, &question, context);
 
 	if (error == NULL)
 		return;
-	if (must_be_thrown(error))
-		ReThrowError(error);
 	memset(answer, 0, sizeof(*answer));
 	answer->error = error;
 }
@@ -94,15 +80,6 @@ start(const ChatglmCall *call, ChatglmAnswer *answer)
 	answer->tools_offered = call->tools_offered;
 	answer->request = chatglm_submit(call);
 	answer->id = chatglm_request_id(answer->request);
-}
-
-/* Somebody wants the query itself to end, as PL/pgSQL's OTHERS understands it. */
-static bool
-must_be_thrown(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		error->sqlerrcode == ERRCODE_ASSERT_FAILURE ||
-		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
 }
 
 /* ---- Collecting ------------------------------------------------------------ */
@@ -128,18 +105,27 @@ chatglm_collect(ChatglmAnswer *answer)
 	answer->request = NULL;
 }
 
-void
-chatglm_collect_or_error(ChatglmAnswer *answer)
+/* Waits until all of the answer is on file.  A cancel of the query is thrown here. */
+static void
+await(const ChatglmAnswer *answer)
 {
-	MemoryContext context = CurrentMemoryContext;
-
 	for (;;)
 	{
 		chatglm_look();
 		if (!chatglm_request_running(answer->request))
-			break;
-		chatglm_wait();			/* a cancel of the query is thrown here */
+			return;
+		chatglm_wait();
 	}
+}
+
+/*
+ * The same as chatglm_collect() for an answer that is on file.  Taking events from
+ * the file holds no lock and no resource, so a plain PG_TRY does.
+ */
+static void
+collect_or_error(ChatglmAnswer *answer)
+{
+	MemoryContext context = CurrentMemoryContext;
 
 	PG_TRY();
 	{
@@ -156,19 +142,76 @@ chatglm_collect_or_error(ChatglmAnswer *answer)
 	PG_END_TRY();
 }
 
+/* The arguments of use(), for chatglm_catch(). */
+typedef struct Use
+{
+	void		(*use) (const ChatglmAnswer *answer, void *arg);
+	void	   *arg;
+	const ChatglmAnswer *answer;
+} Use;
+
+static void
+use_answer(void *arg)
+{
+	Use		   *use = arg;
+
+	use->use(use->answer, use->arg);
+}
+
+void
+chatglm_use_answer(ChatglmAnswer *answer,
+				   void (*use) (const ChatglmAnswer *answer, void *arg), void *arg)
+{
+	Use			use_of = {use, arg, answer};
+
+	if (answer->request != NULL)
+	{
+		await(answer);
+		collect_or_error(answer);
+	}
+	if (answer->error == NULL)
+	{
+		answer->error = chatglm_catch(use_answer, &use_of, CurrentMemoryContext);
+		if (answer->error == NULL)
+			return;
+	}
+	use(answer, arg);
+}
+
+/* A function's value, for chatglm_use_answer(). */
+typedef struct Value
+{
+	const ChatglmFunction *function;
+	Oid			type;
+	Datum		datum;
+} Value;
+
+static void
+make_value(const ChatglmAnswer *answer, void *arg)
+{
+	Value	   *value = arg;
+
+	value->datum = value->function->value(answer, value->type);
+}
+
 Datum
 chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer,
 					 Oid type, bool *isnull)
 {
+	Value		value = {function, type, (Datum) 0};
+
 	*isnull = answer->null;
 	if (answer->null)
 		return (Datum) 0;
-	if (answer->request != NULL && function->catches)
-		chatglm_collect_or_error(answer);
-	else if (answer->request != NULL)
-		chatglm_collect(answer);
-	if (answer->error != NULL && !function->catches)
+	if (function->catches)
+	{
+		chatglm_use_answer(answer, make_value, &value);
+		return value.datum;
+	}
+	if (answer->error != NULL)
 		ReThrowError(answer->error);
+	if (answer->request != NULL)
+		chatglm_collect(answer);
 	return function->value(answer, type);
 }
 

@@ -104,6 +104,8 @@ chatglm_text_from_utf8(const char *bytes, Size length)
 	return cstring_to_text(chatglm_cstring_from_utf8(bytes, length));
 }
 
+/* ---- Text that is only shown ------------------------------------------- */
+
 static char *
 clip(char *shown)
 {

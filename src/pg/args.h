@@ -76,6 +76,7 @@ typedef struct ChatglmFunction
 	const char *symbol;			/* the C function's name, as pg_proc has it */
 	PGFunction	address;
 	int			n_args;
+	int			model;			/* which of them is the model; from 0 */
 	bool		catches;		/* answers with what went wrong, too */
 	/* reads the arguments; false: the answer is NULL without asking */
 	bool		(*read) (ChatglmCall *call, const NullableDatum *args);
@@ -98,19 +99,28 @@ typedef struct ChatglmFunction
 extern void chatglm_ask(const ChatglmFunction *function, const NullableDatum *args,
 						ChatglmPriority priority, ChatglmAnswer *answer);
 
+/* Need a question not be sent, because its answer is known? */
+typedef bool (*ChatglmKnown) (const ChatglmCall *call, void *arg);
+
 /*
- * The same in a subtransaction of its own: what is wrong with the arguments
- * becomes answer->error, allocated in this context.  Cancels are thrown still.
+ * The same, but what is wrong with the arguments becomes answer->error, allocated
+ * in this context.  Cancels are thrown still.  known may be NULL; where it says yes,
+ * there is no request.
  */
 extern void chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 								 ChatglmPriority priority, ChatglmAnswer *answer,
-								 MemoryContext context);
+								 MemoryContext context, ChatglmKnown known, void *arg);
 
 /* Waits for all of the answer, in the current context. */
 extern void chatglm_collect(ChatglmAnswer *answer);
 
-/* The same, but what the request failed of becomes answer->error. */
-extern void chatglm_collect_or_error(ChatglmAnswer *answer);
+/*
+ * Waits for all of the answer and hands it to use().  What the request or use()
+ * fails of becomes answer->error, and use() is called once more.
+ */
+extern void chatglm_use_answer(ChatglmAnswer *answer,
+							   void (*use) (const ChatglmAnswer *answer, void *arg),
+							   void *arg);
 
 /* Waits for the answer and makes the function's value of it; throws its error. */
 extern Datum chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer,
@@ -130,6 +140,19 @@ extern ArrayType *chatglm_array_of_words(Oid element, const StringInfoData *byte
 
 /* "stop", "length", or NULL. */
 extern const char *chatglm_finish_name(glm_finish finish);
+
+/* ---- catch.c ------------------------------------------------------------ */
+
+/*
+ * Calls work(arg) and returns the error it threw, allocated in this context, or
+ * NULL.  Errors that must be thrown are.
+ *
+ * chatglm_catch() leaves alone what belongs to a subtransaction: work must write
+ * nothing, and not be in want of it.  chatglm_catch_all() takes a subtransaction
+ * where that is allowed.
+ */
+extern ErrorData *chatglm_catch(void (*work) (void *arg), void *arg, MemoryContext context);
+extern ErrorData *chatglm_catch_all(void (*work) (void *arg), void *arg, MemoryContext context);
 
 /* ---- function.c --------------------------------------------------------- */
 

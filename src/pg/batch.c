@@ -30,7 +30,6 @@ static void batch_begin(CustomScanState *node, EState *estate, int eflags);
 static TupleTableSlot *batch_exec(CustomScanState *node);
 static void batch_end(CustomScanState *node);
 static void batch_rescan(CustomScanState *node);
-static void batch_explain(CustomScanState *node, List *ancestors, ExplainState *es);
 
 const CustomScanMethods chatglm_batch_scan_methods = {
 	.CustomName = "GlmBatch",
@@ -42,8 +41,15 @@ static const CustomExecMethods exec_methods = {
 	.ExecCustomScan = batch_exec,
 	.EndCustomScan = batch_end,
 	.ReScanCustomScan = batch_rescan,
-	.ExplainCustomScan = batch_explain
+	.ExplainCustomScan = chatglm_batch_explain
 };
+
+bool
+chatglm_is_batch(const PlanState *planstate)
+{
+	return IsA(planstate, CustomScanState) &&
+		((const CustomScanState *) planstate)->methods == &exec_methods;
+}
 
 /* ---- Beginning --------------------------------------------------------------- */
 
@@ -58,7 +64,7 @@ batch_create_state(CustomScan *scan)
 
 /* The same checks as where the executor prepares a function call. */
 static void
-begin_call(BatchState *state, BatchCall *call, FuncExpr *expr)
+begin_function(BatchState *state, BatchCall *call, FuncExpr *expr)
 {
 	AclResult	allowed = chatglm_function_aclcheck(expr->funcid, GetUserId());
 
@@ -71,8 +77,22 @@ begin_call(BatchState *state, BatchCall *call, FuncExpr *expr)
 		elog(ERROR, "function %u cannot be batched", expr->funcid);
 	call->oid = expr->funcid;
 	call->type = expr->funcresulttype;
+	call->expr = expr;
 	call->arguments = ExecInitExprList(expr->args, &state->css.ss.ps);
 	fmgr_info(expr->funcid, &call->info);
+}
+
+static void
+begin_call(BatchState *state, BatchCall *call, Expr *expr)
+{
+	if (IsA(expr, CaseExpr))
+	{
+		CaseWhen   *when = linitial_node(CaseWhen, ((CaseExpr *) expr)->args);
+
+		call->condition = ExecInitQual(list_make1(when->expr), &state->css.ss.ps);
+		expr = when->result;
+	}
+	begin_function(state, call, castNode(FuncExpr, expr));
 }
 
 static void
@@ -93,6 +113,8 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 	state->careful = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CAREFUL)) != 0;
 
 	outerPlanState(node) = ExecInitNode(outerPlan(scan), estate, eflags & ~EXEC_FLAG_MARK);
+	if (chatglm_is_batch(outerPlanState(node)))
+		state->below = (BatchState *) outerPlanState(node);
 	desc = ExecGetResultType(outerPlanState(node));
 	state->n_columns = desc->natts;
 
@@ -100,22 +122,18 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 	foreach(cell, scan->custom_exprs)
 	{
 		if (i < state->n_calls)
-			begin_call(state, &state->calls[i++], lfirst_node(FuncExpr, cell));
+			begin_call(state, &state->calls[i++], lfirst(cell));
 		else
 			state->limits = lappend(state->limits, ExecInitExpr(lfirst(cell), &node->ss.ps));
 	}
+	state->priority = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_ALONE)) ?
+		CHATGLM_PRIORITY_INTERACTIVE : CHATGLM_PRIORITY_BATCH;
 	chatglm_ring_begin(state, desc, estate);
 	chatglm_place_begin(state);
+	chatglm_share_begin(state);
 }
 
 /* ---- Rows in and out ------------------------------------------------------------------ */
-
-bool
-chatglm_is_batch(const PlanState *planstate)
-{
-	return IsA(planstate, CustomScanState) &&
-		((const CustomScanState *) planstate)->methods == &exec_methods;
-}
 
 static void
 read_row(BatchState *state)
@@ -123,8 +141,8 @@ read_row(BatchState *state)
 	PlanState  *child = outerPlanState(&state->css);
 	TupleTableSlot *slot;
 
-	if (chatglm_is_batch(child))
-		((BatchState *) child)->told = Max(1, chatglm_ring_wanted(state));
+	if (state->below != NULL)
+		state->below->told = Max(1, chatglm_ring_wanted(state));
 	slot = ExecProcNode(child);
 	if (TupIsNull(slot))
 	{
@@ -155,14 +173,7 @@ wait_for_any(BatchState *state)
 	instr_time	start;
 	instr_time	end;
 
-	if (instrument == NULL)
-	{
-		chatglm_wait();
-		return;
-	}
-	state->waits++;
-	state->in_flight += chatglm_ring_running(state);
-	if (!instrument->need_timer)
+	if (instrument == NULL || !instrument->need_timer)
 	{
 		chatglm_wait();
 		return;
@@ -199,13 +210,49 @@ prepare_oldest(BatchState *state)
 	}
 }
 
+/* Counts an answer whose value is made. */
+static void
+count_answer(BatchState *state, const ChatglmAnswer *answer)
+{
+	state->prompt_tokens += answer->prompt_tokens;
+	state->cached_tokens += answer->cached_tokens;
+	state->completion_tokens += answer->completion_tokens;
+	state->failed += answer->error != NULL;
+	chatglm_batch_stat_add(&state->stat->tokens, answer->completion_tokens);
+	chatglm_batch_stat_add(&state->stat->failed, answer->error != NULL);
+}
+
+/* The value of a call of the oldest row: its own answer, or what an equal call got. */
+static void
+set_value(BatchState *state, int i, TupleTableSlot *slot)
+{
+	ChatglmAnswer *answer = &chatglm_ring_answers(state, state->head)[i];
+	int			source = *chatglm_share_source(state, state->head, i);
+	int			column = state->n_columns + i;
+	PgStat_FunctionCallUsage usage;
+
+	if (source > 0)
+	{
+		slot->tts_values[column] = slot->tts_values[source - 1];
+		slot->tts_isnull[column] = slot->tts_isnull[source - 1];
+		return;
+	}
+	state->asked_id = answer->id;
+	chatglm_usage_begin(&state->calls[i].info, &usage);
+	slot->tts_values[column] = chatglm_answer_value(state->calls[i].function, answer,
+													state->calls[i].type,
+													&slot->tts_isnull[column]);
+	pgstat_end_function_usage(&usage, true);
+	state->asked_id = 0;
+	count_answer(state, answer);
+	chatglm_abandon(answer);	/* a caught error; its value is made */
+}
+
 /* Takes the oldest row out of the ring, with its answers, into the scan's slot. */
 static TupleTableSlot *
 take_oldest(BatchState *state)
 {
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	ChatglmAnswer *answers = chatglm_ring_answers(state, state->head);
-	PgStat_FunctionCallUsage usage;
 	TupleTableSlot *slot;
 	MemoryContext old;
 
@@ -213,20 +260,10 @@ take_oldest(BatchState *state)
 	slot = chatglm_ring_load(state, state->head);
 	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
 	for (int i = 0; i < state->n_calls; i++)
-	{
-		int			column = state->n_columns + i;
-
-		chatglm_usage_begin(&state->calls[i].info, &usage);
-		slot->tts_values[column] = chatglm_answer_value(state->calls[i].function, &answers[i],
-														state->calls[i].type,
-														&slot->tts_isnull[column]);
-		pgstat_end_function_usage(&usage, true);
-		state->prompt_tokens += answers[i].prompt_tokens;
-		state->cached_tokens += answers[i].cached_tokens;
-		state->completion_tokens += answers[i].completion_tokens;
-		chatglm_abandon(&answers[i]);	/* a caught error; its value is made */
-	}
+		set_value(state, i, slot);
 	MemoryContextSwitchTo(old);
+	chatglm_share_given(state, state->head);
+	chatglm_batch_stat_add(&state->stat->answered, 1);
 
 	chatglm_place_show(state, state->head, ExecStoreVirtualTuple(slot));
 	if (state->given != NULL)
@@ -237,34 +274,77 @@ take_oldest(BatchState *state)
 	return slot;
 }
 
+/* The next row, with what the plan node makes of it; NULL at the end. */
 static TupleTableSlot *
-batch_exec(CustomScanState *node)
+next_row(BatchState *state)
 {
-	BatchState *state = (BatchState *) node;
-	ExprContext *econtext = node->ss.ps.ps_ExprContext;
+	PlanState  *ps = &state->css.ss.ps;
+	ExprContext *econtext = ps->ps_ExprContext;
 
-	chatglm_run_enter(state);
 	while (prepare_oldest(state))
 	{
+		state->asked_number = state->numbers[state->head];
 		econtext->ecxt_scantuple = take_oldest(state);
-		if (node->ss.ps.qual != NULL && !ExecQual(node->ss.ps.qual, econtext))
+		if (ps->qual != NULL && !ExecQual(ps->qual, econtext))
 		{
-			InstrCountFiltered1(node, 1);
+			InstrCountFiltered1(ps, 1);
+			state->asked_number = 0;
 			continue;
 		}
 		state->emitted++;
 		state->used++;
-		if (node->ss.ps.ps_ProjInfo != NULL)
-			return ExecProject(node->ss.ps.ps_ProjInfo);
+		if (ps->ps_ProjInfo != NULL)
+			return ExecProject(ps->ps_ProjInfo);
 		return econtext->ecxt_scantuple;
 	}
-	return ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	return NULL;
+}
+
+static ChatglmBatchStat *
+begin_stat(BatchState *state)
+{
+	return chatglm_batch_stat_begin(chatglm_batch_functions(state),
+									(int64) state->css.ss.ps.plan->plan_rows);
+}
+
+/* Which row is it that an error is about? */
+static void
+add_context(void *arg)
+{
+	const BatchState *state = arg;
+
+	if (state->asked_number == 0)
+		return;
+	if (state->asked_id == 0)
+		errcontext("GlmBatch, row " INT64_FORMAT, state->asked_number);
+	else
+		errcontext("GlmBatch, row " INT64_FORMAT ", request " UINT64_FORMAT,
+				   state->asked_number, state->asked_id);
+}
+
+static TupleTableSlot *
+batch_exec(CustomScanState *node)
+{
+	BatchState *state = (BatchState *) node;
+	ErrorContextCallback callback = {error_context_stack, add_context, state};
+	TupleTableSlot *slot;
+
+	chatglm_run_enter(state);
+	if (state->stat == NULL)
+		state->stat = begin_stat(state);
+	error_context_stack = &callback;
+	slot = next_row(state);
+	error_context_stack = callback.previous;
+	state->asked_number = 0;
+	return slot != NULL ? slot : ExecClearTuple(node->ss.ss_ScanTupleSlot);
 }
 
 static void
 batch_end(CustomScanState *node)
 {
 	chatglm_ring_clear((BatchState *) node);
+	chatglm_batch_stat_end(((BatchState *) node)->stat);
+	((BatchState *) node)->stat = NULL;
 	ExecEndNode(outerPlanState(node));
 }
 
@@ -275,6 +355,7 @@ batch_rescan(CustomScanState *node)
 
 	chatglm_ring_clear(state);
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	state->n_read = 0;
 	state->child_ended = false;
 	state->emitted = 0;
 	state->emitted_before = 0;
@@ -282,28 +363,4 @@ batch_rescan(CustomScanState *node)
 	chatglm_hand_on_bound(state);	/* before the rescan of a Sort that minds it */
 	if (outerPlanState(node)->chgParam == NULL)
 		ExecReScan(outerPlanState(node));
-}
-
-/* ---- EXPLAIN ---------------------------------------------------------------------------- */
-
-static void
-batch_explain(CustomScanState *node, List *ancestors, ExplainState *es)
-{
-	BatchState *state = (BatchState *) node;
-	List	   *names = NIL;
-
-	for (int i = 0; i < state->n_calls; i++)
-		names = lappend(names, get_func_name(state->calls[i].oid));
-	ExplainPropertyList("Function", names, es);
-	if (!es->analyze)
-		return;
-
-	ExplainPropertyInteger("Requests", NULL, state->requests, es);
-	ExplainPropertyInteger("Prompt Tokens", NULL, state->prompt_tokens, es);
-	ExplainPropertyInteger("Cached Tokens", NULL, state->cached_tokens, es);
-	ExplainPropertyInteger("Generated Tokens", NULL, state->completion_tokens, es);
-	ExplainPropertyFloat("Mean in Flight", NULL,
-						 state->waits > 0 ? (double) state->in_flight / state->waits : 0, 1, es);
-	if (es->timing)
-		ExplainPropertyFloat("Time Waiting", "ms", INSTR_TIME_GET_MILLISEC(state->waited), 3, es);
 }

@@ -6,7 +6,8 @@
  *
  *	custom_scan_tlist	the child's columns, then a column for every call
  *	custom_exprs		the calls (FuncExpr, arguments over the child's columns
- *						as INDEX_VAR), then the limits: pairs of limitCount
+ *						as INDEX_VAR; CASE WHEN ... THEN call END when made on a
+ *						condition), then the limits: pairs of limitCount
  *						and limitOffset, outermost first; NULLs are Consts
  *	custom_private		integers: see the positions below
  *
@@ -35,7 +36,8 @@ enum
 	CHATGLM_BATCH_GROUP,		/* nodes that share limits or a run; 0: none do */
 	CHATGLM_BATCH_RUN,			/* what a run of so many rows demands (ChatglmDemand) */
 	CHATGLM_BATCH_EXACT,		/* of the limits, those below which no node drops rows */
-	CHATGLM_BATCH_CAREFUL		/* a join may end before this side of it does */
+	CHATGLM_BATCH_CAREFUL,		/* a join may end before this side of it does */
+	CHATGLM_BATCH_ALONE			/* 1: one row, whose calls stand alone */
 };
 
 extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */

@@ -6,6 +6,7 @@
 #define CHATGLM_BATCH_EXEC_H
 
 #include "batch.h"
+#include "batch_stat.h"
 
 #include "executor/executor.h"
 #include "lib/ilist.h"
@@ -16,16 +17,33 @@ typedef struct BatchCall
 	const ChatglmFunction *function;
 	Oid			oid;
 	Oid			type;			/* of the result */
+	FuncExpr   *expr;
+	ExprState  *condition;		/* on which it is made; NULL: always */
 	List	   *arguments;		/* ExprState */
 	FmgrInfo	info;			/* for track_functions */
+	bool		printed;		/* others may ask the same */
 } BatchCall;
+
+/* What a call asked, and the column of the row with its value. */
+typedef struct BatchPrint
+{
+	Oid			function;		/* 0: none */
+	int			column;
+	uint64		hash[2];
+} BatchPrint;
 
 typedef struct BatchState
 {
 	CustomScanState css;
+	struct BatchState *below;	/* the child, where it is a GlmBatch too */
 	int			n_columns;		/* of the child */
 	int			n_calls;
 	BatchCall  *calls;
+	ChatglmPriority priority;
+
+	/* what an error would be about; 0: nothing of a row */
+	int64		asked_number;	/* of the row */
+	uint64		asked_id;		/* of the request */
 
 	/* the ring */
 	int			capacity;
@@ -34,12 +52,20 @@ typedef struct BatchState
 	MinimalTuple *tuples;
 	ItemPointerData *places;	/* in the table of ss_currentRelation, if that is set */
 	ChatglmAnswer *answers;		/* [capacity][n_calls] */
+	int64	   *numbers;		/* of the rows, as the child gave them; from 1 */
+	int64		n_read;
 	MinimalTuple given;			/* of the row that went out last */
 	TupleTableSlot *columns;	/* to look into a tuple */
 	MemoryContext context;		/* tuples, caught errors */
 	bool		child_ended;
 	ScanDirection direction;	/* in which it was last asked */
 	ScanState  *scan;			/* below: its current row is the row read */
+
+	/* equal calls */
+	int			n_prints;		/* of a row: those of the nodes below, then ours */
+	BatchPrint *prints;			/* [capacity + 1][n_prints] */
+	BatchPrint *given_prints;	/* of the row that went out last */
+	int		   *sources;		/* [capacity][n_calls]: column that has the value, plus 1 */
 
 	/* how far ahead it may read */
 	ChatglmDemand demand;
@@ -63,14 +89,22 @@ typedef struct BatchState
 	int64		prompt_tokens;
 	int64		cached_tokens;
 	int64		completion_tokens;
-	int64		waits;
-	int64		in_flight;		/* requests running, summed over waits */
+	int64		failed;			/* answered with an error */
+	int64		in_flight;		/* requests running as each was sent, summed */
 	instr_time	waited;
+	ChatglmBatchStat *stat;		/* what others see of it; NULL: nothing */
 } BatchState;
 
 /* ---- batch.c ------------------------------------------------------------ */
 
 extern bool chatglm_is_batch(const PlanState *planstate);
+/* The call that is being asked for a row. */
+typedef struct BatchAsking
+{
+	BatchState *state;
+	int			index;			/* of the row */
+	int			call;
+} BatchAsking;
 
 /* ---- batch_ring.c ------------------------------------------------------- */
 
@@ -133,5 +167,27 @@ extern void chatglm_place_begin(BatchState *state);
 /* Keeps the place of the row just read; gives the slot that of the row that goes out. */
 extern void chatglm_place_keep(BatchState *state, int index);
 extern void chatglm_place_show(BatchState *state, int index, TupleTableSlot *slot);
+/* ---- batch_share.c ------------------------------------------------------ */
+
+/* Prepares for equal calls; needs calls, ring and node below. */
+extern void chatglm_share_begin(BatchState *state);
+
+/* A row has been read from the node below; it is about to be asked for; it goes out. */
+extern void chatglm_share_read(BatchState *state, int index);
+extern void chatglm_share_ask(BatchState *state, int index);
+extern void chatglm_share_given(BatchState *state, int index);
+
+/* A ChatglmKnown: has a call before this one asked the same?  arg: BatchAsking. */
+extern bool chatglm_share_known(const ChatglmCall *call, void *arg);
+
+/* Where the value of such a call is: column plus 1; 0: it is a call of its own. */
+extern int *chatglm_share_source(BatchState *state, int index, int call);
+
+/* ---- batch_explain.c ---------------------------------------------------- */
+
+extern void chatglm_batch_explain(CustomScanState *node, List *ancestors, ExplainState *es);
+
+/* The functions that the node calls, each once, separated by commas. */
+extern char *chatglm_batch_functions(const BatchState *state);
 
 #endif							/* CHATGLM_BATCH_EXEC_H */

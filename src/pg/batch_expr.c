@@ -14,6 +14,9 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
 
 #include "batch_plan.h"
 
@@ -70,33 +73,164 @@ evaluates_all(Node *node)
 	}
 }
 
+/*
+ * The one argument that such a node evaluates in any case, if it does not evaluate
+ * all; NULL: none.
+ */
+static Node **
+first_evaluated(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_BoolExpr:
+			return (Node **) &linitial(((BoolExpr *) node)->args);
+		case T_CoalesceExpr:
+			return (Node **) &linitial(((CoalesceExpr *) node)->args);
+		case T_CaseExpr:
+			if (((CaseExpr *) node)->arg != NULL)
+				return (Node **) &((CaseExpr *) node)->arg;
+			return (Node **) &linitial_node(CaseWhen, ((CaseExpr *) node)->args)->expr;
+		default:
+			return NULL;
+	}
+}
+
 bool
 chatglm_has_call(Node *node, void *context)
 {
+	Node	  **first;
+
 	if (node == NULL)
 		return false;
 	if (is_call(node))
 		return true;
-	return evaluates_all(node) && expression_tree_walker(node, chatglm_has_call, context);
+	if (evaluates_all(node))
+		return expression_tree_walker(node, chatglm_has_call, context);
+	first = first_evaluated(node);
+	return first != NULL && chatglm_has_call(*first, context);
+}
+
+static Node *
+made_column(int varno, int attno, const Node *call)
+{
+	return (Node *) makeVar(varno, attno, exprType(call), exprTypmod(call),
+							exprCollation(call), 0);
+}
+
+/* The column of a call that is made already; 0: it is not. */
+static int
+find_made(const Calls *calls, Node *node)
+{
+	ListCell   *cell;
+
+	if (!IsA(node, FuncExpr) || chatglm_mark_of((FuncExpr *) node) == 0)
+		return 0;
+	foreach(cell, *calls->marked)
+	{
+		const MarkedCall *made = lfirst(cell);
+
+		if (chatglm_mark_of(made->call) == chatglm_mark_of((FuncExpr *) node) &&
+			(made->condition == NULL || equal(made->condition, calls->condition)))
+			return made->attno;
+	}
+	return 0;
+}
+
+Node *
+chatglm_use_made(Node *node, void *context)
+{
+	const Calls *calls = context;
+	int			attno;
+
+	if (node == NULL)
+		return NULL;
+	attno = find_made(calls, node);
+	if (attno != 0)
+		return made_column(calls->varno, attno, node);
+	return expression_tree_mutator(node, chatglm_use_made, context);
+}
+
+static Node *
+on_condition(FuncExpr *call, Node *condition)
+{
+	CaseExpr   *expr = makeNode(CaseExpr);
+	CaseWhen   *when = makeNode(CaseWhen);
+	Const	   *otherwise = makeNullConst(call->funcresulttype, -1, call->funccollid);
+
+	when->expr = copyObject((Expr *) condition);
+	when->result = (Expr *) call;
+	expr->casetype = call->funcresulttype;
+	expr->casecollid = call->funccollid;
+	expr->args = list_make1(when);
+	expr->defresult = (Expr *) otherwise;
+	return (Node *) expr;
+}
+
+static Node *
+take_call(FuncExpr *call, Calls *calls)
+{
+	int			attno = find_made(calls, (Node *) call);
+	Node	   *taken = copyObject((Node *) call);
+
+	if (attno != 0)
+		return made_column(calls->varno, attno, (Node *) call);
+	if (calls->condition != NULL)
+		taken = on_condition((FuncExpr *) taken, calls->condition);
+	calls->list = lappend(calls->list, taken);
+	attno = calls->base + list_length(calls->list);
+	if (chatglm_mark_of(call) != 0)
+	{
+		MarkedCall *made = palloc(sizeof(*made));
+
+		made->call = copyObject(call);
+		made->condition = calls->condition;
+		made->attno = attno;
+		*calls->marked = lappend(*calls->marked, made);
+	}
+	return made_column(calls->varno, attno, (Node *) call);
 }
 
 Node *
 chatglm_take_calls(Node *node, void *context)
 {
 	Calls	   *calls = context;
+	Node	  **first;
 
 	if (node == NULL)
 		return NULL;
 	if (is_call(node) && !chatglm_has_call((Node *) ((FuncExpr *) node)->args, NULL) &&
 		list_length(calls->list) < MAX_CALLS)
-	{
-		calls->list = lappend(calls->list, copyObject(node));
-		return (Node *) makeVar(calls->varno, calls->base + list_length(calls->list),
-								exprType(node), exprTypmod(node), exprCollation(node), 0);
-	}
-	if (!evaluates_all(node))
-		return copyObject(node);
-	return expression_tree_mutator(node, chatglm_take_calls, context);
+		return take_call((FuncExpr *) node, calls);
+	if (evaluates_all(node))
+		return expression_tree_mutator(node, chatglm_take_calls, context);
+	node = copyObject(node);
+	first = first_evaluated(node);
+	if (first != NULL)
+		*first = chatglm_take_calls(*first, context);
+	return node;
+}
+
+static bool
+is_other_volatile(Oid function, void *context)
+{
+	return func_volatile(function) == PROVOLATILE_VOLATILE &&
+		chatglm_function_by_oid(function) == NULL;
+}
+
+static bool
+runs_others_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, NextValueExpr) || check_functions_in_node(node, is_other_volatile, NULL))
+		return true;
+	return expression_tree_walker(node, runs_others_walker, context);
+}
+
+bool
+chatglm_runs_others(Node *node)
+{
+	return runs_others_walker(node, NULL);
 }
 
 /* Is the value of this node made by the plan node it is found in? */
@@ -173,24 +307,54 @@ chatglm_has_multiexpr(Node *node, void *context)
 
 /* ---- Calls in aggregates ------------------------------------------------------ */
 
-/* An aggregate that gets the arguments of every row. */
+/* Aggregates that meet every row with nothing before the FILTER. */
 static bool
-takes_every_row(Node *node)
+meets_every_row(Node *node)
 {
 	Aggref	   *aggref = (Aggref *) node;
 
-	return IsA(node, Aggref) && aggref->aggfilter == NULL &&
-		aggref->aggdirectargs == NIL && aggref->aggsplit == AGGSPLIT_SIMPLE;
+	return IsA(node, Aggref) && aggref->aggdirectargs == NIL &&
+		aggref->aggsplit == AGGSPLIT_SIMPLE;
+}
+
+/* May the FILTER be evaluated once more, ahead? */
+static bool
+can_repeat(Aggref *aggref)
+{
+	Node	   *filter = (Node *) aggref->aggfilter;
+
+	return filter == NULL || (!contain_volatile_functions(filter) && !contain_subplans(filter));
 }
 
 bool
 chatglm_has_aggregated_call(Node *node, void *context)
 {
+	Aggref	   *aggref = (Aggref *) node;
+
 	if (node == NULL)
 		return false;
-	if (IsA(node, Aggref))
-		return takes_every_row(node) && chatglm_has_call((Node *) ((Aggref *) node)->args, NULL);
-	return expression_tree_walker(node, chatglm_has_aggregated_call, context);
+	if (!IsA(node, Aggref))
+		return expression_tree_walker(node, chatglm_has_aggregated_call, context);
+	return meets_every_row(node) &&
+		(chatglm_has_call((Node *) aggref->aggfilter, NULL) ||
+		 (can_repeat(aggref) && chatglm_has_call((Node *) aggref->args, NULL)));
+}
+
+/* The calls of a FILTER are made before those of the arguments that depend on it. */
+static Node *
+take_calls_of_aggregate(Aggref *aggref, Calls *calls)
+{
+	Aggref	   *copy = copyObject(aggref);
+
+	if (chatglm_has_call((Node *) copy->aggfilter, NULL))
+		copy->aggfilter = (Expr *) chatglm_take_calls((Node *) copy->aggfilter, calls);
+	else if (can_repeat(aggref))
+	{
+		calls->condition = (Node *) copy->aggfilter;
+		copy->args = (List *) chatglm_take_calls((Node *) copy->args, calls);
+		calls->condition = NULL;
+	}
+	return (Node *) copy;
 }
 
 Node *
@@ -198,12 +362,7 @@ chatglm_take_aggregated_calls(Node *node, void *context)
 {
 	if (node == NULL)
 		return NULL;
-	if (takes_every_row(node))
-	{
-		Aggref	   *copy = copyObject((Aggref *) node);
-
-		copy->args = (List *) chatglm_take_calls((Node *) copy->args, context);
-		return (Node *) copy;
-	}
+	if (meets_every_row(node))
+		return take_calls_of_aggregate((Aggref *) node, context);
 	return expression_tree_mutator(node, chatglm_take_aggregated_calls, context);
 }

@@ -9,6 +9,7 @@
  */
 #include "chatglm.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
@@ -17,6 +18,12 @@
 #include "utils/lsyscache.h"
 
 #include "batch_plan.h"
+
+bool
+chatglm_fits_tuple(const List *columns, int more)
+{
+	return list_length(columns) + more <= MaxTupleAttributeNumber;
+}
 
 /* ---- Making nodes ---------------------------------------------------------------- */
 
@@ -47,6 +54,15 @@ limits_as_exprs(List *limits)
 	return exprs;
 }
 
+/* Are calls on top of this made for one row only, as in a SELECT without FROM? */
+static bool
+stands_alone(Plan *child)
+{
+	while (IsA(child, CustomScan) && ((CustomScan *) child)->methods == &chatglm_batch_scan_methods)
+		child = child->lefttree;
+	return IsA(child, Result) && child->lefttree == NULL;
+}
+
 static void
 set_demand(CustomScan *scan, int n_calls, Demand demand)
 {
@@ -58,6 +74,8 @@ set_demand(CustomScan *scan, int n_calls, Demand demand)
 									  makeInteger(demand.group), makeInteger(demand.run),
 									  makeInteger(demand.exact));
 	scan->custom_private = lappend(scan->custom_private, makeInteger(demand.careful));
+	scan->custom_private = lappend(scan->custom_private,
+								   makeInteger(stands_alone(scan->scan.plan.lefttree)));
 }
 
 /*
@@ -114,24 +132,37 @@ make_batch(Rewrite *rewrite, Plan *child, List *calls)
 	return scan;
 }
 
-/* Stacks nodes on the child until no call is left in *exprs, at least one. */
-static CustomScan *
-stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
+Plan *
+chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
 {
-	CustomScan *scan;
-
-	do
+	for (;;)
 	{
-		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR};
+		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR, NULL, &rewrite->marked};
 
+		*exprs = (List *) chatglm_use_made((Node *) *exprs, &calls);
+		if (!chatglm_has_call((Node *) *exprs, NULL) || !chatglm_fits_tuple(child->targetlist, 0))
+			return child;
 		*exprs = (List *) chatglm_take_calls((Node *) *exprs, &calls);
-		scan = make_batch(rewrite, child, calls.list);
-		child = &scan->scan.plan;
-	} while (chatglm_has_call((Node *) *exprs, NULL));
-	return scan;
+		child = &make_batch(rewrite, child, calls.list)->scan.plan;
+	}
 }
 
 /* ---- On top of a node -------------------------------------------------------------- */
+
+/*
+ * Are there calls in a SELECT without FROM to be made side by side?  One column is
+ * left alone: PL/pgSQL takes such plans for simple expressions, and expects a Result.
+ */
+static bool
+has_several_calls(List *targetlist)
+{
+	ListCell   *cell;
+	int			n = 0;
+
+	foreach(cell, targetlist)
+		n += chatglm_has_call(lfirst(cell), NULL);
+	return n > 1;
+}
 
 /*
  * Nodes that evaluate target list and quals for each row, and to which nothing
@@ -144,7 +175,7 @@ can_be_batched(Plan *plan)
 	switch (nodeTag(plan))
 	{
 		case T_Result:
-			return plan->lefttree != NULL;
+			return plan->lefttree != NULL || has_several_calls(plan->targetlist);
 		case T_ForeignScan:
 			return ((ForeignScan *) plan)->operation == CMD_SELECT;
 		case T_SeqScan:
@@ -283,61 +314,98 @@ tables_in_sight(Plan *plan)
 	}
 }
 
+/* Has the node more columns of its own than a tuple can have? */
+static bool
+is_too_wide(Plan *plan)
+{
+	List	   *columns = NIL;
+
+	if (list_length(plan->targetlist) + list_length(plan->qual) < MaxTupleAttributeNumber / 2)
+		return false;
+	(void) chatglm_to_columns((Node *) plan->targetlist, &columns);
+	(void) chatglm_to_columns((Node *) plan->qual, &columns);
+	return !chatglm_fits_tuple(columns, 0);
+}
+
 /* Stacks nodes for the clauses: each for one with a call and those behind it without. */
-static CustomScan *
+static Plan *
 stack_quals(Rewrite *rewrite, Plan *child, List *clauses)
 {
-	CustomScan *scan = NULL;
-
 	while (clauses != NIL)
 	{
 		List	   *first = list_make1(linitial(clauses));
 		List	   *rest = list_delete_first(list_copy(clauses));
 
 		clauses = cut_before_call(&rest);
-		scan = stack_calls(rewrite, child, &first);
-		child = &scan->scan.plan;
-		child->qual = list_concat(first, rest);
+		child = chatglm_stack_calls(rewrite, child, &first);
+		child->qual = list_concat(child->qual, list_concat(first, rest));
 		child->plan_rows = clamp_row_est(child->plan_rows * 0.5);
 	}
-	return scan;
+	return child;
+}
+
+/*
+ * What the node itself makes; quals and target list become expressions on top of
+ * that.
+ */
+static List *
+columns_of(Plan *plan, List **quals, List **list)
+{
+	List	   *columns = NIL;
+	List	   *entries = NIL;
+	int			attno = 0;
+	ListCell   *cell;
+
+	*quals = (List *) chatglm_to_columns((Node *) *quals, &columns);
+	*list = (List *) chatglm_to_columns((Node *) plan->targetlist, &columns);
+	foreach(cell, columns)
+		entries = lappend(entries, makeTargetEntry(lfirst(cell), ++attno, NULL, false));
+	return entries;
 }
 
 Plan *
 chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 {
-	List	   *columns = NIL;
-	CustomScan *scan = NULL;
-	bool		in_list;
+	Plan	   *top;
+	List	   *columns;
 	List	   *list;
 	List	   *quals;
-	int			attno = 0;
-	ListCell   *cell;
+	bool		inlining;
 
-	if (!can_be_batched(plan) || (rewrite->positioned && tables_in_sight(plan) > 1))
+	if (!can_be_batched(plan) || is_too_wide(plan) ||
+		(rewrite->positioned && tables_in_sight(plan) > 1))
 		return plan;
-	in_list = chatglm_has_call((Node *) plan->targetlist, NULL);
-	if (chatglm_has_multiexpr((Node *) plan->targetlist, NULL))
+	inlining = chatglm_can_inline_multiexprs(rewrite, plan);
+	if (!inlining && chatglm_has_multiexpr((Node *) plan->targetlist, NULL))
 		return plan;
 	quals = cut_quals(plan);
-	if (!in_list && quals == NIL)
+	if (!inlining && !chatglm_has_call((Node *) plan->targetlist, NULL) && quals == NIL)
 		return plan;
 
-	quals = (List *) chatglm_to_columns((Node *) quals, &columns);
-	list = (List *) chatglm_to_columns((Node *) plan->targetlist, &columns);
-	plan->targetlist = NIL;
-	foreach(cell, columns)
-		plan->targetlist = lappend(plan->targetlist,
-								   makeTargetEntry(lfirst(cell), ++attno, NULL, false));
+	columns = columns_of(plan, &quals, &list);
+	plan->targetlist = columns;
 	chatglm_forbid_async(plan); /* only an Append right above could serve it */
 
-	if (quals != NIL)
-		scan = stack_quals(rewrite, plan, quals);
-	if (in_list)
-		scan = stack_calls(rewrite, scan != NULL ? &scan->scan.plan : plan, &list);
-	scan->scan.plan.targetlist = list;
+	rewrite->marked = NIL;
+	top = stack_quals(rewrite, plan, quals);
+	if (inlining)
+		top = chatglm_inline_multiexprs(rewrite, top, &list);
+	return chatglm_finish_stack(rewrite, top, NIL, list, demand);
+}
+
+Plan *
+chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list, Demand demand)
+{
+	List	   *with_calls = cut_before_call(&quals);
+	CustomScan *scan;
+
+	top->qual = list_concat(top->qual, quals);
+	top = stack_quals(rewrite, top, with_calls);
+	top = chatglm_stack_calls(rewrite, top, &list);
+	top->targetlist = list;
+	scan = castNode(CustomScan, top);
 	set_demand(scan, intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CALLS)), demand);
-	return &scan->scan.plan;
+	return top;
 }
 
 /* ---- Below an aggregate --------------------------------------------------------------- */
@@ -353,14 +421,19 @@ chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 
 	if (agg->chain != NIL)
 		return;
-	while (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
-		   chatglm_has_aggregated_call((Node *) plan->qual, NULL))
+	rewrite->marked = NIL;
+	while (chatglm_fits_tuple(plan->lefttree->targetlist, 0) &&
+		   (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
+			chatglm_has_aggregated_call((Node *) plan->qual, NULL)))
 	{
-		Calls		calls = {NIL, list_length(plan->lefttree->targetlist), OUTER_VAR};
+		Calls		calls = {NIL, list_length(plan->lefttree->targetlist), OUTER_VAR, NULL,
+		&rewrite->marked};
 		CustomScan *scan;
 
 		plan->targetlist = (List *) chatglm_take_aggregated_calls((Node *) plan->targetlist, &calls);
 		plan->qual = (List *) chatglm_take_aggregated_calls((Node *) plan->qual, &calls);
+		if (calls.list == NIL)
+			continue;
 		calls.list = (List *) chatglm_renumber((Node *) calls.list, OUTER_VAR, INDEX_VAR);
 		scan = make_batch(rewrite, plan->lefttree, calls.list);
 		set_demand(scan, list_length(calls.list), demand);

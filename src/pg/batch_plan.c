@@ -101,6 +101,7 @@ rewrite_statement(PlannedStmt *statement, int options)
 		rewrite.next_id = Max(rewrite.next_id, largest_id(lfirst(cell)) + 1);
 		chatglm_note_subplans(&rewrite, lfirst(cell));
 	}
+	rewrite.subplans = statement->subplans;
 	rewrite.ctes = palloc0((n_subplans + 1) * sizeof(CteDemand));
 	/* only cursors have that option; those with FOR UPDATE know their rows otherwise */
 	rewrite.positioned = (options & CURSOR_OPT_FAST_PLAN) != 0 && statement->rowMarks == NIL;
@@ -122,12 +123,17 @@ rewrite_statement(PlannedStmt *statement, int options)
 static PlannedStmt *
 batch_planner(Query *query, const char *text, int options, ParamListInfo params)
 {
-	PlannedStmt *statement = prev_planner_hook != NULL ?
+	bool		rewriting = chatglm_shared != NULL && chatglm_prefetch > 1 &&
+		(options & CURSOR_OPT_SCROLL) == 0;
+	PlannedStmt *statement;
+
+	if (rewriting)
+		chatglm_mark_composites(query);
+	statement = prev_planner_hook != NULL ?
 		prev_planner_hook(query, text, options, params) :
 		standard_planner(query, text, options, params);
 
-	if (chatglm_shared != NULL && chatglm_prefetch > 1 &&
-		(options & CURSOR_OPT_SCROLL) == 0 && depends_on_functions(statement))
+	if (rewriting && depends_on_functions(statement))
 		rewrite_statement(statement, options);
 	return statement;
 }
@@ -139,6 +145,11 @@ rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
 {
 	if (plan == NULL)
 		return NULL;
+	if (chatglm_is_row_by_row(plan))
+	{
+		plan->lefttree = rewrite_plan(rewrite, plan->lefttree, demand);
+		return chatglm_batch_join(rewrite, plan, demand);
+	}
 	rewrite_below(rewrite, plan, demand);
 	return chatglm_batch_node(rewrite, plan, demand);
 }

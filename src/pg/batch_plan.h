@@ -27,6 +27,14 @@ typedef struct CteDemand
 	Demand		demand;
 } CteDemand;
 
+/* A call with a mark (batch_same.c), and the column that it is. */
+typedef struct MarkedCall
+{
+	FuncExpr   *call;
+	Node	   *condition;		/* on which it is made; NULL: always */
+	int			attno;
+} MarkedCall;
+
 /* A statement that is being rewritten. */
 typedef struct Rewrite
 {
@@ -35,6 +43,8 @@ typedef struct Rewrite
 	CteDemand  *ctes;			/* by plan_id, from 1 */
 	Bitmapset  *early;			/* plan_ids of sub-selects that need not be read to the end */
 	bool		positioned;		/* WHERE CURRENT OF may ask where its scans are */
+	List	   *subplans;		/* the statement's */
+	List	   *marked;			/* MarkedCall, made below the node in hand */
 } Rewrite;
 
 /* ---- batch_walk.c ------------------------------------------------------- */
@@ -83,14 +93,61 @@ extern Plan *chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand);
 /* Puts GlmBatch nodes below it for the calls in its aggregates' arguments. */
 extern void chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand);
 
+/* Can a row of these columns and so many more be kept as a tuple? */
+extern bool chatglm_fits_tuple(const List *columns, int more);
+
+/*
+ * Stacks nodes on the child until no call is left in *exprs, expressions over its
+ * columns.  Calls for which a row would become too wide stay, to be made one by one.
+ * Returns the child where there was nothing to stack.
+ */
+extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs);
+
+/*
+ * Stacks what else these clauses and this target list need on a GlmBatch, and gives
+ * them to the topmost node, which it returns.
+ */
+extern Plan *chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list,
+								  Demand demand);
+
+/* ---- batch_inner.c ------------------------------------------------------ */
+
+/*
+ * Is this a join that runs calls of ours for each row of its outer side?  Then this
+ * puts GlmBatch nodes in its place, on top of the outer side.
+ */
+extern bool chatglm_is_row_by_row(Plan *plan);
+extern Plan *chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand);
+
+/*
+ * Are all sub-selects for several columns in the target list such that ask once a
+ * row?  Then this stacks nodes for them, and *targetlist, over the child's columns,
+ * does without them.
+ */
+extern bool chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan);
+extern Plan *chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targetlist);
+
+/* ---- batch_same.c ------------------------------------------------------- */
+
+/* Marks the equal calls that fields are taken of, in all of the query. */
+extern void chatglm_mark_composites(Query *query);
+
+/* The mark of a call, or 0.  Within a plan node, calls of one mark are one call. */
+extern int	chatglm_mark_of(const FuncExpr *call);
+
 /* ---- batch_expr.c ------------------------------------------------------- */
 
-/* Calls taken out of expressions; the i-th becomes column base + i of varno. */
+/*
+ * Calls taken out of expressions; the i-th becomes column base + i of varno.  With a
+ * condition, it becomes CASE WHEN the condition THEN the call END.
+ */
 typedef struct Calls
 {
-	List	   *list;			/* FuncExpr */
+	List	   *list;			/* FuncExpr, or CaseExpr around one */
 	int			base;
 	int			varno;
+	Node	   *condition;		/* NULL: none */
+	List	  **marked;			/* MarkedCall, to which those with a mark are added */
 } Calls;
 
 /*
@@ -101,10 +158,20 @@ typedef struct Calls
 /* Is there a call that is evaluated whenever the expression is?  No context. */
 extern bool chatglm_has_call(Node *node, void *context);
 
+/* Are there volatile functions that are not ours? */
+extern bool chatglm_runs_others(Node *node);
+
 /* Replaces the innermost calls by their columns.  Context: Calls. */
 extern Node *chatglm_take_calls(Node *node, void *context);
 
-/* The same inside of aggregates that get the arguments of every row. */
+/* Replaces calls that are made already, wherever they stand.  Context: Calls. */
+extern Node *chatglm_use_made(Node *node, void *context);
+
+/*
+ * The same inside of aggregates: their FILTER, which every row meets, and then
+ * their arguments.  A call in the arguments of one with a FILTER becomes
+ * CASE WHEN the filter THEN the call END.
+ */
 extern bool chatglm_has_aggregated_call(Node *node, void *context);
 extern Node *chatglm_take_aggregated_calls(Node *node, void *context);
 

@@ -31,6 +31,7 @@ static void
 unlink_state(void *arg)
 {
 	dlist_delete(&((BatchState *) arg)->link);
+	chatglm_batch_stat_end(((BatchState *) arg)->stat);
 }
 
 static void
@@ -51,6 +52,7 @@ chatglm_ring_begin(BatchState *state, TupleDesc desc, EState *estate)
 	state->capacity = Max(1, chatglm_prefetch / state->n_calls) * CHATGLM_ROWS_IN_HAND;
 	state->tuples = palloc0(state->capacity * sizeof(MinimalTuple));
 	state->places = palloc0(state->capacity * sizeof(ItemPointerData));
+	state->numbers = palloc0(state->capacity * sizeof(int64));
 	state->answers = palloc0(state->capacity * state->n_calls * sizeof(ChatglmAnswer));
 	state->columns = ExecInitExtraTupleSlot(estate, desc, &TTSOpsMinimalTuple);
 	state->context = AllocSetContextCreate(estate->es_query_cxt, "GlmBatch rows",
@@ -106,24 +108,33 @@ chatglm_ring_load(BatchState *state, int index)
 }
 
 static void
-ask_call(BatchState *state, BatchCall *call, ChatglmAnswer *answer)
+ask_call(BatchState *state, int index, int i)
 {
+	BatchCall  *call = &state->calls[i];
+	ChatglmAnswer *answer = &chatglm_ring_answers(state, index)[i];
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
+	BatchAsking asking = {state, index, i};
 	NullableDatum args[CHATGLM_MAX_ARGS];
 	PgStat_FunctionCallUsage usage;
 	ListCell   *cell;
 	int			n = 0;
 
+	answer->null = call->condition != NULL && !ExecQual(call->condition, econtext);
+	if (answer->null)
+		return;
 	foreach(cell, call->arguments)
 	{
 		args[n].value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &args[n].isnull);
 		n++;
 	}
 	chatglm_usage_begin(&call->info, &usage);
-	chatglm_ask_or_error(call->function, args, CHATGLM_PRIORITY_BATCH, answer, state->context);
+	chatglm_ask_or_error(call->function, args, state->priority, answer, state->context,
+						 call->printed ? chatglm_share_known : NULL, &asking);
 	pgstat_end_function_usage(&usage, false);	/* counted with its answer */
-	if (answer->request != NULL)
-		state->requests++;
+	if (answer->request == NULL)
+		return;
+	state->requests++;
+	state->in_flight += chatglm_ring_running(state);
 }
 
 /* Sends a row's questions. */
@@ -131,15 +142,18 @@ static void
 ask_row(BatchState *state, int index)
 {
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	ChatglmAnswer *answers = chatglm_ring_answers(state, index);
+	int64		asked_before = state->asked_number;
 	MemoryContext old;
 
+	state->asked_number = state->numbers[index];
+	chatglm_share_ask(state, index);
 	ResetExprContext(econtext);
 	econtext->ecxt_scantuple = ExecStoreVirtualTuple(chatglm_ring_load(state, index));
 	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
 	for (int i = 0; i < state->n_calls; i++)
-		ask_call(state, &state->calls[i], &answers[i]);
+		ask_call(state, index, i);
 	MemoryContextSwitchTo(old);
+	state->asked_number = asked_before;
 }
 
 static void
@@ -172,7 +186,10 @@ chatglm_ring_add(BatchState *state, TupleTableSlot *slot)
 	MemoryContextSwitchTo(old);
 	chatglm_place_keep(state, index);
 	memset(chatglm_ring_answers(state, index), 0, state->n_calls * sizeof(ChatglmAnswer));
+	state->numbers[index] = ++state->n_read;
 	state->n_rows++;
+	chatglm_batch_stat_add(&state->stat->rows_read, 1);
+	chatglm_share_read(state, index);
 	ask_row(state, index);
 }
 

@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 #include "args.h"
+#include "batch_stat.h"
 
 PG_FUNCTION_INFO_V1(chatglm_try_generate);
 PG_FUNCTION_INFO_V1(chatglm_generate_batch);
@@ -68,6 +69,7 @@ const ChatglmFunction chatglm_try_generate_function = {
 	.symbol = "chatglm_try_generate",
 	.address = chatglm_try_generate,
 	.n_args = 1 + CHATGLM_N_TAIL,
+	.model = 1,
 	.catches = true,
 	.read = read_try_generate,
 	.value = result_value
@@ -117,6 +119,7 @@ typedef struct Batch
 	NullableDatum args[1 + CHATGLM_N_TAIL];
 	ChatglmAnswer *answers;
 	MemoryContext scratch;		/* reset after every prompt */
+	ChatglmBatchStat *stat;
 } Batch;
 
 /* Reads the tail once for its errors; the prompt stays to be filled in. */
@@ -138,8 +141,9 @@ ask_next(Batch *batch)
 	batch->args[0].value = batch->prompts[batch->next];
 	batch->args[0].isnull = batch->nulls[batch->next];
 	chatglm_ask_or_error(&chatglm_try_generate_function, batch->args, CHATGLM_PRIORITY_BATCH,
-						 &batch->answers[batch->next], old);
+						 &batch->answers[batch->next], old, NULL, NULL);
 	batch->next++;
+	chatglm_batch_stat_add(&batch->stat->rows_read, 1);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(batch->scratch);
 }
@@ -166,22 +170,58 @@ advance(Batch *batch)
 	return answer->request == NULL || !chatglm_request_running(answer->request);
 }
 
+/* A row of glm_generate_batch. */
+typedef struct BatchRow
+{
+	Datum		values[1 + RESULT_COLUMNS];
+	bool		nulls[1 + RESULT_COLUMNS];
+} BatchRow;
+
+static void
+fill_row(const ChatglmAnswer *answer, void *arg)
+{
+	BatchRow   *row = arg;
+
+	result_columns(answer, row->values + 1, row->nulls + 1);
+}
+
 static void
 put_answer(Batch *batch, Tuplestorestate *rows, TupleDesc desc)
 {
 	MemoryContext old = MemoryContextSwitchTo(batch->scratch);
 	ChatglmAnswer *answer = &batch->answers[batch->done];
-	Datum		values[1 + RESULT_COLUMNS];
-	bool		nulls[1 + RESULT_COLUMNS];
+	BatchRow	row;
 
-	if (answer->request != NULL)
-		chatglm_collect_or_error(answer);
-	values[0] = Int32GetDatum(++batch->done);
-	nulls[0] = false;
-	result_columns(answer, values + 1, nulls + 1);
-	tuplestore_putvalues(rows, desc, values, nulls);
+	chatglm_use_answer(answer, fill_row, &row);
+	chatglm_batch_stat_add(&batch->stat->answered, 1);
+	chatglm_batch_stat_add(&batch->stat->failed, answer->error != NULL);
+	chatglm_batch_stat_add(&batch->stat->tokens, answer->completion_tokens);
+	row.values[0] = Int32GetDatum(++batch->done);
+	row.nulls[0] = false;
+	tuplestore_putvalues(rows, desc, row.values, row.nulls);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(batch->scratch);
+}
+
+/* Called at the end, and when the memory of the call goes after an error. */
+static void
+end_stat(void *arg)
+{
+	Batch	   *batch = arg;
+
+	chatglm_batch_stat_end(batch->stat);
+	batch->stat = NULL;
+}
+
+static void
+begin_stat(Batch *batch)
+{
+	MemoryContextCallback *callback = palloc(sizeof(*callback));
+
+	batch->stat = chatglm_batch_stat_begin("glm_generate_batch", batch->n);
+	callback->func = end_stat;
+	callback->arg = batch;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 }
 
 /*
@@ -193,26 +233,28 @@ chatglm_generate_batch(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
 	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	Batch		batch = {0};
+	Batch	   *batch = palloc0(sizeof(*batch));
 
 	if (desc->natts != BATCH_COLUMNS)
 		elog(ERROR, "glm_generate_batch has %d columns", desc->natts);
-	read_common_arguments(&batch, fcinfo->args);
+	read_common_arguments(batch, fcinfo->args);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT,
-					  &batch.prompts, &batch.nulls, &batch.n);
-	batch.answers = palloc_extended((Size) batch.n * sizeof(ChatglmAnswer),
+					  &batch->prompts, &batch->nulls, &batch->n);
+	batch->answers = palloc_extended((Size) batch->n * sizeof(ChatglmAnswer),
 									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	batch.scratch = AllocSetContextCreate(CurrentMemoryContext, "glm_generate_batch",
-										  ALLOCSET_DEFAULT_SIZES);
-	while (batch.done < batch.n)
+	batch->scratch = AllocSetContextCreate(CurrentMemoryContext, "glm_generate_batch",
+										   ALLOCSET_DEFAULT_SIZES);
+	begin_stat(batch);
+	while (batch->done < batch->n)
 	{
-		if (advance(&batch))
-			put_answer(&batch, rows, desc);
+		if (advance(batch))
+			put_answer(batch, rows, desc);
 		else
 			chatglm_wait();
 	}
+	end_stat(batch);
 	return (Datum) 0;
 }

@@ -65,6 +65,7 @@ const ChatglmFunction chatglm_chat_function = {
 	.symbol = "chatglm_chat",
 	.address = chatglm_chat,
 	.n_args = CHAT_TAIL + CHATGLM_N_TAIL,
+	.model = 3,
 	.read = read_glm_chat,
 	.value = chat_value
 };
@@ -97,6 +98,7 @@ const ChatglmFunction chatglm_chat_tokens_function = {
 	.symbol = "chatglm_chat_tokens",
 	.address = chatglm_chat_tokens,
 	.n_args = 3,
+	.model = 2,
 	.read = read_chat_tokens,
 	.value = ids_value
 };

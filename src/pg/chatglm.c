@@ -15,6 +15,8 @@
 
 #include "fmgr.h"
 
+#include "batch_stat.h"
+
 PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
@@ -30,6 +32,7 @@ _PG_init(void)
 	if (process_shared_preload_libraries_in_progress)
 	{
 		chatglm_shmem_init();
+		chatglm_batch_stat_init();
 		chatglm_worker_register();
 	}
 }

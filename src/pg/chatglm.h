@@ -239,6 +239,10 @@ typedef struct ChatglmRequest ChatglmRequest;
 /* Fills the sampling fields from the GUCs and the documented defaults. */
 extern void chatglm_call_defaults(ChatglmCall *call, glm_kind kind);
 
+/* The call as one block of bytes, allocated in this context (call.c). */
+extern glm_request *chatglm_call_block(const ChatglmCall *call, uint64 id,
+									   MemoryContext context);
+
 /*
  * Sends a request.  It belongs to the current subtransaction and is cancelled
  * when that aborts; otherwise the caller must release it.  Connects the

@@ -55,7 +55,7 @@ chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
 
 	if (function->catches)
 		chatglm_ask_or_error(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer,
-							 CurrentMemoryContext);
+							 CurrentMemoryContext, NULL, NULL);
 	else
 		chatglm_ask(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer);
 	value = chatglm_answer_value(function, &answer,

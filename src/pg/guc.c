@@ -269,7 +269,7 @@ define_user_gucs(void)
 							   NULL,
 							   &chatglm_model,
 							   "tiny-chatglm3",
-							   PGC_USERSET, 0,
+							   PGC_USERSET, GUC_EXPLAIN,
 							   check_model, NULL, NULL);
 
 	DefineCustomIntVariable("chatglm.max_tokens",
@@ -277,7 +277,7 @@ define_user_gucs(void)
 							"For calls that do not say it themselves.",
 							&chatglm_max_tokens,
 							512, 1, 1048576,
-							PGC_USERSET, 0,
+							PGC_USERSET, GUC_EXPLAIN,
 							NULL, NULL, NULL);
 
 	DefineCustomRealVariable("chatglm.temperature",
@@ -286,7 +286,7 @@ define_user_gucs(void)
 							 "themselves.",
 							 &chatglm_temperature,
 							 0.0, 0.0, 100.0,
-							 PGC_USERSET, 0,
+							 PGC_USERSET, GUC_EXPLAIN,
 							 NULL, NULL, NULL);
 
 	DefineCustomIntVariable("chatglm.request_timeout",
@@ -294,7 +294,7 @@ define_user_gucs(void)
 							"Waiting for its turn counts. 0 means no limit.",
 							&chatglm_request_timeout,
 							0, 0, INT_MAX,
-							PGC_USERSET, GUC_UNIT_MS,
+							PGC_USERSET, GUC_UNIT_MS | GUC_EXPLAIN,
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("chatglm.prefetch",
@@ -303,7 +303,7 @@ define_user_gucs(void)
 							"64 requests a session may have to its other calls.",
 							&chatglm_prefetch,
 							32, 1, CHATGLM_SESSION_REQUESTS,
-							PGC_USERSET, 0,
+							PGC_USERSET, GUC_EXPLAIN,
 							NULL, assign_prefetch, NULL);
 }
 

@@ -54,6 +54,7 @@ struct ChatglmRequest
 	SubTransactionId subid;
 	RequestState state;
 	bool		in_flight;		/* no reader holds it up */
+	bool		stream;			/* ends only as its caller reads */
 	int			place;			/* its room in the queue; -1 = none yet */
 	int			entry;			/* of the session's words; -1 = none yet */
 	uint32		taken;			/* TOKEN events handed to the caller */
@@ -72,7 +73,7 @@ static void prepare_backend(void);
 static ChatglmRequest *new_request(const ChatglmCall *call);
 static void take_room(const ChatglmCall *call, ChatglmRequest *request);
 static void claim_entry(const ChatglmCall *call, ChatglmRequest *request);
-static bool all_entries_alive(void);
+static bool all_entries_stay(void);
 static void forget_room(ChatglmRequest *request);
 static void pump(void);
 static void file_event(const glm_event *event);
@@ -257,11 +258,13 @@ chatglm_ereport(int elevel, glm_status status, const char *message, const char *
 		[GLM_INTERNAL] = ERRCODE_INTERNAL_ERROR,
 	};
 	bool		known = (int) status >= 0 && status < GLM_N_STATUS;
+	const char *shown = chatglm_shown(message);
+	const char *shown_hint = hint != NULL && hint[0] != '\0' ? chatglm_shown(hint) : NULL;
 
 	ereport(elevel,
 			(errcode(known ? codes[status] : ERRCODE_INTERNAL_ERROR),
-			 errmsg("%s", chatglm_shown(message)),
-			 hint != NULL && hint[0] != '\0' ? errhint("%s", chatglm_shown(hint)) : 0));
+			 errmsg("%s", shown),
+			 shown_hint != NULL ? errhint("%s", shown_hint) : 0));
 }
 
 /* ---- sending ---------------------------------------------------------- */
@@ -280,18 +283,20 @@ prepare_backend(void)
 static ChatglmRequest *
 new_request(const ChatglmCall *call)
 {
+	uint64		id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
+	/* first, as it may throw: nothing may be left that counts as running */
+	glm_request *block = chatglm_call_block(call, id, request_context);
 	ChatglmRequest *request = MemoryContextAllocZero(request_context, sizeof(*request));
 
-	request->id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
+	request->id = id;
 	request->subid = GetCurrentSubTransactionId();
 	request->state = REQUEST_RUNNING;
 	request->in_flight = call->in_flight;
+	request->stream = call->stream;
 	request->place = request->entry = -1;
+	request->block = block;
 	dlist_init(&request->events);
 	dlist_push_tail(&requests, &request->link);
-
-	/* before anything is taken for it that an error would leave behind */
-	request->block = chatglm_call_block(call, request->id, request_context);
 	request->model = MemoryContextStrdup(request_context, call->model);
 	if (call->path != NULL)
 		request->path = MemoryContextStrdup(request_context, call->path);
@@ -313,19 +318,26 @@ take_room(const ChatglmCall *call, ChatglmRequest *request)
 	request->state = REQUEST_RUNNING;	/* should a worker have got lost, it never had it */
 }
 
-/* The entry of a cancelled request is free again when the worker has seen it. */
+/*
+ * The entry of a request that has ended or was cancelled is free again when the
+ * worker is done with it.  Where all are taken, this waits for one; only streams
+ * stay as long as nobody reads them.
+ */
 static void
 claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 {
 	while ((request->entry = chatglm_session_claim(request->id, request->place, call->in_flight)) < 0)
 	{
-		if (all_entries_alive() && !(call->in_flight && chatglm_requests_running_as(true) > 0))
+		if (all_entries_stay())
+		{
+			chatglm_release(request);
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("too many chatglm requests in this session"),
 					 errdetail("A session may have %d requests running.",
 							   CHATGLM_SESSION_REQUESTS),
 					 errhint("Close cursors that are not needed any more.")));
+		}
 		chatglm_session_wait();
 		pump();
 		if (!chatglm_session_alive())
@@ -334,19 +346,20 @@ claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 }
 
 static bool
-all_entries_alive(void)
+all_entries_stay(void)
 {
 	dlist_iter	iter;
-	int			alive = 0;
+	int			staying = 0;
 
 	dlist_foreach(iter, &requests)
 	{
 		ChatglmRequest *request = dlist_container(ChatglmRequest, link, iter.cur);
 
-		if (request->entry >= 0 && chatglm_session_words(request->entry, request->id) != NULL)
-			alive++;
+		if (request->stream && request->entry >= 0 &&
+			chatglm_session_words(request->entry, request->id) != NULL)
+			staying++;
 	}
-	return alive >= CHATGLM_SESSION_REQUESTS;
+	return staying >= CHATGLM_SESSION_REQUESTS;
 }
 
 /* ---- events ----------------------------------------------------------- */

@@ -46,8 +46,4 @@ extern void chatglm_session_rest(void);
 /* The ERROR of a request whose worker has gone. */
 extern void chatglm_session_lost(void) pg_attribute_noreturn();
 
-/* The call as one block of bytes, allocated in this context. */
-extern glm_request *chatglm_call_block(const ChatglmCall *call, uint64 id,
-									   MemoryContext context);
-
 #endif							/* CHATGLM_SESSION_H */

@@ -133,6 +133,7 @@ const ChatglmFunction chatglm_generate_function = {
 	.symbol = "chatglm_generate",
 	.address = chatglm_generate,
 	.n_args = 1 + CHATGLM_N_TAIL,
+	.model = 1,
 	.read = read_generate,
 	.value = text_value
 };
@@ -148,6 +149,7 @@ const ChatglmFunction chatglm_complete_function = {
 	.symbol = "chatglm_complete",
 	.address = chatglm_complete,
 	.n_args = 1 + CHATGLM_N_TAIL,
+	.model = 1,
 	.read = read_complete,
 	.value = text_value
 };
@@ -163,6 +165,7 @@ const ChatglmFunction chatglm_tokenize_function = {
 	.symbol = "chatglm_tokenize",
 	.address = chatglm_tokenize,
 	.n_args = 3,
+	.model = 1,
 	.read = read_tokenize,
 	.value = ids_value
 };
@@ -178,6 +181,7 @@ const ChatglmFunction chatglm_detokenize_function = {
 	.symbol = "chatglm_detokenize",
 	.address = chatglm_detokenize,
 	.n_args = 2,
+	.model = 1,
 	.read = read_detokenize,
 	.value = text_value
 };
@@ -193,6 +197,7 @@ const ChatglmFunction chatglm_count_tokens_function = {
 	.symbol = "chatglm_count_tokens",
 	.address = chatglm_count_tokens,
 	.n_args = 2,
+	.model = 1,
 	.read = read_count_tokens,
 	.value = count_value
 };
@@ -208,6 +213,7 @@ const ChatglmFunction chatglm_logits_function = {
 	.symbol = "chatglm_logits",
 	.address = chatglm_logits,
 	.n_args = 2,
+	.model = 1,
 	.read = read_logits,
 	.value = logits_value
 };

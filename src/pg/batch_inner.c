@@ -1,0 +1,437 @@
+/*
+ * batch_inner.c - plans that give one row for each row of another: FROM t,
+ * glm_try_generate(t.body) r, and SET (a, b) = (SELECT ... FROM glm_try_generate(body)).
+ *
+ * PostgreSQL runs such a plan anew for each row, as the inner side of a nested
+ * loop or as a sub-select, with what it needs of that row in parameters.  Where it
+ * is but a function of ours, or a SELECT without FROM, it cannot do otherwise than
+ * give one row.  So its expressions may as well be evaluated on top of the other
+ * plan: the parameters become the expressions that they stand for, the calls go
+ * into GlmBatch nodes, and what was a column of the inner plan becomes an
+ * expression over the calls' columns.  A function in FROM is called once, however
+ * often its columns are used, so its call is taken before they are put in place.
+ *
+ * What is left alone: inner plans that do not depend on the row (they run once),
+ * that filter where the row must stay all the same, with sub-selects, with volatile
+ * functions of others, and those that Memoize keeps.
+ */
+#include "chatglm.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "args.h"
+#include "batch_plan.h"
+
+/* ---- Parameters -------------------------------------------------------------- */
+
+/* An executor parameter and what it stands for. */
+typedef struct Meaning
+{
+	int			paramid;
+	Node	   *expr;
+} Meaning;
+
+typedef struct Meanings
+{
+	List	   *list;			/* Meaning */
+	bool		used;
+} Meanings;
+
+static void
+add_meaning(Meanings *meanings, int paramid, Node *expr)
+{
+	Meaning    *meaning = palloc(sizeof(*meaning));
+
+	meaning->paramid = paramid;
+	meaning->expr = expr;
+	meanings->list = lappend(meanings->list, meaning);
+}
+
+/* Replaces the parameters.  Context: Meanings. */
+static Node *
+put_meanings(Node *node, void *context)
+{
+	Meanings   *meanings = context;
+	ListCell   *cell;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
+	{
+		foreach(cell, meanings->list)
+		{
+			const Meaning *meaning = lfirst(cell);
+
+			if (meaning->paramid != ((Param *) node)->paramid)
+				continue;
+			meanings->used = true;
+			return copyObject(meaning->expr);
+		}
+	}
+	return expression_tree_mutator(node, put_meanings, context);
+}
+
+/* ---- Plans of one row ---------------------------------------------------------- */
+
+/* The call that is all of a FunctionScan, else NULL. */
+static FuncExpr *
+function_scanned(Plan *plan)
+{
+	FunctionScan *scan = (FunctionScan *) plan;
+	RangeTblFunction *item;
+	const ChatglmFunction *function;
+
+	if (!IsA(plan, FunctionScan) || list_length(scan->functions) != 1)
+		return NULL;
+	item = linitial(scan->functions);
+	if (!IsA(item->funcexpr, FuncExpr) || item->funccolnames != NIL ||
+		((FuncExpr *) item->funcexpr)->funcretset)
+		return NULL;
+	function = chatglm_function_by_oid(((FuncExpr *) item->funcexpr)->funcid);
+	return function != NULL ? (FuncExpr *) item->funcexpr : NULL;
+}
+
+static List *
+expressions_of(const List *targetlist)
+{
+	List	   *exprs = NIL;
+	ListCell   *cell;
+
+	foreach(cell, targetlist)
+		exprs = lappend(exprs, lfirst_node(TargetEntry, cell)->expr);
+	return exprs;
+}
+
+/*
+ * The expressions that such a plan evaluates before all others, as they stand; NIL:
+ * it is no plan of one row.  A SubqueryScan may filter it.
+ */
+static List *
+asked_by(Plan *plan)
+{
+	if (plan == NULL || plan->initPlan != NIL)
+		return NIL;
+	if (function_scanned(plan) != NULL)
+		return list_make1(function_scanned(plan));
+	if (IsA(plan, SubqueryScan))
+		return asked_by(((SubqueryScan *) plan)->subplan);
+	if (IsA(plan, Result) && plan->lefttree == NULL && plan->qual == NIL &&
+		((Result *) plan)->resconstantqual == NULL)
+		return expressions_of(plan->targetlist);
+	return NIL;
+}
+
+/* The columns of a scan, by number, and what they become. */
+typedef struct Columns
+{
+	int			scanrelid;
+	Node	   *call;			/* of a FunctionScan; NULL: */
+	List	   *exprs;			/* of a SubqueryScan */
+	bool		failed;			/* met what has no equivalent */
+} Columns;
+
+static Node *
+field_of(Node *call, const Var *column)
+{
+	FieldSelect *field;
+
+	if (!type_is_rowtype(exprType(call)))
+		return column->varattno == 1 ? copyObject(call) : NULL;
+	field = makeNode(FieldSelect);
+	field->arg = copyObject((Expr *) call);
+	field->fieldnum = column->varattno;
+	field->resulttype = column->vartype;
+	field->resulttypmod = column->vartypmod;
+	field->resultcollid = column->varcollid;
+	return (Node *) field;
+}
+
+/* The row as a whole, which is none that is NULL even if the function's value is. */
+static Node *
+whole_row_of(Node *call, const Var *row)
+{
+	RowExpr    *expr;
+	TupleDesc	desc;
+
+	if (!type_is_rowtype(exprType(call)) || row->vartype != exprType(call))
+		return NULL;
+	expr = makeNode(RowExpr);
+	expr->row_typeid = row->vartype;
+	expr->row_format = COERCE_IMPLICIT_CAST;
+	desc = lookup_rowtype_tupdesc_copy(row->vartype, -1);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Var			column = {.varattno = i + 1, .vartype = att->atttypid,
+		.vartypmod = att->atttypmod, .varcollid = att->attcollation};
+
+		expr->args = lappend(expr->args, field_of(call, &column));
+	}
+	return (Node *) expr;
+}
+
+static Node *
+meaning_of_column(const Columns *columns, const Var *column)
+{
+	if (column->varattno > 0 && columns->call != NULL)
+		return field_of(columns->call, column);
+	if (column->varattno == 0 && columns->call != NULL)
+		return whole_row_of(columns->call, column);
+	if (column->varattno > 0 && column->varattno <= list_length(columns->exprs))
+		return copyObject(list_nth(columns->exprs, column->varattno - 1));
+	return NULL;
+}
+
+/* Replaces the columns.  Context: Columns. */
+static Node *
+put_columns(Node *node, void *context)
+{
+	Columns    *columns = context;
+	Node	   *meaning;
+
+	if (node == NULL)
+		return NULL;
+	if (!IsA(node, Var) || (int) ((Var *) node)->varno != columns->scanrelid)
+		return expression_tree_mutator(node, put_columns, context);
+	meaning = meaning_of_column(columns, (Var *) node);
+	columns->failed |= meaning == NULL;
+	return meaning;
+}
+
+/* What the plan gives and filters by, once what it asks has become *asked. */
+static bool
+given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, List **quals)
+{
+	Columns		columns = {0};
+
+	if (IsA(plan, Result))
+	{
+		*targets = asked;
+		return true;
+	}
+	columns.scanrelid = ((Scan *) plan)->scanrelid;
+	if (IsA(plan, FunctionScan))
+		columns.call = linitial(asked);
+	else if (!given_by(((SubqueryScan *) plan)->subplan, asked, meanings, &columns.exprs, quals))
+		return false;
+	*targets = (List *) put_columns(put_meanings((Node *) expressions_of(plan->targetlist), meanings),
+									&columns);
+	*quals = list_concat(*quals, (List *) put_columns(put_meanings((Node *) plan->qual, meanings),
+													  &columns));
+	return !columns.failed;
+}
+
+/* Does it do what must be done once, at its place, and for each row? */
+static bool
+runs_others(Plan *plan)
+{
+	List	   *exprs = list_make2(plan->targetlist, plan->qual);
+
+	if (contain_subplans((Node *) exprs) || chatglm_runs_others((Node *) exprs))
+		return true;
+	return IsA(plan, SubqueryScan) && runs_others(((SubqueryScan *) plan)->subplan);
+}
+
+/*
+ * Is this a plan of one row that asks, for other rows?  Then *asked is what it asks,
+ * over their columns.
+ */
+static bool
+begin_inner(Plan *plan, Meanings *meanings, List **asked)
+{
+	*asked = asked_by(plan);
+	if (*asked == NIL || runs_others(plan) || contain_subplans((Node *) *asked) ||
+		chatglm_runs_others((Node *) *asked))
+		return false;
+	meanings->used = false;
+	*asked = (List *) put_meanings((Node *) *asked, meanings);
+	return meanings->used && chatglm_has_call((Node *) *asked, NULL);
+}
+
+/* Do the columns have their equivalents?  Asked with what is asked as it stands. */
+static bool
+can_be_given(Plan *plan, Meanings *meanings, List *asked, bool filtered)
+{
+	List	   *targets = NIL;
+	List	   *quals = NIL;
+
+	return given_by(plan, asked, meanings, &targets, &quals) && (filtered || quals == NIL);
+}
+
+/* ---- Joins ------------------------------------------------------------------------ */
+
+/* Puts OUTER_VAR and INNER_VAR of a join together.  Context: List of the inner targets. */
+static Node *
+put_sides(Node *node, void *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && (int) ((Var *) node)->varno == INNER_VAR)
+		return copyObject(list_nth((List *) context, ((Var *) node)->varattno - 1));
+	if (IsA(node, Var) && (int) ((Var *) node)->varno == OUTER_VAR)
+		return chatglm_renumber(node, OUTER_VAR, INDEX_VAR);
+	return expression_tree_mutator(node, put_sides, context);
+}
+
+static Meanings
+meanings_of_join(NestLoop *join)
+{
+	Meanings	meanings = {0};
+	ListCell   *cell;
+
+	foreach(cell, join->nestParams)
+	{
+		NestLoopParam *param = lfirst(cell);
+
+		add_meaning(&meanings, param->paramno,
+					chatglm_renumber((Node *) param->paramval, OUTER_VAR, INDEX_VAR));
+	}
+	return meanings;
+}
+
+bool
+chatglm_is_row_by_row(Plan *plan)
+{
+	NestLoop   *join = (NestLoop *) plan;
+	Meanings	meanings;
+	List	   *asked;
+
+	if (!IsA(plan, NestLoop) ||
+		(join->join.jointype != JOIN_INNER && join->join.jointype != JOIN_LEFT) ||
+		(join->join.jointype == JOIN_LEFT && join->join.joinqual != NIL))
+		return false;
+	meanings = meanings_of_join(join);
+	return begin_inner(plan->righttree, &meanings, &asked) &&
+		chatglm_fits_tuple(plan->lefttree->targetlist, list_length(asked)) &&
+		can_be_given(plan->righttree, &meanings, asked, join->join.jointype == JOIN_INNER);
+}
+
+Plan *
+chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand)
+{
+	NestLoop   *join = (NestLoop *) plan;
+	Meanings	meanings = meanings_of_join(join);
+	Plan	   *top;
+	List	   *asked;
+	List	   *targets = NIL;
+	List	   *quals = NIL;
+	List	   *list;
+
+	(void) begin_inner(plan->righttree, &meanings, &asked);
+	rewrite->marked = NIL;
+	top = chatglm_stack_calls(rewrite, plan->lefttree, &asked);
+	(void) given_by(plan->righttree, asked, &meanings, &targets, &quals);
+	quals = list_concat(quals, (List *) put_sides((Node *) join->join.joinqual, targets));
+	quals = list_concat(quals, (List *) put_sides((Node *) plan->qual, targets));
+	list = (List *) put_sides((Node *) plan->targetlist, targets);
+
+	top->initPlan = plan->initPlan;
+	top = chatglm_finish_stack(rewrite, top, quals, list, demand);
+	for (Plan *node = top; node != plan->lefttree; node = node->lefttree)
+	{
+		node->extParam = bms_copy(plan->extParam);
+		node->allParam = bms_copy(plan->allParam);
+		node->plan_rows = plan->plan_rows;
+	}
+	return top;
+}
+
+/* ---- Sub-selects for several columns -------------------------------------------------- */
+
+static Meanings
+meanings_of_subplan(SubPlan *subplan)
+{
+	Meanings	meanings = {0};
+	ListCell   *param;
+	ListCell   *arg;
+
+	forboth(param, subplan->parParam, arg, subplan->args)
+		add_meaning(&meanings, lfirst_int(param), lfirst(arg));
+	return meanings;
+}
+
+/* The sub-selects among the entries whose columns are parameters. */
+static List *
+multiexprs_of(const List *targetlist)
+{
+	List	   *found = NIL;
+	ListCell   *cell;
+
+	foreach(cell, targetlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (IsA(entry->expr, SubPlan) &&
+			((SubPlan *) entry->expr)->subLinkType == MULTIEXPR_SUBLINK)
+			found = lappend(found, entry->expr);
+	}
+	return found;
+}
+
+bool
+chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan)
+{
+	List	   *found = multiexprs_of(plan->targetlist);
+	ListCell   *cell;
+
+	foreach(cell, found)
+	{
+		SubPlan    *subplan = lfirst_node(SubPlan, cell);
+		Plan	   *inner = list_nth(rewrite->subplans, subplan->plan_id - 1);
+		Meanings	meanings = meanings_of_subplan(subplan);
+		List	   *asked;
+
+		if (!begin_inner(inner, &meanings, &asked) || subplan->useHashTable ||
+			!can_be_given(inner, &meanings, asked, false))
+			return false;
+	}
+	return found != NIL;
+}
+
+/* Asks for what one sub-select asks; its parameters get their meanings. */
+static Plan *
+inline_multiexpr(Rewrite *rewrite, Plan *top, SubPlan *subplan, Meanings *outputs)
+{
+	Plan	   *inner = list_nth(rewrite->subplans, subplan->plan_id - 1);
+	Meanings	meanings = meanings_of_subplan(subplan);
+	List	   *asked;
+	List	   *targets = NIL;
+	List	   *quals = NIL;
+	ListCell   *param;
+	ListCell   *target;
+
+	(void) begin_inner(inner, &meanings, &asked);
+	top = chatglm_stack_calls(rewrite, top, &asked);
+	(void) given_by(inner, asked, &meanings, &targets, &quals);
+	forboth(param, subplan->setParam, target, targets)
+		add_meaning(outputs, lfirst_int(param), lfirst(target));
+	return top;
+}
+
+Plan *
+chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targetlist)
+{
+	List	   *found = multiexprs_of(*targetlist);
+	Meanings	outputs = {0};
+	ListCell   *cell;
+
+	foreach(cell, found)
+		top = inline_multiexpr(rewrite, top, lfirst(cell), &outputs);
+	foreach(cell, *targetlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		/* junk that nobody reads, but whose place counts */
+		if (list_member_ptr(found, entry->expr))
+			entry->expr = (Expr *) makeNullConst(exprType((Node *) entry->expr), -1, InvalidOid);
+	}
+	*targetlist = (List *) put_meanings((Node *) *targetlist, &outputs);
+	return top;
+}

@@ -1,0 +1,115 @@
+/*
+ * batch_same.c - the fields of one composite are one call.
+ *
+ * The parser writes (glm_try_generate(body)).* as six fields of six copies of the
+ * call, and whoever writes (f(body)).response, (f(body)).error means one answer
+ * as well.  So equal calls that fields are taken of get a mark before the query
+ * is planned, and where several with the same mark are evaluated by one plan node,
+ * GlmBatch makes one call of them (batch_expr.c), whatever the temperature.
+ *
+ * It has to be done that early because the planner makes plans of sub-selects in
+ * the arguments, one for each copy, after which nothing tells that they are equal.
+ *
+ * The mark is the call's location, which is carried along through all planning,
+ * is not looked at by equal(), and serves nothing any more but the cursor of
+ * error messages.  Marks are below -1, the location that is unknown.  Calls inside
+ * the call's arguments have marks too, since they are as much the same.
+ *
+ * Other equal calls are told by what they ask, when they ask it (batch_share.c).
+ */
+#include "chatglm.h"
+
+#include "nodes/nodeFuncs.h"
+
+#include "args.h"
+#include "batch_plan.h"
+
+/* What of one query has been marked so far. */
+typedef struct Marking
+{
+	int			last;			/* mark given */
+	List	   *calls;			/* FuncExpr, of this query level */
+} Marking;
+
+static bool mark_in_query(Query *query, Marking *outer);
+
+int
+chatglm_mark_of(const FuncExpr *call)
+{
+	return call->location < -1 ? call->location : 0;
+}
+
+/* Gives each of our calls in an expression a mark, in the order of the walk. */
+static bool
+mark_calls(Node *node, void *context)
+{
+	int		   *next = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, FuncExpr) && chatglm_function_by_oid(((FuncExpr *) node)->funcid) != NULL)
+		((FuncExpr *) node)->location = (*next)--;
+	if (IsA(node, Query))
+		return false;
+	return expression_tree_walker(node, mark_calls, context);
+}
+
+static void
+mark_composite(FuncExpr *call, Marking *marking)
+{
+	int			next = marking->last - 1;
+	ListCell   *cell;
+
+	foreach(cell, marking->calls)
+	{
+		FuncExpr   *known = lfirst_node(FuncExpr, cell);
+
+		if (equal(known, call))
+		{
+			next = known->location;
+			(void) mark_calls((Node *) call, &next);
+			return;
+		}
+	}
+	(void) mark_calls((Node *) call, &next);
+	marking->last = next + 1;
+	marking->calls = lappend(marking->calls, call);
+}
+
+static bool
+mark_in_expression(Node *node, void *context)
+{
+	Marking    *marking = context;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return mark_in_query((Query *) node, marking);
+	if (IsA(node, FieldSelect) && IsA(((FieldSelect *) node)->arg, FuncExpr))
+	{
+		FuncExpr   *call = (FuncExpr *) ((FieldSelect *) node)->arg;
+
+		if (!call->funcretset && chatglm_function_by_oid(call->funcid) != NULL)
+			mark_composite(call, marking);
+	}
+	return expression_tree_walker(node, mark_in_expression, context);
+}
+
+/* Each query level has calls of its own; marks are told apart in all of them. */
+static bool
+mark_in_query(Query *query, Marking *outer)
+{
+	Marking		marking = {outer->last, NIL};
+
+	(void) query_tree_walker(query, mark_in_expression, &marking, 0);
+	outer->last = marking.last;
+	return false;
+}
+
+void
+chatglm_mark_composites(Query *query)
+{
+	Marking		marking = {-1, NIL};
+
+	(void) mark_in_query(query, &marking);
+}

@@ -1,0 +1,222 @@
+/*
+ * batch_stat.c - view glm_stat_batches: how far statements with rows in flight
+ * have come.
+ *
+ * The entries lie in shared memory of their own, twice as many as there may be
+ * backends.  A statement that finds none left runs unseen.
+ *
+ * A backend gives an entry back when its node ends, when the memory of its query
+ * goes after an error (batch_ring.c), and when it exits.  ChatglmShared.lock guards
+ * taking and giving back; counters are words that only their backend writes.
+ */
+#include "batch_stat.h"
+
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/shmem.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "args.h"
+
+PG_FUNCTION_INFO_V1(chatglm_stat_batches);
+
+#define BATCHES_COLUMNS	11
+
+/* Everything but whose it is. */
+#define FIRST_DETAIL	3
+
+static ChatglmBatchStat *stats;
+static ChatglmBatchStat unseen;
+
+static shmem_startup_hook_type prev_startup_hook;
+#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
+static shmem_request_hook_type prev_request_hook;
+#endif
+
+/* ---- Shared memory ----------------------------------------------------------- */
+
+static int
+count_stats(void)
+{
+	return 2 * chatglm_max_backends();
+}
+
+static void
+request_shmem(void)
+{
+#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
+	if (prev_request_hook != NULL)
+		prev_request_hook();
+#endif
+	RequestAddinShmemSpace(mul_size(count_stats(), sizeof(ChatglmBatchStat)));
+}
+
+static void
+init_counters(ChatglmBatchStat *stat)
+{
+	pg_atomic_init_u64(&stat->rows_read, 0);
+	pg_atomic_init_u64(&stat->answered, 0);
+	pg_atomic_init_u64(&stat->failed, 0);
+	pg_atomic_init_u64(&stat->tokens, 0);
+}
+
+static void
+startup_shmem(void)
+{
+	Size		size = mul_size(count_stats(), sizeof(ChatglmBatchStat));
+	bool		found;
+
+	if (prev_startup_hook != NULL)
+		prev_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	stats = ShmemInitStruct("chatglm batches", size, &found);
+	if (!found)
+	{
+		memset(stats, 0, size);
+		for (int i = 0; i < count_stats(); i++)
+			init_counters(&stats[i]);
+	}
+	LWLockRelease(AddinShmemInitLock);
+	init_counters(&unseen);
+}
+
+void
+chatglm_batch_stat_init(void)
+{
+#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
+	prev_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+#else
+	request_shmem();
+#endif
+	prev_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+}
+
+/* ---- One's own entries ---------------------------------------------------------- */
+
+static void
+end_all_at_exit(int code, Datum arg)
+{
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < count_stats(); i++)
+		if (stats[i].pid == MyProcPid)
+			stats[i].pid = 0;
+	LWLockRelease(chatglm_shared->lock);
+}
+
+ChatglmBatchStat *
+chatglm_batch_stat_begin(const char *functions, int64 planned)
+{
+	static bool registered = false;
+	ChatglmBatchStat *stat = &unseen;
+
+	if (stats == NULL)
+		return &unseen;
+	if (!registered)
+		before_shmem_exit(end_all_at_exit, (Datum) 0);
+	registered = true;
+
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < count_stats() && stat == &unseen; i++)
+		if (stats[i].pid == 0)
+			stat = &stats[i];
+	if (stat != &unseen)
+	{
+		stat->pid = MyProcPid;
+		stat->role = GetUserId();
+		stat->database = MyDatabaseId;
+		stat->started = GetCurrentTimestamp();
+		stat->planned = planned;
+		strlcpy(stat->functions, functions, sizeof(stat->functions));
+		init_counters(stat);
+	}
+	LWLockRelease(chatglm_shared->lock);
+	return stat;
+}
+
+void
+chatglm_batch_stat_end(ChatglmBatchStat *stat)
+{
+	if (stat == NULL || stat == &unseen)
+		return;
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	if (stat->pid == MyProcPid)
+		stat->pid = 0;
+	LWLockRelease(chatglm_shared->lock);
+}
+
+/* ---- The view ------------------------------------------------------------------------ */
+
+static Datum
+interval_since(TimestampTz started)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Interval   *elapsed = palloc0(sizeof(*elapsed));
+
+	elapsed->time = Max(0, now - started);
+	return IntervalPGetDatum(elapsed);
+}
+
+static Datum
+count_of(pg_atomic_uint64 *counter)
+{
+	return Int64GetDatum((int64) pg_atomic_read_u64(counter));
+}
+
+/* As in glm_stat_requests, what for is the role's own business. */
+static void
+put_batch(Tuplestorestate *rows, TupleDesc desc, ChatglmBatchStat *stat)
+{
+	Datum		values[BATCHES_COLUMNS] = {0};
+	bool		nulls[BATCHES_COLUMNS] = {0};
+	char	   *database = get_database_name(stat->database);
+
+	values[0] = Int32GetDatum(stat->pid);
+	values[1] = ObjectIdGetDatum(stat->role);
+	nulls[2] = database == NULL;
+	if (database != NULL)
+		values[2] = CStringGetTextDatum(database);
+	if (has_privs_of_role(GetUserId(), stat->role) ||
+		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+	{
+		values[3] = CStringGetTextDatum(stat->functions);
+		values[4] = count_of(&stat->rows_read);
+		values[5] = count_of(&stat->answered);
+		values[6] = count_of(&stat->failed);
+		values[7] = Int64GetDatum(stat->planned);
+		nulls[7] = stat->planned < 0;
+		values[8] = count_of(&stat->tokens);
+		values[9] = TimestampTzGetDatum(stat->started);
+		values[10] = interval_since(stat->started);
+	}
+	else
+		memset(nulls + FIRST_DETAIL, true, BATCHES_COLUMNS - FIRST_DETAIL);
+	tuplestore_putvalues(rows, desc, values, nulls);
+}
+
+/* The rows of view glm_stat_batches. */
+Datum
+chatglm_stat_batches(PG_FUNCTION_ARGS)
+{
+	TupleDesc	desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	ChatglmBatchStat *copy;
+
+	if (stats == NULL)
+		return (Datum) 0;
+	copy = palloc(count_stats() * sizeof(*copy));
+	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+	memcpy(copy, stats, count_stats() * sizeof(*copy));
+	LWLockRelease(chatglm_shared->lock);
+
+	for (int i = 0; i < count_stats(); i++)
+		if (copy[i].pid != 0)
+			put_batch(rows, desc, &copy[i]);
+	return (Datum) 0;
+}

@@ -1,0 +1,46 @@
+/*
+ * batch_stat.h - what others see of statements with many rows in flight, in view
+ * glm_stat_batches.
+ */
+#ifndef CHATGLM_BATCH_STAT_H
+#define CHATGLM_BATCH_STAT_H
+
+#include "chatglm.h"
+
+#include "datatype/timestamp.h"
+
+/*
+ * One GlmBatch node, or call of glm_generate_batch.  The backend that it belongs to
+ * changes the counters without a lock; the rest stays as it is while pid is set.
+ */
+typedef struct ChatglmBatchStat
+{
+	pid_t		pid;			/* of the backend; 0: entry unused */
+	Oid			role;
+	Oid			database;
+	TimestampTz started;
+	int64		planned;		/* rows, as the planner estimates; -1: unknown */
+	char		functions[128];
+	pg_atomic_uint64 rows_read;
+	pg_atomic_uint64 answered;
+	pg_atomic_uint64 failed;	/* of those answered: with an error as their value */
+	pg_atomic_uint64 tokens;	/* generated */
+} ChatglmBatchStat;
+
+extern void chatglm_batch_stat_init(void);	/* installs hooks */
+
+/*
+ * An entry of one's own; where all are in use, one that nobody sees.  Ends with
+ * chatglm_batch_stat_end(), which does nothing for NULL, or with the process.
+ */
+extern ChatglmBatchStat *chatglm_batch_stat_begin(const char *functions, int64 planned);
+extern void chatglm_batch_stat_end(ChatglmBatchStat *stat);
+
+/* Adds to a counter of one's own entry. */
+static inline void
+chatglm_batch_stat_add(pg_atomic_uint64 *counter, int64 more)
+{
+	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + more);
+}
+
+#endif							/* CHATGLM_BATCH_STAT_H */
