@@ -3,8 +3,10 @@ suites run.
 
 What was compiled already is copied, so that no test compiles more than two files.
 """
+import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -158,6 +160,25 @@ class OutOfTree(unittest.TestCase):
         for arguments in (["VPATH=/nowhere"], ["unit"], ["PG_CONFIG=/nowhere/pg_config", "all"],
                           ["PG_CONFIG=/nowhere/pg_config", "install"]):
             self.assertNotEqual(self.make(*arguments, vpath=None).returncode, 0, arguments)
+
+
+class Meta(unittest.TestCase):
+    """META.json, which PGXN reads, says what is there."""
+
+    def test_it_agrees_with_the_extension(self):
+        meta = json.loads(pathlib.Path(ROOT, "META.json").read_text())
+        control = pathlib.Path(ROOT, "chatglm.control").read_text()
+        version = re.search(r"default_version = '([0-9.]+)'", control).group(1)
+        self.assertEqual(meta["version"], version + ".0")
+        self.assertIn(f"comment = '{meta['abstract']}'", control)
+        provided = meta["provides"]["chatglm"]
+        self.assertEqual(provided["version"], meta["version"])
+        self.assertEqual(provided["file"], f"chatglm--{version}.sql")
+        for key in ("file", "docfile"):
+            self.assertTrue(pathlib.Path(ROOT, provided[key]).is_file(), key)
+        self.assertTrue(provided["abstract"])
+        self.assertIn(meta["release_status"], ("stable", "testing", "unstable"))
+        self.assertEqual(meta["prereqs"]["runtime"]["requires"]["PostgreSQL"], "13.0.0")
 
 
 class Server(unittest.TestCase):
