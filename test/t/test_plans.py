@@ -35,6 +35,117 @@ def own_database():
     return conn
 
 
+# ---- Requests ----------------------------------------------------------------------
+
+LOOP = "DO $$ DECLARE r record; BEGIN FOR r IN SELECT id, glm_count_tokens(body) FROM doc%s LOOP %s END LOOP; END $$"
+
+# Statements in a transaction of their own, and how many requests it makes.
+REQUESTS = [
+    (1, "SELECT EXISTS (SELECT FROM doc WHERE glm_count_tokens(body) > 0)"),
+    (50, "SELECT count(*) FROM a WHERE EXISTS (SELECT FROM doc d WHERE d.id % 2 = a.id % 2 AND glm_count_tokens(d.body || a.body) > 0)"),
+    (50, "SELECT count(*) FROM a WHERE NOT EXISTS (SELECT FROM doc d WHERE d.id >= a.id AND glm_count_tokens(d.body) > 0)"),
+    (100, "SELECT count(*) FROM a WHERE EXISTS (SELECT FROM doc d WHERE d.id > a.id AND glm_count_tokens(d.body) > 0 AND glm_count_tokens(a.body) > 0)"),
+    (50, "SELECT count(*) FROM a WHERE 0 < ANY (SELECT glm_count_tokens(d.body) FROM doc d WHERE d.id >= a.id)"),
+    (50, "SELECT count(*) FROM a WHERE 0 > ALL (SELECT glm_count_tokens(d.body) FROM doc d WHERE d.id >= a.id)"),
+    (1, "SELECT CASE WHEN EXISTS (SELECT FROM doc WHERE glm_count_tokens(body) > 0 ORDER BY id LIMIT 7) THEN 1 END"),
+    # a sub-select that is one value, or a list of values, is read to its end
+    (60, "SELECT (SELECT id FROM doc WHERE glm_count_tokens(body || id) > 1000)"),
+    (60, "SELECT cardinality(ARRAY(SELECT glm_count_tokens(body) FROM doc))"),
+    # semi and anti joins, and inner sides of which one row is wanted
+    (5, "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashagg = off; SET LOCAL enable_sort = off; SET LOCAL enable_material = off;"
+        "SELECT count(*) FROM a WHERE id <= 10 AND id % 2 IN (SELECT glm_count_tokens(body) % 1 + d.id % 2 FROM doc d WHERE d.id < 3 OFFSET 0) AND id % 2 = 1"),
+    (60, "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_nestloop = on;"
+         "SELECT count(*) FROM a, LATERAL (SELECT glm_count_tokens(body) n FROM doc d WHERE d.id = a.id LIMIT 1) s WHERE a.id <= 60; SELECT count(glm_count_tokens(body)) FROM doc WHERE id > 50"),
+    (100, "SELECT count(*) FROM a JOIN u ON u.id = lookup(a.id) AND glm_count_tokens(a.body || u.body) > 0; SELECT count(*) FROM a JOIN u USING (id) WHERE glm_count_tokens(a.body) > 0"),
+    (1, "SET LOCAL enable_mergejoin = off; SET LOCAL enable_nestloop = off;"
+        "SELECT count(*) FROM (SELECT glm_count_tokens(body) n FROM doc OFFSET 0) s WHERE n IN (SELECT n FROM many WHERE -n > 0)"),
+    # a window that is left when its rows are numbered
+    (3, "SELECT * FROM (SELECT n, row_number() OVER () r FROM (SELECT glm_count_tokens(body) n FROM doc OFFSET 0) s) t WHERE r <= 2"),
+    # runs that are told how many rows are wanted
+    (1, "SELECT scalar()"),
+    (3, "SELECT scalar() FROM generate_series(1, 3)"),
+    (2, "SELECT several() LIMIT 2"),
+    (1, "DO $$ DECLARE x int; BEGIN SELECT glm_count_tokens(body) INTO x FROM doc; END $$"),
+    (2, "DO $$ DECLARE x int; BEGIN SELECT glm_count_tokens(body) INTO STRICT x FROM doc; EXCEPTION WHEN too_many_rows THEN NULL; END $$"),
+    (1, "DO $$ DECLARE x int; BEGIN SELECT id INTO x FROM doc WHERE glm_count_tokens(body) > 0; END $$"),
+    (1, "DO $$ BEGIN IF EXISTS (SELECT FROM doc WHERE glm_count_tokens(body) > 0) THEN NULL; END IF; END $$"),
+    (60, "DO $$ BEGIN PERFORM glm_count_tokens(body) FROM doc; END $$"),
+    (10, LOOP % ("", "EXIT;")),
+    (20, LOOP % (" WHERE glm_count_tokens(body) < 0 OR id > 0", "EXIT;")),
+    (60, LOOP % ("", "NULL;")),
+    (3, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c"),
+    (5, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c; FETCH 2 FROM c"),
+    (60, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c; FETCH ALL FROM c"),
+    (8, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc OFFSET 5; FETCH 3 FROM c"),
+    (7, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 5 FROM c; FETCH BACKWARD 2 FROM c"),
+    (4, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc LIMIT 4; FETCH 3 FROM c; FETCH 3 FROM c"),
+    (9, "DECLARE c CURSOR FOR SELECT id FROM doc WHERE glm_count_tokens(body) > 0 AND id % 2 = 0 AND glm_detokenize(glm_tokenize(body)) <> ''; FETCH 2 FROM c; "
+        "FETCH BACKWARD 1 FROM c; CLOSE c"),
+    (4, "DECLARE c CURSOR FOR SELECT glm_count_tokens(body) FROM doc WHERE id < 3 UNION ALL SELECT glm_count_tokens(body) FROM doc; FETCH 4 FROM c"),
+    (4, "DECLARE c CURSOR FOR WITH s AS MATERIALIZED (SELECT id, glm_count_tokens(body) FROM doc) SELECT * FROM s; FETCH 4 FROM c"),
+    (4, "DECLARE c CURSOR FOR SELECT * FROM (SELECT id, glm_count_tokens(body) FROM doc OFFSET 0) s, generate_series(1, 3); FETCH 4 FROM c"),
+    (60, "DECLARE c CURSOR FOR SELECT id FROM doc ORDER BY glm_count_tokens(body), id; FETCH 1 FROM c"),
+    (60, "DECLARE c CURSOR WITH HOLD FOR SELECT id, glm_count_tokens(body) FROM doc; COMMIT; FETCH 1 FROM c; CLOSE c; BEGIN"),
+]
+
+# Rows that are never reached fail nobody.
+UNREACHED = [
+    "SELECT EXISTS (SELECT FROM doc WHERE glm_count_tokens((10 / (2 - id))::text) > 0)",
+    "DECLARE c CURSOR FOR SELECT id, glm_count_tokens((10 / (2 - id))::text) FROM doc; FETCH 1 FROM c",
+    "DO $$ DECLARE r record; BEGIN FOR r IN SELECT id, glm_count_tokens((10 / (11 - id))::text) FROM doc LOOP EXIT; END LOOP; END $$",
+    "DO $$ DECLARE x int; BEGIN SELECT glm_count_tokens((10 / (2 - id))::text) INTO x FROM doc; END $$",
+    "SELECT glm_count_tokens((10 / (4 - id))::text) FROM doc LIMIT 3",
+]
+
+
+class Requests(Case):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.conn = own_database()
+        cls.conn.execute("""
+            CREATE TABLE doc AS SELECT i AS id, 'Text number ' || i AS body FROM generate_series(1, 60) i;
+            CREATE TABLE a AS SELECT id, body FROM doc WHERE id <= 50;
+            CREATE TABLE u (id int PRIMARY KEY, body text);
+            INSERT INTO u SELECT id, body FROM doc;
+            CREATE TABLE many AS SELECT n FROM generate_series(1, 5000) n;
+            CREATE FUNCTION lookup(int) RETURNS int LANGUAGE plpgsql STABLE COST 1000 AS 'BEGIN RETURN $1; END';
+            CREATE FUNCTION scalar() RETURNS int LANGUAGE sql AS 'SELECT glm_count_tokens(body) FROM doc';
+            CREATE FUNCTION several() RETURNS SETOF int LANGUAGE sql AS 'SELECT glm_count_tokens(body) FROM doc';
+            ANALYZE""")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.conn.close()
+        super().tearDownClass()
+
+    def requests_of(self, sql, prefetch):
+        before = health()["requests"]
+        self.conn.execute(f"BEGIN; SET LOCAL chatglm.prefetch = {prefetch}; {sql}; ROLLBACK")
+        return health()["requests"] - before
+
+    def test_nothing_unwanted(self):
+        for expected, sql in REQUESTS:
+            with self.subTest(sql):
+                self.assertEqual((self.requests_of(sql, 1), self.requests_of(sql, 32)), (expected, expected))
+
+    def test_rows_never_reached(self):
+        for sql in UNREACHED:
+            with self.subTest(sql):
+                self.requests_of(sql, 1)
+                self.requests_of(sql, 32)
+
+    def test_loop_that_may_commit(self):
+        """PL/pgSQL fetches one row at a time there; they are in flight all the same, ten at first."""
+        before = health()["requests"]
+        self.conn.execute(LOOP % ("", "EXIT;"))
+        self.assertIn(health()["requests"] - before, range(2, 11))
+        before = health()["requests"]
+        self.conn.execute(LOOP % ("", "IF r.id % 7 = 0 THEN COMMIT; END IF;"))
+        self.assertEqual(health()["requests"] - before, 60)
+
+
 # ---- Random statements -----------------------------------------------------------
 
 SCHEMA = """
