@@ -9,7 +9,8 @@
  * met again: what waits here was never given to the one before.
  *
  * A wait would last for ever if all that is waited for were held by the session's own
- * streams, which nobody reads while it waits.  That is an error, too.
+ * streams, which nobody reads while it waits.  That is an error, too.  What the session
+ * has just cancelled, on the other hand, is about to make room, and everybody waits for it.
  */
 #include "session.h"
 
@@ -34,7 +35,8 @@ chatglm_admission(ChatglmRoomWish *wish)
 		answer = chatglm_room_take(wish, &place);
 		if (answer == CHATGLM_ROOM_GIVEN)
 			return place;
-		if (!wish->queues || answer == CHATGLM_ROOM_NEVER || waits_for_itself(wish, answer))
+		if (answer == CHATGLM_ROOM_NEVER ||
+			(!chatglm_session_ending() && (!wish->queues || waits_for_itself(wish, answer))))
 			no_room(wish, answer);
 		chatglm_wait();
 		chatglm_look();

@@ -103,6 +103,7 @@ chatglm_submit(const ChatglmCall *call)
 
 	request = new_request(call);
 	take_room(call, request);
+	chatglm_session_flush();
 	claim_entry(call, request);
 	chatglm_session_send(request->block);
 	pfree(request->block);
@@ -375,7 +376,7 @@ pump(void)
 	const glm_event *event;
 	dlist_iter	iter;
 
-	chatglm_session_flush();
+	chatglm_session_push();
 	while ((event = chatglm_session_receive()) != NULL)
 		file_event(event);
 	if (alive)

@@ -54,7 +54,6 @@ static bool announce(void);
 static bool withdraw(dsm_handle handle);
 static void give_room_back(void);
 static shm_mq_result try_piece(void);
-static void send_piece(void);
 static void wait_on_latch(long timeout_ms);
 static void check_client(void);
 static bool worker_cannot_start(void);
@@ -264,6 +263,20 @@ chatglm_session_claim(uint64 id, int place, bool in_flight)
 	return -1;
 }
 
+bool
+chatglm_session_ending(void)
+{
+	for (int i = 0; session.header != NULL && i < CHATGLM_SESSION_REQUESTS; i++)
+	{
+		ChatglmRequestWords *words = &session.header->words[i];
+		uint64		id = pg_atomic_read_u64(&words->id);
+
+		if (id != 0 && pg_atomic_read_u64(&words->cancel) == id)
+			return true;
+	}
+	return false;
+}
+
 ChatglmRequestWords *
 chatglm_session_words(int entry, uint64 id)
 {
@@ -285,14 +298,20 @@ chatglm_session_ring(void)
 
 /* ---- queues ----------------------------------------------------------- */
 
+/*
+ * The first piece is the session's before anything is waited for: the worker will come to
+ * know of every request that has an entry.
+ */
 void
 chatglm_session_send(const glm_request *block)
 {
+	Assert(session.piece_size == 0);
 	for (uint32 offset = 0; offset < block->size;)
 	{
 		uint32		length = Min(block->size - offset, CHATGLM_PIECE_SIZE);
 
-		send_piece();			/* perhaps one that somebody left behind */
+		if (offset > 0)
+			chatglm_session_flush();
 		session.piece->id = block->id;
 		session.piece->size = block->size;
 		session.piece->offset = offset;
@@ -300,19 +319,18 @@ chatglm_session_send(const glm_request *block)
 		session.piece_size = CHATGLM_PIECE_HEADER + length;
 		offset += length;
 	}
-	send_piece();
+	chatglm_session_flush();
 }
 
 void
-chatglm_session_flush(void)
+chatglm_session_push(void)
 {
 	if (session.piece_size > 0 && chatglm_session_alive())
 		(void) try_piece();
 }
 
-/* Waits until the piece that is on its way, if there is one, is in the queue. */
-static void
-send_piece(void)
+void
+chatglm_session_flush(void)
 {
 	while (session.piece_size > 0)
 	{

@@ -22,16 +22,20 @@ extern void chatglm_session_disconnect(void);
 /* Takes a free entry of the words for this request, with its place; -1 when there is none. */
 extern int	chatglm_session_claim(uint64 id, int place, bool in_flight);
 
+/* Is there a request that was cancelled, and the worker has not ended yet? */
+extern bool chatglm_session_ending(void);
+
 /* The words of a request while the worker still cares for it, else NULL. */
 extern ChatglmRequestWords *chatglm_session_words(int entry, uint64 id);
 
 /* Tells the worker that words have changed.  Never fails. */
 extern void chatglm_session_ring(void);
 
-/* Sends more of what an interrupted call left half sent, without waiting. */
+/* Sends the rest of what an interrupted call left half sent; or tries to. */
 extern void chatglm_session_flush(void);
+extern void chatglm_session_push(void);
 
-/* Sends a block.  Serves interrupts. */
+/* Sends a block, right after a claim that came after a flush.  Serves interrupts. */
 extern void chatglm_session_send(const glm_request *block);
 
 /* The next event, good until the next call; NULL when none is there yet. */

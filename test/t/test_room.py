@@ -1,0 +1,340 @@
+"""test_room.py - room in the worker's queue: rows in flight wait for it, no role takes all of it.
+
+A cluster whose queue is small: with two sequences and four places in the queue one role holds
+six requests, of batch five, and others find room beside it.  A worker that is stopped
+(SIGSTOP) leaves everything where it is, so that what is taken can be looked at.
+"""
+import signal
+import threading
+import unittest
+
+import psycopg
+
+from harness import *
+
+SLOW = "glm_generate('hello ' || i, temperature => 100, top_p => 1, seed => i, max_tokens => 20)"
+QUICK = "glm_generate('hello ' || i, max_tokens => 2)"
+HI = "SELECT glm_generate('Who are you?', max_tokens => 5)"
+TEXT = "SELECT glm_count_tokens(repeat('word ', 60000))"     # 300 kB
+FULL = psycopg.errors.ConfigurationLimitExceeded
+
+
+class Statement(threading.Thread):
+    """A statement in a session of its own; result() gives its rows or raises its error."""
+
+    def __init__(self, conn, sql):
+        super().__init__(daemon=True)
+        self.conn, self.sql, self.rows, self.error = conn, sql, None, None
+        self.pid = conn.info.backend_pid
+        self.start()
+
+    def run(self):
+        try:
+            self.rows = self.conn.execute(self.sql).fetchall()
+        except psycopg.Error as error:
+            self.error = error
+
+    def result(self, timeout=60.0):
+        self.join(timeout)
+        if self.is_alive():
+            raise AssertionError(f"still running after {timeout} s: {self.sql}")
+        if self.error is not None:
+            raise self.error
+        return self.rows
+
+
+class Room(unittest.TestCase):
+    settings = {"shared_preload_libraries": "chatglm", "chatglm.max_sequences": 2, "chatglm.max_queue": 4,
+                "chatglm.queue_memory": "1MB", "max_connections": 60}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(cls.settings)
+        cls.addClassCleanup(cls.cluster.remove)
+        cls.admin = cls.cluster.connect()
+        cls.addClassCleanup(cls.admin.close)
+        cls.admin.execute("CREATE EXTENSION chatglm")
+        for role in ("role_a", "role_b", "role_c"):
+            cls.admin.execute(f"CREATE ROLE {role} LOGIN")
+        wait_until(lambda: value("SELECT glm_ready()", cls.admin), "the worker is up")
+
+    def setUp(self):
+        self.addCleanup(self.assert_idle)
+
+    def assert_idle(self):
+        def idle():
+            now = self.health()
+            return now["running"] == now["waiting"] == now["queue_requests"] == now["queue_bytes"] == 0
+
+        wait_until(idle, "nothing is taken any more")
+
+    def health(self):
+        return value("SELECT glm_health()", self.admin)
+
+    def session(self, role="postgres", **arguments):
+        conn = connect(host=self.cluster.base, port=5432, user=role, dbname="postgres", **arguments)
+        self.addCleanup(conn.close)
+        return conn
+
+    def start(self, sql, role="postgres"):
+        return Statement(self.session(role), sql)
+
+    def delay(self, ms):
+        self.admin.execute(f"ALTER SYSTEM SET chatglm.debug_step_delay = {ms}")
+        self.admin.execute("SELECT pg_reload_conf()")
+        if ms:
+            self.addCleanup(self.delay, 0)
+
+    def taken(self, requests):
+        wait_until(lambda: self.health()["queue_requests"] == requests, f"{requests} places are taken")
+
+    def in_wait(self, statement):
+        """It waits in the extension, and has for a while."""
+        wait_until(lambda: value(f"SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {statement.pid}",
+                                 self.admin), "it waits")
+
+    def open_streams(self, conn, count):
+        """Streams that nobody reads on: the first row of each is fetched."""
+        for i in range(count):
+            conn.execute(f"DECLARE c{i} CURSOR FOR SELECT * FROM {long_call('glm_stream', 100)}")
+            conn.execute(f"FETCH 1 FROM c{i}")
+
+    def stop_worker(self):
+        pid = self.health()["worker_pid"]
+        as_owner("kill", "-STOP", str(pid))
+        self.addCleanup(as_owner, "kill", "-CONT", str(pid), check=False)
+        return pid
+
+    def refused(self, conn, sql, *parts):
+        with self.assertRaises(FULL) as caught:
+            conn.execute(sql)
+        for part in parts:
+            self.assertIn(part, caught.exception.diag.message_primary)
+        self.assertTrue(caught.exception.diag.message_hint)
+
+
+class Requests(Room):
+    # ---- rows in flight ----
+
+    def test_rows_wait(self):
+        """More rows in flight than there are places, in every form: none fails."""
+        conn = self.session()
+        self.assertEqual(value(f"SELECT count({QUICK}) FROM generate_series(1, 66) i", conn), 66)
+        self.assertEqual(value(f"SELECT count(*) FROM (SELECT {QUICK.replace('glm_generate', 'glm_try_generate')} AS r "
+                               "FROM generate_series(1, 66) i) t WHERE (r).error IS NULL", conn), 66)
+        self.assertEqual(value("SELECT count(*) FROM glm_generate_batch(array(SELECT 'hello ' || i FROM generate_series(1, 66) i), "
+                               "max_tokens => 2) WHERE error IS NULL", conn), 66)
+
+    def test_many_sessions_wait(self):
+        """Of as many sessions as places several times over, all get done, whoever comes first."""
+        statements = [self.start(f"SELECT count({QUICK}) FROM generate_series(1, 12) i", role)
+                      for role in ("role_a", "role_b", "postgres") * 6]
+        for statement in statements:
+            self.assertEqual(statement.result(), [(12,)])
+
+    def test_interactive_beside_batch(self):
+        """Whatever the rows call themselves, and of the same role, too."""
+        self.delay(20)
+        for options in ("", """, options => '{"priority": "interactive"}'"""):
+            with self.subTest(options):
+                batch = self.start(f"SELECT count({SLOW[:-1]}{options})) FROM generate_series(1, 40) i", "role_b")
+                self.taken(5)
+                for role in ("role_b", "role_a"):
+                    conn = self.session(role)
+                    for _ in range(3):
+                        self.assertTrue(value(HI, conn))
+                self.assertTrue(batch.is_alive())
+                self.admin.execute(f"SELECT pg_cancel_backend({batch.pid})")
+                with self.assertRaises(psycopg.errors.QueryCanceled):
+                    batch.result(5)
+                self.taken(0)
+
+    def test_batch_beside_batch(self):
+        """A few rows of one role get done beside the endless ones of another."""
+        self.delay(5)
+        options = """, options => '{"priority": "interactive"}'"""
+        endless = [self.start(f"SELECT count({SLOW[:-1]}{options})) FROM generate_series(1, 5000) i", "role_b") for _ in range(4)]
+        self.taken(5)
+        few = self.start(f"SELECT count({SLOW}) FROM generate_series(1, 8) i", "role_a")
+        self.assertEqual(few.result(), [(8,)])
+        for statement in endless:
+            self.assertTrue(statement.is_alive())
+            self.admin.execute(f"SELECT pg_cancel_backend({statement.pid})")
+
+    # ---- shares ----
+
+    def test_one_role_cannot_take_all(self):
+        holder = self.session("role_b", autocommit=False)
+        self.open_streams(holder, 6)
+        self.taken(6)
+        self.refused(self.session("role_b"), f"SELECT {GENERATE}", "too many requests", "role_b", "(6)")
+        for role in ("role_a", "role_c", "postgres"):
+            self.assertTrue(value(HI, self.session(role)))
+            self.assertEqual(value(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", self.session(role)), 10)
+        holder.rollback()
+
+    def test_three_roles_share(self):
+        """Roles that hold all they may leave a place for another."""
+        for role in ("role_b", "role_c"):
+            holder = self.session(role, autocommit=False)
+            self.addCleanup(holder.rollback)
+            with self.assertRaises(FULL):
+                self.open_streams(holder, 7)
+        self.assertTrue(value(HI, self.session("role_a")))
+
+    def test_rows_wait_for_streams(self):
+        """Of another session: until they are closed.  Of the own one they would wait for ever."""
+        holder = self.session("role_b", autocommit=False)
+        self.open_streams(holder, 6)
+        rows = self.start(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", "role_b")
+        self.in_wait(rows)
+        self.refused(holder, f"SELECT count({QUICK}) FROM generate_series(1, 10) i", "role_b")
+        holder.rollback()
+        self.assertEqual(rows.result(), [(10,)])
+
+    # ---- waits end ----
+
+    def test_cancelled_wait(self):
+        holder = self.session("role_b", autocommit=False)
+        self.open_streams(holder, 6)
+        for how, error in (("pg_cancel_backend", psycopg.errors.QueryCanceled),
+                           ("pg_terminate_backend", psycopg.OperationalError)):
+            rows = self.start(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", "role_b")
+            last = self.start(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", "role_b")
+            self.in_wait(rows)
+            self.in_wait(last)
+            self.admin.execute(f"SELECT {how}({rows.pid})")
+            with self.assertRaises(error):
+                rows.result(3)
+            self.taken(6)
+        holder.rollback()               # those behind them go on
+        self.assertEqual(last.result(), [(10,)])
+
+    def test_statement_timeout(self):
+        holder = self.session("role_b", autocommit=False)
+        self.open_streams(holder, 6)
+        conn = self.session("role_b")
+        conn.execute("SET statement_timeout = '200ms'")
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            conn.execute(f"SELECT count({QUICK}) FROM generate_series(1, 10) i")
+        conn.execute("RESET statement_timeout")
+        holder.rollback()
+        self.assertEqual(value(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", conn), 10)
+
+    def test_lost_worker(self):
+        """What waited was never given to the worker that went."""
+        holder = self.session("role_b", autocommit=False)
+        self.open_streams(holder, 6)
+        rows = self.start(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", "role_b")
+        self.in_wait(rows)
+        pid = self.health()["worker_pid"]
+        self.admin.execute(f"SELECT pg_terminate_backend({pid})")
+        wait_until(lambda: self.health().get("worker_pid") not in (None, pid), "a new worker is up")
+        self.assertEqual(rows.result(), [(10,)])
+        holder.rollback()
+
+    def test_gone_sessions(self):
+        """Connections that break leave nothing taken, with a stopped worker either."""
+        pid = self.stop_worker()
+        gone = [self.start(HI, role) for role in ("role_a", "role_b")]
+        self.taken(2)
+        for statement in gone:
+            self.admin.execute(f"SELECT pg_terminate_backend({statement.pid})")
+            with self.assertRaises(psycopg.OperationalError):
+                statement.result(5)
+        as_owner("kill", "-CONT", str(pid))
+        self.assert_idle()
+
+    def test_calls_of_one_row(self):
+        """A row with more calls than a session may have requests at a time."""
+        call = "length(glm_generate('hello', temperature => 1.5, seed => {}, max_tokens => 30, stop => ARRAY['zzz']))"
+        calls = " + ".join(call.format(i) for i in range(70))
+        conn = self.session()
+        batched = value(f"SELECT sum({calls}) FROM generate_series(1, 3) i", conn)
+        conn.execute("SET chatglm.prefetch = 1")
+        self.assertEqual(value(f"SELECT sum({calls}) FROM generate_series(1, 3) i", conn), batched)
+
+
+class Bytes(Room):
+    def test_shares(self):
+        """Of 1 MB: half of it for one role, then for others what is left."""
+        pid = self.stop_worker()
+        first = self.start(TEXT, "role_b")
+        self.taken(1)
+        self.refused(self.session("role_b"), TEXT, "role_b", "queue_memory", "0.3 of 1 MB")
+        self.assertGreater(self.health()["queue_bytes"], 300000)
+        self.assertEqual(self.health()["queue_memory"], 1 << 20)
+        others = [self.start(TEXT, role) for role in ("role_a", "postgres")]
+        self.taken(3)
+        self.refused(self.session("role_c"), TEXT, "all of chatglm.queue_memory")
+        short = self.start(HI, "role_c")
+        self.taken(4)                   # short ones find room beside the long
+        as_owner("kill", "-CONT", str(pid))
+        for statement in (first, *others):
+            self.assertEqual(statement.result(), first.result())
+        self.assertTrue(short.result())
+
+    def test_too_large(self):
+        conn = self.session()
+        self.refused(conn, "SELECT glm_count_tokens(repeat('word ', 250000))", "too large", "queue_memory")
+        row = conn.execute("SELECT (r).sqlstate FROM (SELECT glm_try_generate(repeat('word ', CASE i WHEN 2 THEN 250000 ELSE 1 END), "
+                           "max_tokens => 2) AS r FROM generate_series(1, 3) i) t").fetchall()
+        self.assertEqual(row, [(None,), ("53400",), (None,)])
+        # one that fits is possible as long as the role has nothing else
+        self.assertGreater(value("SELECT glm_count_tokens(repeat('word ', 190000))", conn), 190000)
+
+    def test_rows_wait(self):
+        """Rows of two sessions never take more than a role's share, and none fails."""
+        pid = self.stop_worker()
+        rows = [self.start("SELECT count(glm_count_tokens(s || i)) FROM (SELECT i, repeat('word ', 30000) AS s "
+                           "FROM generate_series(1, 8) i OFFSET 0) t", "role_b") for _ in range(2)]
+        self.taken(2)
+        for statement in rows:
+            self.in_wait(statement)
+        self.assertLess(self.health()["queue_bytes"], (1 << 20) // 3)
+        as_owner("kill", "-CONT", str(pid))
+        most = 0
+        while any(statement.is_alive() for statement in rows):
+            most = max(most, self.health()["queue_bytes"])
+        self.assertLess(most, (1 << 20) // 3)
+        for statement in rows:
+            self.assertEqual(statement.result(), [(8,)])
+
+    def test_cancelled_bytes_come_back(self):
+        """At once: those on their way to a worker that does not look, and those it has."""
+        pid = self.stop_worker()
+        half_sent = self.start(TEXT, "role_b")
+        self.taken(1)
+        self.admin.execute(f"SELECT pg_cancel_backend({half_sent.pid})")
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            half_sent.result(5)
+        self.assertEqual(self.health()["queue_bytes"], 0)
+        as_owner("kill", "-CONT", str(pid))
+        self.assertEqual(value(TEXT, half_sent.conn), value(TEXT, self.admin))
+
+        busy = self.start("SELECT glm_count_tokens(repeat('word ', 190000))", "role_a")
+        self.taken(1)
+        queued = self.start(HI, "role_b")
+        self.taken(2)
+        self.admin.execute(f"SELECT pg_cancel_backend({queued.pid})")
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            queued.result(5)
+        wait_until(lambda: self.health()["queue_requests"] <= 1, "its place is free again")
+        busy.result()
+
+    def test_pieces(self):
+        """Texts of all lengths come whole, also behind one that was cancelled halfway."""
+        conn = self.session()
+        for length in (1, 8000, 8192, 16384, 70000):
+            self.assertEqual(value(f"SELECT glm_detokenize(glm_tokenize(repeat('ab c', {length}), add_special => false)) = "
+                                   f"repeat('ab c', {length})", conn), True)
+        conn.execute("SET statement_timeout = 1")
+        for _ in range(20):
+            with self.assertRaises(psycopg.errors.QueryCanceled):
+                conn.execute(TEXT)
+        conn.execute("RESET statement_timeout")
+        self.assertEqual(value(TEXT, conn), value(TEXT, self.admin))
+
+
+if __name__ == "__main__":
+    unittest.main()
