@@ -2,7 +2,7 @@
  * engine.c - the host's door: open, submit, cancel, poll, observe.
  *
  * Everything here runs on the host's thread (glm.h) and only moves pointers;
- * the work happens in front.c and scheduler.c.  Tickets are numbers of a fixed
+ * the work happens in front.c, loader.c and scheduler.c.  Tickets are numbers of a fixed
  * table, so that a cancel or a reader's progress is one atomic store.
  */
 #include "engine.h"
@@ -23,17 +23,34 @@ glm_now_ns(void)
 }
 
 bool
-glm_signal_init(glm_signal *s)
+glm_cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;
 	bool		ok;
 
-	s->raised = false;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	ok = pthread_mutex_init(&s->lock, NULL) == 0 && pthread_cond_init(&s->raised_cond, &attr) == 0;
+	ok = pthread_cond_init(cond, &attr) == 0;
 	pthread_condattr_destroy(&attr);
 	return ok;
+}
+
+void
+glm_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns)
+{
+	struct timespec until = {deadline_ns / 1000000000, deadline_ns % 1000000000};
+
+	if (deadline_ns == 0)
+		pthread_cond_wait(cond, lock);
+	else
+		pthread_cond_timedwait(cond, lock, &until);
+}
+
+bool
+glm_signal_init(glm_signal *s)
+{
+	s->raised = false;
+	return pthread_mutex_init(&s->lock, NULL) == 0 && glm_cond_init(&s->raised_cond);
 }
 
 void
@@ -93,12 +110,11 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 	e->n_tickets = config->max_sequences + config->max_queue;
 	e->ticket = calloc(e->n_tickets, sizeof(*e->ticket));
 	e->free_ticket = calloc(e->n_tickets, sizeof(*e->free_ticket));
-	e->front_ring = calloc(e->n_tickets, sizeof(*e->front_ring));
-	if (e->ticket == NULL || e->free_ticket == NULL || e->front_ring == NULL)
+	if (e->ticket == NULL || e->free_ticket == NULL)
 		return glm_no_memory(err);
 	for (int i = e->n_tickets - 1; i >= 0; i--)
 		e->free_ticket[e->n_free++] = i;
-	return true;
+	return glm_front_open(e, e->n_tickets, err);
 }
 
 static bool
@@ -133,8 +149,7 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 static bool
 start_threads(glm_engine *e, const char *cpus, glm_error *err)
 {
-	e->front_started = pthread_create(&e->front_thread, NULL, glm_front_main, e) == 0;
-	if (e->front_started)
+	if (glm_front_start(e))
 		e->engine_started = pthread_create(&e->engine_thread, NULL, glm_scheduler_main, e) == 0;
 	if (!e->engine_started)
 		return glm_fail(err, GLM_INTERNAL, "could not start the engine's threads");
@@ -157,11 +172,11 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	}
 	e->inbox_end = &e->inbox;
 	atomic_store(&e->prefill_budget, config->prefill_budget);
-	pthread_mutex_init(&e->front_lock, NULL);
-	pthread_cond_init(&e->front_work, NULL);
 	pthread_mutex_init(&e->inbox_lock, NULL);
 	glm_models_init(&e->models, config->memory_limit, config->verify);
 	e->models.kv_type = config->kv_type;
+	e->models.closer = glm_loader_close;
+	e->models.closer_arg = e;
 	glm_signal_init(&e->wake);
 	glm_job_init(&e->job);
 	if (!glm_outbox_open(&e->outbox, err) ||
@@ -180,21 +195,21 @@ stop_threads(glm_engine *e)
 {
 	atomic_store(&e->stopping, true);
 	glm_outbox_close(&e->outbox);
-	pthread_mutex_lock(&e->front_lock);
-	pthread_cond_signal(&e->front_work);
-	pthread_mutex_unlock(&e->front_lock);
 	glm_signal_raise(&e->wake);
-	if (e->front_started)
-		pthread_join(e->front_thread, NULL);
+	glm_front_stop(e);
 	if (e->engine_started)
 		pthread_join(e->engine_thread, NULL);
 	glm_job_stop(e);
+	/* the threads that close what these two let go */
+	glm_front_stop(e);
+	e->models.closer = NULL;
 }
 
 void
 glm_engine_close(glm_engine *e)
 {
 	stop_threads(e);
+	glm_front_close(e);
 	while (e->inbox != NULL)
 	{
 		glm_sequence *seq = e->inbox;
@@ -214,13 +229,10 @@ glm_engine_close(glm_engine *e)
 		free(e->ticket[i].request);
 	free(e->ticket);
 	free(e->free_ticket);
-	free(e->front_ring);
 	free(e->row);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);
 	pthread_mutex_destroy(&e->inbox_lock);
-	pthread_cond_destroy(&e->front_work);
-	pthread_mutex_destroy(&e->front_lock);
 	free(e);
 }
 
@@ -262,10 +274,7 @@ glm_engine_submit(glm_engine *e, const glm_request *req, glm_error *err)
 	atomic_store(&ticket->taken, 0);
 	atomic_fetch_add(&e->count.requests, 1);
 
-	pthread_mutex_lock(&e->front_lock);
-	e->front_ring[(e->front_head + e->front_length++) % e->n_tickets] = number;
-	pthread_cond_signal(&e->front_work);
-	pthread_mutex_unlock(&e->front_lock);
+	glm_front_add(e, number);
 	return number;
 }
 
@@ -273,6 +282,7 @@ void
 glm_engine_cancel(glm_engine *e, int number)
 {
 	atomic_store(&e->ticket[number].cancelled, true);
+	glm_front_poke(e, number);
 	glm_signal_raise(&e->wake);
 }
 
@@ -426,9 +436,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->step_ns = atomic_load(&c->step_ns);
 	out->running = atomic_load(&c->running);
 	out->paused = atomic_load(&c->paused);
-	pthread_mutex_lock(&e->front_lock);
-	out->waiting = atomic_load(&c->waiting) + e->front_length;
-	pthread_mutex_unlock(&e->front_lock);
+	out->waiting = atomic_load(&c->waiting) + glm_front_tasks(e);
 	out->kv_bytes_total = glm_kv_pool_total(e->kv);
 	glm_prefix_stats_get(e->prefix, 0, &kv);
 	out->kv_bytes_used = kv.bytes_used;

@@ -58,7 +58,8 @@ chatglm_ticket_admit(WorkerSession *session, int entry, const glm_request *reque
 	Ticket	   *ticket;
 	int			number = -1;
 
-	if (glm_request_check(request, size, &err))
+	/* the texts, which may have megabytes, the engine checks beside everything else */
+	if (glm_request_check_frame(request, size, &err))
 		CHATGLM_ENGINE(number = glm_engine_submit(engine, request, &err));
 	if (number < 0)
 	{

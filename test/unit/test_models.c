@@ -95,6 +95,34 @@ put(char *block, uint32_t *end, const char *text)
 	return span;
 }
 
+/* As loader.c does it, in this thread. */
+static glm_model *
+find_or_load(const glm_request *req, glm_error *err)
+{
+	glm_open_options options;
+	glm_model  *model;
+	glm_model  *loaded;
+
+	if (!glm_models_find(&models, req, &options, &model, err))
+		return NULL;
+	if (model == NULL)
+	{
+		loaded = glm_models_load(&models, glm_request_text(req, req->model),
+								 glm_request_text(req, req->path), &options, err);
+		if (loaded == NULL)
+			return NULL;
+		assert_true(glm_models_find(&models, req, &options, &model, err));
+		assert_ptr_equal(model, loaded);
+		glm_models_release(&models, loaded);
+	}
+	else if (options.verify == GLM_VERIFY_FULL && !glm_shards_verify(model->shards, err))
+	{
+		glm_models_release(&models, model);
+		return NULL;
+	}
+	return model;
+}
+
 static glm_model *
 acquire(const char *name, const char *path, const char *options, glm_error *err)
 {
@@ -108,7 +136,7 @@ acquire(const char *name, const char *path, const char *options, glm_error *err)
 	req->path = put(block, &end, path);
 	req->options = put(block, &end, options);
 	req->size = end;
-	return glm_models_acquire(&models, req, err);
+	return find_or_load(req, err);
 }
 
 static glm_model *
