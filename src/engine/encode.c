@@ -115,7 +115,10 @@ glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 {
 	bool		identity = false;
 	bool		alone = false;
-	glm_spm_status status = probe_identity(tok, &identity);
+	glm_spm_status status;
+
+	tok->part = PART_SIZE;
+	status = probe_identity(tok, &identity);
 
 	if (status == GLM_SPM_OK)
 		status = probe_newline(tok, &alone);
@@ -143,9 +146,9 @@ static size_t
 part_length(const glm_tokenizer *tok, const char *text, size_t n)
 {
 	uint32_t	last = 0;
-	size_t		at = PART_SIZE;
+	size_t		at = tok->part;
 
-	if (tok->pairs == NULL || n <= 2 * PART_SIZE)
+	if (tok->pairs == NULL || n <= 2 * tok->part)
 		return n;
 	while (glm_utf8_length(text + at, n - at) < 0)	/* inside a character */
 		at++;

@@ -342,7 +342,7 @@ typedef struct glm_model_info
 	int			chunks_mapped;	/* of its files, now */
 	int			chunks_total;
 	uint64_t	bytes_mapped;	/* in these chunks */
-	uint64_t	bytes_resident; /* of them in memory; up to a second old */
+	uint64_t	bytes_resident; /* of them in memory; a second old, of huge models more */
 	uint64_t	size_bytes;		/* of all weight files: what memory_limit counts */
 	uint64_t	requests;
 	double		load_ms;

@@ -33,6 +33,7 @@ def nested(n, call="glm_chat", tail=""):
 
 
 KINDS = {
+    "nothing": "SELECT pg_sleep(8)",
     "count 60 MB": "SELECT glm_count_tokens(repeat('word ', 12000000))",
     "count 15.7 MB": "SELECT glm_count_tokens(repeat('The parcel with order number 48213 has not arrived yet. ', 280000))",
     "tokenize 16 MB": "SELECT cardinality(glm_tokenize(repeat('word ', 3200000)))",
