@@ -154,9 +154,11 @@ check_normalizer(cursor spec)
 bool
 glm_charsmap_check(const void *bytes, size_t n)
 {
-	cursor		model = {bytes, (const uint8_t *) bytes + n};
+	cursor		model = {bytes, bytes};
 	field		f;
 
+	if (n > 0)					/* NULL is no place to count from */
+		model.end = model.at + n;
 	while (model.at < model.end)
 		if (!read_field(&model, &f) ||
 			((f.number == 3 || f.number == 5) && !check_normalizer(f.bytes)))

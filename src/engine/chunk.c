@@ -12,8 +12,8 @@
  * the file is still what was opened: a changed one has its hashes taken anew, or
  * is refused where there is nothing to compare it with.
  *
- * Threads.  The front thread opens and closes, the engine thread and the
- * quantizer hold and drop.  file->lock guards the state of the chunks.  It is
+ * Threads.  Loaders (loader.c) open and hold, whoever lets a model go last closes
+ * and drops, and the quantizer does all of it.  file->lock guards the state of the chunks.  It is
  * held for assignments and single mmap calls, never while bytes are read or
  * pages touched, so a fault cannot leave it locked.  Readers of held bytes take
  * no lock at all.
@@ -27,6 +27,9 @@
 #include <sys/mman.h>
 
 #include "file.h"
+
+#define POPULATE_SLICE ((size_t) 8 << 20)	/* bytes brought in between two pauses */
+#define READ_AHEAD ((off_t) 32 << 20)	/* bytes behind them that the kernel is told of */
 
 static bool hold_chunk(glm_weight_file *file, const char *path, const glm_hash *expected,
 					   int number, glm_error *err);
@@ -149,25 +152,33 @@ map_chunk(glm_weight_file *file, const char *path, int number, bool *fresh, glm_
 }
 
 /*
- * Brings the pages in and has the kernel read on in what will be wanted next.
- * Only a file that has become shorter makes it fail.
+ * Brings the pages in, some at a time, and has the kernel read on in what comes
+ * next.  Only a file that has become shorter makes it fail, or a pause that ends it.
  */
 static bool
 populate(glm_weight_file *file, const char *path, int number, glm_error *err)
 {
-	void	   *begin = file->data + glm_chunk_begin(number);
+	uint8_t    *begin = file->data + glm_chunk_begin(number);
 	size_t		size = glm_chunk_size(file, number);
+	uint64_t	next = glm_chunk_begin(number);
 
-	if (number + 1 < file->n_chunks)
-		posix_fadvise(file->fd, (off_t) glm_chunk_begin(number + 1),
-					  (off_t) glm_chunk_size(file, number + 1), POSIX_FADV_WILLNEED);
 	(void) madvise(begin, size, MADV_HUGEPAGE);	/* few file systems have them */
-	if (madvise(begin, size, MADV_POPULATE_READ) == 0)
-		return true;
-	if (errno == EFAULT)
-		return glm_fail(err, GLM_BAD_FILE, "chunk %d of file \"%s\" cannot be read: "
-						"the file has become shorter", number, path);
-	(void) madvise(begin, size, MADV_WILLNEED); /* a kernel before 5.14 */
+	for (size_t at = 0, n; at < size; at += n)
+	{
+		n = size - at < POPULATE_SLICE ? size - at : POPULATE_SLICE;
+		next += n;
+		/* it ends at the end of the file by itself */
+		posix_fadvise(file->fd, (off_t) next, READ_AHEAD, POSIX_FADV_WILLNEED);
+		if (madvise(begin + at, n, MADV_POPULATE_READ) != 0)
+		{
+			if (errno == EFAULT)
+				return glm_fail(err, GLM_BAD_FILE, "chunk %d of file \"%s\" cannot be read: "
+								"the file has become shorter", number, path);
+			(void) madvise(begin + at, n, MADV_WILLNEED);	/* a kernel before 5.14 */
+		}
+		if (!glm_pause(err))
+			return false;
+	}
 	return true;
 }
 

@@ -2,10 +2,12 @@
  * encode.c - text to ids.
  *
  * SentencePiece does it; what is ours is bounding its memory, some 220 bytes
- * for each byte of text.  A long text is encoded in parts of about PART_SIZE
- * bytes, cut where it cannot show: between two characters that no piece of the
- * vocabulary has side by side.  No piece spans such a cut, and how one side
- * merges into pieces never depends on the other.
+ * for each byte of text, and its time, since a call of it cannot be ended.  A
+ * long text is encoded in parts of about PART_SIZE bytes, which take some
+ * milliseconds, with a pause (pause.c) after each.  It is cut where it cannot
+ * show: between two characters that no piece of the vocabulary has side by
+ * side.  No piece spans such a cut, and how one side merges into pieces never
+ * depends on the other.
  *
  * SentencePiece puts a blank in front of whatever it is given.  So all parts
  * but the first are encoded behind a newline, itself a byte piece that joins
@@ -23,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_SIZE (64u << 10)
+#define PART_SIZE (8u << 10)
 #define WHOLE_MAX (4u << 20)
 #define PAIR_BITS 20			/* of the hash of a pair of characters */
 
@@ -113,7 +115,10 @@ glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 {
 	bool		identity = false;
 	bool		alone = false;
-	glm_spm_status status = probe_identity(tok, &identity);
+	glm_spm_status status;
+
+	tok->part = PART_SIZE;
+	status = probe_identity(tok, &identity);
 
 	if (status == GLM_SPM_OK)
 		status = probe_newline(tok, &alone);
@@ -126,7 +131,11 @@ glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 	if (tok->pairs == NULL)
 		return glm_no_memory(err);
 	for (int id = 0; id < tok->size; id++)
+	{
 		add_pairs(tok->pairs, tok->text.data + tok->pieces[id].offset, tok->pieces[id].length);
+		if (id % 1024 == 0 && !glm_pause(err))
+			return false;
+	}
 	return true;
 }
 
@@ -137,9 +146,9 @@ static size_t
 part_length(const glm_tokenizer *tok, const char *text, size_t n)
 {
 	uint32_t	last = 0;
-	size_t		at = PART_SIZE;
+	size_t		at = tok->part;
 
-	if (tok->pairs == NULL || n <= 2 * PART_SIZE)
+	if (tok->pairs == NULL || n <= 2 * tok->part)
 		return n;
 	while (glm_utf8_length(text + at, n - at) < 0)	/* inside a character */
 		at++;
@@ -207,22 +216,48 @@ encode_part(const glm_tokenizer *tok, const char *text, size_t n, bool first,
 	return true;
 }
 
-bool
-glm_tokenizer_encode(const glm_tokenizer *tok, const char *text, size_t n,
-					 glm_ids *out, glm_error *err)
+/* Is it UTF-8 without a NUL? */
+static bool
+check_text(const char *text, size_t n, glm_error *err)
 {
-	ptrdiff_t	bad = glm_utf8_check(text, n);
+	ptrdiff_t	bad;
 	const char *nul = n > 0 ? memchr(text, '\0', n) : NULL;
 
+	if (!glm_utf8_check_long(text, n, &bad, err))
+		return false;
 	if (bad >= 0)
 		return glm_fail(err, GLM_BAD_TEXT, "text is not valid UTF-8 at byte %td", bad);
 	if (nul != NULL)
 		return glm_fail(err, GLM_BAD_TEXT, "text holds a NUL at byte %td", nul - text);
+	return true;
+}
+
+bool
+glm_tokenizer_encode_most(const glm_tokenizer *tok, const char *text, size_t n, size_t most,
+						  bool *stopped, glm_ids *out, glm_error *err)
+{
+	*stopped = false;
+	if (!check_text(text, n, err))
+		return false;
 	for (size_t at = 0, length; at < n; at += length)
 	{
+		if (out->length > most)
+		{
+			*stopped = true;
+			return true;
+		}
 		length = part_length(tok, text + at, n - at);
-		if (!encode_part(tok, text + at, length, at == 0, out, err))
+		if (!encode_part(tok, text + at, length, at == 0, out, err) || !glm_pause(err))
 			return false;
 	}
 	return true;
+}
+
+bool
+glm_tokenizer_encode(const glm_tokenizer *tok, const char *text, size_t n,
+					 glm_ids *out, glm_error *err)
+{
+	bool		stopped;
+
+	return glm_tokenizer_encode_most(tok, text, n, SIZE_MAX, &stopped, out, err);
 }

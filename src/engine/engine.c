@@ -2,7 +2,7 @@
  * engine.c - the host's door: open, submit, cancel, poll, observe.
  *
  * Everything here runs on the host's thread (glm.h) and only moves pointers;
- * the work happens in front.c and scheduler.c.  Tickets are numbers of a fixed
+ * the work happens in front.c, loader.c and scheduler.c.  Tickets are numbers of a fixed
  * table, so that a cancel or a reader's progress is one atomic store.
  */
 #include "engine.h"
@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define CANCELLED "the request was cancelled"
 
 /* ---- Small tools ------------------------------------------------------ */
 
@@ -25,17 +23,34 @@ glm_now_ns(void)
 }
 
 bool
-glm_signal_init(glm_signal *s)
+glm_cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;
 	bool		ok;
 
-	s->raised = false;
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	ok = pthread_mutex_init(&s->lock, NULL) == 0 && pthread_cond_init(&s->raised_cond, &attr) == 0;
+	ok = pthread_cond_init(cond, &attr) == 0;
 	pthread_condattr_destroy(&attr);
 	return ok;
+}
+
+void
+glm_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns)
+{
+	struct timespec until = {deadline_ns / 1000000000, deadline_ns % 1000000000};
+
+	if (deadline_ns == 0)
+		pthread_cond_wait(cond, lock);
+	else
+		pthread_cond_timedwait(cond, lock, &until);
+}
+
+bool
+glm_signal_init(glm_signal *s)
+{
+	s->raised = false;
+	return pthread_mutex_init(&s->lock, NULL) == 0 && glm_cond_init(&s->raised_cond);
 }
 
 void
@@ -95,16 +110,13 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 	e->n_tickets = config->max_sequences + config->max_queue;
 	e->ticket = calloc(e->n_tickets, sizeof(*e->ticket));
 	e->free_ticket = calloc(e->n_tickets, sizeof(*e->free_ticket));
-	e->front_ring = calloc(e->n_tickets, sizeof(*e->front_ring));
-	e->ended = calloc(e->n_tickets, sizeof(*e->ended));
 	e->order = calloc(e->n_tickets, sizeof(*e->order));
 	e->turn_end = calloc(e->n_tickets, sizeof(*e->turn_end));
-	if (e->ticket == NULL || e->free_ticket == NULL || e->front_ring == NULL ||
-		e->ended == NULL || e->order == NULL || e->turn_end == NULL)
+	if (e->ticket == NULL || e->free_ticket == NULL || e->order == NULL || e->turn_end == NULL)
 		return glm_no_memory(err);
 	for (int i = e->n_tickets - 1; i >= 0; i--)
 		e->free_ticket[e->n_free++] = i;
-	return true;
+	return glm_front_open(e, e->n_tickets, err);
 }
 
 static bool
@@ -139,8 +151,7 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 static bool
 start_threads(glm_engine *e, const char *cpus, glm_error *err)
 {
-	e->front_started = pthread_create(&e->front_thread, NULL, glm_front_main, e) == 0;
-	if (e->front_started)
+	if (glm_front_start(e))
 		e->engine_started = pthread_create(&e->engine_thread, NULL, glm_scheduler_main, e) == 0;
 	if (!e->engine_started)
 		return glm_fail(err, GLM_INTERNAL, "could not start the engine's threads");
@@ -163,11 +174,11 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	}
 	e->inbox_end = &e->inbox;
 	atomic_store(&e->prefill_budget, config->prefill_budget);
-	pthread_mutex_init(&e->front_lock, NULL);
-	pthread_cond_init(&e->front_work, NULL);
 	pthread_mutex_init(&e->inbox_lock, NULL);
 	glm_models_init(&e->models, config->memory_limit, config->verify);
 	e->models.kv_type = config->kv_type;
+	e->models.closer = glm_loader_close;
+	e->models.closer_arg = e;
 	glm_signal_init(&e->wake);
 	glm_job_init(&e->job);
 	if (!glm_outbox_open(&e->outbox, err) ||
@@ -186,21 +197,21 @@ stop_threads(glm_engine *e)
 {
 	atomic_store(&e->stopping, true);
 	glm_outbox_close(&e->outbox);
-	pthread_mutex_lock(&e->front_lock);
-	pthread_cond_signal(&e->front_work);
-	pthread_mutex_unlock(&e->front_lock);
 	glm_signal_raise(&e->wake);
-	if (e->front_started)
-		pthread_join(e->front_thread, NULL);
+	glm_front_stop(e);
 	if (e->engine_started)
 		pthread_join(e->engine_thread, NULL);
 	glm_job_stop(e);
+	/* the threads that close what these two let go */
+	glm_front_stop(e);
+	e->models.closer = NULL;
 }
 
 void
 glm_engine_close(glm_engine *e)
 {
 	stop_threads(e);
+	glm_front_close(e);
 	while (e->inbox != NULL)
 	{
 		glm_sequence *seq = e->inbox;
@@ -220,16 +231,12 @@ glm_engine_close(glm_engine *e)
 		free(e->ticket[i].request);
 	free(e->ticket);
 	free(e->free_ticket);
-	free(e->front_ring);
-	free(e->ended);
 	free(e->order);
 	free(e->turn_end);
 	free(e->row);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);
 	pthread_mutex_destroy(&e->inbox_lock);
-	pthread_cond_destroy(&e->front_work);
-	pthread_mutex_destroy(&e->front_lock);
 	free(e);
 }
 
@@ -268,10 +275,7 @@ glm_engine_give(glm_engine *e, glm_request *req, glm_error *err)
 	atomic_store(&ticket->generated, 0);
 	atomic_fetch_add(&e->count.requests, 1);
 
-	pthread_mutex_lock(&e->front_lock);
-	e->front_ring[(e->front_head + e->front_length++) % e->n_tickets] = number;
-	pthread_cond_signal(&e->front_work);
-	pthread_mutex_unlock(&e->front_lock);
+	glm_front_add(e, number);
 	return number;
 }
 
@@ -293,50 +297,12 @@ glm_engine_submit(glm_engine *e, const glm_request *req, glm_error *err)
 	return number;
 }
 
-/* Takes a ticket out of the front thread's ring; false: it is not there any more. */
-static bool
-take_back(glm_engine *e, int number)
-{
-	int			kept = 0;
-	bool		found;
-
-	pthread_mutex_lock(&e->front_lock);
-	for (int i = 0; i < e->front_length; i++)
-	{
-		int			at = e->front_ring[(e->front_head + i) % e->n_tickets];
-
-		if (at != number)
-			e->front_ring[(e->front_head + kept++) % e->n_tickets] = at;
-	}
-	found = kept < e->front_length;
-	e->front_length = kept;
-	pthread_mutex_unlock(&e->front_lock);
-	return found;
-}
-
-/*
- * A request that nobody has begun with ends here and now: whoever might have to be
- * waited for until then, its memory is free at once.  Its event does not go through
- * the outbox, where the host would have to make room for itself.
- */
 void
 glm_engine_cancel(glm_engine *e, int number)
 {
-	glm_ticket *ticket = &e->ticket[number];
-
-	atomic_store(&ticket->cancelled, true);
-	if (take_back(e, number))
-	{
-		glm_ended  *ended = &e->ended[e->n_ended++];
-
-		*ended = (glm_ended) {number, ticket->request->id};
-		glm_request_free(ticket->request);
-		ticket->request = NULL;
-		atomic_fetch_add(&e->count.cancelled, 1);
-		glm_outbox_ring(&e->outbox);
-	}
-	else
-		glm_signal_raise(&e->wake);
+	atomic_store(&e->ticket[number].cancelled, true);
+	glm_front_poke(e, number);
+	glm_signal_raise(&e->wake);
 }
 
 void
@@ -358,26 +324,10 @@ glm_engine_fd(const glm_engine *e)
 	return e->outbox.fd;
 }
 
-/* The last event of a request that was cancelled before anybody began with it. */
-static bool
-poll_ended(glm_engine *e, glm_event *buf)
-{
-	static const char text[] = CANCELLED "\0";	/* with an empty hint */
-	const glm_ended *ended;
-
-	if (e->n_ended == 0)
-		return false;
-	ended = &e->ended[--e->n_ended];
-	*buf = (glm_event) {.kind = GLM_EVENT_ERROR, .status = GLM_CANCELLED, .id = ended->id,
-						.ticket = ended->ticket, .length = sizeof(text)};
-	memcpy(buf->payload, text, sizeof(text));
-	return true;
-}
-
 bool
 glm_engine_poll(glm_engine *e, glm_event *buf)
 {
-	if (!poll_ended(e, buf) && !glm_outbox_take(&e->outbox, buf))
+	if (!glm_outbox_take(&e->outbox, buf))
 		return false;
 	if (buf->kind == GLM_EVENT_DONE || buf->kind == GLM_EVENT_ERROR)
 		e->free_ticket[e->n_free++] = buf->ticket;
@@ -415,7 +365,7 @@ glm_ticket_ended(const glm_ticket *ticket, glm_error *err)
 {
 	if (atomic_load(&ticket->cancelled))
 	{
-		glm_fail(err, GLM_CANCELLED, CANCELLED);
+		glm_fail(err, GLM_CANCELLED, "the request was cancelled");
 		return true;
 	}
 	if (ticket->deadline_ns != 0 && glm_now_ns() >= ticket->deadline_ns)
@@ -511,9 +461,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->step_ns = atomic_load(&c->step_ns);
 	out->running = atomic_load(&c->running);
 	out->paused = atomic_load(&c->paused);
-	pthread_mutex_lock(&e->front_lock);
-	out->waiting = atomic_load(&c->waiting) + e->front_length;
-	pthread_mutex_unlock(&e->front_lock);
+	out->waiting = atomic_load(&c->waiting) + glm_front_tasks(e);
 	out->kv_bytes_total = glm_kv_pool_total(e->kv);
 	glm_prefix_stats_get(e->prefix, 0, &kv);
 	out->kv_bytes_used = kv.bytes_used;

@@ -1,10 +1,10 @@
 /*
  * engine.h - the engine as its own threads see it: tickets, models, events.
  *
- * Included by engine.c (the host's door), outbox.c, models.c, front.c and
- * scheduler.c.  Who may touch what:
+ * Included by engine.c (the host's door), outbox.c, models.c, turns.c, front.c,
+ * loader.c and scheduler.c.  Who may touch what:
  *
- *	- a ticket belongs to the host until it is submitted, to the front thread
+ *	- a ticket belongs to the host until it is submitted, to its task in the front
  *	  until the request is answered or becomes a sequence, then to the engine
  *	  thread, and to the host again once its terminal event was polled.  Only
  *	  `cancelled` and `taken` are written by the host in between;
@@ -34,13 +34,6 @@ typedef struct glm_ticket
 	atomic_uint generated;		/* tokens of the answer so far */
 } glm_ticket;
 
-/* A request that was cancelled before anybody began with it; its event is still to be polled. */
-typedef struct glm_ended
-{
-	int			ticket;
-	uint64_t	id;
-} glm_ended;
-
 /* Something to wait for: a flag that stays raised until it is waited for. */
 typedef struct glm_signal
 {
@@ -54,6 +47,13 @@ extern void glm_signal_destroy(glm_signal *s);
 extern void glm_signal_raise(glm_signal *s);
 /* Waits until raised or until deadline_ns (0: for ever); lowers it. */
 extern void glm_signal_wait(glm_signal *s, int64_t deadline_ns);
+
+/* A condition that is waited for until a time of CLOCK_MONOTONIC; 0: for ever. */
+extern bool glm_cond_init(pthread_cond_t *cond);
+extern void glm_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns);
+
+/* Of threads that must not take the CPUs from forward passes. */
+#define GLM_NICENESS 10
 
 /* Now, in nanoseconds of CLOCK_MONOTONIC. */
 extern int64_t glm_now_ns(void);
@@ -69,7 +69,6 @@ typedef struct glm_outbox
 	size_t		tail;			/* bytes ever put */
 	int			fd;				/* eventfd, readable while the ring holds events */
 	bool		closed;			/* the engine is going: drop everything */
-	bool		rung;			/* by glm_outbox_ring(); the host's alone */
 } glm_outbox;
 
 extern bool glm_outbox_open(glm_outbox *box, glm_error *err);
@@ -78,8 +77,6 @@ extern void glm_outbox_free(glm_outbox *box);
 /* Puts header and payload (header->length bytes); waits for room. */
 extern void glm_outbox_put(glm_outbox *box, const glm_event *header, const void *payload);
 extern bool glm_outbox_take(glm_outbox *box, glm_event *buf);
-/* Makes the descriptor readable until the next take finds nothing. */
-extern void glm_outbox_ring(glm_outbox *box);
 
 /* ---- models.c: which models are open ----------------------------------- */
 
@@ -93,19 +90,32 @@ typedef struct glm_models
 	atomic_int	verify;			/* glm_verify of models whose options do not say */
 	glm_kv_type kv_type;		/* set before the first is open */
 	glm_prefix *prefix;			/* forgets a model that is closed; set before the first is open */
+	void		(*closer) (void *arg, glm_model *model);	/* closes elsewhere; NULL: at once */
+	void	   *closer_arg;
 	uint64_t	generations;	/* models ever opened */
 } glm_models;
 
 extern bool glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify);
 extern void glm_models_free(glm_models *models);
-/* The model of a request, loaded when need be, with one more reference. */
-extern glm_model *glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err);
+/*
+ * The model of a request with one more reference, NULL when it is to be opened, with
+ * *options.  False: the request asks for what cannot be.
+ */
+extern bool glm_models_find(glm_models *models, const glm_request *req, glm_open_options *options,
+							glm_model **model, glm_error *err);
+/* Opens a model, with one reference; other models may make way. */
+extern glm_model *glm_models_load(glm_models *models, const char *name, const char *path,
+								  const glm_open_options *options, glm_error *err);
+/* One more reference. */
+extern void glm_models_keep(glm_models *models, glm_model *model);
 extern void glm_models_release(glm_models *models, glm_model *model);
 /*
  * Unloads the model of a request, at once or when the last reference goes.  Without a
  * path: those of its name that no origin but the request's has named.
  */
 extern bool glm_models_unload(glm_models *models, const glm_request *req, glm_error *err);
+/* Closes a model that is in no list, and forgets its part of the prefix cache. */
+extern void glm_models_close(glm_models *models, glm_model *model);
 extern int	glm_models_list(glm_models *models, glm_model_info *out, int max);
 
 /* ---- scheduler.c: sequences --------------------------------------------- */
@@ -174,9 +184,120 @@ extern void *glm_scheduler_main(void *engine);	/* the engine thread */
 /* Frees a sequence that never reached the scheduler, or has left it. */
 extern void glm_sequence_free(glm_engine *engine, glm_sequence *seq);
 
-/* ---- front.c ------------------------------------------------------------ */
+/* ---- turns.c: requests that are being made ready ------------------------- */
 
-extern void *glm_front_main(void *engine);	/* the front thread */
+typedef struct glm_loading glm_loading;	/* see loader.c */
+
+typedef enum glm_task_state
+{
+	GLM_TASK_NONE = 0,
+	GLM_TASK_QUEUED,			/* not begun, or parked */
+	GLM_TASK_FAST,
+	GLM_TASK_READY,				/* slow, waits for its turn */
+	GLM_TASK_SLOW
+} glm_task_state;
+
+/* On whose behalf tasks run. */
+typedef struct glm_task_tenant
+{
+	uint32_t	id;				/* of requests */
+	int			n_tasks;		/* 0: nobody's entry */
+	int			n_slow;			/* of them, in the slow lane */
+	uint64_t	turn;			/* the number of its last */
+} glm_task_tenant;
+
+/* A request until it is answered or a sequence; one a ticket. */
+typedef struct glm_task
+{
+	struct glm_task *next;		/* in the queue, or of those that are ready */
+	glm_engine *engine;
+	int			ticket;
+	glm_task_state state;
+	uint64_t	arrival;
+	glm_task_tenant *tenant;
+	bool		large;			/* goes to the slow lane at once */
+	int64_t		slice_ns;		/* when its turn began */
+	pthread_cond_t turn;		/* signalled when it may have one, or should look */
+	/* how far it is */
+	bool		checked;		/* its texts */
+	bool		verified;		/* its model, as GLM_LOAD asks for */
+	glm_loading *loading;		/* it is parked on, or was */
+	glm_sequence *sequence;		/* made; its model is not in memory yet */
+} glm_task;
+
+typedef struct glm_front
+{
+	pthread_mutex_t lock;
+	pthread_cond_t work;		/* the fast thread waits for tasks */
+	pthread_cond_t gone;		/* a thread has ended */
+	int			n_slots;
+	glm_task   *task;			/* [n_slots], by ticket */
+	glm_task_tenant *tenant;	/* [n_slots] */
+	int			n_tenants;		/* the last one with tasks, and 1 */
+	glm_task   *queue;			/* by arrival */
+	glm_task   *ready;			/* those that wait longest first */
+	glm_task   *slow;			/* whose turn it is in the slow lane */
+	atomic_int	n_ready;
+	int			n_tasks;
+	int			n_threads;
+	int			n_loaders;		/* threads of loadings */
+	uint64_t	turns;
+	uint64_t	arrivals;
+	glm_loading *loadings;		/* that are not done */
+} glm_front;
+
+extern bool glm_front_open(glm_engine *engine, int n_tickets, glm_error *err);
+extern bool glm_front_start(glm_engine *engine);
+/* Ends the threads; engine->stopping is set. */
+extern void glm_front_stop(glm_engine *engine);
+extern void glm_front_close(glm_engine *engine);
+/* A ticket that was submitted. */
+extern void glm_front_add(glm_engine *engine, int ticket);
+/* Has it look at a ticket that was cancelled, if it has it. */
+extern void glm_front_poke(glm_engine *engine, int ticket);
+extern int	glm_front_tasks(glm_engine *engine);
+
+/* ---- front.c: what a task does -------------------------------------------- */
+
+typedef enum glm_outcome_kind
+{
+	GLM_TASK_FAILED = 0,
+	GLM_TASK_GOES_ON,			/* not over */
+	GLM_TASK_PARKED,			/* to be begun again when task->loading is done */
+	GLM_TASK_ANSWERED,
+	GLM_TASK_SEQUENCED,			/* for the scheduler */
+	GLM_TASK_QUANTIZES			/* for a job */
+} glm_outcome_kind;
+
+typedef struct glm_outcome
+{
+	glm_outcome_kind end;
+	glm_error	err;			/* FAILED */
+	int			tokens;			/* ANSWERED: usage */
+	glm_sequence *sequence;		/* SEQUENCED */
+} glm_outcome;
+
+/* Works on a task until it is over or parked. */
+extern void glm_task_run(glm_engine *engine, glm_task *task, glm_outcome *outcome);
+/* What is left to do when the ticket is no task any more. */
+extern void glm_task_finish(glm_engine *engine, int ticket, glm_outcome *outcome);
+
+/* ---- loader.c: models on their way ----------------------------------------- */
+
+/* The request's model with a reference, or the task is parked until it is open. */
+extern glm_outcome_kind glm_loader_find(glm_engine *engine, glm_task *task, const glm_request *req,
+										glm_model **model, glm_error *err);
+/* GOES_ON when all of it is in memory, or the task is parked until then. */
+extern glm_outcome_kind glm_loader_hold(glm_engine *engine, glm_task *task, glm_model *model,
+										glm_error *err);
+/* For glm_models.closer; arg is the engine. */
+extern void glm_loader_close(void *engine, glm_model *model);
+
+extern bool glm_loading_done(const glm_loading *loading);
+/* Did one that is done come to a good end? */
+extern bool glm_loading_good(const glm_loading *loading, glm_error *err);
+/* A task does not wait for it any more. */
+extern void glm_loading_drop(glm_engine *engine, glm_loading *loading);
 
 /* ---- the engine ----------------------------------------------------------- */
 
@@ -204,8 +325,6 @@ struct glm_engine
 	glm_ticket *ticket;			/* [n_tickets] */
 	int		   *free_ticket;	/* stack of free tickets, the host's alone */
 	int			n_free;
-	glm_ended  *ended;			/* [n_tickets], the host's alone */
-	int			n_ended;
 
 	glm_outbox	outbox;
 	glm_models	models;
@@ -223,12 +342,7 @@ struct glm_engine
 	atomic_int	prefill_budget;
 	atomic_int	speculation;	/* glm_speculation */
 
-	/* requests for the front thread: a ring of tickets, under front_lock */
-	pthread_mutex_t front_lock;
-	pthread_cond_t front_work;
-	int		   *front_ring;		/* [n_tickets] */
-	int			front_head;
-	int			front_length;
+	glm_front	front;
 
 	/* sequences for the engine thread: a list under inbox_lock, oldest first */
 	pthread_mutex_t inbox_lock;
@@ -236,9 +350,7 @@ struct glm_engine
 	glm_sequence **inbox_end;
 	glm_signal	wake;			/* raised when the engine thread has news */
 
-	pthread_t	front_thread;
 	pthread_t	engine_thread;
-	bool		front_started;
 	bool		engine_started;
 };
 

@@ -20,6 +20,7 @@
  * in a pass.  What attention, the feed-forward part and the head need at different
  * times lies in the same memory, and the feed-forward part, whose rows are the
  * widest, takes FFN_ROWS of them at a time: a 6B's 512 rows at once would be 56 MB.
+ * Between layers there is a pause, which may end the pass: what it stored is stored again.
  * One thread (the engine's) calls all of this.
  */
 #include "backend.h"
@@ -273,7 +274,7 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_row *rows, i
 	fwd->backend->embed(fwd->dev, fwd->buffer[X], &model->embedding, rows, n_rows);
 	for (int l = 0; l < model->config.layers; l++)
 	{
-		if (!glm_model_touch(model, l, err))
+		if (!glm_pause(err) || !glm_model_touch(model, l, err))
 			return false;
 		attention_block(fwd, model, l, rows, n_rows);
 		ffn_block(fwd, model, l, n_rows);

@@ -1,42 +1,58 @@
 /*
- * front.c - the front thread: from a request to work for the scheduler.
+ * front.c - from a request to work for the scheduler.
  *
- * Takes requests in the order they came, finds or loads their model and either
- * answers at once (tokenize, detokenize, load ...) or builds the prompt, opens
- * a sequence with all the memory it will need, and hands it to the engine
- * thread.  It never runs a forward pass, so counting tokens takes microseconds
- * while a long prompt is being computed.
+ * What a task (turns.c) does: it finds its model, or waits until that is loaded, and
+ * either answers at once (tokenize, detokenize, load ...) or builds the prompt, opens
+ * a sequence with all the memory it will need, and has it handed to the engine thread
+ * as soon as the model is in memory (loader.c).
+ *
+ * Everything here may be ended in a pause and then only gives back what it has.  The
+ * last event of a request is sent by glm_task_finish, when the task is gone.
  */
 #include "engine.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#define RESULT_SLICE ((size_t) 64 << 10)	/* bytes of a result sent between two pauses */
+
 /* ---- Requests that need no forward pass ------------------------------------ */
 
 static bool
-answer_tokenize(glm_engine *e, int ticket, const glm_request *req,
-				const glm_model *model, glm_error *err)
+send_slices(glm_engine *e, int ticket, const void *bytes, size_t n, glm_error *err)
+{
+	for (size_t at = 0, slice; at < n; at += slice)
+	{
+		slice = n - at < RESULT_SLICE ? n - at : RESULT_SLICE;
+		glm_send_result(e, ticket, (const char *) bytes + at, slice);
+		if (!glm_pause(err))
+			return false;
+	}
+	return true;
+}
+
+static bool
+tokenize(const glm_request *req, const glm_tokenizer *tok, glm_ids *ids, glm_error *err)
+{
+	if (req->kind == GLM_CHAT_TOKENS)
+		return glm_prompt_build(tok, req, ids, err);
+	if (req->add_special &&
+		(!glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_GMASK), err) ||
+		 !glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_SOP), err)))
+		return false;
+	return glm_tokenizer_encode(tok, glm_request_text(req, req->text), req->text.length, ids, err);
+}
+
+static bool
+answer_tokenize(glm_engine *e, int ticket, const glm_request *req, const glm_model *model,
+				int *tokens, glm_error *err)
 {
 	glm_ids		ids = {0};
-	bool		ok = true;
+	bool		ok = tokenize(req, model->tokenizer, &ids, err);
 
-	if (req->kind == GLM_CHAT_TOKENS)
-		ok = glm_prompt_build(model->tokenizer, req, &ids, err);
-	else
-	{
-		if (req->add_special)
-			ok = glm_ids_add(&ids, glm_tokenizer_special(model->tokenizer, GLM_SP_GMASK), err) &&
-				glm_ids_add(&ids, glm_tokenizer_special(model->tokenizer, GLM_SP_SOP), err);
-		ok = ok && glm_tokenizer_encode(model->tokenizer, glm_request_text(req, req->text),
-										req->text.length, &ids, err);
-	}
-	if (ok)
-	{
-		if (req->kind != GLM_COUNT_TOKENS)
-			glm_send_result(e, ticket, ids.data, ids.length * sizeof(int32_t));
-		glm_send_done(e, ticket, GLM_FINISH_NONE, (int) ids.length, 0);
-	}
+	if (ok && req->kind != GLM_COUNT_TOKENS)
+		ok = send_slices(e, ticket, ids.data, ids.length * sizeof(int32_t), err);
+	*tokens = (int) ids.length;
 	glm_ids_free(&ids);
 	return ok;
 }
@@ -49,24 +65,31 @@ request_tokens(const glm_request *req, size_t *n)
 }
 
 static bool
-answer_detokenize(glm_engine *e, int ticket, const glm_request *req,
-				  const glm_model *model, glm_error *err)
+answer_detokenize(glm_engine *e, int ticket, const glm_request *req, const glm_model *model,
+				  int *tokens, glm_error *err)
 {
 	size_t		n;
 	const int32_t *ids = request_tokens(req, &n);
 	glm_buf		text = {0};
-	bool		ok = glm_tokenizer_decode(model->tokenizer, ids, n, &text, err);
+	bool		ok = glm_tokenizer_decode(model->tokenizer, ids, n, &text, err) &&
+		send_slices(e, ticket, text.data, text.length, err);
 
-	if (ok)
-	{
-		glm_send_result(e, ticket, text.data, text.length);
-		glm_send_done(e, ticket, GLM_FINISH_NONE, (int) n, 0);
-	}
+	*tokens = (int) n;
 	glm_buf_free(&text);
 	return ok;
 }
 
 /* ---- Sequences ---------------------------------------------------------------- */
+
+/* A prompt of so many tokens, or of more than these, when it was not read to its end. */
+static bool
+too_long(size_t tokens, bool more, const glm_model *model, glm_error *err)
+{
+	glm_fail(err, GLM_TOO_LONG, "prompt of %s%zu tokens does not fit the context of %d tokens",
+			 more ? "more than " : "", tokens, model->config.context);
+	glm_hint(err, "Shorten the prompt; glm_count_tokens() tells a text's length.");
+	return false;
+}
 
 static bool
 copy_tokens(const glm_request *req, const glm_model *model, glm_ids *out, glm_error *err)
@@ -76,6 +99,8 @@ copy_tokens(const glm_request *req, const glm_model *model, glm_ids *out, glm_er
 
 	if (n == 0)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"tokens\" must not be empty");
+	if (n > (size_t) model->config.context)
+		return too_long(n, false, model, err);
 	for (size_t i = 0; i < n; i++)
 	{
 		if (ids[i] < 0 || ids[i] >= model->config.vocab)
@@ -88,21 +113,42 @@ copy_tokens(const glm_request *req, const glm_model *model, glm_ids *out, glm_er
 }
 
 /*
- * Refuses text that cannot fit the context however it is cut into pieces,
- * before megabytes of it hold up everybody else's requests.
+ * Refuses texts that cannot fit the context however they are cut into pieces, before
+ * anybody reads megabytes of them.
  */
 static bool
 check_length(const glm_request *req, const glm_model *model, glm_error *err)
 {
+	size_t		most = glm_tokenizer_longest(model->tokenizer) * (size_t) model->config.context;
 	/* in JSON a character takes up to six bytes for one */
-	size_t		most = glm_tokenizer_longest(model->tokenizer) * (size_t) model->config.context *
-		(req->form == GLM_MESSAGES ? 6 : 1);
+	size_t		text = req->text.length / (req->form == GLM_MESSAGES ? 6 : 1);
+	size_t		sum = text + req->system.length + req->tools.length / 6;
 
-	if (req->text.length <= most)
+	if (sum <= most)
 		return true;
-	glm_fail(err, GLM_TOO_LONG, "prompt of %u bytes cannot fit the context of %d tokens",
-			 req->text.length, model->config.context);
+	glm_fail(err, GLM_TOO_LONG, "prompt of %zu bytes cannot fit the context of %d tokens",
+			 (size_t) req->text.length + req->system.length + req->tools.length,
+			 model->config.context);
 	glm_hint(err, "Shorten the prompt.");
+	return false;
+}
+
+/*
+ * The ids of a prompt.  One that does not fit can only fail, so it is not read much
+ * farther than that: to twice the context, so that a message still says how much too
+ * long an ordinary one is.
+ */
+static bool
+build_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_error *err)
+{
+	size_t		most = 2 * (size_t) model->config.context;
+
+	if (!check_length(req, model, err))
+		return false;
+	if (glm_prompt_build_most(model->tokenizer, req, most, ids, err))
+		return true;
+	if (err->status == GLM_TOO_LONG && ids->length > most)
+		too_long(most, true, model, err);
 	return false;
 }
 
@@ -118,12 +164,7 @@ set_limit(glm_sequence *seq, glm_error *err)
 	if (seq->tokens.length == 0)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the prompt is empty");
 	if (seq->tokens.length + room > context)
-	{
-		glm_fail(err, GLM_TOO_LONG, "prompt of %zu tokens does not fit the context of %zu tokens",
-				 seq->tokens.length, context);
-		glm_hint(err, "Shorten the prompt; glm_count_tokens() tells a text's length.");
-		return false;
-	}
+		return too_long(seq->tokens.length, false, seq->model, err);
 	seq->n_prompt = (int) seq->tokens.length;
 	seq->limit = (int) (answer < context - seq->tokens.length ?
 						seq->tokens.length + answer : context);
@@ -180,8 +221,7 @@ open_sequence(glm_engine *e, int ticket, const glm_request *req, glm_model *mode
 		if (!copy_tokens(req, model, &seq->tokens, err))
 			goto fail;
 	}
-	else if (!check_length(req, model, err) ||
-			 !glm_prompt_build(model->tokenizer, req, &seq->tokens, err))
+	else if (!build_prompt(req, model, &seq->tokens, err))
 		goto fail;
 	if (!set_limit(seq, err) || !reserve_tokens(seq, err))
 		goto fail;
@@ -203,22 +243,22 @@ fail:
 	return NULL;
 }
 
-/* ---- The thread ------------------------------------------------------------------ */
+/* ---- A task -------------------------------------------------------------------- */
 
 /* Answers a request that needs a model but no sequence. */
 static bool
-answer(glm_engine *e, int ticket, const glm_request *req, const glm_model *model, glm_error *err)
+answer(glm_engine *e, int ticket, const glm_request *req, const glm_model *model, int *tokens,
+	   glm_error *err)
 {
 	switch ((glm_kind) req->kind)
 	{
 		case GLM_TOKENIZE:
 		case GLM_COUNT_TOKENS:
 		case GLM_CHAT_TOKENS:
-			return answer_tokenize(e, ticket, req, model, err);
+			return answer_tokenize(e, ticket, req, model, tokens, err);
 		case GLM_DETOKENIZE:
-			return answer_detokenize(e, ticket, req, model, err);
+			return answer_detokenize(e, ticket, req, model, tokens, err);
 		case GLM_LOAD:
-			glm_send_done(e, ticket, GLM_FINISH_NONE, 0, 0);
 			return true;
 		default:
 			return glm_fail(err, GLM_INTERNAL, "unknown kind of request %d", req->kind);
@@ -226,76 +266,93 @@ answer(glm_engine *e, int ticket, const glm_request *req, const glm_model *model
 }
 
 static bool
-unload(glm_engine *e, int ticket, const glm_request *req, glm_error *err)
+unload(glm_engine *e, const glm_request *req, glm_error *err)
 {
-	if (!glm_models_unload(&e->models, req, err))
-		return false;
-	glm_send_done(e, ticket, GLM_FINISH_NONE, 0, 0);
-	return true;
+	return glm_models_unload(&e->models, req, err);
 }
 
-/* Carries out one request, or hands it on; false with *err when it failed. */
-static bool
-handle(glm_engine *e, int ticket, const glm_request *req, glm_error *err)
+/* Has its model answer the request, or makes a sequence of it. */
+static glm_outcome_kind
+use_model(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 {
 	glm_model  *model;
-	glm_sequence *seq;
 	bool		ok;
+	glm_outcome_kind kind = glm_loader_find(e, task, req, &model, &out->err);
 
-	if (glm_ticket_ended(&e->ticket[ticket], err))
-		return false;
-	if (req->kind == GLM_UNLOAD)
-		return unload(e, ticket, req, err);
-	if (req->kind == GLM_QUANTIZE)
-		return glm_job_start(e, ticket, err);
-	model = glm_models_acquire(&e->models, req, err);
-	if (model == NULL)
-		return false;
+	if (kind != GLM_TASK_GOES_ON)
+		return kind;
 	if (req->kind == GLM_GENERATE || req->kind == GLM_LOGITS)
 	{
-		seq = open_sequence(e, ticket, req, model, err);
-		if (seq == NULL)
-			return false;
-		glm_scheduler_add(e, seq);
-		return true;
+		task->sequence = open_sequence(e, task->ticket, req, model, &out->err);
+		return task->sequence != NULL ? GLM_TASK_GOES_ON : GLM_TASK_FAILED;
 	}
-	ok = answer(e, ticket, req, model, err);
+	ok = answer(e, task->ticket, req, model, &out->tokens, &out->err);
 	glm_models_release(&e->models, model);
-	return ok;
+	return ok ? GLM_TASK_ANSWERED : GLM_TASK_FAILED;
 }
 
-/* The next ticket, waiting for one; -1 when the engine stops. */
-static int
-next_ticket(glm_engine *e)
+static glm_outcome_kind
+go_on(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 {
-	int			ticket = -1;
-
-	pthread_mutex_lock(&e->front_lock);
-	while (e->front_length == 0 && !atomic_load(&e->stopping))
-		pthread_cond_wait(&e->front_work, &e->front_lock);
-	if (!atomic_load(&e->stopping))
+	if (glm_ticket_ended(&e->ticket[task->ticket], &out->err))
+		return GLM_TASK_FAILED;
+	if (req->kind == GLM_UNLOAD)
+		return unload(e, req, &out->err) ? GLM_TASK_ANSWERED : GLM_TASK_FAILED;
+	if (req->kind == GLM_QUANTIZE)
+		return GLM_TASK_QUANTIZES;
+	if (!task->checked && !glm_request_check_texts(req, &out->err))
+		return GLM_TASK_FAILED;
+	task->checked = true;
+	if (task->sequence == NULL)
 	{
-		ticket = e->front_ring[e->front_head];
-		e->front_head = (e->front_head + 1) % e->n_tickets;
-		e->front_length--;
+		glm_outcome_kind kind = use_model(e, task, req, out);
+
+		if (kind != GLM_TASK_GOES_ON)
+			return kind;
 	}
-	pthread_mutex_unlock(&e->front_lock);
-	return ticket;
+	return glm_loader_hold(e, task, task->sequence->model, &out->err);
 }
 
-void *
-glm_front_main(void *arg)
+void
+glm_task_run(glm_engine *e, glm_task *task, glm_outcome *out)
 {
-	glm_engine *e = arg;
-	int			ticket;
+	const glm_request *req = e->ticket[task->ticket].request;
+	glm_loading *waited = task->loading;
 
-	glm_thread_enter("glm front");
-	while ((ticket = next_ticket(e)) >= 0)
+	task->loading = NULL;
+	if (waited == NULL || !glm_loading_done(waited) || glm_loading_good(waited, &out->err))
+		out->end = go_on(e, task, req, out);
+	if (waited != NULL)
+		glm_loading_drop(e, waited);
+	if (out->end == GLM_TASK_PARKED)
+		return;
+	out->sequence = task->sequence;
+	task->sequence = NULL;
+	if (out->end == GLM_TASK_GOES_ON)
+		out->end = GLM_TASK_SEQUENCED;
+	else if (out->sequence != NULL)
+		glm_sequence_free(e, out->sequence);
+}
+
+void
+glm_task_finish(glm_engine *e, int ticket, glm_outcome *out)
+{
+	switch (out->end)
 	{
-		glm_error	err = {0};
-
-		if (!handle(e, ticket, e->ticket[ticket].request, &err))
-			glm_send_error(e, ticket, &err);
+		case GLM_TASK_ANSWERED:
+			glm_send_done(e, ticket, GLM_FINISH_NONE, out->tokens, 0);
+			break;
+		case GLM_TASK_SEQUENCED:
+			glm_scheduler_add(e, out->sequence);
+			break;
+		case GLM_TASK_QUANTIZES:
+			if (!glm_job_start(e, ticket, &out->err))
+				glm_send_error(e, ticket, &out->err);
+			break;
+		case GLM_TASK_FAILED:
+			glm_send_error(e, ticket, &out->err);
+			break;
+		default:
+			break;				/* parked */
 	}
-	return NULL;
 }

@@ -131,6 +131,13 @@ typedef struct glm_request
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
 extern bool glm_request_check(const void *block, size_t size, glm_error *err);
 
+/*
+ * The same in two parts: all but the bytes of text, system and tools, which takes no time,
+ * and these, after it.  The engine checks the texts of what is submitted itself.
+ */
+extern bool glm_request_check_frame(const void *block, size_t size, glm_error *err);
+extern bool glm_request_check_texts(const glm_request *req, glm_error *err);
+
 /* The bytes of a span as a C string, NULL when absent.  Thread-safe. */
 extern const char *glm_request_text(const glm_request *req, glm_span span);
 
@@ -254,7 +261,7 @@ extern void glm_engine_quit_job(glm_engine *engine);
 extern void glm_quantize_sweep(const char *target);
 
 /*
- * Takes a copy of a checked request.  Returns its ticket (>= 0, below
+ * Takes a copy of a request whose frame was checked.  Returns its ticket (>= 0, below
  * max_sequences + max_queue), or -1 with *err (GLM_BUSY).
  */
 extern int	glm_engine_submit(glm_engine *engine, const glm_request *req, glm_error *err);
@@ -357,7 +364,7 @@ typedef struct glm_model_info
 	int			chunks_mapped;	/* of its files, now */
 	int			chunks_total;
 	uint64_t	bytes_mapped;	/* in these chunks */
-	uint64_t	bytes_resident; /* of them in memory; up to a second old */
+	uint64_t	bytes_resident; /* of them in memory; a second old, of huge models more */
 	uint64_t	size_bytes;		/* of all weight files: what memory_limit counts */
 	uint64_t	requests;
 	double		load_ms;

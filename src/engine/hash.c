@@ -74,6 +74,8 @@ digest(EVP_MD_CTX *ctx, uint8_t *piece, int fd, const char *path, uint64_t offse
 			return false;
 		if (got > 0 && EVP_DigestUpdate(ctx, piece, got) != 1)
 			return glm_fail(err, GLM_INTERNAL, "the SHA-256 of file \"%s\" cannot be computed", path);
+		if (!glm_pause(err))
+			return false;
 		*n += got;
 		if (got < want)
 			break;

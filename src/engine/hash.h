@@ -19,7 +19,7 @@ extern bool glm_hash_parse(glm_hash *hash, const char *text);
 
 /*
  * Hashes [offset, offset + length) of an open file, or what is there of it:
- * *n bytes.  Errors name `path`.
+ * *n bytes, with pauses.  Errors name `path`.
  */
 extern bool glm_hash_file(int fd, const char *path, uint64_t offset, uint64_t length,
 						  glm_hash *hash, uint64_t *n, glm_error *err);

@@ -7,11 +7,12 @@
  * block* holds keys and values of GLM_KV_BLOCK consecutive positions of one
  * sequence for all layers of its model.
  *
- * Three threads meet here.  The host's thread only calls glm.h.  The *front
- * thread* (front.c) turns requests into work: loads models, builds prompts,
- * tokenizes, answers what needs no forward pass.  The *engine thread*
- * (scheduler.c) runs forward passes with the compute pool (threads.c).
- * Beside them a quantize job (job.c) has a thread and a pool of its own.
+ * Three parties meet here.  The host's thread only calls glm.h.  The *front*
+ * (turns.c, front.c) turns requests into work: builds prompts, tokenizes, answers
+ * what needs no forward pass; it has a thread for short requests and one more for
+ * each long one, of which one works.  *Loaders* (loader.c) open models and bring them
+ * into memory.  The *engine thread* (scheduler.c) runs forward passes with the compute
+ * pool (threads.c).  Beside them a quantize job (job.c) has a thread and a pool of its own.
  */
 #ifndef GLM_INTERNAL_H
 #define GLM_INTERNAL_H
@@ -30,6 +31,17 @@ extern void glm_hint(glm_error *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 extern bool glm_no_memory(glm_error *err);
 
+/* ---- pause.c: long work that can be ended ------------------------------ */
+
+/* Looks whether the work is still wanted; false: stop, *err says why. */
+typedef bool (*glm_pause_hook) (void *arg, glm_error *err);
+
+/* What glm_pause() does in the calling thread from now on; NULL: nothing. */
+extern void glm_pause_with(glm_pause_hook hook, void *arg);
+
+/* To be called every few milliseconds of long work; false: end it.  err may be NULL. */
+extern bool glm_pause(glm_error *err);
+
 /* ---- text.c: growable byte buffer, UTF-8 ------------------------------ */
 
 typedef struct glm_buf
@@ -46,6 +58,8 @@ extern void glm_buf_free(glm_buf *buf);
 
 /* Offset of the first byte that is not valid UTF-8, or -1 when all is. */
 extern ptrdiff_t glm_utf8_check(const char *s, size_t n);
+/* The same with pauses; false when one of them ended it. */
+extern bool glm_utf8_check_long(const char *s, size_t n, ptrdiff_t *bad, glm_error *err);
 /*
  * Bytes of the character that s begins with; 0 when the n bytes are only the
  * beginning of one, -1 when no bytes after them can make them one.
@@ -166,7 +180,10 @@ extern int	glm_tokenizer_size(const glm_tokenizer *tok);
 extern size_t glm_tokenizer_longest(const glm_tokenizer *tok);
 extern int32_t glm_tokenizer_special(const glm_tokenizer *tok, glm_special which);
 extern bool glm_tokenizer_encode(const glm_tokenizer *tok, const char *text, size_t n,
-								 glm_ids *out, glm_error *err);	/* appends */
+								 glm_ids *out, glm_error *err);	/* appends, with pauses */
+/* The same, but stops where *out has more than `most` ids, and says if it did. */
+extern bool glm_tokenizer_encode_most(const glm_tokenizer *tok, const char *text, size_t n,
+									  size_t most, bool *stopped, glm_ids *out, glm_error *err);
 /* Text of ids; special ids by name, ids past the vocabulary are an error. */
 extern bool glm_tokenizer_decode(const glm_tokenizer *tok, const int32_t *ids, size_t n,
 								 glm_buf *out, glm_error *err);
@@ -191,6 +208,12 @@ extern bool glm_decoder_finish(glm_decoder *dec, glm_buf *out);
 /* The ids of a request's prompt, by its form (see GLM.md for the template). */
 extern bool glm_prompt_build(const glm_tokenizer *tok, const glm_request *req,
 							 glm_ids *out, glm_error *err);
+/*
+ * The same, but given up with GLM_TOO_LONG once it has more than `most` ids, which is
+ * soon told of a text of megabytes.
+ */
+extern bool glm_prompt_build_most(const glm_tokenizer *tok, const glm_request *req, size_t most,
+								  glm_ids *out, glm_error *err);
 
 /* ---- config.c, model.c ------------------------------------------------ */
 
@@ -265,6 +288,8 @@ typedef struct glm_model
 	glm_dtype	kv_dtype;		/* GLM_F32, GLM_F16 or GLM_I8 */
 	size_t		kv_block_bytes; /* see kv.c */
 
+	atomic_bool held;			/* all parts are touched */
+
 	double		load_ms;
 	uint64_t	generation;		/* of all models ever opened, this one's number */
 	glm_tally	tally;
@@ -294,6 +319,12 @@ extern void glm_model_close(glm_model *model);
 #define GLM_PART_EMBEDDING (-1)
 #define GLM_PART_OUTPUT (-2)
 extern bool glm_model_touch(const glm_model *model, int part, glm_error *err);
+/*
+ * Touches all parts, with pauses: afterwards a pass waits for no disk.  Whether that
+ * was done; one thread at a time does it, any thread may ask.
+ */
+extern bool glm_model_hold(glm_model *model, glm_error *err);
+extern bool glm_model_held(const glm_model *model);
 extern void glm_model_release(const glm_model *model, int part);
 
 /* ---- kv.c: one pool for the keys and values of all models ------------- */

@@ -24,7 +24,6 @@
 #include "convert.h"
 #include "engine.h"
 
-#define NICENESS 10
 #define QUIT_MS 3000			/* a job ends within tens of milliseconds */
 
 typedef struct job_start
@@ -137,7 +136,7 @@ job_main(void *arg)
 	free(arg);
 	glm_thread_enter("glm quantize");
 	/* of this thread alone, and of those of the pool, which inherit it */
-	setpriority(PRIO_PROCESS, 0, NICENESS);
+	setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
 	if (run(e, start.ticket, &rows, &n, &err))
 	{
 		glm_send_result(e, start.ticket, rows, (size_t) n * sizeof(*rows));

@@ -21,4 +21,13 @@ extern json_t *glm_json_object(const void *bytes, size_t n, const char *path,
 /* The same for a whole file of at most `limit` bytes. */
 extern json_t *glm_json_read(const char *path, size_t limit, glm_error *err);
 
+/*
+ * json_loadb with pauses, see glm_pause; NULL also when one of them ended it, which the
+ * next glm_pause() says again.  In json_text.c.
+ */
+extern json_t *glm_json_loadb(const char *text, size_t n, size_t flags, json_error_t *why);
+
+/* json_decref with pauses, whose answer does not count; NULL is fine. */
+extern void glm_json_free(json_t *value);
+
 #endif							/* GLM_JSON_H */

@@ -15,11 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PAUSE_EVERY ((size_t) 256 << 10)	/* bytes written between two pauses */
+
 typedef struct writer
 {
 	glm_buf    *out;
 	glm_style	style;
 	size_t		limit;			/* of out->length */
+	size_t		pause_at;		/* out->length at which the next is due */
 	int			depth;
 } writer;
 
@@ -238,6 +241,12 @@ write_value(writer *w, json_t *value)
 
 	if (w->out->failed || w->out->length > w->limit)
 		return false;
+	if (w->out->length >= w->pause_at)
+	{
+		w->pause_at = w->out->length + PAUSE_EVERY;
+		if (!glm_pause(NULL))
+			return false;
+	}
 	switch (json_typeof(value))
 	{
 		case JSON_OBJECT:
@@ -268,7 +277,7 @@ write_value(writer *w, json_t *value)
 bool
 glm_literal_write(glm_buf *out, json_t *value, glm_style style)
 {
-	writer		w = {out, style, out->length + GLM_LITERAL_MAX, 0};
+	writer		w = {out, style, out->length + GLM_LITERAL_MAX, out->length + PAUSE_EVERY, 0};
 
 	return write_value(&w, value) && !out->failed && out->length <= w.limit;
 }

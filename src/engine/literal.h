@@ -22,7 +22,8 @@ typedef enum glm_style
 
 /*
  * Appends the value.  False when memory ran out (out->failed) or it would take
- * more than GLM_LITERAL_MAX bytes: indents can make a deep value large.
+ * more than GLM_LITERAL_MAX bytes: indents can make a deep value large.  False too
+ * when a pause ended it, which the next glm_pause() says again.
  */
 extern bool glm_literal_write(glm_buf *out, json_t *value, glm_style style);
 

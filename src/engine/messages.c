@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json.h"
 #include "literal.h"
 
 #define DEFAULT_SYSTEM \
@@ -86,8 +87,10 @@ static json_t *
 parse_array(const char *text, size_t n, const char *name, glm_error *err)
 {
 	json_error_t why;
-	json_t	   *array = json_loadb(text, n, JSON_DECODE_ANY, &why);
+	json_t	   *array = glm_json_loadb(text, n, JSON_DECODE_ANY, &why);
 
+	if (array == NULL && !glm_pause(err))
+		return NULL;
 	if (array == NULL)
 		glm_fail(err, GLM_BAD_JSON, "%s: %s at line %d, column %d",
 				 name, why.text, why.line, why.column);
@@ -153,7 +156,9 @@ add_tools(walk *w, json_t *tools, bool reorder, const char *where)
 	{
 		glm_buf_add(&w->content, "\n", 1);
 		ok = glm_literal_write(&w->content, list, GLM_STYLE_INDENT);
-		if (!ok && !w->content.failed)
+		if (!glm_pause(w->err))
+			ok = false;
+		else if (!ok && !w->content.failed)
 			glm_fail(w->err, GLM_TOO_LONG, "%s take more than %u bytes when written with indents",
 					 where, GLM_LITERAL_MAX);
 		else if (!ok)
@@ -205,7 +210,7 @@ glm_messages_walk(const glm_request *req, bool is_json,
 			tools = parsed;
 	}
 	ok = is_json ? read_messages(&w, req, tools) : read_prompt(&w, req, tools);
-	json_decref(parsed);
+	glm_json_free(parsed);
 	glm_buf_free(&w.metadata);
 	glm_buf_free(&w.content);
 	return ok;
@@ -230,7 +235,10 @@ walk_array(walk *w, const glm_request *req, json_t *messages, json_t *tools)
 	if (n == 0)
 		return glm_fail(w->err, GLM_BAD_JSON, "messages must not be empty");
 	while (first < n && !is_system(json_array_get(messages, first)))
-		first++;
+	{
+		if (++first % 1024 == 0 && !glm_pause(w->err))
+			return false;
+	}
 	if (first < n && req->system.offset != 0)
 		return glm_fail(w->err, GLM_BAD_ARGUMENT,
 						"argument \"system\" is given, but messages[%zu] is a system message too",
@@ -238,7 +246,8 @@ walk_array(walk *w, const glm_request *req, json_t *messages, json_t *tools)
 	if (first == n && (tools != NULL || req->system.offset != 0) && !lead_turn(w, req, tools))
 		return false;
 	for (w->index = 0; w->index < n; w->index++)
-		if (!read_message(w, json_array_get(messages, w->index), w->index == first ? tools : NULL))
+		if (!glm_pause(w->err) ||
+			!read_message(w, json_array_get(messages, w->index), w->index == first ? tools : NULL))
 			return false;
 	return true;
 }
@@ -253,7 +262,7 @@ read_messages(walk *w, const glm_request *req, json_t *tools)
 	if (messages == NULL)
 		return false;
 	ok = walk_array(w, req, messages, tools);
-	json_decref(messages);
+	glm_json_free(messages);
 	return ok;
 }
 
@@ -338,12 +347,13 @@ call_arguments(walk *w, json_t *arguments, const char *key)
 	if (json_is_string(arguments))
 	{
 		json_decref(object);
-		object = json_loadb(json_string_value(arguments), json_string_length(arguments), 0, NULL);
+		object = glm_json_loadb(json_string_value(arguments), json_string_length(arguments), 0, NULL);
 	}
 	if (json_is_object(object))
 		return object;
 	json_decref(object);
-	bad_key(w, key, "must be a JSON object, or its text");
+	if (glm_pause(w->err))
+		bad_key(w, key, "must be a JSON object, or its text");
 	return NULL;
 }
 

@@ -19,7 +19,8 @@
  *
  * A model is immutable once opened, except for the bookkeeping fields, which
  * belong to models.c and its lock, and for what parts are resident, which
- * belongs to the thread that runs the model.
+ * belongs to the one thread that touches them: the loader that holds it all
+ * (loader.c) before the first pass, which then finds everything in place.
  */
 #include <math.h>
 #include <stdio.h>
@@ -36,6 +37,8 @@
 #define EMBEDDING "transformer.embedding.word_embeddings.weight"
 #define FINAL_NORM "transformer.encoder.final_layernorm.weight"
 #define OUTPUT "transformer.output_layer.weight"
+
+#define ROPE_SLICE 1024			/* positions between two pauses */
 
 /* A layer has most: four matrices, two norms, a bias. */
 #define PART_TENSORS 8
@@ -172,6 +175,28 @@ glm_model_touch(const glm_model *model, int number, glm_error *err)
 	return true;
 }
 
+bool
+glm_model_hold(glm_model *model, glm_error *err)
+{
+	for (int i = 0; model->part != NULL && i < model->config.layers - GLM_PART_OUTPUT; i++)
+	{
+		/* as a pass reads them: the embedding first, the head last */
+		int			number = i == 0 ? GLM_PART_EMBEDDING :
+			i <= model->config.layers ? i - 1 : GLM_PART_OUTPUT;
+
+		if (!glm_model_touch(model, number, err) || !glm_pause(err))
+			return false;
+	}
+	atomic_store(&model->held, true);
+	return true;
+}
+
+bool
+glm_model_held(const glm_model *model)
+{
+	return atomic_load(&model->held);
+}
+
 void
 glm_model_release(const glm_model *model, int number)
 {
@@ -255,7 +280,7 @@ open_weights(glm_model *model, glm_error *err)
 		return false;
 	for (int i = 0; i < layers; i++)
 	{
-		if (!bind_layer(model, i, err))
+		if (!bind_layer(model, i, err) || !glm_pause(err))
 			return false;
 	}
 	model->dtype = model->layer[0].qkv.dtype;
@@ -407,6 +432,8 @@ make_rope(glm_model *model, glm_error *err)
 			*out++ = (float) cosine;
 			*out++ = (float) sine;
 		}
+		if (p % ROPE_SLICE == 0 && !glm_pause(err))
+			return false;
 	}
 	return true;
 }

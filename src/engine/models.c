@@ -1,9 +1,9 @@
 /*
  * models.c - which models are open, and who uses them.
  *
- * A list under one lock.  Only the front thread loads, so a model is opened
- * outside the lock and nobody else can open it twice.  Models leave least recently
- * used first when the memory limit is passed.
+ * A list under one lock.  A model is opened and closed outside of it, in threads of
+ * their own (loader.c), which see to it that it is opened once.  Models leave least
+ * recently used first when the memory limit is passed.
  *
  * A model is known by name and path.  Requests of one origin mean one path by a
  * name, those of different origins may mean two, and both models stay.  So each
@@ -35,9 +35,8 @@ glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
 	return models->files != NULL;
 }
 
-/* Closes a model that is in no list, and forgets its part of the prefix cache. */
-static void
-close_model(glm_models *models, glm_model *model)
+void
+glm_models_close(glm_models *models, glm_model *model)
 {
 	if (models->prefix != NULL && model->generation != 0)
 		glm_prefix_forget(models->prefix, model->generation);
@@ -45,6 +44,16 @@ close_model(glm_models *models, glm_model *model)
 	free(model->origin);
 	model->origin = NULL;
 	glm_model_close(model);
+}
+
+/* Has a model closed that is in no list any more: gigabytes of pages take their time. */
+static void
+close_model(glm_models *models, glm_model *model)
+{
+	if (models->closer != NULL)
+		models->closer(models->closer_arg, model);
+	else
+		glm_models_close(models, model);
 }
 
 void
@@ -193,7 +202,7 @@ over_limit(glm_models *models)
 
 /* Puts a newly opened model into the list and makes room for it. */
 static void
-insert(glm_models *models, glm_model *model, uint32_t origin)
+insert(glm_models *models, glm_model *model)
 {
 	glm_model  *victim;
 	glm_model  *victims = NULL;
@@ -202,7 +211,8 @@ insert(glm_models *models, glm_model *model, uint32_t origin)
 	model->generation = ++models->generations;
 	model->next = models->first;
 	models->first = model;
-	use(models, model, origin);
+	model->refs = 1;
+	model->last_used = ++models->clock;
 	while ((victim = over_limit(models)) != NULL)
 	{
 		unlink_model(models, victim);
@@ -250,9 +260,9 @@ read_options(const char *text, glm_open_options *options, glm_error *err)
 	return ok;
 }
 
-static glm_model *
-load(glm_models *models, const char *name, const char *path, uint32_t origin,
-	 const glm_open_options *options, glm_error *err)
+glm_model *
+glm_models_load(glm_models *models, const char *name, const char *path,
+				const glm_open_options *options, glm_error *err)
 {
 	glm_model  *model = glm_model_open_with(name, path, options, err);
 
@@ -267,46 +277,41 @@ load(glm_models *models, const char *name, const char *path, uint32_t origin,
 		return NULL;
 	}
 	model->drafter = glm_drafter_open();
-	insert(models, model, origin);
+	insert(models, model);
 	return model;
 }
 
-glm_model *
-glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
+bool
+glm_models_find(glm_models *models, const glm_request *req, glm_open_options *options,
+				glm_model **model, glm_error *err)
 {
 	const char *name = glm_request_text(req, req->model);
 	const char *path = glm_request_text(req, req->path);
 	const char *text = glm_request_text(req, req->options);
-	glm_open_options options = {(glm_verify) atomic_load(&models->verify), models->files,
-								models->kv_type};
-	glm_model  *model;
 	glm_model  *close_me = NULL;
 
+	*options = (glm_open_options) {(glm_verify) atomic_load(&models->verify), models->files,
+								   models->kv_type};
 	if (name == NULL || path == NULL)
-	{
-		glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
-		return NULL;
-	}
-	if (text != NULL && !read_options(text, &options, err))
-		return NULL;
+		return glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
+	if (text != NULL && !read_options(text, options, err))
+		return false;
 	pthread_mutex_lock(&models->lock);
 	retire_others(models, name, path, req->origin, &close_me);
-	model = find(models, name, path);
-	if (model != NULL)
-		use(models, model, req->origin);
+	*model = find(models, name, path);
+	if (*model != NULL)
+		use(models, *model, req->origin);
 	pthread_mutex_unlock(&models->lock);
 	close_retired(models, close_me);
-	if (model == NULL)
-		return load(models, name, path, req->origin, &options, err);
+	return true;
+}
 
-	/* asked for expressly, it is done now; what was done before is not repeated */
-	if (req->kind == GLM_LOAD && options.verify == GLM_VERIFY_FULL &&
-		!glm_shards_verify(model->shards, err))
-	{
-		glm_models_release(models, model);
-		return NULL;
-	}
-	return model;
+void
+glm_models_keep(glm_models *models, glm_model *model)
+{
+	pthread_mutex_lock(&models->lock);
+	model->refs++;
+	pthread_mutex_unlock(&models->lock);
 }
 
 void

@@ -2,10 +2,10 @@
  * outbox.c - events on their way from the engine's threads to the host.
  *
  * A ring of bytes under one lock: writers copy a header and its payload in,
- * the host copies them out.  The eventfd is readable while the ring holds
- * something, or the host itself has left something to be polled.  When the ring is
- * full writers wait; the host takes events out whatever their readers do, so this is
- * short.
+ * the host copies them out.  The eventfd is readable exactly while the ring
+ * holds something.  When the ring is full writers wait; the host takes events
+ * out whatever their readers do, so this is short.  Results, of which there can be
+ * megabytes, fill half of it only, so that tokens find room beside them.
  */
 #include "engine.h"
 
@@ -80,9 +80,10 @@ void
 glm_outbox_put(glm_outbox *box, const glm_event *header, const void *payload)
 {
 	size_t		n = sizeof(*header) + header->length;
+	size_t		size = header->kind == GLM_EVENT_RESULT ? RING_BYTES / 2 : RING_BYTES;
 
 	pthread_mutex_lock(&box->lock);
-	while (!box->closed && RING_BYTES - (box->tail - box->head) < n)
+	while (!box->closed && box->tail - box->head + n > size)
 		pthread_cond_wait(&box->room, &box->lock);
 	if (!box->closed)
 	{
@@ -108,24 +109,16 @@ glm_outbox_take(glm_outbox *box, glm_event *buf)
 	{
 		ring_read(box, buf, sizeof(*buf));
 		ring_read(box, buf->payload, buf->length);
-		pthread_cond_signal(&box->room);
-	}
-	if (box->head == box->tail && (any || box->rung))
-	{
-		eventfd_t	counter;
+		pthread_cond_broadcast(&box->room);
+		if (box->head == box->tail)
+		{
+			eventfd_t	counter;
 
-		box->rung = false;
-		(void) eventfd_read(box->fd, &counter);
-		/* start over, so that a quiet ring stays within a page of memory */
-		box->head = box->tail = 0;
+			(void) eventfd_read(box->fd, &counter);
+			/* start over, so that a quiet ring stays within a page of memory */
+			box->head = box->tail = 0;
+		}
 	}
 	pthread_mutex_unlock(&box->lock);
 	return any;
-}
-
-void
-glm_outbox_ring(glm_outbox *box)
-{
-	box->rung = true;
-	(void) eventfd_write(box->fd, 1);
 }

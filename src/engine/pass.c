@@ -14,6 +14,7 @@
 
 #include <math.h>
 
+#define LOOK_NS INT64_C(20000000)	/* of a pass, between two looks around */
 #define SHARED_PICKS 4			/* sequences for which waking the compute threads pays */
 
 /* ---- Tokens ---------------------------------------------------------------- */
@@ -268,6 +269,43 @@ count_pass(glm_scheduler *s, glm_model *model, int64_t ns)
 		glm_drafter_count_pass(model->drafter, s->n_rows, ns);
 }
 
+/*
+ * What glm_pause() does in a pass, which may take seconds: sequences that are not in it
+ * end in time, and so does it when all that are have ended.
+ */
+static bool
+look_around(void *arg, glm_error *err)
+{
+	glm_scheduler *s = arg;
+	glm_engine *e = s->engine;
+	int64_t		now = glm_now_ns();
+	bool		wanted = false;
+	glm_error	why = {0};
+
+	if (now - s->looked_ns < LOOK_NS)
+		return true;
+	s->looked_ns = now;
+	for (glm_sequence **at = &s->waiting; *at != NULL;)
+	{
+		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &why))
+			glm_sequence_fail(s, glm_sequence_unwait(s, at), &why);
+		else
+			at = &(*at)->next;
+	}
+	for (glm_sequence **at = &s->running; *at != NULL;)
+	{
+		bool		ended = glm_ticket_ended(&e->ticket[(*at)->ticket], &why);
+
+		wanted |= !ended && (*at)->n_rows > 0;
+		if (ended && (*at)->n_rows == 0)
+			glm_sequence_fail(s, glm_sequence_remove(s, at), &why);
+		else
+			at = &(*at)->next;
+	}
+	return (wanted && !atomic_load(&e->stopping)) ||
+		glm_fail(err, GLM_CANCELLED, "nobody waits for the pass any more");
+}
+
 void
 glm_pass_run(glm_scheduler *s, glm_model *model)
 {
@@ -275,13 +313,20 @@ glm_pass_run(glm_scheduler *s, glm_model *model)
 	int64_t		start = glm_now_ns();
 	float	   *logits;
 	glm_error	err = {0};
+	bool		ok;
 
 	glm_plan_pass(s, model);
 	if (s->n_rows == 0)
 		return;					/* the only one was preempted */
-	if (!glm_forward_run(s->engine->forward, model, s->engine->row, s->n_rows, &logits, &err))
+	s->looked_ns = start;
+	glm_pause_with(look_around, s);
+	ok = glm_forward_run(s->engine->forward, model, s->engine->row, s->n_rows, &logits, &err);
+	glm_pause_with(NULL, NULL);
+	if (!ok)
 	{
-		fail_pass(s, &err);
+		/* who was in a pass that ended is dropped next, each with his own reason */
+		if (err.status != GLM_CANCELLED)
+			fail_pass(s, &err);
 		return;
 	}
 	count_pass(s, model, glm_now_ns() - start);

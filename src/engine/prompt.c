@@ -22,6 +22,7 @@ typedef struct prompt
 {
 	const glm_tokenizer *tok;
 	glm_ids    *ids;
+	size_t		most;			/* ids, after which it is given up */
 } prompt;
 
 static bool
@@ -33,7 +34,15 @@ add_special(prompt *p, glm_special which, glm_error *err)
 static bool
 add_text(prompt *p, const char *text, size_t n, glm_error *err)
 {
-	return glm_tokenizer_encode(p->tok, text, n, p->ids, err);
+	bool		stopped;
+
+	if (!glm_tokenizer_encode_most(p->tok, text, n, p->most, &stopped, p->ids, err))
+		return false;
+	if (!stopped && p->ids->length <= p->most)
+		return true;
+	glm_fail(err, GLM_TOO_LONG, "the prompt has more than %zu tokens", p->most);
+	glm_hint(err, "Shorten the prompt.");
+	return false;
 }
 
 static bool
@@ -69,7 +78,14 @@ add_raw(prompt *p, const glm_request *req, glm_error *err)
 bool
 glm_prompt_build(const glm_tokenizer *tok, const glm_request *req, glm_ids *out, glm_error *err)
 {
-	prompt		p = {tok, out};
+	return glm_prompt_build_most(tok, req, SIZE_MAX, out, err);
+}
+
+bool
+glm_prompt_build_most(const glm_tokenizer *tok, const glm_request *req, size_t most,
+					  glm_ids *out, glm_error *err)
+{
+	prompt		p = {tok, out, most};
 	bool		is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
 
 	if (req->text.length == 0)

@@ -8,7 +8,9 @@
  * enums and numbers are in range.  What depends on the model (token ids, the
  * prompt's length) is checked where the model is known.
  *
- * The worker checks its own copy, which nobody else can change.  No locks: pure
+ * The worker checks its own copy, which nobody else can change: its main thread all
+ * that takes no time, the task that the request becomes (front.c) the texts, which can
+ * have megabytes, with pauses.  No locks: pure
  * functions, callable from any thread.
  */
 #include "internal.h"
@@ -51,7 +53,9 @@ check_text(const glm_request *req, glm_span span, const char *name, glm_error *e
 		return false;
 	if (text == NULL)
 		return true;
-	if ((bad = glm_utf8_check(text, span.length)) >= 0)
+	if (!glm_utf8_check_long(text, span.length, &bad, err))
+		return false;
+	if (bad >= 0)
 		return glm_fail(err, GLM_BAD_TEXT, "argument \"%s\" is not valid UTF-8 at byte %td",
 						name, bad);
 	if (strlen(text) != span.length)
@@ -166,7 +170,7 @@ check_header(const glm_request *req, size_t size, glm_error *err)
 }
 
 bool
-glm_request_check(const void *block, size_t size, glm_error *err)
+glm_request_check_frame(const void *block, size_t size, glm_error *err)
 {
 	const glm_request *req = block;
 
@@ -179,11 +183,25 @@ glm_request_check(const void *block, size_t size, glm_error *err)
 		check_text(req, req->path, "path", err) &&
 		check_text(req, req->options, "model_options", err) &&
 		check_text(req, req->target, "target", err) &&
-		check_text(req, req->text, "text", err) &&
-		check_text(req, req->system, "system", err) &&
-		check_text(req, req->tools, "tools", err) &&
+		check_span(req, req->text, "text", err) &&
+		check_span(req, req->system, "system", err) &&
+		check_span(req, req->tools, "tools", err) &&
 		check_stop(req, err) &&
 		check_tokens(req, err) &&
 		check_needs(req, err) &&
 		(req->kind != GLM_GENERATE || check_sampling(req, err));
+}
+
+bool
+glm_request_check_texts(const glm_request *req, glm_error *err)
+{
+	return check_text(req, req->text, "text", err) &&
+		check_text(req, req->system, "system", err) &&
+		check_text(req, req->tools, "tools", err);
+}
+
+bool
+glm_request_check(const void *block, size_t size, glm_error *err)
+{
+	return glm_request_check_frame(block, size, err) && glm_request_check_texts(block, err);
 }

@@ -20,6 +20,7 @@ typedef struct glm_scheduler
 	uint64_t	arrivals;		/* sequences ever come in */
 	uint64_t	admissions;		/* and admitted */
 	int64_t		clock_ns;		/* glm_pace.spent_ns of the model that ran last */
+	int64_t		looked_ns;		/* when a pass last looked around, see pass.c */
 } glm_scheduler;
 
 /* ---- scheduler.c ---- */

@@ -128,10 +128,20 @@ verify_chunks(verify_job *job)
 	}
 }
 
+/* The other threads stop in the middle of a chunk when one has failed. */
+static bool
+look_at_others(void *arg, glm_error *err)
+{
+	verify_job *job = arg;
+
+	return !atomic_load(&job->failed) || glm_fail(err, GLM_CANCELLED, "verifying has ended");
+}
+
 static void *
 verify_main(void *job)
 {
 	glm_thread_enter("glm verify");
+	glm_pause_with(look_at_others, job);
 	verify_chunks(job);
 	return NULL;
 }

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CHECK_WINDOW ((size_t) 1 << 20)	/* bytes looked at between two pauses */
+
 /* ---- Buffer ----------------------------------------------------------- */
 
 static bool
@@ -149,6 +151,21 @@ glm_utf8_length(const char *s, size_t n)
 	return length;
 }
 
+/* Bytes at the beginning that are ASCII, in words. */
+static size_t
+ascii_length(const char *s, size_t n)
+{
+	size_t		at = 0;
+
+	for (uint64_t word; at + sizeof(word) <= n; at += sizeof(word))
+	{
+		memcpy(&word, s + at, sizeof(word));
+		if ((word & UINT64_C(0x8080808080808080)) != 0)
+			break;
+	}
+	return at;
+}
+
 ptrdiff_t
 glm_utf8_check(const char *s, size_t n)
 {
@@ -156,11 +173,42 @@ glm_utf8_check(const char *s, size_t n)
 
 	while (at < n)
 	{
-		int			length = glm_utf8_length(s + at, n - at);
+		int			length;
 
+		if ((unsigned char) s[at] < 0x80)
+		{
+			at += ascii_length(s + at, n - at);
+			if (at == n)
+				break;
+		}
+		length = glm_utf8_length(s + at, n - at);
 		if (length <= 0)
 			return (ptrdiff_t) at;
 		at += length;
 	}
 	return -1;
+}
+
+bool
+glm_utf8_check_long(const char *s, size_t n, ptrdiff_t *bad, glm_error *err)
+{
+	size_t		at = 0;
+
+	for (size_t left; (left = n - at) > 0;)
+	{
+		size_t		window = left < CHECK_WINDOW ? left : CHECK_WINDOW;
+
+		*bad = glm_utf8_check(s + at, window);
+		/* a character that the window's end cuts in two begins the next window */
+		if (*bad >= 0 && (left == window || glm_utf8_length(s + at + *bad, left - *bad) <= 0))
+		{
+			*bad += (ptrdiff_t) at;
+			return true;
+		}
+		at += *bad >= 0 ? (size_t) *bad : window;
+		if (!glm_pause(err))
+			return false;
+	}
+	*bad = -1;
+	return true;
 }

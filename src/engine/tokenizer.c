@@ -23,6 +23,8 @@
 
 #define MODEL_FILE_MAX (64u << 20)	/* bytes of tokenizer.model; the published has 1 MB */
 
+#define DECODE_SLICE 8192			/* ids between two pauses */
+
 #define BLANK "\xE2\x96\x81"		/* U+2581, how pieces write a blank */
 #define REPLACEMENT "\xEF\xBF\xBD"	/* U+FFFD */
 
@@ -182,7 +184,7 @@ load_pieces(glm_tokenizer *tok, const char *path, glm_error *err)
 	if (tok->pieces == NULL || tok->text.failed)
 		return glm_no_memory(err);
 	for (int32_t id = 0; ok && id < tok->size; id++)
-		ok = load_piece(tok, id, &text, path, err);
+		ok = load_piece(tok, id, &text, path, err) && (id % 1024 != 0 || glm_pause(err));
 	glm_buf_free(&text);
 	return ok;
 }
@@ -355,6 +357,8 @@ glm_tokenizer_decode(const glm_tokenizer *tok, const int32_t *ids, size_t n,
 		if (ids[i] < 0 || ids[i] >= tok->vocab)
 			return glm_fail(err, GLM_BAD_ARGUMENT, "token id %d is not between 0 and %d",
 							ids[i], tok->vocab - 1);
+		if (i % DECODE_SLICE == 0 && !glm_pause(err))
+			return false;
 		glm_detok_push(&run, ids[i], out);
 		if (special >= 0 && special < GLM_N_SPECIAL)
 		{

@@ -33,6 +33,7 @@ struct glm_tokenizer
 	bool		drops_blank;	/* decoding drops the first blank of a run ... */
 	bool		drops_blanks;	/* ... or all of them */
 	uint8_t    *pairs;			/* encode.c: neighbours within pieces; NULL: never cut */
+	size_t		part;			/* bytes of a text that are encoded at a time; changes no ids */
 };
 
 /* Callbacks for spm.h: into a glm_buf, into a glm_ids. */

@@ -24,6 +24,7 @@
 
 #define HUGE_PAGE ((size_t) 2 << 20)
 #define RESIDENT_AGE 1000000000	/* ns for which a count of resident pages is good */
+#define LOOKS 16				/* chunks whose pages are counted in one call: some milliseconds */
 
 struct glm_weight_files
 {
@@ -245,36 +246,41 @@ count_resident(const glm_weight_file *file, int number)
 	return bytes < glm_chunk_size(file, number) ? bytes : glm_chunk_size(file, number);
 }
 
-/* Walking the pages takes time, so it is not done again within a second. */
+/*
+ * Walking the pages takes time, so only some chunks are looked at in one call: those
+ * that were not mapped before, and those not looked at for a second, in turns.
+ */
 void
 glm_weight_file_usage(glm_weight_file *file, glm_chunk_usage *sum)
 {
 	int64_t		now = now_ns();
-	uint64_t	resident = 0;
-	int			mapped = 0;
-	bool		walk;
+	int			looks = 0;
 
+	for (int i = 0; i < file->n_chunks && looks < LOOKS; i++)
+	{
+		int			number = (file->next_look + i) % file->n_chunks;
+		glm_chunk  *c = &file->chunk[number];
+
+		if (atomic_load(&c->refs) == 0 ||
+			(c->resident_at != 0 && now - c->resident_at <= RESIDENT_AGE))
+			continue;
+		c->resident = count_resident(file, number);
+		c->resident_at = now;
+		if (++looks == LOOKS)
+			file->next_look = (number + 1) % file->n_chunks;
+	}
 	for (int i = 0; i < file->n_chunks; i++)
 	{
-		if (atomic_load(&file->chunk[i].refs) > 0)
+		glm_chunk  *c = &file->chunk[i];
+
+		if (atomic_load(&c->refs) == 0)
+			c->resident_at = 0;
+		else
 		{
-			mapped++;
+			sum->mapped++;
 			sum->bytes_mapped += glm_chunk_size(file, i);
+			sum->bytes_resident += c->resident_at != 0 ? c->resident : 0;
 		}
 	}
-	walk = mapped != file->resident_chunks || now - file->resident_at > RESIDENT_AGE;
-	for (int i = 0; walk && i < file->n_chunks; i++)
-	{
-		if (atomic_load(&file->chunk[i].refs) > 0)
-			resident += count_resident(file, i);
-	}
-	if (walk)
-	{
-		file->resident = resident;
-		file->resident_at = now;
-		file->resident_chunks = mapped;
-	}
-	sum->mapped += mapped;
 	sum->total += file->n_chunks;
-	sum->bytes_resident += file->resident;
 }

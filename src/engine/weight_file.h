@@ -17,6 +17,9 @@ typedef struct glm_chunk
 	bool		mapped;
 	bool		verified;		/* hash is that of the file's bytes */
 	glm_hash	hash;
+	/* of the thread that asks for the usage */
+	uint64_t	resident;		/* bytes in memory ... */
+	int64_t		resident_at;	/* ... then; 0: not mapped when it was last looked at */
 } glm_chunk;
 
 struct glm_weight_file
@@ -35,10 +38,7 @@ struct glm_weight_file
 	struct stat seen;			/* when the hashes were taken */
 	glm_chunk  *chunk;			/* [n_chunks] */
 
-	/* of the thread that asks for the usage */
-	uint64_t	resident;
-	int64_t		resident_at;
-	int			resident_chunks;
+	int			next_look;		/* chunk to be looked at first; of the thread that asks for the usage */
 };
 
 static inline uint64_t

@@ -9,6 +9,10 @@
  */
 #include "chatglm.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
@@ -143,54 +147,102 @@ add_query(StringInfo texts, const char *query)
 	SPI_finish();
 }
 
+/* A file that is read line by line. */
+typedef struct Lines
+{
+	const char *path;
+	int			fd;
+	char		piece[8192];	/* of it */
+	ssize_t		length;
+	ssize_t		at;				/* what of the piece is not used yet */
+} Lines;
+
+/*
+ * Only regular files: opening a FIFO would wait for its writer, whom nobody cancels, and
+ * a device may never end.  O_NONBLOCK makes the open return in any case.
+ */
+static void
+open_lines(Lines *lines, const char *path)
+{
+	struct stat st;
+
+	lines->path = path;
+	lines->length = lines->at = 0;
+	lines->fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | PG_BINARY);
+	if (lines->fd < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open calibration file \"%s\": %m", path)));
+	if (fstat(lines->fd, &st) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not examine calibration file \"%s\": %m", path)));
+	if (!S_ISREG(st.st_mode))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("calibration file \"%s\" is not a regular file", path)));
+}
+
+/* False at the end of the file. */
+static bool
+read_piece(Lines *lines)
+{
+	CHECK_FOR_INTERRUPTS();
+	lines->at = 0;
+	lines->length = read(lines->fd, lines->piece, sizeof(lines->piece));
+	if (lines->length < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read calibration file \"%s\": %m", lines->path)));
+	return lines->length > 0;
+}
+
 /* A line without its end; false at the end of the file. */
 static bool
-read_line(FILE *file, StringInfo line)
+read_line(Lines *lines, StringInfo line)
 {
-	char		piece[8192];
+	bool		any = false;
+	char	   *end = NULL;
 
 	resetStringInfo(line);
-	while (fgets(piece, sizeof(piece), file) != NULL)
+	/* one that is too long for a request is cut: add_text() will say so */
+	while (end == NULL && line->len <= (int) GLM_REQUEST_MAX &&
+		   (lines->at < lines->length || read_piece(lines)))
 	{
-		CHECK_FOR_INTERRUPTS();
-		appendStringInfoString(line, piece);
-		if (line->len > 0 && line->data[line->len - 1] == '\n')
-			break;
-		if (line->len > (int) GLM_REQUEST_MAX)
-			break;				/* add_text() will say so */
+		char	   *begin = lines->piece + lines->at;
+		ssize_t		n = lines->length - lines->at;
+
+		end = memchr(begin, '\n', n);
+		if (end != NULL)
+			n = end + 1 - begin;
+		appendBinaryStringInfo(line, begin, n);
+		lines->at += n;
+		any = true;
 	}
-	if (line->len == 0)
-		return false;
-	while (line->len > 0 && strchr("\r\n", line->data[line->len - 1]) != NULL)
+	while (line->len > 0 &&
+		   (line->data[line->len - 1] == '\n' || line->data[line->len - 1] == '\r'))
 		line->data[--line->len] = '\0';
-	return true;
+	return any;
 }
 
 /* Lines of a file; empty ones are none. */
 static void
 add_file(StringInfo texts, const char *path)
 {
+	Lines		lines;
 	StringInfoData line;
-	FILE	   *file;
 
 	chatglm_require_role(ROLE_PG_READ_SERVER_FILES, "pg_read_server_files",
 						 "read calibration texts from a file");
-	file = AllocateFile(path, "r");
-	if (file == NULL)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open calibration file \"%s\": %m", path)));
+	open_lines(&lines, path);
 	initStringInfo(&line);
-	while (read_line(file, &line))
+	while (read_line(&lines, &line))
 	{
 		if (line.len == 0)
 			continue;
+		/* a NUL is no text of any encoding, which this says too */
 		pg_verifymbstr(line.data, line.len, false);
 		add_text(texts, line.data);
 	}
-	if (ferror(file))
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read calibration file \"%s\": %m", path)));
-	FreeFile(file);
+	CloseTransientFile(lines.fd);
 }

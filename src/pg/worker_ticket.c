@@ -68,7 +68,8 @@ chatglm_ticket_admit(WorkerSession *session, int entry)
 	Ticket	   *ticket;
 	int			number = -1;
 
-	if (glm_request_check(given->block, given->size, &err))
+	/* the texts, which may have megabytes, the engine checks beside everything else */
+	if (glm_request_check_frame(given->block, given->size, &err))
 	{
 		describe(session, entry, &stat);
 		CHATGLM_ENGINE(number = glm_engine_give(engine, given->block, &err));

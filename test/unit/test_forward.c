@@ -358,6 +358,46 @@ test_nan_is_seen(void **state)
 	md_free(model);
 }
 
+static int	layers_granted;
+
+static bool
+grant_layers(void *arg, glm_error *err)
+{
+	(void) arg;
+	return layers_granted-- > 0 || glm_fail(err, GLM_CANCELLED, "no more layers");
+}
+
+/* A pass can be ended before each layer; the next one of the same rows is none the worse. */
+static void
+test_ended_pass(void **state)
+{
+	glm_model  *model = md_make(GLM_F32, GLM_F32);
+	rn_setup	s = rn_open("auto", 2);
+	float	   *want = all_logits(&s, model, 12, 12, 0);
+	glm_kv_table kv;
+	glm_row		rows[12];
+	float	   *logits;
+	glm_error	err = {0};
+
+	(void) state;
+	rn_take_kv(&s, model, 12, &kv);
+	for (int p = 0; p < 12; p++)
+		rows[p] = (glm_row) {token_of(0, p), p, &kv, p == 11};
+	for (int n = 0; n < model->config.layers; n++)
+	{
+		layers_granted = n;
+		glm_pause_with(grant_layers, NULL);
+		check_refused(&s, model, rows, 12, GLM_CANCELLED, "no more layers");
+		glm_pause_with(NULL, NULL);
+		assert_true(glm_forward_run(s.forward, model, rows, 12, &logits, &err));
+		assert_memory_equal(logits, want + 11 * 509, 509 * sizeof(float));
+	}
+	free(want);
+	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
+	rn_close(&s);
+	md_free(model);
+}
+
 static void
 test_open_errors(void **state)
 {
@@ -382,6 +422,7 @@ main(void)
 		cmocka_unit_test(test_logits_of_some_rows),
 		cmocka_unit_test(test_bad_rows),
 		cmocka_unit_test(test_nan_is_seen),
+		cmocka_unit_test(test_ended_pass),
 		cmocka_unit_test(test_open_errors),
 	};
 

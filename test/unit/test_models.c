@@ -97,6 +97,34 @@ put(char *block, uint32_t *end, const char *text)
 	return span;
 }
 
+/* As loader.c does it, in this thread. */
+static glm_model *
+find_or_load(const glm_request *req, glm_error *err)
+{
+	glm_open_options options;
+	glm_model  *model;
+	glm_model  *loaded;
+
+	if (!glm_models_find(&models, req, &options, &model, err))
+		return NULL;
+	if (model == NULL)
+	{
+		loaded = glm_models_load(&models, glm_request_text(req, req->model),
+								 glm_request_text(req, req->path), &options, err);
+		if (loaded == NULL)
+			return NULL;
+		assert_true(glm_models_find(&models, req, &options, &model, err));
+		assert_ptr_equal(model, loaded);
+		glm_models_release(&models, loaded);
+	}
+	else if (options.verify == GLM_VERIFY_FULL && !glm_shards_verify(model->shards, err))
+	{
+		glm_models_release(&models, model);
+		return NULL;
+	}
+	return model;
+}
+
 static const glm_request *
 request(glm_kind kind, const char *name, const char *path, const char *options)
 {
@@ -117,7 +145,7 @@ request(glm_kind kind, const char *name, const char *path, const char *options)
 static glm_model *
 acquire(const char *name, const char *path, const char *options, glm_error *err)
 {
-	return glm_models_acquire(&models, request(GLM_LOAD, name, path, options), err);
+	return find_or_load(request(GLM_LOAD, name, path, options), err);
 }
 
 static bool
@@ -248,6 +276,68 @@ test_maps_on_touch(void **state)
 	glm_model_release(model, GLM_PART_OUTPUT);
 	assert_int_equal(info_of("a").chunks_mapped, 0);
 	glm_models_release(&models, model);
+}
+
+static int	pauses_granted;
+
+static bool
+grant_pauses(void *arg, glm_error *err)
+{
+	(void) arg;
+	return pauses_granted-- > 0 || glm_fail(err, GLM_CANCELLED, "enough");
+}
+
+/* Bringing a model into memory can be ended at any pause, and goes on from there. */
+static void
+test_hold_can_be_ended(void **state)
+{
+	glm_model  *model = acquire_good("a", dir, NULL);
+	glm_error	err = {0};
+	bool		held = false;
+	int			rounds = 0;
+
+	(void) state;
+	while (!held)
+	{
+		assert_false(glm_model_held(model));
+		pauses_granted = rounds++;
+		glm_pause_with(grant_pauses, NULL);
+		held = glm_model_hold(model, &err);
+		glm_pause_with(NULL, NULL);
+		if (!held)
+			ck_assert_error(&err, GLM_CANCELLED, "enough");
+	}
+	assert_true(glm_model_held(model));
+	assert_in_range(rounds, 5, 20);
+	assert_int_equal(info_of("a").chunks_mapped, 1);
+	glm_models_release(&models, model);
+	assert_true(unload("a", dir, &err));
+	assert_int_equal(mappings(WEIGHTS), 0);
+}
+
+/* Opening one, too: there is nothing left of it then. */
+static void
+test_open_can_be_ended(void **state)
+{
+	const glm_open_options options = {GLM_VERIFY_FIRST_MAP, models.files, GLM_KV_AUTO};
+	glm_model  *model = NULL;
+	glm_error	err = {0};
+	int			rounds = 0;
+
+	(void) state;
+	while (model == NULL)
+	{
+		pauses_granted = rounds++;
+		glm_pause_with(grant_pauses, NULL);
+		model = glm_models_load(&models, "a", dir, &options, &err);
+		glm_pause_with(NULL, NULL);
+		if (model == NULL)
+			ck_assert_error(&err, GLM_CANCELLED, "enough");
+		assert_int_equal(glm_models_list(&models, &(glm_model_info) {0}, 1), model != NULL);
+	}
+	assert_in_range(rounds, 4, 100);
+	glm_models_release(&models, model);
+	assert_true(unload("a", dir, &err));
 }
 
 static void
@@ -530,6 +620,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_options),
 		CASE(test_maps_on_touch),
+		CASE(test_hold_can_be_ended),
+		CASE(test_open_can_be_ended),
 		CASE(test_unload_unmaps),
 		CASE(test_shared),
 		CASE(test_memory_limit),
