@@ -145,10 +145,10 @@ def signal_thread(pid, tid, signum):
 class Background(threading.Thread):
     """Runs a query in a session of its own; result() gives its rows or raises its error."""
 
-    def __init__(self, sql):
+    def __init__(self, sql, **arguments):
         super().__init__(daemon=True)
         self.sql, self.rows, self.error = sql, None, None
-        self.conn = connect()
+        self.conn = connect(**arguments)
         self.pid = self.conn.info.backend_pid
         self.start()
 
@@ -191,8 +191,8 @@ class Case(unittest.TestCase):
         self.addCleanup(conn.close)
         return conn
 
-    def background(self, sql):
-        running = Background(sql)
+    def background(self, sql, **arguments):
+        running = Background(sql, **arguments)
         self.addCleanup(running.conn.close)
         return running
 
