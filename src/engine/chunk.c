@@ -28,7 +28,7 @@
 
 #include "file.h"
 
-#define POPULATE_SLICE ((size_t) 8 << 20)	/* bytes brought in between two pauses */
+#define POPULATE_SLICE ((uint64_t) 8 << 20)	/* bytes brought in between two pauses */
 #define READ_AHEAD ((off_t) 32 << 20)	/* bytes behind them that the kernel is told of */
 
 static bool hold_chunk(glm_weight_file *file, const char *path, const glm_hash *expected,
@@ -155,26 +155,22 @@ map_chunk(glm_weight_file *file, const char *path, int number, bool *fresh, glm_
  * Brings the pages in, some at a time, and has the kernel read on in what comes
  * next.  Only a file that has become shorter makes it fail, or a pause that ends it.
  */
-static bool
-populate(glm_weight_file *file, const char *path, int number, glm_error *err)
+bool
+glm_chunks_populate(glm_weight_file *file, const char *path, uint64_t begin, uint64_t end,
+					glm_error *err)
 {
-	uint8_t    *begin = file->data + glm_chunk_begin(number);
-	size_t		size = glm_chunk_size(file, number);
-	uint64_t	next = glm_chunk_begin(number);
-
-	(void) madvise(begin, size, MADV_HUGEPAGE);	/* few file systems have them */
-	for (size_t at = 0, n; at < size; at += n)
+	begin -= begin % POPULATE_SLICE;	/* on a page's boundary */
+	for (uint64_t at = begin, n; at < end; at += n)
 	{
-		n = size - at < POPULATE_SLICE ? size - at : POPULATE_SLICE;
-		next += n;
+		n = end - at < POPULATE_SLICE ? end - at : POPULATE_SLICE;
 		/* it ends at the end of the file by itself */
-		posix_fadvise(file->fd, (off_t) next, READ_AHEAD, POSIX_FADV_WILLNEED);
-		if (madvise(begin + at, n, MADV_POPULATE_READ) != 0)
+		posix_fadvise(file->fd, (off_t) (at + n), READ_AHEAD, POSIX_FADV_WILLNEED);
+		if (madvise(file->data + at, n, MADV_POPULATE_READ) != 0)
 		{
 			if (errno == EFAULT)
 				return glm_fail(err, GLM_BAD_FILE, "chunk %d of file \"%s\" cannot be read: "
-								"the file has become shorter", number, path);
-			(void) madvise(begin + at, n, MADV_WILLNEED);	/* a kernel before 5.14 */
+								"the file has become shorter", (int) (at / GLM_CHUNK_SIZE), path);
+			(void) madvise(file->data + at, n, MADV_WILLNEED);	/* a kernel before 5.14 */
 		}
 		if (!glm_pause(err))
 			return false;
@@ -186,13 +182,20 @@ static bool
 hold_chunk(glm_weight_file *file, const char *path, const glm_hash *expected, int number,
 		   glm_error *err)
 {
+	uint64_t	begin;
+	size_t		size;
 	bool		fresh;
 
 	if (!check_unchanged(file, path, expected, number, err) ||
 		(expected != NULL && !glm_chunk_verify(file, path, expected, number, err)) ||
 		!map_chunk(file, path, number, &fresh, err))
 		return false;
-	if (!fresh || populate(file, path, number, err))
+	if (!fresh)
+		return true;
+	begin = glm_chunk_begin(number);
+	size = glm_chunk_size(file, number);
+	(void) madvise(file->data + begin, size, MADV_HUGEPAGE);	/* few file systems have them */
+	if (glm_chunks_populate(file, path, begin, begin + size, err))
 		return true;
 	drop_chunk(file, number);
 	return false;

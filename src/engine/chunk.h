@@ -35,6 +35,9 @@ extern bool glm_weight_file_read(glm_weight_file *file, const char *path, void *
 /* Makes [begin, end) readable: maps, verifies and populates its chunks. */
 extern bool glm_chunks_hold(glm_weight_file *file, const char *path, const glm_hash *expected,
 							uint64_t begin, uint64_t end, glm_error *err);
+/* Brings the pages of a range that is held into memory, with pauses. */
+extern bool glm_chunks_populate(glm_weight_file *file, const char *path, uint64_t begin,
+								uint64_t end, glm_error *err);
 extern void glm_chunks_drop(glm_weight_file *file, uint64_t begin, uint64_t end);
 
 /* Checks one chunk, by reading it unless that was done before. */

@@ -221,6 +221,7 @@ typedef struct glm_task
 	/* how far it is */
 	bool		checked;		/* its texts */
 	bool		verified;		/* its model, as GLM_LOAD asks for */
+	bool		held;			/* its model was brought into memory */
 	glm_loading *loading;		/* it is parked on, or was */
 	glm_sequence *sequence;		/* made; its model is not in memory yet */
 } glm_task;

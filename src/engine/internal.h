@@ -134,6 +134,8 @@ extern bool glm_shards_find(const glm_shards *shards, const char *name,
  */
 extern bool glm_shards_hold(const glm_shards *shards, const glm_tensor *tensor, glm_error *err);
 extern void glm_shards_drop(const glm_shards *shards, const glm_tensor *tensor);
+/* Brings the pages of a tensor that is held into memory, with pauses; false: ended. */
+extern bool glm_shards_populate(const glm_shards *shards, const glm_tensor *tensor, glm_error *err);
 /* Copies a tensor's bytes without mapping them: for small ones. */
 extern bool glm_shards_read(const glm_shards *shards, const glm_tensor *tensor, void *to,
 							glm_error *err);
@@ -289,6 +291,7 @@ typedef struct glm_model
 	size_t		kv_block_bytes; /* see kv.c */
 
 	atomic_bool held;			/* all parts are touched */
+	atomic_llong used_ns;		/* when its last pass ended */
 
 	double		load_ms;
 	uint64_t	generation;		/* of all models ever opened, this one's number */
@@ -320,8 +323,9 @@ extern void glm_model_close(glm_model *model);
 #define GLM_PART_OUTPUT (-2)
 extern bool glm_model_touch(const glm_model *model, int part, glm_error *err);
 /*
- * Touches all parts, with pauses: afterwards a pass waits for no disk.  Whether that
- * was done; one thread at a time does it, any thread may ask.
+ * Touches all parts, with pauses, and brings back what the kernel took away of those that
+ * were touched before: afterwards a pass waits for no disk.  Whether all have been touched;
+ * one thread at a time does it, any thread may ask.
  */
 extern bool glm_model_hold(glm_model *model, glm_error *err);
 extern bool glm_model_held(const glm_model *model);

@@ -124,6 +124,14 @@ run(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
 	return ok;
 }
 
+/* What glm_pause() does in a job. */
+static bool
+pause_job(void *cancelled, glm_error *err)
+{
+	return !atomic_load((atomic_bool *) cancelled) ||
+		glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+}
+
 static void *
 job_main(void *arg)
 {
@@ -137,6 +145,7 @@ job_main(void *arg)
 	glm_thread_enter("glm quantize");
 	/* of this thread alone, and of those of the pool, which inherit it */
 	setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
+	glm_pause_with(pause_job, &e->ticket[start.ticket].cancelled);
 	if (run(e, start.ticket, &rows, &n, &err))
 	{
 		glm_send_result(e, start.ticket, rows, (size_t) n * sizeof(*rows));

@@ -13,8 +13,8 @@
  * tokenizer.model, goes on to its end, for nobody.
  *
  * A sequence is handed to the engine thread when all parts of its model are in memory
- * (glm_model_hold), so a forward pass does not wait for a disk, but for pages that the
- * kernel took away since.
+ * (glm_model_hold), so a forward pass does not wait for a disk.  What the kernel took away
+ * from a model that nobody used for a while is brought back in the same way.
  *
  * Locks.  front.lock guards the list and all counts; a loading's thread takes it to begin
  * and to end.  The model of one that is not opening has a reference of its own.
@@ -24,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+
+#define IDLE_NS INT64_C(10000000000)	/* without a pass, after which pages may have gone */
 
 typedef enum loading_kind
 {
@@ -177,8 +179,7 @@ is_same(const glm_loading *a, const glm_loading *b)
 		return false;
 	if (a->kind != LOADING_OPEN)
 		return a->model == b->model;
-	return strcmp(a->name, b->name) == 0 && strcmp(a->path, b->path) == 0 &&
-		a->options.verify == b->options.verify;
+	return strcmp(a->name, b->name) == 0 && strcmp(a->path, b->path) == 0;
 }
 
 /* Parks a task on the loading that is like `want`, which is taken over or freed. */
@@ -265,11 +266,8 @@ glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_model
 	if (!glm_models_find(&e->models, req, &options, model, err))
 		return GLM_TASK_FAILED;
 	if (*model == NULL)
-	{
-		task->verified = true;	/* opening does it */
 		return park_on_open(e, task, req, &options, err);
-	}
-	/* asked for expressly, it is done now; what was done before is not repeated */
+	/* asked for expressly, it is done now; what was done before, as by opening, is not repeated */
 	if (req->kind != GLM_LOAD || options.verify != GLM_VERIFY_FULL || task->verified)
 		return GLM_TASK_GOES_ON;
 	task->verified = true;
@@ -281,8 +279,11 @@ glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_model
 glm_outcome_kind
 glm_loader_hold(glm_engine *e, glm_task *task, glm_model *model, glm_error *err)
 {
-	if (glm_model_held(model))
+	int64_t		used = atomic_load(&model->used_ns);
+
+	if (task->held || (glm_model_held(model) && glm_now_ns() - used < IDLE_NS))
 		return GLM_TASK_GOES_ON;
+	task->held = true;			/* when it is begun again */
 	return park_on_model(e, task, LOADING_HOLD, model, err);
 }
 

@@ -175,6 +175,19 @@ glm_model_touch(const glm_model *model, int number, glm_error *err)
 	return true;
 }
 
+static bool
+populate_part(const glm_model *model, int number, glm_error *err)
+{
+	const glm_model_part *part = part_of(model, number);
+
+	for (int i = 0; i < part->n; i++)
+	{
+		if (!glm_shards_populate(model->shards, &part->tensor[i], err))
+			return false;
+	}
+	return true;
+}
+
 bool
 glm_model_hold(glm_model *model, glm_error *err)
 {
@@ -184,7 +197,8 @@ glm_model_hold(glm_model *model, glm_error *err)
 		int			number = i == 0 ? GLM_PART_EMBEDDING :
 			i <= model->config.layers ? i - 1 : GLM_PART_OUTPUT;
 
-		if (!glm_model_touch(model, number, err) || !glm_pause(err))
+		if (!(glm_model_held(model) ? populate_part(model, number, err) :
+			  glm_model_touch(model, number, err)) || !glm_pause(err))
 			return false;
 	}
 	atomic_store(&model->held, true);

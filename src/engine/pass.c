@@ -285,6 +285,7 @@ look_around(void *arg, glm_error *err)
 	if (now - s->looked_ns < LOOK_NS)
 		return true;
 	s->looked_ns = now;
+	glm_scheduler_collect(s);
 	for (glm_sequence **at = &s->waiting; *at != NULL;)
 	{
 		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &why))
@@ -322,6 +323,7 @@ glm_pass_run(glm_scheduler *s, glm_model *model)
 	glm_pause_with(look_around, s);
 	ok = glm_forward_run(s->engine->forward, model, s->engine->row, s->n_rows, &logits, &err);
 	glm_pause_with(NULL, NULL);
+	atomic_store(&model->used_ns, glm_now_ns());
 	if (!ok)
 	{
 		/* who was in a pass that ended is dropped next, each with his own reason */

@@ -6,9 +6,9 @@
  * glm_pause() every few milliseconds at most.  Who started the work has told by
  * glm_pause_with() what is done there: a request's thread looks whether it was
  * cancelled or is out of time, and lets others have their turn (turns.c); a loader
- * looks whether anybody still waits (loader.c); the engine thread looks at those who
- * are not in its pass (pass.c).  Where nobody has told anything, as in a quantize job
- * or a test, it does nothing.
+ * looks whether anybody still waits (loader.c); a quantize job whether it was cancelled
+ * (job.c); the engine thread looks at those who are not in its pass (pass.c).  Where
+ * nobody has told anything, as in a test, it does nothing.
  *
  * The hook is the thread's own, so that it need not be handed through everything
  * between the request and the loop.  No locks.

@@ -208,8 +208,8 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 	insert(&s->waiting, seq);	/* counted when it was handed over */
 }
 
-static void
-collect_inbox(glm_scheduler *s)
+void
+glm_scheduler_collect(glm_scheduler *s)
 {
 	glm_engine *e = s->engine;
 	glm_sequence *seq;
@@ -383,7 +383,7 @@ next_deadline(const glm_scheduler *s)
 static void
 take_news(glm_scheduler *s)
 {
-	collect_inbox(s);
+	glm_scheduler_collect(s);
 	drop_ended(s);
 	glm_scheduler_admit(s);
 }

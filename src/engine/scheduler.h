@@ -25,6 +25,9 @@ typedef struct glm_scheduler
 
 /* ---- scheduler.c ---- */
 
+/* Takes in the sequences that were handed over, as waiting ones. */
+extern void glm_scheduler_collect(glm_scheduler *s);
+
 /* Has its reader left GLM_OUTBOX tokens unread? */
 extern bool glm_sequence_paused(const glm_engine *engine, const glm_sequence *seq);
 

@@ -67,6 +67,16 @@ glm_shards_drop(const glm_shards *s, const glm_tensor *t)
 }
 
 bool
+glm_shards_populate(const glm_shards *s, const glm_tensor *t, glm_error *err)
+{
+	uint64_t	begin;
+	const glm_shard *shard = locate(s, t, &begin);
+
+	return shard == NULL || glm_chunks_populate(shard->file, shard->path, begin,
+												begin + glm_tensor_bytes(t), err);
+}
+
+bool
 glm_shards_read(const glm_shards *s, const glm_tensor *t, void *to, glm_error *err)
 {
 	uint64_t	begin;

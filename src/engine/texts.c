@@ -36,9 +36,9 @@ is_chat(const char *text, size_t n)
 
 	if (text[strspn(text, " \t\r\n")] != '[')
 		return false;
-	root = json_loadb(text, n, 0, NULL);
+	root = glm_json_loadb(text, n, 0, NULL);
 	chat = json_is_array(root);
-	json_decref(root);
+	glm_json_free(root);
 	return chat;
 }
 
@@ -155,13 +155,15 @@ bool
 glm_texts_read(glm_texts *texts, const glm_model *model, const char *json, int max_tokens,
 			   const glm_work *work, glm_error *err)
 {
-	json_t	   *list = json_loads(json, 0, NULL);
+	json_t	   *list = glm_json_loadb(json, strlen(json), 0, NULL);
 	size_t		i;
 	json_t	   *text;
 	bool		ok = true;
 
 	*texts = (glm_texts) {0};
-	if (!json_is_array(list))
+	if (!glm_pause(err))
+		ok = false;
+	else if (!json_is_array(list))
 		ok = glm_fail(err, GLM_BAD_ARGUMENT, "calibration must be an array of texts");
 	json_array_foreach(list, i, text)
 	{
@@ -170,7 +172,7 @@ glm_texts_read(glm_texts *texts, const glm_model *model, const char *json, int m
 		ok = glm_work_cancelled(work) ? glm_fail(err, GLM_CANCELLED, "the request was cancelled") :
 			add_text(texts, model, text, i, (size_t) max_tokens, err);
 	}
-	json_decref(list);
+	glm_json_free(list);
 	if (ok && texts->n_rows == 0)
 		ok = glm_fail(err, GLM_BAD_ARGUMENT, "the calibration texts are empty");
 	return ok;

@@ -393,7 +393,7 @@ glm_front_add(glm_engine *e, int ticket)
 	task->state = GLM_TASK_QUEUED;
 	task->arrival = f->arrivals++;
 	task->large = req->size > LARGE && wants_turns(req);
-	task->checked = task->verified = false;
+	task->checked = task->verified = task->held = false;
 	task->tenant = find_tenant(f, req->tenant);
 	task->tenant->n_tasks++;
 	f->n_tasks++;

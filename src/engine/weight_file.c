@@ -56,22 +56,29 @@ glm_weight_files_close(glm_weight_files *files)
 	free(files);
 }
 
-/* The open file with the contents of *st, with one more user; NULL if none is. */
+/* The open file with the contents of *st, with one more user; NULL if none is.  Under the lock. */
+static glm_weight_file *
+find_shared(glm_weight_files *files, const struct stat *st)
+{
+	for (glm_weight_file *file = files->first; file != NULL; file = file->next)
+	{
+		if (file->id.st_dev == st->st_dev && file->id.st_ino == st->st_ino &&
+			glm_same_contents(&file->id, st))
+		{
+			file->users++;
+			return file;
+		}
+	}
+	return NULL;
+}
+
 static glm_weight_file *
 share(glm_weight_files *files, const struct stat *st)
 {
 	glm_weight_file *file;
 
 	pthread_mutex_lock(&files->lock);
-	for (file = files->first; file != NULL; file = file->next)
-	{
-		if (file->id.st_dev == st->st_dev && file->id.st_ino == st->st_ino &&
-			glm_same_contents(&file->id, st))
-		{
-			file->users++;
-			break;
-		}
-	}
+	file = find_shared(files, st);
 	pthread_mutex_unlock(&files->lock);
 	return file;
 }
@@ -101,11 +108,22 @@ glm_weight_file_open(glm_weight_files *files, const char *path, glm_error *err)
 	}
 	if (files != NULL)
 	{
+		glm_weight_file *other;
+
 		file->files = files;
 		pthread_mutex_lock(&files->lock);
-		file->next = files->first;
-		files->first = file;
+		other = find_shared(files, &st);
+		if (other == NULL)
+		{
+			file->next = files->first;
+			files->first = file;
+		}
 		pthread_mutex_unlock(&files->lock);
+		if (other != NULL)		/* somebody opened it just now */
+		{
+			free_file(file);
+			file = other;
+		}
 	}
 	return file;
 }

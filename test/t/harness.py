@@ -191,8 +191,8 @@ class Case(unittest.TestCase):
         self.addCleanup(conn.close)
         return conn
 
-    def background(self, sql):
-        running = Background(sql)
+    def background(self, sql, **arguments):
+        running = Background(sql, **arguments)
         self.addCleanup(running.conn.close)
         return running
 

@@ -49,6 +49,46 @@ class Quantize(Case):
     def assert_nothing_left(self):
         wait_until(lambda: not self.left() and value("SELECT count(*) = 0 FROM glm_stat_progress"), "the job is gone")
 
+    def test_calibration_from_no_regular_file(self):
+        """Such are refused at once: opening a FIFO would wait for a writer, /dev/zero has no end."""
+        fifo = f"{self.place}/fifo"
+        link = f"{self.place}/link"
+        as_owner("mkfifo", fifo)
+        as_owner("ln", "-s", fifo, link)
+        with connect() as conn:
+            conn.execute("SET statement_timeout = '5s'")
+            for path in (fifo, link, "/dev/zero", "/dev/null", self.place, "/proc/self/fd"):
+                with self.subTest(path):
+                    with self.assertRaisesRegex(psycopg.errors.WrongObjectType, "is not a regular file"):
+                        conn.execute(self.quantize(json.dumps({"calibration_file": path})))
+        os.remove(link)
+        os.remove(fifo)
+        self.assert_nothing_left()
+
+    def test_calibration_lines(self):
+        """Lines however long, with any end, and none that is empty."""
+        def calibrate(content):
+            with open(f"{self.place}/texts", "wb") as file:
+                file.write(content)
+            os.chmod(f"{self.place}/texts", 0o644)
+            try:
+                return value(self.quantize(json.dumps({"calibration_file": f"{self.place}/texts"}))
+                             .replace("*", "max(perplexity_before)"))
+            finally:
+                os.remove(f"{self.place}/texts")
+                shutil.rmtree(self.target, ignore_errors=True)
+
+        line = b"The colour of this lamp is not what I ordered. " * 300
+        known = calibrate(line + b"\nGood.\n")
+        self.assertEqual(known, calibrate(b"\r\n\n" + line + b"\r\n\n\nGood."))
+        self.assertNotEqual(known, calibrate(line + b"\n"))
+        for broken in (b"a\0b\n", b"a\0\n", b"\0" * 100000, b"\xff\n"):
+            with self.subTest(broken[:5]):
+                with self.assertRaises(psycopg.errors.CharacterNotInRepertoire):
+                    calibrate(broken)
+        with self.assertRaisesRegex(psycopg.errors.InvalidParameterValue, "no calibration texts"):
+            calibrate(b"\n\r\n")
+
     def test_cancelled_by_its_session(self):
         running = self.start()
         value(f"SELECT pg_cancel_backend({running.pid})")

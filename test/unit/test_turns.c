@@ -165,7 +165,18 @@ long_ones_end_in_time(void **state)
 	assert_quiet();
 }
 
-/* The ids of a text of megabytes, of which nobody takes more than some. */
+static size_t
+bytes_on_the_way(void)
+{
+	size_t		n;
+
+	pthread_mutex_lock(&engine->outbox.lock);
+	n = engine->outbox.tail - engine->outbox.head;
+	pthread_mutex_unlock(&engine->outbox.lock);
+	return n;
+}
+
+/* The text of millions of ids, of which nobody takes more than some. */
 static void
 results_do_not_fill_the_way(void **state)
 {
@@ -184,10 +195,10 @@ results_do_not_fill_the_way(void **state)
 	req->text = (glm_span) {0, 0};
 	ticket = submit(engine, req);
 	/* the host takes nothing yet; the half of the ring is left to others */
-	for (int i = 0; i < 20000 && engine->outbox.tail - engine->outbox.head < 400000; i++)
+	for (int i = 0; i < 20000 && bytes_on_the_way() < 400000; i++)
 		usleep(1000);
 	usleep(1000);
-	assert_true(engine->outbox.tail - engine->outbox.head <= 1 << 19);
+	assert_in_range(bytes_on_the_way(), 400000, 1 << 19);
 	glm_engine_cancel(engine, ticket);
 	for (glm_event *event = malloc(GLM_EVENT_MAX); event != NULL; usleep(100))
 	{
@@ -263,6 +274,48 @@ prompts_that_cannot_fit_are_given_up(void **state)
 	assert_ended(submit(engine, req), GLM_TIMED_OUT);
 	free(nested);
 	assert_quiet();
+}
+
+/* ---- Passes ------------------------------------------------------------------------- */
+
+/*
+ * A pass of 512 rows with the slowest kernels.  While it runs, who waits for a place ends
+ * in time, and when nobody wants it any more it ends itself: no step is counted.
+ */
+static void
+long_passes_look_around(void **state)
+{
+	glm_config	config = {.threads = 1, .cpus = "", .kv_cache_size = 64 << 20, .max_sequences = 1,
+						  .max_queue = 8, .prefill_budget = GLM_PREFILL_MAX, .kernels = "scalar"};
+	glm_error	err = {0};
+	glm_engine *slow = glm_engine_open(&config, &err);
+	char		text[3000];
+	int			in_pass;
+	int			waiting;
+	glm_request *req;
+
+	(void) state;
+	assert_non_null(slow);
+	wait_for(slow, submit(slow, make_count(10, 1)));
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = "word "[i % 5];
+	text[sizeof(text) - 1] = '\0';
+	req = make_request(text, 1, false);
+	in_pass = submit(slow, req);
+	for (int i = 0; i < 20000 && stats_of(slow).running == 0; i++)
+		usleep(100);
+	req = make_hello(2);
+	req->timeout_ms = 20;
+	waiting = submit(slow, req);
+	assert_int_equal(wait_for(slow, waiting)->last.status, GLM_TIMED_OUT);
+	assert_int_equal(stats_of(slow).steps, 0);
+	glm_engine_cancel(slow, in_pass);
+	assert_int_equal(wait_for(slow, in_pass)->last.status, GLM_CANCELLED);
+	assert_int_equal(stats_of(slow).steps, 0);
+	/* what it left half done does not show */
+	strcpy(text, wait_for(engine, submit(engine, make_hello(1)))->text);
+	assert_string_equal(wait_for(slow, submit(slow, make_hello(1)))->text, text);
+	glm_engine_close(slow);
 }
 
 /* ---- Models ----------------------------------------------------------------------- */
@@ -401,6 +454,7 @@ main(void)
 		cmocka_unit_test(long_ones_end_in_time),
 		cmocka_unit_test(results_do_not_fill_the_way),
 		cmocka_unit_test(prompts_that_cannot_fit_are_given_up),
+		cmocka_unit_test(long_passes_look_around),
 		cmocka_unit_test(nobody_waits_for_a_model_but_who_wants_it),
 		cmocka_unit_test(those_that_wait_get_it_in_order),
 		cmocka_unit_test(what_cannot_be_opened_is_an_error),
