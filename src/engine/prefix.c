@@ -11,15 +11,18 @@
  *
  * As KV does not depend on a sequence's company (forward.c), a shared block and
  * the beginning of a copied one are the very bits the sequence would have
- * computed.  How blocks are found is told in prefix_index.c.  How much of a prompt was
+ * computed.  How blocks are found is told in prefix_index.c, whose they are in
+ * prefix_owner.c.  How much of a prompt was
  * found is told to its sender, token by token; so a scope must hold only requests that
  * may know of each other's prompts and answers.
  *
  * An indexed block that nobody holds stays as cache, least recently used first
- * in `idle`, and goes when somebody needs room.  A chain lets go of its blocks
- * from the last to the first, and whoever holds a block holds those before it;
- * so a block always stands behind its children in that list, and the first of
- * the list has none.
+ * in the `idle` of its scope.  When somebody needs room, the scope that has most
+ * cached gives up its oldest block: so how much of its prompts a scope finds again
+ * does not depend on what others ask, as long as it keeps to its share.  A chain lets
+ * go of its blocks from the last to the first, and whoever holds a block holds those
+ * before it; so a block always stands behind its children in that list, and the first
+ * of the list has none.
  *
  * Each model is known by its generation, a number that loading it again changes.
  *
@@ -42,8 +45,8 @@ struct glm_prefix
 	pthread_mutex_t lock;
 	glm_kv_pool *pool;
 	glm_owner  *owners;
+	glm_scope  *scopes;
 	glm_prefix_index index;
-	glm_cached	idle;			/* head of the ring of cached blocks, oldest next */
 	glm_cached *spare;			/* nodes without a block */
 	int			n_spare;
 	int			n_promised;		/* of those, for open chains */
@@ -53,12 +56,15 @@ struct glm_prefix
 /* ---- Nodes ------------------------------------------------------------- */
 
 static void
-idle_push(glm_prefix *p, glm_cached *node)
+idle_push(glm_cached *node)
 {
-	node->next = &p->idle;
-	node->prev = p->idle.prev;
+	glm_cached *head = &node->scope->idle;
+
+	node->next = head;
+	node->prev = head->prev;
 	node->prev->next = node;
-	p->idle.prev = node;
+	head->prev = node;
+	node->scope->bytes_cached += node->owner->block_bytes;
 	node->owner->n_cached++;
 }
 
@@ -67,6 +73,7 @@ idle_remove(glm_cached *node)
 {
 	node->prev->next = node->next;
 	node->next->prev = node->prev;
+	node->scope->bytes_cached -= node->owner->block_bytes;
 	node->owner->n_cached--;
 }
 
@@ -76,6 +83,7 @@ free_node(glm_prefix *p, glm_cached *node)
 {
 	glm_kv_give_block(p->pool, node->owner->block_bytes, node->block);
 	node->owner->n_blocks--;
+	node->scope->n_blocks--;
 	node->spare = p->spare;
 	p->spare = node;
 	p->n_spare++;
@@ -94,7 +102,7 @@ let_go(glm_prefix *p, glm_cached *node)
 	if (--node->refs > 0)
 		return;
 	if (node->indexed)
-		idle_push(p, node);
+		idle_push(node);
 	else
 		free_node(p, node);
 }
@@ -108,61 +116,19 @@ drop_idle(glm_prefix *p, glm_cached *node)
 	free_node(p, node);
 }
 
+/* The oldest block of who has most cached, of those alike the one that needs room. */
 static bool
-evict(glm_prefix *p)
+evict(glm_prefix *p, const glm_scope *own)
 {
-	glm_cached *oldest = p->idle.next;
+	const glm_scope *most = glm_scopes_most_cached(p->scopes, own);
+	glm_cached *oldest = most->idle.next;
 
-	if (oldest == &p->idle)
+	if (oldest == &most->idle)
 		return false;
 	oldest->owner->evictions++;
 	p->evictions++;
 	drop_idle(p, oldest);
 	return true;
-}
-
-/* ---- Owners ------------------------------------------------------------ */
-
-static glm_owner *
-find_owner(const glm_prefix *p, uint64_t generation)
-{
-	glm_owner  *own = p->owners;
-
-	while (own != NULL && own->generation != generation)
-		own = own->next;
-	return own;
-}
-
-static glm_owner *
-get_owner(glm_prefix *p, const glm_model *model)
-{
-	glm_owner  *own = find_owner(p, model->generation);
-
-	if (own != NULL || (own = calloc(1, sizeof(*own))) == NULL)
-		return own;
-	own->generation = model->generation;
-	own->block_bytes = model->kv_block_bytes;
-	own->next = p->owners;
-	p->owners = own;
-	return own;
-}
-
-/* Frees the owners that own nothing and that no chain may grow for. */
-static void
-free_owners(glm_prefix *p)
-{
-	for (glm_owner **at = &p->owners; *at != NULL;)
-	{
-		glm_owner  *own = *at;
-
-		if (own->n_blocks > 0 || own->n_chains > 0)
-			at = &own->next;
-		else
-		{
-			*at = own->next;
-			free(own);
-		}
-	}
 }
 
 /* ---- Open and close ---------------------------------------------------- */
@@ -175,7 +141,6 @@ glm_prefix_open(glm_kv_pool *pool)
 	if (p == NULL)
 		return NULL;
 	p->pool = pool;
-	p->idle.next = p->idle.prev = &p->idle;
 	if (!glm_prefix_index_open(&p->index, glm_kv_pool_total(pool)) ||
 		pthread_mutex_init(&p->lock, NULL) != 0)
 	{
@@ -229,21 +194,25 @@ glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, uint64_t
 			   int capacity)
 {
 	glm_owner  *own;
+	glm_scope  *sharers;
 	bool		ok;
 
 	memset(chain, 0, sizeof(*chain));
 	chain->kv.block = malloc((size_t) capacity * sizeof(*chain->kv.block));
 	chain->node = malloc((size_t) capacity * sizeof(*chain->node));
 	pthread_mutex_lock(&p->lock);
-	own = get_owner(p, model);
-	ok = chain->kv.block != NULL && chain->node != NULL && own != NULL && promise(p, capacity);
+	own = glm_owner_get(&p->owners, model);
+	sharers = glm_scope_get(&p->scopes, scope);
+	ok = chain->kv.block != NULL && chain->node != NULL && own != NULL && sharers != NULL &&
+		promise(p, capacity);
 	if (ok)
 	{
 		chain->kv.capacity = capacity;
 		chain->n_promised = capacity;
 		chain->owner = own;
-		chain->scope = scope;
+		chain->scope = sharers;
 		own->n_chains++;
+		sharers->n_chains++;
 	}
 	pthread_mutex_unlock(&p->lock);
 	if (!ok)
@@ -265,6 +234,7 @@ glm_chain_close(glm_prefix *p, glm_chain *chain)
 		let_go(p, chain->node[--chain->kv.n_blocks]);
 	p->n_promised -= chain->n_promised;
 	chain->owner->n_chains--;
+	chain->scope->n_chains--;
 	pthread_mutex_unlock(&p->lock);
 	free(chain->kv.block);
 	free(chain->node);
@@ -288,7 +258,7 @@ grow(glm_prefix *p, glm_chain *chain)
 
 	do
 		block = glm_kv_take_block(p->pool, own->block_bytes);
-	while (block == NULL && evict(p));
+	while (block == NULL && evict(p, chain->scope));
 	if (block == NULL)
 		return false;
 	node = p->spare;
@@ -298,6 +268,7 @@ grow(glm_prefix *p, glm_chain *chain)
 	chain->n_promised--;
 	*node = (glm_cached) {.block = block, .owner = own, .scope = chain->scope, .refs = 1};
 	own->n_blocks++;
+	chain->scope->n_blocks++;
 	append(chain, node);
 	return true;
 }
@@ -414,11 +385,10 @@ glm_chain_index(glm_prefix *p, glm_chain *chain, const int32_t *tokens, int n_co
 /* ---- All of them ------------------------------------------------------- */
 
 /* From the oldest on, so children go before their parents. */
-void
-glm_prefix_forget(glm_prefix *p, uint64_t generation)
+static void
+forget_idle(glm_prefix *p, const glm_scope *scope, uint64_t generation)
 {
-	pthread_mutex_lock(&p->lock);
-	for (glm_cached *node = p->idle.next; node != &p->idle;)
+	for (glm_cached *node = scope->idle.next; node != &scope->idle;)
 	{
 		glm_cached *next = node->next;
 
@@ -426,7 +396,16 @@ glm_prefix_forget(glm_prefix *p, uint64_t generation)
 			drop_idle(p, node);
 		node = next;
 	}
-	free_owners(p);
+}
+
+void
+glm_prefix_forget(glm_prefix *p, uint64_t generation)
+{
+	pthread_mutex_lock(&p->lock);
+	for (const glm_scope *scope = p->scopes; scope != NULL; scope = scope->next)
+		forget_idle(p, scope, generation);
+	glm_owners_tidy(&p->owners);
+	glm_scopes_tidy(&p->scopes);
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -18,7 +18,7 @@ typedef struct glm_chain
 	int			n_indexed;		/* leading blocks that others can find */
 	int			n_promised;		/* nodes kept for blocks not yet taken */
 	struct glm_owner *owner;	/* its model's; NULL: not open */
-	uint64_t	scope;			/* of those it shares blocks with */
+	struct glm_scope *scope;	/* of those it shares blocks with */
 } glm_chain;
 
 /* What the blocks of one model come to, or those of all. */

@@ -58,7 +58,7 @@ mixed(uint64_t x)
 static void
 hash_ids(uint64_t out[2], glm_tree tree, const glm_cached *parent, const int32_t *ids, int n)
 {
-	uint64_t	root = tree.owner->generation ^ mixed(tree.scope);
+	uint64_t	root = tree.owner->generation ^ mixed(tree.scope->id);
 	uint64_t	a = parent != NULL ? parent->hash[0] : root;
 	uint64_t	b = parent != NULL ? parent->hash[1] : ~root;
 

@@ -1,6 +1,7 @@
 /*
  * prefix_index.h - how cached KV blocks are found: by all of their tokens, or by
- * the first ones.  Part of prefix.c, which see; prefix->lock guards it.
+ * the first ones; and whose they are.  Parts of prefix.c, which see; prefix->lock
+ * guards it all.
  */
 #ifndef GLM_PREFIX_INDEX_H
 #define GLM_PREFIX_INDEX_H
@@ -21,21 +22,14 @@ typedef struct glm_owner
 	uint64_t	evictions;
 } glm_owner;
 
-/* Blocks that may follow each other: those of one model and scope. */
-typedef struct glm_tree
-{
-	const glm_owner *owner;
-	uint64_t	scope;
-} glm_tree;
-
 typedef struct glm_cached
 {
 	float	   *block;
 	glm_owner  *owner;
-	uint64_t	scope;
+	struct glm_scope *scope;
 	int			refs;			/* chains that hold it */
 	bool		indexed;
-	struct glm_cached *prev;	/* among those that nobody holds */
+	struct glm_cached *prev;	/* among those of its scope that nobody holds */
 	struct glm_cached *next;
 	struct glm_cached *spare;	/* the next one without a block */
 	/* while indexed */
@@ -46,6 +40,39 @@ typedef struct glm_cached
 	uint64_t	opening;		/* of the path to its parent and the first ids */
 	int32_t		ids[GLM_KV_BLOCK];
 } glm_cached;
+
+/* The blocks of one scope of requests (glm_request), of whatever model. */
+typedef struct glm_scope
+{
+	struct glm_scope *next;
+	uint64_t	id;
+	glm_cached	idle;			/* head of the ring of cached blocks, oldest next */
+	uint64_t	bytes_cached;
+	int			n_blocks;		/* held and cached */
+	int			n_chains;
+} glm_scope;
+
+/* Blocks that may follow each other: those of one model and scope. */
+typedef struct glm_tree
+{
+	const glm_owner *owner;
+	const glm_scope *scope;
+} glm_tree;
+
+/* ---- prefix_owner.c ---- */
+
+/* What a list has of this model, or this scope, made when need be; NULL: out of memory. */
+extern glm_owner *glm_owner_get(glm_owner **list, const glm_model *model);
+extern glm_scope *glm_scope_get(glm_scope **list, uint64_t id);
+
+/* Frees what has neither blocks nor chains. */
+extern void glm_owners_tidy(glm_owner **list);
+extern void glm_scopes_tidy(glm_scope **list);
+
+/* The scope that has most cached, `own` if none has more than that. */
+extern const glm_scope *glm_scopes_most_cached(const glm_scope *list, const glm_scope *own);
+
+/* ---- prefix_index.c ---- */
 
 typedef struct glm_prefix_index
 {

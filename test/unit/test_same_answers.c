@@ -110,7 +110,7 @@ make_numbered(int i, const condition *c)
 	req->tenant = draw(3);
 	if (draw(4) == 0)
 		set_stop(req, "e");
-	req->scope = !c->unshared && draw(10) != 0;
+	req->scope = c->unshared || draw(10) == 0 ? 0 : 1 + draw(2);
 	return req;
 }
 

@@ -74,6 +74,34 @@ scopes_wait_apart(void **state)
 	glm_engine_close(engine);
 }
 
+/* What of its prompts is still cached does not tell a scope how much others have asked. */
+static void
+others_push_nothing_out(void **state)
+{
+	glm_engine *engine = open_engine(2, 4, (size_t) 4 << 20);
+	int			cached;
+
+	(void) state;
+	wait_for(engine, submit(engine, make_scoped(1, 1)));
+	cached = wait_for(engine, submit(engine, make_scoped(1, 1)))->last.cached_tokens;
+	assert_true(cached > 0);
+	for (int i = 0; stats_of(engine).kv_evictions < 20; i++)
+	{
+		char		prompt[64];
+		glm_request *req;
+
+		assert_true(i < 1000);
+		snprintf(prompt, sizeof(prompt), "%d%d%d lamps for room %d", i, i, i, i * 7);
+		req = make_request(prompt, 100, false);
+		req->temperature = 100;
+		req->seed = (uint64_t) i;
+		req->scope = 2;
+		wait_for(engine, submit(engine, req));
+	}
+	assert_int_equal(wait_for(engine, submit(engine, make_scoped(1, 1)))->last.cached_tokens, cached);
+	glm_engine_close(engine);
+}
+
 /* Scope 0 finds nothing, not even its own, and leaves nothing. */
 static void
 no_scope_no_sharing(void **state)
@@ -94,6 +122,7 @@ main(void)
 		cmocka_unit_test(scopes_show_nothing),
 		cmocka_unit_test(scopes_wait_apart),
 		cmocka_unit_test(no_scope_no_sharing),
+		cmocka_unit_test(others_push_nothing_out),
 	};
 
 	return cmocka_run_group_tests_name("scopes", tests, NULL, NULL);
