@@ -117,7 +117,9 @@ chatglm_demand_below(Plan *plan, Demand demand)
 				return chatglm_demand_all;
 			break;
 		case T_WindowAgg:
-			if (chatglm_run_condition((WindowAgg *) plan) != NIL)
+			/* ends with the last row it is asked for; partitions, it reads all */
+			if (chatglm_run_condition((WindowAgg *) plan) != NIL &&
+				((WindowAgg *) plan)->partNumCols == 0)
 				return chatglm_demand_one;
 			break;
 		case T_Append:

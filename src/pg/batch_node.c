@@ -279,38 +279,26 @@ cut_quals(Plan *plan)
 }
 
 /*
- * How many tables there are whose current row a WHERE CURRENT OF would find below:
- * it looks through these nodes, and through several children, but GlmBatch
- * can stand for one table only (batch_place.c).
+ * Would WHERE CURRENT OF find the current row of one of several children below?
+ * It looks through these nodes, but GlmBatch can stand for one table only
+ * (batch_place.c).
  */
-static int
-tables_in_sight(Plan *plan)
+static bool
+would_hide_tables(const Plan *plan)
 {
-	int			tables = 0;
-	ListCell   *cell;
-
 	switch (nodeTag(plan))
 	{
-		case T_Result:
-		case T_Limit:
-		case T_SubqueryScan:
 		case T_Append:
 		case T_MergeAppend:
-			foreach(cell, chatglm_plan_children(plan))
-				tables += tables_in_sight(lfirst(cell));
-			return tables;
+			return true;
+		case T_Result:
+		case T_Limit:
 		case T_CustomScan:
-			return plan->lefttree != NULL ? tables_in_sight(plan->lefttree) : 0;
-		case T_SeqScan:
-		case T_SampleScan:
-		case T_IndexScan:
-		case T_IndexOnlyScan:
-		case T_BitmapHeapScan:
-		case T_TidScan:
-		case T_ForeignScan:
-			return 1;
+			return plan->lefttree != NULL && would_hide_tables(plan->lefttree);
+		case T_SubqueryScan:
+			return would_hide_tables(((const SubqueryScan *) plan)->subplan);
 		default:
-			return chatglm_is_tid_range_scan(plan) ? 1 : 0;
+			return false;
 	}
 }
 
@@ -373,7 +361,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	bool		inlining;
 
 	if (!can_be_batched(plan) || is_too_wide(plan) ||
-		(rewrite->positioned && tables_in_sight(plan) > 1))
+		(rewrite->positioned && would_hide_tables(plan)))
 		return plan;
 	inlining = chatglm_can_inline_multiexprs(rewrite, plan);
 	if (!inlining && chatglm_has_multiexpr((Node *) plan->targetlist, NULL))

@@ -9,6 +9,8 @@
  *	  it stands, when its row goes out;
  *	- in the nodes below: they are read one row at a time (batch_node.c).
  *
+ * A function in FROM is no such case: all of it runs before its first row.
+ *
  * In what the node itself evaluates they run when the row goes out, which is
  * their turn.
  *
@@ -87,6 +89,9 @@ plan_runs_others(Plan *plan, Search *search)
 		return false;
 	if (plan == found_for && !search->in_arguments)
 		return found;
+	if (IsA(plan, FunctionScan) && bms_is_empty(plan->allParam))
+		return runs_others((Node *) plan->qual, search) ||
+			runs_others((Node *) plan->targetlist, search);
 	if (chatglm_walk_expressions(plan, runs_others, search))
 		return true;
 	if (IsA(plan, CteScan) &&
