@@ -11,8 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-#define CANCELLED "the request was cancelled"
-
 /* ---- Small tools ------------------------------------------------------ */
 
 int64_t
@@ -96,11 +94,7 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 	e->ticket = calloc(e->n_tickets, sizeof(*e->ticket));
 	e->free_ticket = calloc(e->n_tickets, sizeof(*e->free_ticket));
 	e->front_ring = calloc(e->n_tickets, sizeof(*e->front_ring));
-	e->ended = calloc(e->n_tickets, sizeof(*e->ended));
-	e->order = calloc(e->n_tickets, sizeof(*e->order));
-	e->turn_end = calloc(e->n_tickets, sizeof(*e->turn_end));
-	if (e->ticket == NULL || e->free_ticket == NULL || e->front_ring == NULL ||
-		e->ended == NULL || e->order == NULL || e->turn_end == NULL)
+	if (e->ticket == NULL || e->free_ticket == NULL || e->front_ring == NULL)
 		return glm_no_memory(err);
 	for (int i = e->n_tickets - 1; i >= 0; i--)
 		e->free_ticket[e->n_free++] = i;
@@ -116,7 +110,9 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 	if (cpus == 0)
 		return false;
 	e->row = calloc(config->max_sequences + GLM_PREFILL_MAX, sizeof(*e->row));
-	if (e->row == NULL)
+	e->order = calloc(e->n_tickets, sizeof(*e->order));
+	e->turn_end = calloc(e->n_tickets, sizeof(*e->turn_end));
+	if (e->row == NULL || e->order == NULL || e->turn_end == NULL)
 		return glm_no_memory(err);
 	e->kv = glm_kv_pool_open(config->kv_cache_size);
 	if (e->kv == NULL)
@@ -221,7 +217,6 @@ glm_engine_close(glm_engine *e)
 	free(e->ticket);
 	free(e->free_ticket);
 	free(e->front_ring);
-	free(e->ended);
 	free(e->order);
 	free(e->turn_end);
 	free(e->row);
@@ -292,50 +287,11 @@ glm_engine_submit(glm_engine *e, const glm_request *req, glm_error *err)
 	return number;
 }
 
-/* Takes a ticket out of the front thread's ring; false: it is not there any more. */
-static bool
-take_back(glm_engine *e, int number)
-{
-	int			kept = 0;
-	bool		found;
-
-	pthread_mutex_lock(&e->front_lock);
-	for (int i = 0; i < e->front_length; i++)
-	{
-		int			at = e->front_ring[(e->front_head + i) % e->n_tickets];
-
-		if (at != number)
-			e->front_ring[(e->front_head + kept++) % e->n_tickets] = at;
-	}
-	found = kept < e->front_length;
-	e->front_length = kept;
-	pthread_mutex_unlock(&e->front_lock);
-	return found;
-}
-
-/*
- * A request that nobody has begun with ends here and now: whoever might have to be
- * waited for until then, its memory is free at once.  Its event does not go through
- * the outbox, where the host would have to make room for itself.
- */
 void
 glm_engine_cancel(glm_engine *e, int number)
 {
-	glm_ticket *ticket = &e->ticket[number];
-
-	atomic_store(&ticket->cancelled, true);
-	if (take_back(e, number))
-	{
-		glm_ended  *ended = &e->ended[e->n_ended++];
-
-		*ended = (glm_ended) {number, ticket->request->id};
-		glm_request_free(ticket->request);
-		ticket->request = NULL;
-		atomic_fetch_add(&e->count.cancelled, 1);
-		glm_outbox_ring(&e->outbox);
-	}
-	else
-		glm_signal_raise(&e->wake);
+	atomic_store(&e->ticket[number].cancelled, true);
+	glm_signal_raise(&e->wake);
 }
 
 void
@@ -351,26 +307,10 @@ glm_engine_fd(const glm_engine *e)
 	return e->outbox.fd;
 }
 
-/* The last event of a request that was cancelled before anybody began with it. */
-static bool
-poll_ended(glm_engine *e, glm_event *buf)
-{
-	static const char text[] = CANCELLED "\0";	/* with an empty hint */
-	const glm_ended *ended;
-
-	if (e->n_ended == 0)
-		return false;
-	ended = &e->ended[--e->n_ended];
-	*buf = (glm_event) {.kind = GLM_EVENT_ERROR, .status = GLM_CANCELLED, .id = ended->id,
-						.ticket = ended->ticket, .length = sizeof(text)};
-	memcpy(buf->payload, text, sizeof(text));
-	return true;
-}
-
 bool
 glm_engine_poll(glm_engine *e, glm_event *buf)
 {
-	if (!poll_ended(e, buf) && !glm_outbox_take(&e->outbox, buf))
+	if (!glm_outbox_take(&e->outbox, buf))
 		return false;
 	if (buf->kind == GLM_EVENT_DONE || buf->kind == GLM_EVENT_ERROR)
 		e->free_ticket[e->n_free++] = buf->ticket;
@@ -408,7 +348,7 @@ glm_ticket_ended(const glm_ticket *ticket, glm_error *err)
 {
 	if (atomic_load(&ticket->cancelled))
 	{
-		glm_fail(err, GLM_CANCELLED, CANCELLED);
+		glm_fail(err, GLM_CANCELLED, "the request was cancelled");
 		return true;
 	}
 	if (ticket->deadline_ns != 0 && glm_now_ns() >= ticket->deadline_ns)

@@ -33,13 +33,6 @@ typedef struct glm_ticket
 	atomic_uint taken;			/* TOKEN events the reader has */
 } glm_ticket;
 
-/* A request that was cancelled before anybody began with it; its event is still to be polled. */
-typedef struct glm_ended
-{
-	int			ticket;
-	uint64_t	id;
-} glm_ended;
-
 /* Something to wait for: a flag that stays raised until it is waited for. */
 typedef struct glm_signal
 {
@@ -68,7 +61,6 @@ typedef struct glm_outbox
 	size_t		tail;			/* bytes ever put */
 	int			fd;				/* eventfd, readable while the ring holds events */
 	bool		closed;			/* the engine is going: drop everything */
-	bool		rung;			/* by glm_outbox_ring(); the host's alone */
 } glm_outbox;
 
 extern bool glm_outbox_open(glm_outbox *box, glm_error *err);
@@ -77,8 +69,6 @@ extern void glm_outbox_free(glm_outbox *box);
 /* Puts header and payload (header->length bytes); waits for room. */
 extern void glm_outbox_put(glm_outbox *box, const glm_event *header, const void *payload);
 extern bool glm_outbox_take(glm_outbox *box, glm_event *buf);
-/* Makes the descriptor readable until the next take finds nothing. */
-extern void glm_outbox_ring(glm_outbox *box);
 
 /* ---- models.c: which models are open ----------------------------------- */
 
@@ -199,8 +189,6 @@ struct glm_engine
 	glm_ticket *ticket;			/* [n_tickets] */
 	int		   *free_ticket;	/* stack of free tickets, the host's alone */
 	int			n_free;
-	glm_ended  *ended;			/* [n_tickets], the host's alone */
-	int			n_ended;
 
 	glm_outbox	outbox;
 	glm_models	models;

@@ -2,10 +2,9 @@
  * outbox.c - events on their way from the engine's threads to the host.
  *
  * A ring of bytes under one lock: writers copy a header and its payload in,
- * the host copies them out.  The eventfd is readable while the ring holds
- * something, or the host itself has left something to be polled.  When the ring is
- * full writers wait; the host takes events out whatever their readers do, so this is
- * short.
+ * the host copies them out.  The eventfd is readable exactly while the ring
+ * holds something.  When the ring is full writers wait; the host takes events
+ * out whatever their readers do, so this is short.
  */
 #include "engine.h"
 
@@ -109,23 +108,15 @@ glm_outbox_take(glm_outbox *box, glm_event *buf)
 		ring_read(box, buf, sizeof(*buf));
 		ring_read(box, buf->payload, buf->length);
 		pthread_cond_signal(&box->room);
-	}
-	if (box->head == box->tail && (any || box->rung))
-	{
-		eventfd_t	counter;
+		if (box->head == box->tail)
+		{
+			eventfd_t	counter;
 
-		box->rung = false;
-		(void) eventfd_read(box->fd, &counter);
-		/* start over, so that a quiet ring stays within a page of memory */
-		box->head = box->tail = 0;
+			(void) eventfd_read(box->fd, &counter);
+			/* start over, so that a quiet ring stays within a page of memory */
+			box->head = box->tail = 0;
+		}
 	}
 	pthread_mutex_unlock(&box->lock);
 	return any;
-}
-
-void
-glm_outbox_ring(glm_outbox *box)
-{
-	box->rung = true;
-	(void) eventfd_write(box->fd, 1);
 }

@@ -269,44 +269,6 @@ woken_streams_share_the_passes(void **state)
 	glm_engine_close(engine);
 }
 
-/* ---- Cancelling ---------------------------------------------------------------------- */
-
-/* What nobody has begun with ends at once, whatever the front thread is busy with. */
-static void
-cancelled_in_the_queue(void **state)
-{
-	glm_engine *engine = open_engine(1, 2, ROOMY);
-	size_t		n = (size_t) 4 << 20;
-	char	   *text = malloc(n + 1);
-	glm_request *req;
-	int			large;
-	int			small[3];
-
-	(void) state;
-	wait_for(engine, ask(engine, 1, INTERACTIVE, 1));
-	for (size_t i = 0; i < n; i++)
-		text[i] = "word "[i % 5];
-	text[n] = '\0';
-	req = make_request(text, 1, false);
-	free(text);
-	req->kind = GLM_COUNT_TOKENS;
-	large = submit(engine, req);
-	for (int i = 0; stats_of(engine).waiting > 0 && i < 10000; i++)
-		pump(engine, 1);		/* until it is begun with */
-	for (int i = 0; i < 3; i++)
-		small[i] = ask(engine, 1, INTERACTIVE, 1);
-	glm_engine_cancel(engine, small[0]);
-	glm_engine_cancel(engine, small[2]);
-	assert_int_equal(wait_for(engine, small[0])->last.status, GLM_CANCELLED);
-	assert_string_equal(wait_for(engine, small[2])->message, "the request was cancelled");
-	assert_false(answers[large].ended);
-	assert_int_equal(wait_for(engine, small[1])->last.kind, GLM_EVENT_DONE);
-	assert_int_equal(wait_for(engine, large)->last.kind, GLM_EVENT_DONE);
-	assert_int_equal(stats_of(engine).cancelled, 2);
-	assert_int_equal(stats_of(engine).waiting, 0);
-	glm_engine_close(engine);
-}
-
 int
 main(void)
 {
@@ -319,7 +281,6 @@ main(void)
 		cmocka_unit_test(prompts_share_the_budget),
 		cmocka_unit_test(pool_is_shared_by_turns),
 		cmocka_unit_test(woken_streams_share_the_passes),
-		cmocka_unit_test(cancelled_in_the_queue),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
