@@ -128,7 +128,9 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 	if (cpus == 0)
 		return false;
 	e->row = calloc(config->max_sequences + GLM_PREFILL_MAX, sizeof(*e->row));
-	if (e->row == NULL)
+	e->order = calloc(e->n_tickets, sizeof(*e->order));
+	e->turn_end = calloc(e->n_tickets, sizeof(*e->turn_end));
+	if (e->row == NULL || e->order == NULL || e->turn_end == NULL)
 		return glm_no_memory(err);
 	e->kv = glm_kv_pool_open(config->kv_cache_size);
 	if (e->kv == NULL)

@@ -274,10 +274,7 @@ extern int	glm_engine_give(glm_engine *engine, glm_request *req, glm_error *err)
 extern glm_request *glm_request_new(size_t size);
 extern void glm_request_free(glm_request *req);
 
-/*
- * Ends a request early: its terminal event is ERROR / GLM_CANCELLED.  The block of one
- * that nothing was done for yet is freed at once.
- */
+/* Ends a request early: its terminal event is ERROR / GLM_CANCELLED. */
 extern void glm_engine_cancel(glm_engine *engine, int ticket);
 
 /*

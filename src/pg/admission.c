@@ -72,7 +72,7 @@ waits_for_itself(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer)
 /* ---- errors ------------------------------------------------------------- */
 
 static double
-megabytes(Size bytes)
+megabytes(int64 bytes)
 {
 	return bytes / (1024.0 * 1024.0);
 }

@@ -4,7 +4,10 @@
  * What the worker holds is bounded in requests (places) and in bytes of their
  * blocks, and no role can take all of either.  A backend takes room in shared memory
  * before it sends a request, so what does not fit never reaches the worker; the worker
- * gives it back when the engine is done with the request.
+ * gives it back when the engine is done with the request.  Results that a backend does
+ * not read are charged to its role, too, and hold the place until they are read.  How much
+ * they will be nobody knows beforehand, so they count against its share only, not against
+ * what is free for others.
  *
  * Shares.  How much a role may hold depends on what is free: as many requests as a
  * fixed multiple of the free places.  Alone it comes to `role_limit`
@@ -14,8 +17,9 @@
  * this there are more places than one role may take.  Batch requests and rows in flight
  * stop at a smaller multiple, `batch_limit`, whatever their rows call themselves: the rest
  * is kept for calls that stand alone.  Bytes are shared alike: a role may hold as many as are
- * free, with batch half as many; the last few are kept for short texts.  A
- * role that holds nothing may take all that is free.
+ * free, with batch half as many; the last few are kept for short texts.  A role that holds
+ * nothing may take all that is free.  A short call that stands alone needs no share of
+ * bytes, only free ones.
  *
  * Waiting.  A call that stands alone and finds no room fails at once.  Rows in flight
  * wait, in their session, and are registered at their process number.  Of those for whom
@@ -36,14 +40,14 @@
 #include "room.h"
 
 #define SMALL_BYTES (64 * 1024) /* a block for which the last bytes are kept */
-#define RESERVE_BYTES ((Size) 8 << 20)	/* so many at most */
+#define RESERVE_BYTES (INT64CONST(8) << 20)	/* so many at most */
 
 /* A role that holds something. */
 typedef struct Holder
 {
 	Oid			role;
 	int			requests;
-	Size		bytes;
+	int64		bytes;			/* of blocks and results */
 } Holder;
 
 typedef struct Place
@@ -51,7 +55,8 @@ typedef struct Place
 	uint64		id;				/* 0 = free */
 	Oid			role;
 	int			next_free;		/* -1: none */
-	Size		bytes;
+	int64		bytes;			/* of the block */
+	int64		results;		/* that are not read */
 } Place;
 
 /* A session that waits; its index is the process number. */
@@ -68,12 +73,13 @@ typedef struct Room
 	int			n_places;
 	int			role_limit;		/* places one role may have when it is alone */
 	int			batch_limit;	/* of those, for batch */
-	Size		total_bytes;
-	Size		reserve_bytes;	/* for small blocks */
+	int64		total_bytes;
+	int64		reserve_bytes;	/* for small blocks */
 
 	int			first_free;
 	int			requests;		/* places taken */
-	Size		bytes;
+	int64		bytes;			/* of all blocks */
+	int64		results;		/* that are not read */
 	int			n_holders;
 	int			n_waiters;
 	uint64		waits;			/* counts, for Waiter.since */
@@ -132,7 +138,7 @@ chatglm_room_init(void *memory, LWLock *lock)
 	room->n_places = chatglm_room_places();
 	room->role_limit = chatglm_max_sequences + chatglm_max_queue;
 	room->batch_limit = room->role_limit - Max(1, chatglm_max_queue / 4);
-	room->total_bytes = (Size) chatglm_queue_memory << 20;
+	room->total_bytes = (int64) chatglm_queue_memory << 20;
 	room->reserve_bytes = Min(room->total_bytes / 16, RESERVE_BYTES);
 	chatglm_room_reset();
 }
@@ -145,7 +151,7 @@ chatglm_room_reset(void)
 		places()[i] = (Place) {.next_free = i + 1 < room->n_places ? i + 1 : -1};
 	room->first_free = 0;
 	room->requests = 0;
-	room->bytes = 0;
+	room->bytes = room->results = 0;
 	room->n_holders = 0;
 	LWLockRelease(room->lock);
 }
@@ -185,13 +191,15 @@ look_for_place(int held, bool batch)
 }
 
 static ChatglmRoomAnswer
-look_for_bytes(Size held, Size bytes, bool batch)
+look_for_bytes(int64 held, int64 bytes, bool batch)
 {
-	Size		reserve = bytes > SMALL_BYTES ? room->reserve_bytes : 0;
-	Size		left = room->total_bytes - room->bytes;
+	int64		reserve = bytes > SMALL_BYTES ? room->reserve_bytes : 0;
+	int64		left = room->total_bytes - room->bytes;
 
 	if (bytes > room->total_bytes - reserve)
 		return CHATGLM_ROOM_NEVER;
+	if (bytes <= SMALL_BYTES && !batch)
+		return bytes > left ? CHATGLM_ROOM_BYTES : CHATGLM_ROOM_GIVEN;
 	if (bytes + reserve > left)
 		return CHATGLM_ROOM_BYTES;
 	if (held > 0 && (held + bytes) * (batch ? 2 : 1) > left - bytes)
@@ -346,6 +354,28 @@ chatglm_room_open(const ChatglmRoomWish *wish)
 }
 
 void
+chatglm_room_charge(int number, uint64 id, int64 block, int64 results)
+{
+	Place	   *place;
+
+	if (number < 0 || number >= room->n_places)
+		return;
+	place = &places()[number];
+	LWLockAcquire(room->lock, LW_EXCLUSIVE);
+	if (id != 0 && place->id == id)
+	{
+		place->bytes += block;
+		place->results += results;
+		find_holder(place->role)->bytes += block + results;
+		room->bytes += block;
+		room->results += results;
+		if (block + results < 0)
+			wake_first();
+	}
+	LWLockRelease(room->lock);
+}
+
+void
 chatglm_room_give(int number, uint64 id)
 {
 	Place	   *place;
@@ -358,11 +388,12 @@ chatglm_room_give(int number, uint64 id)
 	{
 		Holder	   *holder = find_holder(place->role);
 
-		holder->bytes -= place->bytes;
+		holder->bytes -= place->bytes + place->results;
 		if (--holder->requests == 0)
 			*holder = holders()[--room->n_holders];
 		room->requests--;
 		room->bytes -= place->bytes;
+		room->results -= place->results;
 		*place = (Place) {.next_free = room->first_free};
 		room->first_free = number;
 		wake_first();
@@ -396,7 +427,7 @@ chatglm_room_look(Oid role, ChatglmRoomUse *use)
 	*use = (ChatglmRoomUse)
 	{
 		.requests = room->requests,
-		.bytes = room->bytes,
+		.bytes = room->bytes + room->results,
 		.total_bytes = room->total_bytes,
 		.role_requests = holder != NULL ? holder->requests : 0,
 		.role_bytes = holder != NULL ? holder->bytes : 0,

@@ -11,7 +11,7 @@ typedef struct ChatglmRoomWish
 {
 	uint64		id;				/* of the request */
 	Oid			role;			/* on whose behalf */
-	Size		bytes;			/* of its block */
+	int64		bytes;			/* of its block */
 	bool		batch;			/* leaves what is kept for interactive calls alone */
 	bool		queues;			/* waits its turn when there is no room */
 	bool		idle;			/* its session has nothing running */
@@ -51,6 +51,9 @@ extern ChatglmRoomAnswer chatglm_room_take(const ChatglmRoomWish *wish, int *pla
 /* Would it be given now?  Registers nobody. */
 extern bool chatglm_room_open(const ChatglmRoomWish *wish);
 
+/* The worker holds so many bytes more, or less, of the request's block, and of its results. */
+extern void chatglm_room_charge(int place, uint64 id, int64 block, int64 results);
+
 /* Gives a place back.  Does nothing when it is not this request's (any more). */
 extern void chatglm_room_give(int place, uint64 id);
 
@@ -62,9 +65,9 @@ typedef struct ChatglmRoomUse
 {
 	int			requests;
 	int			role_requests;
-	Size		bytes;
-	Size		role_bytes;
-	Size		total_bytes;	/* that there are */
+	int64		bytes;
+	int64		role_bytes;
+	int64		total_bytes;	/* that there are */
 } ChatglmRoomUse;
 
 extern void chatglm_room_look(Oid role, ChatglmRoomUse *use);

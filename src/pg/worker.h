@@ -67,6 +67,7 @@ typedef struct WorkerEntry
 	glm_request *block;			/* what has come of it; NULL once all has */
 	uint32		size;			/* that it is to have */
 	uint32		received;
+	int64		unread;			/* bytes of its events in `outgoing` */
 } WorkerEntry;
 
 typedef struct WorkerSession
@@ -93,6 +94,9 @@ extern void chatglm_sessions_serve(void);
 
 /* Sends an event or keeps it until there is room. */
 extern void chatglm_session_post(WorkerSession *session, int entry, const glm_event *event);
+
+/* The engine is done with the request; its room is given back, now or when all is read. */
+extern void chatglm_session_done(WorkerSession *session, int entry);
 
 /* The entry is free again, for the backend too. */
 extern void chatglm_session_end(WorkerSession *session, int entry);

@@ -10,7 +10,8 @@
  * head of that list has always been tried already, and a tried message must be
  * repeated to the end: purging leaves the head alone.  The list is bounded by
  * nature: a streaming request has at most GLM_OUTBOX events made and not taken,
- * and other results are finite.
+ * and other results are finite.  What is in it is charged to the request's role (room.c),
+ * so that who does not read his results cannot ask for more and more.
  *
  * Requests come in pieces and are put together in memory of the engine's, which takes it
  * over.  What an announced size has no memory for costs that request only.  A session
@@ -48,6 +49,7 @@ static int	find_entry(const WorkerSession *session, uint64 id);
 static int	begin_request(WorkerSession *session, const ChatglmPiece *piece);
 static void drop_block(WorkerEntry *entry);
 static void clear_entry(WorkerEntry *entry);
+static void charge(WorkerSession *session, const OutgoingEvent *out, int sign);
 static void serve_words(WorkerSession *session);
 static void abandon_entry(WorkerSession *session, int entry);
 static void purge_events(WorkerSession *session, uint64 id);
@@ -353,6 +355,18 @@ abandon_entry(WorkerSession *session, int entry)
 }
 
 void
+chatglm_session_done(WorkerSession *session, int entry)
+{
+	WorkerEntry *done = &session->entry[entry];
+
+	done->ticket = -1;
+	if (done->unread > 0)
+		chatglm_room_charge(done->place, done->id, -(int64) done->size, 0);
+	else
+		chatglm_room_give(done->place, done->id);
+}
+
+void
 chatglm_session_end(WorkerSession *session, int entry)
 {
 	drop_block(&session->entry[entry]);
@@ -383,6 +397,20 @@ chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
 	out->entry = entry;
 	memcpy(OUTGOING(out), event, size);
 	dlist_push_tail(&session->outgoing, &out->link);
+	charge(session, out, 1);
+}
+
+/* An event has come into the list of outgoing ones, or leaves it. */
+static void
+charge(WorkerSession *session, const OutgoingEvent *out, int sign)
+{
+	WorkerEntry *entry = &session->entry[out->entry];
+	int64		bytes = sign * (int64) (sizeof(glm_event) + OUTGOING(out)->length);
+
+	if (entry->id != OUTGOING(out)->id)
+		return;					/* its request was cancelled */
+	entry->unread += bytes;
+	chatglm_room_charge(entry->place, entry->id, 0, bytes);
 }
 
 static void
@@ -394,6 +422,7 @@ send_outgoing(WorkerSession *session)
 
 		if (!try_send(session, out->entry, OUTGOING(out)))
 			return;
+		charge(session, out, -1);
 		dlist_delete(&out->link);
 		pfree(out);
 	}
@@ -428,6 +457,7 @@ purge_events(WorkerSession *session, uint64 id)
 
 		if (OUTGOING(out)->id != id || iter.cur == dlist_head_node(&session->outgoing))
 			continue;
+		charge(session, out, -1);
 		dlist_delete(iter.cur);
 		pfree(out);
 	}

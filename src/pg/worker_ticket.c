@@ -294,13 +294,12 @@ end_ticket(int number)
 	Ticket	   *ticket = &tickets[number];
 
 	hide(number);
-	chatglm_room_give(ticket->place, ticket->id);
-	if (ticket->session != NULL)
-	{
-		ticket->session->entry[ticket->entry].ticket = -1;
-		if (ticket->abandoned)
-			chatglm_session_end(ticket->session, ticket->entry);
-	}
+	if (ticket->session == NULL)
+		chatglm_room_give(ticket->place, ticket->id);
+	else if (ticket->abandoned)
+		chatglm_session_end(ticket->session, ticket->entry);
+	else
+		chatglm_session_done(ticket->session, ticket->entry);
 	ticket->id = 0;
 	live--;
 	if (ticket->kind == GLM_UNLOAD)

@@ -322,6 +322,24 @@ class Bytes(Room):
         wait_until(lambda: self.health()["queue_requests"] <= 1, "its place is free again")
         busy.result()
 
+    def test_unread_results(self):
+        """Results that nobody reads count as well, until they are read or the cursor is closed."""
+        tokens = "SELECT array_length(glm_tokenize(s), 1) FROM (SELECT repeat('word ', 20000) || i AS s FROM generate_series(1, 6) i OFFSET 0) t"
+        reader = self.session("role_b", autocommit=False)
+        for read_on in (True, False):
+            reader.execute(f"DECLARE c CURSOR FOR {tokens}")
+            reader.execute("FETCH 1 FROM c")
+            wait_until(lambda: self.health()["running"] == self.health()["waiting"] == 0, "all are computed")
+            self.assertGreater(self.health()["queue_bytes"], 200000)
+            self.refused(self.session("role_b"), TEXT, "role_b", "queue_memory")
+            self.assertTrue(value(HI, self.session("role_b")))
+            self.assertTrue(value(TEXT, self.session("role_a")))
+            if read_on:
+                self.assertEqual(len(reader.execute("FETCH ALL FROM c").fetchall()), 5)
+                self.assert_idle()
+            reader.execute("CLOSE c")
+            self.assert_idle()
+
     def test_pieces(self):
         """Texts of all lengths come whole, also behind one that was cancelled halfway."""
         conn = self.session()
