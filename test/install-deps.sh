@@ -13,6 +13,7 @@
 # A PostgreSQL that no package has (one's own build, found by PG_CONFIG) is
 # taken as it is.  Not root: sudo.
 set -eu
+export LC_ALL=C					# apt answers in the user's language
 
 die()
 {

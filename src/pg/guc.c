@@ -358,7 +358,6 @@ static bool
 check_kernels(char **newval, void **extra, GucSource source)
 {
 	static const char *const known[] = {"auto", "scalar", "avx2", "avx512", "neon"};
-
 	glm_error	err;
 
 	for (int i = 0; i < (int) lengthof(known); i++)

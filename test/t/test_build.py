@@ -94,6 +94,9 @@ class Flags(unittest.TestCase):
         self.assertIn("left out, as answers would differ: -Ofast -fassociative-math",
                       made(run("make", "-n", f"CFLAGS={flags}")))
 
+    def test_no_bitcode_which_would_need_clang(self):
+        self.assertNotRegex(made(run("make", "-n", "-B", "all", "install", "DESTDIR=/nowhere")), r"\.bc\b|clang")
+
     def test_warnings_are_errors_only_when_asked(self):
         for name, line in self.lines().items():
             self.assertNotIn("-Werror", line, name)
@@ -226,7 +229,7 @@ class Packages(unittest.TestCase):
             case $1 in
                 policy) grep -qx "$2" lists/names 2>/dev/null && printf '%s:\\n  Candidate: 1\\n' "$2" ;;
                 depends) cat "lists/$2" 2>/dev/null ;;
-            esac''')
+            esac | if [ "$LC_ALL" = C ]; then cat; else sed 's/Depends:/Hängt ab von:/; s/Candidate:/Kandidat:/'; fi''')
         self.command("clang", "exit 127")
         self.command("sudo", '"$@"')
         (self.place / "lists").mkdir()
@@ -243,7 +246,7 @@ class Packages(unittest.TestCase):
         (self.place / "offered/clang").write_text(f"clang\n  Depends: clang-{clang}\n  Breaks: <clang-3.2>\n")
 
     def deps(self, **env):
-        names = {"PG_CONFIG": "/nowhere/pg_config", **env}
+        names = {"PG_CONFIG": "/nowhere/pg_config", "LC_ALL": "", **env}
         return run(f"{ROOT}/test/install-deps.sh", PATH=f"{self.place}:{os.environ['PATH']}", **names)
 
     def asked(self):
