@@ -108,6 +108,14 @@ chatglm_has_call(Node *node, void *context)
 	return first != NULL && chatglm_has_call(*first, context);
 }
 
+bool
+chatglm_has_call_anywhere(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return is_call(node) || expression_tree_walker(node, chatglm_has_call_anywhere, context);
+}
+
 static Node *
 made_column(int varno, int attno, const Node *call)
 {

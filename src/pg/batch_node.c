@@ -127,11 +127,12 @@ make_batch(Rewrite *rewrite, Plan *child, List *calls)
 }
 
 Plan *
-chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
+chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs, Node *condition)
 {
 	for (;;)
 	{
-		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR, NULL, &rewrite->marked};
+		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR, condition,
+		&rewrite->marked};
 
 		*exprs = (List *) chatglm_use_made((Node *) *exprs, &calls);
 		if (!chatglm_has_call((Node *) *exprs, NULL) || !chatglm_fits_tuple(child->targetlist, 0))
@@ -258,7 +259,7 @@ stack_quals(Rewrite *rewrite, Plan *child, List *clauses)
 		List	   *rest = list_delete_first(list_copy(clauses));
 
 		clauses = cut_before_call(&rest);
-		child = chatglm_stack_calls(rewrite, child, &first);
+		child = chatglm_stack_calls(rewrite, child, &first, NULL);
 		child->qual = list_concat(child->qual, list_concat(first, rest));
 		child->plan_rows = clamp_row_est(child->plan_rows * 0.5);
 	}
@@ -321,7 +322,7 @@ chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list, Deman
 
 	top->qual = list_concat(top->qual, quals);
 	top = stack_quals(rewrite, top, with_calls);
-	top = chatglm_stack_calls(rewrite, top, &list);
+	top = chatglm_stack_calls(rewrite, top, &list, NULL);
 	top->targetlist = list;
 	scan = castNode(CustomScan, top);
 	set_demand(scan, intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CALLS)), demand);

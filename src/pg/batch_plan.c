@@ -122,6 +122,7 @@ rewrite_statement(PlannedStmt *statement)
 	foreach(cell, statement->subplans)
 		rewrite.next_id = Max(rewrite.next_id, largest_id(lfirst(cell)) + 1);
 	rewrite.subplans = statement->subplans;
+	rewrite.rtable = statement->rtable;
 	rewrite.ctes = palloc0((n_subplans + 1) * sizeof(CteDemand));
 
 	statement->planTree = rewrite_plan(&rewrite, statement->planTree, demand_all);
@@ -133,6 +134,8 @@ rewrite_statement(PlannedStmt *statement)
 		lfirst(cell) = rewrite_plan(&rewrite, lfirst(cell),
 									cte->scanned ? cte->demand : demand_all);
 	}
+
+	statement->rtable = rewrite.rtable;
 
 	/* the honest cost of our functions would have the rest compiled for nothing */
 	if (rewrite.n_nodes > 0)
@@ -228,6 +231,8 @@ rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
 		plan->lefttree = rewrite_plan(rewrite, plan->lefttree, demand);
 		return chatglm_batch_join(rewrite, plan, demand);
 	}
+	if (chatglm_has_called_values(plan))
+		return chatglm_batch_values(rewrite, plan, demand);
 	rewrite_below(rewrite, plan, demand);
 	return chatglm_batch_node(rewrite, plan, demand);
 }

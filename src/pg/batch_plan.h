@@ -39,6 +39,7 @@ typedef struct Rewrite
 	int			n_nodes;		/* made so far */
 	CteDemand  *ctes;			/* by plan_id, from 1 */
 	List	   *subplans;		/* the statement's */
+	List	   *rtable;			/* the same, and what is added to it */
 	List	   *marked;			/* MarkedCall, made below the node in hand */
 } Rewrite;
 
@@ -56,9 +57,11 @@ extern bool chatglm_fits_tuple(const List *columns, int more);
 /*
  * Stacks nodes on the child until no call is left in *exprs, expressions over its
  * columns.  Calls for which a row would become too wide stay, to be made one by one.
+ * With a condition, also over its columns, calls are made for the rows that meet it.
  * Returns the child where there was nothing to stack.
  */
-extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs);
+extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs,
+								 Node *condition);
 
 /*
  * Stacks what else these clauses and this target list need on a GlmBatch, and gives
@@ -83,6 +86,12 @@ extern Plan *chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand);
  */
 extern bool chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan);
 extern Plan *chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targetlist);
+
+/* ---- batch_values.c ----------------------------------------------------- */
+
+/* Is this a ValuesScan with calls in its rows?  Then this makes them in flight. */
+extern bool chatglm_has_called_values(Plan *plan);
+extern Plan *chatglm_batch_values(Rewrite *rewrite, Plan *plan, Demand demand);
 
 /* ---- batch_same.c ------------------------------------------------------- */
 
@@ -114,6 +123,9 @@ typedef struct Calls
 
 /* Is there a call that is evaluated whenever the expression is?  No context. */
 extern bool chatglm_has_call(Node *node, void *context);
+
+/* Is there one at all? */
+extern bool chatglm_has_call_anywhere(Node *node, void *context);
 
 /* Are there volatile functions that are not ours? */
 extern bool chatglm_runs_others(Node *node);
