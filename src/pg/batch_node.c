@@ -144,6 +144,15 @@ chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs, Node *condition
 
 /* ---- On top of a node -------------------------------------------------------------- */
 
+static bool
+count_calls(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	*(int *) context += IsA(node, FuncExpr) && chatglm_has_call(node, NULL);
+	return expression_tree_walker(node, count_calls, context);
+}
+
 /*
  * Are there calls in a SELECT without FROM to be made side by side?  One column is
  * left alone: PL/pgSQL takes such plans for simple expressions, and expects a Result.
@@ -151,11 +160,11 @@ chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs, Node *condition
 static bool
 has_several_calls(List *targetlist)
 {
-	ListCell   *cell;
 	int			n = 0;
 
-	foreach(cell, targetlist)
-		n += chatglm_has_call(lfirst(cell), NULL);
+	if (list_length(targetlist) < 2 || !chatglm_has_call((Node *) targetlist, NULL))
+		return false;
+	(void) count_calls((Node *) targetlist, &n);
 	return n > 1;
 }
 

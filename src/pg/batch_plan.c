@@ -283,7 +283,10 @@ rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand)
 	else if (IsA(plan, MergeAppend))
 		rewrite_list(rewrite, ((MergeAppend *) plan)->mergeplans, below);
 	else if (IsA(plan, ModifyTable))
+	{
 		rewrite_list(rewrite, chatglm_modify_plans((ModifyTable *) plan), below);
+		chatglm_batch_merge(rewrite, plan);
+	}
 	else if (IsA(plan, SubqueryScan))
 		((SubqueryScan *) plan)->subplan =
 			rewrite_plan(rewrite, ((SubqueryScan *) plan)->subplan, below);

@@ -93,6 +93,11 @@ extern Plan *chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targe
 extern bool chatglm_has_called_values(Plan *plan);
 extern Plan *chatglm_batch_values(Rewrite *rewrite, Plan *plan, Demand demand);
 
+/* ---- batch_merge.c ------------------------------------------------------ */
+
+/* Puts GlmBatch nodes below a ModifyTable for calls in the actions of its MERGE. */
+extern void chatglm_batch_merge(Rewrite *rewrite, Plan *plan);
+
 /* ---- batch_same.c ------------------------------------------------------- */
 
 /* Marks the equal calls that fields are taken of, in all of the query. */

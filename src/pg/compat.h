@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "postmaster/autovacuum.h"
@@ -137,6 +138,29 @@ chatglm_wait_set(int events)
 #define chatglm_is_tid_range_scan(plan) ((void) (plan), false)
 #define chatglm_modify_plans(plan) ((plan)->plans)
 #define chatglm_forbid_async(plan) ((void) (plan))
+#endif
+
+/* 15 brought MERGE, and 17 a third kind of its actions. */
+#if PG_VERSION_NUM >= 150000
+#define CHATGLM_HAVE_MERGE 1
+#else
+#define CHATGLM_HAVE_MERGE 0
+#endif
+#if PG_VERSION_NUM >= 170000
+#define chatglm_merge_matched(action) ((action)->matchKind == MERGE_WHEN_MATCHED)
+static inline bool
+chatglm_merge_by_source(const List *actions)
+{
+	ListCell   *cell;
+
+	foreach(cell, actions)
+		if (lfirst_node(MergeAction, cell)->matchKind == MERGE_WHEN_NOT_MATCHED_BY_SOURCE)
+			return true;
+	return false;
+}
+#else
+#define chatglm_merge_matched(action) ((action)->matched)
+#define chatglm_merge_by_source(actions) false
 #endif
 
 /* May this role execute this function? */
