@@ -9,7 +9,9 @@
  *						as INDEX_VAR; CASE WHEN ... THEN call END when made on a
  *						condition), then the limits: pairs of limitCount
  *						and limitOffset, outermost first; NULLs are Consts
- *	custom_private		integers: see the positions below
+ *	custom_private		integers and lists: see the positions below
+ *
+ * Behind the calls, custom_scan_tlist may have prints of calls (batch_carry.c).
  *
  * Target list and quals are over custom_scan_tlist.
  */
@@ -34,7 +36,10 @@ enum
 	CHATGLM_BATCH_CALLS,
 	CHATGLM_BATCH_DEMAND,
 	CHATGLM_BATCH_GROUP,		/* nodes that share a limit; 0: none do */
-	CHATGLM_BATCH_ALONE			/* 1: one row, whose calls stand alone */
+	CHATGLM_BATCH_ALONE,		/* 1: one row, whose calls stand alone */
+	CHATGLM_BATCH_PRINTS,		/* List of int: the prints that are columns */
+	CHATGLM_BATCH_CARRIED		/* List of Oid, in threes: a function called further below,
+								 * the columns with its value and its print */
 };
 
 extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */

@@ -58,7 +58,9 @@ typedef struct BatchState
 	bool		child_ended;
 
 	/* equal calls */
-	int			n_prints;		/* of a row: those of the nodes below, then ours */
+	int			n_prints;		/* of a row: carried up, of the nodes below, ours */
+	List	   *carried;		/* as in the plan */
+	List	   *shown;			/* the prints that are columns behind the calls */
 	BatchPrint *prints;			/* [capacity + 1][n_prints] */
 	BatchPrint *given_prints;	/* of the row that went out last */
 	int		   *sources;		/* [capacity][n_calls]: column that has the value, plus 1 */
@@ -130,9 +132,12 @@ extern bool chatglm_ring_may_read(BatchState *state);
 extern void chatglm_share_begin(BatchState *state);
 
 /* A row has been read from the node below; it is about to be asked for; it goes out. */
-extern void chatglm_share_read(BatchState *state, int index);
+extern void chatglm_share_read(BatchState *state, int index, TupleTableSlot *slot);
 extern void chatglm_share_ask(BatchState *state, int index);
 extern void chatglm_share_given(BatchState *state, int index);
+
+/* Puts the prints that are columns into the scan's slot. */
+extern void chatglm_share_show(BatchState *state, int index, TupleTableSlot *slot);
 
 /* A ChatglmKnown: has a call before this one asked the same?  arg: BatchAsking. */
 extern bool chatglm_share_known(const ChatglmCall *call, void *arg);

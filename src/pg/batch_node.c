@@ -66,11 +66,17 @@ stands_alone(Plan *child)
 static void
 set_demand(CustomScan *scan, int n_calls, Demand demand)
 {
+	List	   *lists = list_copy_tail(scan->custom_private, CHATGLM_BATCH_PRINTS);
+
+	if (chatglm_prefetch == 1)
+		demand.kind = CHATGLM_DEMAND_ONE;
 	scan->custom_exprs = list_concat(list_truncate(scan->custom_exprs, n_calls),
 									 limits_as_exprs(demand.limits));
 	scan->custom_private = list_make4(makeInteger(n_calls), makeInteger(demand.kind),
 									  makeInteger(demand.group),
 									  makeInteger(stands_alone(scan->scan.plan.lefttree)));
+	scan->custom_private = list_concat(scan->custom_private,
+									   lists != NIL ? lists : list_make2(NIL, NIL));
 }
 
 /*
@@ -294,6 +300,33 @@ columns_of(Plan *plan, List **quals, List **list)
 	return entries;
 }
 
+bool
+chatglm_passes_all(const CustomScan *scan)
+{
+	ListCell   *cell;
+
+	if (list_length(scan->scan.plan.targetlist) != list_length(scan->custom_scan_tlist))
+		return false;
+	foreach(cell, scan->scan.plan.targetlist)
+	{
+		const TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (!IsA(entry->expr, Var) || ((Var *) entry->expr)->varattno != entry->resno)
+			return false;
+	}
+	return true;
+}
+
+/* Tells the lowest node of a stack on top of the plan what is carried up to it. */
+static void
+set_carried(Plan *top, Plan *plan, List *carried)
+{
+	while (top != plan && top->lefttree != plan)
+		top = top->lefttree;
+	if (top != plan)
+		lfirst(list_nth_cell(((CustomScan *) top)->custom_private, CHATGLM_BATCH_CARRIED)) = carried;
+}
+
 Plan *
 chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 {
@@ -301,6 +334,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	List	   *columns;
 	List	   *list;
 	List	   *quals;
+	List	   *carried;
 	bool		inlining;
 
 	if (!can_be_batched(plan) || is_too_wide(plan))
@@ -317,10 +351,26 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	chatglm_forbid_async(plan); /* only an Append right above could serve it */
 
 	rewrite->marked = NIL;
+	carried = chatglm_carry_calls(rewrite, plan, list);
 	top = stack_quals(rewrite, plan, quals);
 	if (inlining)
 		top = chatglm_inline_multiexprs(rewrite, top, &list);
-	return chatglm_finish_stack(rewrite, top, NIL, list, demand);
+	top = chatglm_finish_stack(rewrite, top, NIL, list, demand);
+	if (carried != NIL)
+		set_carried(top, plan, carried);
+	return top;
+}
+
+/* Undoes chatglm_to_columns().  Context: the target list of the columns. */
+static Node *
+from_columns(Node *node, void *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && (int) ((Var *) node)->varno == INDEX_VAR)
+		return copyObject((Node *) list_nth_node(TargetEntry, (List *) context,
+												 ((Var *) node)->varattno - 1)->expr);
+	return expression_tree_mutator(node, from_columns, context);
 }
 
 Plan *
@@ -332,6 +382,13 @@ chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list, Deman
 	top->qual = list_concat(top->qual, quals);
 	top = stack_quals(rewrite, top, with_calls);
 	top = chatglm_stack_calls(rewrite, top, &list, NULL);
+	if (!IsA(top, CustomScan))
+	{
+		/* all calls are made further below (batch_carry.c) */
+		top->qual = (List *) from_columns((Node *) top->qual, top->targetlist);
+		top->targetlist = (List *) from_columns((Node *) list, top->targetlist);
+		return top;
+	}
 	top->targetlist = list;
 	scan = castNode(CustomScan, top);
 	set_demand(scan, intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CALLS)), demand);

@@ -93,6 +93,17 @@ extern Plan *chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targe
 extern bool chatglm_has_called_values(Plan *plan);
 extern Plan *chatglm_batch_values(Rewrite *rewrite, Plan *plan, Demand demand);
 
+/* Does the node give all of its columns, so that those of its child keep their numbers? */
+extern bool chatglm_passes_all(const CustomScan *scan);
+
+/* ---- batch_carry.c ------------------------------------------------------ */
+
+/*
+ * Adds to the plan's columns the calls that GlmBatch made further below, of the
+ * functions that list calls again.  Returns what CHATGLM_BATCH_CARRIED is to be.
+ */
+extern List *chatglm_carry_calls(Rewrite *rewrite, Plan *plan, List *list);
+
 /* ---- batch_merge.c ------------------------------------------------------ */
 
 /* Puts GlmBatch nodes below a ModifyTable for calls in the actions of its MERGE. */
@@ -100,8 +111,8 @@ extern void chatglm_batch_merge(Rewrite *rewrite, Plan *plan);
 
 /* ---- batch_same.c ------------------------------------------------------- */
 
-/* Marks the equal calls that fields are taken of, in all of the query. */
-extern void chatglm_mark_composites(Query *query);
+/* Marks the equal calls that fields are taken of, in all of the query; are there any? */
+extern bool chatglm_mark_composites(Query *query);
 
 /* The mark of a call, or 0.  Within a plan node, calls of one mark are one call. */
 extern int	chatglm_mark_of(const FuncExpr *call);
