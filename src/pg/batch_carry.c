@@ -1,9 +1,11 @@
 /*
- * batch_carry.c - equal calls below and above a Sort.
+ * batch_carry.c - equal calls below and above a Sort or an Agg's input.
  *
  * With an ORDER BY the planner filters below the Sort and evaluates calls of the
- * select list above it, in a Result.  A call in both is the same call all the same,
- * so its value is carried up, as a column that the nodes between pass on.  What is
+ * select list above it, in a Result; with aggregates, it groups by calls of the
+ * input and has those in their arguments for itself.  A call in both is the same
+ * call all the same, so its value is carried up, as a column that the nodes between
+ * pass on.  What is
  * taken of a composite is found by its mark; for other calls their print
  * (batch_share.c) is carried beside, by which the node above finds out whether it
  * would ask the same.
@@ -31,12 +33,8 @@ passes_on(const Plan *plan)
 
 /* The topmost GlmBatch below nodes that pass on what they get; NULL: there is none. */
 static CustomScan *
-stack_below(Plan *plan)
+find_stack(Plan *child)
 {
-	Plan	   *child = plan->lefttree;
-
-	if (!IsA(plan, Result) || child == NULL || !passes_on(child))
-		return NULL;
 	while (child != NULL && passes_on(child))
 		child = child->lefttree;
 	return child != NULL && is_stacked(child) ? (CustomScan *) child : NULL;
@@ -73,21 +71,35 @@ add_output(Plan *child, Plan *stack, Expr *column)
 	return attno;
 }
 
-/* Carries a column of the stack's rows to the plan's own columns; returns its number. */
-static int
-carry_column(Plan *plan, CustomScan *stack, int attno)
+/* Where calls are carried from, and where to. */
+typedef struct Carrying
 {
-	const TargetEntry *entry = list_nth_node(TargetEntry, stack->custom_scan_tlist, attno - 1);
+	Rewrite    *rewrite;
+	CustomScan *stack;
+	Plan	   *child;			/* the stack, or what passes on its rows */
+	List	  **columns;		/* of a plan on top of the child; NULL: there is none */
+	List	   *wanted;			/* expressions that may make the calls again */
+	List	   *carried;
+} Carrying;
+
+/* Carries a column of the stack's rows up; returns its number there. */
+static int
+carry_column(Carrying *carrying, int attno)
+{
+	const TargetEntry *entry = list_nth_node(TargetEntry, carrying->stack->custom_scan_tlist,
+											 attno - 1);
 	Node	   *expr = (Node *) entry->expr;
 	Var		   *column = makeVar(INDEX_VAR, attno, exprType(expr), exprTypmod(expr),
 								 exprCollation(expr), 0);
-	int			below = add_output(plan->lefttree, &stack->scan.plan, (Expr *) column);
-	int			own = list_length(plan->targetlist) + 1;
+	int			below = add_output(carrying->child, &carrying->stack->scan.plan, (Expr *) column);
 
+	if (carrying->columns == NULL)
+		return below;
 	column = makeVar(OUTER_VAR, below, exprType(expr), exprTypmod(expr), exprCollation(expr), 0);
-	plan->targetlist = lappend(plan->targetlist,
-							   makeTargetEntry((Expr *) column, own, NULL, false));
-	return own;
+	*carrying->columns = lappend(*carrying->columns,
+								 makeTargetEntry((Expr *) column,
+												 list_length(*carrying->columns) + 1, NULL, false));
+	return list_length(*carrying->columns);
 }
 
 /* Makes the print of one of its calls a column of the stack's rows; returns its number. */
@@ -104,16 +116,15 @@ add_print(CustomScan *stack, int print)
 	return attno;
 }
 
-/* A call of the stack that the plan may make again. */
+/* A call of the stack that may be made again. */
 static void
-carry_call(Rewrite *rewrite, Plan *plan, CustomScan *stack, FuncExpr *call, int attno, int print,
-		   List *wanted, List **carried)
+carry_call(Carrying *carrying, FuncExpr *call, int attno, int print)
 {
 	int			value;
 
-	if (!calls_function((Node *) wanted, &call->funcid))
+	if (!calls_function((Node *) carrying->wanted, &call->funcid))
 		return;
-	value = carry_column(plan, stack, attno);
+	value = carry_column(carrying, attno);
 	if (chatglm_mark_of(call) != 0)
 	{
 		MarkedCall *made = palloc(sizeof(*made));
@@ -121,45 +132,45 @@ carry_call(Rewrite *rewrite, Plan *plan, CustomScan *stack, FuncExpr *call, int 
 		made->call = copyObject(call);
 		made->condition = NULL;
 		made->attno = value;
-		rewrite->marked = lappend(rewrite->marked, made);
+		carrying->rewrite->marked = lappend(carrying->rewrite->marked, made);
 	}
-	*carried = lappend_oid(*carried, call->funcid);
-	*carried = lappend_oid(*carried, value);
-	*carried = lappend_oid(*carried, carry_column(plan, stack, add_print(stack, print)));
+	carrying->carried = lappend_oid(carrying->carried, call->funcid);
+	carrying->carried = lappend_oid(carrying->carried, value);
+	carrying->carried = lappend_oid(carrying->carried,
+									carry_column(carrying, add_print(carrying->stack, print)));
 }
 
-/* The calls of one node of the stack, after those of the nodes below it. */
+/*
+ * The calls of one node of the stack, after those of the nodes below it; returns
+ * how many prints its rows have.
+ */
 static int
-carry_node(Rewrite *rewrite, Plan *plan, CustomScan *stack, CustomScan *node, List *wanted,
-		   List **carried)
+carry_node(Carrying *carrying, CustomScan *node)
 {
 	Plan	   *child = node->scan.plan.lefttree;
 	int			n_calls = intVal(list_nth(node->custom_private, CHATGLM_BATCH_CALLS));
-	int			prints;
+	int			prints = 0;
 
 	if (is_stacked(child) && chatglm_passes_all((CustomScan *) child))
-		prints = carry_node(rewrite, plan, stack, (CustomScan *) child, wanted, carried);
-	else
-		prints = 0;
+		prints = carry_node(carrying, (CustomScan *) child);
 	prints += list_length(list_nth(node->custom_private, CHATGLM_BATCH_CARRIED)) / 3;
 	for (int i = 0; i < n_calls; i++)
 	{
 		Node	   *call = list_nth(node->custom_exprs, i);
 
 		if (IsA(call, FuncExpr))
-			carry_call(rewrite, plan, stack, (FuncExpr *) call,
-					   list_length(child->targetlist) + i + 1, prints + i, wanted, carried);
+			carry_call(carrying, (FuncExpr *) call, list_length(child->targetlist) + i + 1,
+					   prints + i);
 	}
 	return prints + n_calls;
 }
 
 List *
-chatglm_carry_calls(Rewrite *rewrite, Plan *plan, List *list)
+chatglm_carry_calls(Rewrite *rewrite, Plan *child, List **columns, List *wanted)
 {
-	CustomScan *stack = stack_below(plan);
-	List	   *carried = NIL;
+	Carrying	carrying = {rewrite, find_stack(child), child, columns, wanted, NIL};
 
-	if (stack != NULL)
-		(void) carry_node(rewrite, plan, stack, stack, list, &carried);
-	return carried;
+	if (carrying.stack != NULL)
+		(void) carry_node(&carrying, carrying.stack);
+	return carrying.carried;
 }

@@ -243,7 +243,8 @@ chatglm_runs_others(Node *node)
 static bool
 is_column(Node *node)
 {
-	return IsA(node, Var) || IsA(node, Aggref) || IsA(node, GroupingFunc);
+	return IsA(node, Var) || IsA(node, Aggref) || IsA(node, GroupingFunc) ||
+		IsA(node, WindowFunc);
 }
 
 Node *

@@ -208,6 +208,8 @@ can_be_batched(Plan *plan)
 		case T_Gather:
 		case T_GatherMerge:
 			return true;
+		case T_WindowAgg:
+			return !chatglm_has_run_condition(plan);
 		default:
 			return chatglm_is_tid_range_scan(plan);
 	}
@@ -334,7 +336,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	List	   *columns;
 	List	   *list;
 	List	   *quals;
-	List	   *carried;
+	List	   *carried = NIL;
 	bool		inlining;
 
 	if (!can_be_batched(plan) || is_too_wide(plan))
@@ -351,13 +353,13 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	chatglm_forbid_async(plan); /* only an Append right above could serve it */
 
 	rewrite->marked = NIL;
-	carried = chatglm_carry_calls(rewrite, plan, list);
+	if (IsA(plan, Result) && plan->lefttree != NULL)
+		carried = chatglm_carry_calls(rewrite, plan->lefttree, &plan->targetlist, list);
 	top = stack_quals(rewrite, plan, quals);
 	if (inlining)
 		top = chatglm_inline_multiexprs(rewrite, top, &list);
 	top = chatglm_finish_stack(rewrite, top, NIL, list, demand);
-	if (carried != NIL)
-		set_carried(top, plan, carried);
+	set_carried(top, plan, carried);
 	return top;
 }
 
@@ -405,10 +407,16 @@ void
 chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 {
 	Plan	   *plan = &agg->plan;
+	Plan	   *child = plan->lefttree;
+	List	   *carried = NIL;
 
 	if (agg->chain != NIL)
 		return;
 	rewrite->marked = NIL;
+	if (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
+		chatglm_has_aggregated_call((Node *) plan->qual, NULL))
+		carried = chatglm_carry_calls(rewrite, plan->lefttree, NULL,
+									  list_make2(plan->targetlist, plan->qual));
 	while (chatglm_fits_tuple(plan->lefttree->targetlist, 0) &&
 		   (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
 			chatglm_has_aggregated_call((Node *) plan->qual, NULL)))
@@ -426,4 +434,5 @@ chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 		set_demand(scan, list_length(calls.list), demand);
 		plan->lefttree = &scan->scan.plan;
 	}
+	set_carried(plan->lefttree, child, carried);
 }

@@ -99,10 +99,11 @@ extern bool chatglm_passes_all(const CustomScan *scan);
 /* ---- batch_carry.c ------------------------------------------------------ */
 
 /*
- * Adds to the plan's columns the calls that GlmBatch made further below, of the
- * functions that list calls again.  Returns what CHATGLM_BATCH_CARRIED is to be.
+ * Where these expressions may make calls again that GlmBatch makes below, adds their
+ * values to the columns of the child, and of a plan on top of it, if there is one.
+ * Returns what CHATGLM_BATCH_CARRIED is to be.
  */
-extern List *chatglm_carry_calls(Rewrite *rewrite, Plan *plan, List *list);
+extern List *chatglm_carry_calls(Rewrite *rewrite, Plan *child, List **columns, List *wanted);
 
 /* ---- batch_merge.c ------------------------------------------------------ */
 

@@ -140,6 +140,13 @@ chatglm_wait_set(int events)
 #define chatglm_forbid_async(plan) ((void) (plan))
 #endif
 
+/* 15 lets a WindowAgg stop early, by a condition on its own target list. */
+#if PG_VERSION_NUM >= 150000
+#define chatglm_has_run_condition(plan) (((WindowAgg *) (plan))->runCondition != NIL)
+#else
+#define chatglm_has_run_condition(plan) ((void) (plan), false)
+#endif
+
 /* 15 brought MERGE, and 17 a third kind of its actions. */
 #if PG_VERSION_NUM >= 150000
 #define CHATGLM_HAVE_MERGE 1
