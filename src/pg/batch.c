@@ -128,6 +128,8 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 	}
 	state->priority = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_ALONE)) ?
 		CHATGLM_PRIORITY_INTERACTIVE : CHATGLM_PRIORITY_BATCH;
+	state->shown = list_nth(scan->custom_private, CHATGLM_BATCH_PRINTS);
+	state->carried = list_nth(scan->custom_private, CHATGLM_BATCH_CARRIED);
 	chatglm_ring_begin(state, desc, estate);
 	chatglm_place_begin(state);
 	chatglm_share_begin(state);
@@ -261,6 +263,7 @@ take_oldest(BatchState *state)
 	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
 	for (int i = 0; i < state->n_calls; i++)
 		set_value(state, i, slot);
+	chatglm_share_show(state, state->head, slot);
 	MemoryContextSwitchTo(old);
 	chatglm_share_given(state, state->head);
 	chatglm_batch_stat_add(&state->stat->answered, 1);

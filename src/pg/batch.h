@@ -9,7 +9,9 @@
  *						as INDEX_VAR; CASE WHEN ... THEN call END when made on a
  *						condition), then the limits: pairs of limitCount
  *						and limitOffset, outermost first; NULLs are Consts
- *	custom_private		integers: see the positions below
+ *	custom_private		integers and lists: see the positions below
+ *
+ * Behind the calls, custom_scan_tlist may have prints of calls (batch_carry.c).
  *
  * Target list and quals are over custom_scan_tlist.
  */
@@ -37,7 +39,10 @@ enum
 	CHATGLM_BATCH_RUN,			/* what a run of so many rows demands (ChatglmDemand) */
 	CHATGLM_BATCH_EXACT,		/* of the limits, those below which no node drops rows */
 	CHATGLM_BATCH_CAREFUL,		/* a join may end before this side of it does */
-	CHATGLM_BATCH_ALONE			/* 1: one row, whose calls stand alone */
+	CHATGLM_BATCH_ALONE,		/* 1: one row, whose calls stand alone */
+	CHATGLM_BATCH_PRINTS,		/* List of int: the prints that are columns */
+	CHATGLM_BATCH_CARRIED		/* List of Oid, in threes: a function called further below,
+								 * the columns with its value and its print */
 };
 
 extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */

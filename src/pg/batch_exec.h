@@ -62,7 +62,9 @@ typedef struct BatchState
 	ScanState  *scan;			/* below: its current row is the row read */
 
 	/* equal calls */
-	int			n_prints;		/* of a row: those of the nodes below, then ours */
+	int			n_prints;		/* of a row: carried up, of the nodes below, ours */
+	List	   *carried;		/* as in the plan */
+	List	   *shown;			/* the prints that are columns behind the calls */
 	BatchPrint *prints;			/* [capacity + 1][n_prints] */
 	BatchPrint *given_prints;	/* of the row that went out last */
 	int		   *sources;		/* [capacity][n_calls]: column that has the value, plus 1 */
@@ -173,9 +175,12 @@ extern void chatglm_place_show(BatchState *state, int index, TupleTableSlot *slo
 extern void chatglm_share_begin(BatchState *state);
 
 /* A row has been read from the node below; it is about to be asked for; it goes out. */
-extern void chatglm_share_read(BatchState *state, int index);
+extern void chatglm_share_read(BatchState *state, int index, TupleTableSlot *slot);
 extern void chatglm_share_ask(BatchState *state, int index);
 extern void chatglm_share_given(BatchState *state, int index);
+
+/* Puts the prints that are columns into the scan's slot. */
+extern void chatglm_share_show(BatchState *state, int index, TupleTableSlot *slot);
 
 /* A ChatglmKnown: has a call before this one asked the same?  arg: BatchAsking. */
 extern bool chatglm_share_known(const ChatglmCall *call, void *arg);

@@ -110,6 +110,14 @@ chatglm_has_call(Node *node, void *context)
 	return first != NULL && chatglm_has_call(*first, context);
 }
 
+bool
+chatglm_has_call_anywhere(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return is_call(node) || expression_tree_walker(node, chatglm_has_call_anywhere, context);
+}
+
 static Node *
 made_column(int varno, int attno, const Node *call)
 {
@@ -237,7 +245,8 @@ chatglm_runs_others(Node *node)
 static bool
 is_column(Node *node)
 {
-	return IsA(node, Var) || IsA(node, Aggref) || IsA(node, GroupingFunc);
+	return IsA(node, Var) || IsA(node, Aggref) || IsA(node, GroupingFunc) ||
+		IsA(node, WindowFunc);
 }
 
 Node *

@@ -133,6 +133,7 @@ typedef struct Columns
 {
 	int			scanrelid;
 	Node	   *call;			/* of a FunctionScan; NULL: */
+	int			ordinality;		/* its column of that name, or 0 */
 	List	   *exprs;			/* of a SubqueryScan */
 	bool		failed;			/* met what has no equivalent */
 } Columns;
@@ -180,9 +181,12 @@ whole_row_of(Node *call, const Var *row)
 static Node *
 meaning_of_column(const Columns *columns, const Var *column)
 {
+	if (column->varattno > 0 && column->varattno == columns->ordinality)
+		return (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(1),
+								  false, FLOAT8PASSBYVAL);
 	if (column->varattno > 0 && columns->call != NULL)
 		return field_of(columns->call, column);
-	if (column->varattno == 0 && columns->call != NULL)
+	if (column->varattno == 0 && columns->call != NULL && columns->ordinality == 0)
 		return whole_row_of(columns->call, column);
 	if (column->varattno > 0 && column->varattno <= list_length(columns->exprs))
 		return copyObject(list_nth(columns->exprs, column->varattno - 1));
@@ -218,7 +222,12 @@ given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, List **qua
 	}
 	columns.scanrelid = ((Scan *) plan)->scanrelid;
 	if (IsA(plan, FunctionScan))
+	{
+		const RangeTblFunction *item = linitial(((FunctionScan *) plan)->functions);
+
 		columns.call = linitial(asked);
+		columns.ordinality = ((FunctionScan *) plan)->funcordinality ? item->funccolcount + 1 : 0;
+	}
 	else if (!given_by(((SubqueryScan *) plan)->subplan, asked, meanings, &columns.exprs, quals))
 		return false;
 	*targets = (List *) put_columns(put_meanings((Node *) expressions_of(plan->targetlist), meanings),
@@ -326,7 +335,7 @@ chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand)
 
 	(void) begin_inner(plan->righttree, &meanings, &asked);
 	rewrite->marked = NIL;
-	top = chatglm_stack_calls(rewrite, plan->lefttree, &asked);
+	top = chatglm_stack_calls(rewrite, plan->lefttree, &asked, NULL);
 	(void) given_by(plan->righttree, asked, &meanings, &targets, &quals);
 	quals = list_concat(quals, (List *) put_sides((Node *) join->join.joinqual, targets));
 	quals = list_concat(quals, (List *) put_sides((Node *) plan->qual, targets));
@@ -408,7 +417,7 @@ inline_multiexpr(Rewrite *rewrite, Plan *top, SubPlan *subplan, Meanings *output
 	ListCell   *target;
 
 	(void) begin_inner(inner, &meanings, &asked);
-	top = chatglm_stack_calls(rewrite, top, &asked);
+	top = chatglm_stack_calls(rewrite, top, &asked, NULL);
 	(void) given_by(inner, asked, &meanings, &targets, &quals);
 	forboth(param, subplan->setParam, target, targets)
 		add_meaning(outputs, lfirst_int(param), lfirst(target));

@@ -66,8 +66,12 @@ stands_alone(Plan *child)
 static void
 set_demand(CustomScan *scan, int n_calls, Demand demand)
 {
+	List	   *lists = list_copy_tail(scan->custom_private, CHATGLM_BATCH_PRINTS);
+
 	if (chatglm_plan_runs_others(scan->scan.plan.lefttree))
 		demand = chatglm_demand_one;
+	if (chatglm_prefetch == 1)
+		demand.kind = CHATGLM_DEMAND_ONE;
 	scan->custom_exprs = list_concat(list_truncate(scan->custom_exprs, n_calls),
 									 limits_as_exprs(demand.limits));
 	scan->custom_private = list_make5(makeInteger(n_calls), makeInteger(demand.kind),
@@ -76,6 +80,8 @@ set_demand(CustomScan *scan, int n_calls, Demand demand)
 	scan->custom_private = lappend(scan->custom_private, makeInteger(demand.careful));
 	scan->custom_private = lappend(scan->custom_private,
 								   makeInteger(stands_alone(scan->scan.plan.lefttree)));
+	scan->custom_private = list_concat(scan->custom_private,
+									   lists != NIL ? lists : list_make2(NIL, NIL));
 }
 
 /*
@@ -133,11 +139,12 @@ make_batch(Rewrite *rewrite, Plan *child, List *calls)
 }
 
 Plan *
-chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
+chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs, Node *condition)
 {
 	for (;;)
 	{
-		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR, NULL, &rewrite->marked};
+		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR, condition,
+		&rewrite->marked};
 
 		*exprs = (List *) chatglm_use_made((Node *) *exprs, &calls);
 		if (!chatglm_has_call((Node *) *exprs, NULL) || !chatglm_fits_tuple(child->targetlist, 0))
@@ -149,6 +156,15 @@ chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
 
 /* ---- On top of a node -------------------------------------------------------------- */
 
+static bool
+count_calls(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	*(int *) context += IsA(node, FuncExpr) && chatglm_has_call(node, NULL);
+	return expression_tree_walker(node, count_calls, context);
+}
+
 /*
  * Are there calls in a SELECT without FROM to be made side by side?  One column is
  * left alone: PL/pgSQL takes such plans for simple expressions, and expects a Result.
@@ -156,11 +172,11 @@ chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs)
 static bool
 has_several_calls(List *targetlist)
 {
-	ListCell   *cell;
 	int			n = 0;
 
-	foreach(cell, targetlist)
-		n += chatglm_has_call(lfirst(cell), NULL);
+	if (list_length(targetlist) < 2 || !chatglm_has_call((Node *) targetlist, NULL))
+		return false;
+	(void) count_calls((Node *) targetlist, &n);
 	return n > 1;
 }
 
@@ -198,6 +214,8 @@ can_be_batched(Plan *plan)
 		case T_Gather:
 		case T_GatherMerge:
 			return true;
+		case T_WindowAgg:
+			return chatglm_run_condition((WindowAgg *) plan) == NIL;
 		default:
 			return chatglm_is_tid_range_scan(plan);
 	}
@@ -325,7 +343,7 @@ stack_quals(Rewrite *rewrite, Plan *child, List *clauses)
 		List	   *rest = list_delete_first(list_copy(clauses));
 
 		clauses = cut_before_call(&rest);
-		child = chatglm_stack_calls(rewrite, child, &first);
+		child = chatglm_stack_calls(rewrite, child, &first, NULL);
 		child->qual = list_concat(child->qual, list_concat(first, rest));
 		child->plan_rows = clamp_row_est(child->plan_rows * 0.5);
 	}
@@ -351,6 +369,33 @@ columns_of(Plan *plan, List **quals, List **list)
 	return entries;
 }
 
+bool
+chatglm_passes_all(const CustomScan *scan)
+{
+	ListCell   *cell;
+
+	if (list_length(scan->scan.plan.targetlist) != list_length(scan->custom_scan_tlist))
+		return false;
+	foreach(cell, scan->scan.plan.targetlist)
+	{
+		const TargetEntry *entry = lfirst_node(TargetEntry, cell);
+
+		if (!IsA(entry->expr, Var) || ((Var *) entry->expr)->varattno != entry->resno)
+			return false;
+	}
+	return true;
+}
+
+/* Tells the lowest node of a stack on top of the plan what is carried up to it. */
+static void
+set_carried(Plan *top, Plan *plan, List *carried)
+{
+	while (top != plan && top->lefttree != plan)
+		top = top->lefttree;
+	if (top != plan)
+		lfirst(list_nth_cell(((CustomScan *) top)->custom_private, CHATGLM_BATCH_CARRIED)) = carried;
+}
+
 Plan *
 chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 {
@@ -358,6 +403,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	List	   *columns;
 	List	   *list;
 	List	   *quals;
+	List	   *carried = NIL;
 	bool		inlining;
 
 	if (!can_be_batched(plan) || is_too_wide(plan) ||
@@ -375,10 +421,26 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	chatglm_forbid_async(plan); /* only an Append right above could serve it */
 
 	rewrite->marked = NIL;
+	if (IsA(plan, Result) && plan->lefttree != NULL)
+		carried = chatglm_carry_calls(rewrite, plan->lefttree, &plan->targetlist, list);
 	top = stack_quals(rewrite, plan, quals);
 	if (inlining)
 		top = chatglm_inline_multiexprs(rewrite, top, &list);
-	return chatglm_finish_stack(rewrite, top, NIL, list, demand);
+	top = chatglm_finish_stack(rewrite, top, NIL, list, demand);
+	set_carried(top, plan, carried);
+	return top;
+}
+
+/* Undoes chatglm_to_columns().  Context: the target list of the columns. */
+static Node *
+from_columns(Node *node, void *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var) && (int) ((Var *) node)->varno == INDEX_VAR)
+		return copyObject((Node *) list_nth_node(TargetEntry, (List *) context,
+												 ((Var *) node)->varattno - 1)->expr);
+	return expression_tree_mutator(node, from_columns, context);
 }
 
 Plan *
@@ -389,7 +451,14 @@ chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list, Deman
 
 	top->qual = list_concat(top->qual, quals);
 	top = stack_quals(rewrite, top, with_calls);
-	top = chatglm_stack_calls(rewrite, top, &list);
+	top = chatglm_stack_calls(rewrite, top, &list, NULL);
+	if (!IsA(top, CustomScan))
+	{
+		/* all calls are made further below (batch_carry.c) */
+		top->qual = (List *) from_columns((Node *) top->qual, top->targetlist);
+		top->targetlist = (List *) from_columns((Node *) list, top->targetlist);
+		return top;
+	}
 	top->targetlist = list;
 	scan = castNode(CustomScan, top);
 	set_demand(scan, intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CALLS)), demand);
@@ -406,10 +475,16 @@ void
 chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 {
 	Plan	   *plan = &agg->plan;
+	Plan	   *child = plan->lefttree;
+	List	   *carried = NIL;
 
 	if (agg->chain != NIL)
 		return;
 	rewrite->marked = NIL;
+	if (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
+		chatglm_has_aggregated_call((Node *) plan->qual, NULL))
+		carried = chatglm_carry_calls(rewrite, plan->lefttree, NULL,
+									  list_make2(plan->targetlist, plan->qual));
 	while (chatglm_fits_tuple(plan->lefttree->targetlist, 0) &&
 		   (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
 			chatglm_has_aggregated_call((Node *) plan->qual, NULL)))
@@ -427,4 +502,5 @@ chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 		set_demand(scan, list_length(calls.list), demand);
 		plan->lefttree = &scan->scan.plan;
 	}
+	set_carried(plan->lefttree, child, carried);
 }

@@ -102,6 +102,7 @@ rewrite_statement(PlannedStmt *statement, int options)
 		chatglm_note_subplans(&rewrite, lfirst(cell));
 	}
 	rewrite.subplans = statement->subplans;
+	rewrite.rtable = statement->rtable;
 	rewrite.ctes = palloc0((n_subplans + 1) * sizeof(CteDemand));
 	/* only cursors have that option; those with FOR UPDATE know their rows otherwise */
 	rewrite.positioned = (options & CURSOR_OPT_FAST_PLAN) != 0 && statement->rowMarks == NIL;
@@ -115,6 +116,8 @@ rewrite_statement(PlannedStmt *statement, int options)
 									chatglm_demand_of_subplan(&rewrite, i, lfirst(cell)));
 	}
 
+	statement->rtable = rewrite.rtable;
+
 	/* the honest cost of our functions would have the rest compiled for nothing */
 	if (rewrite.n_nodes > 0)
 		statement->jitFlags = PGJIT_NONE;
@@ -123,12 +126,12 @@ rewrite_statement(PlannedStmt *statement, int options)
 static PlannedStmt *
 batch_planner(Query *query, const char *text, int options, ParamListInfo params)
 {
-	bool		rewriting = chatglm_shared != NULL && chatglm_prefetch > 1 &&
-		(options & CURSOR_OPT_SCROLL) == 0;
+	bool		rewriting = chatglm_shared != NULL && (options & CURSOR_OPT_SCROLL) == 0;
 	PlannedStmt *statement;
 
+	/* the fields of a composite are one call even where calls go one by one */
 	if (rewriting)
-		chatglm_mark_composites(query);
+		rewriting = chatglm_mark_composites(query) || chatglm_prefetch > 1;
 	statement = prev_planner_hook != NULL ?
 		prev_planner_hook(query, text, options, params) :
 		standard_planner(query, text, options, params);
@@ -150,6 +153,8 @@ rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
 		plan->lefttree = rewrite_plan(rewrite, plan->lefttree, demand);
 		return chatglm_batch_join(rewrite, plan, demand);
 	}
+	if (chatglm_has_called_values(plan))
+		return chatglm_batch_values(rewrite, plan, demand);
 	rewrite_below(rewrite, plan, demand);
 	return chatglm_batch_node(rewrite, plan, demand);
 }
@@ -201,7 +206,10 @@ rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand)
 	else if (IsA(plan, MergeAppend))
 		rewrite_list(rewrite, ((MergeAppend *) plan)->mergeplans, below);
 	else if (IsA(plan, ModifyTable))
+	{
 		rewrite_list(rewrite, chatglm_modify_plans((ModifyTable *) plan), below);
+		chatglm_batch_merge(rewrite, plan);
+	}
 	else if (IsA(plan, SubqueryScan))
 		((SubqueryScan *) plan)->subplan =
 			rewrite_plan(rewrite, ((SubqueryScan *) plan)->subplan, below);

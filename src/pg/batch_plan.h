@@ -44,6 +44,7 @@ typedef struct Rewrite
 	Bitmapset  *early;			/* plan_ids of sub-selects that need not be read to the end */
 	bool		positioned;		/* WHERE CURRENT OF may ask where its scans are */
 	List	   *subplans;		/* the statement's */
+	List	   *rtable;			/* the same, and what is added to it */
 	List	   *marked;			/* MarkedCall, made below the node in hand */
 } Rewrite;
 
@@ -99,9 +100,11 @@ extern bool chatglm_fits_tuple(const List *columns, int more);
 /*
  * Stacks nodes on the child until no call is left in *exprs, expressions over its
  * columns.  Calls for which a row would become too wide stay, to be made one by one.
+ * With a condition, also over its columns, calls are made for the rows that meet it.
  * Returns the child where there was nothing to stack.
  */
-extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs);
+extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs,
+								 Node *condition);
 
 /*
  * Stacks what else these clauses and this target list need on a GlmBatch, and gives
@@ -127,10 +130,33 @@ extern Plan *chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand);
 extern bool chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan);
 extern Plan *chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targetlist);
 
+/* ---- batch_values.c ----------------------------------------------------- */
+
+/* Is this a ValuesScan with calls in its rows?  Then this makes them in flight. */
+extern bool chatglm_has_called_values(Plan *plan);
+extern Plan *chatglm_batch_values(Rewrite *rewrite, Plan *plan, Demand demand);
+
+/* Does the node give all of its columns, so that those of its child keep their numbers? */
+extern bool chatglm_passes_all(const CustomScan *scan);
+
+/* ---- batch_carry.c ------------------------------------------------------ */
+
+/*
+ * Where these expressions may make calls again that GlmBatch makes below, adds their
+ * values to the columns of the child, and of a plan on top of it, if there is one.
+ * Returns what CHATGLM_BATCH_CARRIED is to be.
+ */
+extern List *chatglm_carry_calls(Rewrite *rewrite, Plan *child, List **columns, List *wanted);
+
+/* ---- batch_merge.c ------------------------------------------------------ */
+
+/* Puts GlmBatch nodes below a ModifyTable for calls in the actions of its MERGE. */
+extern void chatglm_batch_merge(Rewrite *rewrite, Plan *plan);
+
 /* ---- batch_same.c ------------------------------------------------------- */
 
-/* Marks the equal calls that fields are taken of, in all of the query. */
-extern void chatglm_mark_composites(Query *query);
+/* Marks the equal calls that fields are taken of, in all of the query; are there any? */
+extern bool chatglm_mark_composites(Query *query);
 
 /* The mark of a call, or 0.  Within a plan node, calls of one mark are one call. */
 extern int	chatglm_mark_of(const FuncExpr *call);
@@ -157,6 +183,9 @@ typedef struct Calls
 
 /* Is there a call that is evaluated whenever the expression is?  No context. */
 extern bool chatglm_has_call(Node *node, void *context);
+
+/* Is there one at all? */
+extern bool chatglm_has_call_anywhere(Node *node, void *context);
 
 /* Are there volatile functions that are not ours? */
 extern bool chatglm_runs_others(Node *node);

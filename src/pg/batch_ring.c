@@ -96,14 +96,15 @@ TupleTableSlot *
 chatglm_ring_load(BatchState *state, int index)
 {
 	TupleTableSlot *slot = state->css.ss.ss_ScanTupleSlot;
+	int			n_made = slot->tts_tupleDescriptor->natts - state->n_columns;
 
 	ExecClearTuple(slot);
 	ExecStoreMinimalTuple(state->tuples[index], state->columns, false);
 	slot_getallattrs(state->columns);
 	memcpy(slot->tts_values, state->columns->tts_values, state->n_columns * sizeof(Datum));
 	memcpy(slot->tts_isnull, state->columns->tts_isnull, state->n_columns * sizeof(bool));
-	memset(&slot->tts_values[state->n_columns], 0, state->n_calls * sizeof(Datum));
-	memset(&slot->tts_isnull[state->n_columns], true, state->n_calls * sizeof(bool));
+	memset(&slot->tts_values[state->n_columns], 0, n_made * sizeof(Datum));
+	memset(&slot->tts_isnull[state->n_columns], true, n_made * sizeof(bool));
 	return slot;
 }
 
@@ -189,7 +190,7 @@ chatglm_ring_add(BatchState *state, TupleTableSlot *slot)
 	state->numbers[index] = ++state->n_read;
 	state->n_rows++;
 	chatglm_batch_stat_add(&state->stat->rows_read, 1);
-	chatglm_share_read(state, index);
+	chatglm_share_read(state, index, slot);
 	ask_row(state, index);
 }
 

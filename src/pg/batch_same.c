@@ -29,6 +29,7 @@ typedef struct Marking
 {
 	int			last;			/* mark given */
 	List	   *calls;			/* FuncExpr, of this query level */
+	bool		equal;			/* there were equal ones, at any level */
 } Marking;
 
 static bool mark_in_query(Query *query, Marking *outer);
@@ -67,6 +68,7 @@ mark_composite(FuncExpr *call, Marking *marking)
 		if (equal(known, call))
 		{
 			next = known->location;
+			marking->equal = true;
 			(void) mark_calls((Node *) call, &next);
 			return;
 		}
@@ -99,17 +101,19 @@ mark_in_expression(Node *node, void *context)
 static bool
 mark_in_query(Query *query, Marking *outer)
 {
-	Marking		marking = {outer->last, NIL};
+	Marking		marking = {outer->last, NIL, outer->equal};
 
 	(void) query_tree_walker(query, mark_in_expression, &marking, 0);
 	outer->last = marking.last;
+	outer->equal = marking.equal;
 	return false;
 }
 
-void
+bool
 chatglm_mark_composites(Query *query)
 {
-	Marking		marking = {-1, NIL};
+	Marking		marking = {-1, NIL, false};
 
 	(void) mark_in_query(query, &marking);
+	return marking.equal;
 }

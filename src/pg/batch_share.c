@@ -13,6 +13,8 @@
  * again in the select list is one.  That holds only where the node below passes
  * all of its columns on, as all but the topmost of a stack do.
  *
+ * Further below, the plan may have made prints columns (batch_carry.c).
+ *
  * A print is 128 bits of hash.  They need not stand an attack: nobody's answers
  * but those of the same row of the same statement are compared.
  *
@@ -22,6 +24,7 @@
 #include "chatglm.h"
 
 #include "common/hashfn.h"
+#include "utils/uuid.h"
 
 #include "batch_exec.h"
 
@@ -34,6 +37,12 @@ prints_below(const BatchState *state)
 	if (below == NULL || below->css.ss.ps.ps_ProjInfo != NULL)
 		return 0;
 	return below->n_prints;
+}
+
+static int
+n_carried(const BatchState *state)
+{
+	return list_length(state->carried) / 3;
 }
 
 /* Has a call above use for the prints of this function's calls? */
@@ -52,15 +61,30 @@ has_function(const BatchState *state, Oid function)
 	for (int i = 0; i < state->n_calls; i++)
 		if (state->calls[i].oid == function)
 			return true;
+	if (list_member_oid(state->carried, function))
+		return true;
 	return prints_below(state) > 0 && has_function(state->below, function);
+}
+
+/* The print is a column: its call must have one. */
+static void
+want_print(BatchState *state, int print)
+{
+	int			own = state->n_prints - state->n_calls;
+
+	if (print >= own)
+		state->calls[print - own].printed = true;
+	else if (prints_below(state) > 0)
+		want_print(state->below, print - n_carried(state));
 }
 
 void
 chatglm_share_begin(BatchState *state)
 {
 	int			below = prints_below(state);
+	ListCell   *cell;
 
-	state->n_prints = below + state->n_calls;
+	state->n_prints = n_carried(state) + below + state->n_calls;
 	state->prints = palloc0((state->capacity + 1) * state->n_prints * sizeof(BatchPrint));
 	state->given_prints = &state->prints[state->capacity * state->n_prints];
 	state->sources = palloc0(state->capacity * state->n_calls * sizeof(int));
@@ -72,22 +96,61 @@ chatglm_share_begin(BatchState *state)
 		for (int j = 0; j < i; j++)
 			if (state->calls[j].oid == call->oid)
 				call->printed = state->calls[j].printed = true;
+		call->printed |= list_member_oid(state->carried, call->oid);
 		if (below > 0 && has_function(state->below, call->oid))
 		{
 			call->printed = true;
 			want_prints(state->below, call->oid);
 		}
 	}
+	foreach(cell, state->shown)
+		want_print(state, lfirst_int(cell));
+}
+
+/* The print that a row has carried up, and where its value is. */
+static void
+read_carried(BatchState *state, int i, TupleTableSlot *slot, BatchPrint *print)
+{
+	bool		isnull;
+	Datum		hash = slot_getattr(slot, (int) list_nth_oid(state->carried, 3 * i + 2), &isnull);
+
+	memset(print, 0, sizeof(*print));
+	if (isnull)
+		return;
+	print->function = list_nth_oid(state->carried, 3 * i);
+	print->column = (int) list_nth_oid(state->carried, 3 * i + 1) - 1;
+	memcpy(print->hash, DatumGetUUIDP(hash)->data, sizeof(print->hash));
 }
 
 void
-chatglm_share_read(BatchState *state, int index)
+chatglm_share_read(BatchState *state, int index, TupleTableSlot *slot)
 {
+	BatchPrint *prints = &state->prints[index * state->n_prints];
 	int			below = prints_below(state);
 
+	for (int i = 0; i < n_carried(state); i++)
+		read_carried(state, i, slot, &prints[i]);
 	if (below > 0)
-		memcpy(&state->prints[index * state->n_prints], state->below->given_prints,
+		memcpy(&prints[n_carried(state)], state->below->given_prints,
 			   below * sizeof(BatchPrint));
+}
+
+void
+chatglm_share_show(BatchState *state, int index, TupleTableSlot *slot)
+{
+	const BatchPrint *prints = &state->prints[index * state->n_prints];
+	int			column = state->n_columns + state->n_calls;
+	ListCell   *cell;
+
+	foreach(cell, state->shown)
+	{
+		const BatchPrint *print = &prints[lfirst_int(cell)];
+		pg_uuid_t  *hash = palloc(sizeof(*hash));
+
+		memcpy(hash->data, print->hash, sizeof(print->hash));
+		slot->tts_values[column] = UUIDPGetDatum(hash);
+		slot->tts_isnull[column++] = print->function == InvalidOid;
+	}
 }
 
 void

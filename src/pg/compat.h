@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "nodes/primnodes.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "postmaster/autovacuum.h"
@@ -180,6 +181,29 @@ chatglm_convert(Oid conversion, int from_encoding, int to_encoding, const unsign
 #else
 #define CHATGLM_RUN_PARAMETERS QueryDesc *query, ScanDirection direction, uint64 count, bool once
 #define CHATGLM_RUN_ARGUMENTS query, direction, count, once
+#endif
+
+/* 15 brought MERGE, and 17 a third kind of its actions. */
+#if PG_VERSION_NUM >= 150000
+#define CHATGLM_HAVE_MERGE 1
+#else
+#define CHATGLM_HAVE_MERGE 0
+#endif
+#if PG_VERSION_NUM >= 170000
+#define chatglm_merge_matched(action) ((action)->matchKind == MERGE_WHEN_MATCHED)
+static inline bool
+chatglm_merge_by_source(const List *actions)
+{
+	ListCell   *cell;
+
+	foreach(cell, actions)
+		if (lfirst_node(MergeAction, cell)->matchKind == MERGE_WHEN_NOT_MATCHED_BY_SOURCE)
+			return true;
+	return false;
+}
+#else
+#define chatglm_merge_matched(action) ((action)->matched)
+#define chatglm_merge_by_source(actions) false
 #endif
 
 /* May this role execute this function? */
