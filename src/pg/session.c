@@ -232,7 +232,7 @@ withdraw(dsm_handle handle)
 static void
 give_room_back(void)
 {
-	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
+	for (int i = 0; session.header != NULL && i < CHATGLM_SESSION_REQUESTS; i++)
 	{
 		ChatglmRequestWords *words = &session.header->words[i];
 

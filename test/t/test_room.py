@@ -4,6 +4,7 @@ A cluster whose queue is small: with two sequences and four places in the queue 
 six requests, of batch five, and others find room beside it.  A worker that is stopped
 (SIGSTOP) leaves everything where it is, so that what is taken can be looked at.
 """
+import os
 import signal
 import threading
 import unittest
@@ -16,6 +17,8 @@ SLOW = "glm_generate('hello ' || i, temperature => 100, top_p => 1, seed => i, m
 QUICK = "glm_generate('hello ' || i, max_tokens => 2)"
 HI = "SELECT glm_generate('Who are you?', max_tokens => 5)"
 TEXT = "SELECT glm_count_tokens(repeat('word ', 60000))"     # 300 kB
+LONG_TEXT = "SELECT glm_count_tokens(repeat('word ', 190000))"     # 950 kB
+LONG_RESULT = "SELECT array_length(glm_tokenize(repeat('word ', 190000)), 1)"   # 2.3 MB
 FULL = psycopg.errors.ConfigurationLimitExceeded
 
 
@@ -93,6 +96,11 @@ class Room(unittest.TestCase):
         wait_until(lambda: value(f"SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {statement.pid}",
                                  self.admin), "it waits")
 
+    def wait_known(self, statement):
+        """The worker has all of its request."""
+        wait_until(lambda: value(f"SELECT count(*) FROM glm_stat_requests WHERE pid = {statement.pid}", self.admin) == 1,
+                   "the worker has it")
+
     def open_streams(self, conn, count):
         """Streams that nobody reads on: the first row of each is fetched."""
         for i in range(count):
@@ -101,9 +109,12 @@ class Room(unittest.TestCase):
 
     def stop_worker(self):
         pid = self.health()["worker_pid"]
-        as_owner("kill", "-STOP", str(pid))
-        self.addCleanup(as_owner, "kill", "-CONT", str(pid), check=False)
+        os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(self.continue_worker, pid)
         return pid
+
+    def continue_worker(self, pid):
+        os.kill(pid, signal.SIGCONT)
 
     def refused(self, conn, sql, *parts):
         with self.assertRaises(FULL) as caught:
@@ -242,7 +253,7 @@ class Requests(Room):
             self.admin.execute(f"SELECT pg_terminate_backend({statement.pid})")
             with self.assertRaises(psycopg.OperationalError):
                 statement.result(5)
-        as_owner("kill", "-CONT", str(pid))
+        self.continue_worker(pid)
         self.assert_idle()
 
     def test_calls_of_one_row(self):
@@ -269,7 +280,7 @@ class Bytes(Room):
         self.refused(self.session("role_c"), TEXT, "all of chatglm.queue_memory")
         short = self.start(HI, "role_c")
         self.taken(4)                   # short ones find room beside the long
-        as_owner("kill", "-CONT", str(pid))
+        self.continue_worker(pid)
         for statement in (first, *others):
             self.assertEqual(statement.result(), first.result())
         self.assertTrue(short.result())
@@ -292,7 +303,7 @@ class Bytes(Room):
         for statement in rows:
             self.in_wait(statement)
         self.assertLess(self.health()["queue_bytes"], (1 << 20) // 3)
-        as_owner("kill", "-CONT", str(pid))
+        self.continue_worker(pid)
         most = 0
         while any(statement.is_alive() for statement in rows):
             most = max(most, self.health()["queue_bytes"])
@@ -309,35 +320,37 @@ class Bytes(Room):
         with self.assertRaises(psycopg.errors.QueryCanceled):
             half_sent.result(5)
         self.assertEqual(self.health()["queue_bytes"], 0)
-        as_owner("kill", "-CONT", str(pid))
+        self.continue_worker(pid)
         self.assertEqual(value(TEXT, half_sent.conn), value(TEXT, self.admin))
 
-        busy = self.start("SELECT glm_count_tokens(repeat('word ', 190000))", "role_a")
-        self.taken(1)
-        queued = self.start(HI, "role_b")
-        self.taken(2)
-        self.admin.execute(f"SELECT pg_cancel_backend({queued.pid})")
+        known = self.start(LONG_TEXT, "role_a")
+        self.wait_known(known)
+        self.assertGreater(self.health()["queue_bytes"], 900000)
+        self.admin.execute(f"SELECT pg_cancel_backend({known.pid})")
         with self.assertRaises(psycopg.errors.QueryCanceled):
-            queued.result(5)
-        wait_until(lambda: self.health()["queue_requests"] <= 1, "its place is free again")
-        busy.result()
+            known.result(5)
+        self.assert_idle()
 
     def test_unread_results(self):
-        """Results that nobody reads count as well, until they are read or the cursor is closed."""
-        tokens = "SELECT array_length(glm_tokenize(s), 1) FROM (SELECT repeat('word ', 20000) || i AS s FROM generate_series(1, 6) i OFFSET 0) t"
-        reader = self.session("role_b", autocommit=False)
-        for read_on in (True, False):
-            reader.execute(f"DECLARE c CURSOR FOR {tokens}")
-            reader.execute("FETCH 1 FROM c")
-            wait_until(lambda: self.health()["running"] == self.health()["waiting"] == 0, "all are computed")
-            self.assertGreater(self.health()["queue_bytes"], 200000)
-            self.refused(self.session("role_b"), TEXT, "role_b", "queue_memory")
-            self.assertTrue(value(HI, self.session("role_b")))
-            self.assertTrue(value(TEXT, self.session("role_a")))
-            if read_on:
-                self.assertEqual(len(reader.execute("FETCH ALL FROM c").fetchall()), 5)
-                self.assert_idle()
-            reader.execute("CLOSE c")
+        """Results that nobody reads count as well, until they are read or their session is gone."""
+        for ends in (False, True):
+            reader = self.start(LONG_RESULT, "role_b")
+            self.wait_known(reader)
+            os.kill(reader.pid, signal.SIGSTOP)
+            try:
+                wait_until(lambda: self.health()["queue_bytes"] > 2000000, "all is computed, and nothing read")
+                self.refused(self.session("role_b"), TEXT, "role_b", "queue_memory")
+                self.assertTrue(value(HI, self.session("role_b")))
+                self.assertTrue(value(TEXT, self.session("role_a")))
+                if ends:
+                    self.admin.execute(f"SELECT pg_terminate_backend({reader.pid})")
+            finally:
+                os.kill(reader.pid, signal.SIGCONT)
+            if ends:
+                with self.assertRaises(psycopg.OperationalError):
+                    reader.result()
+            else:
+                self.assertEqual(reader.result(), self.admin.execute(LONG_TEXT).fetchall())
             self.assert_idle()
 
     def test_pieces(self):
