@@ -11,19 +11,26 @@
  * A wait would last for ever if all that is waited for were held by the session's own
  * streams, which nobody reads while it waits.  That is an error, too.  What the session
  * has just cancelled, on the other hand, is about to make room, and everybody waits for it.
+ *
+ * A call's own time limit includes this wait.  That of a row in flight begins with its
+ * admission: it was read ahead, and never fails for want of room.
  */
 #include "session.h"
 
 #include "miscadmin.h"
+#include "utils/timestamp.h"
 
 #include "room.h"
 
+static void count_time(ChatglmRoomWish *wish, int timeout_ms, TimestampTz start);
 static bool waits_for_itself(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer);
 static void no_room(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer) pg_attribute_noreturn();
 
 int
 chatglm_admission(ChatglmRoomWish *wish)
 {
+	TimestampTz start = GetCurrentTimestamp();
+	int			timeout_ms = wish->timeout_ms;
 	int			place = -1;
 
 	wish->queues = wish->batch;
@@ -39,9 +46,25 @@ chatglm_admission(ChatglmRoomWish *wish)
 			(!chatglm_session_ending() && (!wish->queues || waits_for_itself(wish, answer))))
 			no_room(wish, answer);
 		chatglm_wait();
+		count_time(wish, timeout_ms, start);
 		chatglm_look();
 		chatglm_session_connect();
 	}
+}
+
+/* The time of waiting counts against the request's. */
+static void
+count_time(ChatglmRoomWish *wish, int timeout_ms, TimestampTz start)
+{
+	int64		spent_ms = (GetCurrentTimestamp() - start) / 1000;
+
+	if (timeout_ms == 0)
+		return;
+	if (spent_ms >= timeout_ms)
+		chatglm_ereport(ERROR, GLM_TIMED_OUT,
+						psprintf("the request took longer than %d ms", timeout_ms),
+						"Raise chatglm.request_timeout or options.timeout_ms.");
+	wish->timeout_ms = timeout_ms - spent_ms;
 }
 
 bool

@@ -313,9 +313,12 @@ take_room(const ChatglmCall *call, ChatglmRequest *request)
 		.role = GetUserId(),
 		.bytes = request->block->size,
 		.batch = call->in_flight || call->priority == CHATGLM_PRIORITY_BATCH,
+		.timeout_ms = call->in_flight ? 0 : call->timeout_ms,
 	};
 
 	request->place = chatglm_admission(&wish);
+	if (!call->in_flight)
+		request->block->timeout_ms = wish.timeout_ms;
 	request->state = REQUEST_RUNNING;	/* should a worker have got lost, it never had it */
 }
 

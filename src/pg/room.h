@@ -15,6 +15,7 @@ typedef struct ChatglmRoomWish
 	bool		batch;			/* leaves what is kept for interactive calls alone */
 	bool		queues;			/* waits its turn when there is no room */
 	bool		idle;			/* its session has nothing running */
+	int			timeout_ms;		/* it may wait so long; 0 = for ever */
 } ChatglmRoomWish;
 
 typedef enum ChatglmRoomAnswer
@@ -78,6 +79,6 @@ extern void chatglm_room_look(Oid role, ChatglmRoomUse *use);
  * Takes room for a request of this session and returns its place.  Batch waits for it,
  * serving interrupts and the session's line; what stands alone fails where there is none.
  */
-extern int	chatglm_admission(ChatglmRoomWish *wish);
+extern int	chatglm_admission(ChatglmRoomWish *wish);	/* leaves in timeout_ms what is left */
 
 #endif							/* CHATGLM_ROOM_H */

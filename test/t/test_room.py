@@ -232,6 +232,18 @@ class Requests(Room):
         holder.rollback()
         self.assertEqual(value(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", conn), 10)
 
+    def test_time_limit(self):
+        """A batch call's own time limit includes the wait for room; an interactive one does not wait."""
+        holder = self.session("role_b", autocommit=False)
+        self.open_streams(holder, 6)
+        conn = self.session("role_b")
+        with self.assertRaisesRegex(psycopg.Error, "took longer than 300 ms"):
+            conn.execute("""SELECT glm_generate('hi', options => '{"priority": "batch", "timeout_ms": 300}')""")
+        self.refused(conn, """SELECT glm_generate('hi', options => '{"timeout_ms": 300}')""", "role_b")
+        holder.rollback()
+        self.assert_idle()
+        self.assertTrue(value(HI.replace("max_tokens", """options => '{"priority": "batch", "timeout_ms": 30000}', max_tokens"""), conn))
+
     def test_lost_worker(self):
         """What waited was never given to the worker that went."""
         holder = self.session("role_b", autocommit=False)
