@@ -217,6 +217,25 @@ class Figures(Roles):
             self.assertEqual(one, grown[0])
         self.assertEqual(grown[0]["completed"], 1)
 
+    def test_running_requests_do_not_show(self):
+        """Nor does what a request is like show while it runs or waits."""
+        watcher = self.login("secrets_b")
+        seen = []
+        for prompt, tokens in (("hi", 40), (letter(LETTER * 3), 100)):
+            victim = self.login("secrets_a")
+            victim.execute("BEGIN")
+            victim.execute(f"DECLARE c CURSOR FOR SELECT * FROM glm_stream('{prompt}', temperature => 100, top_p => 1, "
+                           f"seed => 1, max_tokens => {tokens})")
+            victim.execute("FETCH 1 FROM c")
+            wait_until(lambda: health()["paused"] == 1, "it pauses")
+            seen.append({key: figure for key, figure in self.read(watcher).items()
+                         if not key.startswith("glm_stat_requests") and key.split()[-1] not in ("requests", "completed")})
+            self.assertEqual(watcher.execute("SELECT kind, model, started, tokens FROM glm_stat_requests").fetchall(),
+                             [(None,) * 4])
+            victim.execute("ROLLBACK")
+            self.assert_idle()
+        self.assertEqual(*({k: v for k, v in one.items() if k != "cancelled"} for one in seen))
+
     def test_seen_by_who_may(self):
         ask = """SELECT prompt_tokens, cached_tokens, prefill_tokens, completion_tokens, kv_bytes_cached
                    FROM glm_stat_models WHERE name = 'tiny-chatglm3'"""
