@@ -348,6 +348,27 @@ class Paths(Roles):
             self.assertIn('"no_weights"', str(caught.exception))
             self.assertNotIn("place-of", str(caught.exception))
 
+    def test_unreadable_model_dir(self):
+        """Views go on, and why they show less is in the server's log only, whatever a client wants to hear."""
+        locked = os.path.join(self.secret, "locked")
+        os.mkdir(locked, 0)
+        if os.getuid() == 0:
+            shutil.chown(locked, "postgres", "postgres")
+        self.addCleanup(os.chmod, locked, 0o700)
+        self.addCleanup(wait_until, lambda: value("SELECT count(*) FROM glm_models WHERE name = 'tiny-chatglm3'"), "it is back")
+        self.addCleanup(set_system, "chatglm.model_dir", None)
+        set_system("chatglm.model_dir", locked)
+        wait_until(lambda: value("SHOW chatglm.model_dir") == locked, "the setting is read")
+        user = self.login("secrets_b")
+        told = []
+        user.add_notice_handler(lambda diag: told.append(diag.message_primary))
+        user.execute("SET client_min_messages = debug1")
+        self.assertEqual(user.execute("SELECT name FROM glm_models").fetchall(), [])
+        self.assertTrue(health(user)["ready"])
+        with self.assertRaises(psycopg.errors.UndefinedObject) as caught:
+            user.execute("SELECT glm_count_tokens('x')")
+        self.assertNotIn("locked", " ".join(told) + str(caught.exception))
+
     def test_views_and_settings(self):
         self.register("no_weights", lambda path: None)
         value("SELECT glm_count_tokens('x', 'no_weights')", self.conn)
