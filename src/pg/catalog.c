@@ -113,16 +113,16 @@ chatglm_model_dir_names(void)
 	struct dirent *entry;
 	List	   *names = NIL;
 
-	/* one that cannot be read holds no models; why is for the server's log */
+	/* one that cannot be read holds no models; why is for the server's log alone */
 	if (dir == NULL)
 	{
 		if (errno != ENOENT)
-			ereport(LOG,
+			ereport(LOG_SERVER_ONLY,
 					(errcode_for_file_access(),
 					 errmsg("could not open directory \"%s\": %m", path)));
 		return NIL;
 	}
-	while ((entry = ReadDirExtended(dir, path, LOG)) != NULL)
+	while ((entry = ReadDirExtended(dir, path, LOG_SERVER_ONLY)) != NULL)
 		if (name_is_valid(entry->d_name) &&
 			pg_verifymbstr(entry->d_name, strlen(entry->d_name), true) &&
 			chatglm_is_model_directory(psprintf("%s/%s", path, entry->d_name)))

@@ -217,6 +217,25 @@ class Figures(Roles):
             self.assertEqual(one, grown[0])
         self.assertEqual(grown[0]["completed"], 1)
 
+    def test_running_requests_do_not_show(self):
+        """Nor does what a request is like show while it runs or waits."""
+        watcher = self.login("secrets_b")
+        seen = []
+        for prompt, tokens in (("hi", 40), (letter(LETTER * 3), 100)):
+            victim = self.login("secrets_a")
+            victim.execute("BEGIN")
+            victim.execute(f"DECLARE c CURSOR FOR SELECT * FROM glm_stream('{prompt}', temperature => 100, top_p => 1, "
+                           f"seed => 1, max_tokens => {tokens})")
+            victim.execute("FETCH 1 FROM c")
+            wait_until(lambda: health()["paused"] == 1, "it pauses")
+            seen.append({key: figure for key, figure in self.read(watcher).items()
+                         if not key.startswith("glm_stat_requests") and key.split()[-1] not in ("requests", "completed")})
+            self.assertEqual(watcher.execute("SELECT kind, model, started, tokens FROM glm_stat_requests").fetchall(),
+                             [(None,) * 4])
+            victim.execute("ROLLBACK")
+            self.assert_idle()
+        self.assertEqual(*({k: v for k, v in one.items() if k != "cancelled"} for one in seen))
+
     def test_seen_by_who_may(self):
         ask = """SELECT prompt_tokens, cached_tokens, prefill_tokens, completion_tokens, kv_bytes_cached
                    FROM glm_stat_models WHERE name = 'tiny-chatglm3'"""
@@ -328,6 +347,27 @@ class Paths(Roles):
                 self.user.execute(f"SELECT {sql}").fetchall()
             self.assertIn('"no_weights"', str(caught.exception))
             self.assertNotIn("place-of", str(caught.exception))
+
+    def test_unreadable_model_dir(self):
+        """Views go on, and why they show less is in the server's log only, whatever a client wants to hear."""
+        locked = os.path.join(self.secret, "locked")
+        os.mkdir(locked, 0)
+        if os.getuid() == 0:
+            shutil.chown(locked, "postgres", "postgres")
+        self.addCleanup(os.chmod, locked, 0o700)
+        self.addCleanup(wait_until, lambda: value("SELECT count(*) FROM glm_models WHERE name = 'tiny-chatglm3'"), "it is back")
+        self.addCleanup(set_system, "chatglm.model_dir", None)
+        set_system("chatglm.model_dir", locked)
+        wait_until(lambda: value("SHOW chatglm.model_dir") == locked, "the setting is read")
+        user = self.login("secrets_b")
+        told = []
+        user.add_notice_handler(lambda diag: told.append(diag.message_primary))
+        user.execute("SET client_min_messages = debug1")
+        self.assertEqual(user.execute("SELECT name FROM glm_models").fetchall(), [])
+        self.assertTrue(health(user)["ready"])
+        with self.assertRaises(psycopg.errors.UndefinedObject) as caught:
+            user.execute("SELECT glm_count_tokens('x')")
+        self.assertNotIn("locked", " ".join(told) + str(caught.exception))
 
     def test_views_and_settings(self):
         self.register("no_weights", lambda path: None)

@@ -46,6 +46,19 @@ ck_close(const char *dir)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+int
+ck_count(const char *dir)
+{
+	DIR		   *d = opendir(dir);
+	int			n = -2;			/* . and .. */
+
+	assert_non_null(d);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
 void
 ck_path(char path[CK_PATH], const char *dir, const char *name)
 {

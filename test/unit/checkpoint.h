@@ -37,6 +37,8 @@ typedef struct ck_weights
 /* A new directory; its removal with the files and empty directories in it. */
 extern void ck_open(char dir[CK_PATH]);
 extern void ck_close(const char *dir);
+/* How many things are in a directory. */
+extern int	ck_count(const char *dir);
 
 extern void ck_path(char path[CK_PATH], const char *dir, const char *name);
 extern void ck_write(const char *dir, const char *name, const void *bytes, size_t n);

@@ -5,7 +5,6 @@
  * Conversions are those of the embedded model; the odd shapes, which need
  * padding and several files, are a made-up one's.
  */
-#include <dirent.h>
 #include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
@@ -57,19 +56,6 @@ close_place(place *p)
 	if (lstat(p->target, &st) == 0)
 		ck_close(p->target);
 	ck_close(p->dir);
-}
-
-static int
-count_entries(const char *dir)
-{
-	DIR		   *d = opendir(dir);
-	int			n = -2;			/* . and .. */
-
-	assert_non_null(d);
-	while (readdir(d) != NULL)
-		n++;
-	closedir(d);
-	return n;
 }
 
 typedef struct witness
@@ -145,7 +131,7 @@ convert_tiny(const char *options, const char *texts)
 	if (!convert(MODEL_PATH, p.target, options, texts, &w, &rows, &n, &err))
 		fail_msg("%s: %s", options, err.message);
 	assert_int_equal(w.done, w.total);
-	assert_int_equal(count_entries(p.dir), 1);
+	assert_int_equal(ck_count(p.dir), 1);
 	model = glm_model_open("packed", p.target, &err);
 	if (model == NULL)
 		fail_msg("%s", err.message);
@@ -174,7 +160,7 @@ refuse(const char *source, const char *options, const char *texts, int cancel_at
 	open_place(&p);
 	assert_false(convert(source, p.target, options, texts, &w, &rows, &n, &err));
 	ck_assert_error(&err, status, fragment);
-	assert_int_equal(count_entries(p.dir), 0);
+	assert_int_equal(ck_count(p.dir), 0);
 	close_place(&p);
 }
 
@@ -404,7 +390,7 @@ test_padding_and_files(void **state)
 	}
 	glm_shards_close(shards);
 	/* two files of tensors, the index, the manifest */
-	assert_int_equal(count_entries(p.target), 2 + 3);
+	assert_int_equal(ck_count(p.target), 2 + 3);
 	close_place(&p);
 }
 
@@ -482,7 +468,7 @@ test_stale(void **state)
 	assert_null(glm_pack_open(p.target, &err));
 	assert_int_equal(lstat(glm_pack_path(pack), &st), 0);
 	glm_pack_close(pack);
-	assert_int_equal(count_entries(p.dir), 1);
+	assert_int_equal(ck_count(p.dir), 1);
 	assert_int_equal(rmdir(other), 0);
 	close_place(&p);
 }

@@ -2,7 +2,6 @@
  * test_pack_dir.c - a directory that is made or swept where others may write too:
  * whatever they put under its name meanwhile, nothing but it is written or emptied.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -51,19 +50,6 @@ open_place(place *p)
 	}
 }
 
-static int
-count_entries(const char *dir)
-{
-	DIR		   *d = opendir(dir);
-	int			n = -2;			/* . and .. */
-
-	assert_non_null(d);
-	while (readdir(d) != NULL)
-		n++;
-	closedir(d);
-	return n;
-}
-
 static bool
 exists(const char *path)
 {
@@ -75,7 +61,7 @@ exists(const char *path)
 static void
 close_place(place *p)
 {
-	assert_int_equal(count_entries(p->victim), FILES);
+	assert_int_equal(ck_count(p->victim), FILES);
 	for (int i = 0; i < FILES; i++)
 	{
 		char		name[16];
@@ -86,7 +72,7 @@ close_place(place *p)
 		assert_int_equal(unlink(path), 0);
 	}
 	ck_close(p->victim);
-	assert_int_equal(count_entries(p->dir), 0);
+	assert_int_equal(ck_count(p->dir), 0);
 	ck_close(p->dir);
 }
 
@@ -118,8 +104,8 @@ swapped_while_written(void **state)
 	assert_true(glm_pack_file_open(&file, &dir, "model.safetensors", &err));
 	assert_true(glm_pack_file_write(&file, "weights", 7, &err));
 	assert_true(glm_pack_file_close(&file, files, &err));
-	assert_int_equal(count_entries(p.victim), FILES);
-	assert_int_equal(count_entries(p.aside), 1);
+	assert_int_equal(ck_count(p.victim), FILES);
+	assert_int_equal(ck_count(p.aside), 1);
 	assert_true(glm_pack_dir_sync(&dir, &err));
 	assert_false(glm_pack_dir_publish(&dir, &err));
 	ck_assert_error(&err, GLM_NOT_WRITABLE, "replaced");
@@ -127,7 +113,7 @@ swapped_while_written(void **state)
 	glm_pack_dir_free(&dir);
 
 	/* what was written is gone, what somebody put there is not */
-	assert_int_equal(count_entries(p.aside), 0);
+	assert_int_equal(ck_count(p.aside), 0);
 	assert_int_equal(rmdir(p.aside), 0);
 	assert_int_equal(unlink(path), 0);
 	json_decref(files);
@@ -173,9 +159,9 @@ undisturbed(void **state)
 		if (publish)
 			assert_true(glm_pack_dir_publish(&dir, &err));
 		glm_pack_dir_free(&dir);
-		assert_int_equal(count_entries(p.dir), publish);
+		assert_int_equal(ck_count(p.dir), publish);
 	}
-	assert_int_equal(count_entries(p.target), 1);
+	assert_int_equal(ck_count(p.target), 1);
 	ck_close(p.target);
 	close_place(&p);
 }
@@ -217,7 +203,7 @@ links_within_are_removed_alone(void **state)
 	assert_int_equal(mkdir(path, 0777), 0);
 	ck_puts(path, "file", "x");
 	glm_quantize_sweep(p.target);
-	assert_int_equal(count_entries(path), 1);
+	assert_int_equal(ck_count(path), 1);
 	ck_close(path);
 	glm_quantize_sweep(p.target);
 	close_place(&p);
@@ -237,7 +223,7 @@ others_are_not_swept(void **state)
 	ck_puts(p.stale, "file", "x");
 	assert_int_equal(chown(p.stale, 65534, 65534), 0);
 	glm_quantize_sweep(p.target);
-	assert_int_equal(count_entries(p.stale), 1);
+	assert_int_equal(ck_count(p.stale), 1);
 	assert_int_equal(chown(p.stale, 0, 0), 0);
 	glm_quantize_sweep(p.target);
 	close_place(&p);
@@ -282,7 +268,7 @@ sweep_races_with_swaps(void **state)
 	atomic_store(&s.stop, true);
 	pthread_join(thread, NULL);
 	assert_true(s.swaps > 0);
-	assert_int_equal(count_entries(p.victim), FILES);
+	assert_int_equal(ck_count(p.victim), FILES);
 	for (int i = 0; i < 2; i++)
 	{
 		const char *path = i == 0 ? p.stale : p.aside;
