@@ -62,6 +62,9 @@ typedef enum ChatglmSharing
 
 extern void chatglm_define_gucs(void);
 
+/* Says so, at this level, when chatglm.model_dir is no directory that can be read. */
+extern void chatglm_check_directory(int elevel, const char *path);
+
 /* ---- shmem.c --------------------------------------------------------- */
 
 #define CHATGLM_SESSION_REQUESTS 64 /* requests in flight in one session */

@@ -372,19 +372,19 @@ check_kernels(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-static void
-warn_unless_directory(const char *path)
+void
+chatglm_check_directory(int elevel, const char *path)
 {
 	struct stat st;
 
 	if (access(path, R_OK | X_OK) != 0 || stat(path, &st) != 0)
-		ereport(WARNING,
+		ereport(elevel,
 				(errcode_for_file_access(),
-				 errmsg("the server cannot read directory \"%s\": %m", path)));
+				 errmsg("chatglm.model_dir: the server cannot read directory \"%s\": %m", path)));
 	else if (!S_ISDIR(st.st_mode))
-		ereport(WARNING,
+		ereport(elevel,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a directory", path)));
+				 errmsg("chatglm.model_dir: \"%s\" is not a directory", path)));
 }
 
 /* A relative path would mean another directory to every process. */
@@ -397,7 +397,7 @@ check_model_dir(char **newval, void **extra, GucSource source)
 		return false;
 	}
 	if (**newval != '\0' && by_alter_system(source))
-		warn_unless_directory(*newval);
+		chatglm_check_directory(WARNING, *newval);
 	return true;
 }
 

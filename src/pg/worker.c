@@ -35,6 +35,7 @@ static void start_engine(void);
 static void stay_down(const glm_error *err) pg_attribute_noreturn();
 static void come_in(void);
 static void read_settings(void);
+static void look_at_model_dir(void);
 static void serve_forever(WaitEventSet *set);
 static long publish_if_due(void);
 static void report_activity(const glm_stats *stats, int models);
@@ -201,6 +202,7 @@ come_in(void)
 	pg_atomic_fetch_add_u32(&chatglm_shared->generation, 1);
 	LWLockRelease(chatglm_shared->lock);
 
+	look_at_model_dir();
 	pgstat_report_appname("chatglm");
 	chatglm_worker_publish();
 }
@@ -252,6 +254,22 @@ read_settings(void)
 	CHATGLM_ENGINE(glm_engine_set_prefill_budget(engine, chatglm_prefill_budget));
 	CHATGLM_ENGINE(glm_engine_set_verify(engine, chatglm_verify));
 	CHATGLM_ENGINE(glm_engine_set_speculation(engine, chatglm_speculation));
+	look_at_model_dir();
+}
+
+/* Told to the log when it has changed; of all processes the worker is the one to do it. */
+static void
+look_at_model_dir(void)
+{
+	static char *seen = NULL;
+	char	   *dir = chatglm_model_dir_path();
+
+	if (seen == NULL || strcmp(seen, dir) != 0)
+		chatglm_check_directory(LOG, dir);
+	if (seen != NULL)
+		pfree(seen);
+	seen = MemoryContextStrdup(TopMemoryContext, dir);
+	pfree(dir);
 }
 
 /* ---- statistics ------------------------------------------------------- */

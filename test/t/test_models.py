@@ -94,6 +94,10 @@ class Models(unittest.TestCase):
             conn.execute("SELECT glm_model_load('second', %s)", [paths[1]])
             log += [("second", "loaded"), ("second", "unloaded: its name means another directory now")]
             wait_told(*log)
+            # and of a directory without models
+            conn.execute("ALTER SYSTEM SET chatglm.model_dir = '/nowhere'")
+            conn.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: 'LOG:  chatglm.model_dir: the server cannot read directory "/nowhere"' in cluster.log(), "it is said")
 
 
 if __name__ == "__main__":
