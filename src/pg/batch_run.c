@@ -126,7 +126,10 @@ chatglm_run_enter(BatchState *state)
 		state->child_ended = false;
 	}
 	if (state->bound < 0)
+	{
+		chatglm_ring_evaluate_limits(state);
 		chatglm_hand_on_bound(state);
+	}
 }
 
 int64
@@ -164,7 +167,8 @@ hand_on(BatchState *state, int64 bound)
 void
 chatglm_hand_on_bound(BatchState *state)
 {
+	if (state->exact == 0)
+		return;
 	chatglm_ring_evaluate_limits(state);
-	if (state->exact > 0)
-		hand_on(state, state->bound_below == PG_INT64_MAX ? -1 : state->bound_below);
+	hand_on(state, state->bound_below == PG_INT64_MAX ? -1 : state->bound_below);
 }
