@@ -71,7 +71,7 @@ REQUESTS = [
     (1, "DO $$ BEGIN IF EXISTS (SELECT FROM doc WHERE glm_count_tokens(body) > 0) THEN NULL; END IF; END $$"),
     (60, "DO $$ BEGIN PERFORM glm_count_tokens(body) FROM doc; END $$"),
     (10, LOOP % ("", "EXIT;")),
-    (20, LOOP % (" WHERE glm_count_tokens(body) < 0 OR id > 0", "EXIT;")),
+    (20, LOOP % (" WHERE glm_count_tokens(body || id) < 0 OR id > 0", "EXIT;")),
     (60, LOOP % ("", "NULL;")),
     (3, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c"),
     (5, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c; FETCH 2 FROM c"),
