@@ -10,6 +10,7 @@
  */
 #include "chatglm.h"
 
+#include "access/genam.h"
 #include "access/relscan.h"
 #include "utils/rel.h"
 
@@ -51,13 +52,15 @@ chatglm_place_begin(BatchState *state)
 void
 chatglm_place_keep(BatchState *state, int index)
 {
+	IndexScanDesc indexscan = NULL;
+
 	if (state->scan == NULL)
 		return;
-	/* its slot need not have the place */
+	/* the slot of this scan need not have the place */
 	if (IsA(state->scan, IndexOnlyScanState))
-		state->places[index] = ((IndexOnlyScanState *) state->scan)->ioss_ScanDesc->xs_heaptid;
-	else
-		state->places[index] = state->scan->ss_ScanTupleSlot->tts_tid;
+		indexscan = ((IndexOnlyScanState *) state->scan)->ioss_ScanDesc;
+	state->places[index] = indexscan != NULL ? indexscan->xs_heaptid :
+		state->scan->ss_ScanTupleSlot->tts_tid;
 }
 
 void

@@ -9,9 +9,10 @@
  * its own) and are told apart by their executor states.
  *
  * No more rows are in hand than the run still wants, so none are when it ends
- * (but in a loop over a query, which nobody can interfere with).  What a session does between two runs (settings, savepoints, updates) is thus
- * seen by all rows of the second, and the next run may go backward.  There
- * GlmBatch reads one row at a time, and its child has to be able to.
+ * (but in a loop over a query, which nobody can interfere with).  What a session
+ * does between two runs (settings, savepoints, updates) is thus seen by all rows of
+ * the second, and the next run may go backward.  There GlmBatch reads one row at a
+ * time, and its child has to be able to.
  *
  * A hash join with an empty inner side reads one outer row at most, and a merge
  * join ends with the shorter side.  A side of such a join has no more rows in
@@ -126,7 +127,10 @@ chatglm_run_enter(BatchState *state)
 		state->child_ended = false;
 	}
 	if (state->bound < 0)
+	{
+		chatglm_ring_evaluate_limits(state);
 		chatglm_hand_on_bound(state);
+	}
 }
 
 int64
@@ -164,7 +168,8 @@ hand_on(BatchState *state, int64 bound)
 void
 chatglm_hand_on_bound(BatchState *state)
 {
+	if (state->exact == 0)
+		return;
 	chatglm_ring_evaluate_limits(state);
-	if (state->exact > 0)
-		hand_on(state, state->bound_below == PG_INT64_MAX ? -1 : state->bound_below);
+	hand_on(state, state->bound_below == PG_INT64_MAX ? -1 : state->bound_below);
 }

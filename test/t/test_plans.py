@@ -71,7 +71,7 @@ REQUESTS = [
     (1, "DO $$ BEGIN IF EXISTS (SELECT FROM doc WHERE glm_count_tokens(body) > 0) THEN NULL; END IF; END $$"),
     (60, "DO $$ BEGIN PERFORM glm_count_tokens(body) FROM doc; END $$"),
     (10, LOOP % ("", "EXIT;")),
-    (20, LOOP % (" WHERE glm_count_tokens(body) < 0 OR id > 0", "EXIT;")),
+    (20, LOOP % (" WHERE glm_count_tokens(body || id) < 0 OR id > 0", "EXIT;")),
     (60, LOOP % ("", "NULL;")),
     (3, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c"),
     (5, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c; FETCH 2 FROM c"),
@@ -201,7 +201,7 @@ class Statement:
         self.rng = random.Random(seed)
         self.aliases = 0
         self.settings = self.random_settings()
-        self.kind = self.pick(["query"] * 12 + ["cursor"] * 3 + ["loop", "prepared", "locking"] +
+        self.kind = self.pick(["query"] * 12 + ["cursor"] * 3 + ["loop", "prepared", "locking", "nearest", "nearest"] +
                               ["update", "update", "delete", "insert", "modifying", "merge"])
         self.writes = self.kind in ("update", "delete", "insert", "modifying", "merge")
         self.ordered = False
@@ -289,6 +289,8 @@ class Statement:
             return alias, f"{table} {alias}"
         if self.chance(0.1):
             return alias, f"(VALUES (1, 1, 2, date '2024-01-02', 'one'), (2, 3, NULL, NULL, NULL), (3, 3, 3, '2024-01-03', 'three')) {alias}(id, k, n, at, body)"
+        if outer and self.chance(0.4):
+            return alias, self.called(alias, outer)
         inner = self.alias()
         names = [inner, *outer]
         columns = f"{inner}.id, {inner}.k, {self.pick([f'{inner}.n', self.count([inner])])} AS n, {inner}.at, " \
@@ -298,6 +300,14 @@ class Statement:
         distinct = "DISTINCT " if self.chance(0.15) else ""
         where = f" WHERE {self.conditions(names, 1, 2)}" if self.chance(0.6) else ""
         return alias, f"{'LATERAL ' if outer else ''}(SELECT {distinct}{columns} FROM {table} {inner}{where}{tail}) {alias}"
+
+    def called(self, alias, outer):
+        """A FROM item that is one row for each row of another."""
+        a = self.pick(outer)
+        return self.pick([
+            f"LATERAL (SELECT {a}.id, {a}.k, {self.count(outer)} AS n, {a}.at, {self.answer(outer)} AS body) {alias}",
+            f"LATERAL (SELECT {a}.id, {a}.k, n, {a}.at, {a}.body FROM glm_count_tokens({self.text(outer)}) n) {alias}",
+            f"LATERAL (SELECT {a}.id, {a}.k, {a}.n, {a}.at, response AS body FROM glm_try_generate({self.text(outer)}, max_tokens => 1)) {alias}"])
 
     def joined(self):
         """FROM items: their aliases and text."""
@@ -350,6 +360,8 @@ class Statement:
 
     def columns(self, names):
         made = [f"{name}.id" for name in names]
+        if self.chance(0.08):
+            made += [f"(glm_try_generate({self.text(names)}, max_tokens => 1)).response", f"(glm_try_generate({self.text(names)}, max_tokens => 1)).error"]
         made += [self.pick([self.count, self.answer])(names) for _ in range(self.number(0, 2))]
         if self.chance(0.15):
             alias = self.alias()
@@ -457,6 +469,17 @@ class Statement:
             sql = self.limited(len(width), sql)
         return sql
 
+    def nearest(self):
+        """A sort below, a join with one row for each row, a filter, and a LIMIT above it all."""
+        self.ordered = True
+        body = self.pick(["body", "glm_detokenize(glm_tokenize(body))", "concat(body, repeat(' x', k))"])
+        inner = f"(SELECT id, k, n, at, {body} AS body FROM {self.pick(TABLES)} ORDER BY {self.pick(['k, id', 'n, id', 'id'])}{self.pick([' OFFSET 0', '', ' LIMIT 9'])})"
+        sql = f"SELECT s.id, l.n FROM {inner} s JOIN {self.called('l', ['s'])} ON {self.pick(['true', 'l.n % 2 = 0', self.condition(['s', 'l'])])}"
+        if self.chance(0.7):
+            sql += f" WHERE {self.pick([self.condition(['s', 'l']), 'l.n % 3 > 0', 'same(s.id::int) % 2 = 0'])}"
+        return sql + f" ORDER BY s.id, 2 LIMIT {self.number(1, 6)}" if " LIMIT 9" in sql or self.chance(0.2) else \
+            f"SELECT count(*) FROM ({sql} LIMIT {self.number(1, 6)}) f"
+
     def loop(self):
         width, sql = self.simple()
         return f"SELECT * FROM looped($query${self.limited(len(width), sql)}$query$, {self.number(1, 30)})"
@@ -492,6 +515,8 @@ class Statement:
         if self.chance(0.6):
             name, item = self.source()
             names, source = ["x", name], f" FROM {item}"
+        if not source and self.chance(0.15):
+            assignment = "(body, at) = (SELECT {answer}, x.at)"
         sql = f"UPDATE {target} x SET {assignment.format(answer=self.answer(['x']))}{source} WHERE {self.conditions(names, 1, 3)}"
         if self.chance(0.1):
             sql += " AND seen(x.k)"
