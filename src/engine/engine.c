@@ -436,7 +436,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->step_ns = atomic_load(&c->step_ns);
 	out->running = atomic_load(&c->running);
 	out->paused = atomic_load(&c->paused);
-	out->waiting = atomic_load(&c->waiting) + glm_front_tasks(e);
+	out->waiting = atomic_load(&c->waiting) + atomic_load(&e->front.n_tasks);
 	out->kv_bytes_total = glm_kv_pool_total(e->kv);
 	glm_prefix_stats_get(e->prefix, 0, &kv);
 	out->kv_bytes_used = kv.bytes_used;

@@ -224,7 +224,7 @@ typedef struct glm_front
 	glm_task   *ready;			/* those that wait longest first */
 	glm_task   *slow;			/* whose turn it is in the slow lane */
 	atomic_int	n_ready;
-	int			n_tasks;
+	atomic_int	n_tasks;		/* in whatever state */
 	int			n_threads;
 	int			n_loaders;		/* threads of loadings */
 	uint64_t	turns;
@@ -241,7 +241,6 @@ extern void glm_front_close(glm_engine *engine);
 extern void glm_front_add(glm_engine *engine, int ticket);
 /* Has it look at a ticket that was cancelled, if it has it. */
 extern void glm_front_poke(glm_engine *engine, int ticket);
-extern int	glm_front_tasks(glm_engine *engine);
 
 /* ---- front.c: what a task does -------------------------------------------- */
 

@@ -321,7 +321,7 @@ leave(glm_engine *e, glm_task *task, bool parked)
 	{
 		leave_tenant(f, task);
 		task->state = GLM_TASK_NONE;
-		f->n_tasks--;
+		atomic_fetch_sub(&f->n_tasks, 1);
 	}
 	if (slow)
 		pthread_cond_signal(&f->work);
@@ -396,7 +396,7 @@ glm_front_add(glm_engine *e, int ticket)
 	task->checked = task->verified = task->held = false;
 	task->tenant = find_tenant(f, req->tenant);
 	task->tenant->n_tasks++;
-	f->n_tasks++;
+	atomic_fetch_add(&f->n_tasks, 1);
 	append_task(&f->queue, task);
 	pthread_cond_signal(&f->work);
 	pthread_mutex_unlock(&f->lock);
@@ -414,17 +414,6 @@ glm_front_poke(glm_engine *e, int ticket)
 	else if (task->state == GLM_TASK_READY)
 		pthread_cond_signal(&task->turn);
 	pthread_mutex_unlock(&f->lock);
-}
-
-int
-glm_front_tasks(glm_engine *e)
-{
-	int			n;
-
-	pthread_mutex_lock(&e->front.lock);
-	n = e->front.n_tasks;
-	pthread_mutex_unlock(&e->front.lock);
-	return n;
 }
 
 bool

@@ -11,18 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoint.h"
 #include "engine/json.h"
-
-static int	pauses;
-static int	pauses_granted;
-
-static bool
-grant_pauses(void *arg, glm_error *err)
-{
-	(void) arg;
-	return pauses++ < pauses_granted || glm_fail(err, GLM_CANCELLED, "pause %d", pauses_granted);
-}
 
 /* The same value, or the same complaint at the same place. */
 static void
@@ -79,40 +68,6 @@ edges_do_not_show(void **state)
 	free(text);
 }
 
-/* Any pause ends it, the next one says so again, and nothing of it is left (ASan). */
-static void
-reading_ends_in_a_pause(void **state)
-{
-	const size_t n = 1 << 20;
-	char	   *text = malloc(n + 2);
-	glm_error	err = {0};
-	json_t	   *value;
-	int			all;
-
-	(void) state;
-	text[0] = '[';
-	for (size_t i = 1; i <= n; i++)
-		text[i] = "[],{\"a\":1},"[(i - 1) % 11];
-	strcpy(text + n / 11 * 11, "]");
-	glm_pause_with(grant_pauses, NULL);
-	pauses = 0;
-	pauses_granted = INT32_MAX;
-	value = glm_json_loadb(text, strlen(text), 0, NULL);
-	all = pauses;
-	assert_int_equal(json_array_size(value), 2 * (n / 11));
-	glm_json_free(value);
-	assert_in_range(all, 8, 40);
-	for (pauses_granted = 0; pauses_granted < all; pauses_granted++)
-	{
-		pauses = 0;
-		assert_null(glm_json_loadb(text, strlen(text), 0, NULL));
-		assert_false(glm_pause(&err));
-		ck_assert_error(&err, GLM_CANCELLED, "pause");
-	}
-	glm_pause_with(NULL, NULL);
-	free(text);
-}
-
 /* Few bytes, much memory: such texts are not read to their end. */
 static void
 values_are_bounded(void **state)
@@ -162,7 +117,6 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_is_what_jansson_reads),
 		cmocka_unit_test(edges_do_not_show),
-		cmocka_unit_test(reading_ends_in_a_pause),
 		cmocka_unit_test(values_are_bounded),
 		cmocka_unit_test(freeing_leaves_what_is_shared),
 	};
