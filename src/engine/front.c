@@ -47,7 +47,7 @@ static bool
 answer_tokenize(glm_engine *e, int ticket, const glm_request *req, const glm_model *model,
 				int *tokens, glm_error *err)
 {
-	glm_ids		ids = {0};
+	glm_ids		ids = {.counted = req->kind == GLM_COUNT_TOKENS};
 	bool		ok = tokenize(req, model->tokenizer, &ids, err);
 
 	if (ok && req->kind != GLM_COUNT_TOKENS)

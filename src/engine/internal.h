@@ -166,6 +166,7 @@ typedef struct glm_ids
 	int32_t    *data;
 	size_t		length;
 	size_t		capacity;
+	bool		counted;		/* only that: there is no data */
 } glm_ids;
 
 extern bool glm_ids_add(glm_ids *ids, int32_t id, glm_error *err);
