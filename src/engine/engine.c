@@ -47,6 +47,20 @@ glm_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns)
 }
 
 bool
+glm_thread_start(void *(*thread_main) (void *), void *arg)
+{
+	pthread_t	thread;
+	pthread_attr_t attr;
+	bool		ok;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	ok = pthread_create(&thread, &attr, thread_main, arg) == 0;
+	pthread_attr_destroy(&attr);
+	return ok;
+}
+
+bool
 glm_signal_init(glm_signal *s)
 {
 	s->raised = false;

@@ -1,7 +1,7 @@
 /*
  * front.c - from a request to work for the scheduler.
  *
- * What a task (turns.c) does: it finds its model, or waits until that is loaded, and
+ * What a task (tasks.c) does: it finds its model, or waits until that is loaded, and
  * either answers at once (tokenize, detokenize, load ...) or builds the prompt, opens
  * a sequence with all the memory it will need, and has it handed to the engine thread
  * as soon as the model is in memory (loader.c).
