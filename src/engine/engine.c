@@ -47,6 +47,20 @@ glm_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns)
 }
 
 bool
+glm_thread_start(void *(*thread_main) (void *), void *arg)
+{
+	pthread_t	thread;
+	pthread_attr_t attr;
+	bool		ok;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	ok = pthread_create(&thread, &attr, thread_main, arg) == 0;
+	pthread_attr_destroy(&attr);
+	return ok;
+}
+
+bool
 glm_signal_init(glm_signal *s)
 {
 	s->raised = false;
@@ -463,7 +477,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->step_ns = atomic_load(&c->step_ns);
 	out->running = atomic_load(&c->running);
 	out->paused = atomic_load(&c->paused);
-	out->waiting = atomic_load(&c->waiting) + glm_front_tasks(e);
+	out->waiting = atomic_load(&c->waiting) + atomic_load(&e->front.n_tasks);
 	out->kv_bytes_total = glm_kv_pool_total(e->kv);
 	glm_prefix_stats_get(e->prefix, 0, &kv);
 	out->kv_bytes_used = kv.bytes_used;

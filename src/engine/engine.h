@@ -1,8 +1,8 @@
 /*
  * engine.h - the engine as its own threads see it: tickets, models, events.
  *
- * Included by engine.c (the host's door), outbox.c, models.c, turns.c, front.c,
- * loader.c and scheduler.c.  Who may touch what:
+ * Included by engine.c (the host's door), outbox.c, models.c, tasks.c, turns.c,
+ * front.c, loader.c and scheduler.c.  Who may touch what:
  *
  *	- a ticket belongs to the host until it is submitted, to its task in the front
  *	  until the request is answered or becomes a sequence, then to the engine
@@ -51,6 +51,9 @@ extern void glm_signal_wait(glm_signal *s, int64_t deadline_ns);
 /* A condition that is waited for until a time of CLOCK_MONOTONIC; 0: for ever. */
 extern bool glm_cond_init(pthread_cond_t *cond);
 extern void glm_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns);
+
+/* Starts a thread that nobody joins. */
+extern bool glm_thread_start(void *(*thread_main) (void *), void *arg);
 
 /* Of threads that must not take the CPUs from forward passes. */
 #define GLM_NICENESS 10
@@ -184,7 +187,7 @@ extern void *glm_scheduler_main(void *engine);	/* the engine thread */
 /* Frees a sequence that never reached the scheduler, or has left it. */
 extern void glm_sequence_free(glm_engine *engine, glm_sequence *seq);
 
-/* ---- turns.c: requests that are being made ready ------------------------- */
+/* ---- tasks.c, turns.c: requests that are being made ready ----------------- */
 
 typedef struct glm_loading glm_loading;	/* see loader.c */
 
@@ -217,6 +220,7 @@ typedef struct glm_task
 	glm_task_tenant *tenant;
 	bool		large;			/* goes to the slow lane at once */
 	int64_t		slice_ns;		/* when its turn began */
+	int64_t		cpu_ns;			/* of its thread then, in the fast lane */
 	pthread_cond_t turn;		/* signalled when it may have one, or should look */
 	/* how far it is */
 	bool		checked;		/* its texts */
@@ -239,7 +243,7 @@ typedef struct glm_front
 	glm_task   *ready;			/* those that wait longest first */
 	glm_task   *slow;			/* whose turn it is in the slow lane */
 	atomic_int	n_ready;
-	int			n_tasks;
+	atomic_int	n_tasks;		/* in whatever state */
 	int			n_threads;
 	int			n_loaders;		/* threads of loadings */
 	uint64_t	turns;
@@ -256,7 +260,6 @@ extern void glm_front_close(glm_engine *engine);
 extern void glm_front_add(glm_engine *engine, int ticket);
 /* Has it look at a ticket that was cancelled, if it has it. */
 extern void glm_front_poke(glm_engine *engine, int ticket);
-extern int	glm_front_tasks(glm_engine *engine);
 
 /* ---- front.c: what a task does -------------------------------------------- */
 

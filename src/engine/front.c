@@ -1,7 +1,7 @@
 /*
  * front.c - from a request to work for the scheduler.
  *
- * What a task (turns.c) does: it finds its model, or waits until that is loaded, and
+ * What a task (tasks.c) does: it finds its model, or waits until that is loaded, and
  * either answers at once (tokenize, detokenize, load ...) or builds the prompt, opens
  * a sequence with all the memory it will need, and has it handed to the engine thread
  * as soon as the model is in memory (loader.c).
@@ -47,7 +47,7 @@ static bool
 answer_tokenize(glm_engine *e, int ticket, const glm_request *req, const glm_model *model,
 				int *tokens, glm_error *err)
 {
-	glm_ids		ids = {0};
+	glm_ids		ids = {.counted = req->kind == GLM_COUNT_TOKENS};
 	bool		ok = tokenize(req, model->tokenizer, &ids, err);
 
 	if (ok && req->kind != GLM_COUNT_TOKENS)

@@ -8,7 +8,7 @@
  * sequence for all layers of its model.
  *
  * Three parties meet here.  The host's thread only calls glm.h.  The *front*
- * (turns.c, front.c) turns requests into work: builds prompts, tokenizes, answers
+ * (tasks.c, front.c) turns requests into work: builds prompts, tokenizes, answers
  * what needs no forward pass; it has a thread for short requests and one more for
  * each long one, of which one works.  *Loaders* (loader.c) open models and bring them
  * into memory.  The *engine thread* (scheduler.c) runs forward passes with the compute
@@ -166,6 +166,7 @@ typedef struct glm_ids
 	int32_t    *data;
 	size_t		length;
 	size_t		capacity;
+	bool		counted;		/* only that: there is no data */
 } glm_ids;
 
 extern bool glm_ids_add(glm_ids *ids, int32_t id, glm_error *err);

@@ -23,8 +23,9 @@ extern json_t *glm_json_read(const char *path, size_t limit, glm_error *err);
 
 /*
  * json_loadb with pauses, see glm_pause; NULL also when one of them ended it, which the
- * next glm_pause() says again.  In json_text.c.
+ * next glm_pause() says again, and for more than GLM_JSON_VALUES values.  In json_text.c.
  */
+#define GLM_JSON_VALUES (4 << 20)
 extern json_t *glm_json_loadb(const char *text, size_t n, size_t flags, json_error_t *why);
 
 /* json_decref with pauses, whose answer does not count; NULL is fine. */

@@ -5,10 +5,14 @@
  * second for tens of megabytes.  Here it is handed its text some kilobytes at a time,
  * and a tree is taken apart from its leaves.
  *
+ * A value takes some 100 bytes of memory for as little as two of text, so their number
+ * is bounded: it is that of the marks which begin or separate values outside of strings.
+ *
  * No locks: pure functions.
  */
 #include "json.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define READ_SLICE ((size_t) 64 << 10)	/* bytes between two pauses */
@@ -19,7 +23,29 @@ typedef struct source
 	const char *text;
 	size_t		left;
 	size_t		since;			/* bytes since the last pause */
+	size_t		values;
+	bool		in_string;
+	bool		escaped;		/* in a string, behind a backslash */
 } source;
+
+/* Counts the values that begin in the next n bytes. */
+static void
+count_values(source *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		char		c = s->text[i];
+
+		if (s->escaped)
+			s->escaped = false;
+		else if (s->in_string && c == '\\')
+			s->escaped = true;
+		else if (c == '"')
+			s->in_string = !s->in_string;
+		else if (!s->in_string)
+			s->values += c == '[' || c == '{' || c == ',';
+	}
+}
 
 /* Jansson's: the next bytes of the text, 0 at its end, (size_t) -1 to stop. */
 static size_t
@@ -28,6 +54,9 @@ next_bytes(void *buffer, size_t size, void *arg)
 	source	   *s = arg;
 	size_t		n = s->left < size ? s->left : size;
 
+	count_values(s, n);
+	if (s->values > GLM_JSON_VALUES)
+		return (size_t) -1;
 	s->since += n;
 	if (s->since >= READ_SLICE)
 	{
@@ -45,8 +74,15 @@ json_t *
 glm_json_loadb(const char *text, size_t n, size_t flags, json_error_t *why)
 {
 	source		s = {.text = text, .left = n};
+	json_t	   *value = json_load_callback(next_bytes, &s, flags, why);
 
-	return json_load_callback(next_bytes, &s, flags, why);
+	if (s.values <= GLM_JSON_VALUES)
+		return value;
+	/* of what was read until then something may have been whole, such as a first array */
+	glm_json_free(value);
+	if (why != NULL)
+		snprintf(why->text, sizeof(why->text), "more than %d values", GLM_JSON_VALUES);
+	return NULL;
 }
 
 static bool

@@ -3,7 +3,7 @@
  *
  * All of that takes as long as files are large and disks are slow, so none of it is done
  * by a thread that others wait for.  A *loading* is one such piece of work on one model,
- * on a thread of its own; tasks that need what it does are parked (turns.c) and counted
+ * on a thread of its own; tasks that need what it does are parked (tasks.c) and counted
  * as its waiters.  Requests for the same model wait for the same loading.
  *
  * The last waiter that ends takes the loading with it: the work looks at the count in
@@ -155,21 +155,13 @@ static bool
 start_thread(glm_loading *l)
 {
 	glm_front  *f = &l->engine->front;
-	pthread_t	thread;
-	pthread_attr_t attr;
-	bool		ok;
 
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	ok = pthread_create(&thread, &attr, loading_main, l) == 0;
-	pthread_attr_destroy(&attr);
-	if (ok)
-	{
-		f->n_loaders++;
-		l->next = f->loadings;
-		f->loadings = l;
-	}
-	return ok;
+	if (!glm_thread_start(loading_main, l))
+		return false;
+	f->n_loaders++;
+	l->next = f->loadings;
+	f->loadings = l;
+	return true;
 }
 
 static bool

@@ -72,6 +72,11 @@ glm_buf_free(glm_buf *buf)
 bool
 glm_ids_add(glm_ids *ids, int32_t id, glm_error *err)
 {
+	if (ids->counted)
+	{
+		ids->length++;
+		return true;
+	}
 	if (ids->length == ids->capacity)
 	{
 		size_t		capacity = ids->capacity ? 2 * ids->capacity : 64;

@@ -323,103 +323,6 @@ parts_of_any_size_do_not_show(void **state)
 	glm_spm_close(spm);
 }
 
-/* ---- Work that is ended --------------------------------------------------- */
-
-static int	pauses;				/* so far */
-static int	pauses_granted;
-
-static bool
-grant_pauses(void *arg, glm_error *err)
-{
-	(void) arg;
-	return pauses++ < pauses_granted || glm_fail(err, GLM_CANCELLED, "pause %d", pauses_granted);
-}
-
-/* A pause after each part can end it, and no other follows. */
-static void
-encoding_ends_in_a_pause(void **state)
-{
-	char		text[10000];
-	glm_error	err = {0};
-	const size_t part = tok->part;
-	glm_ids		whole;
-	int			all;
-
-	(void) state;
-	for (size_t i = 0; i < sizeof(text); i++)
-		text[i] = "word and\n"[i % 9];
-	tok->part = 1000;
-	pauses = 0;
-	pauses_granted = INT32_MAX;
-	glm_pause_with(grant_pauses, NULL);
-	whole = encode(tok, text, sizeof(text));
-	glm_ids_free(&whole);
-	all = pauses;
-	assert_in_range(all, 8, 12);
-	for (pauses_granted = 0; pauses_granted < all; pauses_granted++)
-	{
-		glm_ids		ids = {0};
-
-		pauses = 0;
-		assert_false(glm_tokenizer_encode(tok, text, sizeof(text), &ids, &err));
-		ck_assert_error(&err, GLM_CANCELLED, "pause");
-		assert_int_equal(pauses, pauses_granted + 1);
-		glm_ids_free(&ids);
-	}
-	glm_pause_with(NULL, NULL);
-	tok->part = part;
-}
-
-/* Stops behind the part with which there are enough ids; these are the whole text's. */
-static void
-encoding_stops_when_it_is_enough(void **state)
-{
-	char		text[10000];
-	const size_t part = tok->part;
-	glm_ids		whole;
-	bool		stopped;
-
-	(void) state;
-	for (size_t i = 0; i < sizeof(text); i++)
-		text[i] = "word and\n"[i % 9];
-	tok->part = 100;
-	whole = encode(tok, text, sizeof(text));
-	for (size_t most = 0; most <= whole.length; most += whole.length / 10)
-	{
-		glm_ids		ids = {0};
-
-		assert_true(glm_tokenizer_encode_most(tok, text, sizeof(text), most, &stopped, &ids, NULL));
-		assert_int_equal(stopped, ids.length < whole.length);
-		assert_in_range(ids.length, most < whole.length ? most : whole.length, most + 220);
-		assert_memory_equal(ids.data, whole.data, ids.length * sizeof(int32_t));
-		glm_ids_free(&ids);
-	}
-	glm_ids_free(&whole);
-	tok->part = part;
-}
-
-static void
-decoding_ends_in_a_pause(void **state)
-{
-	const size_t n = 100000;
-	int32_t    *ids = malloc(n * sizeof(*ids));
-	glm_buf		text = {0};
-	glm_error	err = {0};
-
-	(void) state;
-	for (size_t i = 0; i < n; i++)
-		ids[i] = 300;
-	pauses = 0;
-	pauses_granted = 3;
-	glm_pause_with(grant_pauses, NULL);
-	assert_false(glm_tokenizer_decode(tok, ids, n, &text, &err));
-	glm_pause_with(NULL, NULL);
-	ck_assert_error(&err, GLM_CANCELLED, "pause 3");
-	assert_int_equal(pauses, 4);
-	glm_buf_free(&text);
-	free(ids);
-}
-
 static void
 what_cannot_be_parted_is_bounded(void **state)
 {
@@ -637,9 +540,6 @@ main(void)
 		cmocka_unit_test(bad_text_is_refused_with_its_place),
 		cmocka_unit_test(parts_do_not_show),
 		cmocka_unit_test(parts_of_any_size_do_not_show),
-		cmocka_unit_test(encoding_ends_in_a_pause),
-		cmocka_unit_test(encoding_stops_when_it_is_enough),
-		cmocka_unit_test(decoding_ends_in_a_pause),
 		cmocka_unit_test(what_cannot_be_parted_is_bounded),
 		cmocka_unit_test(decoding_agrees_with_sentencepiece),
 		cmocka_unit_test(broken_bytes_become_replacement_characters),
