@@ -335,6 +335,7 @@ chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand)
 
 	(void) begin_inner(plan->righttree, &meanings, &asked);
 	rewrite->marked = NIL;
+	chatglm_mark_in_plan(rewrite, asked);
 	top = chatglm_stack_calls(rewrite, plan->lefttree, &asked, NULL);
 	(void) given_by(plan->righttree, asked, &meanings, &targets, &quals);
 	quals = list_concat(quals, (List *) put_sides((Node *) join->join.joinqual, targets));
@@ -417,6 +418,7 @@ inline_multiexpr(Rewrite *rewrite, Plan *top, SubPlan *subplan, Meanings *output
 	ListCell   *target;
 
 	(void) begin_inner(inner, &meanings, &asked);
+	chatglm_mark_in_plan(rewrite, asked);
 	top = chatglm_stack_calls(rewrite, top, &asked, NULL);
 	(void) given_by(inner, asked, &meanings, &targets, &quals);
 	forboth(param, subplan->setParam, target, targets)

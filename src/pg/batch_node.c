@@ -234,6 +234,15 @@ cut_before_call(List **clauses)
 	return after;
 }
 
+/* The clauses of a join that are no index of its method. */
+static List *
+joined_by(Plan *plan)
+{
+	if (IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin))
+		return ((Join *) plan)->joinqual;
+	return NIL;
+}
+
 /*
  * Takes the clauses from the first one with a call on out of a node.  What an
  * inner join joins by may be asked afterwards as well as anything else.
@@ -243,8 +252,7 @@ cut_quals(Plan *plan)
 {
 	List	   *cut = NIL;
 
-	if ((IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin)) &&
-		((Join *) plan)->jointype == JOIN_INNER)
+	if (joined_by(plan) != NIL && ((Join *) plan)->jointype == JOIN_INNER)
 		cut = cut_before_call(&((Join *) plan)->joinqual);
 	if (cut == NIL)
 		return cut_before_call(&plan->qual);
@@ -341,6 +349,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 
 	if (!can_be_batched(plan) || is_too_wide(plan))
 		return plan;
+	chatglm_mark_in_plan(rewrite, list_make3(plan->targetlist, plan->qual, joined_by(plan)));
 	inlining = chatglm_can_inline_multiexprs(rewrite, plan);
 	if (!inlining && chatglm_has_multiexpr((Node *) plan->targetlist, NULL))
 		return plan;
@@ -413,6 +422,7 @@ chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 	if (agg->chain != NIL)
 		return;
 	rewrite->marked = NIL;
+	chatglm_mark_in_plan(rewrite, list_make2(plan->targetlist, plan->qual));
 	if (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
 		chatglm_has_aggregated_call((Node *) plan->qual, NULL))
 		carried = chatglm_carry_calls(rewrite, plan->lefttree, NULL,

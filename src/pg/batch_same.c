@@ -7,8 +7,10 @@
  * is planned, and where several with the same mark are evaluated by one plan node,
  * GlmBatch makes one call of them (batch_expr.c), whatever the temperature.
  *
- * It has to be done that early because the planner makes plans of sub-selects in
- * the arguments, one for each copy, after which nothing tells that they are equal.
+ * It is done that early because the planner makes plans of sub-selects in the
+ * arguments, one for each copy, after which nothing tells that they are equal.  Calls
+ * that come in later, when SQL functions are inlined, are marked in the plan, node
+ * by node.
  *
  * The mark is the call's location, which is carried along through all planning,
  * is not looked at by equal(), and serves nothing any more but the cursor of
@@ -23,6 +25,9 @@
 
 #include "args.h"
 #include "batch_plan.h"
+
+/* Where the marks given in plans begin: there are no such many calls in a query. */
+#define FIRST_MARK_IN_PLAN (INT_MIN / 2)
 
 /* What of one query has been marked so far. */
 typedef struct Marking
@@ -87,14 +92,20 @@ mark_in_expression(Node *node, void *context)
 		return false;
 	if (IsA(node, Query))
 		return mark_in_query((Query *) node, marking);
-	if (IsA(node, FieldSelect) && IsA(((FieldSelect *) node)->arg, FuncExpr))
-	{
-		FuncExpr   *call = (FuncExpr *) ((FieldSelect *) node)->arg;
-
-		if (!call->funcretset && chatglm_function_by_oid(call->funcid) != NULL)
-			mark_composite(call, marking);
-	}
+	if (chatglm_call_of_field(node) != NULL)
+		mark_composite(chatglm_call_of_field(node), marking);
 	return expression_tree_walker(node, mark_in_expression, context);
+}
+
+FuncExpr *
+chatglm_call_of_field(Node *node)
+{
+	FuncExpr   *call;
+
+	if (!IsA(node, FieldSelect) || !IsA(((FieldSelect *) node)->arg, FuncExpr))
+		return NULL;
+	call = (FuncExpr *) ((FieldSelect *) node)->arg;
+	return !call->funcretset && chatglm_function_by_oid(call->funcid) != NULL ? call : NULL;
 }
 
 /* Each query level has calls of its own; marks are told apart in all of them. */
@@ -116,4 +127,24 @@ chatglm_mark_composites(Query *query)
 
 	(void) mark_in_query(query, &marking);
 	return marking.equal;
+}
+
+/* The same in a plan.  Context: Marking. */
+static bool
+mark_in_node(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (chatglm_call_of_field(node) != NULL && chatglm_mark_of(chatglm_call_of_field(node)) == 0)
+		mark_composite(chatglm_call_of_field(node), context);
+	return expression_tree_walker(node, mark_in_node, context);
+}
+
+void
+chatglm_mark_in_plan(Rewrite *rewrite, List *exprs)
+{
+	Marking		marking = {Min(rewrite->last_mark, FIRST_MARK_IN_PLAN), NIL, false};
+
+	(void) mark_in_node((Node *) exprs, &marking);
+	rewrite->last_mark = marking.last;
 }
