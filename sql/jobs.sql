@@ -60,11 +60,6 @@ SELECT count(*), count(*) FILTER (WHERE x IS DISTINCT FROM y) AS mixed, count(DI
   FROM (SELECT (wild(body)).response AS x, (wild(body)).response AS y FROM note WHERE (wild(body)).response IS NOT NULL ORDER BY id) s;
 UPDATE note SET a = (wild(body)).response, b = (wild(body)).response;
 SELECT count(a) = count(body) AS answered, count(*) FILTER (WHERE a IS DISTINCT FROM b) AS mixed FROM note;
--- one by one, too
-SET chatglm.prefetch = 1;
-SELECT requests_of('SELECT id, (glm_try_generate(body, temperature => 3, max_tokens => 2)).* FROM note WHERE body IS NOT NULL');
-EXPLAIN (COSTS OFF) SELECT (glm_try_generate(body)).response FROM note;
-RESET chatglm.prefetch;
 
 -- ---- equal calls of a row are one request when they cannot differ ----
 SELECT query, requests_of(query) FROM (VALUES
@@ -89,8 +84,8 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, r.n, upper(r.n::text) FROM note t, glm
 EXPLAIN (COSTS OFF) SELECT t.id, r.* FROM note t LEFT JOIN LATERAL glm_try_generate(t.body) r ON true WHERE r.error IS NULL;
 EXPLAIN (COSTS OFF) SELECT g, h FROM note t JOIN note o USING (id), glm_generate(t.body || o.body) g, glm_generate(g) h LIMIT 3;
 EXPLAIN (COSTS OFF) SELECT s.* FROM note t, LATERAL (SELECT (glm_try_generate(t.id::text)).*) s;
--- one by one: it must filter and keep the row; it runs once for all rows
-EXPLAIN (COSTS OFF) SELECT t.id, g FROM note t LEFT JOIN LATERAL glm_generate(t.body) g ON g <> 'x';
+EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, n FROM note t LEFT JOIN LATERAL glm_count_tokens(t.body) n ON n > 9 WHERE t.kind = 1;
+-- it runs once for all rows
 EXPLAIN (COSTS OFF) SELECT t.id, g FROM note t, glm_generate('x') g;
 SELECT query, requests_of(query) FROM (VALUES
     ('SELECT t.id, r.* FROM note t, wild(t.body) r WHERE body IS NOT NULL'),
@@ -112,6 +107,9 @@ SELECT query, same_rows(query) FROM (VALUES
     ('SELECT t.id, n FROM note t, LATERAL (SELECT n FROM glm_count_tokens(t.body) n WHERE n > 9) s'),
     ('SELECT t.id, (SELECT max(n) FROM note o, glm_count_tokens(o.body || t.body) n WHERE o.id < 4) FROM note t WHERE id < 6'),
     ('SELECT t.id, n FROM note t LEFT JOIN LATERAL glm_count_tokens(t.body) n ON n > 9'),
+    ('SELECT t.id, r, r.response FROM note t LEFT JOIN LATERAL glm_try_generate(t.body, max_tokens => 2) r ON t.kind = 1 AND r.error IS NULL'),
+    ('SELECT t.id, n FROM note t LEFT JOIN LATERAL glm_count_tokens(t.body) n ON glm_count_tokens(t.id::text) = 4'),
+    ('SELECT t.id, r.n FROM note t LEFT JOIN (note o CROSS JOIN LATERAL glm_count_tokens(o.body) r(n)) ON o.id = t.id + 1 AND r.n > 9 WHERE r.n IS DISTINCT FROM 12'),
     ('SELECT t.id, n FROM note t, glm_count_tokens(t.kind::text) n'),
     ('SELECT count(*) FROM note t WHERE EXISTS (SELECT FROM glm_count_tokens(t.body) n WHERE n > 9)'),
     ('SELECT n, count(*) FROM note t, glm_count_tokens(t.body) n GROUP BY n ORDER BY n'),
@@ -125,6 +123,7 @@ EXPLAIN (COSTS OFF) UPDATE note SET (a, b) = (SELECT r.response, r.error FROM gl
 SELECT query, requests_of(query) FROM (VALUES
     ('UPDATE note SET (a, b) = (SELECT g, upper(g) FROM glm_generate(body, temperature => 3, top_p => 1, max_tokens => 8) g) WHERE body IS NOT NULL'),
     ('UPDATE note SET (a, b) = (SELECT response, response FROM wild(body)) WHERE id < 10'),
+    ('UPDATE note SET (a, b) = (SELECT r.response, r.response FROM wild(note.body || o.id) r LIMIT 1) FROM note o WHERE o.id = note.id + 1 AND note.id < 6'),
     ('UPDATE note SET (a, b) = (SELECT (wild(body)).response, (wild(body)).response) WHERE id BETWEEN 21 AND 24')
 ) q(query);
 SELECT count(*) FILTER (WHERE b = a OR b = upper(a)) = count(*) AS whole, count(*) FROM note WHERE body IS NOT NULL;

@@ -164,6 +164,25 @@ extern Datum chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunctio
 /* Which one is it?  NULL: none of ours, or one that must run as it is. */
 extern const ChatglmFunction *chatglm_function_by_oid(Oid function);
 
+/* ---- composite.c -------------------------------------------------------- */
+
+/* The mark of the expression that makes this call; 0: it has none. */
+extern int	chatglm_composite_mark(FunctionCallInfo fcinfo);
+
+/* Is there an answer to the same call for another field of this row?  Gives a copy. */
+extern bool chatglm_composite_kept(FunctionCallInfo fcinfo, int mark, Oid type,
+								   NullableDatum *value);
+
+/* Keeps the answer for the other fields. */
+extern void chatglm_composite_keep(FunctionCallInfo fcinfo, int mark, Oid type,
+								   NullableDatum value);
+
+/* ---- batch_same.c ------------------------------------------------------- */
+
+/* The mark of a call (a FuncExpr), or 0.  Calls of one mark are one call a row. */
+struct FuncExpr;
+extern int	chatglm_mark_of(const struct FuncExpr *call);
+
 /* ---- sqlfuncs.c, chat.c, batchfuncs.c ------------------------------------ */
 
 extern const ChatglmFunction chatglm_generate_function;

@@ -12,7 +12,7 @@
  * often its columns are used, so its call is taken before they are put in place.
  *
  * What is left alone: inner plans that do not depend on the row (they run once),
- * that filter where the row must stay all the same, with sub-selects, with volatile
+ * sub-selects that filter, inner plans with sub-selects, with volatile
  * functions of others, and those that Memoize keeps.
  */
 #include "chatglm.h"
@@ -98,6 +98,19 @@ function_scanned(Plan *plan)
 	return function != NULL ? (FuncExpr *) item->funcexpr : NULL;
 }
 
+/* Is this a LIMIT that leaves the one row? */
+static bool
+leaves_one(const Limit *limit)
+{
+	const Const *count;
+
+	if (!IsA(limit, Limit) || limit->limitOffset != NULL || limit->limitCount == NULL ||
+		!IsA(limit->limitCount, Const))
+		return false;
+	count = (const Const *) limit->limitCount;
+	return count->constisnull || DatumGetInt64(count->constvalue) > 0;
+}
+
 static List *
 expressions_of(const List *targetlist)
 {
@@ -122,6 +135,8 @@ asked_by(Plan *plan)
 		return list_make1(function_scanned(plan));
 	if (IsA(plan, SubqueryScan))
 		return asked_by(((SubqueryScan *) plan)->subplan);
+	if (leaves_one((Limit *) plan))
+		return asked_by(plan->lefttree);
 	if (IsA(plan, Result) && plan->lefttree == NULL && plan->qual == NIL &&
 		((Result *) plan)->resconstantqual == NULL)
 		return expressions_of(plan->targetlist);
@@ -215,6 +230,8 @@ given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, List **qua
 {
 	Columns		columns = {0};
 
+	if (IsA(plan, Limit))
+		return given_by(plan->lefttree, asked, meanings, targets, quals);
 	if (IsA(plan, Result))
 	{
 		*targets = asked;
@@ -245,6 +262,8 @@ runs_others(Plan *plan)
 
 	if (contain_subplans((Node *) exprs) || chatglm_runs_others((Node *) exprs))
 		return true;
+	if (IsA(plan, Limit))
+		return runs_others(plan->lefttree);
 	return IsA(plan, SubqueryScan) && runs_others(((SubqueryScan *) plan)->subplan);
 }
 
@@ -305,6 +324,41 @@ meanings_of_join(NestLoop *join)
 	return meanings;
 }
 
+/* May clauses of an outer join be evaluated for each column of the inner side? */
+static bool
+can_be_condition(List *clauses)
+{
+	return !chatglm_has_call_anywhere((Node *) clauses, NULL) &&
+		!contain_volatile_functions((Node *) clauses) && !contain_subplans((Node *) clauses);
+}
+
+/* The columns of an outer join's inner side: NULL where the clauses do not hold. */
+static List *
+on_condition(List *targets, List *clauses)
+{
+	List	   *columns = NIL;
+	ListCell   *cell;
+
+	if (clauses == NIL)
+		return targets;
+	foreach(cell, targets)
+	{
+		Node	   *target = lfirst(cell);
+		CaseExpr   *expr = makeNode(CaseExpr);
+		CaseWhen   *when = makeNode(CaseWhen);
+
+		when->expr = make_ands_explicit(copyObject(clauses));
+		when->result = (Expr *) target;
+		expr->casetype = exprType(target);
+		expr->casecollid = exprCollation(target);
+		expr->args = list_make1(when);
+		expr->defresult = (Expr *) makeNullConst(exprType(target), exprTypmod(target),
+												 exprCollation(target));
+		columns = lappend(columns, expr);
+	}
+	return columns;
+}
+
 bool
 chatglm_is_row_by_row(Plan *plan)
 {
@@ -313,13 +367,15 @@ chatglm_is_row_by_row(Plan *plan)
 	List	   *asked;
 
 	if (!IsA(plan, NestLoop) ||
-		(join->join.jointype != JOIN_INNER && join->join.jointype != JOIN_LEFT) ||
-		(join->join.jointype == JOIN_LEFT && join->join.joinqual != NIL))
+		(join->join.jointype != JOIN_INNER && join->join.jointype != JOIN_LEFT))
+		return false;
+	if (join->join.jointype == JOIN_LEFT &&
+		(!can_be_condition(join->join.joinqual) || !can_be_condition(plan->righttree->qual)))
 		return false;
 	meanings = meanings_of_join(join);
 	return begin_inner(plan->righttree, &meanings, &asked) &&
 		chatglm_fits_tuple(plan->lefttree->targetlist, list_length(asked)) &&
-		can_be_given(plan->righttree, &meanings, asked, join->join.jointype == JOIN_INNER);
+		can_be_given(plan->righttree, &meanings, asked, true);
 }
 
 Plan *
@@ -335,10 +391,15 @@ chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand)
 
 	(void) begin_inner(plan->righttree, &meanings, &asked);
 	rewrite->marked = NIL;
-	chatglm_mark_in_plan(rewrite, asked);
+	chatglm_mark_in_plan(asked);
 	top = chatglm_stack_calls(rewrite, plan->lefttree, &asked, NULL);
 	(void) given_by(plan->righttree, asked, &meanings, &targets, &quals);
 	quals = list_concat(quals, (List *) put_sides((Node *) join->join.joinqual, targets));
+	if (join->join.jointype == JOIN_LEFT)
+	{
+		targets = on_condition(targets, quals);
+		quals = NIL;
+	}
 	quals = list_concat(quals, (List *) put_sides((Node *) plan->qual, targets));
 	list = (List *) put_sides((Node *) plan->targetlist, targets);
 
@@ -418,7 +479,7 @@ inline_multiexpr(Rewrite *rewrite, Plan *top, SubPlan *subplan, Meanings *output
 	ListCell   *target;
 
 	(void) begin_inner(inner, &meanings, &asked);
-	chatglm_mark_in_plan(rewrite, asked);
+	chatglm_mark_in_plan(asked);
 	top = chatglm_stack_calls(rewrite, top, &asked, NULL);
 	(void) given_by(inner, asked, &meanings, &targets, &quals);
 	forboth(param, subplan->setParam, target, targets)

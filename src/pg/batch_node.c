@@ -68,8 +68,6 @@ set_demand(CustomScan *scan, int n_calls, Demand demand)
 {
 	List	   *lists = list_copy_tail(scan->custom_private, CHATGLM_BATCH_PRINTS);
 
-	if (chatglm_prefetch == 1)
-		demand.kind = CHATGLM_DEMAND_ONE;
 	scan->custom_exprs = list_concat(list_truncate(scan->custom_exprs, n_calls),
 									 limits_as_exprs(demand.limits));
 	scan->custom_private = list_make4(makeInteger(n_calls), makeInteger(demand.kind),
@@ -349,7 +347,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 
 	if (!can_be_batched(plan) || is_too_wide(plan))
 		return plan;
-	chatglm_mark_in_plan(rewrite, list_make3(plan->targetlist, plan->qual, joined_by(plan)));
+	chatglm_mark_in_plan(list_make3(plan->targetlist, plan->qual, joined_by(plan)));
 	inlining = chatglm_can_inline_multiexprs(rewrite, plan);
 	if (!inlining && chatglm_has_multiexpr((Node *) plan->targetlist, NULL))
 		return plan;
@@ -422,7 +420,7 @@ chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 	if (agg->chain != NIL)
 		return;
 	rewrite->marked = NIL;
-	chatglm_mark_in_plan(rewrite, list_make2(plan->targetlist, plan->qual));
+	chatglm_mark_in_plan(list_make2(plan->targetlist, plan->qual));
 	if (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
 		chatglm_has_aggregated_call((Node *) plan->qual, NULL))
 		carried = chatglm_carry_calls(rewrite, plan->lefttree, NULL,

@@ -145,16 +145,16 @@ rewrite_statement(PlannedStmt *statement)
 static PlannedStmt *
 batch_planner(Query *query, const char *text, int options, ParamListInfo params)
 {
-	bool		rewriting = chatglm_shared != NULL && (options & CURSOR_OPT_SCROLL) == 0;
 	PlannedStmt *statement;
 
-	/* the fields of a composite are one call even where calls go one by one */
-	if (rewriting)
-		rewriting = chatglm_mark_composites(query) || chatglm_prefetch > 1;
+	if (chatglm_shared != NULL)
+		chatglm_mark_composites(query);
 	statement = prev_planner_hook != NULL ?
 		prev_planner_hook(query, text, options, params) :
 		standard_planner(query, text, options, params);
-	if (rewriting && depends_on_functions(statement))
+
+	if (chatglm_shared != NULL && chatglm_prefetch > 1 &&
+		(options & CURSOR_OPT_SCROLL) == 0 && depends_on_functions(statement))
 		rewrite_statement(statement);
 	return statement;
 }

@@ -40,7 +40,6 @@ typedef struct Rewrite
 	CteDemand  *ctes;			/* by plan_id, from 1 */
 	List	   *subplans;		/* the statement's */
 	List	   *rtable;			/* the same, and what is added to it */
-	int			last_mark;		/* given in the plan */
 	List	   *marked;			/* MarkedCall, made below the node in hand */
 } Rewrite;
 
@@ -113,17 +112,14 @@ extern void chatglm_batch_merge(Rewrite *rewrite, Plan *plan);
 
 /* ---- batch_same.c ------------------------------------------------------- */
 
-/* Marks the equal calls that fields are taken of, in all of the query; are there any? */
-extern bool chatglm_mark_composites(Query *query);
+/* Marks the equal calls that fields are taken of, in all of the query. */
+extern void chatglm_mark_composites(Query *query);
 
 /* The same in the expressions of one plan node, for calls without a mark. */
-extern void chatglm_mark_in_plan(Rewrite *rewrite, List *exprs);
+extern void chatglm_mark_in_plan(List *exprs);
 
 /* The call of ours that a field is taken of; NULL: it is no such node. */
 extern FuncExpr *chatglm_call_of_field(Node *node);
-
-/* The mark of a call, or 0.  Within a plan node, calls of one mark are one call. */
-extern int	chatglm_mark_of(const FuncExpr *call);
 
 /* ---- batch_expr.c ------------------------------------------------------- */
 

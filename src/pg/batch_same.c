@@ -14,8 +14,9 @@
  *
  * The mark is the call's location, which is carried along through all planning,
  * is not looked at by equal(), and serves nothing any more but the cursor of
- * error messages.  Marks are below -1, the location that is unknown.  Calls inside
- * the call's arguments have marks too, since they are as much the same.
+ * error messages.  Marks are below -1, the location that is unknown, and unique in
+ * the session.  Calls inside the call's arguments have marks too, since they are as
+ * much the same.  Where no GlmBatch makes the call, composite.c goes by the mark.
  *
  * Other equal calls are told by what they ask, when they ask it (batch_share.c).
  */
@@ -26,23 +27,28 @@
 #include "args.h"
 #include "batch_plan.h"
 
-/* Where the marks given in plans begin: there are no such many calls in a query. */
-#define FIRST_MARK_IN_PLAN (INT_MIN / 2)
+static int	last_mark = -1;		/* given in this session */
 
 /* What of one query has been marked so far. */
 typedef struct Marking
 {
-	int			last;			/* mark given */
 	List	   *calls;			/* FuncExpr, of this query level */
-	bool		equal;			/* there were equal ones, at any level */
 } Marking;
 
-static bool mark_in_query(Query *query, Marking *outer);
+static bool mark_in_query(Query *query);
 
 int
 chatglm_mark_of(const FuncExpr *call)
 {
 	return call->location < -1 ? call->location : 0;
+}
+
+/* After so many, marks begin anew: no plan is as old as that. */
+static void
+limit_marks(void)
+{
+	if (last_mark < PG_INT32_MIN / 2)
+		last_mark = -1;
 }
 
 /* Gives each of our calls in an expression a mark, in the order of the walk. */
@@ -63,7 +69,7 @@ mark_calls(Node *node, void *context)
 static void
 mark_composite(FuncExpr *call, Marking *marking)
 {
-	int			next = marking->last - 1;
+	int			next = last_mark - 1;
 	ListCell   *cell;
 
 	foreach(cell, marking->calls)
@@ -73,13 +79,12 @@ mark_composite(FuncExpr *call, Marking *marking)
 		if (equal(known, call))
 		{
 			next = known->location;
-			marking->equal = true;
 			(void) mark_calls((Node *) call, &next);
 			return;
 		}
 	}
 	(void) mark_calls((Node *) call, &next);
-	marking->last = next + 1;
+	last_mark = next + 1;
 	marking->calls = lappend(marking->calls, call);
 }
 
@@ -91,7 +96,7 @@ mark_in_expression(Node *node, void *context)
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
-		return mark_in_query((Query *) node, marking);
+		return mark_in_query((Query *) node);
 	if (chatglm_call_of_field(node) != NULL)
 		mark_composite(chatglm_call_of_field(node), marking);
 	return expression_tree_walker(node, mark_in_expression, context);
@@ -110,23 +115,19 @@ chatglm_call_of_field(Node *node)
 
 /* Each query level has calls of its own; marks are told apart in all of them. */
 static bool
-mark_in_query(Query *query, Marking *outer)
+mark_in_query(Query *query)
 {
-	Marking		marking = {outer->last, NIL, outer->equal};
+	Marking		marking = {NIL};
 
 	(void) query_tree_walker(query, mark_in_expression, &marking, 0);
-	outer->last = marking.last;
-	outer->equal = marking.equal;
 	return false;
 }
 
-bool
+void
 chatglm_mark_composites(Query *query)
 {
-	Marking		marking = {-1, NIL, false};
-
-	(void) mark_in_query(query, &marking);
-	return marking.equal;
+	limit_marks();
+	(void) mark_in_query(query);
 }
 
 /* The same in a plan.  Context: Marking. */
@@ -141,10 +142,9 @@ mark_in_node(Node *node, void *context)
 }
 
 void
-chatglm_mark_in_plan(Rewrite *rewrite, List *exprs)
+chatglm_mark_in_plan(List *exprs)
 {
-	Marking		marking = {Min(rewrite->last_mark, FIRST_MARK_IN_PLAN), NIL, false};
+	Marking		marking = {NIL};
 
 	(void) mark_in_node((Node *) exprs, &marking);
-	rewrite->last_mark = marking.last;
 }

@@ -127,6 +127,71 @@ class Changed(Case):
         self.assertEqual(value("SELECT count(*) FROM changing WHERE b = 'm' || id", self.conn), 50)
 
 
+class Composite(Case):
+    """The fields of a composite are of one call, also where no plan node GlmBatch makes it."""
+
+    CALL = "(glm_try_generate(body, temperature => 3, top_p => 1, max_tokens => 8))"
+    TABLE = "(SELECT i, 'text ' || i AS body FROM generate_series(1, 10) i OFFSET 0) t"
+
+    def assert_requests(self, sql, count, setting="chatglm.prefetch = 32"):
+        """All rows are true, or NULL, and so many requests were made."""
+        with self.subTest(sql, setting=setting):
+            self.assert_idle()
+            before = health()["requests"]
+            conn = self.session()
+            conn.execute(f"SET {setting}")
+            for row in conn.execute(sql).fetchall():
+                self.assertLessEqual(set(row), {True, None})
+            self.assert_idle()
+            self.assertEqual(health()["requests"] - before, count)
+
+    def test_everywhere(self):
+        conn = self.session()
+        conn.execute(f"CREATE TABLE composite AS SELECT * FROM {self.TABLE}")
+        self.addCleanup(conn.execute, "DROP TABLE composite")
+        f = f"{self.CALL}.response"
+        for setting in ("chatglm.prefetch = 32", "chatglm.prefetch = 1"):
+            for sql, count in ((f"SELECT {f} = {f}, {f} || '' = {f} FROM {self.TABLE}", 10),
+                               (f"SELECT CASE WHEN i % 2 = 0 THEN {f} END = CASE WHEN i % 2 = 0 THEN {f} END FROM {self.TABLE}", 5),
+                               (f"SELECT true FROM {self.TABLE} WHERE {f} = {f} AND {f} <> 'x'", 10),
+                               (f"SELECT i > 3 OR {f} = {f} FROM {self.TABLE}", 3),
+                               (f"SELECT (SELECT {f} = {f}) FROM {self.TABLE}", 10),
+                               (f"SELECT bool_and(x = y) FROM (SELECT {f} AS x, {f} AS y FROM {self.TABLE} ORDER BY body) s", 10),
+                               (f"UPDATE composite SET body = body || 1 RETURNING {f} = {f}", 10),
+                               (f"INSERT INTO composite VALUES (11, 'x'), (12, 'y') RETURNING {f} = {f}", 2),
+                               (f"DELETE FROM composite WHERE i > 10 RETURNING {f} = {f}", 2),
+                               (f"SELECT {f.replace('body', '1::text')} = {f.replace('body', '1::text')}", 1)):
+                self.assert_requests(sql, count, setting)
+
+    def test_equal_texts_of_rows(self):
+        """Rows with the same text have answers of their own."""
+        same = self.TABLE.replace("'text ' || i", "'text'")
+        for setting in ("chatglm.prefetch = 32", "chatglm.prefetch = 1"):
+            self.assert_requests(f"SELECT {self.CALL}.response = {self.CALL}.response FROM {same}", 10, setting)
+        self.assertGreater(value(f"SELECT count(DISTINCT x) FROM (SELECT CASE WHEN i > 0 THEN {self.CALL}.response END AS x FROM {same}) s"), 3)
+
+    def test_in_plpgsql(self):
+        """A simple expression, again and again."""
+        call = self.CALL.replace("body", "'text'")
+        self.assert_idle()
+        before = health()["requests"]
+        self.session().execute(f"""
+            DO $$
+            BEGIN
+                FOR i IN 1..10 LOOP
+                    IF {call}.response <> {call}.response THEN RAISE 'two answers'; END IF;
+                END LOOP;
+            END $$""")
+        self.assert_idle()
+        self.assertEqual(health()["requests"] - before, 10)
+
+    def test_scroll_cursor(self):
+        conn = self.session(autocommit=False)
+        conn.execute(f"DECLARE c SCROLL CURSOR FOR SELECT {self.CALL}.response = {self.CALL}.response FROM {self.TABLE}")
+        self.assertEqual(conn.execute("FETCH 5 FROM c").fetchall(), [(True,)] * 5)
+        self.assertEqual(conn.execute("FETCH BACKWARD 3 FROM c").fetchall(), [(True,)] * 3)
+
+
 class Progress(Case):
     """The view glm_stat_batches."""
 
