@@ -232,7 +232,7 @@ cut_before_call(List **clauses)
 	return after;
 }
 
-/* The clauses of a join that are no index of its method. */
+/* The clauses of a join, but for those that its method looks matches up by. */
 static List *
 joined_by(Plan *plan)
 {
