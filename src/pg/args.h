@@ -170,6 +170,24 @@ extern const ChatglmFunction *chatglm_function_by_oid(Oid function);
 
 /* Is it of this library at all? */
 extern bool chatglm_is_own_function(Oid function);
+/* ---- composite.c -------------------------------------------------------- */
+
+/* The mark of the expression that makes this call; 0: it has none. */
+extern int	chatglm_composite_mark(FunctionCallInfo fcinfo);
+
+/* Is there an answer to the same call for another field of this row?  Gives a copy. */
+extern bool chatglm_composite_kept(FunctionCallInfo fcinfo, int mark, Oid type,
+								   NullableDatum *value);
+
+/* Keeps the answer for the other fields. */
+extern void chatglm_composite_keep(FunctionCallInfo fcinfo, int mark, Oid type,
+								   NullableDatum value);
+
+/* ---- batch_same.c ------------------------------------------------------- */
+
+/* The mark of a call (a FuncExpr), or 0.  Calls of one mark are one call a row. */
+struct FuncExpr;
+extern int	chatglm_mark_of(const struct FuncExpr *call);
 
 /* ---- sqlfuncs.c, chat.c, batchfuncs.c ------------------------------------ */
 

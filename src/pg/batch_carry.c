@@ -165,12 +165,84 @@ carry_node(Carrying *carrying, CustomScan *node)
 	return prints + n_calls;
 }
 
+/* ---- Calls that got their marks in the plan ----------------------------------- */
+
+/* A column that the child gives, as an expression over the stack's columns. */
+static Node *
+column_below(const Carrying *carrying, int attno)
+{
+	const Plan *plan = carrying->child;
+	Node	   *expr;
+
+	for (;;)
+	{
+		if (attno > list_length(plan->targetlist))
+			return NULL;
+		expr = (Node *) list_nth_node(TargetEntry, plan->targetlist, attno - 1)->expr;
+		if (plan == &carrying->stack->scan.plan)
+			return expr;
+		if (!IsA(expr, Var))
+			return NULL;
+		attno = ((Var *) expr)->varattno;
+		plan = plan->lefttree;
+	}
+}
+
+/* Puts an expression over the stack's columns.  Context: Carrying. */
+static Node *
+put_below(Node *node, void *context)
+{
+	const Carrying *carrying = context;
+	Node	   *below;
+	int			attno;
+
+	if (node == NULL)
+		return NULL;
+	if (!IsA(node, Var))
+		return expression_tree_mutator(node, put_below, context);
+	attno = ((Var *) node)->varattno;
+	if (carrying->columns != NULL && (int) ((Var *) node)->varno == INDEX_VAR)
+	{
+		Node	   *own = (Node *) list_nth_node(TargetEntry, *carrying->columns, attno - 1)->expr;
+
+		attno = IsA(own, Var) ? ((Var *) own)->varattno : 0;
+	}
+	below = attno > 0 ? column_below(carrying, attno) : NULL;
+	return below != NULL ? copyObject(below) : copyObject(node);
+}
+
+/* Gives a call the mark of an equal one in the stack.  Context: Carrying. */
+static bool
+find_mark(Node *node, void *context)
+{
+	const Carrying *carrying = context;
+	FuncExpr   *call;
+
+	if (node == NULL)
+		return false;
+	call = chatglm_call_of_field(node);
+	for (Plan *plan = &carrying->stack->scan.plan; call != NULL && is_stacked(plan); plan = plan->lefttree)
+	{
+		Node	   *below = put_below((Node *) call, context);
+		ListCell   *cell;
+
+		foreach(cell, ((CustomScan *) plan)->custom_exprs)
+			if (equal(lfirst(cell), below) && chatglm_mark_of(lfirst(cell)) != 0)
+				call->location = chatglm_mark_of(lfirst(cell));
+		if (is_stacked(plan->lefttree) && !chatglm_passes_all((CustomScan *) plan->lefttree))
+			break;
+	}
+	return expression_tree_walker(node, find_mark, context);
+}
+
 List *
 chatglm_carry_calls(Rewrite *rewrite, Plan *child, List **columns, List *wanted)
 {
 	Carrying	carrying = {rewrite, find_stack(child), child, columns, wanted, NIL};
 
-	if (carrying.stack != NULL)
-		(void) carry_node(&carrying, carrying.stack);
+	if (carrying.stack == NULL)
+		return NIL;
+	(void) find_mark((Node *) wanted, &carrying);
+	(void) carry_node(&carrying, carrying.stack);
 	return carrying.carried;
 }

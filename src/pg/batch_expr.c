@@ -326,13 +326,42 @@ meets_every_row(Node *node)
 		aggref->aggsplit == AGGSPLIT_SIMPLE;
 }
 
-/* May the FILTER be evaluated once more, ahead? */
+/* May this be evaluated once more, ahead? */
 static bool
-can_repeat(Aggref *aggref)
+can_repeat(Node *expr)
 {
-	Node	   *filter = (Node *) aggref->aggfilter;
+	return !contain_volatile_functions(expr) && !contain_subplans(expr);
+}
 
-	return filter == NULL || (!contain_volatile_functions(filter) && !contain_subplans(filter));
+/*
+ * The clauses that a FILTER is an AND of, up to the first one with a call, go to
+ * *before; returns that one's cell, NULL when there is none.  All those before must
+ * have been found not false for it to be evaluated.
+ */
+static ListCell *
+first_clause_with_call(Node *filter, List **before)
+{
+	ListCell   *cell;
+
+	*before = NIL;
+	if (filter == NULL || !IsA(filter, BoolExpr) || ((BoolExpr *) filter)->boolop != AND_EXPR)
+		return NULL;
+	foreach(cell, ((BoolExpr *) filter)->args)
+	{
+		if (chatglm_has_call(lfirst(cell), NULL))
+			return cell;
+		*before = lappend(*before, lfirst(cell));
+	}
+	return NULL;
+}
+
+static bool
+has_call_in_filter(Node *filter)
+{
+	List	   *before;
+
+	return chatglm_has_call(filter, NULL) ||
+		(first_clause_with_call(filter, &before) != NULL && can_repeat((Node *) before));
 }
 
 bool
@@ -345,8 +374,23 @@ chatglm_has_aggregated_call(Node *node, void *context)
 	if (!IsA(node, Aggref))
 		return expression_tree_walker(node, chatglm_has_aggregated_call, context);
 	return meets_every_row(node) &&
-		(chatglm_has_call((Node *) aggref->aggfilter, NULL) ||
-		 (can_repeat(aggref) && chatglm_has_call((Node *) aggref->args, NULL)));
+		(has_call_in_filter((Node *) aggref->aggfilter) ||
+		 (can_repeat((Node *) aggref->aggfilter) &&
+		  chatglm_has_call((Node *) aggref->args, NULL)));
+}
+
+/* Takes the calls of a clause that is evaluated when those before it are not false. */
+static void
+take_calls_of_clause(ListCell *clause, List *before, Calls *calls)
+{
+	BooleanTest *test = makeNode(BooleanTest);
+
+	test->arg = make_ands_explicit(copyObject(before));
+	test->booltesttype = IS_NOT_FALSE;
+	test->location = -1;
+	calls->condition = (Node *) test;
+	lfirst(clause) = chatglm_take_calls(lfirst(clause), calls);
+	calls->condition = NULL;
 }
 
 /* The calls of a FILTER are made before those of the arguments that depend on it. */
@@ -354,10 +398,17 @@ static Node *
 take_calls_of_aggregate(Aggref *aggref, Calls *calls)
 {
 	Aggref	   *copy = copyObject(aggref);
+	List	   *before;
 
 	if (chatglm_has_call((Node *) copy->aggfilter, NULL))
 		copy->aggfilter = (Expr *) chatglm_take_calls((Node *) copy->aggfilter, calls);
-	else if (can_repeat(aggref))
+	else if (has_call_in_filter((Node *) copy->aggfilter))
+	{
+		ListCell   *clause = first_clause_with_call((Node *) copy->aggfilter, &before);
+
+		take_calls_of_clause(clause, before, calls);
+	}
+	else if (can_repeat((Node *) copy->aggfilter))
 	{
 		calls->condition = (Node *) copy->aggfilter;
 		copy->args = (List *) chatglm_take_calls((Node *) copy->args, calls);

@@ -1,6 +1,6 @@
 /*
- * batch_inner.c - plans that give one row for each row of another: FROM t,
- * glm_try_generate(t.body) r, and SET (a, b) = (SELECT ... FROM glm_try_generate(body)).
+ * batch_inner.c - plans that give one row for each row of another, as in FROM t,
+ * glm_try_generate(t.body) r; and the joins that run them.
  *
  * PostgreSQL runs such a plan anew for each row, as the inner side of a nested
  * loop or as a sub-select, with what it needs of that row in parameters.  Where it
@@ -12,7 +12,7 @@
  * often its columns are used, so its call is taken before they are put in place.
  *
  * What is left alone: inner plans that do not depend on the row (they run once),
- * that filter where the row must stay all the same, with sub-selects, with volatile
+ * sub-selects that filter, inner plans with sub-selects, with volatile
  * functions of others, and those that Memoize keeps.
  */
 #include "chatglm.h"
@@ -22,7 +22,6 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
-#include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
@@ -38,14 +37,8 @@ typedef struct Meaning
 	Node	   *expr;
 } Meaning;
 
-typedef struct Meanings
-{
-	List	   *list;			/* Meaning */
-	bool		used;
-} Meanings;
-
-static void
-add_meaning(Meanings *meanings, int paramid, Node *expr)
+void
+chatglm_add_meaning(Meanings *meanings, int paramid, Node *expr)
 {
 	Meaning    *meaning = palloc(sizeof(*meaning));
 
@@ -54,9 +47,8 @@ add_meaning(Meanings *meanings, int paramid, Node *expr)
 	meanings->list = lappend(meanings->list, meaning);
 }
 
-/* Replaces the parameters.  Context: Meanings. */
-static Node *
-put_meanings(Node *node, void *context)
+Node *
+chatglm_put_meanings(Node *node, void *context)
 {
 	Meanings   *meanings = context;
 	ListCell   *cell;
@@ -75,7 +67,7 @@ put_meanings(Node *node, void *context)
 			return copyObject(meaning->expr);
 		}
 	}
-	return expression_tree_mutator(node, put_meanings, context);
+	return expression_tree_mutator(node, chatglm_put_meanings, context);
 }
 
 /* ---- Plans of one row ---------------------------------------------------------- */
@@ -96,6 +88,19 @@ function_scanned(Plan *plan)
 		return NULL;
 	function = chatglm_function_by_oid(((FuncExpr *) item->funcexpr)->funcid);
 	return function != NULL ? (FuncExpr *) item->funcexpr : NULL;
+}
+
+/* Is this a LIMIT that leaves the one row? */
+static bool
+leaves_one(const Limit *limit)
+{
+	const Const *count;
+
+	if (!IsA(limit, Limit) || limit->limitOffset != NULL || limit->limitCount == NULL ||
+		!IsA(limit->limitCount, Const))
+		return false;
+	count = (const Const *) limit->limitCount;
+	return count->constisnull || DatumGetInt64(count->constvalue) > 0;
 }
 
 static List *
@@ -122,6 +127,8 @@ asked_by(Plan *plan)
 		return list_make1(function_scanned(plan));
 	if (IsA(plan, SubqueryScan))
 		return asked_by(((SubqueryScan *) plan)->subplan);
+	if (leaves_one((Limit *) plan))
+		return asked_by(plan->lefttree);
 	if (IsA(plan, Result) && plan->lefttree == NULL && plan->qual == NIL &&
 		((Result *) plan)->resconstantqual == NULL)
 		return expressions_of(plan->targetlist);
@@ -209,12 +216,13 @@ put_columns(Node *node, void *context)
 	return meaning;
 }
 
-/* What the plan gives and filters by, once what it asks has become *asked. */
-static bool
-given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, List **quals)
+bool
+chatglm_given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, List **quals)
 {
 	Columns		columns = {0};
 
+	if (IsA(plan, Limit))
+		return chatglm_given_by(plan->lefttree, asked, meanings, targets, quals);
 	if (IsA(plan, Result))
 	{
 		*targets = asked;
@@ -228,11 +236,11 @@ given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, List **qua
 		columns.call = linitial(asked);
 		columns.ordinality = ((FunctionScan *) plan)->funcordinality ? item->funccolcount + 1 : 0;
 	}
-	else if (!given_by(((SubqueryScan *) plan)->subplan, asked, meanings, &columns.exprs, quals))
+	else if (!chatglm_given_by(((SubqueryScan *) plan)->subplan, asked, meanings, &columns.exprs, quals))
 		return false;
-	*targets = (List *) put_columns(put_meanings((Node *) expressions_of(plan->targetlist), meanings),
+	*targets = (List *) put_columns(chatglm_put_meanings((Node *) expressions_of(plan->targetlist), meanings),
 									&columns);
-	*quals = list_concat(*quals, (List *) put_columns(put_meanings((Node *) plan->qual, meanings),
+	*quals = list_concat(*quals, (List *) put_columns(chatglm_put_meanings((Node *) plan->qual, meanings),
 													  &columns));
 	return !columns.failed;
 }
@@ -245,33 +253,30 @@ runs_others(Plan *plan)
 
 	if (contain_subplans((Node *) exprs) || chatglm_runs_others((Node *) exprs))
 		return true;
+	if (IsA(plan, Limit))
+		return runs_others(plan->lefttree);
 	return IsA(plan, SubqueryScan) && runs_others(((SubqueryScan *) plan)->subplan);
 }
 
-/*
- * Is this a plan of one row that asks, for other rows?  Then *asked is what it asks,
- * over their columns.
- */
-static bool
-begin_inner(Plan *plan, Meanings *meanings, List **asked)
+bool
+chatglm_begin_inner(Plan *plan, Meanings *meanings, List **asked)
 {
 	*asked = asked_by(plan);
 	if (*asked == NIL || runs_others(plan) || contain_subplans((Node *) *asked) ||
 		chatglm_runs_others((Node *) *asked))
 		return false;
 	meanings->used = false;
-	*asked = (List *) put_meanings((Node *) *asked, meanings);
+	*asked = (List *) chatglm_put_meanings((Node *) *asked, meanings);
 	return meanings->used && chatglm_has_call((Node *) *asked, NULL);
 }
 
-/* Do the columns have their equivalents?  Asked with what is asked as it stands. */
-static bool
-can_be_given(Plan *plan, Meanings *meanings, List *asked, bool filtered)
+bool
+chatglm_can_be_given(Plan *plan, Meanings *meanings, List *asked, bool filtered)
 {
 	List	   *targets = NIL;
 	List	   *quals = NIL;
 
-	return given_by(plan, asked, meanings, &targets, &quals) && (filtered || quals == NIL);
+	return chatglm_given_by(plan, asked, meanings, &targets, &quals) && (filtered || quals == NIL);
 }
 
 /* ---- Joins ------------------------------------------------------------------------ */
@@ -299,10 +304,45 @@ meanings_of_join(NestLoop *join)
 	{
 		NestLoopParam *param = lfirst(cell);
 
-		add_meaning(&meanings, param->paramno,
+		chatglm_add_meaning(&meanings, param->paramno,
 					chatglm_renumber((Node *) param->paramval, OUTER_VAR, INDEX_VAR));
 	}
 	return meanings;
+}
+
+/* May clauses of an outer join be evaluated for each column of the inner side? */
+static bool
+can_be_condition(List *clauses)
+{
+	return !chatglm_has_call_anywhere((Node *) clauses, NULL) &&
+		!contain_volatile_functions((Node *) clauses) && !contain_subplans((Node *) clauses);
+}
+
+/* The columns of an outer join's inner side: NULL where the clauses do not hold. */
+static List *
+on_condition(List *targets, List *clauses)
+{
+	List	   *columns = NIL;
+	ListCell   *cell;
+
+	if (clauses == NIL)
+		return targets;
+	foreach(cell, targets)
+	{
+		Node	   *target = lfirst(cell);
+		CaseExpr   *expr = makeNode(CaseExpr);
+		CaseWhen   *when = makeNode(CaseWhen);
+
+		when->expr = make_ands_explicit(copyObject(clauses));
+		when->result = (Expr *) target;
+		expr->casetype = exprType(target);
+		expr->casecollid = exprCollation(target);
+		expr->args = list_make1(when);
+		expr->defresult = (Expr *) makeNullConst(exprType(target), exprTypmod(target),
+												 exprCollation(target));
+		columns = lappend(columns, expr);
+	}
+	return columns;
 }
 
 bool
@@ -313,13 +353,15 @@ chatglm_is_row_by_row(Plan *plan)
 	List	   *asked;
 
 	if (!IsA(plan, NestLoop) ||
-		(join->join.jointype != JOIN_INNER && join->join.jointype != JOIN_LEFT) ||
-		(join->join.jointype == JOIN_LEFT && join->join.joinqual != NIL))
+		(join->join.jointype != JOIN_INNER && join->join.jointype != JOIN_LEFT))
+		return false;
+	if (join->join.jointype == JOIN_LEFT &&
+		(!can_be_condition(join->join.joinqual) || !can_be_condition(plan->righttree->qual)))
 		return false;
 	meanings = meanings_of_join(join);
-	return begin_inner(plan->righttree, &meanings, &asked) &&
+	return chatglm_begin_inner(plan->righttree, &meanings, &asked) &&
 		chatglm_fits_tuple(plan->lefttree->targetlist, list_length(asked)) &&
-		can_be_given(plan->righttree, &meanings, asked, join->join.jointype == JOIN_INNER);
+		chatglm_can_be_given(plan->righttree, &meanings, asked, true);
 }
 
 Plan *
@@ -333,11 +375,17 @@ chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand)
 	List	   *quals = NIL;
 	List	   *list;
 
-	(void) begin_inner(plan->righttree, &meanings, &asked);
+	(void) chatglm_begin_inner(plan->righttree, &meanings, &asked);
 	rewrite->marked = NIL;
+	chatglm_mark_in_plan(asked);
 	top = chatglm_stack_calls(rewrite, plan->lefttree, &asked, NULL);
-	(void) given_by(plan->righttree, asked, &meanings, &targets, &quals);
+	(void) chatglm_given_by(plan->righttree, asked, &meanings, &targets, &quals);
 	quals = list_concat(quals, (List *) put_sides((Node *) join->join.joinqual, targets));
+	if (join->join.jointype == JOIN_LEFT)
+	{
+		targets = on_condition(targets, quals);
+		quals = NIL;
+	}
 	quals = list_concat(quals, (List *) put_sides((Node *) plan->qual, targets));
 	list = (List *) put_sides((Node *) plan->targetlist, targets);
 
@@ -349,98 +397,5 @@ chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand)
 		node->allParam = bms_copy(plan->allParam);
 		node->plan_rows = plan->plan_rows;
 	}
-	return top;
-}
-
-/* ---- Sub-selects for several columns -------------------------------------------------- */
-
-static Meanings
-meanings_of_subplan(SubPlan *subplan)
-{
-	Meanings	meanings = {0};
-	ListCell   *param;
-	ListCell   *arg;
-
-	forboth(param, subplan->parParam, arg, subplan->args)
-		add_meaning(&meanings, lfirst_int(param), lfirst(arg));
-	return meanings;
-}
-
-/* The sub-selects among the entries whose columns are parameters. */
-static List *
-multiexprs_of(const List *targetlist)
-{
-	List	   *found = NIL;
-	ListCell   *cell;
-
-	foreach(cell, targetlist)
-	{
-		TargetEntry *entry = lfirst_node(TargetEntry, cell);
-
-		if (IsA(entry->expr, SubPlan) &&
-			((SubPlan *) entry->expr)->subLinkType == MULTIEXPR_SUBLINK)
-			found = lappend(found, entry->expr);
-	}
-	return found;
-}
-
-bool
-chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan)
-{
-	List	   *found = multiexprs_of(plan->targetlist);
-	ListCell   *cell;
-
-	foreach(cell, found)
-	{
-		SubPlan    *subplan = lfirst_node(SubPlan, cell);
-		Plan	   *inner = list_nth(rewrite->subplans, subplan->plan_id - 1);
-		Meanings	meanings = meanings_of_subplan(subplan);
-		List	   *asked;
-
-		if (!begin_inner(inner, &meanings, &asked) || subplan->useHashTable ||
-			!can_be_given(inner, &meanings, asked, false))
-			return false;
-	}
-	return found != NIL;
-}
-
-/* Asks for what one sub-select asks; its parameters get their meanings. */
-static Plan *
-inline_multiexpr(Rewrite *rewrite, Plan *top, SubPlan *subplan, Meanings *outputs)
-{
-	Plan	   *inner = list_nth(rewrite->subplans, subplan->plan_id - 1);
-	Meanings	meanings = meanings_of_subplan(subplan);
-	List	   *asked;
-	List	   *targets = NIL;
-	List	   *quals = NIL;
-	ListCell   *param;
-	ListCell   *target;
-
-	(void) begin_inner(inner, &meanings, &asked);
-	top = chatglm_stack_calls(rewrite, top, &asked, NULL);
-	(void) given_by(inner, asked, &meanings, &targets, &quals);
-	forboth(param, subplan->setParam, target, targets)
-		add_meaning(outputs, lfirst_int(param), lfirst(target));
-	return top;
-}
-
-Plan *
-chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targetlist)
-{
-	List	   *found = multiexprs_of(*targetlist);
-	Meanings	outputs = {0};
-	ListCell   *cell;
-
-	foreach(cell, found)
-		top = inline_multiexpr(rewrite, top, lfirst(cell), &outputs);
-	foreach(cell, *targetlist)
-	{
-		TargetEntry *entry = lfirst_node(TargetEntry, cell);
-
-		/* junk that nobody reads, but whose place counts */
-		if (list_member_ptr(found, entry->expr))
-			entry->expr = (Expr *) makeNullConst(exprType((Node *) entry->expr), -1, InvalidOid);
-	}
-	*targetlist = (List *) put_meanings((Node *) *targetlist, &outputs);
 	return top;
 }

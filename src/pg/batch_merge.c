@@ -165,6 +165,7 @@ chatglm_batch_merge(Rewrite *rewrite, Plan *plan)
 		condition = when_taken(actions, action, ctid);
 		if (condition == NULL)
 			continue;
+		chatglm_mark_in_plan(list);
 		list = (List *) chatglm_renumber((Node *) list, INNER_VAR, INDEX_VAR);
 		top = chatglm_stack_calls(rewrite, top, &list, condition);
 		action->targetList = (List *) chatglm_renumber((Node *) list, INDEX_VAR, INNER_VAR);

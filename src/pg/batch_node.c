@@ -70,8 +70,6 @@ set_demand(CustomScan *scan, int n_calls, Demand demand)
 
 	if (chatglm_plan_runs_others(scan->scan.plan.lefttree))
 		demand = chatglm_demand_one;
-	if (chatglm_prefetch == 1)
-		demand.kind = CHATGLM_DEMAND_ONE;
 	scan->custom_exprs = list_concat(list_truncate(scan->custom_exprs, n_calls),
 									 limits_as_exprs(demand.limits));
 	scan->custom_private = list_make5(makeInteger(n_calls), makeInteger(demand.kind),
@@ -240,6 +238,15 @@ cut_before_call(List **clauses)
 	return after;
 }
 
+/* The clauses of a join, but for those that its method looks matches up by. */
+static List *
+joined_by(Plan *plan)
+{
+	if (IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin))
+		return ((Join *) plan)->joinqual;
+	return NIL;
+}
+
 /* Could the planner have taken this clause for a proof that a row has one match at most? */
 static bool
 may_prove_unique(Node *clause)
@@ -286,8 +293,7 @@ cut_quals(Plan *plan)
 {
 	List	   *cut = NIL;
 
-	if ((IsA(plan, NestLoop) || IsA(plan, MergeJoin) || IsA(plan, HashJoin)) &&
-		((Join *) plan)->jointype == JOIN_INNER)
+	if (joined_by(plan) != NIL && ((Join *) plan)->jointype == JOIN_INNER)
 		cut = cut_joinqual((Join *) plan);
 	if (cut == NIL)
 		return cut_before_call(&plan->qual);
@@ -409,6 +415,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	if (!can_be_batched(plan) || is_too_wide(plan) ||
 		(rewrite->positioned && would_hide_tables(plan)))
 		return plan;
+	chatglm_mark_in_plan(list_make3(plan->targetlist, plan->qual, joined_by(plan)));
 	inlining = chatglm_can_inline_multiexprs(rewrite, plan);
 	if (!inlining && chatglm_has_multiexpr((Node *) plan->targetlist, NULL))
 		return plan;
@@ -481,6 +488,7 @@ chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 	if (agg->chain != NIL)
 		return;
 	rewrite->marked = NIL;
+	chatglm_mark_in_plan(list_make2(plan->targetlist, plan->qual));
 	if (chatglm_has_aggregated_call((Node *) plan->targetlist, NULL) ||
 		chatglm_has_aggregated_call((Node *) plan->qual, NULL))
 		carried = chatglm_carry_calls(rewrite, plan->lefttree, NULL,

@@ -13,18 +13,21 @@
  * rows that a clause rejects never reach the next node, a call is made for the
  * same rows as before; clauses behind the first one with a call move with it, so
  * that they still see only what it lets through (row security relies on it).
- * Calls in the arguments of aggregates go below the Agg.
+ * Calls in the arguments of aggregates and in their FILTER go below the Agg.
  *
  * A call is taken only when it is reached through nodes that always evaluate all
- * of their arguments.  Under CASE, COALESCE, AND, OR, an aggregate's FILTER or in
- * a sub-select's arguments it stays where it is, and asks for one row after
- * the other; so do calls in RETURNING, below Gather, in a WindowAgg and beside or
- * inside set-returning functions, and calls whose arguments run volatile
- * functions of others (batch_volatile.c).
+ * of their arguments, or the argument that it is in.  Elsewhere under CASE, COALESCE,
+ * AND, OR, or in a sub-select's arguments it stays where it is, and asks for one row
+ * after the other; so do calls in RETURNING, below Gather, in the arguments of window
+ * functions and beside or inside set-returning functions, and calls whose arguments
+ * run volatile functions of others (batch_volatile.c).
  *
  * This file goes down the plan; batch_demand.c tells how many rows of each node
  * can be used, batch_node.c puts the nodes there, batch_expr.c takes calls out of
- * expressions.
+ * expressions.  What is no expression of a plan node like others has files of its
+ * own: functions in FROM (batch_inner.c), SET (a, b) = (SELECT ...) (batch_set.c),
+ * VALUES (batch_values.c), MERGE (batch_merge.c).  Calls that are the same are found
+ * by batch_same.c, batch_carry.c and, as they are made, batch_share.c.
  *
  * Queries without calls should not notice.  The planner lists the functions not
  * built in that a plan depends on, to know when to plan anew; a plan without any
@@ -126,17 +129,16 @@ rewrite_statement(PlannedStmt *statement, int options)
 static PlannedStmt *
 batch_planner(Query *query, const char *text, int options, ParamListInfo params)
 {
-	bool		rewriting = chatglm_shared != NULL && (options & CURSOR_OPT_SCROLL) == 0;
 	PlannedStmt *statement;
 
-	/* the fields of a composite are one call even where calls go one by one */
-	if (rewriting)
-		rewriting = chatglm_mark_composites(query) || chatglm_prefetch > 1;
+	if (chatglm_shared != NULL)
+		chatglm_mark_composites(query);
 	statement = prev_planner_hook != NULL ?
 		prev_planner_hook(query, text, options, params) :
 		standard_planner(query, text, options, params);
 
-	if (rewriting && depends_on_functions(statement))
+	if (chatglm_shared != NULL && chatglm_prefetch > 1 &&
+		(options & CURSOR_OPT_SCROLL) == 0 && depends_on_functions(statement))
 		rewrite_statement(statement, options);
 	return statement;
 }

@@ -1,6 +1,7 @@
 /*
  * batch_plan.h - what the planner files of GlmBatch share: batch_plan.c (the way
- * down the plan), batch_node.c (the nodes), batch_expr.c (the expressions).
+ * down the plan), batch_node.c (the nodes), batch_expr.c (the expressions), and
+ * those for single forms of statements.
  */
 #ifndef CHATGLM_BATCH_PLAN_H
 #define CHATGLM_BATCH_PLAN_H
@@ -122,6 +123,37 @@ extern Plan *chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List
 extern bool chatglm_is_row_by_row(Plan *plan);
 extern Plan *chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand);
 
+/* Executor parameters, and what they stand for. */
+typedef struct Meanings
+{
+	List	   *list;
+	bool		used;			/* chatglm_put_meanings() has replaced one */
+} Meanings;
+
+extern void chatglm_add_meaning(Meanings *meanings, int paramid, Node *expr);
+
+/* Replaces the parameters.  Context: Meanings. */
+extern Node *chatglm_put_meanings(Node *node, void *context);
+
+/*
+ * Is this a plan of one row that asks, for other rows?  Then *asked is what it asks,
+ * over their columns.
+ */
+extern bool chatglm_begin_inner(Plan *plan, Meanings *meanings, List **asked);
+
+/*
+ * What the plan gives, by position, and filters by (added to *quals), once nodes
+ * are stacked for what it asks.  false: something has no equivalent, as can be tried
+ * with what is asked as it stands.
+ */
+extern bool chatglm_given_by(Plan *plan, List *asked, Meanings *meanings, List **targets,
+							 List **quals);
+
+/* The same as a question; filtered: may it filter? */
+extern bool chatglm_can_be_given(Plan *plan, Meanings *meanings, List *asked, bool filtered);
+
+/* ---- batch_set.c -------------------------------------------------------- */
+
 /*
  * Are all sub-selects for several columns in the target list such that ask once a
  * row?  Then this stacks nodes for them, and *targetlist, over the child's columns,
@@ -155,11 +187,14 @@ extern void chatglm_batch_merge(Rewrite *rewrite, Plan *plan);
 
 /* ---- batch_same.c ------------------------------------------------------- */
 
-/* Marks the equal calls that fields are taken of, in all of the query; are there any? */
-extern bool chatglm_mark_composites(Query *query);
+/* Marks the equal calls that fields are taken of, in all of the query. */
+extern void chatglm_mark_composites(Query *query);
 
-/* The mark of a call, or 0.  Within a plan node, calls of one mark are one call. */
-extern int	chatglm_mark_of(const FuncExpr *call);
+/* The same in the expressions of one plan node, for calls without a mark. */
+extern void chatglm_mark_in_plan(List *exprs);
+
+/* The call of ours that a field is taken of; NULL: it is no such node. */
+extern FuncExpr *chatglm_call_of_field(Node *node);
 
 /* ---- batch_expr.c ------------------------------------------------------- */
 

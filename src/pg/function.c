@@ -46,21 +46,19 @@ static bool known_outdated;		/* pg_proc has changed since */
 
 static const ChatglmFunction *look_up(Oid function);
 
-Datum
-chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
+/* Asks and waits for the answer. */
+static NullableDatum
+ask_in_place(FunctionCallInfo fcinfo, const ChatglmFunction *function, Oid type)
 {
 	ChatglmAnswer answer;
-	Datum		value;
-	bool		isnull;
+	NullableDatum value;
 
 	if (function->catches)
 		chatglm_ask_or_error(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer,
 							 CurrentMemoryContext, NULL, NULL);
 	else
 		chatglm_ask(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer);
-	value = chatglm_answer_value(function, &answer,
-								 get_func_rettype(fcinfo->flinfo->fn_oid), &isnull);
-	fcinfo->isnull = isnull;
+	value.value = chatglm_answer_value(function, &answer, type, &value.isnull);
 	return value;
 }
 
@@ -71,6 +69,23 @@ chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage)
 
 	InitFunctionCallInfoData(*fcinfo, function, 0, InvalidOid, NULL, NULL);
 	pgstat_init_function_usage(fcinfo, usage);
+}
+
+Datum
+chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
+{
+	Oid			type = get_func_rettype(fcinfo->flinfo->fn_oid);
+	int			mark = chatglm_composite_mark(fcinfo);
+	NullableDatum value;
+
+	if (mark == 0 || !chatglm_composite_kept(fcinfo, mark, type, &value))
+	{
+		value = ask_in_place(fcinfo, function, type);
+		if (mark != 0)
+			chatglm_composite_keep(fcinfo, mark, type, value);
+	}
+	fcinfo->isnull = value.isnull;
+	return value.value;
 }
 
 /* ---- Recognising ------------------------------------------------------------- */

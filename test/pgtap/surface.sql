@@ -34,7 +34,7 @@ CREATE TEMP VIEW found AS
            pg_get_function_result(p.oid) AS found_result
       FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name;
 
-SELECT plan((6 * count(*) + 16)::int) FROM surface;
+SELECT plan((6 * count(*) + 18)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
@@ -56,6 +56,9 @@ SELECT columns_are('glm_stat_models', ARRAY['name', 'requests', 'prompt_tokens',
                    'kv_evictions'], 'columns of glm_stat_models');
 SELECT isnt(obj_description('glm_stat_models'::regclass), NULL, 'glm_stat_models has a comment');
 SELECT isnt(obj_description('glm_stat_requests'::regclass), NULL, 'glm_stat_requests has a comment');
+SELECT columns_are('glm_stat_batches', ARRAY['pid', 'usename', 'database', 'function', 'rows_read', 'answered', 'failed', 'planned',
+                   'tokens', 'started', 'elapsed'], 'columns of glm_stat_batches');
+SELECT is(has_table_privilege('glm_tap_user', 'glm_stat_batches', 'SELECT'), true, 'glm_stat_batches is for everybody');
 SELECT columns_are('glm_result', ARRAY['response', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate'],
                    'columns of glm_result');
 SELECT isnt(obj_description('glm_result'::regtype, 'pg_type'), NULL, 'glm_result has a comment');
