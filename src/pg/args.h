@@ -222,6 +222,8 @@ extern bool chatglm_look_up_model(const char *name, ChatglmModelRef *ref);
 
 /* The models whose names mean something here: a List of ChatglmModelRef *. */
 extern List *chatglm_usable_models(void);
+/* The same without waiting: none while somebody alters the table. */
+extern List *chatglm_usable_models_at_once(void);
 
 /* The row of a name, to be freed; NULL when there is none. */
 extern HeapTuple chatglm_find_model_row(Relation table, const char *name);

@@ -27,6 +27,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -147,11 +148,18 @@ chatglm_is_model_table(Relation table)
 	return true;
 }
 
+static Oid
+model_table_oid(void)
+{
+	Oid			schema = get_namespace_oid("chatglm", true);
+
+	return OidIsValid(schema) ? get_relname_relid("model", schema) : InvalidOid;
+}
+
 Relation
 chatglm_open_model_table(LOCKMODE lock)
 {
-	Oid			schema = get_namespace_oid("chatglm", true);
-	Oid			oid = OidIsValid(schema) ? get_relname_relid("model", schema) : InvalidOid;
+	Oid			oid = model_table_oid();
 	Relation	table = OidIsValid(oid) ? try_relation_open(oid, lock) : NULL;
 
 	if (table != NULL && !chatglm_is_model_table(table))
@@ -281,6 +289,21 @@ chatglm_usable_models(void)
 			ref->path = psprintf("%s/%s", chatglm_model_dir_path(), ref->name);
 			usable = lappend(usable, ref);
 		}
+	return usable;
+}
+
+List *
+chatglm_usable_models_at_once(void)
+{
+	Oid			table = model_table_oid();
+	List	   *usable;
+
+	if (!OidIsValid(table))
+		return chatglm_usable_models();
+	if (!ConditionalLockRelationOid(table, AccessShareLock))
+		return NIL;
+	usable = chatglm_usable_models();
+	UnlockRelationOid(table, AccessShareLock);
 	return usable;
 }
 

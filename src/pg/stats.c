@@ -141,7 +141,7 @@ append_models(StringInfo out, const ChatglmShared *shared)
 		escape_json(out, chatglm_shown(shared->model[i].name));
 		comma = ", ";
 	}
-	foreach(cell, may_see_totals() ? NIL : chatglm_usable_models())
+	foreach(cell, may_see_totals() ? NIL : chatglm_usable_models_at_once())
 	{
 		const ChatglmModelRef *ref = lfirst(cell);
 
