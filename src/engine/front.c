@@ -98,7 +98,7 @@ check_length(const glm_request *req, const glm_model *model, glm_error *err)
 	size_t		most = glm_tokenizer_longest(model->tokenizer) * (size_t) model->config.context *
 		(req->form == GLM_MESSAGES ? 6 : 1);
 
-	if (req->text.length <= most)
+	if (req->text.length <= most || req->truncate != GLM_TRUNCATE_ERROR)
 		return true;
 	glm_fail(err, GLM_TOO_LONG, "prompt of %u bytes cannot fit the context of %d tokens",
 			 req->text.length, model->config.context);
@@ -154,6 +154,8 @@ open_sampler(glm_sequence *seq, glm_error *err)
 	if (seq->sampler == NULL || seq->decoder == NULL ||
 		!glm_foresight_open(&seq->foresight, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);
+	if (req->turns)
+		glm_decoder_mark_turns(seq->decoder);
 	for (int i = 0; i < seq->n_prompt; i++)
 		glm_sampler_see(seq->sampler, seq->tokens.data[i]);
 	return true;
@@ -181,7 +183,7 @@ open_sequence(glm_engine *e, int ticket, const glm_request *req, glm_model *mode
 			goto fail;
 	}
 	else if (!check_length(req, model, err) ||
-			 !glm_prompt_build(model->tokenizer, req, &seq->tokens, err))
+			 !glm_prompt_fit(model->tokenizer, req, model->config.context, &seq->tokens, err))
 		goto fail;
 	if (!set_limit(seq, err) || !reserve_tokens(seq, err))
 		goto fail;

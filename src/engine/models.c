@@ -85,16 +85,16 @@ use(glm_models *models, glm_model *model)
 	model->last_used = ++models->clock;
 }
 
-/* The live model of this name and path; retires one of another path. */
+/* The live model of this name and path; retires one of another path, or opened otherwise. */
 static glm_model *
-find(glm_models *models, const char *name, const char *path, glm_model **close_me)
+find(glm_models *models, const char *name, const char *path, glm_rope rope, glm_model **close_me)
 {
 	*close_me = NULL;
 	for (glm_model *m = models->first; m != NULL; m = m->next)
 	{
 		if (m->dead || strcmp(m->name, name) != 0)
 			continue;
-		if (strcmp(m->path, path) == 0)
+		if (strcmp(m->path, path) == 0 && m->rope_option == rope)
 			return m;
 		if (retire(models, m))
 			*close_me = m;
@@ -146,11 +146,46 @@ insert(glm_models *models, glm_model *model)
 	}
 }
 
-/* The options of a model: {"verify": "first-map" | "full" | "off"}, all optional. */
+/* The number of a string among n names, -1 when it is none of them. */
+static int
+name_number(json_t *value, const char *const *names, int n)
+{
+	for (int i = 0; json_is_string(value) && i < n; i++)
+		if (strcmp(json_string_value(value), names[i]) == 0)
+			return i;
+	return -1;
+}
+
+static bool
+read_option(const char *key, json_t *value, glm_open_options *options, glm_error *err)
+{
+	static const char *const verify_names[] = {"first-map", "full", "off"};
+	static const char *const rope_names[] = {"chatglm2", "chatglm3"};
+	int			number;
+
+	if (strcmp(key, "verify") == 0)
+	{
+		number = name_number(value, verify_names, 3);
+		options->verify = (glm_verify) number;
+		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not "
+									   "\"first-map\", \"full\" or \"off\"");
+	}
+	if (strcmp(key, "rope") == 0)
+	{
+		number = name_number(value, rope_names, 2);
+		options->rope = (glm_rope) (GLM_ROPE_CHATGLM2 + number);
+		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT, "option \"rope\" of a model is not "
+									   "\"chatglm2\" or \"chatglm3\"");
+	}
+	glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
+	glm_hint(err, "Known are: rope, verify.");
+	return false;
+}
+
+/* The options of a model, all optional: {"verify": ..., "rope": ...}. */
 static bool
 read_options(const char *text, glm_open_options *options, glm_error *err)
 {
-	static const char *const verify_name[] = {"first-map", "full", "off"};
 	json_t	   *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	const char *key;
 	json_t	   *value;
@@ -158,27 +193,7 @@ read_options(const char *text, glm_open_options *options, glm_error *err)
 		glm_fail(err, GLM_BAD_ARGUMENT, "the options of a model are no JSON object");
 
 	json_object_foreach(root, key, value)
-	{
-		bool		known = false;
-
-		if (strcmp(key, "verify") != 0)
-		{
-			ok = glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
-			glm_hint(err, "Known is: verify.");
-			break;
-		}
-		for (int i = 0; json_is_string(value) && i < 3; i++)
-		{
-			if (strcmp(json_string_value(value), verify_name[i]) == 0)
-			{
-				options->verify = (glm_verify) i;
-				known = true;
-			}
-		}
-		if (!known)
-			ok = glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not \"first-map\", "
-						  "\"full\" or \"off\"");
-	}
+		ok = ok && read_option(key, value, options, err);
 	json_decref(root);
 	return ok;
 }
@@ -210,8 +225,8 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 	const char *name = glm_request_text(req, req->model);
 	const char *path = glm_request_text(req, req->path);
 	const char *text = glm_request_text(req, req->options);
-	glm_open_options options = {(glm_verify) atomic_load(&models->verify), models->files,
-								models->kv_type};
+	glm_open_options options = {.verify = (glm_verify) atomic_load(&models->verify),
+								.files = models->files, .kv_type = models->kv_type};
 	glm_model  *model;
 	glm_model  *close_me;
 
@@ -223,7 +238,7 @@ glm_models_acquire(glm_models *models, const glm_request *req, glm_error *err)
 	if (text != NULL && !read_options(text, &options, err))
 		return NULL;
 	pthread_mutex_lock(&models->lock);
-	model = find(models, name, path, &close_me);
+	model = find(models, name, path, options.rope, &close_me);
 	if (model != NULL)
 		use(models, model);
 	pthread_mutex_unlock(&models->lock);

@@ -54,6 +54,8 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.tenant = GetUserId();
 	head.batch = call->priority == CHATGLM_PRIORITY_BATCH;
 	head.unshared = call->unshared;
+	head.turns = call->tools_offered && !call->stream;
+	head.truncate = call->truncate;
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;
@@ -64,6 +66,16 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	lay_out(call, &layout, &head);
 	*block = head;
 	return block;
+}
+
+void
+chatglm_request_too_large(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("request is too large"),
+			 errdetail("The texts and options of one request may take %u MB together.",
+					   GLM_REQUEST_MAX >> 20)));
 }
 
 static void
@@ -91,11 +103,7 @@ put(Layout *layout, const void *bytes, Size length)
 	if (bytes == NULL)
 		return span;
 	if (length >= GLM_REQUEST_MAX || start + length + 1 > GLM_REQUEST_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("request is too large"),
-				 errdetail("The texts and options of one request may take %u MB together.",
-						   GLM_REQUEST_MAX >> 20)));
+		chatglm_request_too_large();
 
 	if (layout->block != NULL)
 		memcpy(layout->block + start, bytes, length);

@@ -164,6 +164,14 @@ typedef enum ChatglmPriority
 	CHATGLM_PRIORITY_BATCH
 } ChatglmPriority;
 
+/* What becomes of an answer that max_tokens or the context cut. */
+typedef enum ChatglmOnLength
+{
+	CHATGLM_ON_LENGTH_KEEP = 0,
+	CHATGLM_ON_LENGTH_NULL,
+	CHATGLM_ON_LENGTH_ERROR
+} ChatglmOnLength;
+
 /*
  * What a call wants, before it becomes a glm_request.  NULL strings are
  * absent; zero-initialize and use chatglm_call_defaults().
@@ -195,7 +203,9 @@ typedef struct ChatglmCall
 	bool		add_special;
 	ChatglmPriority priority;
 	bool		unshared;		/* options.cache = false */
-	bool		tools_offered;	/* the answer may be a call; the worker is not told */
+	bool		tools_offered;	/* the answer may be a call */
+	ChatglmOnLength on_length;	/* the worker is not told */
+	glm_truncate truncate;
 } ChatglmCall;
 
 typedef struct ChatglmRequest ChatglmRequest;
@@ -249,6 +259,9 @@ extern bool chatglm_cancel_request(uint64 id);
 /* Ereport for an engine status: SQLSTATE, message, hint (may be NULL or ""). */
 extern void chatglm_ereport(int elevel, glm_status status,
 							const char *message, const char *hint);
+
+/* ERROR: more than GLM_REQUEST_MAX bytes.  In call.c. */
+extern void chatglm_request_too_large(void) pg_attribute_noreturn();
 
 /* ---- catalog.c: names of models --------------------------------------- */
 

@@ -56,7 +56,7 @@
 #include "args.h"
 
 #define STREAM_COLUMNS	5		/* seq, token, token_id, logprob, finish_reason */
-#define MAX_ARGUMENTS	(2 + CHATGLM_N_TAIL)
+#define MAX_ARGUMENTS	(3 + CHATGLM_N_TAIL)
 
 PG_FUNCTION_INFO_V1(chatglm_stream);
 PG_FUNCTION_INFO_V1(chatglm_chat_stream);
@@ -66,6 +66,9 @@ typedef struct Stream
 {
 	ChatglmRequest *request;	/* NULL: not begun, or ended */
 	int			seq;			/* rows given */
+	bool		cut_is_error;	/* options.on_length */
+	bool		cut;			/* it was, and the row that says so is out */
+	StringInfo	text;			/* of all rows, where it may end in calls; else NULL */
 } Stream;
 
 /* The custom scan's state. */
@@ -120,18 +123,28 @@ chatglm_stream_init(void)
 
 /* ---- A stream -------------------------------------------------------------- */
 
-/* Sends the request; a NULL prompt makes a stream without rows. */
+/*
+ * Sends the request; a NULL prompt makes a stream without rows.  The context is
+ * one that lives as long as the stream.
+ */
 static void
-stream_begin(Stream *stream, bool chat, const NullableDatum *args)
+stream_begin(Stream *stream, bool chat, const NullableDatum *args, MemoryContext context)
 {
 	ChatglmCall call;
 	bool		wanted = chat ? chatglm_read_chat_stream(&call, args) :
 		chatglm_read_prompt(&call, GLM_PROMPT, args);
 
-	stream->seq = 0;
-	stream->request = NULL;
+	memset(stream, 0, sizeof(*stream));
 	if (!wanted)
 		return;
+	stream->cut_is_error = call.on_length == CHATGLM_ON_LENGTH_ERROR;
+	if (call.tools_offered)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		stream->text = makeStringInfo();
+		MemoryContextSwitchTo(old);
+	}
 	call.stream = true;
 	stream->request = chatglm_submit(&call);
 }
@@ -139,10 +152,29 @@ stream_begin(Stream *stream, bool chat, const NullableDatum *args)
 static void
 stream_end(Stream *stream)
 {
+	if (stream->text != NULL)
+	{
+		pfree(stream->text->data);
+		pfree(stream->text);
+		stream->text = NULL;
+	}
 	if (stream->request == NULL)
 		return;
 	chatglm_release(stream->request);
 	stream->request = NULL;
+}
+
+/* How the stream ended that this is the last token of; NULL when it is not. */
+static const char *
+stream_finish(Stream *stream, const glm_event *event)
+{
+	if (stream->text != NULL)
+		appendBinaryStringInfo(stream->text, event->payload, event->length);
+	stream->cut = event->finish == GLM_FINISH_LENGTH;
+	if (event->finish != GLM_FINISH_NONE && stream->text != NULL &&
+		chatglm_text_calls(stream->text->data, stream->text->len))
+		return "tool_calls";
+	return chatglm_finish_name(event->finish);
 }
 
 /* Makes the next row, in the current memory context; false at the end. */
@@ -162,9 +194,11 @@ stream_next(Stream *stream, Datum *values, bool *nulls)
 	if (event->kind != GLM_EVENT_TOKEN)
 	{
 		stream_end(stream);
+		if (stream->cut && stream->cut_is_error)
+			chatglm_cut_error(stream->seq);
 		return false;
 	}
-	finish = chatglm_finish_name(event->finish);
+	finish = stream_finish(stream, event);
 	memset(nulls, false, STREAM_COLUMNS * sizeof(bool));
 	values[0] = Int32GetDatum(++stream->seq);
 	values[1] = PointerGetDatum(chatglm_text_from_utf8(event->payload, event->length));
@@ -206,7 +240,7 @@ stream_first_call(FunctionCallInfo fcinfo, bool chat)
 	/* after SRF_FIRSTCALL_INIT's own, so that ours is called before it */
 	RegisterExprContextCallback(call_context(fcinfo), stream_shutdown,
 								PointerGetDatum(stream));
-	stream_begin(stream, chat, fcinfo->args);
+	stream_begin(stream, chat, fcinfo->args, context->multi_call_memory_ctx);
 }
 
 static Datum
@@ -239,7 +273,7 @@ chatglm_stream(PG_FUNCTION_ARGS)
 	return stream_per_call(fcinfo, false);
 }
 
-/* glm_chat_stream(messages jsonb, tools json, ...G) returns the same table */
+/* glm_chat_stream(messages jsonb, tools json, tool_choice jsonb, ...G) returns the same table */
 Datum
 chatglm_chat_stream(PG_FUNCTION_ARGS)
 {
@@ -297,7 +331,7 @@ stream_call(RangeTblEntry *rte)
 	call = (FuncExpr *) item->funcexpr;
 	if (!call->funcretset || list_length(call->args) > MAX_ARGUMENTS ||
 		!is_stream_function(call->funcid, &chat) ||
-		list_length(call->args) != (chat ? 2 : 1) + CHATGLM_N_TAIL)
+		list_length(call->args) != (chat ? 3 : 1) + CHATGLM_N_TAIL)
 		return NULL;
 	return call;
 }
@@ -426,7 +460,7 @@ evaluate_and_begin(StreamScanState *state, ExprContext *econtext)
 		n++;
 	}
 	state->begun = true;
-	stream_begin(&state->stream, state->chat, args);
+	stream_begin(&state->stream, state->chat, args, state->css.ss.ps.state->es_query_cxt);
 }
 
 static TupleTableSlot *
