@@ -74,7 +74,7 @@ REVOKE ALL ON FUNCTION glm_model_unload FROM PUBLIC;
 
 -- Options: method ("rtn", "hqq", "gptq"), bits (4, 8), group_size (32, 64, 128), keep and wide (arrays of
 -- patterns of tensor names: left as they are, INT8 in an INT4 model), calibration (array of texts),
--- calibration_query, calibration_file, max_calibration_tokens.
+-- calibration_query, calibration_file, max_calibration_tokens, rope (as of glm_model_load).
 CREATE FUNCTION glm_quantize(source text, target text, options jsonb DEFAULT NULL)
 RETURNS TABLE (tensor text, method text, bits real, weight_error float8, output_error float8,
 	perplexity_before float8, perplexity_after float8)

@@ -91,6 +91,9 @@ typedef enum glm_rope
 	GLM_ROPE_CHATGLM3			/* it multiplies the base */
 } glm_rope;
 
+/* "chatglm2" or "chatglm3", as the option "rope" has them; false: neither.  In config.c. */
+extern bool glm_rope_named(const char *name, glm_rope *rope);
+
 typedef struct glm_open_options
 {
 	glm_verify	verify;

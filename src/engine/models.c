@@ -160,29 +160,24 @@ static bool
 read_option(const char *key, json_t *value, glm_open_options *options, glm_error *err)
 {
 	static const char *const verify_names[] = {"first-map", "full", "off"};
-	static const char *const rope_names[] = {"chatglm2", "chatglm3"};
-	int			number;
+	int			number = name_number(value, verify_names, 3);
 
 	if (strcmp(key, "verify") == 0)
 	{
-		number = name_number(value, verify_names, 3);
-		options->verify = (glm_verify) number;
-		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not "
+		if (number >= 0)
+			options->verify = (glm_verify) number;
+		return number >= 0 || json_is_null(value) || glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not "
 									   "\"first-map\", \"full\" or \"off\"");
 	}
 	if (strcmp(key, "rope") == 0)
-	{
-		number = name_number(value, rope_names, 2);
-		options->rope = (glm_rope) (GLM_ROPE_CHATGLM2 + number);
-		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT, "option \"rope\" of a model is not "
-									   "\"chatglm2\" or \"chatglm3\"");
-	}
+		return json_is_null(value) || glm_rope_named(json_string_value(value), &options->rope) ||
+			glm_fail(err, GLM_BAD_ARGUMENT, "option \"rope\" of a model is not \"chatglm2\" or \"chatglm3\"");
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
 	glm_hint(err, "Known are: rope, verify.");
 	return false;
 }
 
-/* The options of a model, all optional: {"verify": ..., "rope": ...}. */
+/* The options of a model, all optional, and null is as good as none: {"verify": ..., "rope": ...}. */
 static bool
 read_options(const char *text, glm_open_options *options, glm_error *err)
 {
