@@ -166,18 +166,18 @@ read_option(const char *key, json_t *value, glm_open_options *options, glm_error
 	{
 		if (number >= 0)
 			options->verify = (glm_verify) number;
-		return number >= 0 || json_is_null(value) || glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not "
+		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not "
 									   "\"first-map\", \"full\" or \"off\"");
 	}
 	if (strcmp(key, "rope") == 0)
-		return json_is_null(value) || glm_rope_named(json_string_value(value), &options->rope) ||
+		return glm_rope_named(json_string_value(value), &options->rope) ||
 			glm_fail(err, GLM_BAD_ARGUMENT, "option \"rope\" of a model is not \"chatglm2\" or \"chatglm3\"");
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
 	glm_hint(err, "Known are: rope, verify.");
 	return false;
 }
 
-/* The options of a model, all optional, and null is as good as none: {"verify": ..., "rope": ...}. */
+/* The options of a model, all optional: {"verify": ..., "rope": ...}. */
 static bool
 read_options(const char *text, glm_open_options *options, glm_error *err)
 {

@@ -486,13 +486,13 @@ check_model_options(Jsonb *options)
 		if (is_string(&item, "verify"))
 		{
 			(void) JsonbIteratorNext(&it, &item, true);
-			if (item.type != jbvNull && !is_string(&item, "first-map") && !is_string(&item, "full") && !is_string(&item, "off"))
+			if (!is_string(&item, "first-map") && !is_string(&item, "full") && !is_string(&item, "off"))
 				bad_model_option("verify", "\"first-map\", \"full\" or \"off\"");
 		}
 		else if (is_string(&item, "rope"))
 		{
 			(void) JsonbIteratorNext(&it, &item, true);
-			if (item.type != jbvNull && !is_string(&item, "chatglm2") && !is_string(&item, "chatglm3"))
+			if (!is_string(&item, "chatglm2") && !is_string(&item, "chatglm3"))
 				bad_model_option("rope", "\"chatglm2\" or \"chatglm3\"");
 		}
 		else
