@@ -234,7 +234,7 @@ bench-kernels: build/bench/kernels
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(or $(and $(T),test/fuzz/$(T).c),$(wildcard test/fuzz/fuzz_*.c)))
 FUZZ_SOURCES = test/fuzz/fuzz.c $(addprefix src/engine/, error.c pause.c text.c file.c hash.c weight_file.c \
-	chunk.c safetensors.c shards.c shards_data.c manifest.c config.c threads.c affinity.c)
+	chunk.c safetensors.c shards.c shards_data.c manifest.c config.c json.c json_text.c threads.c affinity.c)
 
 build/fuzz/%: test/fuzz/%.c $(FUZZ_SOURCES) $(wildcard src/engine/*.h test/fuzz/*.h)
 	@mkdir -p $(@D)

@@ -16,7 +16,8 @@
  *	seed			of the random numbers (another one for every call)
  *	stop			strings that end the answer
  *	response_format	{"type": "text"}
- *	options			object with cache, min_p, priority, repetition_penalty, timeout_ms
+ *	options			object with cache, min_p, on_length, priority, repetition_penalty, timeout_ms,
+ *					truncate
  *
  * Functions that need the worker are VOLATILE, and PARALLEL RESTRICTED since a
  * session has one line to it.
@@ -81,7 +82,7 @@ REVOKE ALL ON FUNCTION glm_model_unregister FROM PUBLIC;
 
 -- Options: method ("rtn", "hqq", "gptq"), bits (4, 8), group_size (32, 64, 128), keep and wide (arrays of
 -- patterns of tensor names: left as they are, INT8 in an INT4 model), calibration (array of texts),
--- calibration_query, calibration_file, max_calibration_tokens.
+-- calibration_query, calibration_file, max_calibration_tokens, rope (as of glm_model_load).
 CREATE FUNCTION glm_quantize(source text, target text, options jsonb DEFAULT NULL)
 RETURNS TABLE (tensor text, method text, bits real, weight_error float8, output_error float8,
 	perplexity_before float8, perplexity_after float8)
@@ -170,6 +171,7 @@ COMMENT ON FUNCTION glm_chat IS
 CREATE FUNCTION glm_chat_stream(
 	messages jsonb,
 	tools json DEFAULT NULL,
+	tool_choice jsonb DEFAULT NULL,
 	model text DEFAULT NULL,
 	system text DEFAULT NULL,
 	max_tokens int DEFAULT NULL,
@@ -185,6 +187,14 @@ AS 'MODULE_PATHNAME', 'chatglm_chat_stream'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
 COMMENT ON FUNCTION glm_chat_stream IS
 'answers a chat with a row for every token as it is made';
+
+-- Needs no worker: the text is all there is to it.
+CREATE FUNCTION glm_parse_tool_calls(content text)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'chatglm_parse_tool_calls'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION glm_parse_tool_calls IS
+'the text of a stream as the message it is: an object with role, content and, if there are any, tool_calls';
 
 -- ---- Answers for jobs -----------------------------------------------------
 

@@ -192,16 +192,16 @@ CLOSE h;
 
 -- ---- errors in their turn ----
 BEGIN;
-DECLARE c CURSOR FOR SELECT id, glm_generate(CASE WHEN id = 4 THEN '' ELSE 'hi' END, max_tokens => 1) IS NULL AS "null" FROM doc ORDER BY id;
+DECLARE c CURSOR FOR SELECT id, glm_generate('hi', model => CASE WHEN id = 4 THEN 'nonesuch' END, max_tokens => 1) IS NULL AS "null" FROM doc ORDER BY id;
 FETCH 3 FROM c;
 FETCH 1 FROM c;
 ROLLBACK;
 -- beyond a LIMIT there are none
-SELECT id, glm_generate(CASE WHEN id = 4 THEN '' ELSE 'hi' END, max_tokens => 1) IS NULL AS "null" FROM doc ORDER BY id LIMIT 3;
+SELECT id, glm_generate('hi', model => CASE WHEN id = 4 THEN 'nonesuch' END, max_tokens => 1) IS NULL AS "null" FROM doc ORDER BY id LIMIT 3;
 DO $$
 BEGIN
-    PERFORM glm_generate(CASE WHEN id = 40 THEN '' ELSE body END, max_tokens => 1) FROM doc;
-EXCEPTION WHEN invalid_parameter_value THEN
+    PERFORM glm_generate(body, model => CASE WHEN id = 41 THEN 'nonesuch' END, max_tokens => 1) FROM doc;
+EXCEPTION WHEN undefined_object THEN
     RAISE NOTICE 'caught: %', SQLERRM;
 END $$;
 
@@ -248,16 +248,35 @@ RESET min_parallel_table_scan_size;
 SELECT * FROM glm_generate_batch('{}');
 SELECT * FROM glm_generate_batch(NULL);
 SELECT idx, response IS NULL AS "null", prompt_tokens > 0 AS counted, completion_tokens, finish_reason, error
-  FROM glm_generate_batch(ARRAY['hello', '', NULL, 'Who are you?'], max_tokens => 2);
+  FROM glm_generate_batch(ARRAY['hello', repeat('far too long ', 2000), NULL, ''], max_tokens => 2);
 SELECT count(*), bool_and(idx = i AND response = glm_generate(body, max_tokens => 4)) AS same
   FROM (SELECT array_agg(body ORDER BY id) AS bodies FROM doc WHERE body IS NOT NULL) d, glm_generate_batch(bodies, max_tokens => 4) b,
        LATERAL (SELECT row_number() OVER (ORDER BY id) AS i, body FROM doc WHERE body IS NOT NULL) o WHERE o.i = b.idx;
 SELECT * FROM glm_generate_batch(ARRAY['hello'], temperature => -1);
 SELECT * FROM glm_generate_batch(ARRAY['hello'], model => 'nonesuch');
 
+-- ---- an empty prompt is an empty turn, in flight as elsewhere ----
+SELECT id, glm_generate(t) = glm_chat('[{"role": "user", "content": ""}]')->>'content' AS generate,
+       (glm_try_generate(t)).response = glm_generate('') AS try, glm_complete(t, max_tokens => 3) = glm_complete('', max_tokens => 3) AS complete
+  FROM (VALUES (1, ''), (2, NULL), (3, '')) v(id, t);
+SELECT glm_generate('') = (SELECT string_agg(token, '' ORDER BY seq) FROM glm_stream('')) AS stream,
+       glm_generate('') = (SELECT response FROM glm_generate_batch('{""}')) AS batch;
+
+-- ---- answers that max_tokens cut ----
+SELECT id, glm_generate('Who are you?', max_tokens => n, options => '{"on_length": "null"}') IS NULL AS "null",
+       glm_chat('[{"role": "user", "content": "Who are you?"}]', max_tokens => n, options => '{"on_length": "null"}') - 'usage' AS chat
+  FROM (VALUES (1, 3), (2, 100)) v(id, n);
+SELECT (r).response, (r).completion_tokens, (r).finish_reason, (r).error, (r).sqlstate
+  FROM (SELECT glm_try_generate('Who are you?', max_tokens => 3, options => jsonb_build_object('on_length', o)) AS r
+          FROM unnest('{keep,null,error,NULL}'::text[]) o OFFSET 0) t;
+SELECT idx, response, finish_reason, error FROM glm_generate_batch('{Who are you?}', max_tokens => 3, options => '{"on_length": "error"}');
+SELECT glm_generate(body, max_tokens => 2, options => '{"on_length": "error"}') FROM doc WHERE id = 1;
+SELECT glm_complete('a', max_tokens => 2, temperature => 100, seed => 1, options => '{"on_length": "error"}');
+
 -- ---- errors as rows ----
 SELECT (r).response IS NULL AS "null", (r).error, (r).sqlstate
-  FROM (SELECT glm_try_generate(body, max_tokens => 1) AS r FROM (VALUES (1, 'hello'), (2, ''), (3, NULL)) v(i, body) ORDER BY i OFFSET 0) t;
+  FROM (SELECT glm_try_generate(body, model => model, max_tokens => 1) AS r
+          FROM (VALUES (1, 'hello', NULL), (2, 'hello', 'nonesuch'), (3, NULL, NULL), (4, '', NULL)) v(i, body, model) ORDER BY i OFFSET 0) t;
 SELECT (glm_try_generate('hello', model => 'nonesuch')).sqlstate;
 
 DROP TABLE part, copy_of, doc;

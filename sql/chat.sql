@@ -52,6 +52,46 @@ SELECT glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '"required"
 SELECT glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '{"type": "function", "function": {"name": "f"}}');
 SELECT glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '[]');
 
+-- equal calls have equal answers, ids and all; another question has another id
+SELECT count(DISTINCT answer) AS answers, count(DISTINCT answer#>>'{tool_calls,0,id}') AS ids
+  FROM (SELECT glm_chat(jsonb_build_array('{"role": "system", "content": "Answer with the tools."}'::jsonb,
+                                          jsonb_build_object('role', 'user', 'content', 'What is the weather in ' || city || '?')),
+                        tools => '[{"name": "get_weather", "parameters": {"city": {"type": "string"}}}]', options => '{"cache": false}') AS answer
+          FROM unnest('{Paris,Berlin,Paris,Paris,Berlin}'::text[]) city OFFSET 0) a;
+
+-- a streamed call says so, and its text is parsed into what glm_chat gives
+\set m '[{"role": "system", "content": "Answer with the tools."}, {"role": "user", "content": "What is the weather in Paris?"}]'
+\set t '[{"name": "get_weather", "parameters": {"city": {"type": "string"}}}]'
+SELECT array_agg(finish_reason ORDER BY seq DESC) FILTER (WHERE finish_reason IS NOT NULL) AS finish,
+       glm_parse_tool_calls(string_agg(token, '' ORDER BY seq)) #- '{tool_calls,0,id}'
+         = glm_chat(:'m', tools => :'t') - 'usage' - 'finish_reason' #- '{tool_calls,0,id}' AS parsed
+  FROM glm_chat_stream(:'m', tools => :'t');
+SELECT (array_agg(finish_reason ORDER BY seq DESC))[1] AS select_list
+  FROM (SELECT (glm_chat_stream(:'m', tools => :'t')).*) s;
+SELECT (array_agg(finish_reason ORDER BY seq DESC))[1] AS cut FROM glm_chat_stream(:'m', tools => :'t', max_tokens => 3);
+SELECT string_agg(token, '' ORDER BY seq) = glm_chat(:'m')->>'content' AS "none", (array_agg(finish_reason ORDER BY seq DESC))[1] AS finish
+  FROM glm_chat_stream(:'m', tools => :'t', tool_choice => '"none"');
+SELECT * FROM glm_chat_stream(:'m', tools => :'t', tool_choice => '"required"');
+
+-- the text of any stream
+SELECT jsonb_pretty(glm_parse_tool_calls(E'Let me check.\nget_weather\n```python\ntool_call(city="Berlin")\n```\nget_time\n```python\ntool_call(zone=12345678901234567890)\n```'));
+SELECT glm_parse_tool_calls(E'Hello\n```\ntool_call(a=f())\n```'), glm_parse_tool_calls(''), glm_parse_tool_calls(NULL) IS NULL AS "NULL",
+       glm_parse_tool_calls('a') = glm_parse_tool_calls('a') AS same;
+
+-- what is said of a cut answer
+SELECT glm_chat('[{"role": "user", "content": "Who are you?"}]', max_tokens => 3, options => '{"on_length": "error"}');
+SELECT glm_chat(:'m', tools => :'t', max_tokens => 3, options => '{"on_length": "null"}') - 'usage';
+
+-- history as clients write it
+SELECT glm_detokenize(glm_chat_tokens('[{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "hi"},
+    {"role": "assistant", "content": null, "tool_calls": [
+      {"id": "W", "type": "function", "function": {"name": "get_weather", "arguments": ""}},
+      {"id": "T", "type": "function", "function": {"name": "get_time", "arguments": "{\"城市\": \"北京\", \"id\": 12345678901234567890}"}}]},
+    {"role": "tool", "tool_call_id": "T", "content": "14:05"},
+    {"role": "tool", "tool_call_id": "W", "content": "22 C"}]'));
+SELECT glm_chat_tokens('[{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [{"id": "W", "function": {"name": "f"}}]},
+    {"role": "tool", "tool_call_id": "zzz", "content": "1"}]');
+
 -- content may be a list of text parts
 SELECT glm_chat_tokens('[{"role": "user", "content": [{"type": "text", "text": "hello"}]}]')
      = glm_chat_tokens('[{"role": "user", "content": "hello"}]') AS parts;

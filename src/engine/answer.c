@@ -1,8 +1,8 @@
 /*
- * answer.c - what a chat model answered: content, or a call of a tool.
+ * answer.c - what a chat model answered: content, and calls of tools.
  *
- * A ChatGLM3 model calls a tool by naming it in the first line and writing a
- * fenced piece of Python after it:
+ * A ChatGLM3 model calls a tool by naming it in the first line of a turn and
+ * writing a fenced piece of Python after it:
  *
  *     get_weather
  *     ```python
@@ -13,6 +13,11 @@
  * call with keywords and literals (literal_read.c).  Whatever else it is, it is
  * not run and not guessed at but returned as content.  The tool named
  * `interpreter` is the exception: its code is returned as it is.
+ *
+ * One answer may hold several turns: text and then a call, or several calls.
+ * Where turns are marked (decoder.c) each is read by itself.  An answer as users
+ * see it has but a newline there, so in it calls are looked for at its end: the
+ * first line that is a name and from which on there is nothing but calls.
  *
  * The input is a model's output, so anything: it is first copied to valid
  * UTF-8 without NULs, as SQL's text holds neither.
@@ -33,6 +38,15 @@ typedef struct slice
 	const char *end;
 } slice;
 
+/* What was found so far. */
+typedef struct answer
+{
+	glm_buf		content;		/* of all turns that are no calls */
+	bool		has_content;	/* though it may be empty */
+	json_t	   *calls;
+	bool		failed;			/* out of memory */
+} answer;
+
 /* ---- Slices ------------------------------------------------------------ */
 
 static bool
@@ -42,13 +56,13 @@ is_blank(char c)
 }
 
 static slice
-stripped(const char *at, const char *end)
+stripped(slice s)
 {
-	while (at < end && is_blank(*at))
-		at++;
-	while (end > at && is_blank(end[-1]))
-		end--;
-	return (slice) {at, end};
+	while (s.at < s.end && is_blank(*s.at))
+		s.at++;
+	while (s.end > s.at && is_blank(s.end[-1]))
+		s.end--;
+	return s;
 }
 
 /* Is there a fence at `at`, all of it inside s? */
@@ -60,20 +74,43 @@ is_fence(const char *at, slice s)
 	return at >= s.at && s.end - at >= n && memcmp(at, FENCE, n) == 0;
 }
 
+/* The line that s begins with, without its newline. */
+static slice
+first_line(slice s)
+{
+	const char *newline = s.at < s.end ? memchr(s.at, '\n', s.end - s.at) : NULL;
+
+	return (slice) {s.at, newline ? newline : s.end};
+}
+
+/* What lies behind that line. */
+static slice
+after_line(slice s)
+{
+	const char *end = first_line(s).end;
+
+	return (slice) {end < s.end ? end + 1 : s.end, s.end};
+}
+
 /* ---- Calls ------------------------------------------------------------- */
+
+static bool
+is_interpreter(slice name)
+{
+	const char *interpreter = "interpreter";
+
+	return (size_t) (name.end - name.at) == strlen(interpreter) &&
+		memcmp(name.at, interpreter, strlen(interpreter)) == 0;
+}
 
 /* What a fenced block holds: all that stands between its first and last line. */
 static bool
 fenced(slice body, slice *code)
 {
-	const char *line;
-
-	body = stripped(body.at, body.end);
-	line = memchr(body.at, '\n', body.end - body.at);
-	if (line == NULL || !is_fence(body.at, body) ||
-		!is_fence(body.end - strlen(FENCE), (slice) {line + 1, body.end}))
+	body = stripped(body);
+	*code = after_line(body);
+	if (!is_fence(body.at, body) || !is_fence(body.end - strlen(FENCE), *code))
 		return false;
-	code->at = line + 1;
 	code->end = body.end - strlen(FENCE);
 	if (code->end > code->at && code->end[-1] == '\n')
 		code->end--;
@@ -84,14 +121,196 @@ fenced(slice body, slice *code)
 static json_t *
 call_arguments(slice name, slice body)
 {
-	size_t		n = name.end - name.at;
 	slice		code;
 
-	if (!glm_literal_is_name(name.at, n) || !fenced(body, &code))
+	if (!glm_literal_is_name(name.at, name.end - name.at) || !fenced(body, &code))
 		return NULL;
-	if (n == strlen("interpreter") && memcmp(name.at, "interpreter", n) == 0)
+	if (is_interpreter(name))
 		return json_pack("{s:o}", "code", json_stringn(code.at, code.end - code.at));
 	return glm_literal_read_call(code.at, code.end - code.at);
+}
+
+/* Takes over the arguments. */
+static void
+add_call(answer *a, slice name, json_t *arguments)
+{
+	glm_buf		written = {0};
+
+	if (a->calls == NULL)
+		a->calls = json_array();
+	if (!glm_literal_write(&written, arguments, GLM_STYLE_JSON) ||
+		json_array_append_new(a->calls,
+							  json_pack("{s:o, s:o}",
+										"name", json_stringn(name.at, name.end - name.at),
+										"arguments", json_stringn(written.data, written.length))) != 0)
+		a->failed = true;
+	glm_buf_free(&written);
+	json_decref(arguments);
+}
+
+static void
+add_content(answer *a, slice content)
+{
+	if (a->content.length > 0 && content.at < content.end)
+		glm_buf_add(&a->content, "\n", 1);
+	glm_buf_add(&a->content, content.at, content.end - content.at);
+	a->has_content = true;
+}
+
+/* ---- A turn ------------------------------------------------------------ */
+
+/* Is the first line of this turn, its metadata, empty? */
+static bool
+is_content(slice turn)
+{
+	slice		line = stripped(first_line(turn));
+
+	return line.at == line.end;
+}
+
+/* Reads one turn; what is no call is content as it stands. */
+static void
+read_turn(answer *a, slice turn)
+{
+	slice		name = stripped(first_line(turn));
+	json_t	   *arguments;
+
+	if (is_content(turn))
+	{
+		add_content(a, stripped(turn));
+		return;
+	}
+	arguments = call_arguments(name, after_line(turn));
+	if (arguments != NULL)
+		add_call(a, name, arguments);
+	else
+		add_content(a, turn);
+}
+
+/* ---- Calls at the end of a text ---------------------------------------- */
+
+/* Does a call begin here?  A name's line, then a fence. */
+static bool
+may_call(slice s)
+{
+	slice		name = stripped(first_line(s));
+
+	if (!glm_literal_is_name(name.at, name.end - name.at))
+		return false;
+	s = after_line(s);
+	while (s.at < s.end && is_blank(*s.at))
+		s.at++;
+	return is_fence(s.at, s);
+}
+
+/* Moves to the next line that is not blank. */
+static slice
+next_line(slice s)
+{
+	s = after_line(s);
+	while (s.at < s.end && stripped(first_line(s)).at == first_line(s).end)
+		s = after_line(s);
+	return s;
+}
+
+/* The code that ends at a fence on a line of its own, with nothing but calls behind it. */
+static json_t *
+read_code(slice *s)
+{
+	for (slice line = *s; line.at < s->end; line = after_line(line))
+	{
+		slice		mark = stripped(first_line(line));
+		slice		rest = next_line(line);
+		slice		code = {s->at, line.at > s->at ? line.at - 1 : line.at};
+
+		if (mark.end - mark.at != (ptrdiff_t) strlen(FENCE) || !is_fence(mark.at, mark) ||
+			(rest.at < rest.end && !may_call(rest)))
+			continue;
+		*s = rest;
+		return json_pack("{s:o}", "code", json_stringn(code.at, code.end - code.at));
+	}
+	return NULL;
+}
+
+/* The literals of a call and the fence behind them. */
+static json_t *
+read_literals(slice *s)
+{
+	size_t		used;
+	json_t	   *arguments = glm_literal_read_call_in(s->at, s->end - s->at, &used);
+	slice		rest = {s->at + used, s->end};
+	slice		mark;
+
+	if (arguments == NULL)
+		return NULL;
+	mark = stripped(first_line(rest));
+	if (mark.end - mark.at == (ptrdiff_t) strlen(FENCE) && is_fence(mark.at, mark))
+	{
+		*s = next_line(rest);
+		return arguments;
+	}
+	json_decref(arguments);
+	return NULL;
+}
+
+/*
+ * Reads the calls that s is made of; what is left of s is where it is anything
+ * else.  *open: code was begun that nothing ends, so none that begins later ends.
+ */
+static void
+read_calls(answer *a, slice *s, bool *open)
+{
+	while (s->at < s->end && may_call(*s))
+	{
+		slice		name = stripped(first_line(*s));
+		slice		body = next_line(next_line(*s));
+		json_t	   *arguments = NULL;
+
+		if (!is_interpreter(name))
+			arguments = read_literals(&body);
+		else if (!*open)
+		{
+			body = after_line(next_line(*s));
+			arguments = read_code(&body);
+			*open = arguments == NULL;
+		}
+		if (arguments == NULL)
+			return;
+		add_call(a, name, arguments);
+		*s = body;
+	}
+}
+
+/*
+ * Reads an answer whose turns are not marked.  Where calls end in something else
+ * the search goes on there: to begin at the second of them would end there too.
+ */
+static void
+read_text(answer *a, slice text)
+{
+	slice		body = stripped(text);
+	slice		s = {text.at, body.end};
+	bool		open = false;
+
+	while (s.at < s.end && !is_content(text))
+	{
+		slice		start = s;
+
+		if (may_call(s))
+			read_calls(a, &s, &open);
+		if (a->calls != NULL && s.at >= s.end)
+		{
+			body = stripped((slice) {text.at, start.at});
+			if (body.at < body.end)
+				add_content(a, body);
+			return;
+		}
+		json_decref(a->calls);
+		a->calls = NULL;
+		if (s.at < s.end)
+			s = after_line(s);
+	}
+	add_content(a, is_content(text) ? body : text);
 }
 
 /* ---- Entry ------------------------------------------------------------- */
@@ -112,69 +331,60 @@ add_valid(glm_buf *out, const char *s, size_t n)
 	glm_buf_add(out, "", 0);
 }
 
+/* The answer as JSON; frees it. */
 static char *
-as_content(const char *at, const char *end)
+finish(answer *a)
 {
-	json_t	   *answer = json_pack("{s:o}", "content", json_stringn(at, end - at));
-	char	   *text = answer ? json_dumps(answer, 0) : NULL;
+	json_t	   *content = json_null();
+	json_t	   *object;
+	char	   *text = NULL;
 
-	json_decref(answer);
+	/* silence beside a call is no content */
+	if (a->calls == NULL || a->content.length > 0)
+		content = json_stringn(a->content.data ? a->content.data : "", a->content.length);
+	if (a->calls != NULL)
+		object = json_pack("{s:o, s:o}", "content", content, "tool_calls", a->calls);
+	else
+		object = json_pack("{s:o}", "content", content);
+	if (!a->failed && !a->content.failed && object != NULL)
+		text = json_dumps(object, 0);
+	json_decref(object);
+	glm_buf_free(&a->content);
 	return text;
-}
-
-/* Takes over the arguments. */
-static char *
-as_call(slice name, json_t *arguments)
-{
-	glm_buf		written = {0};
-	json_t	   *answer = NULL;
-	char	   *text;
-
-	if (glm_literal_write(&written, arguments, GLM_STYLE_JSON))
-		answer = json_pack("{s:n, s:[{s:o, s:o}]}", "content", "tool_calls",
-						   "name", json_stringn(name.at, name.end - name.at),
-						   "arguments", json_stringn(written.data, written.length));
-	text = answer ? json_dumps(answer, 0) : NULL;
-	json_decref(answer);
-	json_decref(arguments);
-	glm_buf_free(&written);
-	return text;
-}
-
-static char *
-parse_answer(const char *text, const char *end)
-{
-	slice		all = stripped(text, end);
-	const char *start = text;
-	const char *line;
-	json_t	   *arguments;
-
-	while (start < end && *start != '\n' && is_blank(*start))
-		start++;
-	/* an empty first line, or nothing but blanks: content without a call */
-	if (start == end || *start == '\n')
-		return as_content(all.at, all.end);
-	line = memchr(start, '\n', end - start);
-	if (line != NULL)
-	{
-		slice		name = stripped(start, line);
-
-		arguments = call_arguments(name, (slice) {line, end});
-		if (arguments != NULL)
-			return as_call(name, arguments);
-	}
-	return as_content(text, end);
 }
 
 char *
 glm_answer_parse(const char *raw, size_t length)
 {
 	glm_buf		text = {0};
-	char	   *answer = NULL;
+	answer		a = {0};
 
 	add_valid(&text, raw, length);
-	if (!text.failed)
-		answer = parse_answer(text.data, text.data + text.length);
+	if (text.failed)
+		return NULL;
+	read_text(&a, (slice) {text.data, text.data + text.length});
 	glm_buf_free(&text);
-	return answer;
+	return finish(&a);
+}
+
+char *
+glm_answer_parse_turns(const char *raw, size_t length)
+{
+	answer		a = {0};
+	const char *end = raw + length;
+
+	for (const char *turn = raw; turn <= end;)
+	{
+		const char *nul = turn < end ? memchr(turn, '\0', end - turn) : NULL;
+		glm_buf		text = {0};
+
+		add_valid(&text, turn, (nul ? nul : end) - turn);
+		if (text.failed)
+			a.failed = true;
+		else
+			read_turn(&a, (slice) {text.data, text.data + text.length});
+		glm_buf_free(&text);
+		turn = (nul ? nul : end) + 1;
+	}
+	return finish(&a);
 }

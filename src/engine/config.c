@@ -5,7 +5,8 @@
  * of keys that may be left out; null means left out.  Three tables say it all:
  * numbers with their ranges, switches that must stand where our forward pass
  * has them, and features that must not be used.  A model that would run but
- * answer wrongly is refused here, never recognised by its directory's name.
+ * answer wrongly is refused here, never recognised by its directory's name, but
+ * for what rope_ratio means (see there).
  *
  * Ranges are generous for models and small enough that rows and columns of
  * every tensor fit an int and no table built from them is absurd; elements of a
@@ -25,8 +26,10 @@
 /* What the functions below read, and where they report. */
 typedef struct reader
 {
-	const char *path;
+	const char *dir;
+	const char *path;			/* of config.json */
 	json_t	   *root;
+	glm_rope	rope;			/* as the caller says */
 	glm_error  *err;
 } reader;
 
@@ -69,6 +72,7 @@ static const char *const unsupported[] = {
 	"rope_scaling",
 };
 
+static json_t *read_file(const reader *r, const char *path);
 static bool check_variant(const reader *r);
 static bool read_shape(const reader *r, glm_model_config *config);
 static bool read_groups(const reader *r, glm_model_config *config);
@@ -83,7 +87,13 @@ static bool get_real(const reader *r, const char *key, double max, double *out);
 bool
 glm_config_read(glm_model_config *config, const char *dir, glm_error *err)
 {
-	reader		r = {.err = err};
+	return glm_config_read_with(config, dir, GLM_ROPE_BY_NAME, err);
+}
+
+bool
+glm_config_read_with(glm_model_config *config, const char *dir, glm_rope rope, glm_error *err)
+{
+	reader		r = {.dir = dir, .rope = rope, .err = err};
 	char	   *path;
 	bool		ok = false;
 
@@ -91,7 +101,7 @@ glm_config_read(glm_model_config *config, const char *dir, glm_error *err)
 	if (asprintf(&path, "%s/config.json", dir) < 0)
 		return glm_no_memory(err);
 	r.path = path;
-	r.root = glm_json_read(path, CONFIG_LIMIT, err);
+	r.root = read_file(&r, path);
 	if (r.root != NULL)
 		ok = check_variant(&r) &&
 			read_shape(&r, config) &&
@@ -104,6 +114,37 @@ glm_config_read(glm_model_config *config, const char *dir, glm_error *err)
 	json_decref(r.root);
 	free(path);
 	return ok;
+}
+
+/*
+ * Python wrote the file, so it is read as Python reads it: whole numbers of any
+ * size, NaN, the last of keys that come twice.  Whoever wants such a value finds
+ * that it is no number of his.
+ */
+static json_t *
+read_file(const reader *r, const char *path)
+{
+	glm_buf		text = {0};
+	json_error_t why = {.line = 0};
+	json_t	   *root = NULL;
+
+	if (!glm_file_read(&text, path, CONFIG_LIMIT, r->err))
+	{
+		glm_buf_free(&text);
+		return NULL;
+	}
+	root = glm_json_parse(text.data ? text.data : "", text.length, true, &why);
+	glm_buf_free(&text);
+	if (root == NULL)
+		glm_fail(r->err, GLM_BAD_FILE, "file \"%s\" has invalid JSON at line %d: %s",
+				 path, why.line, why.text);
+	else if (!json_is_object(root))
+	{
+		glm_fail(r->err, GLM_BAD_FILE, "file \"%s\" has JSON that is not an object", path);
+		json_decref(root);
+		root = NULL;
+	}
+	return root;
 }
 
 /* ---- Parts of a configuration ------------------------------------------ */
@@ -169,6 +210,11 @@ read_shape(const reader *r, glm_model_config *config)
 	return true;
 }
 
+/*
+ * Without multi_query_attention the published code takes the rows of
+ * query_key_value head by head, the query, key and value of one before those of the
+ * next; ours are in the order of grouped attention, all queries first.
+ */
 static bool
 read_groups(const reader *r, glm_model_config *config)
 {
@@ -179,7 +225,9 @@ read_groups(const reader *r, glm_model_config *config)
 	if (!grouped)
 	{
 		config->groups = config->heads;
-		return true;
+		return config->heads == 1 ||
+			glm_fail(r->err, GLM_UNSUPPORTED, "\"%s\": models without multi_query_attention are "
+					 "not supported", r->path);
 	}
 	if (!get_number(r, "multi_query_group_num", 1, config->heads, &config->groups))
 		return false;
@@ -189,34 +237,120 @@ read_groups(const reader *r, glm_model_config *config)
 	return true;
 }
 
+/* ---- RoPE ---------------------------------------------------------------- */
+
+bool
+glm_rope_named(const char *name, glm_rope *rope)
+{
+	bool		two = name != NULL && strcmp(name, "chatglm2") == 0;
+	bool		three = name != NULL && strcmp(name, "chatglm3") == 0;
+
+	if (two || three)
+		*rope = two ? GLM_ROPE_CHATGLM2 : GLM_ROPE_CHATGLM3;
+	return two || three;
+}
+
 /*
  * ChatGLM2 and ChatGLM3 mean different things by rope_ratio: the one divides
  * positions by it, the other multiplies the base.  Nothing but the name under
- * which a checkpoint was published tells them apart.
+ * which a checkpoint was published tells them apart.  It stands in _name_or_path,
+ * until save_pretrained() puts a local path there or leaves the key out; before
+ * "--" in auto_map; and in tokenizer_config.json.  A name that is both tells
+ * nothing, and where nothing tells, the user has to.
  */
-static bool
-is_chatglm2(const reader *r)
+static void
+look_for_names(json_t *value, bool *two, bool *three)
 {
-	const char *name = json_string_value(get(r, "_name_or_path"));
+	const char *text = glm_json_text(value);
 
-	return name != NULL && strstr(name, "chatglm2") != NULL;
+	if (text == NULL)
+		return;
+	*two = *two || strcasestr(text, "chatglm2") != NULL;
+	*three = *three || strcasestr(text, "chatglm3") != NULL;
+}
+
+static glm_rope
+rope_of(json_t *value)
+{
+	bool		two = false;
+	bool		three = false;
+	const char *key;
+	json_t	   *item;
+
+	look_for_names(value, &two, &three);
+	json_object_foreach(value, key, item)
+		look_for_names(item, &two, &three);
+	return two == three ? GLM_ROPE_BY_NAME : two ? GLM_ROPE_CHATGLM2 : GLM_ROPE_CHATGLM3;
+}
+
+/* The name in tokenizer_config.json, should there be any. */
+static glm_rope
+rope_of_tokenizer(const reader *r)
+{
+	glm_rope	rope = GLM_ROPE_BY_NAME;
+	glm_error	none;
+	glm_buf		text = {0};
+	json_error_t why;
+	json_t	   *root = NULL;
+	char	   *path;
+
+	if (asprintf(&path, "%s/tokenizer_config.json", r->dir) < 0)
+		return rope;
+	if (glm_file_read(&text, path, CONFIG_LIMIT, &none))
+		root = glm_json_parse(text.data ? text.data : "", text.length, true, &why);
+	rope = rope_of(json_object_get(root, "name_or_path"));
+	json_decref(root);
+	glm_buf_free(&text);
+	free(path);
+	return rope;
+}
+
+static bool
+read_rope(const reader *r, glm_model_config *config)
+{
+	glm_rope	rope = r->rope;
+	double		ratio = 1.0;
+
+	if (!get_real(r, "rope_ratio", 1e9, &ratio))
+		return false;
+	config->rope_base = 10000.0;
+	config->rope_scale = 1.0;
+	if (ratio == 1.0)
+		return true;
+	if (rope == GLM_ROPE_BY_NAME)
+		rope = rope_of(get(r, "_name_or_path"));
+	if (rope == GLM_ROPE_BY_NAME)
+		rope = rope_of(get(r, "auto_map"));
+	if (rope == GLM_ROPE_BY_NAME)
+		rope = rope_of_tokenizer(r);
+	switch (rope)
+	{
+		case GLM_ROPE_CHATGLM2:
+			config->rope_scale = ratio;
+			return true;
+		case GLM_ROPE_CHATGLM3:
+			config->rope_base *= ratio;
+			return true;
+		case GLM_ROPE_BY_NAME:
+			break;
+	}
+	glm_fail(r->err, GLM_UNSUPPORTED, "\"%s\": rope_ratio is %g, and nothing tells whether as "
+			 "ChatGLM2 or as ChatGLM3 means it", r->path, ratio);
+	glm_hint(r->err, "Load the model with the option \"rope\", which is \"chatglm2\" or \"chatglm3\".");
+	return false;
 }
 
 static bool
 read_reals(const reader *r, glm_model_config *config)
 {
 	double		eps;
-	double		ratio = 1.0;
 
 	if (get(r, "layernorm_epsilon") == NULL)
 		return missing(r, "layernorm_epsilon");
-	if (!get_real(r, "layernorm_epsilon", 1.0, &eps) ||
-		!get_real(r, "rope_ratio", 1e9, &ratio))
+	if (!get_real(r, "layernorm_epsilon", 1.0, &eps))
 		return false;
 	config->norm_eps = (float) eps;
-	config->rope_base = is_chatglm2(r) ? 10000.0 : 10000.0 * ratio;
-	config->rope_scale = is_chatglm2(r) ? ratio : 1.0;
-	return true;
+	return read_rope(r, config);
 }
 
 /* A number, a list of numbers, or left out: then it is 2, as published. */

@@ -114,7 +114,8 @@ prepare(conversion *c, glm_error *err)
 
 	if (!glm_recipe_read(&c->recipe, order->options, order->texts != NULL, err))
 		return false;
-	c->model = glm_model_open(order->name, order->path, err);
+	c->model = glm_model_open_with(order->name, order->path,
+								   &(glm_open_options) {.rope = c->recipe.rope}, err);
 	if (c->model == NULL || !glm_plan_make(&c->plan, &c->recipe, c->model, err))
 		return false;
 	if (order->texts != NULL)
@@ -365,7 +366,8 @@ finish(conversion *c, glm_error *err)
 	tell(c, "writing", "", 0);
 	if (stopped(c, err) || !copy_files(c, err) || !glm_pack_seal(c->pack, &info, err))
 		return false;
-	packed = glm_model_open(c->order->name, glm_pack_path(c->pack), err);
+	packed = glm_model_open_with(c->order->name, glm_pack_path(c->pack),
+								 &(glm_open_options) {.rope = c->recipe.rope}, err);
 	if (packed == NULL)
 		return false;
 	ok = c->calibration == NULL || evaluate(c, packed, err);

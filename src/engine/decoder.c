@@ -1,7 +1,7 @@
 /*
  * decoder.c - the text of one answer, token by token.
  *
- * Three stages, each holding back what it cannot decide yet:
+ * Stages, each holding back what it cannot decide yet:
  *
  *     id -> glm_detok (bytes that may become a character)
  *        -> lead: a chat answer's empty metadata line and the blanks around it
@@ -15,9 +15,15 @@
  * continuation is shown as it is too, with the blank its first piece may begin
  * with, as it continues a prompt.
  *
+ * One chat answer may hold several turns, each begun by the token <|assistant|>,
+ * as published for text before a tool's call and for several calls.  Each goes
+ * through the stages afresh.  What is shown has one newline between two turns;
+ * where whoever reads the answer has to know them for certain, a NUL instead, and
+ * a newline, the empty metadata line, before content (glm_decoder_mark_turns()).
+ *
  * A stop string ends the text where it begins; of several the one that begins
  * first, even when another is complete before it.  So what is shown depends on
- * the text alone, not on how the model cut it into tokens.
+ * the text alone, not on how the model cut it into tokens.  It lies within a turn.
  *
  * All memory is taken at open; what is held stays below an event's payload,
  * because a run of blanks longer than BLANKS_MAX is let go.
@@ -44,7 +50,11 @@ struct glm_decoder
 {
 	glm_detok	detok;
 	phase		phase;
+	bool		chat;
 	bool		stopped;
+	bool		marked;			/* turns are, see above */
+	bool		shown;			/* this turn has shown something */
+	bool		follows;		/* so has one before it */
 	glm_buf		fresh;			/* text of this push */
 	glm_buf		lead;			/* FIRST_LINE: the blanks so far */
 	glm_buf		match;			/* begins a stop string, or is yet to be looked at */
@@ -87,6 +97,7 @@ glm_decoder_open(const glm_tokenizer *tok, bool chat, const char *stop, size_t s
 	if (dec == NULL)
 		return NULL;
 	dec->phase = chat ? FIRST_LINE : VERBATIM;
+	dec->chat = chat;
 	glm_detok_begin(&dec->detok, tok, chat);
 	if (!preallocate(&dec->fresh, push_max) ||
 		!preallocate(&dec->lead, BLANKS_MAX + push_max) ||
@@ -98,6 +109,12 @@ glm_decoder_open(const glm_tokenizer *tok, bool chat, const char *stop, size_t s
 		return NULL;
 	}
 	return dec;
+}
+
+void
+glm_decoder_mark_turns(glm_decoder *dec)
+{
+	dec->marked = true;
 }
 
 void
@@ -129,6 +146,17 @@ drop(glm_buf *buf, size_t n)
 	buf->length -= n;
 }
 
+/* What stands before the first text of a turn. */
+static void
+begin_turn(glm_decoder *dec, glm_buf *out)
+{
+	if (dec->follows)
+		glm_buf_add(out, dec->marked ? "" : "\n", 1);
+	if (dec->marked && dec->phase == CONTENT)
+		glm_buf_add(out, "\n", 1);
+	dec->shown = true;
+}
+
 /* Shows text; blanks at the end of a chat answer wait for more. */
 static void
 show(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
@@ -140,6 +168,8 @@ show(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
 			solid--;
 	if (solid > 0)
 	{
+		if (!dec->shown)
+			begin_turn(dec, out);
 		glm_buf_add(out, dec->trail.data, dec->trail.length);
 		dec->trail.length = 0;
 		glm_buf_add(out, s, solid);
@@ -248,12 +278,34 @@ advance(glm_decoder *dec, bool at_end, glm_buf *out)
 		!dec->match.failed && !dec->trail.failed;
 }
 
+/* Shows all of a turn that is over, and makes ready for the next. */
+static bool
+end_turn(glm_decoder *dec, glm_buf *out)
+{
+	bool		ok;
+
+	glm_detok_end(&dec->detok, &dec->fresh);
+	ok = advance(dec, true, out);
+	if (dec->stopped)
+		return ok;
+	dec->phase = FIRST_LINE;
+	dec->lead.length = 0;
+	dec->trail.length = 0;
+	dec->follows = dec->follows || dec->shown;
+	dec->shown = false;
+	glm_detok_begin(&dec->detok, dec->detok.tok, true);
+	return ok;
+}
+
 bool
 glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped)
 {
 	bool		ok = true;
 
-	if (!dec->stopped)
+	if (!dec->stopped && dec->chat &&
+		id == glm_tokenizer_special(dec->detok.tok, GLM_SP_ASSISTANT))
+		ok = end_turn(dec, out);
+	else if (!dec->stopped)
 	{
 		glm_detok_push(&dec->detok, id, &dec->fresh);
 		ok = advance(dec, false, out);

@@ -124,7 +124,7 @@ check_length(const glm_request *req, const glm_model *model, glm_error *err)
 	size_t		text = req->text.length / (req->form == GLM_MESSAGES ? 6 : 1);
 	size_t		sum = text + req->system.length + req->tools.length / 6;
 
-	if (sum <= most)
+	if (sum <= most || req->truncate != GLM_TRUNCATE_ERROR)
 		return true;
 	glm_fail(err, GLM_TOO_LONG, "prompt of %zu bytes cannot fit the context of %d tokens",
 			 (size_t) req->text.length + req->system.length + req->tools.length,
@@ -145,9 +145,9 @@ build_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_e
 
 	if (!check_length(req, model, err))
 		return false;
-	if (glm_prompt_build_most(model->tokenizer, req, most, ids, err))
+	if (glm_prompt_fit(model->tokenizer, req, model->config.context, most, ids, err))
 		return true;
-	if (err->status == GLM_TOO_LONG && ids->length > most)
+	if (err->status == GLM_TOO_LONG && ids->length > most && req->truncate == GLM_TRUNCATE_ERROR)
 		too_long(most, true, model, err);
 	return false;
 }
@@ -195,6 +195,8 @@ open_sampler(glm_sequence *seq, glm_error *err)
 	if (seq->sampler == NULL || seq->decoder == NULL ||
 		!glm_foresight_open(&seq->foresight, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);
+	if (req->turns)
+		glm_decoder_mark_turns(seq->decoder);
 	for (int i = 0; i < seq->n_prompt; i++)
 		glm_sampler_see(seq->sampler, seq->tokens.data[i]);
 	return true;

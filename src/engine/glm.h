@@ -79,6 +79,15 @@ typedef enum glm_form
 	GLM_MESSAGES				/* text is a JSON array of messages */
 } glm_form;
 
+/* What is cut away from the user's text when the prompt does not fit; see truncate.h. */
+typedef enum glm_truncate
+{
+	GLM_TRUNCATE_ERROR = 0,		/* nothing: it is an error */
+	GLM_TRUNCATE_HEAD,			/* its beginning */
+	GLM_TRUNCATE_TAIL,			/* its end */
+	GLM_TRUNCATE_MIDDLE
+} glm_truncate;
+
 /* Bytes inside a request block: [offset, offset + length), then a NUL. */
 typedef struct glm_span
 {
@@ -115,7 +124,7 @@ typedef struct glm_request
 	int32_t		top_k;			/* 0 = off */
 	double		temperature;	/* 0 = greedy */
 	double		top_p;			/* (0, 1] */
-	double		min_p;			/* [0, 1), 0 = off */
+	double		min_p;			/* [0, 1], 0 = off */
 	double		repetition_penalty; /* > 0, 1 = off */
 	uint64_t	seed;
 	uint64_t	scope;			/* what caches hold is shared within it only; 0: with nobody */
@@ -125,7 +134,9 @@ typedef struct glm_request
 	uint8_t		stream;			/* one TOKEN event a token, else text at the end */
 	uint8_t		add_special;	/* TOKENIZE: put [gMASK] sop in front */
 	uint8_t		batch;			/* comes after all requests that are not */
-	uint8_t		pad;
+	uint8_t		turns;			/* text at the end: turns marked, see glm_answer_parse_turns() */
+	uint8_t		truncate;		/* glm_truncate: of a prompt that does not fit */
+	uint8_t		pad[7];
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
@@ -400,8 +411,11 @@ extern int	glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
 /* ---- Answers of a chat model (pure functions, thread-safe) ----------- */
 
 /*
- * Splits the text a ChatGLM3 model answered with (`raw`, tools were offered)
- * into content and tool calls.  Result: a JSON object in malloc'd memory,
+ * Splits an answer of a ChatGLM3 model, as it was shown, into content and tool
+ * calls.  A call is a line that is the tool's name and a fenced tool_call(...)
+ * with literals, or fenced code for `interpreter`, with nothing behind it but other
+ * calls.  An empty first line means content, whatever follows it.
+ * Result: a JSON object in malloc'd memory,
  * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]},
  * tool_calls left out when there are none; "arguments" is the text of a JSON
  * object (for `interpreter`: {"code": text}).  What cannot be parsed as
@@ -409,5 +423,12 @@ extern int	glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
  * memory.
  */
 extern char *glm_answer_parse(const char *raw, size_t length);
+
+/*
+ * The same for the answer to a request with `turns`: a NUL stands between turns,
+ * and each is a metadata line, then content, so that no content is taken for a
+ * call.  Several contents are joined by newlines.
+ */
+extern char *glm_answer_parse_turns(const char *raw, size_t length);
 
 #endif							/* GLM_H */

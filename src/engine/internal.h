@@ -97,11 +97,23 @@ typedef struct glm_weight_files glm_weight_files;	/* those that are open, to be 
 extern glm_weight_files *glm_weight_files_open(void);	/* NULL: out of memory */
 extern void glm_weight_files_close(glm_weight_files *files);	/* when none is open */
 
+/* What rope_ratio means in config.json. */
+typedef enum glm_rope
+{
+	GLM_ROPE_BY_NAME = 0,		/* what the name it was published under says */
+	GLM_ROPE_CHATGLM2,			/* it divides positions */
+	GLM_ROPE_CHATGLM3			/* it multiplies the base */
+} glm_rope;
+
+/* "chatglm2" or "chatglm3", as the option "rope" has them; false: neither.  In config.c. */
+extern bool glm_rope_named(const char *name, glm_rope *rope);
+
 typedef struct glm_open_options
 {
 	glm_verify	verify;
 	glm_weight_files *files;	/* NULL: share with nobody */
 	glm_kv_type kv_type;
+	glm_rope	rope;
 } glm_open_options;
 
 typedef struct glm_shards glm_shards;	/* all weight files of a directory */
@@ -195,13 +207,15 @@ extern bool glm_tokenizer_decode(const glm_tokenizer *tok, const int32_t *ids, s
  * The streaming half of decode: text of one answer, token by token.  Holds
  * back incomplete UTF-8, what may become a stop string and, in a chat answer,
  * the empty metadata line with the blanks around the content.  Special ids give
- * no text.  All text of all pushes plus the finish is what glm_generate shows.
+ * no text, but <|assistant|> begins another turn of a chat answer.  All text of all pushes plus the finish is what glm_generate shows.
  */
 typedef struct glm_decoder glm_decoder;
 
 extern glm_decoder *glm_decoder_open(const glm_tokenizer *tok, bool chat,
 									 const char *stop, size_t stop_length);
 extern void glm_decoder_close(glm_decoder *dec);
+/* A NUL between the turns of the answer, and a newline before content: see glm_answer_parse_turns(). */
+extern void glm_decoder_mark_turns(glm_decoder *dec);
 /* Appends the text that is certain now; *stopped when a stop string came. */
 extern bool glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped);
 extern bool glm_decoder_finish(glm_decoder *dec, glm_buf *out);
@@ -212,11 +226,12 @@ extern bool glm_decoder_finish(glm_decoder *dec, glm_buf *out);
 extern bool glm_prompt_build(const glm_tokenizer *tok, const glm_request *req,
 							 glm_ids *out, glm_error *err);
 /*
- * The same, but given up with GLM_TOO_LONG once it has more than `most` ids, which is
- * soon told of a text of megabytes.
+ * The same for a request that is to be computed: cut as it says where it does not fit the
+ * context (truncate.h), or given up with GLM_TOO_LONG once it has more than `most` ids,
+ * which is soon told of a text of megabytes.
  */
-extern bool glm_prompt_build_most(const glm_tokenizer *tok, const glm_request *req, size_t most,
-								  glm_ids *out, glm_error *err);
+extern bool glm_prompt_fit(const glm_tokenizer *tok, const glm_request *req, int context,
+						   size_t most, glm_ids *out, glm_error *err);
 
 /* ---- config.c, model.c ------------------------------------------------ */
 
@@ -242,6 +257,8 @@ typedef struct glm_model_config
 
 /* Reads dir/config.json: every number in range, every variant one we run. */
 extern bool glm_config_read(glm_model_config *config, const char *dir, glm_error *err);
+extern bool glm_config_read_with(glm_model_config *config, const char *dir, glm_rope rope,
+								 glm_error *err);
 
 typedef struct glm_layer
 {
@@ -278,6 +295,7 @@ typedef struct glm_model
 	char	   *name;
 	char	   *path;
 	glm_model_config config;
+	glm_rope	rope_option;	/* as it was opened */
 	glm_tokenizer *tokenizer;
 	glm_shards *shards;
 	glm_dtype	dtype;			/* of the projections */

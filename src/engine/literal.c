@@ -254,6 +254,11 @@ write_value(writer *w, json_t *value)
 		case JSON_ARRAY:
 			return write_array(w, value);
 		case JSON_STRING:
+			if (glm_json_big(value) != NULL)
+			{
+				glm_buf_puts(w->out, glm_json_big(value));
+				return true;
+			}
 			write_string(w, json_string_value(value), json_string_length(value));
 			return true;
 		case JSON_INTEGER:
@@ -280,36 +285,4 @@ glm_literal_write(glm_buf *out, json_t *value, glm_style style)
 	writer		w = {out, style, out->length + GLM_LITERAL_MAX, out->length + PAUSE_EVERY, 0};
 
 	return write_value(&w, value) && !out->failed && out->length <= w.limit;
-}
-
-/* ---- Names ------------------------------------------------------------- */
-
-static bool
-is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-static bool
-is_word(const char *s, size_t n, const char *others)
-{
-	if (n == 0 || !is_letter(s[0]))
-		return false;
-	for (size_t i = 1; i < n; i++)
-		if (!is_letter(s[i]) && !(s[i] >= '0' && s[i] <= '9') &&
-			(s[i] == '\0' || strchr(others, s[i]) == NULL))
-			return false;
-	return true;
-}
-
-bool
-glm_literal_is_name(const char *s, size_t n)
-{
-	return is_word(s, n, ".-");
-}
-
-bool
-glm_literal_is_keyword(const char *s, size_t n)
-{
-	return is_word(s, n, "");
 }

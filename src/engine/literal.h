@@ -7,9 +7,7 @@
 #ifndef GLM_LITERAL_H
 #define GLM_LITERAL_H
 
-#include <jansson.h>
-
-#include "internal.h"
+#include "json.h"
 
 typedef enum glm_style
 {
@@ -33,10 +31,23 @@ extern bool glm_literal_write(glm_buf *out, json_t *value, glm_style style);
  */
 extern json_t *glm_literal_read_call(const char *code, size_t n);
 
-/* Could this be the name of a function that a model calls? */
+/* The same where more may follow: *used bytes are the call and the blanks behind it. */
+extern json_t *glm_literal_read_call_in(const char *text, size_t n, size_t *used);
+
+/* ---- identifier.c ------------------------------------------------------ */
+
+#define GLM_NAME_MAX 256		/* bytes of a function's or parameter's name in a call */
+
+/*
+ * Could this be the name of a function that a model calls?  Letters, digits and
+ * marks of any language, `_` and `-`; between them `.`, `:` and `/`.
+ */
 extern bool glm_literal_is_name(const char *s, size_t n);
 
-/* Could this be a keyword of a Python call? */
+/* Could this be a keyword of a Python call?  An identifier, no reserved word. */
 extern bool glm_literal_is_keyword(const char *s, size_t n);
+
+/* Bytes of the identifier that the text (UTF-8) begins with, 0 when it does with none. */
+extern size_t glm_identifier_length(const char *s, size_t n);
 
 #endif							/* GLM_LITERAL_H */

@@ -6,49 +6,36 @@
  *     assistant with tool_calls   -> one assistant turn a call: metadata is the
  *                                    function's name, content the fenced
  *                                    tool_call(city="...") (or, for
- *                                    `interpreter`, its fenced code)
- *     tool                        -> observation
+ *                                    `interpreter`, its fenced code); calls.c
+ *     tool                        -> observation, in the order of the calls
+ *     developer                   -> system
  *     assistant with metadata, observation, system with tools: as they are
  *
- * Tools belong into the system turn, behind its content.  They come inside the
- * system message, or apart (glm_request.tools) and then go into the first
- * system message, or into one with the published words when there is none.
+ * Tools belong into the system turn, behind its content (tools.c).  They come
+ * inside the system message, or apart (glm_request.tools) and then go into the
+ * first system message, or into one with the published words when there is none.
  *
- * The order of the keys of a tool is part of what the model reads.  Tools that
- * come apart keep theirs.  Messages may have passed through jsonb, which keeps
- * none; so in those name, description and parameters come first, as in every
- * published example.
+ * JSON is read as Python reads it (json.c): a string may be a number in disguise,
+ * so texts are asked for with glm_json_text().
  *
  * No locks: pure functions.
  */
-#include "messages.h"
+#include "walk.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-#include "json.h"
-#include "literal.h"
 
 #define DEFAULT_SYSTEM \
 	"Answer the following questions as best as you can. You have access to the following tools:"
 
-typedef struct walk
-{
-	glm_take_turn take;
-	void	   *arg;
-	glm_error  *err;
-	size_t		index;			/* of the message being read */
-	glm_buf		metadata;		/* of the turn being made */
-	glm_buf		content;
-} walk;
-
-static bool read_messages(walk *w, const glm_request *req, json_t *tools);
-static bool read_message(walk *w, json_t *message, json_t *tools);
+static bool read_messages(glm_walk *w, const glm_request *req, json_t *tools);
+static bool read_message(glm_walk *w, json_t *message, json_t *tools, glm_calls *calls);
 
 /* ---- Turns ------------------------------------------------------------- */
 
-static void
-begin_turn(walk *w)
+void
+glm_walk_begin(glm_walk *w)
 {
 	w->metadata.length = 0;
 	w->content.length = 0;
@@ -57,8 +44,8 @@ begin_turn(walk *w)
 	glm_buf_add(&w->content, "", 0);
 }
 
-static bool
-end_turn(walk *w, glm_special role)
+bool
+glm_walk_end(glm_walk *w, glm_special role)
 {
 	glm_turn	turn = {role, &w->metadata, &w->content};
 
@@ -68,17 +55,17 @@ end_turn(walk *w, glm_special role)
 }
 
 static bool
-whole_turn(walk *w, glm_special role, const char *content)
+whole_turn(glm_walk *w, glm_special role, const char *content)
 {
-	begin_turn(w);
+	glm_walk_begin(w);
 	glm_buf_puts(&w->content, content);
-	return end_turn(w, role);
+	return glm_walk_end(w, role);
 }
 
 /* ---- Errors ------------------------------------------------------------ */
 
-static bool
-bad_key(const walk *w, const char *key, const char *what)
+bool
+glm_walk_bad_key(const glm_walk *w, const char *key, const char *what)
 {
 	return glm_fail(w->err, GLM_BAD_JSON, "messages[%zu].%s %s", w->index, key, what);
 }
@@ -87,7 +74,7 @@ static json_t *
 parse_array(const char *text, size_t n, const char *name, glm_error *err)
 {
 	json_error_t why;
-	json_t	   *array = glm_json_loadb(text, n, JSON_DECODE_ANY, &why);
+	json_t	   *array = glm_json_parse(text, n, false, &why);
 
 	if (array == NULL && !glm_pause(err))
 		return NULL;
@@ -103,88 +90,23 @@ parse_array(const char *text, size_t n, const char *name, glm_error *err)
 	return array;
 }
 
-/* ---- Tools ------------------------------------------------------------- */
-
-/* The keys every published tool begins with, then the others. */
-static json_t *
-ordered_tool(json_t *tool)
-{
-	static const char *const first[] = {"name", "description", "parameters"};
-	json_t	   *ordered = json_pack("{}");	/* PostgreSQL has a json_object() too */
-	const char *key;
-	json_t	   *value;
-
-	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++)
-		if ((value = json_object_get(tool, first[i])) != NULL)
-			json_object_set(ordered, first[i], value);
-	json_object_foreach(tool, key, value)
-		if (json_object_get(ordered, key) == NULL)
-			json_object_set(ordered, key, value);
-	return ordered;
-}
-
-/* {"type": "function", "function": {...}} -> {...}; NULL when it is no tool. */
-static json_t *
-bare_tool(json_t *tool)
-{
-	json_t	   *function = json_object_get(tool, "function");
-	json_t	   *type = json_object_get(tool, "type");
-
-	if (json_is_object(function) &&
-		(type == NULL || (json_is_string(type) && strcmp(json_string_value(type), "function") == 0)))
-		tool = function;
-	return json_string_length(json_object_get(tool, "name")) > 0 ? tool : NULL;
-}
-
-/* Appends the tools to the content of a system turn; `where` names them. */
-static bool
-add_tools(walk *w, json_t *tools, bool reorder, const char *where)
-{
-	json_t	   *list = json_array();
-	bool		ok = true;
-
-	for (size_t i = 0; ok && i < json_array_size(tools); i++)
-	{
-		json_t	   *tool = bare_tool(json_array_get(tools, i));
-
-		if (tool == NULL)
-			ok = glm_fail(w->err, GLM_BAD_JSON, "%s[%zu] must be an object with a \"name\"", where, i);
-		else if (json_array_append_new(list, reorder ? ordered_tool(tool) : json_incref(tool)) != 0)
-			ok = glm_no_memory(w->err);
-	}
-	if (ok)
-	{
-		glm_buf_add(&w->content, "\n", 1);
-		ok = glm_literal_write(&w->content, list, GLM_STYLE_INDENT);
-		if (!glm_pause(w->err))
-			ok = false;
-		else if (!ok && !w->content.failed)
-			glm_fail(w->err, GLM_TOO_LONG, "%s take more than %u bytes when written with indents",
-					 where, GLM_LITERAL_MAX);
-		else if (!ok)
-			glm_no_memory(w->err);
-	}
-	json_decref(list);
-	return ok;
-}
-
 /* ---- Entry ------------------------------------------------------------- */
 
 /* The system turn of a request whose messages have none. */
 static bool
-lead_turn(walk *w, const glm_request *req, json_t *tools)
+lead_turn(glm_walk *w, const glm_request *req, json_t *tools)
 {
 	const char *system = glm_request_text(req, req->system);
 
-	begin_turn(w);
+	glm_walk_begin(w);
 	glm_buf_puts(&w->content, system ? system : DEFAULT_SYSTEM);
-	if (tools != NULL && !add_tools(w, tools, false, "tools"))
+	if (tools != NULL && !glm_tools_add(w, tools, false, "tools"))
 		return false;
-	return end_turn(w, GLM_SP_SYSTEM);
+	return glm_walk_end(w, GLM_SP_SYSTEM);
 }
 
 static bool
-read_prompt(walk *w, const glm_request *req, json_t *tools)
+read_prompt(glm_walk *w, const glm_request *req, json_t *tools)
 {
 	if ((req->system.offset != 0 || tools != NULL) && !lead_turn(w, req, tools))
 		return false;
@@ -195,7 +117,7 @@ bool
 glm_messages_walk(const glm_request *req, bool is_json,
 				  glm_take_turn take, void *arg, glm_error *err)
 {
-	walk		w = {.take = take, .arg = arg, .err = err};
+	glm_walk	w = {.take = take, .arg = arg, .err = err};
 	json_t	   *parsed = NULL;
 	json_t	   *tools = NULL;
 	bool		ok;
@@ -218,23 +140,83 @@ glm_messages_walk(const glm_request *req, bool is_json,
 
 /* ---- Messages ---------------------------------------------------------- */
 
+/* Has the message this role?  A developer's message is a system message by another name. */
 static bool
-is_system(json_t *message)
+has_role(json_t *message, const char *name)
 {
-	const char *role = json_string_value(json_object_get(message, "role"));
+	const char *role = glm_json_text(json_object_get(message, "role"));
 
-	return role != NULL && strcmp(role, "system") == 0;
+	return role != NULL && (strcmp(role, name) == 0 ||
+							(strcmp(role, "developer") == 0 && strcmp(name, "system") == 0));
 }
 
 static bool
-walk_array(walk *w, const glm_request *req, json_t *messages, json_t *tools)
+is_result(json_t *message)
+{
+	return has_role(message, "tool") || has_role(message, "observation");
+}
+
+/* Reads messages[from, to), results that follow each other, in their calls' order. */
+static bool
+read_results(glm_walk *w, json_t *messages, size_t from, size_t to, glm_calls *calls)
+{
+	size_t	   *order = malloc((to - from) * sizeof(*order));
+	bool		ok;
+
+	if (order == NULL)
+		return glm_no_memory(w->err);
+	ok = glm_calls_sort(w, calls, messages, from, to, order);
+	for (size_t i = 0; ok && i < to - from; i++)
+	{
+		w->index = order[i];
+		ok = glm_pause(w->err) && read_message(w, json_array_get(messages, order[i]), NULL, calls);
+	}
+	free(order);
+	return ok;
+}
+
+/* Reads all messages; tools go into that with the number `first`. */
+static bool
+read_in_order(glm_walk *w, json_t *messages, size_t first, json_t *tools, glm_calls *calls)
+{
+	size_t		n = json_array_size(messages);
+
+	for (size_t at = 0, next; at < n; at = next)
+	{
+		json_t	   *message = json_array_get(messages, at);
+
+		if (!glm_pause(w->err))
+			return false;
+		next = at + 1;
+		w->index = at;
+		if (is_result(message))
+		{
+			while (next < n && is_result(json_array_get(messages, next)))
+				next++;
+			if (!read_results(w, messages, at, next, calls))
+				return false;
+		}
+		/* results belong to the assistants' messages right before them */
+		else if (!has_role(message, "assistant") ||
+				 (at > 0 && !has_role(json_array_get(messages, at - 1), "assistant")))
+			glm_calls_forget(calls);
+		if (!is_result(message) && !read_message(w, message, at == first ? tools : NULL, calls))
+			return false;
+	}
+	return true;
+}
+
+static bool
+walk_array(glm_walk *w, const glm_request *req, json_t *messages, json_t *tools)
 {
 	size_t		n = json_array_size(messages);
 	size_t		first = 0;		/* system message, n when there is none */
+	glm_calls	calls = {0};
+	bool		ok;
 
 	if (n == 0)
 		return glm_fail(w->err, GLM_BAD_JSON, "messages must not be empty");
-	while (first < n && !is_system(json_array_get(messages, first)))
+	while (first < n && !has_role(json_array_get(messages, first), "system"))
 	{
 		if (++first % 1024 == 0 && !glm_pause(w->err))
 			return false;
@@ -245,20 +227,20 @@ walk_array(walk *w, const glm_request *req, json_t *messages, json_t *tools)
 						first);
 	if (first == n && (tools != NULL || req->system.offset != 0) && !lead_turn(w, req, tools))
 		return false;
-	for (w->index = 0; w->index < n; w->index++)
-		if (!glm_pause(w->err) ||
-			!read_message(w, json_array_get(messages, w->index), w->index == first ? tools : NULL))
-			return false;
-	return true;
+	ok = read_in_order(w, messages, first, tools, &calls);
+	glm_calls_forget(&calls);
+	return ok;
 }
 
 static bool
-read_messages(walk *w, const glm_request *req, json_t *tools)
+read_messages(glm_walk *w, const glm_request *req, json_t *tools)
 {
-	json_t	   *messages = parse_array(glm_request_text(req, req->text), req->text.length,
-									   "messages", w->err);
+	json_t	   *messages;
 	bool		ok;
 
+	if (req->text.length == 0)
+		return glm_fail(w->err, GLM_BAD_JSON, "messages must not be empty");
+	messages = parse_array(glm_request_text(req, req->text), req->text.length, "messages", w->err);
 	if (messages == NULL)
 		return false;
 	ok = walk_array(w, req, messages, tools);
@@ -267,26 +249,26 @@ read_messages(walk *w, const glm_request *req, json_t *tools)
 }
 
 static bool
-add_part(walk *w, json_t *part, size_t i)
+add_part(glm_walk *w, json_t *part, size_t i)
 {
-	const char *type = json_string_value(json_object_get(part, "type"));
-	json_t	   *text = json_object_get(part, "text");
+	const char *type = glm_json_text(json_object_get(part, "type"));
+	const char *text = glm_json_text(json_object_get(part, "text"));
 
-	if (type == NULL || strcmp(type, "text") != 0 || !json_is_string(text))
+	if (type == NULL || strcmp(type, "text") != 0 || text == NULL)
 		return glm_fail(w->err, GLM_BAD_JSON,
 						"messages[%zu].content[%zu] must be {\"type\": \"text\", \"text\": ...}",
 						w->index, i);
-	glm_buf_puts(&w->content, json_string_value(text));
+	glm_buf_puts(&w->content, text);
 	return true;
 }
 
 /* A string, parts (joined as they are) or, where one may be silent, null. */
 static bool
-add_content(walk *w, json_t *content, bool may_lack)
+add_content(glm_walk *w, json_t *content, bool may_lack)
 {
-	if (json_is_string(content))
+	if (glm_json_text(content) != NULL)
 	{
-		glm_buf_puts(&w->content, json_string_value(content));
+		glm_buf_puts(&w->content, glm_json_text(content));
 		return true;
 	}
 	if (json_is_array(content))
@@ -298,22 +280,22 @@ add_content(walk *w, json_t *content, bool may_lack)
 	}
 	if (may_lack && (content == NULL || json_is_null(content)))
 		return true;
-	return bad_key(w, "content", content ? "must be a string or a list of text parts" : "is missing");
+	return glm_walk_bad_key(w, "content", content ? "must be a string or a list of text parts" : "is missing");
 }
 
 static bool
-add_metadata(walk *w, json_t *metadata)
+add_metadata(glm_walk *w, json_t *metadata)
 {
 	if (metadata == NULL || json_is_null(metadata))
 		return true;
-	if (!json_is_string(metadata) || strchr(json_string_value(metadata), '\n') != NULL)
-		return bad_key(w, "metadata", "must be a string of one line");
-	glm_buf_puts(&w->metadata, json_string_value(metadata));
+	if (glm_json_text(metadata) == NULL || strchr(glm_json_text(metadata), '\n') != NULL)
+		return glm_walk_bad_key(w, "metadata", "must be a string of one line");
+	glm_buf_puts(&w->metadata, glm_json_text(metadata));
 	return true;
 }
 
 static bool
-read_system(walk *w, json_t *message, json_t *tools)
+read_system(glm_walk *w, json_t *message, json_t *tools)
 {
 	json_t	   *own = json_object_get(message, "tools");
 	char		where[48];
@@ -321,185 +303,94 @@ read_system(walk *w, json_t *message, json_t *tools)
 	if (json_is_null(own))
 		own = NULL;
 	if (own != NULL && !json_is_array(own))
-		return bad_key(w, "tools", "must be an array");
+		return glm_walk_bad_key(w, "tools", "must be an array");
 	if (own != NULL && tools != NULL)
 		return glm_fail(w->err, GLM_BAD_ARGUMENT,
 						"argument \"tools\" is given, but messages[%zu] has tools too", w->index);
-	begin_turn(w);
+	glm_walk_begin(w);
 	if (!add_content(w, json_object_get(message, "content"), false))
 		return false;
 	snprintf(where, sizeof(where), "messages[%zu].tools", w->index);
-	if (tools != NULL && !add_tools(w, tools, false, "tools"))
+	if (tools != NULL && !glm_tools_add(w, tools, false, "tools"))
 		return false;
-	if (own != NULL && !add_tools(w, own, true, where))
+	if (own != NULL && !glm_tools_add(w, own, true, where))
 		return false;
-	return end_turn(w, GLM_SP_SYSTEM);
+	return glm_walk_end(w, GLM_SP_SYSTEM);
 }
 
-/* ---- Tool calls -------------------------------------------------------- */
-
-/* The object of a call's arguments, a new reference; NULL after an error. */
-static json_t *
-call_arguments(walk *w, json_t *arguments, const char *key)
-{
-	json_t	   *object = json_incref(arguments);
-
-	if (json_is_string(arguments))
-	{
-		json_decref(object);
-		object = glm_json_loadb(json_string_value(arguments), json_string_length(arguments), 0, NULL);
-	}
-	if (json_is_object(object))
-		return object;
-	json_decref(object);
-	if (glm_pause(w->err))
-		bad_key(w, key, "must be a JSON object, or its text");
-	return NULL;
-}
-
-/* tool_call(city="北京"); what is no keyword goes the long way round. */
-static bool
-add_call(walk *w, json_t *arguments)
-{
-	bool		keywords = true;
-	bool		ok = true;
-	const char *key;
-	json_t	   *value;
-	size_t		i = 0;
-
-	json_object_foreach(arguments, key, value)
-		keywords = keywords && glm_literal_is_keyword(key, strlen(key));
-	glm_buf_puts(&w->content, keywords ? "tool_call(" : "tool_call(**");
-	if (!keywords)
-		ok = glm_literal_write(&w->content, arguments, GLM_STYLE_PYTHON);
-	else
-		json_object_foreach(arguments, key, value)
-		{
-			glm_buf_puts(&w->content, i++ > 0 ? ", " : "");
-			glm_buf_puts(&w->content, key);
-			glm_buf_puts(&w->content, "=");
-			ok = ok && glm_literal_write(&w->content, value, GLM_STYLE_PYTHON);
-		}
-	glm_buf_puts(&w->content, ")");
-	return ok;
-}
+/* ---- Assistants ---------------------------------------------------------- */
 
 static bool
-add_call_body(walk *w, const char *name, json_t *arguments)
+read_assistant(glm_walk *w, json_t *message, glm_calls *calls)
 {
-	json_t	   *code = json_object_get(arguments, "code");
-	bool		ok = true;
+	json_t	   *tool_calls = json_object_get(message, "tool_calls");
+	json_t	   *content = json_object_get(message, "content");
+	bool		called = json_array_size(tool_calls) > 0;
 
-	glm_buf_puts(&w->content, "```python\n");
-	if (strcmp(name, "interpreter") == 0 && json_is_string(code) && json_object_size(arguments) == 1)
-		glm_buf_puts(&w->content, json_string_value(code));
-	else
-		ok = add_call(w, arguments);
-	glm_buf_puts(&w->content, "\n```");
-	if (!ok && !w->content.failed)
-		return glm_fail(w->err, GLM_TOO_LONG, "messages[%zu].tool_calls are too long", w->index);
-	return true;
-}
-
-static bool
-read_call(walk *w, json_t *call, size_t i)
-{
-	json_t	   *function = json_object_get(call, "function");
-	json_t	   *name = json_object_get(function, "name");
-	const char *type = json_string_value(json_object_get(call, "type"));
-	json_t	   *arguments;
-	char		key[64];
-	bool		ok;
-
-	snprintf(key, sizeof(key), "tool_calls[%zu]", i);
-	if (json_object_get(call, "type") != NULL && (type == NULL || strcmp(type, "function") != 0))
-		return bad_key(w, key, "must be of type \"function\"");
-	if (!glm_literal_is_name(json_string_value(name), json_string_length(name)))
-		return bad_key(w, key, "has no function name made of letters, digits, _, . and -");
-	snprintf(key, sizeof(key), "tool_calls[%zu].function.arguments", i);
-	arguments = call_arguments(w, json_object_get(function, "arguments"), key);
-	if (arguments == NULL)
-		return false;
-
-	begin_turn(w);
-	glm_buf_puts(&w->metadata, json_string_value(name));
-	ok = add_call_body(w, json_string_value(name), arguments) && end_turn(w, GLM_SP_ASSISTANT);
-	json_decref(arguments);
-	return ok;
-}
-
-static bool
-read_assistant(walk *w, json_t *message)
-{
-	json_t	   *calls = json_object_get(message, "tool_calls");
-	size_t		n = json_array_size(calls);
-
-	if (calls != NULL && !json_is_null(calls) && !json_is_array(calls))
-		return bad_key(w, "tool_calls", "must be an array");
-	begin_turn(w);
+	if (tool_calls != NULL && !json_is_null(tool_calls) && !json_is_array(tool_calls))
+		return glm_walk_bad_key(w, "tool_calls", "must be an array");
+	glm_walk_begin(w);
 	if (!add_metadata(w, json_object_get(message, "metadata")) ||
-		!add_content(w, json_object_get(message, "content"),
-					 n > 0 || json_object_get(message, "content") != NULL))
+		!add_content(w, content, called || content != NULL))
 		return false;
-	if (n > 0 && w->metadata.length > 0)
-		return bad_key(w, "metadata", "and tool_calls exclude each other");
+	if (called && w->metadata.length > 0)
+		return glm_walk_bad_key(w, "metadata", "and tool_calls exclude each other");
+	if (w->metadata.length > 0 && !glm_calls_own(w, calls))
+		return false;
 	/* what was said beside the calls is a turn of its own before them */
-	if ((n == 0 || w->content.length > 0) && !end_turn(w, GLM_SP_ASSISTANT))
+	if ((!called || w->content.length > 0) && !glm_walk_end(w, GLM_SP_ASSISTANT))
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!read_call(w, json_array_get(calls, i), i))
-			return false;
-	return true;
+	return !called || glm_calls_read(w, tool_calls, calls);
 }
 
 /* ---- One message ------------------------------------------------------- */
 
 static bool
-read_plain(walk *w, json_t *message, glm_special role)
+read_plain(glm_walk *w, json_t *message, glm_special role)
 {
-	begin_turn(w);
+	glm_walk_begin(w);
 	return add_metadata(w, json_object_get(message, "metadata")) &&
 		add_content(w, json_object_get(message, "content"), false) &&
-		end_turn(w, role);
+		glm_walk_end(w, role);
 }
 
 /* Keys that would be lost in silence on a message of another role. */
 static bool
-check_keys(walk *w, json_t *message, const char *role)
+check_keys(glm_walk *w, json_t *message, const char *role)
 {
 	json_t	   *tools = json_object_get(message, "tools");
+	json_t	   *id = json_object_get(message, "tool_call_id");
 
-	if (tools != NULL && !json_is_null(tools) && strcmp(role, "system") != 0)
-		return bad_key(w, "tools", "belongs to a system message");
+	if (tools != NULL && !json_is_null(tools) && !has_role(message, "system"))
+		return glm_walk_bad_key(w, "tools", "belongs to a system message");
 	if (json_array_size(json_object_get(message, "tool_calls")) > 0 && strcmp(role, "assistant") != 0)
-		return bad_key(w, "tool_calls", "belongs to an assistant message");
-	if (json_object_get(message, "tool_call_id") != NULL &&
-		!json_is_string(json_object_get(message, "tool_call_id")))
-		return bad_key(w, "tool_call_id", "must be a string");
+		return glm_walk_bad_key(w, "tool_calls", "belongs to an assistant message");
+	if (id != NULL && !json_is_null(id) && glm_json_text(id) == NULL)
+		return glm_walk_bad_key(w, "tool_call_id", "must be a string");
 	return true;
 }
 
 static bool
-read_message(walk *w, json_t *message, json_t *tools)
+read_message(glm_walk *w, json_t *message, json_t *tools, glm_calls *calls)
 {
 	json_t	   *role_json = json_object_get(message, "role");
-	const char *role = json_string_value(role_json);
+	const char *role = glm_json_text(role_json);
 
 	if (!json_is_object(message))
 		return glm_fail(w->err, GLM_BAD_JSON, "messages[%zu] must be an object", w->index);
 	if (role == NULL)
-		return bad_key(w, "role", role_json ? "must be a string" : "is missing");
+		return glm_walk_bad_key(w, "role", role_json ? "must be a string" : "is missing");
 	if (!check_keys(w, message, role))
 		return false;
-	if (strcmp(role, "system") == 0)
+	if (has_role(message, "system"))
 		return read_system(w, message, tools);
 	if (strcmp(role, "user") == 0)
 		return read_plain(w, message, GLM_SP_USER);
 	if (strcmp(role, "assistant") == 0)
-		return read_assistant(w, message);
-	if (strcmp(role, "observation") == 0 || strcmp(role, "tool") == 0)
+		return read_assistant(w, message, calls);
+	if (is_result(message))
 		return read_plain(w, message, GLM_SP_OBSERVATION);
 	return glm_fail(w->err, GLM_BAD_JSON,
-					"messages[%zu].role \"%s\" is none of system, user, assistant, observation, tool",
-					w->index, role);
+					"messages[%zu].role \"%.100s\" is none of system, user, assistant, observation, "
+					"tool", w->index, role);
 }

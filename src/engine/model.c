@@ -87,7 +87,9 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 		glm_no_memory(err);
 		goto fail;
 	}
-	if (!glm_config_read(&model->config, path, err))
+	if (options != NULL)
+		model->rope_option = options->rope;
+	if (!glm_config_read_with(&model->config, path, model->rope_option, err))
 		goto fail;
 	model->shards = glm_shards_open(path, options, err);
 	if (model->shards == NULL || !open_weights(model, err))

@@ -147,13 +147,27 @@ use(glm_models *models, glm_model *model, uint32_t origin)
 	model->last_used = ++models->clock;
 }
 
+static void
+put_before(glm_model **list, glm_model *model)
+{
+	model->next = *list;
+	*list = model;
+}
+
+static bool
+is_meant(const glm_model *model, const char *path, glm_rope rope)
+{
+	return strcmp(model->path, path) == 0 && model->rope_option == rope;
+}
+
 /*
- * Retires the models of this name that the origin does not mean any more; path: what
- * it means now, or NULL.  Those to be closed are put before *close_me; how many left.
+ * Retires the models of this name that the origin does not mean any more; path and rope:
+ * what it means now, path NULL: nothing.  Those to be closed are put before *close_me; how
+ * many left.
  */
 static int
-retire_others(glm_models *models, const char *name, const char *path, uint32_t origin,
-			  glm_model **close_me)
+retire_others(glm_models *models, const char *name, const char *path, glm_rope rope,
+			  uint32_t origin, glm_model **close_me)
 {
 	int			n = 0;
 
@@ -161,25 +175,40 @@ retire_others(glm_models *models, const char *name, const char *path, uint32_t o
 	{
 		next = m->next;
 		if (m->dead || strcmp(m->name, name) != 0 ||
-			(path != NULL && strcmp(m->path, path) == 0) || !drop_origin(m, origin))
+			(path != NULL && is_meant(m, path, rope)) || !drop_origin(m, origin))
 			continue;
 		n++;
 		if (retire(models, m))
-		{
-			m->next = *close_me;
-			*close_me = m;
-		}
+			put_before(close_me, m);
 	}
 	return n;
 }
 
-/* The live model of this name and path. */
+/* Retires the models of this name and path, however they were opened. */
+static int
+retire_all(glm_models *models, const char *name, const char *path, glm_model **close_me)
+{
+	int			n = 0;
+
+	for (glm_model *m = models->first, *next; m != NULL; m = next)
+	{
+		next = m->next;
+		if (m->dead || strcmp(m->name, name) != 0 || strcmp(m->path, path) != 0)
+			continue;
+		n++;
+		if (retire(models, m))
+			put_before(close_me, m);
+	}
+	return n;
+}
+
+/* The live model of this name and path, opened in this way. */
 static glm_model *
-find(const glm_models *models, const char *name, const char *path)
+find(const glm_models *models, const char *name, const char *path, glm_rope rope)
 {
 	glm_model  *m = models->first;
 
-	while (m != NULL && (m->dead || strcmp(m->name, name) != 0 || strcmp(m->path, path) != 0))
+	while (m != NULL && (m->dead || strcmp(m->name, name) != 0 || !is_meant(m, path, rope)))
 		m = m->next;
 	return m;
 }
@@ -223,11 +252,41 @@ insert(glm_models *models, glm_model *model)
 	close_retired(models, victims);
 }
 
-/* The options of a model: {"verify": "first-map" | "full" | "off"}, all optional. */
+/* The number of a string among n names, -1 when it is none of them. */
+static int
+name_number(json_t *value, const char *const *names, int n)
+{
+	for (int i = 0; json_is_string(value) && i < n; i++)
+		if (strcmp(json_string_value(value), names[i]) == 0)
+			return i;
+	return -1;
+}
+
+static bool
+read_option(const char *key, json_t *value, glm_open_options *options, glm_error *err)
+{
+	static const char *const verify_names[] = {"first-map", "full", "off"};
+	int			number = name_number(value, verify_names, 3);
+
+	if (strcmp(key, "verify") == 0)
+	{
+		if (number >= 0)
+			options->verify = (glm_verify) number;
+		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not "
+									   "\"first-map\", \"full\" or \"off\"");
+	}
+	if (strcmp(key, "rope") == 0)
+		return glm_rope_named(json_string_value(value), &options->rope) ||
+			glm_fail(err, GLM_BAD_ARGUMENT, "option \"rope\" of a model is not \"chatglm2\" or \"chatglm3\"");
+	glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
+	glm_hint(err, "Known are: rope, verify.");
+	return false;
+}
+
+/* The options of a model, all optional: {"verify": ..., "rope": ...}. */
 static bool
 read_options(const char *text, glm_open_options *options, glm_error *err)
 {
-	static const char *const verify_name[] = {"first-map", "full", "off"};
 	json_t	   *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	const char *key;
 	json_t	   *value;
@@ -235,27 +294,7 @@ read_options(const char *text, glm_open_options *options, glm_error *err)
 		glm_fail(err, GLM_BAD_ARGUMENT, "the options of a model are no JSON object");
 
 	json_object_foreach(root, key, value)
-	{
-		bool		known = false;
-
-		if (strcmp(key, "verify") != 0)
-		{
-			ok = glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
-			glm_hint(err, "Known is: verify.");
-			break;
-		}
-		for (int i = 0; json_is_string(value) && i < 3; i++)
-		{
-			if (strcmp(json_string_value(value), verify_name[i]) == 0)
-			{
-				options->verify = (glm_verify) i;
-				known = true;
-			}
-		}
-		if (!known)
-			ok = glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not \"first-map\", "
-						  "\"full\" or \"off\"");
-	}
+		ok = ok && read_option(key, value, options, err);
 	json_decref(root);
 	return ok;
 }
@@ -290,15 +329,15 @@ glm_models_find(glm_models *models, const glm_request *req, glm_open_options *op
 	const char *text = glm_request_text(req, req->options);
 	glm_model  *close_me = NULL;
 
-	*options = (glm_open_options) {(glm_verify) atomic_load(&models->verify), models->files,
-								   models->kv_type};
+	*options = (glm_open_options) {.verify = (glm_verify) atomic_load(&models->verify),
+								   .files = models->files, .kv_type = models->kv_type};
 	if (name == NULL || path == NULL)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
 	if (text != NULL && !read_options(text, options, err))
 		return false;
 	pthread_mutex_lock(&models->lock);
-	retire_others(models, name, path, req->origin, &close_me);
-	*model = find(models, name, path);
+	retire_others(models, name, path, options->rope, req->origin, &close_me);
+	*model = find(models, name, path, options->rope);
 	if (*model != NULL)
 		use(models, *model, req->origin);
 	pthread_mutex_unlock(&models->lock);
@@ -334,22 +373,14 @@ glm_models_unload(glm_models *models, const glm_request *req, glm_error *err)
 {
 	const char *name = glm_request_text(req, req->model);
 	const char *path = glm_request_text(req, req->path);
-	glm_model  *model = NULL;
 	glm_model  *close_me = NULL;
-	int			n = 0;
+	int			n;
 
 	pthread_mutex_lock(&models->lock);
 	if (path == NULL)
-		n = retire_others(models, name, NULL, req->origin, &close_me);
-	else if ((model = find(models, name, path)) != NULL)
-	{
-		n = 1;
-		if (retire(models, model))
-		{
-			model->next = NULL;
-			close_me = model;
-		}
-	}
+		n = retire_others(models, name, NULL, GLM_ROPE_BY_NAME, req->origin, &close_me);
+	else
+		n = retire_all(models, name, path, &close_me);
 	pthread_mutex_unlock(&models->lock);
 	close_retired(models, close_me);
 	return n > 0 || glm_fail(err, GLM_NO_MODEL, "model \"%s\" is not loaded", name);

@@ -17,12 +17,17 @@
 #include "internal.h"
 
 #include "messages.h"
+#include "truncate.h"
 
 typedef struct prompt
 {
 	const glm_tokenizer *tok;
 	glm_ids    *ids;
 	size_t		most;			/* ids, after which it is given up */
+	glm_truncate truncate;
+	size_t		limit;			/* most ids, where it is to be cut */
+	size_t		from;			/* ids[from, to) may be cut: the longest text so far */
+	size_t		to;
 } prompt;
 
 static bool
@@ -45,10 +50,29 @@ add_text(prompt *p, const char *text, size_t n, glm_error *err)
 	return false;
 }
 
+/* The same for a text that may be cut. */
+static bool
+add_user_text(prompt *p, const char *text, size_t n, glm_error *err)
+{
+	size_t		from = p->ids->length;
+	glm_buf		joined = {0};
+	bool		ok = glm_truncate_text(p->tok, p->truncate, p->limit, &text, &n, &joined, err) &&
+		add_text(p, text, n, err);
+
+	glm_buf_free(&joined);
+	if (ok && p->ids->length - from > p->to - p->from)
+	{
+		p->from = from;
+		p->to = p->ids->length;
+	}
+	return ok;
+}
+
 static bool
 add_turn(void *arg, const glm_turn *turn, glm_error *err)
 {
 	prompt	   *p = arg;
+	bool		said = turn->role == GLM_SP_USER || turn->role == GLM_SP_OBSERVATION;
 	glm_buf		head = {0};
 	bool		ok;
 
@@ -57,7 +81,7 @@ add_turn(void *arg, const glm_turn *turn, glm_error *err)
 	ok = head.failed ? glm_no_memory(err) :
 		add_special(p, turn->role, err) &&
 		add_text(p, head.data, head.length, err) &&
-		add_text(p, turn->content->data, turn->content->length, err);
+		(said ? add_user_text : add_text) (p, turn->content->data, turn->content->length, err);
 	glm_buf_free(&head);
 	return ok;
 }
@@ -72,28 +96,40 @@ add_raw(prompt *p, const glm_request *req, glm_error *err)
 	if (req->tools.offset != 0)
 		return glm_fail(err, GLM_BAD_ARGUMENT,
 						"argument \"tools\" does not apply to a raw continuation");
-	return add_text(p, glm_request_text(req, req->text), req->text.length, err);
+	return add_user_text(p, glm_request_text(req, req->text), req->text.length, err);
+}
+
+static bool
+build(prompt *p, const glm_request *req, glm_error *err)
+{
+	bool		is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
+
+	if (!add_special(p, GLM_SP_GMASK, err) || !add_special(p, GLM_SP_SOP, err))
+		return false;
+	if (req->form == GLM_RAW && !is_json)
+		return add_raw(p, req, err);
+	return glm_messages_walk(req, is_json, add_turn, p, err) &&
+		add_special(p, GLM_SP_ASSISTANT, err);
 }
 
 bool
 glm_prompt_build(const glm_tokenizer *tok, const glm_request *req, glm_ids *out, glm_error *err)
 {
-	return glm_prompt_build_most(tok, req, SIZE_MAX, out, err);
+	prompt		p = {.tok = tok, .ids = out, .most = SIZE_MAX};
+
+	return build(&p, req, err);
 }
 
 bool
-glm_prompt_build_most(const glm_tokenizer *tok, const glm_request *req, size_t most,
-					  glm_ids *out, glm_error *err)
+glm_prompt_fit(const glm_tokenizer *tok, const glm_request *req, int context, size_t most,
+			   glm_ids *out, glm_error *err)
 {
-	prompt		p = {tok, out, most};
-	bool		is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
+	prompt		p = {.tok = tok, .ids = out, .truncate = (glm_truncate) req->truncate,
+					 .limit = glm_truncate_limit(context, req->max_tokens)};
 
-	if (req->text.length == 0)
-		return glm_fail(err, is_json ? GLM_BAD_JSON : GLM_BAD_ARGUMENT, "the prompt is empty");
-	if (!add_special(&p, GLM_SP_GMASK, err) || !add_special(&p, GLM_SP_SOP, err))
-		return false;
-	if (req->form == GLM_RAW && !is_json)
-		return add_raw(&p, req, err);
-	return glm_messages_walk(req, is_json, add_turn, &p, err) &&
-		add_special(&p, GLM_SP_ASSISTANT, err);
+	/* of a chat only one text is cut, so what is given up must not depend on that */
+	p.most = p.truncate == GLM_TRUNCATE_ERROR ? most : SIZE_MAX;
+
+	return build(&p, req, err) &&
+		glm_truncate_ids(tok, p.truncate, p.limit, out, p.from, p.to, err);
 }

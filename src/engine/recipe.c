@@ -113,9 +113,26 @@ read_option(glm_recipe *recipe, const char *key, json_t *value, glm_error *err)
 		return read_patterns(&recipe->keep, value, key, err);
 	if (strcmp(key, "wide") == 0)
 		return read_patterns(&recipe->wide, value, key, err);
+	if (strcmp(key, "rope") == 0)
+		return glm_rope_named(json_string_value(value), &recipe->rope) ||
+			bad_option(err, key, "\"chatglm2\" or \"chatglm3\"");
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown option \"%.64s\"", key);
 	glm_hint(err, "Options are method, bits, group_size, keep, wide, calibration, "
-			 "calibration_query, calibration_file and max_calibration_tokens.");
+			 "calibration_query, calibration_file, max_calibration_tokens and rope.");
+	return false;
+}
+
+/* Is this an option at all?  One that is null is left to its default. */
+static bool
+is_option(const char *key)
+{
+	static const char *const known[] = {
+		"method", "bits", "group_size", "keep", "wide", "max_calibration_tokens", "rope"
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(key, known[i]) == 0)
+			return true;
 	return false;
 }
 
@@ -136,6 +153,8 @@ glm_recipe_read(glm_recipe *recipe, const char *options, bool calibrated, glm_er
 	}
 	json_object_foreach(recipe->root, key, value)
 	{
+		if (json_is_null(value) && is_option(key))
+			continue;
 		if (!read_option(recipe, key, value, err))
 			return false;
 	}

@@ -23,6 +23,7 @@ typedef struct glm_recipe
 	glm_dtype	dtype;			/* GLM_Q4 or GLM_Q8 */
 	int			group;			/* 32, 64 or 128 */
 	int			max_tokens;		/* of the calibration texts */
+	glm_rope	rope;			/* as glm_open_options has it */
 	json_t	   *root;			/* the options; keep and wide point into it */
 	json_t	   *keep;			/* patterns of tensors that stay as they are */
 	json_t	   *wide;			/* of those that become INT8 whatever the rest does */
@@ -61,8 +62,8 @@ typedef struct glm_plan
 } glm_plan;
 
 /*
- * Reads {"method", "bits", "group_size", "keep", "wide", "max_calibration_tokens"};
- * NULL stands for {}.  glm_recipe_free is due also after a failure.
+ * Reads {"method", "bits", "group_size", "keep", "wide", "max_calibration_tokens",
+ * "rope"}; NULL stands for {}, and a key that is null for one left out.  glm_recipe_free is due also after a failure.
  */
 extern bool glm_recipe_read(glm_recipe *recipe, const char *options, bool calibrated,
 							glm_error *err);

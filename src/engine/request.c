@@ -144,8 +144,8 @@ check_sampling(const glm_request *req, glm_error *err)
 		return out_of_range("temperature", "a finite number not below 0", err);
 	if (!(req->top_p > 0 && req->top_p <= 1))
 		return out_of_range("top_p", "above 0 and at most 1", err);
-	if (!(req->min_p >= 0 && req->min_p < 1))
-		return out_of_range("min_p", "at least 0 and below 1", err);
+	if (!(req->min_p >= 0 && req->min_p <= 1))
+		return out_of_range("min_p", "at least 0 and at most 1", err);
 	if (!(req->repetition_penalty > 0) || !isfinite(req->repetition_penalty))
 		return out_of_range("repetition_penalty", "a finite number above 0", err);
 	return true;
@@ -162,8 +162,10 @@ check_header(const glm_request *req, size_t size, glm_error *err)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown kind %d", req->kind);
 	if (req->form > GLM_MESSAGES)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown form %d", req->form);
-	if (req->stream > 1 || req->add_special > 1 || req->batch > 1)
+	if (req->stream > 1 || req->add_special > 1 || req->batch > 1 || req->turns > 1)
 		return glm_fail(err, GLM_INTERNAL, "bad request: a flag is neither 0 nor 1");
+	if (req->truncate > GLM_TRUNCATE_MIDDLE)
+		return glm_fail(err, GLM_INTERNAL, "bad request: unknown truncation %d", req->truncate);
 	if (req->timeout_ms < 0)
 		return out_of_range("timeout_ms", "0 (none) or more", err);
 	return true;

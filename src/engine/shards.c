@@ -2,7 +2,9 @@
  * shards.c - all weight files of a model directory, one name space of tensors.
  *
  * Which files: those model.safetensors.index.json names, else
- * model.safetensors, else the only *.safetensors there is.  The index is a
+ * model.safetensors, else the only *.safetensors there is.  Where both are there
+ * and the index names other files, one of them is left over from another model;
+ * programs differ in which they take, so neither is.  The index is a
  * promise that is checked, not a table that is used: tensors are found by the
  * headers of the files (safetensors.c), and each must be where the index says.
  * File names in an index are plain names, so that no index leads out of its
@@ -31,6 +33,8 @@
 
 static bool open_manifest(glm_shards *s, glm_error *err);
 static bool open_files(glm_shards *s, glm_error *err);
+static bool two_models(const glm_shards *s, glm_error *err);
+static const glm_shard *shard_named(const glm_shards *s, const char *name);
 static bool open_index(glm_shards *s, const char *index_path, glm_error *err);
 static bool open_indexed(glm_shards *s, json_t *weight_map, const char *index_path, glm_error *err);
 static bool check_weight_map(const glm_shards *s, json_t *weight_map, glm_error *err);
@@ -134,6 +138,15 @@ open_manifest(glm_shards *s, glm_error *err)
 }
 
 static bool
+two_models(const glm_shards *s, glm_error *err)
+{
+	glm_fail(err, GLM_BAD_FILE, "directory \"%s\" has both " SINGLE_FILE " and " INDEX_FILE
+			 ", which names other files", s->dir);
+	glm_hint(err, "Remove what is left over from another model.");
+	return false;
+}
+
+static bool
 open_files(glm_shards *s, glm_error *err)
 {
 	char	   *index_path;
@@ -151,7 +164,9 @@ open_files(glm_shards *s, glm_error *err)
 
 	/* lstat: a name that is there but cannot be opened is an error, not absent */
 	if (lstat(index_path, &st) == 0)
-		ok = open_index(s, index_path, err);
+		ok = open_index(s, index_path, err) &&
+			(shard_named(s, SINGLE_FILE) != NULL || lstat(single_path, &st) != 0 ||
+			 two_models(s, err));
 	else if (lstat(single_path, &st) == 0)
 		ok = open_shard(s, SINGLE_FILE, err) && sort_entries(s, err);
 	else

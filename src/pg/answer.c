@@ -78,11 +78,24 @@ static void
 start(const ChatglmCall *call, ChatglmAnswer *answer)
 {
 	answer->tools_offered = call->tools_offered;
+	answer->on_length = call->on_length;
+	if (call->tools_offered)
+		answer->hash = chatglm_call_hash(call);
 	answer->request = chatglm_submit(call);
 	answer->id = chatglm_request_id(answer->request);
 }
 
 /* ---- Collecting ------------------------------------------------------------ */
+
+void
+chatglm_cut_error(int tokens)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("the answer was cut after %d tokens", tokens),
+			 errhint("Raise max_tokens or shorten the prompt; the option on_length says what "
+					 "becomes of such an answer.")));
+}
 
 void
 chatglm_collect(ChatglmAnswer *answer)
@@ -103,6 +116,12 @@ chatglm_collect(ChatglmAnswer *answer)
 	answer->completion_tokens = event->completion_tokens;
 	chatglm_release(answer->request);
 	answer->request = NULL;
+
+	if (answer->finish != GLM_FINISH_LENGTH)
+		return;
+	if (answer->on_length == CHATGLM_ON_LENGTH_ERROR)
+		chatglm_cut_error(answer->completion_tokens);
+	answer->withheld = answer->on_length == CHATGLM_ON_LENGTH_NULL;
 }
 
 /* Waits until all of the answer is on file.  A cancel of the query is thrown here. */
@@ -136,7 +155,10 @@ collect_or_error(ChatglmAnswer *answer)
 		MemoryContextSwitchTo(context);
 		answer->error = CopyErrorData();
 		FlushErrorState();
-		chatglm_release(answer->request);
+		if (answer->request != NULL)
+			/* an answer that was cut has been taken as a whole before it is an error */
+		if (answer->request != NULL)
+			chatglm_release(answer->request);
 		answer->request = NULL;
 	}
 	PG_END_TRY();
@@ -212,7 +234,8 @@ chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer,
 		ReThrowError(answer->error);
 	if (answer->request != NULL)
 		chatglm_collect(answer);
-	return function->value(answer, type);
+	*isnull = answer->withheld && !function->tells_finish;
+	return *isnull ? (Datum) 0 : function->value(answer, type);
 }
 
 void

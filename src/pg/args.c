@@ -17,6 +17,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -152,11 +153,8 @@ chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args)
 	if (args[0].isnull)
 		return false;
 
+	/* one without text is a turn too, as it is in a chat */
 	call->text = chatglm_text_to_utf8(DatumGetTextPP(args[0].value), &call->text_length);
-	if (call->text_length == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"prompt\" must not be empty")));
 	return true;
 }
 
@@ -187,6 +185,16 @@ require(bool good, const char *argument, const char *rule, const char *value)
 				 errmsg("argument \"%s\" must be %s, not %s", argument, rule, value)));
 }
 
+/* All its digits, whatever extra_float_digits says: what is refused must be told from what is not. */
+static char *
+show_number(double number)
+{
+	char	   *shown = palloc(DOUBLE_SHORTEST_DECIMAL_LEN);
+
+	double_to_shortest_decimal_buf(number, shown);
+	return shown;
+}
+
 static void
 read_numbers(ChatglmCall *call, const NullableDatum *values)
 {
@@ -201,13 +209,13 @@ read_numbers(ChatglmCall *call, const NullableDatum *values)
 		call->temperature = DatumGetFloat8(values[TAIL_TEMPERATURE].value);
 		require(isfinite(call->temperature) && call->temperature >= 0,
 				"temperature", "a finite number not below 0",
-				psprintf("%g", call->temperature));
+				show_number(call->temperature));
 	}
 	if (!values[TAIL_TOP_P].isnull)
 	{
 		call->top_p = DatumGetFloat8(values[TAIL_TOP_P].value);
 		require(call->top_p > 0 && call->top_p <= 1, "top_p", "above 0 and at most 1",
-				psprintf("%g", call->top_p));
+				show_number(call->top_p));
 	}
 	if (!values[TAIL_TOP_K].isnull)
 	{
@@ -337,7 +345,7 @@ read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 													 NumericGetDatum(value->val.numeric))));
 	if (strcmp(key, "min_p") == 0)
 	{
-		require(number >= 0 && number < 1, argument, "at least 0 and below 1", shown);
+		require(number >= 0 && number <= 1, argument, "at least 0 and at most 1", shown);
 		call->min_p = number;
 	}
 	else if (strcmp(key, "repetition_penalty") == 0)
@@ -353,32 +361,85 @@ read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 	}
 }
 
+/* The number of a string among n names; an ERROR when it is none of them. */
+static int
+read_choice(const char *key, const JsonbValue *value, const char *const *names, int n)
+{
+	StringInfoData list;
+
+	for (int i = 0; i < n; i++)
+		if (is_string(value, names[i]))
+			return i;
+	initStringInfo(&list);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == n - 1 ? " or " : ", ", names[i]);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"options.%s\" must be %s", key, list.data)));
+}
+
+static void
+read_priority(ChatglmCall *call, const char *key, const JsonbValue *value)
+{
+	static const char *const names[] = {"interactive", "batch"};
+
+	call->priority = CHATGLM_PRIORITY_INTERACTIVE + read_choice(key, value, names, lengthof(names));
+}
+
+static void
+read_on_length(ChatglmCall *call, const char *key, const JsonbValue *value)
+{
+	static const char *const names[] = {"keep", "null", "error"};
+
+	call->on_length = CHATGLM_ON_LENGTH_KEEP + read_choice(key, value, names, lengthof(names));
+}
+
+static void
+read_truncate(ChatglmCall *call, const char *key, const JsonbValue *value)
+{
+	static const char *const names[] = {"error", "head", "tail", "middle"};
+
+	call->truncate = GLM_TRUNCATE_ERROR + read_choice(key, value, names, lengthof(names));
+}
+
+static void
+read_cache(ChatglmCall *call, const char *key, const JsonbValue *value)
+{
+	if (value->type != jbvBool)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"options.%s\" must be true or false", key)));
+	call->unshared = !value->val.boolean;
+}
+
+/* An option that is null is left to its default, as an argument that is NULL. */
 static void
 read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 {
-	if (strcmp(key, "min_p") == 0 || strcmp(key, "repetition_penalty") == 0 ||
-		strcmp(key, "timeout_ms") == 0)
-		read_number_option(call, key, value);
-	else if (strcmp(key, "cache") == 0)
+	static const struct
 	{
-		if (value->type != jbvBool)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("argument \"options.cache\" must be true or false")));
-		call->unshared = !value->val.boolean;
-	}
-	else if (strcmp(key, "priority") == 0)
-	{
-		if (!is_string(value, "interactive") && !is_string(value, "batch"))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("argument \"options.priority\" must be \"interactive\" or \"batch\"")));
-		call->priority = is_string(value, "batch") ? CHATGLM_PRIORITY_BATCH :
-			CHATGLM_PRIORITY_INTERACTIVE;
-	}
-	else
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown key \"%s\" in argument \"options\"", key),
-				 errhint("Known keys are cache, min_p, priority, repetition_penalty and timeout_ms.")));
+		const char *key;
+		void		(*read) (ChatglmCall *call, const char *key, const JsonbValue *value);
+	}			known[] = {
+		{"cache", read_cache},
+		{"min_p", read_number_option},
+		{"on_length", read_on_length},
+		{"priority", read_priority},
+		{"repetition_penalty", read_number_option},
+		{"timeout_ms", read_number_option},
+		{"truncate", read_truncate},
+	};
+
+	for (int i = 0; i < (int) lengthof(known); i++)
+		if (strcmp(key, known[i].key) == 0)
+		{
+			if (value->type != jbvNull)
+				known[i].read(call, key, value);
+			return;
+		}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown key \"%s\" in argument \"options\"", key),
+			 errhint("Known keys are cache, min_p, on_length, priority, repetition_penalty, timeout_ms "
+					 "and truncate.")));
 }

@@ -45,10 +45,24 @@ extern bool chatglm_read_prompt(ChatglmCall *call, glm_form form,
 /* ---- chat.c ----------------------------------------------------------- */
 
 /*
- * The call of glm_chat_stream(messages jsonb, tools json, ...G).  false: the
- * messages are NULL, and so is the answer.
+ * The call of glm_chat_stream(messages jsonb, tools json, tool_choice jsonb, ...G).
+ * false: the messages are NULL, and so is the answer.
  */
 extern bool chatglm_read_chat_stream(ChatglmCall *call, const NullableDatum *args);
+
+/* ---- toolcalls.c -------------------------------------------------------- */
+
+/* Goes on with a hash. */
+extern uint64 chatglm_hash(uint64 hash, const char *bytes, Size length);
+/* Of what the answer to a call depends on, but for how it is sampled. */
+extern uint64 chatglm_call_hash(const ChatglmCall *call);
+/*
+ * Appends "content" and "tool_calls", as members of an object, of what
+ * glm_answer_parse() gave, and frees that.  Returns how many calls there are.
+ */
+extern int	chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash);
+/* Does the text of a stream, in UTF-8, end in calls? */
+extern bool chatglm_text_calls(const char *bytes, Size length);
 
 /* ---- answer.c ----------------------------------------------------------- */
 
@@ -58,6 +72,9 @@ typedef struct ChatglmAnswer
 	ChatglmRequest *request;	/* NULL: never sent, or all of it has come */
 	bool		null;			/* nothing was asked, the answer is NULL */
 	bool		tools_offered;	/* as in the ChatglmCall */
+	bool		withheld;		/* it was cut, and is not wanted then */
+	ChatglmOnLength on_length;	/* as in the ChatglmCall */
+	uint64		hash;			/* of the ChatglmCall, when tools were offered */
 	ErrorData  *error;			/* what asking failed of, where that was caught */
 	uint64		id;				/* of the request */
 	StringInfoData bytes;		/* the RESULT events' payloads, joined */
@@ -78,6 +95,7 @@ typedef struct ChatglmFunction
 	int			n_args;
 	int			model;			/* which of them is the model; from 0 */
 	bool		catches;		/* answers with what went wrong, too */
+	bool		tells_finish;	/* and with how it ended, though its text be NULL */
 	/* reads the arguments; false: the answer is NULL without asking */
 	bool		(*read) (ChatglmCall *call, const NullableDatum *args);
 	/* makes the value, of the function's result type, in the current context */
@@ -137,6 +155,9 @@ extern char *chatglm_array_data(ArrayType *array);
 
 /* A one-dimensional int[] or real[] from the bytes of an answer. */
 extern ArrayType *chatglm_array_of_words(Oid element, const StringInfoData *bytes);
+
+/* ERROR: an answer that may not be cut was, after so many tokens. */
+extern void chatglm_cut_error(int tokens) pg_attribute_noreturn();
 
 /* "stop", "length", or NULL. */
 extern const char *chatglm_finish_name(glm_finish finish);

@@ -7,7 +7,7 @@
  * glm_generate_batch does so for an array and keeps chatglm.prefetch of its prompts in
  * flight without the help of the planner.
  *
- * An error is per prompt when it is the prompt's (empty, too long) or happens on
+ * An error is per prompt when it is the prompt's (too long) or happens on
  * the way (timeout, lost worker).  glm_generate_batch reads the other arguments
  * once before it begins, so that what is wrong with them is thrown at once.
  */
@@ -71,6 +71,7 @@ const ChatglmFunction chatglm_try_generate_function = {
 	.n_args = 1 + CHATGLM_N_TAIL,
 	.model = 1,
 	.catches = true,
+	.tells_finish = true,
 	.read = read_try_generate,
 	.value = result_value
 };
@@ -97,12 +98,14 @@ result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls)
 	}
 	if (answer->null)
 		return;
-	values[RESULT_RESPONSE] = PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data,
-																	 answer->bytes.len));
+	if (!answer->withheld)
+		values[RESULT_RESPONSE] = PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data,
+																		 answer->bytes.len));
 	values[RESULT_PROMPT_TOKENS] = Int32GetDatum(answer->prompt_tokens);
 	values[RESULT_COMPLETION_TOKENS] = Int32GetDatum(answer->completion_tokens);
 	values[RESULT_FINISH_REASON] = CStringGetTextDatum(chatglm_finish_name(answer->finish));
-	nulls[RESULT_RESPONSE] = nulls[RESULT_PROMPT_TOKENS] = false;
+	nulls[RESULT_RESPONSE] = answer->withheld;
+	nulls[RESULT_PROMPT_TOKENS] = false;
 	nulls[RESULT_COMPLETION_TOKENS] = nulls[RESULT_FINISH_REASON] = false;
 }
 

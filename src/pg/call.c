@@ -56,6 +56,8 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.batch = call->priority == CHATGLM_PRIORITY_BATCH;
 	head.scope = sharing_scope(call);
 	head.origin = MyDatabaseId;
+	head.turns = call->tools_offered && !call->stream;
+	head.truncate = call->truncate;
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;
@@ -83,6 +85,16 @@ sharing_scope(const ChatglmCall *call)
 	return (uint64) MyDatabaseId << 32 | GetUserId();
 }
 
+void
+chatglm_request_too_large(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("request is too large"),
+			 errdetail("The texts and options of one request may take %u MB together.",
+					   GLM_REQUEST_MAX >> 20)));
+}
+
 static void
 lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
 {
@@ -108,11 +120,7 @@ put(Layout *layout, const void *bytes, Size length)
 	if (bytes == NULL)
 		return span;
 	if (length >= GLM_REQUEST_MAX || start + length + 1 > GLM_REQUEST_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("request is too large"),
-				 errdetail("The texts and options of one request may take %u MB together.",
-						   GLM_REQUEST_MAX >> 20)));
+		chatglm_request_too_large();
 
 	if (layout->block != NULL)
 		memcpy(layout->block + start, bytes, length);

@@ -1,11 +1,12 @@
 /*
  * chat.c - glm_chat, and what chats are made of.
  *
- * Messages go to the engine as the JSON text they are; prompt.c there turns
- * them into ids and finds fault with them.  Here it matters only whether tools
+ * Messages go to the engine as the JSON text they are; messages.c there turns
+ * them into turns and finds fault with them.  Here it matters only whether tools
  * were offered, as an argument or inside a system message: the answer may then
- * be a call, which glm_answer_parse() tells from plain text by reading
- * literals, never by evaluating anything.
+ * be a call (toolcalls.c), and with tool_choice "none" they are left out.  Both
+ * are seen in the one pass that makes text of jsonb, message by message: its
+ * memory is a few times the text's, and every message looks for interrupts.
  *
  * The answer is one flat object in the words of OpenAI's API:
  *
@@ -15,6 +16,7 @@
 #include "chatglm.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -36,7 +38,6 @@ enum
 static void read_chat(ChatglmCall *call, const NullableDatum *messages,
 					  const NullableDatum *tools, bool offer_tools);
 static bool tool_choice_offers(const NullableDatum *choice);
-static Jsonb *without_tools(Jsonb *messages);
 static Jsonb *chat_object(const ChatglmAnswer *answer);
 
 /* ---- Entry points ------------------------------------------------------ */
@@ -66,6 +67,7 @@ const ChatglmFunction chatglm_chat_function = {
 	.address = chatglm_chat,
 	.n_args = CHAT_TAIL + CHATGLM_N_TAIL,
 	.model = 3,
+	.tells_finish = true,
 	.read = read_glm_chat,
 	.value = chat_value
 };
@@ -113,12 +115,7 @@ chatglm_chat_tokens(PG_FUNCTION_ARGS)
 bool
 chatglm_read_chat_stream(ChatglmCall *call, const NullableDatum *args)
 {
-	chatglm_call_defaults(call, GLM_GENERATE);
-	chatglm_read_tail(call, &args[2]);
-	if (args[0].isnull)
-		return false;
-	read_chat(call, &args[0], &args[1], true);
-	return true;
+	return read_glm_chat(call, args);
 }
 
 /* ---- Messages and tools --------------------------------------------------- */
@@ -138,11 +135,10 @@ json_offers_nothing(const char *json)
 	return *json == 'n';
 }
 
-/* Does the i-th message bring tools of its own? */
+/* Does this message bring tools of its own? */
 static bool
-message_has_tools(Jsonb *messages, uint32 i)
+message_has_tools(const JsonbValue *message)
 {
-	JsonbValue *message = getIthJsonbValueFromContainer(&messages->root, i);
 	JsonbValue	found;
 
 	return message->type == jbvBinary &&
@@ -151,15 +147,96 @@ message_has_tools(Jsonb *messages, uint32 i)
 		found.type != jbvNull;
 }
 
-static bool
-messages_have_tools(Jsonb *messages)
+/* Appends a value that an iterator gave without going into it. */
+static void
+append_value(StringInfo out, JsonbValue *value)
 {
+	Jsonb	   *scalar;
+
+	if (value->type == jbvBinary)
+	{
+		(void) JsonbToCString(out, value->val.binary.data, value->val.binary.len);
+		return;
+	}
+	scalar = JsonbValueToJsonb(value);
+	(void) JsonbToCString(out, &scalar->root, VARSIZE(scalar));
+	pfree(scalar);
+}
+
+/* Appends a message but for its tools. */
+static void
+append_without_tools(StringInfo out, const JsonbValue *message)
+{
+	JsonbIterator *it = JsonbIteratorInit(message->val.binary.data);
+	JsonbIteratorToken token;
+	JsonbValue	item;
+	const char *separator = "";
+
+	appendStringInfoChar(out, '{');
+	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
+	{
+		bool		tools;
+		char	   *key;
+
+		CHECK_FOR_INTERRUPTS();
+		if (token != WJB_KEY)
+			continue;
+		key = pnstrdup(item.val.string.val, item.val.string.len);
+		tools = strcmp(key, "tools") == 0;
+		(void) JsonbIteratorNext(&it, &item, true);
+		if (!tools)
+		{
+			appendStringInfoString(out, separator);
+			escape_json(out, key);
+			appendStringInfoString(out, ": ");
+			append_value(out, &item);
+			separator = ", ";
+		}
+		pfree(key);
+	}
+	appendStringInfoChar(out, '}');
+}
+
+/*
+ * The text of the messages, with the tools they bring or without; *has_tools
+ * tells whether any of those are in it.
+ */
+static char *
+messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
+{
+	StringInfoData out;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	message;
+	const char *separator = "";
+
+	*has_tools = false;
+	initStringInfo(&out);
 	if (!JB_ROOT_IS_ARRAY(messages) || JB_ROOT_IS_SCALAR(messages))
-		return false;
-	for (uint32 i = 0; i < JB_ROOT_COUNT(messages); i++)
-		if (message_has_tools(messages, i))
-			return true;
-	return false;
+		return JsonbToCString(&out, &messages->root, VARSIZE(messages));	/* the engine says what is wrong */
+
+	it = JsonbIteratorInit(&messages->root);
+	appendStringInfoChar(&out, '[');
+	while ((token = JsonbIteratorNext(&it, &message, true)) != WJB_DONE)
+	{
+		bool		brings;
+
+		CHECK_FOR_INTERRUPTS();
+		if (token != WJB_ELEM)
+			continue;
+		brings = message_has_tools(&message);
+		appendStringInfoString(&out, separator);
+		if (brings && !offer_tools)
+			append_without_tools(&out, &message);
+		else
+			append_value(&out, &message);
+		*has_tools |= brings && offer_tools;
+		separator = ", ";
+		if ((Size) out.len > GLM_REQUEST_MAX)
+			chatglm_request_too_large();
+	}
+	appendStringInfoChar(&out, ']');
+	return out.data;
 }
 
 /*
@@ -170,12 +247,11 @@ static void
 read_chat(ChatglmCall *call, const NullableDatum *messages,
 		  const NullableDatum *tools, bool offer_tools)
 {
-	Jsonb	   *list = DatumGetJsonbP(messages->value);
+	bool		has_tools;
 
-	if (!offer_tools && messages_have_tools(list))
-		list = without_tools(list);
 	call->form = GLM_MESSAGES;
-	call->text = chatglm_cstring_to_utf8(JsonbToCString(NULL, &list->root, VARSIZE(list)));
+	call->text = chatglm_cstring_to_utf8(messages_text(DatumGetJsonbP(messages->value), offer_tools,
+													   &has_tools));
 	call->text_length = strlen(call->text);
 
 	if (offer_tools && !tools->isnull)
@@ -185,27 +261,7 @@ read_chat(ChatglmCall *call, const NullableDatum *messages,
 		if (!json_offers_nothing(json))
 			call->tools = json;
 	}
-	call->tools_offered = call->tools != NULL || messages_have_tools(list);
-}
-
-/* The messages with every "tools" taken out. */
-static Jsonb *
-without_tools(Jsonb *messages)
-{
-	for (uint32 i = 0; i < JB_ROOT_COUNT(messages); i++)
-		if (message_has_tools(messages, i))
-		{
-			Datum		path[2];
-			ArrayType  *array;
-
-			path[0] = CStringGetTextDatum(psprintf("%u", i));
-			path[1] = CStringGetTextDatum("tools");
-			array = construct_array(path, 2, TEXTOID, -1, false, TYPALIGN_INT);
-			messages = DatumGetJsonbP(DirectFunctionCall2(jsonb_delete_path,
-														  JsonbPGetDatum(messages),
-														  PointerGetDatum(array)));
-		}
-	return messages;
+	call->tools_offered = call->tools != NULL || has_tools;
 }
 
 /* Are the tools to be shown to the model?  The model itself decides to call. */
@@ -235,68 +291,6 @@ tool_choice_offers(const NullableDatum *choice)
 
 /* ---- The answer ------------------------------------------------------------ */
 
-/* glm_answer_parse() for our memory, encoding and types. */
-static Jsonb *
-parse_answer(const ChatglmAnswer *answer)
-{
-	char	   *raw = chatglm_without_nuls(answer->bytes.data, answer->bytes.len);
-	char	   *parsed = glm_answer_parse(raw, strlen(raw));
-	char	   *copy;
-
-	if (parsed == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
-	copy = pstrdup(parsed);
-	free(parsed);
-	copy = chatglm_cstring_from_utf8(copy, strlen(copy));
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(copy)));
-}
-
-/* Appends the string under a key of an object, as JSON. */
-static void
-append_string(StringInfo out, JsonbContainer *object, const char *key)
-{
-	JsonbValue	value;
-
-	if (getKeyJsonValueFromContainer(object, key, strlen(key), &value) != NULL &&
-		value.type == jbvString)
-		escape_json(out, pnstrdup(value.val.string.val, value.val.string.len));
-	else
-		appendStringInfoString(out, "null");
-}
-
-/* Appends "content" and "tool_calls"; returns how many calls there are. */
-static int
-append_parsed(StringInfo out, const ChatglmAnswer *answer)
-{
-	Jsonb	   *parsed = parse_answer(answer);
-	JsonbValue	calls;
-	int			n = 0;
-
-	appendStringInfoString(out, "\"content\": ");
-	append_string(out, &parsed->root, "content");
-	if (getKeyJsonValueFromContainer(&parsed->root, "tool_calls", 10, &calls) == NULL ||
-		calls.type != jbvBinary)
-		return 0;
-
-	appendStringInfoString(out, ", \"tool_calls\": [");
-	for (; n < (int) JsonContainerSize(calls.val.binary.data); n++)
-	{
-		JsonbValue *call = getIthJsonbValueFromContainer(calls.val.binary.data, n);
-
-		appendStringInfo(out, "%s{\"id\": \"call_" UINT64_FORMAT "_%d\", "
-						 "\"type\": \"function\", \"function\": {\"name\": ",
-						 n > 0 ? ", " : "", answer->id, n);
-		append_string(out, call->val.binary.data, "name");
-		appendStringInfoString(out, ", \"arguments\": ");
-		append_string(out, call->val.binary.data, "arguments");
-		appendStringInfoString(out, "}}");
-	}
-	appendStringInfoChar(out, ']');
-	return n;
-}
-
 static Jsonb *
 chat_object(const ChatglmAnswer *answer)
 {
@@ -305,9 +299,14 @@ chat_object(const ChatglmAnswer *answer)
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"role\": \"assistant\", ");
-	if (answer->tools_offered)
+	if (answer->withheld)
+		appendStringInfoString(&out, "\"content\": null");
+	else if (answer->tools_offered)
 	{
-		if (append_parsed(&out, answer) > 0)
+		uint64		hash = chatglm_hash(answer->hash, answer->bytes.data, answer->bytes.len);
+		char	   *parsed = glm_answer_parse_turns(answer->bytes.data, answer->bytes.len);
+
+		if (chatglm_append_parsed(&out, parsed, hash) > 0)
 			finish = "tool_calls";
 	}
 	else

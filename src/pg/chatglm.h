@@ -202,6 +202,14 @@ typedef enum ChatglmPriority
 	CHATGLM_PRIORITY_BATCH
 } ChatglmPriority;
 
+/* What becomes of an answer that max_tokens or the context cut. */
+typedef enum ChatglmOnLength
+{
+	CHATGLM_ON_LENGTH_KEEP = 0,
+	CHATGLM_ON_LENGTH_NULL,
+	CHATGLM_ON_LENGTH_ERROR
+} ChatglmOnLength;
+
 /*
  * What a call wants, before it becomes a glm_request.  NULL strings are
  * absent; zero-initialize and use chatglm_call_defaults().
@@ -234,7 +242,9 @@ typedef struct ChatglmCall
 	ChatglmPriority priority;
 	bool		in_flight;		/* one of several rows that are asked for at a time */
 	bool		unshared;		/* options.cache = false */
-	bool		tools_offered;	/* the answer may be a call; the worker is not told */
+	bool		tools_offered;	/* the answer may be a call */
+	ChatglmOnLength on_length;	/* the worker is not told */
+	glm_truncate truncate;
 } ChatglmCall;
 
 typedef struct ChatglmRequest ChatglmRequest;
@@ -306,6 +316,8 @@ extern void chatglm_ereport(int elevel, glm_status status,
  */
 extern char *chatglm_any_to_server_lossy(const char *bytes, Size length);
 extern char *chatglm_shown(const char *utf8);	/* the same of a string */
+/* ERROR: more than GLM_REQUEST_MAX bytes.  In call.c. */
+extern void chatglm_request_too_large(void) pg_attribute_noreturn();
 
 /* ---- catalog.c: names of models --------------------------------------- */
 

@@ -421,6 +421,14 @@ is_string(const JsonbValue *value, const char *text)
 		memcmp(value->val.string.val, text, strlen(text)) == 0;
 }
 
+static void
+bad_model_option(const char *option, const char *values)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("model option \"%s\" must be %s", option, values)));
+}
+
 /* An option nobody knows would be believed to work: refuse it. */
 static void
 check_model_options(Jsonb *options)
@@ -437,16 +445,25 @@ check_model_options(Jsonb *options)
 	it = JsonbIteratorInit(&options->root);
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
 	{
-		if (token == WJB_KEY && !is_string(&item, "verify"))
+		if (token != WJB_KEY)
+			continue;
+		if (is_string(&item, "verify"))
+		{
+			(void) JsonbIteratorNext(&it, &item, true);
+			if (!is_string(&item, "first-map") && !is_string(&item, "full") && !is_string(&item, "off"))
+				bad_model_option("verify", "\"first-map\", \"full\" or \"off\"");
+		}
+		else if (is_string(&item, "rope"))
+		{
+			(void) JsonbIteratorNext(&it, &item, true);
+			if (!is_string(&item, "chatglm2") && !is_string(&item, "chatglm3"))
+				bad_model_option("rope", "\"chatglm2\" or \"chatglm3\"");
+		}
+		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unknown model option \"%.*s\"",
 							item.val.string.len, item.val.string.val),
-					 errhint("The only option is \"verify\".")));
-		if (token == WJB_VALUE && !is_string(&item, "first-map") && !is_string(&item, "full") &&
-			!is_string(&item, "off"))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("model option \"verify\" must be \"first-map\", \"full\" or \"off\"")));
+					 errhint("Known options are rope and verify.")));
 	}
 }

@@ -162,7 +162,7 @@ append_queue(StringInfo out)
 
 	chatglm_room_look(InvalidOid, &use);
 	append_count(out, "queue_requests", use.requests);
-	append_count(out, "queue_bytes", use.bytes);
+	append_total(out, "queue_bytes", use.bytes);
 	append_count(out, "queue_memory", use.total_bytes);
 }
 

@@ -16,7 +16,7 @@
  *
  * Who ends the request:
  *
- *	- the end of the stream: stream_next();
+ *	- the end of the stream: chatglm_stream_next();
  *	- LIMIT, CLOSE, the end of a portal: EndCustomScan, or in the select list
  *	  the shutdown callback of the expression context;
  *	- an aborted transaction or subtransaction: the callbacks of request.c; the
@@ -43,30 +43,17 @@
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-/* libpq.h would include the headers of libraries that need not be installed. */
-#undef ENABLE_GSS
-#undef USE_OPENSSL
-#include "libpq/libpq.h"
-
 #include "args.h"
+#include "stream.h"
 
-#define STREAM_COLUMNS	5		/* seq, token, token_id, logprob, finish_reason */
-#define MAX_ARGUMENTS	(2 + CHATGLM_N_TAIL)
+#define MAX_ARGUMENTS	(3 + CHATGLM_N_TAIL)
 
 PG_FUNCTION_INFO_V1(chatglm_stream);
 PG_FUNCTION_INFO_V1(chatglm_chat_stream);
-
-/* One stream on its way. */
-typedef struct Stream
-{
-	ChatglmRequest *request;	/* NULL: not begun, or ended */
-	int			seq;			/* rows given */
-} Stream;
 
 /* The custom scan's state. */
 typedef struct StreamScanState
@@ -76,7 +63,7 @@ typedef struct StreamScanState
 	bool		chat;			/* glm_chat_stream, not glm_stream */
 	List	   *arguments;		/* ExprState */
 	bool		begun;
-	Stream		stream;
+	ChatglmStream stream;
 	int64		tokens;			/* over all rescans, for EXPLAIN */
 } StreamScanState;
 
@@ -118,69 +105,12 @@ chatglm_stream_init(void)
 	set_rel_pathlist_hook = stream_pathlist;
 }
 
-/* ---- A stream -------------------------------------------------------------- */
-
-/* Sends the request; a NULL prompt makes a stream without rows. */
-static void
-stream_begin(Stream *stream, bool chat, const NullableDatum *args)
-{
-	ChatglmCall call;
-	bool		wanted = chat ? chatglm_read_chat_stream(&call, args) :
-		chatglm_read_prompt(&call, GLM_PROMPT, args);
-
-	stream->seq = 0;
-	stream->request = NULL;
-	if (!wanted)
-		return;
-	call.stream = true;
-	stream->request = chatglm_submit(&call);
-}
-
-static void
-stream_end(Stream *stream)
-{
-	if (stream->request == NULL)
-		return;
-	chatglm_release(stream->request);
-	stream->request = NULL;
-}
-
-/* Makes the next row, in the current memory context; false at the end. */
-static bool
-stream_next(Stream *stream, Datum *values, bool *nulls)
-{
-	const glm_event *event;
-	const char *finish;
-
-	if (stream->request == NULL)
-		return false;
-	/* out with the row before, whose successor may take its time */
-	if (stream->seq > 0 && whereToSendOutput == DestRemote)
-		(void) pq_flush_if_writable();
-
-	event = chatglm_next_event(stream->request);
-	if (event->kind != GLM_EVENT_TOKEN)
-	{
-		stream_end(stream);
-		return false;
-	}
-	finish = chatglm_finish_name(event->finish);
-	memset(nulls, false, STREAM_COLUMNS * sizeof(bool));
-	values[0] = Int32GetDatum(++stream->seq);
-	values[1] = PointerGetDatum(chatglm_text_from_utf8(event->payload, event->length));
-	values[2] = Int32GetDatum(event->token_id);
-	values[3] = Float4GetDatum(event->logprob);
-	values[4] = finish != NULL ? CStringGetTextDatum(finish) : (Datum) 0;
-	nulls[4] = finish == NULL;
-	return true;
-}
-
 /* ---- In the select list ------------------------------------------------------- */
 
 static void
 stream_shutdown(Datum arg)
 {
-	stream_end((Stream *) DatumGetPointer(arg));
+	chatglm_stream_end((ChatglmStream *) DatumGetPointer(arg));
 }
 
 static ExprContext *
@@ -194,7 +124,7 @@ stream_first_call(FunctionCallInfo fcinfo, bool chat)
 {
 	FuncCallContext *context = SRF_FIRSTCALL_INIT();
 	MemoryContext old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
-	Stream	   *stream = palloc0(sizeof(*stream));
+	ChatglmStream *stream = palloc0(sizeof(*stream));
 	TupleDesc	desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -206,22 +136,22 @@ stream_first_call(FunctionCallInfo fcinfo, bool chat)
 	/* after SRF_FIRSTCALL_INIT's own, so that ours is called before it */
 	RegisterExprContextCallback(call_context(fcinfo), stream_shutdown,
 								PointerGetDatum(stream));
-	stream_begin(stream, chat, fcinfo->args);
+	chatglm_stream_begin(stream, chat, fcinfo->args, context->multi_call_memory_ctx);
 }
 
 static Datum
 stream_per_call(FunctionCallInfo fcinfo, bool chat)
 {
 	FuncCallContext *context;
-	Stream	   *stream;
-	Datum		values[STREAM_COLUMNS];
-	bool		nulls[STREAM_COLUMNS];
+	ChatglmStream *stream;
+	Datum		values[CHATGLM_STREAM_COLUMNS];
+	bool		nulls[CHATGLM_STREAM_COLUMNS];
 
 	if (SRF_IS_FIRSTCALL())
 		stream_first_call(fcinfo, chat);
 	context = SRF_PERCALL_SETUP();
 	stream = context->user_fctx;
-	if (stream_next(stream, values, nulls))
+	if (chatglm_stream_next(stream, values, nulls))
 	{
 		HeapTuple	row = heap_form_tuple(context->tuple_desc, values, nulls);
 
@@ -239,7 +169,7 @@ chatglm_stream(PG_FUNCTION_ARGS)
 	return stream_per_call(fcinfo, false);
 }
 
-/* glm_chat_stream(messages jsonb, tools json, ...G) returns the same table */
+/* glm_chat_stream(messages jsonb, tools json, tool_choice jsonb, ...G) returns the same table */
 Datum
 chatglm_chat_stream(PG_FUNCTION_ARGS)
 {
@@ -298,7 +228,7 @@ stream_call(RangeTblEntry *rte)
 	call = (FuncExpr *) item->funcexpr;
 	if (!call->funcretset || list_length(call->args) > MAX_ARGUMENTS ||
 		!is_stream_function(call->funcid, &chat) ||
-		list_length(call->args) != (chat ? 2 : 1) + CHATGLM_N_TAIL)
+		list_length(call->args) != (chat ? 3 : 1) + CHATGLM_N_TAIL)
 		return NULL;
 	return call;
 }
@@ -427,7 +357,7 @@ evaluate_and_begin(StreamScanState *state, ExprContext *econtext)
 		n++;
 	}
 	state->begun = true;
-	stream_begin(&state->stream, state->chat, args);
+	chatglm_stream_begin(&state->stream, state->chat, args, state->css.ss.ps.state->es_query_cxt);
 }
 
 static TupleTableSlot *
@@ -442,7 +372,7 @@ stream_access(ScanState *node)
 	if (!state->begun)
 		evaluate_and_begin(state, econtext);
 	ExecClearTuple(slot);
-	found = stream_next(&state->stream, slot->tts_values, slot->tts_isnull);
+	found = chatglm_stream_next(&state->stream, slot->tts_values, slot->tts_isnull);
 	MemoryContextSwitchTo(old);
 	if (!found)
 		return slot;
@@ -466,7 +396,7 @@ stream_exec_scan(CustomScanState *node)
 static void
 stream_end_scan(CustomScanState *node)
 {
-	stream_end(&((StreamScanState *) node)->stream);
+	chatglm_stream_end(&((StreamScanState *) node)->stream);
 }
 
 static void
@@ -475,7 +405,7 @@ stream_rescan(CustomScanState *node)
 	StreamScanState *state = (StreamScanState *) node;
 
 	ExecScanReScan(&node->ss);
-	stream_end(&state->stream);
+	chatglm_stream_end(&state->stream);
 	state->begun = false;
 }
 

@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(24);
+SELECT plan(25);
 
 CREATE TEMP TABLE review (id int PRIMARY KEY, body text);
 INSERT INTO review SELECT i, CASE i % 4 WHEN 0 THEN '我非常满意,推荐给大家。' WHEN 1 THEN 'It broke after two days.'
@@ -52,12 +52,18 @@ SELECT is(pg_temp.node('SELECT glm_count_tokens(body) FROM review WHERE body IS 
 SELECT is(pg_temp.node('SELECT oid FROM pg_class LIMIT 1', false)->>'Custom Plan Provider', NULL, 'others have no such node');
 
 -- ---- errors ----
-SELECT throws_ok($$SELECT glm_generate(CASE WHEN id = 60 THEN '' ELSE body END, max_tokens => 1) FROM review$$, '22023', NULL, 'an error ends the query');
+SELECT throws_ok($$SELECT glm_generate(body, model => CASE WHEN id = 61 THEN 'nonesuch' END, max_tokens => 1) FROM review$$, '42704', NULL, 'an error ends the query');
 SELECT results_eq($$SELECT count(*), count((r).response), count((r).error), max((r).sqlstate) FROM (
-                    SELECT glm_try_generate(CASE WHEN id = 60 THEN '' ELSE body END, max_tokens => 1) AS r FROM review OFFSET 0) t$$,
-                  $$VALUES (100::bigint, 74::bigint, 1::bigint, '22023'::text)$$, 'or becomes a row');
+                    SELECT glm_try_generate(body, model => CASE WHEN id = 61 THEN 'nonesuch' END, max_tokens => 1) AS r FROM review OFFSET 0) t$$,
+                  $$VALUES (100::bigint, 74::bigint, 1::bigint, '42704'::text)$$, 'or becomes a row');
 SELECT is((glm_try_generate(repeat('long ', 100000))).sqlstate, '54000', 'what the worker refuses too');
-SELECT is((glm_try_generate('hello', temperature => 100, seed => 1, max_tokens => 100000, options => '{"timeout_ms": 1}')).sqlstate, '57014', 'and what it gives up');
+SELECT is((glm_try_generate('hello', temperature => 100, seed => 1, max_tokens => 100000, options => '{"timeout_ms": 1}')).sqlstate, '57T01', 'and what it gives up');
+DO $$ BEGIN
+    PERFORM glm_generate('hello', temperature => 100, seed => 1, max_tokens => 100000, options => '{"timeout_ms": 1}');
+EXCEPTION WHEN OTHERS THEN
+    PERFORM set_config('test.caught', SQLSTATE, true);
+END $$;
+SELECT is(current_setting('test.caught'), '57T01', 'which WHEN OTHERS catches');
 SELECT results_eq($$SELECT idx, error IS NULL FROM glm_generate_batch(ARRAY['hi', repeat('long ', 100000), 'hi'], max_tokens => 1)$$,
                   $$VALUES (1, true), (2, false), (3, true)$$, 'glm_generate_batch has errors as rows');
 SELECT throws_ok($$SELECT * FROM glm_generate_batch(ARRAY['hi'], top_p => 2)$$, '22023', NULL, 'unless they are everyone''s');

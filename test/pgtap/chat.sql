@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(19);
+SELECT plan(28);
 
 \set tools '[{"name": "get_weather", "parameters": {"city": {"type": "string"}}}]'
 \set ask '[{"role": "system", "content": "Answer with the tools."}, {"role": "user", "content": "What is the weather in Paris?"}]'
@@ -40,6 +40,21 @@ SELECT is(glm_chat_tokens(:'ask', tools => '[{"type": "function", "function": {"
           glm_chat_tokens(:'ask', tools => :'tools'), 'OpenAI''s wrapping of a tool says the same');
 SELECT is(glm_chat_tokens(:'ask', tools => '[]'), glm_chat_tokens(:'ask'), 'no tools are no tools');
 SELECT ok(NOT glm_chat(:'ask', tools => :'tools', tool_choice => '"none"') ? 'tool_calls', 'tool_choice none: no calls');
+
+-- prompts that do not fit
+\set long 'repeat(''The parcel has not arrived. '', 1000)'
+SELECT throws_ok(format($$SELECT glm_generate(%s)$$, :'long'), '54000', NULL, 'a prompt that does not fit is an error');
+SELECT is((r).prompt_tokens, 2048 - 20, how || ': cut to what the context has beside the answer')
+  FROM unnest('{head,tail,middle}'::text[]) how, LATERAL (SELECT glm_try_generate(:long, max_tokens => 20, options => jsonb_build_object('truncate', how)) AS r OFFSET 0) t;
+SELECT is((r).prompt_tokens, 2048 - 512, 'a quarter of which is the most that is kept free')
+  FROM (SELECT glm_try_generate(:long, max_tokens => 2000, options => '{"truncate": "tail", "timeout_ms": 60000}', stop => '{e,a}') AS r OFFSET 0) t;
+SELECT is((glm_try_generate('Who are you?', options => '{"truncate": "head"}')).response, glm_generate('Who are you?'), 'one that fits is left alone');
+SELECT is(count(*)::int, 3, 'streams and raw continuations too') FROM (
+    SELECT token FROM glm_stream(:long, max_tokens => 1, options => '{"truncate": "head"}')
+    UNION ALL SELECT token FROM glm_chat_stream(jsonb_build_array(jsonb_build_object('role', 'user', 'content', :long)), max_tokens => 1, options => '{"truncate": "middle"}')
+    UNION ALL SELECT glm_complete(:long, max_tokens => 1, options => '{"truncate": "tail"}')) t;
+SELECT throws_ok($$SELECT * FROM glm_stream('Who are you?', max_tokens => 3, options => '{"on_length": "error"}')$$, '54000', NULL, 'a stream that is cut ends in an error');
+SELECT throws_ok($$SELECT glm_stream('Who are you?', max_tokens => 3, options => '{"on_length": "error"}')$$, '54000', NULL, 'in the select list too');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -12,7 +12,7 @@ INSERT INTO surface VALUES
     ('glm_complete', 'prompt text, ' || :'tail', 'text', false),
     ('glm_stream', 'prompt text, ' || :'tail', :'stream', false),
     ('glm_chat', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', 'jsonb', false),
-    ('glm_chat_stream', 'messages jsonb, tools json DEFAULT NULL::json, ' || :'tail', :'stream', false),
+    ('glm_chat_stream', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', :'stream', false),
     ('glm_try_generate', 'prompt text, ' || :'tail', 'glm_result', false),
     ('glm_generate_batch', 'prompts text[], ' || :'tail', 'TABLE(idx integer, response text, prompt_tokens integer, completion_tokens integer, finish_reason text, error text)', false),
     ('glm_tokenize', 'content text, model text DEFAULT NULL::text, add_special boolean DEFAULT false', 'integer[]', false),
@@ -27,7 +27,8 @@ INSERT INTO surface VALUES
     ('glm_model_unregister', 'name text', 'boolean', true),
     ('glm_quantize', 'source text, target text, options jsonb DEFAULT NULL::jsonb',
      'TABLE(tensor text, method text, bits real, weight_error double precision, output_error double precision, perplexity_before double precision, perplexity_after double precision)', true),
-    ('glm_cancel', 'request_id bigint', 'boolean', true);
+    ('glm_cancel', 'request_id bigint', 'boolean', true),
+    ('glm_parse_tool_calls', 'content text', 'jsonb', false);
 
 CREATE TEMP VIEW found AS
     SELECT s.*, p.oid, p.provolatile, p.proparallel, p.procost, pg_get_function_arguments(p.oid) AS found_arguments,
@@ -38,8 +39,9 @@ SELECT plan((6 * count(*) + 18)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
-SELECT is(provolatile, 'v', name || ' is volatile') FROM found ORDER BY name;
-SELECT isnt(proparallel, 's', name || ' is not parallel safe') FROM found ORDER BY name;
+-- but for the one that needs no worker
+SELECT is(provolatile = 'i', name = 'glm_parse_tool_calls', name || ': volatility') FROM found ORDER BY name;
+SELECT is(proparallel = 's', name = 'glm_parse_tool_calls', name || ': parallel safety') FROM found ORDER BY name;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
 SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
           name || CASE WHEN admin THEN ' is not for everybody' ELSE ' is for everybody' END)

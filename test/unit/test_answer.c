@@ -29,6 +29,22 @@ assert_answer(const char *raw, const char *want)
 	assert_answer_n(raw, strlen(raw), want);
 }
 
+/* An answer whose turns are marked; they are written with a | between them. */
+static void
+assert_turns(const char *raw, const char *want)
+{
+	char		marked[400];
+	char	   *got;
+	size_t		n = strlen(raw);
+
+	for (size_t i = 0; i < n; i++)
+		marked[i] = raw[i] == '|' ? '\0' : raw[i];
+	got = glm_answer_parse_turns(marked, n);
+	assert_non_null(got);
+	assert_string_equal(got, want);
+	free(got);
+}
+
 static void
 an_empty_first_line_means_content(void **state)
 {
@@ -108,6 +124,87 @@ broken_bytes_become_replacement_characters(void **state)
 					"[{\"name\": \"f\", \"arguments\": \"{\\\"a\\\": \\\"�\\\"}\"}]}");
 }
 
+#define CALL(name, value) name "\n```python\ntool_call(a=" value ")\n```"
+#define CALLED(name, value) "{\"name\": \"" name "\", \"arguments\": \"{\\\"a\\\": " value "}\"}"
+
+static void
+each_turn_is_read_by_itself(void **state)
+{
+	(void) state;
+	assert_turns("\n Let me check.|" CALL("f", "1"),
+				 "{\"content\": \"Let me check.\", \"tool_calls\": [" CALLED("f", "1") "]}");
+	assert_turns(CALL("f", "1") "|" CALL("g", "2"),
+				 "{\"content\": null, \"tool_calls\": [" CALLED("f", "1") ", " CALLED("g", "2") "]}");
+	assert_turns("\nOne.|\nTwo.", "{\"content\": \"One.\\nTwo.\"}");
+	assert_turns("\nOne.||\n", "{\"content\": \"One.\"}");
+	assert_turns("\n|" CALL("f", "1"), "{\"content\": null, \"tool_calls\": [" CALLED("f", "1") "]}");
+	assert_turns(CALL("f", "1") "|\nDone.", "{\"content\": \"Done.\", \"tool_calls\": [" CALLED("f", "1") "]}");
+	assert_turns("\nI read it.|interpreter\n```python\nprint(1)\n```",
+				 "{\"content\": \"I read it.\", \"tool_calls\": [{\"name\": \"interpreter\", "
+				 "\"arguments\": \"{\\\"code\\\": \\\"print(1)\\\"}\"}]}");
+	/* content that looks like a call is none: its metadata is empty */
+	assert_turns("\n" CALL("f", "1"), "{\"content\": \"f\\n```python\\ntool_call(a=1)\\n```\"}");
+	assert_turns("", "{\"content\": \"\"}");
+	assert_turns("x\xFF", "{\"content\": \"x\xEF\xBF\xBD\"}");
+}
+
+static void
+calls_end_a_text_whose_turns_are_not_marked(void **state)
+{
+	(void) state;
+	assert_answer("Let me check.\n" CALL("f", "1"),
+				  "{\"content\": \"Let me check.\", \"tool_calls\": [" CALLED("f", "1") "]}");
+	assert_answer("One.\nTwo:\n\n" CALL("f", "1") "\n" CALL("g", "2") "\n",
+				  "{\"content\": \"One.\\nTwo:\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED("g", "2") "]}");
+	assert_answer("interpreter\n```python\ns = '''\n```\n'''\n```\n" CALL("f", "1"),
+				  "{\"content\": null, \"tool_calls\": [{\"name\": \"interpreter\", \"arguments\": "
+				  "\"{\\\"code\\\": \\\"s = '''\\\\n```\\\\n'''\\\"}\"}, " CALLED("f", "1") "]}");
+	/* what stands behind the last one says that it was none */
+	assert_answer(CALL("f", "1") "\nDone.", "{\"content\": \"f\\n```python\\ntool_call(a=1)\\n```\\nDone.\"}");
+	assert_answer(CALL("f", "1") "\nand\n" CALL("g", "2"),
+				  "{\"content\": \"f\\n```python\\ntool_call(a=1)\\n```\\nand\", "
+				  "\"tool_calls\": [" CALLED("g", "2") "]}");
+	assert_answer("f\n```\ntool_call(a=1)\ntool_call(a=2)\n```",
+				  "{\"content\": \"f\\n```\\ntool_call(a=1)\\ntool_call(a=2)\\n```\"}");
+}
+
+static void
+names_of_other_languages_and_forms(void **state)
+{
+	(void) state;
+	assert_answer(CALL("3d_model", "1"), "{\"content\": null, \"tool_calls\": [" CALLED("3d_model", "1") "]}");
+	assert_answer(CALL("mcp:search", "1"), "{\"content\": null, \"tool_calls\": [" CALLED("mcp:search", "1") "]}");
+	assert_answer(CALL("查询天气", "1"), "{\"content\": null, \"tool_calls\": [" CALLED("查询天气", "1") "]}");
+}
+
+/* Much of what nearly is a call takes time in proportion. */
+static void
+reading_is_linear(void **state)
+{
+	static const char *const units[] = {
+		CALL("f", "1") "\n", "interpreter\n```\nx\n", "f\n```\ntool_call(a='''\n", "f\n```\ntool_call(a=[\n", "f\n\n\n",
+		"f\n```\n", "```\n", "f\n```\ntool_call(a=1)\n```\ninterpreter\n```\n"
+	};
+	const size_t size = 2 << 20;
+	char	   *text = malloc(size + 2);
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+	{
+		size_t		n = strlen(units[i]);
+		char	   *got;
+
+		for (size_t at = 0; at < size; at++)
+			text[at] = units[i][at % n];
+		/* and in the end it was none */
+		text[size] = 'x';
+		got = glm_answer_parse(text, size + 1);
+		assert_non_null(got);
+		free(got);
+	}
+	free(text);
+}
+
 /* Every beginning of a call is content, and no byte behind it is read. */
 static void
 every_cut_of_a_call_is_content(void **state)
@@ -140,6 +237,10 @@ main(void)
 		cmocka_unit_test(calls_are_split),
 		cmocka_unit_test(code_for_the_interpreter_is_returned_not_read),
 		cmocka_unit_test(broken_bytes_become_replacement_characters),
+		cmocka_unit_test(each_turn_is_read_by_itself),
+		cmocka_unit_test(calls_end_a_text_whose_turns_are_not_marked),
+		cmocka_unit_test(names_of_other_languages_and_forms),
+		cmocka_unit_test(reading_is_linear),
 		cmocka_unit_test(every_cut_of_a_call_is_content),
 	};
 

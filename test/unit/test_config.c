@@ -100,11 +100,10 @@ test_variants(void **state)
 	glm_model_config c;
 
 	(void) state;
-	assert_int_equal(read_with("multi_query_attention", "false").groups, 4);
-	assert_int_equal(read_with("multi_query_attention", NULL).groups, 4);
 	assert_int_equal(read_with("multi_query_group_num", "1").groups, 1);
-	assert_true(read_with("rope_ratio", "50").rope_base == 500000.0);
-	assert_true(read_with("rope_ratio", "0.5").rope_base == 5000.0);
+	assert_int_equal(read_with("multi_query_group_num", "4").groups, 4);
+	assert_true(read_with("rope_ratio", "1").rope_base == 10000.0);
+	assert_true(read_with("rope_ratio", "1.0").rope_scale == 1.0);
 	assert_true(read_with("rope_ratio", "null").rope_base == 10000.0);
 	assert_true(read_with("layernorm_epsilon", "1.5625e-07").norm_eps == 1.5625e-07f);
 	assert_false(read_with("post_layer_norm", "false").final_norm);
@@ -143,7 +142,11 @@ test_family(void **state)
 		{"THUDM/chatglm3-6b-32k", 32768, "50", 500000, 1},
 		{"THUDM/chatglm3-6b-128k", 131072, "500", 5000000, 1},
 		{"THUDM/codegeex2-6b", 8192, "1", 10000, 1},
-		{NULL, 8192, "50", 500000, 1},
+		{NULL, 8192, "1", 10000, 1},
+		/* names become paths when a checkpoint is saved again */
+		{"/data/ChatGLM2-6B-32K", 32768, "50", 10000, 50},
+		{"/data/ChatGLM3-6B-32K", 32768, "50", 500000, 1},
+		{"./chatglm3/half", 32768, "0.5", 5000, 1},
 	};
 	static const char published[] =
 		"{\"architectures\": [\"ChatGLMModel\"], \"auto_map\": {\"AutoModel\": \"modeling_chatglm\"}, "
@@ -182,6 +185,111 @@ test_family(void **state)
 		assert_true(c.rope_base == family[i].base);
 		assert_true(c.rope_scale == family[i].scale);
 	}
+}
+
+/* The standard configuration with this rope_ratio, and keys that may tell what it means. */
+static bool
+read_rope(const char *name, const char *auto_map, const char *tokenizer_config, glm_rope rope,
+		  glm_model_config *out, glm_error *err)
+{
+	json_t	   *config = ck_config();
+
+	ck_config_set(config, "rope_ratio", "50");
+	ck_config_set(config, "_name_or_path", name);
+	ck_config_set(config, "auto_map", auto_map);
+	ck_config_save(config, dir);
+	json_decref(config);
+	ck_puts(dir, "tokenizer_config.json", tokenizer_config);
+	return glm_config_read_with(out, dir, rope, err);
+}
+
+static void
+test_rope_ratio(void **state)
+{
+#define HUB(name) "{\"AutoConfig\": \"THUDM/" name "--configuration_chatglm.ChatGLMConfig\"}"
+#define NAMED(name) "{\"name_or_path\": \"" name "\"}"
+	static const struct
+	{
+		const char *name;
+		const char *auto_map;
+		const char *tokenizer_config;
+		glm_rope	option;
+		int			meant;		/* ChatGLM2's, ChatGLM3's; 0: nothing tells */
+	}			cases[] = {
+		{"\"chatglm2-6b-32k\"", NULL, "{}", GLM_ROPE_BY_NAME, 2},
+		{"\"/x/CHATGLM3-128K\"", NULL, "{}", GLM_ROPE_BY_NAME, 3},
+		{"\"./out\"", HUB("chatglm2-6b-32k"), "{}", GLM_ROPE_BY_NAME, 2},
+		{NULL, HUB("chatglm3-6b-32k"), NAMED("chatglm2"), GLM_ROPE_BY_NAME, 3},
+		{NULL, "{\"AutoConfig\": \"configuration_chatglm.ChatGLMConfig\"}", NAMED("THUDM/chatglm3-6b"), GLM_ROPE_BY_NAME, 3},
+		{"\"/mnt/chatglm2-finetune-of-chatglm3\"", NULL, NAMED("THUDM/chatglm2-6b"), GLM_ROPE_BY_NAME, 2},
+		{"\"/mnt/chatglm2-finetune-of-chatglm3\"", NULL, "{}", GLM_ROPE_BY_NAME, 0},
+		{"\"./out/merged\"", NULL, "{\"name_or_path\": 7}", GLM_ROPE_BY_NAME, 0},
+		{NULL, NULL, "[1", GLM_ROPE_BY_NAME, 0},
+		{"7", "[]", "", GLM_ROPE_BY_NAME, 0},
+		{"\"codegeex2-6b\"", NULL, "{}", GLM_ROPE_BY_NAME, 0},
+		{NULL, NULL, "{}", GLM_ROPE_CHATGLM2, 2},
+		{"\"chatglm2\"", NULL, "{}", GLM_ROPE_CHATGLM3, 3},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		glm_model_config c = {0};
+		glm_error	err = {0};
+		bool		ok = read_rope(cases[i].name, cases[i].auto_map, cases[i].tokenizer_config,
+								   cases[i].option, &c, &err);
+
+		if (ok != (cases[i].meant != 0))
+			fail_msg("case %zu: %s", i, ok ? "accepted" : err.message);
+		if (ok)
+		{
+			assert_true(c.rope_base == (cases[i].meant == 3 ? 500000.0 : 10000.0));
+			assert_true(c.rope_scale == (cases[i].meant == 2 ? 50.0 : 1.0));
+			continue;
+		}
+		ck_assert_error(&err, GLM_UNSUPPORTED, "rope_ratio is 50, and nothing tells");
+		assert_non_null(strstr(err.hint, "\"rope\""));
+	}
+}
+
+/* Without grouping the rows of query_key_value lie otherwise, but for a single head. */
+static void
+test_ungrouped(void **state)
+{
+	json_t	   *config = ck_config();
+	glm_model_config c;
+
+	(void) state;
+	assert_refused_with("multi_query_attention", "false", GLM_UNSUPPORTED, "multi_query_attention");
+	assert_refused_with("multi_query_attention", NULL, GLM_UNSUPPORTED, "multi_query_attention");
+	assert_refused_with("multi_query_attention", "null", GLM_UNSUPPORTED, "multi_query_attention");
+	ck_config_set(config, "num_attention_heads", "1");
+	ck_config_set(config, "multi_query_attention", "false");
+	ck_config_save(config, dir);
+	json_decref(config);
+	c = read_good(dir);
+	assert_int_equal(c.groups, 1);
+}
+
+/* What Python's reader takes does not matter where nobody asks for it. */
+static void
+test_python_json(void **state)
+{
+	char		path[CK_PATH];
+	glm_buf		text = {0};
+	glm_error	err = {0};
+
+	(void) state;
+	read_with("x", "1");
+	ck_path(path, dir, "config.json");
+	assert_true(glm_file_read(&text, path, 100000, &err));
+	text.data[strrchr(text.data, '}') - text.data] = '\0';
+	text.length = strlen(text.data);
+	glm_buf_puts(&text, ", \"x\": 123456789012345678901, \"y\": NaN, \"z\": [-Infinity, Infinity], \"hidden_size\": 48}");
+	ck_puts(dir, "config.json", text.data);
+	assert_int_equal(read_good(dir).hidden, 48);
+	glm_buf_free(&text);
+	assert_refused_with("num_layers", "\"x\"", GLM_BAD_FILE, "num_layers");
 }
 
 static void
@@ -345,6 +453,9 @@ main(void)
 		CASE(test_standard),
 		CASE(test_variants),
 		CASE(test_family),
+		CASE(test_rope_ratio),
+		CASE(test_ungrouped),
+		CASE(test_python_json),
 		CASE(test_embedded),
 		CASE(test_golden),
 		CASE(test_missing_keys),

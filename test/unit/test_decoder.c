@@ -242,13 +242,83 @@ special_ids_have_no_text(void **state)
 	(void) state;
 	glm_decoder_push(dec, byte_zero + 'a', &out, &stopped);
 	for (int i = 0; i < GLM_N_SPECIAL; i++)
-		assert_true(glm_decoder_push(dec, glm_tokenizer_special(tok, i), &out, &stopped));
+		if (i != GLM_SP_ASSISTANT)
+			assert_true(glm_decoder_push(dec, glm_tokenizer_special(tok, i), &out, &stopped));
 	assert_true(glm_decoder_push(dec, 1000000, &out, &stopped));
 	assert_true(glm_decoder_push(dec, -1, &out, &stopped));
 	glm_decoder_push(dec, byte_zero + 'b', &out, &stopped);
 	assert_string_equal(out.data, "ab");
 	glm_decoder_close(dec);
 	glm_buf_free(&out);
+}
+
+/* ---- Turns ---------------------------------------------------------------- */
+
+/* Pushes turns, written with a | between them; NULs of what comes out become |. */
+static bool
+assert_turns_shown(bool chat, bool marked, const char *stops, const char *turns, const char *want)
+{
+	glm_decoder *dec = open_decoder(chat, stops);
+	glm_buf		out = {0};
+	bool		stopped = false;
+
+	if (marked)
+		glm_decoder_mark_turns(dec);
+	glm_buf_puts(&out, "");
+	for (const char *c = turns; *c; c++)
+	{
+		size_t		before = out.length;
+
+		assert_true(glm_decoder_push(dec, *c == '|' ? glm_tokenizer_special(tok, GLM_SP_ASSISTANT) :
+									 byte_zero + (unsigned char) *c, &out, &stopped));
+		/* the token between two turns shows at most what was held back of the first */
+		if (*c == '|' && out.length > before && !stopped)
+			assert_true(out.data[out.length - 1] != '\n' && out.data[out.length - 1] != '\0');
+	}
+	assert_true(glm_decoder_finish(dec, &out));
+	for (size_t i = 0; i < out.length; i++)
+		if (out.data[i] == '\0')
+			out.data[i] = '|';
+	assert_string_equal(out.data, want);
+	glm_decoder_close(dec);
+	glm_buf_free(&out);
+	return stopped;
+}
+
+static void
+turns_are_shown_with_a_newline_between_them(void **state)
+{
+	(void) state;
+	assert_turns_shown(true, false, "", "\n One.|\n Two. ", "One.\nTwo.");
+	assert_turns_shown(true, false, "", "\n One.  \n|f\n```\ntool_call()\n```", "One.\nf\n```\ntool_call()\n```");
+	assert_turns_shown(true, false, "", "f\n1|g\n2", "f\n1\ng\n2");
+	assert_turns_shown(true, false, "", "|\n One.", "One.");
+	assert_turns_shown(true, false, "", "\nOne.|", "One.");
+	assert_turns_shown(true, false, "", "\nOne.||\n |\nTwo", "One.\nTwo");
+	assert_turns_shown(true, false, "", "\na\xE4\xBD|\nb", "a" FFFD FFFD "\nb");
+	/* a raw continuation has no turns */
+	assert_turns_shown(false, false, "", "a|b", "ab");
+}
+
+static void
+turns_are_marked_for_who_reads_them(void **state)
+{
+	(void) state;
+	assert_turns_shown(true, true, "", "\n One.|\n Two. ", "\nOne.|\nTwo.");
+	assert_turns_shown(true, true, "", "\n One.|f\n```\ntool_call()\n```", "\nOne.|f\n```\ntool_call()\n```");
+	assert_turns_shown(true, true, "", "f\n1|g\n2", "f\n1|g\n2");
+	assert_turns_shown(true, true, "", "\n f\n1", "\nf\n1");
+	assert_turns_shown(true, true, "", "||\n One.", "\nOne.");
+}
+
+static void
+stop_strings_lie_within_a_turn(void **state)
+{
+	(void) state;
+	assert_true(assert_turns_shown(true, false, "END|", "\nOne.|\nTwo END three", "One.\nTwo"));
+	assert_true(assert_turns_shown(true, false, "One|", "\nOne.|\nTwo", ""));
+	assert_false(assert_turns_shown(true, false, ".Two|", "\nOne.|\nTwo", "One.\nTwo"));
+	assert_true(assert_turns_shown(true, false, "EN|", "\nxE|\nEN", "xE"));
 }
 
 /* ---- Stop strings -------------------------------------------------------- */
@@ -309,6 +379,9 @@ main(void)
 		cmocka_unit_test(what_never_becomes_a_character_comes_at_the_end),
 		cmocka_unit_test(endless_blanks_are_let_go),
 		cmocka_unit_test(special_ids_have_no_text),
+		cmocka_unit_test(turns_are_shown_with_a_newline_between_them),
+		cmocka_unit_test(turns_are_marked_for_who_reads_them),
+		cmocka_unit_test(stop_strings_lie_within_a_turn),
 		cmocka_unit_test(text_ends_before_a_stop_string),
 		cmocka_unit_test(of_several_the_one_that_begins_first_wins),
 		cmocka_unit_test(nothing_comes_after_a_stop),

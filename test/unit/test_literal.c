@@ -20,7 +20,8 @@
 static void
 assert_written(const char *json, glm_style style, const char *want)
 {
-	json_t	   *value = json_loads(json, JSON_DECODE_ANY, NULL);
+	json_error_t why;
+	json_t	   *value = glm_json_parse(json, strlen(json), false, &why);
 	glm_buf		out = {0};
 
 	assert_non_null(value);
@@ -75,6 +76,8 @@ python_literals(void **state)
 	(void) state;
 	assert_written("{\"a\":[true,false,null,1,-2.50]}", GLM_STYLE_PYTHON,
 				   "{\"a\": [True, False, None, 1, -2.5]}");
+	assert_written("[18446744073709551615, -9223372036854775809]", GLM_STYLE_PYTHON,
+				   "[18446744073709551615, -9223372036854775809]");
 	assert_written("\"it's \\\"北京\\\"\\\\ \\n\\u0008\\u007f\"", GLM_STYLE_PYTHON,
 				   "\"it's \\\"北京\\\"\\\\ \\n\\x08\\x7f\"");
 }
@@ -160,21 +163,53 @@ strings_are_read(void **state)
 }
 
 static void
+integers_of_any_size_keep_their_digits(void **state)
+{
+	(void) state;
+	assert_read("tool_call(a=12345678901234567890, b=-12345678901234567890, c=[9223372036854775808])",
+				"{\"a\": 12345678901234567890, \"b\": -12345678901234567890, \"c\": [9223372036854775808]}");
+	assert_read("tool_call(a=9223372036854775807, b=-9223372036854775808, c=-9223372036854775809)",
+				"{\"a\": 9223372036854775807, \"b\": -9223372036854775808, \"c\": -9223372036854775809}");
+	assert_read("tool_call(a=123456789012345678901234567890)", "{\"a\": 123456789012345678901234567890}");
+	assert_read("tool_call(a=0xFFFFFFFFFFFFFFFF, b=-0x8000_0000_0000_0001, c=0o7777777777777777777777)",
+				"{\"a\": 18446744073709551615, \"b\": -9223372036854775809, \"c\": 73786976294838206463}");
+}
+
+static void
+other_ways_to_write_a_literal(void **state)
+{
+	(void) state;
+	assert_read("# first\ntool_call(a=1,  # one\n  b=2)  # done", "{\"a\": 1, \"b\": 2}");
+	assert_read("tool_call(a='x' \"y\"\n  r'\\z', b=('p' 'q'))", "{\"a\": \"xy\\\\z\", \"b\": \"pq\"}");
+	assert_read("tool_call(a=r\"\\d+\", b=R'\\'', c=u'k', d=r'''\\\n''')",
+				"{\"a\": \"\\\\d+\", \"b\": \"\\\\'\", \"c\": \"k\", \"d\": \"\\\\\\n\"}");
+	assert_read("tool_call(a=0x1f, b=0o17, c=0b101, d=1_000, e=1_0.5_0, f=0x_f, g=00, h=- 5)",
+				"{\"a\": 31, \"b\": 15, \"c\": 5, \"d\": 1000, \"e\": 10.5, \"f\": 15, \"g\": 0, \"h\": -5}");
+	assert_read("tool_call(a={1: 'x', 2.5: 1, True: 2, None: 3, (\"k\"): 4, 12345678901234567890: 5})",
+				"{\"a\": {\"1\": \"x\", \"2.5\": 1, \"true\": 2, \"null\": 3, \"k\": 4, \"12345678901234567890\": 5}}");
+	assert_read("tool_call(城市=\"北京\", naïve=1, _x2=2)", "{\"城市\": \"北京\", \"naïve\": 1, \"_x2\": 2}");
+	assert_read("tool_call(from='a', class=1)", "{\"from\": \"a\", \"class\": 1}");
+	assert_read("tool_call(a=1, \\\n b=2)", "{\"a\": 1, \"b\": 2}");
+}
+
+static void
 whatever_is_no_literal_is_no_call(void **state)
 {
 	static const char *const codes[] = {
 		"", "tool_call", "tool_call(", "tool_call(a", "tool_call(a=", "tool_call(a=1", "tool_call(1)",
 		"tool_call('a')", "tool_call(a=1)x", "tool_call(a=1); f()", "tool_call(a=b)", "tool_call(a=f(1))",
-		"tool_call(a=__import__('os'))", "tool_call(a=1+2)", "tool_call(a='x' 'y')", "tool_call(a='x'.y)",
-		"tool_call(a=[1 2])", "tool_call(a=[,])", "tool_call(a={1: 2})", "tool_call(a={1, 2})",
-		"tool_call(a={'x' 1})", "tool_call(a=1, a=2)", "tool_call(a=1 b=2)", "tool_call(a==1)",
-		"tool_call(a=f'x')", "tool_call(a='x)", "tool_call(a='x\ny')", "tool_call(a='\\')", "tool_call(a='\\x4')",
+		"tool_call(a=__import__('os'))", "tool_call(a=1+2)", "tool_call(a='x'.y)", "tool_call(a='x' y)",
+		"tool_call(a=[1 2])", "tool_call(a=[,])", "tool_call(a={1, 2})", "tool_call(a={(1, 2): 3})",
+		"tool_call(a={[1]: 3})", "tool_call(a={'x' 1})", "tool_call(a=1, a=2)", "tool_call(a=1 b=2)", "tool_call(a==1)",
+		"tool_call(a=f'x')", "tool_call(a=b'x')", "tool_call(a=rb'x')", "tool_call(a=r 'x')", "tool_call(a=r'\\')",
+		"tool_call(a='x)", "tool_call(a='x\ny')", "tool_call(a='\\')", "tool_call(a='\\x4')",
 		"tool_call(a='\\N{BULLET}')", "tool_call(a='\\0')", "tool_call(a='\\ud83d')", "tool_call(a='\\U00110000')",
-		"tool_call(a=007)", "tool_call(a=0x1f)", "tool_call(a=1_000)", "tool_call(a=5j)", "tool_call(a=--1)",
+		"tool_call(a=007)", "tool_call(a=0x)", "tool_call(a=0b2)", "tool_call(a=0xg)", "tool_call(a=1__0)",
+		"tool_call(a=1_)", "tool_call(a=_1)", "tool_call(a=5j)", "tool_call(a=--1)",
 		"tool_call(a=1e)", "tool_call(a=.)", "tool_call(a=-)", "tool_call(a=1e999)",
-		"tool_call(a=123456789012345678901234567890)", "tool_call(a=nan)", "tool_call(a=1)#", "eval(a=1)",
+		"tool_call(a=nan)", "tool_call(a=1)# x\ny", "eval(a=1)", "tool_call(a=1, **{\"a\": 2})",
 		"tool_call(**x)", "tool_call(,)", "tool_call(*[1])", "tool_call(1a=2)", "tool_call(a=Truex)",
-		"tool_callx(a=1)", "tool_call(a=1))"
+		"tool_callx(a=1)", "tool_call(a=1))", "tool_call(a，=1)", "tool_call(ａ=1)", "tool_call(＃=1)"
 	};
 
 	(void) state;
@@ -211,12 +246,26 @@ names(void **state)
 	assert_true(glm_literal_is_name("get_weather", 11));
 	assert_true(glm_literal_is_name("a.b-c2", 6));
 	assert_false(glm_literal_is_name("", 0));
-	assert_false(glm_literal_is_name("2a", 2));
+	assert_true(glm_literal_is_name("3d_model", 8));
+	assert_true(glm_literal_is_name("-", 1));
+	assert_true(glm_literal_is_name("mcp:search", 10));
+	assert_true(glm_literal_is_name("查询天气", 12));
 	assert_false(glm_literal_is_name("a b", 3));
 	assert_false(glm_literal_is_name("a\0b", 3));
-	assert_false(glm_literal_is_name("天气", 6));
+	assert_false(glm_literal_is_name("Sure:", 5));
+	assert_false(glm_literal_is_name("好的，", 9));
+	assert_false(glm_literal_is_name("```", 3));
+	assert_false(glm_literal_is_name("\xff", 1));
 	assert_true(glm_literal_is_keyword("city_2", 6));
+	assert_true(glm_literal_is_keyword("城市", 6));
+	assert_false(glm_literal_is_keyword("", 0));
 	assert_false(glm_literal_is_keyword("a-b", 3));
+	assert_false(glm_literal_is_keyword("2a", 2));
+	assert_false(glm_literal_is_keyword("from", 4));
+	assert_false(glm_literal_is_keyword("两 个", 7));
+	/* Python would read another name: full-width letters, a superscript */
+	assert_false(glm_literal_is_keyword("ａ", 3));
+	assert_false(glm_literal_is_keyword("x²", 3));
 }
 
 int
@@ -230,6 +279,8 @@ main(void)
 		cmocka_unit_test(indents_cannot_fill_the_memory),
 		cmocka_unit_test(calls_with_literals_are_read),
 		cmocka_unit_test(strings_are_read),
+		cmocka_unit_test(integers_of_any_size_keep_their_digits),
+		cmocka_unit_test(other_ways_to_write_a_literal),
 		cmocka_unit_test(whatever_is_no_literal_is_no_call),
 		cmocka_unit_test(nesting_is_bounded),
 		cmocka_unit_test(names),

@@ -267,6 +267,7 @@ test_rope(void **state)
 	glm_model  *m;
 
 	(void) state;
+	ck_config_set(config, "_name_or_path", "\"chatglm3-6b-32k\"");
 	ck_config_set(config, "rope_ratio", "50");
 	ck_config_set(config, "seq_length", "50000");
 	save_all();

@@ -211,6 +211,7 @@ test_options(void **state)
 {
 	static const char *const good[] = {
 		NULL, "{}", "{\"verify\": \"first-map\"}", "{\"verify\": \"full\"}", "{\"verify\": \"off\"}",
+		"{\"rope\": \"chatglm2\"}", "{\"rope\": \"chatglm3\", \"verify\": \"off\"}",
 	};
 	static const struct
 	{
@@ -224,6 +225,8 @@ test_options(void **state)
 		{"{\"verify\": \"FULL\"}", "\"verify\""},
 		{"{\"verify\": true}", "\"verify\""},
 		{"{\"verify\": null}", "\"verify\""},
+		{"{\"rope\": \"chatglm4\"}", "\"rope\""},
+		{"{\"rope\": 2}", "\"rope\""},
 		{"{\"verify\": \"off\", \"verify\": \"full\"}", "no JSON object"},
 		{"{\"verify\": \"off\", \"x\": 1}", "unknown key \"x\""},
 	};

@@ -164,6 +164,108 @@ calls_are_written_as_python(void **state)
 					"assistant||Two.#assistant|f|```python\ntool_call(a=1)\n```#assistant|g|```python\ntool_call()\n```");
 }
 
+/* Clients write a call without arguments in many ways. */
+static void
+calls_may_lack_arguments(void **state)
+{
+	static const char *const ways[] = {
+		"", ",\"arguments\":null", ",\"arguments\":\"\"", ",\"arguments\":\" \\n\"", ",\"arguments\":\"null\"",
+		",\"arguments\":{}", ",\"arguments\":\"{}\""
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+	{
+		char		messages[200];
+
+		sprintf(messages, "[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\"%s}}]}]", ways[i]);
+		assert_messages(messages, "assistant|f|```python\ntool_call()\n```");
+	}
+}
+
+static void
+calls_are_written_as_a_model_writes_them(void **state)
+{
+	(void) state;
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":[" CALL("查询天气", "{\"城市\":\"北京\"}") "]}]",
+					"assistant|查询天气|```python\ntool_call(城市=\"北京\")\n```");
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":[" CALL("3d-model", "{\"class\":1}") "]}]",
+					"assistant|3d-model|```python\ntool_call(**{\"class\": 1})\n```");
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":[" CALL("f", "{\"n\":12345678901234567890}") ","
+					CALL("f", "\"{\\\"n\\\":[-18446744073709551616]}\"") "]}]",
+					"assistant|f|```python\ntool_call(n=12345678901234567890)\n```#"
+					"assistant|f|```python\ntool_call(n=[-18446744073709551616])\n```");
+}
+
+static void
+results_stand_in_the_order_of_their_calls(void **state)
+{
+#define TWO "{\"role\":\"assistant\",\"tool_calls\":[" \
+	"{\"id\":\"W\",\"function\":{\"name\":\"w\"}},{\"id\":\"T\",\"function\":{\"name\":\"t\"}}]}"
+#define CALLED "assistant|w|```python\ntool_call()\n```#assistant|t|```python\ntool_call()\n```#"
+#define TOOL(id, text) "{\"role\":\"tool\"" id ",\"content\":\"" text "\"}"
+#define ID(id) ",\"tool_call_id\":\"" id "\""
+	(void) state;
+	assert_messages("[" TWO "," TOOL(ID("T"), "14:05") "," TOOL(ID("W"), "22 C") "]",
+					CALLED "observation||22 C#observation||14:05");
+	assert_messages("[" TWO "," TOOL(ID("W"), "22 C") "," TOOL(ID("T"), "14:05") "," USER "]",
+					CALLED "observation||22 C#observation||14:05#user||hi");
+	/* without ids they keep their order, and fill what those with ids leave */
+	assert_messages("[" TWO "," TOOL("", "1") "," TOOL(",\"tool_call_id\":null", "2") "," TOOL("", "3") "]",
+					CALLED "observation||1#observation||2#observation||3");
+	assert_messages("[" TWO "," TOOL(ID("T"), "t") "," TOOL("", "w") "]", CALLED "observation||w#observation||t");
+	assert_messages("[" TWO "," TOOL(ID("W"), "w") "]", CALLED "observation||w");
+	/* calls of several messages, one id twice, calls of ChatGLM's own form */
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"A\",\"function\":{\"name\":\"a\"}}]},"
+					"{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"B\",\"function\":{\"name\":\"b\"}}]},"
+					TOOL(ID("B"), "b") "," TOOL(ID("A"), "a") "]",
+					"assistant|a|```python\ntool_call()\n```#assistant|b|```python\ntool_call()\n```#"
+					"observation||a#observation||b");
+	assert_messages("[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"A\",\"function\":{\"name\":\"a\"}},"
+					"{\"id\":\"A\",\"function\":{\"name\":\"b\"}}]}," TOOL(ID("A"), "1") "," TOOL(ID("A"), "2") "]",
+					"assistant|a|```python\ntool_call()\n```#assistant|b|```python\ntool_call()\n```#"
+					"observation||1#observation||2");
+	assert_messages("[{\"role\":\"assistant\",\"metadata\":\"f\",\"content\":\"x\"}," TOOL(ID("any"), "1") "]",
+					"assistant|f|x#observation||1");
+}
+
+/* Twenty thousand calls and their results, last first: sorted in a moment. */
+static void
+sorting_results_is_linear(void **state)
+{
+	const int	n = 20000;
+	char	   *messages = malloc(n * 160 + 100);
+	char	   *out = messages + sprintf(messages, "[{\"role\":\"assistant\",\"tool_calls\":[");
+	glm_request *req;
+	glm_buf		turns = {0};
+	glm_error	err = {0};
+	const char *first;
+
+	(void) state;
+	for (int i = 0; i < n; i++)
+		out += sprintf(out, "%s{\"id\":\"%d\",\"function\":{\"name\":\"f\"}}", i ? "," : "", i);
+	out += sprintf(out, "]}");
+	for (int i = n; i-- > 0;)
+		out += sprintf(out, ",{\"role\":\"tool\",\"tool_call_id\":\"%d\",\"content\":\"r%d\"}", i, i);
+	sprintf(out, "]");
+	req = make_request(GLM_MESSAGES, messages, NULL, NULL);
+	assert_true(glm_messages_walk(req, true, write_turn, &turns, &err));
+	first = strstr(turns.data, "observation||");
+	assert_memory_equal(first, "observation||r0\x1e", 16);
+	glm_buf_free(&turns);
+	free(req);
+	free(messages);
+}
+
+static void
+a_developer_is_a_system(void **state)
+{
+	(void) state;
+	assert_messages("[{\"role\":\"developer\",\"content\":\"S\"}," USER "]", "system||S#user||hi");
+	assert_turns(GLM_MESSAGES, "[{\"role\":\"developer\",\"content\":\"S\"}," USER "]", NULL, "[{\"name\":\"f\",\"parameters\":{}}]",
+				 "system||S" TOOL_TEXT "#user||hi");
+}
+
 static void
 tools_stand_in_the_system_turn(void **state)
 {
@@ -181,6 +283,9 @@ tools_stand_in_the_system_turn(void **state)
 				 "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}]",
 				 "system||S" TOOL_TEXT "#user||hi");
 	assert_messages("[{\"role\":\"system\",\"content\":\"S\",\"tools\":[]}]", "system||S\n[]");
+	/* a bound of 64 bits without a sign is ordinary */
+	assert_turns(GLM_MESSAGES, "[" USER "]", "S", "[{\"name\":\"f\",\"maximum\":18446744073709551615}]",
+				 "system||S\n[\n    {\n        \"name\": \"f\",\n        \"maximum\": 18446744073709551615\n    }\n]#user||hi");
 	assert_messages("[{\"role\":\"system\",\"content\":\"S\",\"tools\":null}]", "system||S");
 }
 
@@ -234,7 +339,7 @@ malformed_messages_are_refused_by_index_and_key(void **state)
 		{"[{\"role\":\"user\",\"content\":[\"a\"]}]", "messages[0].content[0]"},
 		{"[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"\"},{\"type\":\"image_url\"}]}]",
 			"messages[0].content[1]"},
-		{"[{\"role\":\"user\",\"content\":\"a\\u0000b\"}]", "messages:"},
+		{"[{\"role\":\"user\",\"content\":\"a\\u0000b\"}]", "messages: a string holds \\u0000, which no text can at line 1"},
 		{"[{\"role\":\"user\",\"content\":\"\\ud800\"}]", "messages:"},
 		{"[{\"role\":\"user\",\"content\":\"\",\"tools\":[]}]", "messages[0].tools"},
 		{"[{\"role\":\"user\",\"content\":\"\",\"tool_calls\":[{}]}]", "messages[0].tool_calls"},
@@ -247,8 +352,11 @@ malformed_messages_are_refused_by_index_and_key(void **state)
 			"tool_calls[0]"},
 		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"a b\",\"arguments\":{}}}]}]",
 			"tool_calls[0]"},
-		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\"}}]}]",
+		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":7,\"function\":{\"name\":\"f\"}}]}]", "tool_calls[0].id"},
+		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":7}}]}]",
 			"tool_calls[0].function.arguments"},
+		{"[{\"role\":12345678901234567890}]", "messages[0].role must be a string"},
+		{"[{\"role\":\"user\",\"content\":12345678901234567890}]", "messages[0].content"},
 		{"[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"[]\"}}]}]",
 			"tool_calls[0].function.arguments"},
 		{"[{\"role\":\"assistant\",\"metadata\":\"f\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}]",
@@ -262,6 +370,37 @@ malformed_messages_are_refused_by_index_and_key(void **state)
 	(void) state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_refused(cases[i][0], NULL, NULL, GLM_BAD_JSON, cases[i][1]);
+}
+
+static void
+results_must_answer_calls(void **state)
+{
+#define CALLS "{\"role\":\"assistant\",\"tool_calls\":[" \
+	"{\"id\":\"A\",\"function\":{\"name\":\"f\"}},{\"id\":\"B\",\"function\":{\"name\":\"g\"}}]}"
+#define RESULT(id, text) "{\"role\":\"tool\",\"tool_call_id\":" id ",\"content\":\"" text "\"}"
+	static const char *const cases[][2] = {
+		{"[" CALLS "," RESULT("\"Z\"", "z") "]", "messages[1].tool_call_id \"Z\" is not the id of a call"},
+		{"[" CALLS "," RESULT("\"A\"", "a") "," RESULT("\"A\"", "b") "]", "messages[2].tool_call_id \"A\" has a result"},
+		{"[" CALLS "," RESULT("\"B\"", "b") "]", "messages[1] is the result of call 2, but call 1 has none"},
+		{"[" USER "," RESULT("\"A\"", "a") "]", "messages[1].tool_call_id \"A\""},
+		{"[" CALLS "," USER "," RESULT("\"A\"", "a") "]", "messages[2].tool_call_id \"A\""},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_refused(cases[i][0], NULL, NULL, GLM_BAD_JSON, cases[i][1]);
+}
+
+static void
+tools_nobody_could_call_are_refused(void **state)
+{
+	(void) state;
+	assert_refused("[" USER "]", NULL, "[{\"name\":\"f\"},{\"name\":\"get weather\"}]", GLM_BAD_JSON,
+				   "tools[1] has the name \"get weather\"");
+	assert_refused("[" USER "]", NULL, "[{\"name\":\"a\\nb\"}]", GLM_BAD_JSON, "tools[0] has the name");
+	assert_refused("[{\"role\":\"system\",\"content\":\"\",\"tools\":[{\"name\":\"Sure:\"}]}]", NULL, NULL, GLM_BAD_JSON,
+				   "messages[0].tools[0] has the name \"Sure:\"");
+	assert_refused("[" USER "]", NULL, "[{\"name\":12345678901234567890}]", GLM_BAD_JSON, "tools[0]");
 }
 
 static void
@@ -344,7 +483,7 @@ a_raw_prompt_has_no_turns(void **state)
 	glm_ids		want = {0};
 	glm_error	err = {0};
 	static const struct { const char *text, *system, *tools, *fragment; } cases[] = {
-		{"", NULL, NULL, "empty"}, {"a", "S", NULL, "\"system\""}, {"a", NULL, "[]", "\"tools\""}
+		{"a", "S", NULL, "\"system\""}, {"a", NULL, "[]", "\"tools\""}
 	};
 
 	(void) state;
@@ -352,7 +491,7 @@ a_raw_prompt_has_no_turns(void **state)
 	add_special(&want, GLM_SP_SOP);
 	add_encoded(&want, "Once upon");
 	assert_ids(tok, make_request(GLM_RAW, "Once upon", NULL, NULL), &want);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 2; i++)
 	{
 		glm_request *req = make_request(GLM_RAW, cases[i].text, cases[i].system, cases[i].tools);
 
@@ -361,6 +500,24 @@ a_raw_prompt_has_no_turns(void **state)
 		ck_assert_error(&err, GLM_BAD_ARGUMENT, cases[i].fragment);
 		free(req);
 	}
+	glm_ids_free(&want);
+}
+
+/* An empty prompt is an empty turn, or the beginning of text. */
+static void
+a_prompt_may_be_empty(void **state)
+{
+	glm_ids		want = {0};
+
+	(void) state;
+	add_special(&want, GLM_SP_GMASK);
+	add_special(&want, GLM_SP_SOP);
+	assert_ids(tok, make_request(GLM_RAW, "", NULL, NULL), &want);
+	add_special(&want, GLM_SP_USER);
+	add_encoded(&want, "\n");
+	add_special(&want, GLM_SP_ASSISTANT);
+	assert_ids(tok, make_request(GLM_PROMPT, "", NULL, NULL), &want);
+	assert_ids(tok, make_request(GLM_MESSAGES, "[{\"role\":\"user\",\"content\":\"\"}]", NULL, NULL), &want);
 	glm_ids_free(&want);
 }
 
@@ -451,6 +608,14 @@ main(void)
 		cmocka_unit_test(plain_messages_in_order),
 		cmocka_unit_test(both_ways_of_calling_a_tool_are_one),
 		cmocka_unit_test(calls_are_written_as_python),
+		cmocka_unit_test(calls_may_lack_arguments),
+		cmocka_unit_test(calls_are_written_as_a_model_writes_them),
+		cmocka_unit_test(results_stand_in_the_order_of_their_calls),
+		cmocka_unit_test(sorting_results_is_linear),
+		cmocka_unit_test(a_developer_is_a_system),
+		cmocka_unit_test(results_must_answer_calls),
+		cmocka_unit_test(tools_nobody_could_call_are_refused),
+		cmocka_unit_test(a_prompt_may_be_empty),
 		cmocka_unit_test(tools_stand_in_the_system_turn),
 		cmocka_unit_test(the_order_of_keys_is_kept_or_made),
 		cmocka_unit_test(malformed_messages_are_refused_by_index_and_key),

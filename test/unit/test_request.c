@@ -267,7 +267,7 @@ parameters_must_be_in_range(void **state)
 	static const double bad[][4] = {
 		/* temperature, top_p, min_p, repetition_penalty */
 		{-0.1, 1, 0, 1}, {INFINITY, 1, 0, 1}, {NAN, 1, 0, 1}, {0, 0, 0, 1}, {0, 1.01, 0, 1}, {0, NAN, 0, 1},
-		{0, 1, -1, 1}, {0, 1, 1, 1}, {0, 1, NAN, 1}, {0, 1, 0, 0}, {0, 1, 0, -1}, {0, 1, 0, INFINITY}, {0, 1, 0, NAN}
+		{0, 1, -1, 1}, {0, 1, 1.01, 1}, {0, 1, NAN, 1}, {0, 1, 0, 0}, {0, 1, 0, -1}, {0, 1, 0, INFINITY}, {0, 1, 0, NAN}
 	};
 	static const char *const names[] = {
 		"temperature", "temperature", "temperature", "top_p", "top_p", "top_p", "min_p", "min_p", "min_p",
@@ -287,6 +287,16 @@ parameters_must_be_in_range(void **state)
 		s.req.kind = GLM_TOKENIZE;	/* which takes no notice of them */
 		assert_good(&s);
 	}
+	s = good();
+	s.req.min_p = 1;
+	assert_good(&s);
+	s.req.truncate = GLM_TRUNCATE_MIDDLE;
+	assert_good(&s);
+	s.req.truncate++;
+	assert_bad(&s, GLM_INTERNAL, "truncation");
+	s = good();
+	s.req.turns = 2;
+	assert_bad(&s, GLM_INTERNAL, "flag");
 	s = good();
 	s.req.max_tokens = 0;
 	assert_bad(&s, GLM_BAD_ARGUMENT, "max_tokens");

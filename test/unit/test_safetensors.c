@@ -429,6 +429,28 @@ test_odd_files(void **state)
 	assert_refused(GLM_NO_FILE, "No such file", INDEX);
 }
 
+/* Which of two models a directory holds is nothing to guess. */
+static void
+test_index_beside_single(void **state)
+{
+	glm_error	err = {0};
+	glm_shards *s;
+
+	(void) state;
+	ck_raw(dir, "s1", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
+	ck_raw(dir, "model.safetensors", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
+	ck_puts(dir, INDEX, "{\"weight_map\": {\"a\": \"s1\"}}");
+	assert_refused(GLM_BAD_FILE, "both model.safetensors and " INDEX, dir);
+	assert_null(glm_shards_open(dir, NULL, &err));
+	assert_non_null(strstr(err.hint, "Remove"));
+
+	/* an index of the single file says the same twice */
+	ck_puts(dir, INDEX, "{\"weight_map\": {\"a\": \"model.safetensors\"}}");
+	s = open_good(dir);
+	assert_non_null(strstr(glm_shards_file(s, "a"), "/model.safetensors"));
+	glm_shards_close(s);
+}
+
 static void
 test_bad_index(void **state)
 {
@@ -511,6 +533,7 @@ main(void)
 		CASE(test_changed_bytes),
 		CASE(test_no_weights),
 		CASE(test_odd_files),
+		CASE(test_index_beside_single),
 		CASE(test_bad_index),
 		CASE(test_many_shards),
 	};

@@ -1,0 +1,33 @@
+/*
+ * stream.h - a stream on its way, whether in the select list or in FROM.
+ */
+#ifndef CHATGLM_STREAM_H
+#define CHATGLM_STREAM_H
+
+#include "chatglm.h"
+
+#define CHATGLM_STREAM_COLUMNS	5	/* seq, token, token_id, logprob, finish_reason */
+
+typedef struct ChatglmStream
+{
+	ChatglmRequest *request;	/* NULL: not begun, or ended */
+	int			seq;			/* rows given */
+	bool		cut_is_error;	/* options.on_length */
+	bool		cut;			/* it was, and the row that says so is out */
+	StringInfo	text;			/* of all rows, where it may end in calls; else NULL */
+} ChatglmStream;
+
+/*
+ * Sends the request of glm_stream or, if chat, glm_chat_stream; a NULL prompt makes
+ * a stream without rows.  The context is one that lives as long as the stream.
+ */
+extern void chatglm_stream_begin(ChatglmStream *stream, bool chat, const NullableDatum *args,
+								 MemoryContext context);
+
+/* Makes the next row, in the current memory context; false at the end. */
+extern bool chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *nulls);
+
+/* Ends it early; does nothing to one that has ended. */
+extern void chatglm_stream_end(ChatglmStream *stream);
+
+#endif							/* CHATGLM_STREAM_H */
