@@ -270,7 +270,10 @@ SELECT (r).response, (r).completion_tokens, (r).finish_reason, (r).error, (r).sq
   FROM (SELECT glm_try_generate('Who are you?', max_tokens => 3, options => jsonb_build_object('on_length', o)) AS r
           FROM unnest('{keep,null,error,NULL}'::text[]) o OFFSET 0) t;
 SELECT idx, response, finish_reason, error FROM glm_generate_batch('{Who are you?}', max_tokens => 3, options => '{"on_length": "error"}');
+-- (the context has the number of a request)
+\set SHOW_CONTEXT never
 SELECT glm_generate(body, max_tokens => 2, options => '{"on_length": "error"}') FROM doc WHERE id = 1;
+\set SHOW_CONTEXT errors
 SELECT glm_complete('a', max_tokens => 2, temperature => 100, seed => 1, options => '{"on_length": "error"}');
 
 -- ---- errors as rows ----

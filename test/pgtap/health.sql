@@ -43,7 +43,7 @@ SELECT is((SELECT count(*) FROM pg_stat_activity WHERE pid = (glm_health()->>'wo
 -- ---- what tells of others' prompts and answers is not for everybody ----
 SET ROLE glm_tap_user;
 SELECT is(ARRAY(SELECT key FROM jsonb_each(glm_health()) WHERE value = 'null' AND key <> 'last_error' ORDER BY key COLLATE "C"),
-          '{cached_tokens,completion_tokens,kv_bytes_cached,kv_bytes_used,kv_evictions,preemptions,prompt_tokens}'::text[],
+          '{cached_tokens,completion_tokens,kv_bytes_cached,kv_bytes_used,kv_evictions,preemptions,prompt_tokens,queue_bytes}'::text[],
           'totals of all roles are null');
 SELECT ok((glm_health()->>'requests')::int > 0, 'how many requests there were is not secret');
 SET ROLE glm_tap_monitor;
