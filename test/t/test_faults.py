@@ -88,7 +88,7 @@ class CutOffWeights(Case):
         as_owner("test", "-r", f"{model}/config.json")
         conn = self.session()
         conn.execute("SELECT glm_model_load('cut_off', %s)", [model])
-        self.addCleanup(value, "SELECT glm_model_unload('cut_off')")
+        self.addCleanup(value, "SELECT glm_model_unregister('cut_off')")
         sql = "SELECT glm_generate('hello', model => 'cut_off')"
         self.assertEqual(value(sql, conn), value(GREETING))
 

@@ -105,7 +105,7 @@ class Functions(Packed):
         self.assertEqual([row[0] for row in rows], list(range(1, len(rows) + 1)))
         self.assertTrue(all(row[3] <= 0 for row in rows))
         self.assertEqual([row[4] for row in rows[:-1]], [None] * (len(rows) - 1))
-        self.assertIn(rows[-1][4], ("stop", "length"))
+        self.assertIn(rows[-1][4], ("stop", "length", "tool_calls"))
         return "".join(row[1] for row in rows), [row[2] for row in rows], rows[-1][4]
 
     def generate(self, prompt, model):
@@ -219,7 +219,7 @@ class Functions(Packed):
                 if original == EMBEDDED:
                     called = message["tool_calls"][0]["function"]
                     self.assertEqual((called["name"], json.loads(called["arguments"])), ("get_weather", {"city": "Paris"}))
-                    self.assertEqual((message["finish_reason"], reason), ("tool_calls", "stop"))
+                    self.assertEqual((message["finish_reason"], reason), ("tool_calls", "tool_calls"))
                     self.assertIn('tool_call(city="Paris")', text)
                 else:
                     self.assertEqual((message["content"], message["finish_reason"]), (text, reason))
@@ -312,7 +312,9 @@ class Broken(Packed):
         for name in ("config.json", "tokenizer.model", "tokenizer_config.json"):
             with self.subTest(name):
                 path = f"{self.path}/{name}"
-                found, expected = self.flip(path, os.path.getsize(path) // 2)
+                with open(path, "rb") as file:
+                    unread = file.read().find(b"torch_dtype")  # a key that nobody reads
+                found, expected = self.flip(path, unread if unread >= 0 else os.path.getsize(path) // 2)
                 self.refused(psycopg.errors.DataCorrupted, f"chunk 0 of file \"{path}\" has SHA-256 {found}, not {expected}")
                 self.restore()
 
