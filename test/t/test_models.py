@@ -34,7 +34,7 @@ class Models(unittest.TestCase):
         self.addCleanup(self.forget, "closed")
         for name in ("config.json", "tokenizer.model", "model.safetensors", "."):
             with self.subTest(name), connect() as conn:
-                closed = os.path.join(path, name)
+                closed = os.path.normpath(os.path.join(path, name))
                 mode = os.stat(closed).st_mode
                 if os.getuid() != 0 or name == ".":
                     os.chmod(closed, 0)
