@@ -23,30 +23,6 @@ LONG_RESULT = "SELECT array_length(glm_tokenize(repeat('word ', 190000)), 1)"   
 FULL = psycopg.errors.ConfigurationLimitExceeded
 
 
-class Statement(threading.Thread):
-    """A statement in a session of its own; result() gives its rows or raises its error."""
-
-    def __init__(self, conn, sql):
-        super().__init__(daemon=True)
-        self.conn, self.sql, self.rows, self.error = conn, sql, None, None
-        self.pid = conn.info.backend_pid
-        self.start()
-
-    def run(self):
-        try:
-            self.rows = self.conn.execute(self.sql).fetchall()
-        except psycopg.Error as error:
-            self.error = error
-
-    def result(self, timeout=60.0):
-        self.join(timeout)
-        if self.is_alive():
-            raise AssertionError(f"still running after {timeout} s: {self.sql}")
-        if self.error is not None:
-            raise self.error
-        return self.rows
-
-
 class Room(unittest.TestCase):
     settings = {"shared_preload_libraries": "chatglm", "chatglm.max_sequences": 2, "chatglm.max_queue": 4,
                 "chatglm.queue_memory": "1MB", "max_connections": 60}
@@ -75,13 +51,18 @@ class Room(unittest.TestCase):
     def health(self):
         return value("SELECT glm_health()", self.admin)
 
+    def place(self, role):
+        return {"host": self.cluster.base, "port": 5432, "user": role, "dbname": "postgres"}
+
     def session(self, role="postgres", **arguments):
-        conn = connect(host=self.cluster.base, port=5432, user=role, dbname="postgres", **arguments)
+        conn = connect(**self.place(role), **arguments)
         self.addCleanup(conn.close)
         return conn
 
     def start(self, sql, role="postgres"):
-        return Statement(self.session(role), sql)
+        statement = Background(sql, **self.place(role))
+        self.addCleanup(statement.conn.close)
+        return statement
 
     def delay(self, ms):
         self.admin.execute(f"ALTER SYSTEM SET chatglm.debug_step_delay = {ms}")
