@@ -155,16 +155,15 @@ displace_for(glm_scheduler *s, const glm_sequence *seq)
 	return true;
 }
 
-/* A place among the sequences that are computed. */
+/*
+ * A place among the sequences that are computed.  When paused ones have woken there
+ * may be more than places already; they share the passes (rank.c), so one that goes
+ * is enough for one that comes.
+ */
 static bool
 find_place(glm_scheduler *s, const glm_sequence *seq)
 {
-	while (count_active(s) >= s->engine->max_sequences)
-	{
-		if (!displace_for(s, seq))
-			return false;
-	}
-	return true;
+	return count_active(s) < s->engine->max_sequences || displace_for(s, seq);
 }
 
 /* Bytes of one more block for everybody who runs. */

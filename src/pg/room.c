@@ -25,7 +25,8 @@
  * wait, in their session, and are registered at their process number.  Of those for whom
  * there is room, the one whose role holds least comes first, then sessions that have
  * nothing running, then who has waited longest; nobody who queues overtakes those.
- * When room comes free, the latch of the first is set.
+ * When room comes free, the latch of the first is set.  Who waits asks again every 200 ms
+ * anyway; a process that has not for STALE_US is stopped, and nobody waits for it.
  *
  * A place bears the id of its request, and ids are never used twice in a server's
  * life.  So a place may be given back by both sides, late, or to another worker:
@@ -36,11 +37,13 @@
 #include "chatglm.h"
 
 #include "storage/proc.h"
+#include "utils/timestamp.h"
 
 #include "room.h"
 
 #define SMALL_BYTES (64 * 1024) /* a block for which the last bytes are kept */
 #define RESERVE_BYTES (INT64CONST(8) << 20)	/* so many at most */
+#define STALE_US INT64CONST(2000000)
 
 /* A role that holds something. */
 typedef struct Holder
@@ -63,6 +66,7 @@ typedef struct Place
 typedef struct Waiter
 {
 	uint64		since;			/* 0 = it does not wait */
+	TimestampTz asked;			/* last */
 	ChatglmRoomWish wish;
 } Waiter;
 
@@ -242,6 +246,7 @@ static int
 first_waiter(int except)
 {
 	const Waiter *all = waiters();
+	TimestampTz stale = GetCurrentTimestamp() - STALE_US;
 	int			first = -1;
 
 	for (int i = 0, seen = 0; i < room->n_slots && seen < room->n_waiters; i++)
@@ -249,7 +254,8 @@ first_waiter(int except)
 		if (all[i].since == 0)
 			continue;
 		seen++;
-		if (i != except && look_for_room(&all[i].wish) == CHATGLM_ROOM_GIVEN &&
+		if (i != except && all[i].asked > stale &&
+			look_for_room(&all[i].wish) == CHATGLM_ROOM_GIVEN &&
 			(first < 0 || comes_before(&all[i].wish, all[i].since,
 									   &all[first].wish, all[first].since)))
 			first = i;
@@ -335,6 +341,7 @@ chatglm_room_take(const ChatglmRoomWish *wish, int *place)
 			room->n_waiters++;
 		}
 		me->wish = *wish;
+		me->asked = GetCurrentTimestamp();
 		if (answer == CHATGLM_ROOM_TURN)
 			wake_first();
 	}

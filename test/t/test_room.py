@@ -5,6 +5,7 @@ six requests, of batch five, and others find room beside it.  A worker that is s
 (SIGSTOP) leaves everything where it is, so that what is taken can be looked at.
 """
 import os
+import random
 import signal
 import threading
 import unittest
@@ -20,30 +21,6 @@ TEXT = "SELECT glm_count_tokens(repeat('word ', 60000))"     # 300 kB
 LONG_TEXT = "SELECT glm_count_tokens(repeat('word ', 190000))"     # 950 kB
 LONG_RESULT = "SELECT array_length(glm_tokenize(repeat('word ', 190000)), 1)"   # 2.3 MB
 FULL = psycopg.errors.ConfigurationLimitExceeded
-
-
-class Statement(threading.Thread):
-    """A statement in a session of its own; result() gives its rows or raises its error."""
-
-    def __init__(self, conn, sql):
-        super().__init__(daemon=True)
-        self.conn, self.sql, self.rows, self.error = conn, sql, None, None
-        self.pid = conn.info.backend_pid
-        self.start()
-
-    def run(self):
-        try:
-            self.rows = self.conn.execute(self.sql).fetchall()
-        except psycopg.Error as error:
-            self.error = error
-
-    def result(self, timeout=60.0):
-        self.join(timeout)
-        if self.is_alive():
-            raise AssertionError(f"still running after {timeout} s: {self.sql}")
-        if self.error is not None:
-            raise self.error
-        return self.rows
 
 
 class Room(unittest.TestCase):
@@ -74,13 +51,18 @@ class Room(unittest.TestCase):
     def health(self):
         return value("SELECT glm_health()", self.admin)
 
+    def place(self, role):
+        return {"host": self.cluster.base, "port": 5432, "user": role, "dbname": "postgres"}
+
     def session(self, role="postgres", **arguments):
-        conn = connect(host=self.cluster.base, port=5432, user=role, dbname="postgres", **arguments)
+        conn = connect(**self.place(role), **arguments)
         self.addCleanup(conn.close)
         return conn
 
     def start(self, sql, role="postgres"):
-        return Statement(self.session(role), sql)
+        statement = Background(sql, **self.place(role))
+        self.addCleanup(statement.conn.close)
+        return statement
 
     def delay(self, ms):
         self.admin.execute(f"ALTER SYSTEM SET chatglm.debug_step_delay = {ms}")
@@ -221,6 +203,22 @@ class Requests(Room):
         holder.rollback()               # those behind them go on
         self.assertEqual(last.result(), [(10,)])
 
+    def test_stopped_process(self):
+        """Those behind a process that was stopped while it waited do not wait for it."""
+        holder = self.session("role_b", autocommit=False)
+        self.open_streams(holder, 6)
+        stopped = self.start(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", "role_b")
+        self.in_wait(stopped)
+        os.kill(stopped.pid, signal.SIGSTOP)
+        try:
+            behind = self.start(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", "role_b")
+            self.in_wait(behind)
+            holder.rollback()
+            self.assertEqual(behind.result(), [(10,)])
+        finally:
+            os.kill(stopped.pid, signal.SIGCONT)
+        self.assertEqual(stopped.result(), [(10,)])
+
     def test_statement_timeout(self):
         holder = self.session("role_b", autocommit=False)
         self.open_streams(holder, 6)
@@ -267,6 +265,39 @@ class Requests(Room):
                 statement.result(5)
         self.continue_worker(pid)
         self.assert_idle()
+
+    def disturb(self, seed):
+        """Statements of all kinds, some of which end in their midst."""
+        r, conn = random.Random(seed), None
+        for _ in range(25):
+            try:
+                if conn is None:
+                    conn = self.session(r.choice(("role_a", "role_b", "role_c")))
+                conn.execute(f"SET statement_timeout = {r.choice((0, 2, 20, 100))}")
+                conn.execute(r.choice((
+                    f"SELECT count({QUICK}) FROM generate_series(1, {r.randrange(1, 30)}) i",
+                    f"SELECT * FROM glm_stream('hello', temperature => 100, max_tokens => 30) LIMIT {r.randrange(1, 40)}",
+                    f"SELECT glm_count_tokens(repeat('word ', {r.randrange(1, 60000)}))",
+                    f"SELECT count(glm_tokenize(repeat('word ', {r.randrange(1, 9000)}) || i)) FROM generate_series(1, 9) i", HI)))
+            except psycopg.OperationalError as error:
+                if error.sqlstate not in ("57014", "53400"):
+                    conn = None
+        self.undisturbed.append(seed)
+
+    def test_ended_in_every_way(self):
+        """Whatever ends as it will, in several roles at once, gives all its room back."""
+        self.undisturbed = []
+        threads = [threading.Thread(target=self.disturb, args=(seed,)) for seed in range(8)]
+        r = random.Random(8)
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            how = r.choice(("pg_cancel_backend", "pg_terminate_backend"))
+            self.admin.execute(f"SELECT {how}(pid) FROM pg_stat_activity WHERE usename LIKE 'role%' ORDER BY random() LIMIT 1")
+            threads[r.randrange(8)].join(0.05)
+        self.assertEqual(sorted(self.undisturbed), list(range(8)))
+        self.assert_idle()
+        self.assertEqual(value(f"SELECT count({QUICK}) FROM generate_series(1, 20) i", self.session("role_a")), 20)
 
     def test_calls_of_one_row(self):
         """A row with more calls than a session may have requests at a time."""

@@ -254,14 +254,21 @@ woken_streams_share_the_passes(void **state)
 			pump(engine, 1);
 	}
 	assert_int_equal(stats_of(engine).paused, 12);
-	for (int i = 0; i < 12; i++)
-		glm_engine_taken(engine, stream[i], 90);
 	glm_engine_set_step_delay(engine, 5);
+	for (int i = 0; i < 12; i++)
+		glm_engine_taken(engine, stream[i], answers[stream[i]].tokens);
 	before = stats_of(engine).steps;
-	one = ask(engine, 2, BATCH, 10);
-	wait_for(engine, one);
+	one = ask(engine, 2, INTERACTIVE, 10);
+	while (!answers[one].ended)
+	{
+		pump(engine, 1);
+		for (int i = 0; i < 12; i++)
+			glm_engine_taken(engine, stream[i], answers[stream[i]].tokens);
+	}
 	/* one in six passes would make it 65 */
 	assert_in_range(stats_of(engine).steps - before, 10, 30);
+	assert_int_equal(stats_of(engine).preemptions, 1);
+	assert_true(answers[stream[0]].tokens > GLM_OUTBOX);
 	for (int i = 0; i < 12; i++)
 		glm_engine_cancel(engine, stream[i]);
 	for (int i = 0; i < 12; i++)
