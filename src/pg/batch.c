@@ -253,7 +253,6 @@ batch_exec(CustomScanState *node)
 			continue;
 		}
 		state->emitted++;
-		state->used++;
 		if (node->ss.ps.ps_ProjInfo != NULL)
 			return ExecProject(node->ss.ps.ps_ProjInfo);
 		return econtext->ecxt_scantuple;

@@ -109,6 +109,7 @@ class Requests(Case):
             CREATE TABLE a AS SELECT id, body FROM doc WHERE id <= 50;
             CREATE TABLE u (id int PRIMARY KEY, body text);
             INSERT INTO u SELECT id, body FROM doc;
+            CREATE TABLE few AS SELECT id FROM doc WHERE id < 4;
             CREATE TABLE many AS SELECT n FROM generate_series(1, 5000) n;
             CREATE FUNCTION lookup(int) RETURNS int LANGUAGE plpgsql STABLE COST 1000 AS 'BEGIN RETURN $1; END';
             CREATE FUNCTION scalar() RETURNS int LANGUAGE sql AS 'SELECT glm_count_tokens(body) FROM doc';
@@ -135,6 +136,23 @@ class Requests(Case):
             with self.subTest(sql):
                 self.requests_of(sql, 1)
                 self.requests_of(sql, 32)
+
+    def test_dropped_rows_do_not_slow_a_join(self):
+        """The outer side of a hash join is read carefully, but rows it has dropped count as read."""
+        node = self.conn.execute("""
+            BEGIN;
+            SET LOCAL enable_nestloop = off;
+            SET LOCAL enable_mergejoin = off;
+            EXPLAIN (ANALYZE, FORMAT JSON) SELECT FROM doc JOIN few USING (id)
+             WHERE length(glm_generate(body, max_tokens => 64, temperature => 100, seed => doc.id)) < 0""")
+        while node.nextset():
+            pass
+        join = node.fetchone()[0][0]["Plan"]
+        self.conn.execute("ROLLBACK")
+        self.assertEqual((join["Node Type"], join["Actual Rows"]), ("Hash Join", 0))
+        batch = join["Plans"][0]
+        self.assertEqual((batch["Custom Plan Provider"], batch["Requests"]), ("GlmBatch", 60))
+        self.assertGreater(batch["Mean in Flight"], 3)
 
     def test_loop_that_may_commit(self):
         """PL/pgSQL fetches one row at a time there; they are in flight all the same, ten at first."""
