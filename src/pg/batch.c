@@ -295,7 +295,6 @@ next_row(BatchState *state)
 			continue;
 		}
 		state->emitted++;
-		state->used++;
 		if (ps->ps_ProjInfo != NULL)
 			return ExecProject(ps->ps_ProjInfo);
 		return econtext->ecxt_scantuple;

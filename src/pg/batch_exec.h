@@ -80,7 +80,7 @@ typedef struct BatchState
 	int64		emitted;
 	ChatglmDemand run_demand;
 	bool		careful;		/* no more ahead than have been used */
-	int64		used;			/* rows that went out, over all rescans */
+	int64		added;			/* rows that came in, over all rescans */
 	uint64		run;			/* number of the run that asked last */
 	int64		emitted_before;	/* this run */
 	int64		told;			/* rows that a GlmBatch right above wants */

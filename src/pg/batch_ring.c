@@ -185,6 +185,7 @@ chatglm_ring_add(BatchState *state, TupleTableSlot *slot)
 
 	state->tuples[index] = ExecCopySlotMinimalTuple(slot);
 	MemoryContextSwitchTo(old);
+	state->added++;
 	chatglm_place_keep(state, index);
 	memset(chatglm_ring_answers(state, index), 0, state->n_calls * sizeof(ChatglmAnswer));
 	state->numbers[index] = ++state->n_read;

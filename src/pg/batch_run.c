@@ -16,7 +16,7 @@
  *
  * A hash join with an empty inner side reads one outer row at most, and a merge
  * join ends with the shorter side.  A side of such a join has no more rows in
- * hand than it has given before.
+ * hand than it has given, or thrown away, before.
  *
  * The other way round, limits that are known only here go down to a Sort, as the
  * Limit would have told it, had it not found a GlmBatch on the way.
@@ -137,7 +137,8 @@ int64
 chatglm_run_wanted(const BatchState *state)
 {
 	const Run  *run = find_run(state);
-	int64		most = state->careful ? Max(1, state->used) : PG_INT64_MAX;
+	int64		used = state->added - state->n_rows;
+	int64		most = state->careful ? Max(1, used) : PG_INT64_MAX;
 
 	if (ScanDirectionIsBackward(state->direction))
 		return 1 - state->n_rows;
