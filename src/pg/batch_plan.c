@@ -152,7 +152,10 @@ rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
 		return NULL;
 	if (chatglm_is_row_by_row(plan))
 	{
-		plan->lefttree = rewrite_plan(rewrite, plan->lefttree, demand);
+		Demand		below = demand;
+
+		below.exact = 0;		/* the join may drop rows */
+		plan->lefttree = rewrite_plan(rewrite, plan->lefttree, below);
 		return chatglm_batch_join(rewrite, plan, demand);
 	}
 	if (chatglm_has_called_values(plan))
