@@ -409,7 +409,7 @@ COMMENT ON COLUMN glm_stat_batches.function IS 'functions that one plan node Glm
 COMMENT ON COLUMN glm_stat_batches.rows_read IS 'rows that have been asked for';
 COMMENT ON COLUMN glm_stat_batches.answered IS 'rows that have got their answers';
 COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate and glm_generate_batch';
-COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that the planner expects to come out; of glm_generate_batch, prompts';
+COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that will be read, as the planner estimates; of glm_generate_batch, prompts';
 COMMENT ON COLUMN glm_stat_batches.tokens IS 'tokens generated for the rows answered';
 COMMENT ON COLUMN glm_stat_batches.started IS 'when the first row was asked for';
 COMMENT ON COLUMN glm_stat_batches.elapsed IS 'time since then';

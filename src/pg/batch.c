@@ -306,7 +306,7 @@ static ChatglmBatchStat *
 begin_stat(BatchState *state)
 {
 	return chatglm_batch_stat_begin(chatglm_batch_functions(state),
-									(int64) state->css.ss.ps.plan->plan_rows);
+									(int64) outerPlan(state->css.ss.ps.plan)->plan_rows);
 }
 
 /* Which row is it that an error is about? */

@@ -191,7 +191,6 @@ put_batch(Tuplestorestate *rows, TupleDesc desc, ChatglmBatchStat *stat)
 		values[5] = count_of(&stat->answered);
 		values[6] = count_of(&stat->failed);
 		values[7] = Int64GetDatum(stat->planned);
-		nulls[7] = stat->planned < 0;
 		values[8] = count_of(&stat->tokens);
 		values[9] = TimestampTzGetDatum(stat->started);
 		values[10] = interval_since(stat->started);

@@ -19,7 +19,7 @@ typedef struct ChatglmBatchStat
 	Oid			role;
 	Oid			database;
 	TimestampTz started;
-	int64		planned;		/* rows, as the planner estimates; -1: unknown */
+	int64		planned;		/* rows to be read, as the planner estimates */
 	char		functions[128];
 	pg_atomic_uint64 rows_read;
 	pg_atomic_uint64 answered;

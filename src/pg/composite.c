@@ -5,7 +5,9 @@
  * PL/pgSQL each field of (glm_try_generate(body)).* calls the function.  The first
  * of these calls asks, and its answer is kept for the others: those with the same
  * mark (batch_same.c) and the same arguments.  A place in the expressions that has
- * had the answer is at the next row when it calls again, and so asks anew.
+ * had the answer is at the next row when it calls again, and so asks anew.  That tells
+ * rows apart unless another place comes first in the next row and its text is the same:
+ * then two rows have one answer.
  *
  * Marks are unique in the session, and what is kept belongs to the memory of the
  * query that the places are in.
