@@ -7,9 +7,13 @@
  * it read anywhere.  So here the trie is found in the file and every step that
  * a lookup can take is checked to stay inside.
  *
- * The file is a protobuf message.  Of it we read just what leads to the table:
+ * The file is a protobuf message.  Of it we read just what leads to the table, and what
+ * tells the kind of the model:
  *
- *     ModelProto { ... 3: NormalizerSpec  5: NormalizerSpec (for decoding) }
+ *     ModelProto { 1: SentencePiece, ...  2: TrainerSpec
+ *                  3: NormalizerSpec  5: NormalizerSpec (for decoding) }
+ *     SentencePiece { ... 3: type }
+ *     TrainerSpec { ... 3: model_type }
  *     NormalizerSpec { ... 2: bytes precompiled_charsmap }
  *     table: u32 size of trie, u32 unit[size / 4], replacements each ended by NUL
  *
@@ -29,6 +33,7 @@ typedef struct cursor
 typedef struct field
 {
 	uint64_t	number;
+	uint64_t	value;			/* of a varint */
 	cursor		bytes;			/* of a length-delimited field, else empty */
 } field;
 
@@ -75,11 +80,12 @@ read_field(cursor *c, field *f)
 	if (!read_varint(c, &tag))
 		return false;
 	f->number = tag >> 3;
+	f->value = 0;
 	f->bytes = (cursor) {c->at, c->at};
 	switch (tag & 7)
 	{
 		case WIRE_VARINT:
-			return read_varint(c, &n);
+			return read_varint(c, &f->value);
 		case WIRE_FIXED64:
 			return skip(c, 8);
 		case WIRE_FIXED32:
@@ -150,6 +156,50 @@ check_normalizer(cursor spec)
 			return false;
 	return true;
 }
+
+/* ---- The kind of the model ------------------------------------------------- */
+
+/* The number of a message's field 3, the last if there are several. */
+static bool
+read_type(cursor message, uint64_t *type)
+{
+	field		f;
+
+	while (message.at < message.end)
+	{
+		if (!read_field(&message, &f))
+			return false;
+		if (f.number == 3)
+			*type = f.value;
+	}
+	return true;
+}
+
+bool
+glm_charsmap_is_plain_bpe(const void *bytes, size_t n, glm_ids *defined)
+{
+	enum {BPE = 2, USER_DEFINED = 4, UNUSED = 5};
+	cursor		model = {bytes, (const uint8_t *) bytes + n};
+	uint64_t	model_type = 0;
+	int32_t		id = -1;
+	field		f;
+
+	while (model.at < model.end)
+	{
+		uint64_t	type = 0;
+
+		if (!read_field(&model, &f) ||
+			(f.number == 1 && !read_type(f.bytes, &type)) ||
+			(f.number == 2 && !read_type(f.bytes, &model_type)))
+			return false;
+		id += f.number == 1;
+		if (type == UNUSED || (type == USER_DEFINED && !glm_ids_add(defined, id, NULL)))
+			return false;
+	}
+	return model_type == BPE;
+}
+
+/* ---- Entry ------------------------------------------------------------------ */
 
 bool
 glm_charsmap_check(const void *bytes, size_t n)

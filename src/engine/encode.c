@@ -17,6 +17,8 @@
  * normalization, no squeezing of blanks) and fall back to bytes, as ChatGLM's
  * do.  glm_encode_prepare() tries whether it does; for other models, and for
  * runs without a place to cut, a text is encoded whole up to WHOLE_MAX bytes.
+ * Where such a run is long, bpe.c takes over, which gives the same ids and can be
+ * ended.
  *
  * No locks: a tokenizer is immutable once opened.
  */
@@ -27,6 +29,8 @@
 
 #define PART_SIZE (8u << 10)
 #define WHOLE_MAX (4u << 20)
+#define CALL_MAX (64u << 10)	/* bytes that one call of SentencePiece may take: 20 ms */
+#define BLANK "\xE2\x96\x81"	/* U+2581 */
 #define PAIR_BITS 20			/* of the hash of a pair of characters */
 
 /* ---- Pairs of neighbours ----------------------------------------------- */
@@ -110,6 +114,23 @@ probe_newline(const glm_tokenizer *tok, bool *alone)
 	return status;
 }
 
+/* For what cannot be cut, if the model is one that bpe.c can take over for. */
+static bool
+open_bpe(glm_tokenizer *tok, glm_error *err)
+{
+	if (!tok->plain_bpe)
+		return true;
+	tok->bpe = glm_bpe_open(tok, err);
+	if (tok->bpe == NULL)
+		return false;
+	if (!glm_bpe_is_good(tok->bpe))
+	{
+		glm_bpe_close(tok->bpe);
+		tok->bpe = NULL;
+	}
+	return true;
+}
+
 bool
 glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 {
@@ -136,7 +157,7 @@ glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 		if (id % 1024 == 0 && !glm_pause(err))
 			return false;
 	}
-	return true;
+	return open_bpe(tok, err);
 }
 
 /* ---- Encoding ---------------------------------------------------------- */
@@ -187,6 +208,34 @@ take_id(void *arg, int32_t id)
 	return glm_ids_add(s->ids, id, NULL);
 }
 
+/* By bpe.c, which can be ended meanwhile; blanks are written as SentencePiece sees them. */
+static bool
+encode_whole(const glm_tokenizer *tok, const char *text, size_t n, bool first,
+			 glm_ids *out, glm_error *err)
+{
+	glm_buf		escaped = {0};
+	bool		ok;
+
+	if (first)
+		glm_buf_puts(&escaped, BLANK);
+	for (size_t at = 0, run; at < n; at += run)
+	{
+		const char *blank = memchr(text + at, ' ', n - at);
+
+		run = blank != NULL ? (size_t) (blank - text) - at : n - at;
+		glm_buf_add(&escaped, text + at, run);
+		if (blank != NULL)
+		{
+			glm_buf_puts(&escaped, BLANK);
+			run++;
+		}
+	}
+	ok = escaped.failed ? glm_no_memory(err) :
+		glm_bpe_encode(tok->bpe, escaped.data, escaped.length, out, err);
+	glm_buf_free(&escaped);
+	return ok;
+}
+
 static bool
 encode_part(const glm_tokenizer *tok, const char *text, size_t n, bool first,
 			glm_ids *out, glm_error *err)
@@ -199,6 +248,8 @@ encode_part(const glm_tokenizer *tok, const char *text, size_t n, bool first,
 		return glm_fail(err, GLM_TOO_LONG,
 						"text has %zu bytes that can only be tokenized together, more than %u",
 						n, WHOLE_MAX);
+	if (n > CALL_MAX && tok->bpe != NULL)
+		return encode_whole(tok, text, n, first, out, err);
 	if (!first)
 	{
 		glm_buf_add(&led, "\n", 1);

@@ -95,6 +95,12 @@ glm_spm_piece(const glm_spm *spm, int32_t id, glm_spm_kind *kind,
 	});
 }
 
+float
+glm_spm_score(const glm_spm *spm, int32_t id)
+{
+	return spm->processor.GetScore(id);
+}
+
 glm_spm_status
 glm_spm_encode(const glm_spm *spm, const char *text, size_t n,
 			   glm_spm_take_id take, void *arg)

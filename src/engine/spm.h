@@ -52,6 +52,9 @@ extern int	glm_spm_size(const glm_spm *spm);
 extern glm_spm_status glm_spm_piece(const glm_spm *spm, int32_t id, glm_spm_kind *kind,
 									glm_spm_take_text take, void *arg);
 
+/* What merging pairs goes by, or a log probability. */
+extern float glm_spm_score(const glm_spm *spm, int32_t id);
+
 extern glm_spm_status glm_spm_encode(const glm_spm *spm, const char *text, size_t n,
 									 glm_spm_take_id take, void *arg);
 extern glm_spm_status glm_spm_decode(const glm_spm *spm, const int32_t *ids, size_t n,

@@ -55,6 +55,8 @@ open_spm(glm_tokenizer *tok, const char *path, glm_error *err)
 		glm_buf_free(&file);
 		return glm_fail(err, GLM_BAD_FILE, "\"%s\" is not a SentencePiece model", path);
 	}
+	tok->plain_bpe = file.length > 0 && 
+		glm_charsmap_is_plain_bpe(file.data, file.length, &tok->defined);
 	status = glm_spm_open(file.data, file.length, &tok->spm, why, sizeof(why));
 	glm_buf_free(&file);
 	if (status == GLM_SPM_NO_MEMORY)
@@ -104,6 +106,8 @@ glm_tokenizer_close(glm_tokenizer *tok)
 	glm_buf_free(&tok->text);
 	free(tok->pieces);
 	free(tok->pairs);
+	glm_bpe_close(tok->bpe);
+	glm_ids_free(&tok->defined);
 	free(tok);
 }
 

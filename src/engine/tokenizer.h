@@ -1,8 +1,8 @@
 /*
  * tokenizer.h - what the files of the tokenizer share.
  *
- * tokenizer.c opens a model and decodes, encode.c encodes, charsmap.c checks a
- * model's bytes, decoder.c decodes the stream of an answer.
+ * tokenizer.c opens a model and decodes, encode.c encodes, with bpe.c where that takes
+ * long, charsmap.c checks a model's bytes, decoder.c decodes the stream of an answer.
  */
 #ifndef GLM_TOKENIZER_H
 #define GLM_TOKENIZER_H
@@ -22,6 +22,8 @@ typedef struct glm_piece
 	bool		blank;			/* begins with a blank that decoding may drop */
 } glm_piece;
 
+typedef struct glm_bpe glm_bpe;
+
 struct glm_tokenizer
 {
 	glm_spm    *spm;
@@ -33,6 +35,9 @@ struct glm_tokenizer
 	bool		drops_blank;	/* decoding drops the first blank of a run ... */
 	bool		drops_blanks;	/* ... or all of them */
 	uint8_t    *pairs;			/* encode.c: neighbours within pieces; NULL: never cut */
+	bool		plain_bpe;		/* see charsmap.c */
+	glm_ids		defined;		/* by users: pieces that stand where their text does */
+	glm_bpe    *bpe;			/* for long texts that cannot be cut; NULL: SentencePiece's affair */
 	size_t		part;			/* bytes of a text that are encoded at a time; changes no ids */
 };
 
@@ -44,6 +49,23 @@ extern bool glm_take_id(void *ids, int32_t id);
 
 /* Can SentencePiece follow this model's tables without leaving them? */
 extern bool glm_charsmap_check(const void *bytes, size_t n);
+
+/*
+ * Does the model merge pairs of neighbours by their scores (BPE), and has it no unused
+ * pieces, which have to be taken apart again?  Adds the pieces that users have defined.
+ */
+extern bool glm_charsmap_is_plain_bpe(const void *bytes, size_t n, glm_ids *defined);
+
+/* ---- bpe.c ------------------------------------------------------------ */
+
+/* Of a tokenizer whose pieces are loaded; NULL: out of memory. */
+extern glm_bpe *glm_bpe_open(const glm_tokenizer *tok, glm_error *err);
+extern void glm_bpe_close(glm_bpe *bpe);	/* NULL is fine */
+/* Is there a piece for each byte, and are not too many defined by users? */
+extern bool glm_bpe_is_good(const glm_bpe *bpe);
+/* Appends the ids of valid UTF-8 in which blanks are U+2581, with pauses. */
+extern bool glm_bpe_encode(const glm_bpe *bpe, const char *text, size_t n, glm_ids *out,
+						   glm_error *err);
 
 /* ---- encode.c --------------------------------------------------------- */
 

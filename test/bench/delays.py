@@ -38,6 +38,7 @@ KINDS = {
     "count 15.7 MB": "SELECT glm_count_tokens(repeat('The parcel with order number 48213 has not arrived yet. ', 280000))",
     "tokenize 16 MB": "SELECT cardinality(glm_tokenize(repeat('word ', 3200000)))",
     "count 4 MB of a": "SELECT glm_count_tokens(repeat('a', 4000000))",
+    "count 4 MB, no cut": "SELECT glm_count_tokens(repeat('`', 4000000))",
     "system 60 MB": "SELECT glm_generate('hi', system => repeat('word ', 12000000))",
     "prompt 60 MB": "SELECT glm_generate(repeat('word ', 12000000))",
     "nested tools x1": nested(1),

@@ -15,7 +15,8 @@ import psycopg
 
 from harness import *
 
-PROMPT = 5.0                    # s: what "is answered" and "has ended" may take on a slow machine at most
+PROMPT = 5.0                    # s: what a trivial call may take on a slow machine at most
+END = 30.0                      # s: the same for what is ended; that it was, its count as cancelled tells
 
 NESTED = """SELECT {call}((SELECT jsonb_agg(format('{{"role":"system","content":"","tools":[{{"name":"a","x":%%s%%s}}]}}',
                 repeat('[', 1900), repeat(']', 1900))::jsonb) FROM generate_series(1, 16)) || '[{{"role":"user","content":"x"}}]')"""
@@ -104,8 +105,9 @@ class Delays(Case):
 
     def start(self, sql):
         """Runs it as role delays_b and waits until the worker has it."""
+        self.cancelled = health()["cancelled"]
         running = self.background(sql, user="delays_b")
-        wait_until(lambda: self.requests_of(running) > 0 or running.error, "the worker has it", PROMPT)
+        wait_until(lambda: self.requests_of(running) > 0 or running.error, "the worker has it", END)
         self.assertIsNone(running.error)
         return running
 
@@ -121,14 +123,15 @@ class Delays(Case):
                 self.assertTrue(value(sql, conn))
 
     def assert_gone(self, running):
-        wait_until(lambda: self.requests_of(running) == 0, "its request is gone", PROMPT)
+        wait_until(lambda: self.requests_of(running) == 0, "its request is gone", END)
+        wait_until(lambda: health()["cancelled"] > self.cancelled, "it was cancelled, not done", END)
 
         def at_rest():
             before = worker_ticks()
             time.sleep(0.1)
             return worker_ticks() == before
 
-        wait_until(at_rest, "the worker is at rest", PROMPT)
+        wait_until(at_rest, "the worker is at rest", END)
 
     def test_cancelled(self):
         for name, sql in LONG.items():
@@ -138,7 +141,7 @@ class Delays(Case):
                 self.assertTrue(running.is_alive(), "too short to tell anything")
                 value(f"SELECT pg_cancel_backend({running.pid})")
                 with self.assertRaises(psycopg.errors.QueryCanceled):
-                    running.result(PROMPT)
+                    running.result(END)
                 self.assert_gone(running)
 
     def test_terminated(self):
@@ -147,7 +150,7 @@ class Delays(Case):
                 running = self.start(LONG[name])
                 value(f"SELECT pg_terminate_backend({running.pid})")
                 with self.assertRaises(psycopg.OperationalError):
-                    running.result(PROMPT)
+                    running.result(END)
                 self.assert_gone(running)
 
     def test_timeout(self):
@@ -165,7 +168,7 @@ class Delays(Case):
             value(f"SELECT pg_cancel_backend({running.pid})")
         for running in [first, *others]:
             with self.assertRaises(psycopg.errors.QueryCanceled):
-                running.result(PROMPT)
+                running.result(END)
             self.assert_gone(running)
 
     def test_given_up(self):
