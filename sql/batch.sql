@@ -266,6 +266,9 @@ SELECT glm_generate('') = (SELECT string_agg(token, '' ORDER BY seq) FROM glm_st
 SELECT id, glm_generate('Who are you?', max_tokens => n, options => '{"on_length": "null"}') IS NULL AS "null",
        glm_chat('[{"role": "user", "content": "Who are you?"}]', max_tokens => n, options => '{"on_length": "null"}') - 'usage' AS chat
   FROM (VALUES (1, 3), (2, 100)) v(id, n);
+SELECT glm_generate(body, max_tokens => 2) IS NULL AS keep, glm_generate(body, max_tokens => 2, options => '{"on_length": "null"}') IS NULL AS "null",
+       (glm_try_generate(body, max_tokens => 2, options => '{"on_length": "error"}')).sqlstate, (glm_try_generate(body, max_tokens => 2)).sqlstate AS keep
+  FROM doc WHERE id = 1;
 SELECT (r).response, (r).completion_tokens, (r).finish_reason, (r).error, (r).sqlstate
   FROM (SELECT glm_try_generate('Who are you?', max_tokens => 3, options => jsonb_build_object('on_length', o)) AS r
           FROM unnest('{keep,null,error,NULL}'::text[]) o OFFSET 0) t;

@@ -204,7 +204,7 @@ typedef struct ChatglmCall
 	ChatglmPriority priority;
 	bool		unshared;		/* options.cache = false */
 	bool		tools_offered;	/* the answer may be a call */
-	ChatglmOnLength on_length;	/* the worker is not told */
+	ChatglmOnLength on_length;	/* of no concern to the worker */
 	glm_truncate truncate;
 } ChatglmCall;
 
