@@ -247,7 +247,7 @@ RESET min_parallel_table_scan_size;
 -- ---- an explicit batch ----
 SELECT * FROM glm_generate_batch('{}');
 SELECT * FROM glm_generate_batch(NULL);
-SELECT idx, response IS NULL AS "null", prompt_tokens > 0 AS counted, completion_tokens, finish_reason, error
+SELECT idx, response IS NULL AS "null", prompt_tokens > 0 AS counted, completion_tokens, finish_reason, error LIKE '%does not fit%' AS error
   FROM glm_generate_batch(ARRAY['hello', repeat('far too long ', 2000), NULL, ''], max_tokens => 2);
 SELECT count(*), bool_and(idx = i AND response = glm_generate(body, max_tokens => 4)) AS same
   FROM (SELECT array_agg(body ORDER BY id) AS bodies FROM doc WHERE body IS NOT NULL) d, glm_generate_batch(bodies, max_tokens => 4) b,
@@ -266,6 +266,9 @@ SELECT glm_generate('') = (SELECT string_agg(token, '' ORDER BY seq) FROM glm_st
 SELECT id, glm_generate('Who are you?', max_tokens => n, options => '{"on_length": "null"}') IS NULL AS "null",
        glm_chat('[{"role": "user", "content": "Who are you?"}]', max_tokens => n, options => '{"on_length": "null"}') - 'usage' AS chat
   FROM (VALUES (1, 3), (2, 100)) v(id, n);
+SELECT glm_generate(body, max_tokens => 2) IS NULL AS keep, glm_generate(body, max_tokens => 2, options => '{"on_length": "null"}') IS NULL AS "null",
+       (glm_try_generate(body, max_tokens => 2, options => '{"on_length": "error"}')).sqlstate, (glm_try_generate(body, max_tokens => 2)).sqlstate AS keep
+  FROM doc WHERE id = 1;
 SELECT (r).response, (r).completion_tokens, (r).finish_reason, (r).error, (r).sqlstate
   FROM (SELECT glm_try_generate('Who are you?', max_tokens => 3, options => jsonb_build_object('on_length', o)) AS r
           FROM unnest('{keep,null,error,NULL}'::text[]) o OFFSET 0) t;

@@ -23,7 +23,8 @@
  *
  * A stop string ends the text where it begins; of several the one that begins
  * first, even when another is complete before it.  So what is shown depends on
- * the text alone, not on how the model cut it into tokens.  It lies within a turn.
+ * the text alone, not on how the model cut it into tokens.  It begins and ends in
+ * one turn, the newline before that included.
  *
  * All memory is taken at open; what is held stays below an event's payload,
  * because a run of blanks longer than BLANKS_MAX is let go.
@@ -146,15 +147,22 @@ drop(glm_buf *buf, size_t n)
 	buf->length -= n;
 }
 
-/* What stands before the first text of a turn. */
+/* The newline before a turn's first text is text like any other, so it may end the answer. */
 static void
-begin_turn(glm_decoder *dec, glm_buf *out)
+join_turn(glm_decoder *dec)
+{
+	if (dec->follows && !dec->marked)
+		glm_buf_add(&dec->match, "\n", 1);
+}
+
+/* The marks before a turn's first text are not. */
+static void
+mark_turn(glm_decoder *dec, glm_buf *out)
 {
 	if (dec->follows)
-		glm_buf_add(out, dec->marked ? "" : "\n", 1);
-	if (dec->marked && dec->phase == CONTENT)
+		glm_buf_add(out, "", 1);
+	if (dec->phase == CONTENT)
 		glm_buf_add(out, "\n", 1);
-	dec->shown = true;
 }
 
 /* Shows text; blanks at the end of a chat answer wait for more. */
@@ -168,8 +176,9 @@ show(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
 			solid--;
 	if (solid > 0)
 	{
-		if (!dec->shown)
-			begin_turn(dec, out);
+		if (!dec->shown && dec->marked)
+			mark_turn(dec, out);
+		dec->shown = true;
 		glm_buf_add(out, dec->trail.data, dec->trail.length);
 		dec->trail.length = 0;
 		glm_buf_add(out, s, solid);
@@ -203,6 +212,7 @@ skip_lead(glm_decoder *dec, const char *s, size_t n)
 		else
 		{
 			dec->phase = VERBATIM;
+			join_turn(dec);
 			glm_buf_add(&dec->match, dec->lead.data, dec->lead.length);
 		}
 	}
@@ -211,7 +221,10 @@ skip_lead(glm_decoder *dec, const char *s, size_t n)
 		if (is_blank(s[at]))
 			at++;
 		else
+		{
 			dec->phase = CONTENT;
+			join_turn(dec);
+		}
 	}
 	return at;
 }

@@ -136,7 +136,8 @@ typedef struct glm_request
 	uint8_t		batch;			/* comes after all requests that are not */
 	uint8_t		turns;			/* text at the end: turns marked, see glm_answer_parse_turns() */
 	uint8_t		truncate;		/* glm_truncate: of a prompt that does not fit */
-	uint8_t		pad[7];
+	uint8_t		mark;			/* the host's own: what it does with the answer is part of what it asks */
+	uint8_t		pad[6];
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */

@@ -58,6 +58,7 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.origin = MyDatabaseId;
 	head.turns = call->tools_offered && !call->stream;
 	head.truncate = call->truncate;
+	head.mark = call->on_length;	/* calls that differ in it are not the same */
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;

@@ -319,6 +319,11 @@ stop_strings_lie_within_a_turn(void **state)
 	assert_true(assert_turns_shown(true, false, "One|", "\nOne.|\nTwo", ""));
 	assert_false(assert_turns_shown(true, false, ".Two|", "\nOne.|\nTwo", "One.\nTwo"));
 	assert_true(assert_turns_shown(true, false, "EN|", "\nxE|\nEN", "xE"));
+	/* the newline between two turns is part of what is shown */
+	assert_true(assert_turns_shown(true, false, "\n|", "\nOne.|\nTwo", "One."));
+	assert_true(assert_turns_shown(true, false, "\nTwo|", "\nOne.|\nTwo", "One."));
+	assert_true(assert_turns_shown(true, false, "\n|", "f\n1|g\n2", "f"));
+	assert_true(assert_turns_shown(true, false, "\ng|", "f1|g2", "f1"));
 }
 
 /* ---- Stop strings -------------------------------------------------------- */
