@@ -127,8 +127,9 @@ glm_prompt_fit(const glm_tokenizer *tok, const glm_request *req, int context, si
 	prompt		p = {.tok = tok, .ids = out, .truncate = (glm_truncate) req->truncate,
 					 .limit = glm_truncate_limit(context, req->max_tokens)};
 
-	/* of a chat only one text is cut, so what is given up must not depend on that */
-	p.most = p.truncate == GLM_TRUNCATE_ERROR ? most : SIZE_MAX;
+	/* what is cut comes to no more ids than bytes that glm_truncate_text() leaves, the rest must fit */
+	p.most = p.truncate == GLM_TRUNCATE_ERROR ? most :
+		(2 * glm_tokenizer_longest(tok) + 1) * ((size_t) context + 8);
 
 	return build(&p, req, err) &&
 		glm_truncate_ids(tok, p.truncate, p.limit, out, p.from, p.to, err);

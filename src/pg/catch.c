@@ -27,14 +27,18 @@
 
 #include "args.h"
 
-/* Somebody wants the query itself to end, or it cannot go on. */
+/*
+ * Somebody wants the query itself to end, or it cannot go on.  A request that is out
+ * of time, perhaps while it waited for room, is of that class and yet only itself.
+ */
 static bool
 must_be_thrown(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
 		error->sqlerrcode == ERRCODE_ASSERT_FAILURE ||
 		error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
-		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+		(ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION &&
+		 error->sqlerrcode != CHATGLM_ERRCODE_TIMED_OUT);
 }
 
 /*

@@ -303,6 +303,12 @@ extern uint64 chatglm_request_id(const ChatglmRequest *request);
 /* Asks the worker to cancel any session's request; was it there? */
 extern bool chatglm_cancel_request(uint64 id);
 
+/*
+ * The time of one request is up: nobody wants the query to end, so PL/pgSQL's
+ * OTHERS shall catch it, as it does not catch ERRCODE_QUERY_CANCELED.
+ */
+#define CHATGLM_ERRCODE_TIMED_OUT MAKE_SQLSTATE('5', '7', 'T', '0', '1')
+
 /* Ereport for an engine status: SQLSTATE, message, hint (may be NULL or ""). */
 extern void chatglm_ereport(int elevel, glm_status status,
 							const char *message, const char *hint);

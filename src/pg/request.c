@@ -30,12 +30,6 @@
 
 #include "room.h"
 
-/*
- * The time of one request is up: nobody wants the query to end, so PL/pgSQL's
- * OTHERS shall catch it, as it does not catch ERRCODE_QUERY_CANCELED.
- */
-#define ERRCODE_REQUEST_TIMED_OUT MAKE_SQLSTATE('5', '7', 'T', '0', '1')
-
 typedef enum RequestState
 {
 	REQUEST_RUNNING,			/* its last event has not come yet */
@@ -260,7 +254,7 @@ chatglm_ereport(int elevel, glm_status status, const char *message, const char *
 		[GLM_EXISTS] = ERRCODE_DUPLICATE_FILE,
 		[GLM_DISK_FULL] = ERRCODE_DISK_FULL,
 		[GLM_NOT_WRITABLE] = ERRCODE_IO_ERROR,
-		[GLM_TIMED_OUT] = ERRCODE_REQUEST_TIMED_OUT,
+		[GLM_TIMED_OUT] = CHATGLM_ERRCODE_TIMED_OUT,
 		[GLM_CANCELLED] = ERRCODE_QUERY_CANCELED,
 		[GLM_INTERNAL] = ERRCODE_INTERNAL_ERROR,
 	};

@@ -237,6 +237,7 @@ class Requests(Room):
         conn = self.session("role_b")
         with self.assertRaisesRegex(psycopg.Error, "took longer than 300 ms"):
             conn.execute("""SELECT glm_generate('hi', options => '{"priority": "batch", "timeout_ms": 300}')""")
+        self.assertEqual(value("""SELECT (glm_try_generate('hi', options => '{"priority": "batch", "timeout_ms": 300}')).sqlstate""", conn), "57T01")
         self.refused(conn, """SELECT glm_generate('hi', options => '{"timeout_ms": 300}')""", "role_b")
         holder.rollback()
         self.assert_idle()
