@@ -137,6 +137,18 @@ class Requests(Case):
                 self.requests_of(sql, 1)
                 self.requests_of(sql, 32)
 
+    def test_rows_are_locked_in_their_turn(self):
+        """What a FETCH has not reached is left to other workers of a queue."""
+        self.conn.execute("""
+            BEGIN;
+            DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM (SELECT * FROM doc ORDER BY id FOR UPDATE SKIP LOCKED) s;
+            FETCH 2 FROM c""")
+        other = connect(dbname=DATABASE)
+        self.addCleanup(other.close)
+        left = value("SELECT array_agg(id) FROM (SELECT id FROM doc ORDER BY id FOR UPDATE SKIP LOCKED) s", other)
+        self.conn.execute("ROLLBACK")
+        self.assertEqual(left, list(range(3, 61)))
+
     def test_dropped_rows_do_not_slow_a_join(self):
         """The outer side of a hash join is read carefully, but rows it has dropped count as read."""
         node = self.conn.execute("""
