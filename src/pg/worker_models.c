@@ -43,17 +43,22 @@ log_loaded(const glm_model_info *model)
 					model->size_bytes / 1e6)));
 }
 
+/*
+ * The limit makes room for a model that is put in its place at the same moment, so
+ * only beside a new one, of another name, it is the reason.
+ */
 static const char *
 reason(const glm_model_info *gone, const glm_model_info *models, int n)
 {
+	bool		limit = false;
+
 	if (unload_asked)
 		return "on request";
-	for (int i = 0; i < n; i++)
-		if (models[i].number > gone->number && strcmp(models[i].name, gone->name) == 0)
-			return "its name means another directory now";
-	if (chatglm_memory_limit > 0)
-		return "least recently used, to stay within chatglm.memory_limit";
-	return "its name is not in use any more";
+	for (int i = 0; i < n && chatglm_memory_limit > 0; i++)
+		limit |= with_number(known, n_known, models[i].number) == NULL &&
+			strcmp(models[i].name, gone->name) != 0;
+	return limit ? "least recently used, to stay within chatglm.memory_limit" :
+		"its name means another directory now";
 }
 
 void

@@ -69,7 +69,7 @@ class Models(unittest.TestCase):
             return [(name, what.strip()) for name, what in found]
 
         def wait_told(*expected):
-            wait_until(lambda: told() == list(expected), f"the log says {expected}")
+            wait_until(lambda: sorted(told()) == sorted(expected), f"the log says {expected}")
 
         with cluster.connect() as conn:
             conn.execute("CREATE EXTENSION chatglm")
