@@ -322,7 +322,7 @@ test_hold_can_be_ended(void **state)
 static void
 test_open_can_be_ended(void **state)
 {
-	const glm_open_options options = {GLM_VERIFY_FIRST_MAP, models.files, GLM_KV_AUTO};
+	const glm_open_options options = {.verify = GLM_VERIFY_FIRST_MAP, .files = models.files, .kv_type = GLM_KV_AUTO};
 	glm_model  *model = NULL;
 	glm_error	err = {0};
 	int			rounds = 0;
