@@ -13,6 +13,18 @@ CREATE FUNCTION analyzed(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query;
 END $$;
+-- a plan, where versions of the server say the same
+CREATE FUNCTION plan_of(query text, options text DEFAULT 'COSTS OFF') RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE format('EXPLAIN (%s) %s', options, query) LOOP
+        IF line LIKE 'Settings: %' THEN
+            line := 'Settings: ' || (SELECT string_agg(s, ', ' ORDER BY s COLLATE "C") FROM regexp_split_to_table(substr(line, 11), ', ') s);
+        END IF;
+        RETURN NEXT regexp_replace(line, ' \(returns .*\)', '');
+    END LOOP;
+END $$;
 -- how many requests its nodes made; NULL: there are no nodes
 CREATE FUNCTION requests_of(query text) RETURNS bigint LANGUAGE sql AS $$
     SELECT sum(substring(line FROM '^ *Requests: (\d+)')::int) FROM analyzed(query) line $$;
@@ -119,7 +131,7 @@ SELECT query, same_rows(query) FROM (VALUES
 
 -- ---- SET (a, b) = (SELECT ...) ----
 EXPLAIN (COSTS OFF) UPDATE note SET (a, b) = (SELECT r.response, r.error FROM glm_try_generate(body) r);
-EXPLAIN (COSTS OFF) UPDATE note SET (a, b) = (SELECT r.response, r.error FROM glm_try_generate(body) r WHERE r.error IS NULL);
+SELECT plan_of($q$UPDATE note SET (a, b) = (SELECT r.response, r.error FROM glm_try_generate(body) r WHERE r.error IS NULL)$q$);
 SELECT query, requests_of(query) FROM (VALUES
     ('UPDATE note SET (a, b) = (SELECT g, upper(g) FROM glm_generate(body, temperature => 3, top_p => 1, max_tokens => 8) g) WHERE body IS NOT NULL'),
     ('UPDATE note SET (a, b) = (SELECT response, response FROM wild(body)) WHERE id < 10'),
@@ -223,9 +235,9 @@ SET chatglm.temperature = 0.5;
 SET chatglm.request_timeout = '1h';
 SET chatglm.prefetch = 16;
 SET chatglm.model = 'nonesuch';
-EXPLAIN (SETTINGS, COSTS OFF) SELECT glm_count_tokens(body), glm_count_tokens(body, model => NULL) FROM note;
-EXPLAIN (SETTINGS, COSTS OFF) SELECT glm_count_tokens(body), glm_count_tokens(body, model => 'other') FROM note;
+SELECT plan_of($q$SELECT glm_count_tokens(body), glm_count_tokens(body, model => NULL) FROM note$q$, 'SETTINGS, COSTS OFF');
+SELECT plan_of($q$SELECT glm_count_tokens(body), glm_count_tokens(body, model => 'other') FROM note$q$, 'SETTINGS, COSTS OFF');
 RESET ALL;
 
 DROP TABLE note, stored, target, wide, counted;
-DROP FUNCTION analyzed, requests_of, same_rows, wild;
+DROP FUNCTION analyzed, plan_of, requests_of, same_rows, wild;

@@ -12,7 +12,8 @@ import psycopg
 
 from harness import *
 
-TINY = f"{ROOT}/models/tiny-chatglm3"
+# as it is installed: the server's user need not be able to read this checkout
+TINY = subprocess.check_output([PG_CONFIG, "--sharedir"], text=True).strip() + "/extension/chatglm/models/tiny-chatglm3"
 
 class Names(Case):
     def setUp(self):
