@@ -302,30 +302,6 @@ cut_quals(Plan *plan)
 	return cut;
 }
 
-/*
- * Would WHERE CURRENT OF find the current row of one of several children below?
- * It looks through these nodes, but GlmBatch can stand for one table only
- * (batch_place.c).
- */
-static bool
-would_hide_tables(const Plan *plan)
-{
-	switch (nodeTag(plan))
-	{
-		case T_Append:
-		case T_MergeAppend:
-			return true;
-		case T_Result:
-		case T_Limit:
-		case T_CustomScan:
-			return plan->lefttree != NULL && would_hide_tables(plan->lefttree);
-		case T_SubqueryScan:
-			return would_hide_tables(((const SubqueryScan *) plan)->subplan);
-		default:
-			return false;
-	}
-}
-
 /* Has the node more columns of its own than a tuple can have? */
 static bool
 is_too_wide(Plan *plan)
@@ -413,7 +389,7 @@ chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 	bool		inlining;
 
 	if (!can_be_batched(plan) || is_too_wide(plan) ||
-		(rewrite->positioned && would_hide_tables(plan)))
+		(rewrite->positioned && chatglm_hides_tables(plan)))
 		return plan;
 	chatglm_mark_in_plan(list_make3(plan->targetlist, plan->qual, joined_by(plan)));
 	inlining = chatglm_can_inline_multiexprs(rewrite, plan);

@@ -54,6 +54,13 @@ typedef struct Rewrite
 /* The plan nodes right below this one, as a new List. */
 extern List *chatglm_plan_children(Plan *plan);
 
+/*
+ * Would WHERE CURRENT OF find the current row of one of several children below?
+ * It looks through these nodes, but GlmBatch can stand for one table only
+ * (batch_place.c).
+ */
+extern bool chatglm_hides_tables(const Plan *plan);
+
 /* Calls the walker for all expressions of this one node until it says true. */
 extern bool chatglm_walk_expressions(Plan *plan, bool (*walker) (Node *node, void *context),
 									 void *context);

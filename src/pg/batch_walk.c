@@ -118,3 +118,22 @@ chatglm_walk_expressions(Plan *plan, bool (*walker) (Node *node, void *context),
 	}
 	return false;
 }
+
+bool
+chatglm_hides_tables(const Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_Append:
+		case T_MergeAppend:
+			return true;
+		case T_Result:
+		case T_Limit:
+		case T_CustomScan:
+			return plan->lefttree != NULL && chatglm_hides_tables(plan->lefttree);
+		case T_SubqueryScan:
+			return chatglm_hides_tables(((const SubqueryScan *) plan)->subplan);
+		default:
+			return false;
+	}
+}

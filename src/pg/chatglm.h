@@ -300,8 +300,7 @@ extern void chatglm_release(ChatglmRequest *request);
 
 extern uint64 chatglm_request_id(const ChatglmRequest *request);
 
-/* Asks the worker to cancel any session's request; was it there? */
-extern bool chatglm_cancel_request(uint64 id);
+/* ---- errors.c ---------------------------------------------------------- */
 
 /*
  * The time of one request is up: nobody wants the query to end, so PL/pgSQL's
@@ -312,6 +311,13 @@ extern bool chatglm_cancel_request(uint64 id);
 /* Ereport for an engine status: SQLSTATE, message, hint (may be NULL or ""). */
 extern void chatglm_ereport(int elevel, glm_status status,
 							const char *message, const char *hint);
+
+/*
+ * Throws an ERROR event: its payload is message NUL hint NUL, and two more NULs are always
+ * behind it.  Of a model's path (may be NULL) only who may see it is told.
+ */
+extern void chatglm_throw_event(const glm_event *event, const char *model,
+								const char *path) pg_attribute_noreturn();
 
 /* ---- encoding.c -------------------------------------------------------- */
 

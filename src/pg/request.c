@@ -79,7 +79,6 @@ static void pump(void);
 static void file_event(const glm_event *event);
 static const glm_event *take_event(ChatglmRequest *request);
 static void count_token(ChatglmRequest *request);
-static void throw_event(const ChatglmRequest *request, const glm_event *event) pg_attribute_noreturn();
 static void free_if_any(void *memory);
 static void check_running(const ChatglmRequest *request);
 static void cancel(ChatglmRequest *request);
@@ -202,70 +201,6 @@ uint64
 chatglm_request_id(const ChatglmRequest *request)
 {
 	return request->id;
-}
-
-/*
- * The worker looks for the mark when it next wakes.  A request that is still on
- * its way to the worker is nobody's to see yet, so it is not found.
- */
-bool
-chatglm_cancel_request(uint64 id)
-{
-	ChatglmRequestStat *stats;
-	bool		found = false;
-
-	chatglm_require_preload();
-	stats = chatglm_request_stats();
-
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < chatglm_shared->n_requests && id != 0 && !found; i++)
-	{
-		found = stats[i].id == id;
-		if (found)
-			stats[i].cancel = true;
-	}
-	LWLockRelease(chatglm_shared->lock);
-
-	if (found)
-	{
-		pg_atomic_exchange_u32(&chatglm_shared->news, 1);
-		chatglm_wake_worker();
-	}
-	return found;
-}
-
-void
-chatglm_ereport(int elevel, glm_status status, const char *message, const char *hint)
-{
-	static const int codes[GLM_N_STATUS] = {
-		[GLM_OK] = ERRCODE_INTERNAL_ERROR,	/* no error would be reported so */
-		[GLM_BAD_ARGUMENT] = ERRCODE_INVALID_PARAMETER_VALUE,
-		[GLM_BAD_TEXT] = ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
-		[GLM_BAD_JSON] = ERRCODE_INVALID_JSON_TEXT,
-		[GLM_NO_MODEL] = ERRCODE_UNDEFINED_OBJECT,
-		[GLM_NO_FILE] = ERRCODE_UNDEFINED_FILE,
-		[GLM_NOT_ALLOWED] = ERRCODE_INSUFFICIENT_PRIVILEGE,
-		[GLM_BAD_FILE] = ERRCODE_DATA_CORRUPTED,
-		[GLM_UNSUPPORTED] = ERRCODE_FEATURE_NOT_SUPPORTED,
-		[GLM_TOO_LONG] = ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-		[GLM_NO_ROOM] = ERRCODE_OUT_OF_MEMORY,
-		[GLM_BUSY] = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-		[GLM_NOT_FINITE] = ERRCODE_FLOATING_POINT_EXCEPTION,
-		[GLM_EXISTS] = ERRCODE_DUPLICATE_FILE,
-		[GLM_DISK_FULL] = ERRCODE_DISK_FULL,
-		[GLM_NOT_WRITABLE] = ERRCODE_IO_ERROR,
-		[GLM_TIMED_OUT] = CHATGLM_ERRCODE_TIMED_OUT,
-		[GLM_CANCELLED] = ERRCODE_QUERY_CANCELED,
-		[GLM_INTERNAL] = ERRCODE_INTERNAL_ERROR,
-	};
-	bool		known = (int) status >= 0 && status < GLM_N_STATUS;
-	const char *shown = chatglm_shown(message);
-	const char *shown_hint = hint != NULL && hint[0] != '\0' ? chatglm_shown(hint) : NULL;
-
-	ereport(elevel,
-			(errcode(known ? codes[status] : ERRCODE_INTERNAL_ERROR),
-			 errmsg("%s", shown),
-			 shown_hint != NULL ? errhint("%s", shown_hint) : 0));
 }
 
 /* ---- sending ---------------------------------------------------------- */
@@ -436,7 +371,7 @@ take_event(ChatglmRequest *request)
 	if (event->kind == GLM_EVENT_TOKEN)
 		count_token(request);
 	else if (event->kind == GLM_EVENT_ERROR)
-		throw_event(request, event);
+		chatglm_throw_event(event, request->model, request->path);
 	return event;
 }
 
@@ -455,22 +390,6 @@ count_token(ChatglmRequest *request)
 	pg_atomic_write_u32(&words->taken, request->taken);
 	if (request->taken % (GLM_OUTBOX / 2) == 0)
 		chatglm_session_ring();
-}
-
-/* The payload is message NUL hint NUL; two more NULs are always behind it. */
-static void
-throw_event(const ChatglmRequest *request, const glm_event *event)
-{
-	const char *message = event->payload;
-	const char *hint = message + strlen(message) + 1;
-
-	if (request->path != NULL && !chatglm_may_see_paths())
-	{
-		message = chatglm_hide_path(message, request->path, request->model);
-		hint = chatglm_hide_path(hint, request->path, request->model);
-	}
-	chatglm_ereport(ERROR, event->status, message, hint);
-	pg_unreachable();
 }
 
 /* There is no event now: will there be one? */

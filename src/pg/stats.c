@@ -433,9 +433,39 @@ chatglm_stat_requests(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * The worker looks for the mark when it next wakes.  A request that is still on
+ * its way to the worker is nobody's to see yet, so it is not found.
+ */
+static bool
+mark_cancelled(uint64 id)
+{
+	ChatglmRequestStat *stats;
+	bool		found = false;
+
+	chatglm_require_preload();
+	stats = chatglm_request_stats();
+
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < chatglm_shared->n_requests && id != 0 && !found; i++)
+	{
+		found = stats[i].id == id;
+		if (found)
+			stats[i].cancel = true;
+	}
+	LWLockRelease(chatglm_shared->lock);
+
+	if (found)
+	{
+		pg_atomic_exchange_u32(&chatglm_shared->news, 1);
+		chatglm_wake_worker();
+	}
+	return found;
+}
+
 /* glm_cancel(request_id bigint) returns boolean */
 Datum
 chatglm_cancel(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(chatglm_cancel_request((uint64) PG_GETARG_INT64(0)));
+	PG_RETURN_BOOL(mark_cancelled((uint64) PG_GETARG_INT64(0)));
 }

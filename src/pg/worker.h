@@ -121,7 +121,7 @@ extern void chatglm_ticket_abandon(int ticket, bool session_gone);
 /* Tells the engine how many tokens the backend has taken. */
 extern void chatglm_ticket_taken(int ticket);
 
-/* Serves chatglm_cancel_request(). */
+/* Serves glm_cancel(). */
 extern void chatglm_tickets_cancel_marked(void);
 
 /* Passes on what the engine has made. */

@@ -1,0 +1,55 @@
+/*
+ * errors.c - what an error of the engine is in PostgreSQL.
+ */
+#include "chatglm.h"
+
+#include "args.h"
+
+void
+chatglm_ereport(int elevel, glm_status status, const char *message, const char *hint)
+{
+	static const int codes[GLM_N_STATUS] = {
+		[GLM_OK] = ERRCODE_INTERNAL_ERROR,	/* no error would be reported so */
+		[GLM_BAD_ARGUMENT] = ERRCODE_INVALID_PARAMETER_VALUE,
+		[GLM_BAD_TEXT] = ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+		[GLM_BAD_JSON] = ERRCODE_INVALID_JSON_TEXT,
+		[GLM_NO_MODEL] = ERRCODE_UNDEFINED_OBJECT,
+		[GLM_NO_FILE] = ERRCODE_UNDEFINED_FILE,
+		[GLM_NOT_ALLOWED] = ERRCODE_INSUFFICIENT_PRIVILEGE,
+		[GLM_BAD_FILE] = ERRCODE_DATA_CORRUPTED,
+		[GLM_UNSUPPORTED] = ERRCODE_FEATURE_NOT_SUPPORTED,
+		[GLM_TOO_LONG] = ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+		[GLM_NO_ROOM] = ERRCODE_OUT_OF_MEMORY,
+		[GLM_BUSY] = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+		[GLM_NOT_FINITE] = ERRCODE_FLOATING_POINT_EXCEPTION,
+		[GLM_EXISTS] = ERRCODE_DUPLICATE_FILE,
+		[GLM_DISK_FULL] = ERRCODE_DISK_FULL,
+		[GLM_NOT_WRITABLE] = ERRCODE_IO_ERROR,
+		[GLM_TIMED_OUT] = CHATGLM_ERRCODE_TIMED_OUT,
+		[GLM_CANCELLED] = ERRCODE_QUERY_CANCELED,
+		[GLM_INTERNAL] = ERRCODE_INTERNAL_ERROR,
+	};
+	bool		known = (int) status >= 0 && status < GLM_N_STATUS;
+	const char *shown = chatglm_shown(message);
+	const char *shown_hint = hint != NULL && hint[0] != '\0' ? chatglm_shown(hint) : NULL;
+
+	ereport(elevel,
+			(errcode(known ? codes[status] : ERRCODE_INTERNAL_ERROR),
+			 errmsg("%s", shown),
+			 shown_hint != NULL ? errhint("%s", shown_hint) : 0));
+}
+
+void
+chatglm_throw_event(const glm_event *event, const char *model, const char *path)
+{
+	const char *message = event->payload;
+	const char *hint = message + strlen(message) + 1;
+
+	if (path != NULL && !chatglm_may_see_paths())
+	{
+		message = chatglm_hide_path(message, path, model);
+		hint = chatglm_hide_path(hint, path, model);
+	}
+	chatglm_ereport(ERROR, event->status, message, hint);
+	pg_unreachable();
+}
