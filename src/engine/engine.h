@@ -117,8 +117,8 @@ extern void glm_models_release(glm_models *models, glm_model *model);
  * path: those of its name that no origin but the request's has named.
  */
 extern bool glm_models_unload(glm_models *models, const glm_request *req, glm_error *err);
-/* Closes a model that is in no list, and forgets its part of the prefix cache. */
-extern void glm_models_close(glm_models *models, glm_model *model);
+/* Closes a model that is in no list and of whose prefix cache nothing is left. */
+extern void glm_models_close(glm_model *model);
 extern int	glm_models_list(glm_models *models, glm_model_info *out, int max);
 
 /* ---- scheduler.c: sequences --------------------------------------------- */

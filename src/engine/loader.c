@@ -78,7 +78,7 @@ work(glm_loading *l, glm_error *err)
 		case LOADING_HOLD:
 			return glm_model_hold(l->model, err);
 		case LOADING_CLOSE:
-			glm_models_close(&l->engine->models, l->model);
+			glm_models_close(l->model);
 			l->model = NULL;
 	}
 	return true;
@@ -295,7 +295,7 @@ glm_loader_close(void *arg, glm_model *model)
 	if (started)
 		return;
 	free(l);
-	glm_models_close(&e->models, model);
+	glm_models_close(model);
 }
 
 bool

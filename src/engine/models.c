@@ -36,24 +36,27 @@ glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
 }
 
 void
-glm_models_close(glm_models *models, glm_model *model)
+glm_models_close(glm_model *model)
 {
-	if (models->prefix != NULL && model->generation != 0)
-		glm_prefix_forget(models->prefix, model->generation);
 	glm_drafter_close(model->drafter);
 	free(model->origin);
 	model->origin = NULL;
 	glm_model_close(model);
 }
 
-/* Has a model closed that is in no list any more: gigabytes of pages take their time. */
+/*
+ * Has a model closed that is in no list any more: gigabytes of pages take their time.
+ * Its part of the prefix cache is free at once.
+ */
 static void
 close_model(glm_models *models, glm_model *model)
 {
+	if (models->prefix != NULL && model->generation != 0)
+		glm_prefix_forget(models->prefix, model->generation);
 	if (models->closer != NULL)
 		models->closer(models->closer_arg, model);
 	else
-		glm_models_close(models, model);
+		glm_models_close(model);
 }
 
 void
