@@ -8,7 +8,8 @@
  * look at the target's row, which is only fetched, and locked, when its turn comes.
  *
  * When the target's row was changed meanwhile, PostgreSQL joins it anew, through
- * GlmBatch, and starts again.
+ * GlmBatch, and starts again.  When it is gone by then, the source's row is one
+ * without a match, for which nothing was asked ahead; its action asks itself.
  */
 #include "chatglm.h"
 
@@ -120,6 +121,36 @@ when_taken(const List *actions, const MergeAction *action, const Var *ctid)
 	return (Node *) make_ands_explicit(all);
 }
 
+/*
+ * What an action for rows without a match evaluates: calls made ahead, but calls of its
+ * own for a row that had a match then.
+ */
+static List *
+unless_lost(List *ahead, const List *own, const Var *ctid)
+{
+	ListCell   *made;
+	ListCell   *cell;
+
+	forboth(made, ahead, cell, own)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, made);
+		Expr	   *expr = lfirst_node(TargetEntry, cell)->expr;
+		CaseExpr   *either = makeNode(CaseExpr);
+		CaseWhen   *when = makeNode(CaseWhen);
+
+		if (!chatglm_has_call((Node *) expr, NULL))
+			continue;
+		when->expr = kind_is(ctid, false);
+		when->result = entry->expr;
+		either->casetype = exprType((Node *) expr);
+		either->casecollid = exprCollation((Node *) expr);
+		either->args = list_make1(when);
+		either->defresult = copyObject(expr);
+		entry->expr = (Expr *) chatglm_renumber((Node *) either, INDEX_VAR, INNER_VAR);
+	}
+	return ahead;
+}
+
 /* The nodes give all columns of the subplan first, by their names; the rest is junk. */
 static void
 name_columns(Plan *top, const Plan *subplan)
@@ -168,7 +199,9 @@ chatglm_batch_merge(Rewrite *rewrite, Plan *plan)
 		chatglm_mark_in_plan(list);
 		list = (List *) chatglm_renumber((Node *) list, INNER_VAR, INDEX_VAR);
 		top = chatglm_stack_calls(rewrite, top, &list, condition);
-		action->targetList = (List *) chatglm_renumber((Node *) list, INDEX_VAR, INNER_VAR);
+		list = (List *) chatglm_renumber((Node *) list, INDEX_VAR, INNER_VAR);
+		action->targetList = chatglm_merge_matched(action) ? list :
+			unless_lost(list, action->targetList, ctid);
 	}
 	if (top != subplan)
 		name_columns(top, subplan);

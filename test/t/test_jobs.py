@@ -126,6 +126,24 @@ class Changed(Case):
         running.join(30)
         self.assertEqual(value("SELECT count(*) FROM changing WHERE b = 'm' || id", self.conn), 50)
 
+    def test_merge_of_rows_that_go(self):
+        """A row that had its match when it was read is one to insert when that is gone."""
+        if self.conn.info.server_version < 150000:
+            self.skipTest("no MERGE")
+        self.holder.execute("DELETE FROM changing WHERE id = 7")
+        running = Background("MERGE INTO changing t USING generate_series(1, 50) i ON i = t.id "
+                             "WHEN MATCHED THEN UPDATE SET b = glm_detokenize(glm_tokenize('m' || i)) "
+                             "WHEN NOT MATCHED THEN INSERT (id, b, a, n) VALUES (i, glm_detokenize(glm_tokenize('m' || i)), "
+                             "(glm_try_generate('m' || i, max_tokens => 2)).finish_reason, "
+                             "(glm_try_generate('m' || i, max_tokens => 2)).completion_tokens)")
+        self.addCleanup(running.conn.close)
+        self.wait_for_lock(running)
+        self.holder.commit()
+        running.join(30)
+        self.assertEqual(value("SELECT count(*) FROM changing WHERE b = 'm' || id", self.conn), 50)
+        self.assertEqual(self.conn.execute("SELECT id FROM changing WHERE n = 2 AND a = 'length' ORDER BY id").fetchall(),
+                         [(i,) for i in [7, *range(41, 51)]])
+
 
 class Composite(Case):
     """The fields of a composite are of one call, also where no plan node GlmBatch makes it."""
