@@ -369,10 +369,22 @@ finish(answer *a)
 	return text;
 }
 
-/*
- * Reads an answer as the published client gets it, with the turns' token written
- * out, if that makes any call of it; those in strings and code make none.
- */
+/* The next token between turns, written out: a call begins or ends there.  Else it is text. */
+static const char *
+find_turn(slice s, const char *at)
+{
+	const size_t n = strlen(TURN);
+
+	while ((at = memmem(at, s.end - at, TURN, n)) != NULL)
+	{
+		if (may_call((slice) {at + n, s.end}) || (at - s.at >= (ptrdiff_t) strlen(FENCE) && is_fence(at - strlen(FENCE), s)))
+			return at;
+		at += n;
+	}
+	return NULL;
+}
+
+/* Reads an answer as the published client gets it, if that makes any call of it. */
 static void
 read_written_turns(answer *a, slice text)
 {
@@ -381,7 +393,7 @@ read_written_turns(answer *a, slice text)
 
 	do
 	{
-		mark = memmem(at, text.end - at, TURN, strlen(TURN));
+		mark = find_turn(text, at);
 		read_turn(a, (slice) {at, mark ? mark : text.end});
 		at = mark ? mark + strlen(TURN) : text.end;
 	} while (mark != NULL);
@@ -403,7 +415,7 @@ glm_answer_parse(const char *raw, size_t length)
 	if (text.failed)
 		return NULL;
 	all = (slice) {text.data, text.data + text.length};
-	if (memmem(all.at, text.length, TURN, strlen(TURN)) != NULL)
+	if (find_turn(all, all.at) != NULL)
 		read_written_turns(&a, all);
 	if (a.calls == NULL)
 		read_text(&a, all);

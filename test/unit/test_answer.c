@@ -140,6 +140,8 @@ turns_may_be_written_out(void **state)
 	/* in a string or in prose it is text */
 	assert_answer(CALL("f", "'<|assistant|>'"), "{\"content\": null, \"tool_calls\": ["
 				  CALLED("f", "\\\"<|assistant|>\\\"") "]}");
+	assert_answer(CALL("f", "'<|assistant|>'") "\n" CALL("g", "2"), "{\"content\": null, \"tool_calls\": ["
+				  CALLED("f", "\\\"<|assistant|>\\\"") ", " CALLED("g", "2") "]}");
 	assert_answer("\nSee <|assistant|>.", "{\"content\": \"See <|assistant|>.\"}");
 	assert_answer("<|assistant|>", "{\"content\": \"<|assistant|>\"}");
 }
