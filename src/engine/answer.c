@@ -369,19 +369,32 @@ finish(answer *a)
 	return text;
 }
 
-/* The next token between turns, written out: a call begins or ends there.  Else it is text. */
+static const char *
+find_mark(const char *at, const char *end)
+{
+	return memmem(at, end - at, TURN, strlen(TURN));
+}
+
+/*
+ * The next token between turns, written out: a call begins or ends there, else it
+ * is text.  A call's first lines hold no such token, so no more is looked at.
+ */
 static const char *
 find_turn(slice s, const char *at)
 {
-	const size_t n = strlen(TURN);
+	const ptrdiff_t n = strlen(FENCE);
+	const char *next;
 
-	while ((at = memmem(at, s.end - at, TURN, n)) != NULL)
+	for (at = find_mark(at, s.end); at != NULL; at = next)
 	{
-		if (may_call((slice) {at + n, s.end}) || (at - s.at >= (ptrdiff_t) strlen(FENCE) && is_fence(at - strlen(FENCE), s)))
-			return at;
-		at += n;
+		const char *behind = at + strlen(TURN);
+
+		next = find_mark(behind, s.end);
+		if ((at - s.at >= n && is_fence(at - n, s)) ||
+			may_call((slice) {behind, next ? next : s.end}))
+			break;
 	}
-	return NULL;
+	return at;
 }
 
 /* Reads an answer as the published client gets it, if that makes any call of it. */
