@@ -30,6 +30,7 @@
 #include "literal.h"
 
 #define FENCE "```"
+#define TURN "<|assistant|>"
 
 /* Some bytes of the answer: [at, end). */
 typedef struct slice
@@ -157,8 +158,6 @@ add_content(answer *a, slice content)
 	a->has_content = true;
 }
 
-/* ---- A turn ------------------------------------------------------------ */
-
 /* Is the first line of this turn, its metadata, empty? */
 static bool
 is_content(slice turn)
@@ -166,25 +165,6 @@ is_content(slice turn)
 	slice		line = stripped(first_line(turn));
 
 	return line.at == line.end;
-}
-
-/* Reads one turn; what is no call is content as it stands. */
-static void
-read_turn(answer *a, slice turn)
-{
-	slice		name = stripped(first_line(turn));
-	json_t	   *arguments;
-
-	if (is_content(turn))
-	{
-		add_content(a, stripped(turn));
-		return;
-	}
-	arguments = call_arguments(name, after_line(turn));
-	if (arguments != NULL)
-		add_call(a, name, arguments);
-	else
-		add_content(a, turn);
 }
 
 /* ---- Calls at the end of a text ---------------------------------------- */
@@ -313,6 +293,42 @@ read_text(answer *a, slice text)
 	add_content(a, is_content(text) ? body : text);
 }
 
+/* ---- A turn ------------------------------------------------------------ */
+
+/*
+ * Reads one turn; what is no call is content as it stands.  A turn that does not
+ * say that it is content may still end in calls, as a text may.
+ */
+static void
+read_turn(answer *a, slice turn)
+{
+	slice		name = stripped(first_line(turn));
+	answer		own = {0};
+	json_t	   *arguments;
+
+	if (is_content(turn))
+	{
+		add_content(a, stripped(turn));
+		return;
+	}
+	arguments = call_arguments(name, after_line(turn));
+	if (arguments != NULL)
+	{
+		add_call(a, name, arguments);
+		return;
+	}
+	read_text(&own, turn);
+	if (own.has_content)
+		add_content(a, (slice) {own.content.data, own.content.data + own.content.length});
+	if (a->calls == NULL)
+		a->calls = json_incref(own.calls);
+	else if (own.calls != NULL && json_array_extend(a->calls, own.calls) != 0)
+		a->failed = true;
+	a->failed |= own.failed || own.content.failed;
+	json_decref(own.calls);
+	glm_buf_free(&own.content);
+}
+
 /* ---- Entry ------------------------------------------------------------- */
 
 static void
@@ -353,16 +369,69 @@ finish(answer *a)
 	return text;
 }
 
+static const char *
+find_mark(const char *at, const char *end)
+{
+	return memmem(at, end - at, TURN, strlen(TURN));
+}
+
+/*
+ * The next token between turns, written out: a call begins or ends there, else it
+ * is text.  A call's first lines hold no such token, so no more is looked at.
+ */
+static const char *
+find_turn(slice s, const char *at)
+{
+	const ptrdiff_t n = strlen(FENCE);
+	const char *next;
+
+	for (at = find_mark(at, s.end); at != NULL; at = next)
+	{
+		const char *behind = at + strlen(TURN);
+
+		next = find_mark(behind, s.end);
+		if ((at - s.at >= n && is_fence(at - n, s)) ||
+			may_call((slice) {behind, next ? next : s.end}))
+			break;
+	}
+	return at;
+}
+
+/* Reads an answer as the published client gets it, if that makes any call of it. */
+static void
+read_written_turns(answer *a, slice text)
+{
+	const char *at = text.at;
+	const char *mark;
+
+	do
+	{
+		mark = find_turn(text, at);
+		read_turn(a, (slice) {at, mark ? mark : text.end});
+		at = mark ? mark + strlen(TURN) : text.end;
+	} while (mark != NULL);
+	if (a->calls == NULL)
+	{
+		glm_buf_free(&a->content);
+		a->has_content = false;
+	}
+}
+
 char *
 glm_answer_parse(const char *raw, size_t length)
 {
 	glm_buf		text = {0};
 	answer		a = {0};
+	slice		all;
 
 	add_valid(&text, raw, length);
 	if (text.failed)
 		return NULL;
-	read_text(&a, (slice) {text.data, text.data + text.length});
+	all = (slice) {text.data, text.data + text.length};
+	if (find_turn(all, all.at) != NULL)
+		read_written_turns(&a, all);
+	if (a.calls == NULL)
+		read_text(&a, all);
 	glm_buf_free(&text);
 	return finish(&a);
 }

@@ -54,6 +54,7 @@ struct glm_decoder
 	bool		chat;
 	bool		stopped;
 	bool		marked;			/* turns are, see above */
+	bool		joined;			/* match begins with a newline that a mark stands for */
 	bool		shown;			/* this turn has shown something */
 	bool		follows;		/* so has one before it */
 	glm_buf		fresh;			/* text of this push */
@@ -151,8 +152,10 @@ drop(glm_buf *buf, size_t n)
 static void
 join_turn(glm_decoder *dec)
 {
-	if (dec->follows && !dec->marked)
-		glm_buf_add(&dec->match, "\n", 1);
+	if (!dec->follows)
+		return;
+	glm_buf_add(&dec->match, "\n", 1);
+	dec->joined = dec->marked;
 }
 
 /* The marks before a turn's first text are not. */
@@ -169,8 +172,15 @@ mark_turn(glm_decoder *dec, glm_buf *out)
 static void
 show(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
 {
-	size_t		solid = n;
+	size_t		solid;
 
+	if (dec->joined && n > 0)
+	{
+		dec->joined = false;
+		s++;
+		n--;
+	}
+	solid = n;
 	if (dec->phase == CONTENT)
 		while (solid > 0 && is_blank(s[solid - 1]))
 			solid--;

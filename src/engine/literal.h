@@ -36,7 +36,7 @@ extern json_t *glm_literal_read_call_in(const char *text, size_t n, size_t *used
 
 /* ---- identifier.c ------------------------------------------------------ */
 
-#define GLM_NAME_MAX 256		/* bytes of a function's or parameter's name in a call */
+#define GLM_NAME_MAX 256		/* bytes of a function's name in a call */
 
 /*
  * Could this be the name of a function that a model calls?  Letters, digits and

@@ -188,19 +188,20 @@ parse_value(glm_scan *s)
 static bool
 parse_keyword(glm_scan *s, json_t *arguments)
 {
-	char		name[GLM_NAME_MAX + 1];
+	glm_buf		name = {0};
 	size_t		n = name_length(s);
 	json_t	   *value;
+	bool		ok = false;
 
-	if (n == 0 || n > GLM_NAME_MAX)
-		return false;
-	memcpy(name, s->at, n);
-	name[n] = '\0';
+	glm_buf_add(&name, s->at, n);
 	s->at += n;
-	if (json_object_get(arguments, name) != NULL || !take_next(s, "="))
-		return false;
-	value = parse_value(s);
-	return value != NULL && json_object_set_new(arguments, name, value) == 0;
+	if (n > 0 && !name.failed && json_object_get(arguments, name.data) == NULL && take_next(s, "="))
+	{
+		value = parse_value(s);
+		ok = value != NULL && json_object_set_new(arguments, name.data, value) == 0;
+	}
+	glm_buf_free(&name);
+	return ok;
 }
 
 /* The dict behind ** into arguments; none of its keys may be there already. */

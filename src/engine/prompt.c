@@ -16,8 +16,18 @@
  */
 #include "internal.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "messages.h"
 #include "truncate.h"
+
+/* The ids [from, to) of a text that may be cut. */
+typedef struct piece
+{
+	size_t		from;
+	size_t		to;
+} piece;
 
 typedef struct prompt
 {
@@ -26,8 +36,9 @@ typedef struct prompt
 	size_t		most;			/* ids, after which it is given up */
 	glm_truncate truncate;
 	size_t		limit;			/* most ids, where it is to be cut */
-	size_t		from;			/* ids[from, to) may be cut: the longest text so far */
-	size_t		to;
+	piece	   *pieces;			/* in their order; those without ids are left out */
+	size_t		n_pieces;
+	size_t		capacity;
 } prompt;
 
 static bool
@@ -50,7 +61,89 @@ add_text(prompt *p, const char *text, size_t n, glm_error *err)
 	return false;
 }
 
-/* The same for a text that may be cut. */
+/* ---- Texts that may be cut ------------------------------------------------ */
+
+static bool
+note_piece(prompt *p, size_t from, glm_error *err)
+{
+	if (p->n_pieces == p->capacity)
+	{
+		size_t		capacity = p->capacity ? 2 * p->capacity : 16;
+		piece	   *more = realloc(p->pieces, capacity * sizeof(*more));
+
+		if (more == NULL)
+			return glm_no_memory(err);
+		p->pieces = more;
+		p->capacity = capacity;
+	}
+	p->pieces[p->n_pieces++] = (piece) {from, p->ids->length};
+	return true;
+}
+
+static size_t
+piece_length(const piece *one)
+{
+	return one->to - one->from;
+}
+
+/* Of several as long the first. */
+static piece *
+longest_piece(const prompt *p)
+{
+	piece	   *longest = p->pieces;
+
+	for (size_t i = 1; i < p->n_pieces; i++)
+		if (piece_length(&p->pieces[i]) > piece_length(longest))
+			longest = &p->pieces[i];
+	return longest;
+}
+
+/* Takes all ids of a piece away. */
+static void
+remove_piece(prompt *p, piece *gone)
+{
+	size_t		n = piece_length(gone);
+	piece	   *end = p->pieces + p->n_pieces--;
+
+	memmove(p->ids->data + gone->from, p->ids->data + gone->to,
+			(p->ids->length - gone->to) * sizeof(int32_t));
+	p->ids->length -= n;
+	for (; gone + 1 < end; gone++)
+		*gone = (piece) {gone[1].from - n, gone[1].to - n};
+}
+
+/* Takes away what cannot stay whatever follows, so that a long chat takes little memory. */
+static void
+remove_hopeless(prompt *p)
+{
+	while (p->n_pieces > 1 && p->ids->length > p->limit)
+	{
+		piece	   *longest = longest_piece(p);
+
+		if (p->ids->length - piece_length(longest) <= p->limit)
+			break;
+		remove_piece(p, longest);
+	}
+}
+
+/* Cuts the longest piece; those that would have to go altogether go before. */
+static bool
+cut(prompt *p, glm_error *err)
+{
+	while (p->n_pieces > 1 && p->ids->length > p->limit)
+	{
+		piece	   *longest = longest_piece(p);
+
+		if (p->ids->length - piece_length(longest) < p->limit &&
+			glm_truncate_ids(p->tok, p->truncate, p->limit, p->ids, longest->from, longest->to, err))
+			return true;
+		remove_piece(p, longest);
+	}
+	return glm_truncate_ids(p->tok, p->truncate, p->limit, p->ids,
+							p->n_pieces ? p->pieces->from : 0, p->n_pieces ? p->pieces->to : 0, err);
+}
+
+/* Adds a text that may be cut. */
 static bool
 add_user_text(prompt *p, const char *text, size_t n, glm_error *err)
 {
@@ -60,13 +153,15 @@ add_user_text(prompt *p, const char *text, size_t n, glm_error *err)
 		add_text(p, text, n, err);
 
 	glm_buf_free(&joined);
-	if (ok && p->ids->length - from > p->to - p->from)
-	{
-		p->from = from;
-		p->to = p->ids->length;
-	}
-	return ok;
+	if (!ok || p->truncate == GLM_TRUNCATE_ERROR || p->ids->length == from)
+		return ok;
+	if (!note_piece(p, from, err))
+		return false;
+	remove_hopeless(p);
+	return true;
 }
+
+/* ---- Turns ---------------------------------------------------------------- */
 
 static bool
 add_turn(void *arg, const glm_turn *turn, glm_error *err)
@@ -126,11 +221,13 @@ glm_prompt_fit(const glm_tokenizer *tok, const glm_request *req, int context, si
 {
 	prompt		p = {.tok = tok, .ids = out, .truncate = (glm_truncate) req->truncate,
 					 .limit = glm_truncate_limit(context, req->max_tokens)};
+	bool		ok;
 
 	/* what is cut comes to no more ids than bytes that glm_truncate_text() leaves, the rest must fit */
 	p.most = p.truncate == GLM_TRUNCATE_ERROR ? most :
 		(2 * glm_tokenizer_longest(tok) + 1) * ((size_t) context + 8);
 
-	return build(&p, req, err) &&
-		glm_truncate_ids(tok, p.truncate, p.limit, out, p.from, p.to, err);
+	ok = build(&p, req, err) && cut(&p, err);
+	free(p.pieces);
+	return ok;
 }

@@ -1,8 +1,9 @@
 /*
  * truncate.h - a prompt that does not fit, made to fit.
  *
- * In two steps, around the encoding of that piece of the prompt which may be cut
- * (the user's text; of a chat, the longest of the users' and tools' contents):
+ * In two steps, around the encoding of those pieces of the prompt which may be cut
+ * (the user's text; of a chat, the users' and tools' contents).  It is the longest
+ * that is cut; where none of it could stay it goes, and it is the next one's turn:
  *
  *     glm_truncate_text(...)     before: leaves out bytes that cannot matter
  *     encode, and all the rest of the prompt

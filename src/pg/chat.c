@@ -291,6 +291,17 @@ tool_choice_offers(const NullableDatum *choice)
 
 /* ---- The answer ------------------------------------------------------------ */
 
+/* Is the last turn a call?  One that was cut is none. */
+static bool
+ends_in_call(const ChatglmAnswer *answer)
+{
+	int			start = answer->bytes.len;
+
+	while (start > 0 && answer->bytes.data[start - 1] != '\0')
+		start--;
+	return chatglm_text_calls(answer->bytes.data + start, answer->bytes.len - start);
+}
+
 static Jsonb *
 chat_object(const ChatglmAnswer *answer)
 {
@@ -306,7 +317,8 @@ chat_object(const ChatglmAnswer *answer)
 		uint64		hash = chatglm_hash(answer->hash, answer->bytes.data, answer->bytes.len);
 		char	   *parsed = glm_answer_parse_turns(answer->bytes.data, answer->bytes.len);
 
-		if (chatglm_append_parsed(&out, parsed, hash) > 0)
+		if (chatglm_append_parsed(&out, parsed, hash) > 0 &&
+			(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))
 			finish = "tool_calls";
 	}
 	else

@@ -145,6 +145,9 @@ class Scripted(Case):
         self.check(call("查询天气", '城市="北京"'), None, ("查询天气", '{"城市": "北京"}'))
         self.check(call("mcp:search", 'from="a"'), None, ("mcp:search", '{"from": "a"}'))
 
+        long = "x" * 300
+        self.check(call("f", long + "=1"), None, ("f", json.dumps({long: 1})))
+
     def test_literals(self):
         self.check(call("f", 'a="x" "y", b=r"\\d+",  # two\n c=1_000, d={1: "a"}, e=0x1f'), None,
                    ("f", '{"a": "xy", "b": "\\\\d+", "c": 1000, "d": {"1": "a"}, "e": 31}'))
@@ -152,6 +155,18 @@ class Scripted(Case):
     def test_no_calls(self):
         for answer in (call("f", "a=1") + "\nDone.", call("f", "a=1)\ntool_call(a=2"), call("f", "a=1+2"), "f\n```python\ntool_call(a=1)"):
             self.check(answer, answer)
+
+    def test_a_call_that_was_cut(self):
+        """With it, the answer was cut; a call that is whole is one."""
+        first = call("f", "a=1")
+        answer = first + "<|assistant|>" + call("get_weather", 'city="Berlin"')
+        self.script(answer)
+        for cut, finish in ((0, "tool_calls"), (1, "length"), (8, "length"), (len(self.ids(answer)) - len(self.ids(first)), "tool_calls")):
+            message = self.one("SELECT glm_chat(%s::jsonb, tools => %s::json, model => 'scripted', max_tokens => %s)",
+                               MESSAGES, TOOLS, len(self.ids(answer)) - cut)
+            with self.subTest(cut):
+                self.assertEqual(message["finish_reason"], finish)
+                self.assertEqual(message["tool_calls"][0]["function"]["arguments"], '{"a": 1}')
 
     def test_ids_are_those_of_question_and_answer(self):
         self.script(call("f", "a=1") + "<|assistant|>" + call("f", "a=1") + "<|observation|>")

@@ -127,6 +127,25 @@ broken_bytes_become_replacement_characters(void **state)
 #define CALL(name, value) name "\n```python\ntool_call(a=" value ")\n```"
 #define CALLED(name, value) "{\"name\": \"" name "\", \"arguments\": \"{\\\"a\\\": " value "}\"}"
 
+/* The published client splits the model's text at the turns' token. */
+static void
+turns_may_be_written_out(void **state)
+{
+	(void) state;
+	assert_answer("\n Let me check.<|assistant|>" CALL("f", "1") "<|assistant|>" CALL("g", "2"),
+				  "{\"content\": \"Let me check.\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED("g", "2") "]}");
+	assert_answer("interpreter\n```python\nx\n```<|assistant|>" CALL("f", "1") "<|assistant|>",
+				  "{\"content\": null, \"tool_calls\": [{\"name\": \"interpreter\", \"arguments\": "
+				  "\"{\\\"code\\\": \\\"x\\\"}\"}, " CALLED("f", "1") "]}");
+	/* in a string or in prose it is text */
+	assert_answer(CALL("f", "'<|assistant|>'"), "{\"content\": null, \"tool_calls\": ["
+				  CALLED("f", "\\\"<|assistant|>\\\"") "]}");
+	assert_answer(CALL("f", "'<|assistant|>'") "\n" CALL("g", "2"), "{\"content\": null, \"tool_calls\": ["
+				  CALLED("f", "\\\"<|assistant|>\\\"") ", " CALLED("g", "2") "]}");
+	assert_answer("\nSee <|assistant|>.", "{\"content\": \"See <|assistant|>.\"}");
+	assert_answer("<|assistant|>", "{\"content\": \"<|assistant|>\"}");
+}
+
 static void
 each_turn_is_read_by_itself(void **state)
 {
@@ -144,6 +163,9 @@ each_turn_is_read_by_itself(void **state)
 				 "\"arguments\": \"{\\\"code\\\": \\\"print(1)\\\"}\"}]}");
 	/* content that looks like a call is none: its metadata is empty */
 	assert_turns("\n" CALL("f", "1"), "{\"content\": \"f\\n```python\\ntool_call(a=1)\\n```\"}");
+	/* a turn that does not say so may end in calls, as a text may */
+	assert_turns("Sure:\n" CALL("f", "1") "\n" CALL("g", "2") "|\nDone.",
+				 "{\"content\": \"Sure:\\nDone.\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED("g", "2") "]}");
 	assert_turns("", "{\"content\": \"\"}");
 	assert_turns("x\xFF", "{\"content\": \"x\xEF\xBF\xBD\"}");
 }
@@ -237,6 +259,7 @@ main(void)
 		cmocka_unit_test(calls_are_split),
 		cmocka_unit_test(code_for_the_interpreter_is_returned_not_read),
 		cmocka_unit_test(broken_bytes_become_replacement_characters),
+		cmocka_unit_test(turns_may_be_written_out),
 		cmocka_unit_test(each_turn_is_read_by_itself),
 		cmocka_unit_test(calls_end_a_text_whose_turns_are_not_marked),
 		cmocka_unit_test(names_of_other_languages_and_forms),

@@ -324,6 +324,12 @@ stop_strings_lie_within_a_turn(void **state)
 	assert_true(assert_turns_shown(true, false, "\nTwo|", "\nOne.|\nTwo", "One."));
 	assert_true(assert_turns_shown(true, false, "\n|", "f\n1|g\n2", "f"));
 	assert_true(assert_turns_shown(true, false, "\ng|", "f1|g2", "f1"));
+	/* whether turns are marked makes no difference to that */
+	assert_true(assert_turns_shown(true, true, "\n|", "\nOne.|\nTwo", "\nOne."));
+	assert_true(assert_turns_shown(true, true, "\nTwo|", "\nOne.|\nTwo", "\nOne."));
+	assert_true(assert_turns_shown(true, true, "\ng|", "f1|g2", "f1"));
+	assert_true(assert_turns_shown(true, true, "END|", "\nOne.|g\nEND", "\nOne.|g\n"));
+	assert_false(assert_turns_shown(true, true, "\ngx|", "f1|g2|\n g", "f1|g2|\ng"));
 }
 
 /* ---- Stop strings -------------------------------------------------------- */

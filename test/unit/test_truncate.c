@@ -218,6 +218,51 @@ of_a_chat_the_longest_text_is_cut(void **state)
 	free(text);
 }
 
+/* A chat of so many users' texts, which get longer or shorter; its length in tokens is returned. */
+static int
+fit_many(int n, bool longer, int context, glm_buf *shown)
+{
+	glm_buf		messages = {0};
+	glm_ids		ids;
+	int			length;
+
+	for (int i = 0; i < n; i++)
+	{
+		char	   *text = words(300 + 10 * (longer ? i : n - i));
+
+		glm_buf_puts(&messages, i ? ",{\"role\":\"user\",\"content\":\"" : "[{\"role\":\"user\",\"content\":\"");
+		glm_buf_puts(&messages, text);
+		glm_buf_puts(&messages, "\"}");
+		free(text);
+	}
+	glm_buf_puts(&messages, ",{\"role\":\"user\",\"content\":\"question\"}]");
+	ids = fit(make_request(GLM_MESSAGES, messages.data, NULL, GLM_TRUNCATE_TAIL, 10), context, shown);
+	length = (int) ids.length;
+	glm_ids_free(&ids);
+	glm_buf_free(&messages);
+	return length;
+}
+
+/* The longest go first, so of these the first or the last one stays in part. */
+static void
+where_the_longest_is_not_enough_the_next_is_cut(void **state)
+{
+	glm_buf		shown = {0};
+
+	(void) state;
+	assert_int_equal(fit_many(3, true, 300, &shown), 290);
+	assert_non_null(strstr(shown.data, "sop<|user|>\n 10000 10001"));
+	assert_non_null(strstr(shown.data, "<|user|>\n<|user|>\n<|user|>\n question<|assistant|>"));
+	assert_int_equal(fit_many(3, false, 300, &shown), 290);
+	assert_non_null(strstr(shown.data, "sop<|user|>\n<|user|>\n<|user|>\n 10000 10001"));
+	assert_non_null(strstr(shown.data, "<|user|>\n question<|assistant|>"));
+	assert_int_equal(fit_many(40, true, 300, &shown), 290);
+	assert_non_null(strstr(shown.data, "sop<|user|>\n 10000 10001"));
+	assert_int_equal(fit_many(40, false, 300, &shown), 290);
+	assert_non_null(strstr(shown.data, "<|user|>\n question<|assistant|>"));
+	glm_buf_free(&shown);
+}
+
 static void
 what_is_not_cut_must_fit(void **state)
 {
@@ -274,6 +319,7 @@ main(void)
 		cmocka_unit_test(a_prompt_that_fits_is_left_alone),
 		cmocka_unit_test(no_character_is_cut_apart),
 		cmocka_unit_test(of_a_chat_the_longest_text_is_cut),
+		cmocka_unit_test(where_the_longest_is_not_enough_the_next_is_cut),
 		cmocka_unit_test(what_is_not_cut_must_fit),
 		cmocka_unit_test(a_long_text_is_cut_before_it_is_encoded),
 	};
