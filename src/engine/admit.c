@@ -23,7 +23,8 @@
  *
  * A tenant's share is max_sequences by the number of tenants with something to do.
  * Who was displaced before, or is batch whose turn has come, must have got QUANTUM tokens
- * further since, so that everybody gets done.  Paused sequences hold no place, and give their room to everybody.
+ * further since, so that everybody gets done.  Paused sequences hold no place, and give
+ * their room to everybody.
  */
 #include "scheduler.h"
 
