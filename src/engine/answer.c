@@ -17,7 +17,9 @@
  * One answer may hold several turns: text and then a call, or several calls.
  * Where turns are marked (decoder.c) each is read by itself.  An answer as users
  * see it has but a newline there, so in it calls are looked for at its end: the
- * first line that is a name and from which on there is nothing but calls.
+ * first line that is a name and from which on there is nothing but calls.  A turn
+ * that does not say it is content is searched so as well.  The model's own text may
+ * also come with the turns' token written out, as the published client splits it.
  *
  * The input is a model's output, so anything: it is first copied to valid
  * UTF-8 without NULs, as SQL's text holds neither.

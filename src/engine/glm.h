@@ -415,7 +415,8 @@ extern int	glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
  * Splits an answer of a ChatGLM3 model, as it was shown, into content and tool
  * calls.  A call is a line that is the tool's name and a fenced tool_call(...)
  * with literals, or fenced code for `interpreter`, with nothing behind it but other
- * calls.  An empty first line means content, whatever follows it.
+ * calls.  An empty first line means content, whatever follows it.  Where the token
+ * between turns is written out, <|assistant|> before or behind a call, it parts them.
  * Result: a JSON object in malloc'd memory,
  * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]},
  * tool_calls left out when there are none; "arguments" is the text of a JSON
@@ -427,8 +428,8 @@ extern char *glm_answer_parse(const char *raw, size_t length);
 
 /*
  * The same for the answer to a request with `turns`: a NUL stands between turns,
- * and each is a metadata line, then content, so that no content is taken for a
- * call.  Several contents are joined by newlines.
+ * and each is a metadata line, then content, so that no content behind an empty
+ * one is taken for a call.  Several contents are joined by newlines.
  */
 extern char *glm_answer_parse_turns(const char *raw, size_t length);
 
