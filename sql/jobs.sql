@@ -97,6 +97,9 @@ EXPLAIN (COSTS OFF) SELECT t.id, r.* FROM note t LEFT JOIN LATERAL glm_try_gener
 EXPLAIN (COSTS OFF) SELECT g, h FROM note t JOIN note o USING (id), glm_generate(t.body || o.body) g, glm_generate(g) h LIMIT 3;
 EXPLAIN (COSTS OFF) SELECT s.* FROM note t, LATERAL (SELECT (glm_try_generate(t.id::text)).*) s;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, n FROM note t LEFT JOIN LATERAL glm_count_tokens(t.body) n ON n > 9 WHERE t.kind = 1;
+-- so do those with one value where the rows of all tables are carried along, to be locked or looked up again
+EXPLAIN (COSTS OFF) UPDATE note SET a = g FROM note o, glm_generate(o.body) g WHERE o.id = note.id;
+EXPLAIN (COSTS OFF) SELECT id, n FROM note, glm_count_tokens(body) n FOR UPDATE OF note;
 -- it runs once for all rows
 EXPLAIN (COSTS OFF) SELECT t.id, g FROM note t, glm_generate('x') g;
 SELECT query, requests_of(query) FROM (VALUES
@@ -106,6 +109,10 @@ SELECT query, requests_of(query) FROM (VALUES
     ('SELECT t.id, r.* FROM note t, glm_try_generate(t.body, max_tokens => 3) WITH ORDINALITY r WHERE body IS NOT NULL LIMIT 5'),
     ('SELECT g, h FROM note t, glm_detokenize(glm_tokenize(t.body)) g, glm_count_tokens(g) h WHERE body IS NOT NULL LIMIT 3')
 ) q(query);
+UPDATE note SET a = g FROM note o, glm_detokenize(glm_tokenize(o.body)) g, glm_count_tokens(g) n WHERE o.id = note.id AND n > 9;
+SELECT count(*) FILTER (WHERE a = body AND glm_count_tokens(body) > 9) AS set, count(*) FILTER (WHERE glm_count_tokens(body) > 9) AS wanted FROM note;
+SELECT count(n), sum(n) = (SELECT sum(glm_count_tokens(body)) FROM note) AS same FROM (SELECT n FROM note LEFT JOIN LATERAL glm_count_tokens(body) n ON true FOR UPDATE OF note) s;
+UPDATE note SET a = NULL;
 SELECT count(*) FILTER (WHERE g <> h) AS mixed, count(DISTINCT g) > 5 AS wild
   FROM (SELECT g, g || '' AS h FROM note t, glm_generate(t.body, temperature => 3, top_p => 1, max_tokens => 8) g OFFSET 0) s;
 SELECT query, same_rows(query) FROM (VALUES

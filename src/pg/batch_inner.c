@@ -161,6 +161,24 @@ field_of(Node *call, const Var *column)
 	return (Node *) field;
 }
 
+/*
+ * What UPDATE ... FROM and FOR UPDATE carry of a function with one value, to lock it as
+ * a row.
+ */
+static Node *
+record_of(Node *call, const Var *row)
+{
+	RowExpr    *expr = makeNode(RowExpr);
+
+	if (row->vartype != RECORDOID)
+		return NULL;
+	expr->row_typeid = RECORDOID;
+	expr->row_format = COERCE_IMPLICIT_CAST;
+	expr->args = list_make1(copyObject(call));
+	expr->colnames = list_make1(makeString(pstrdup("column1")));
+	return (Node *) expr;
+}
+
 /* The row as a whole, which is none that is NULL even if the function's value is. */
 static Node *
 whole_row_of(Node *call, const Var *row)
@@ -168,7 +186,9 @@ whole_row_of(Node *call, const Var *row)
 	RowExpr    *expr;
 	TupleDesc	desc;
 
-	if (!type_is_rowtype(exprType(call)) || row->vartype != exprType(call))
+	if (!type_is_rowtype(exprType(call)))
+		return record_of(call, row);
+	if (row->vartype != exprType(call))
 		return NULL;
 	expr = makeNode(RowExpr);
 	expr->row_typeid = row->vartype;
