@@ -56,6 +56,8 @@ extern bool chatglm_read_chat_stream(ChatglmCall *call, const NullableDatum *arg
 extern uint64 chatglm_hash(uint64 hash, const char *bytes, Size length);
 /* Of what the answer to a call depends on, but for how it is sampled. */
 extern uint64 chatglm_call_hash(const ChatglmCall *call);
+/* glm_answer_parse() or glm_answer_parse_turns(), with interrupts. */
+extern char *chatglm_parse_answer(char *(*parse) (const char *, size_t), const char *bytes, Size length);
 /*
  * Appends "content" and "tool_calls", as members of an object, of what
  * glm_answer_parse() gave, and frees that.  Returns how many calls there are.
