@@ -263,6 +263,11 @@ extern bool chatglm_is_model_directory(const char *path);
 #define CHATGLM_MODEL_OPTIONS	3
 #define CHATGLM_MODEL_COLUMNS	3
 
+/* ---- stats.c ------------------------------------------------------------ */
+
+/* May the current user see figures that tell of others' prompts and answers? */
+extern bool chatglm_may_see_totals(void);
+
 /* ---- paths.c ------------------------------------------------------------ */
 
 /* May the current user name or see paths on the server? */
