@@ -33,6 +33,7 @@
 
 #define FENCE "```"
 #define TURN "<|assistant|>"
+#define SLICE 65536				/* bytes between two pauses */
 
 /* Some bytes of the answer: [at, end). */
 typedef struct slice
@@ -47,8 +48,16 @@ typedef struct answer
 	glm_buf		content;		/* of all turns that are no calls */
 	bool		has_content;	/* though it may be empty */
 	json_t	   *calls;
-	bool		failed;			/* out of memory */
+	bool		failed;			/* out of memory, or ended by a pause */
 } answer;
+
+/* Is the rest still worth reading?  To be asked wherever a text may have many of something. */
+static bool
+goes_on(answer *a)
+{
+	a->failed = a->failed || !glm_pause(NULL);
+	return !a->failed;
+}
 
 /* ---- Slices ------------------------------------------------------------ */
 
@@ -133,22 +142,25 @@ call_arguments(slice name, slice body)
 	return glm_literal_read_call(code.at, code.end - code.at);
 }
 
-/* Takes over the arguments. */
-static void
+/* Takes over the arguments.  False: they are too large to be a call's. */
+static bool
 add_call(answer *a, slice name, json_t *arguments)
 {
 	glm_buf		written = {0};
+	bool		fits = glm_literal_write(&written, arguments, GLM_STYLE_JSON);
 
-	if (a->calls == NULL)
+	if (fits && a->calls == NULL)
 		a->calls = json_array();
-	if (!glm_literal_write(&written, arguments, GLM_STYLE_JSON) ||
-		json_array_append_new(a->calls,
-							  json_pack("{s:o, s:o}",
-										"name", json_stringn(name.at, name.end - name.at),
-										"arguments", json_stringn(written.data, written.length))) != 0)
+	if (!fits)
+		a->failed = a->failed || written.failed || !glm_pause(NULL);
+	else if (json_array_append_new(a->calls,
+								   json_pack("{s:o, s:o}",
+											 "name", json_stringn(name.at, name.end - name.at),
+											 "arguments", json_stringn(written.data, written.length))) != 0)
 		a->failed = true;
 	glm_buf_free(&written);
-	json_decref(arguments);
+	glm_json_free(arguments);
+	return fits;
 }
 
 static void
@@ -199,7 +211,7 @@ next_line(slice s)
 static json_t *
 read_code(slice *s)
 {
-	for (slice line = *s; line.at < s->end; line = after_line(line))
+	for (slice line = *s; line.at < s->end && glm_pause(NULL); line = after_line(line))
 	{
 		slice		mark = stripped(first_line(line));
 		slice		rest = next_line(line);
@@ -242,7 +254,7 @@ read_literals(slice *s)
 static void
 read_calls(answer *a, slice *s, bool *open)
 {
-	while (s->at < s->end && may_call(*s))
+	while (s->at < s->end && may_call(*s) && goes_on(a))
 	{
 		slice		name = stripped(first_line(*s));
 		slice		body = next_line(next_line(*s));
@@ -256,9 +268,8 @@ read_calls(answer *a, slice *s, bool *open)
 			arguments = read_code(&body);
 			*open = arguments == NULL;
 		}
-		if (arguments == NULL)
+		if (arguments == NULL || !add_call(a, name, arguments))
 			return;
-		add_call(a, name, arguments);
 		*s = body;
 	}
 }
@@ -274,7 +285,7 @@ read_text(answer *a, slice text)
 	slice		s = {text.at, body.end};
 	bool		open = false;
 
-	while (s.at < s.end && !is_content(text))
+	while (s.at < s.end && !is_content(text) && goes_on(a))
 	{
 		slice		start = s;
 
@@ -287,7 +298,7 @@ read_text(answer *a, slice text)
 				add_content(a, body);
 			return;
 		}
-		json_decref(a->calls);
+		glm_json_free(a->calls);
 		a->calls = NULL;
 		if (s.at < s.end)
 			s = after_line(s);
@@ -314,11 +325,8 @@ read_turn(answer *a, slice turn)
 		return;
 	}
 	arguments = call_arguments(name, after_line(turn));
-	if (arguments != NULL)
-	{
-		add_call(a, name, arguments);
+	if (arguments != NULL && add_call(a, name, arguments))
 		return;
-	}
 	read_text(&own, turn);
 	if (own.has_content)
 		add_content(a, (slice) {own.content.data, own.content.data + own.content.length});
@@ -336,6 +344,8 @@ read_turn(answer *a, slice turn)
 static void
 add_valid(glm_buf *out, const char *s, size_t n)
 {
+	size_t		look = SLICE;
+
 	for (size_t i = 0; i < n;)
 	{
 		int			length = s[i] ? glm_utf8_length(s + i, n - i) : -1;
@@ -345,8 +355,23 @@ add_valid(glm_buf *out, const char *s, size_t n)
 		else
 			glm_buf_puts(out, "\xEF\xBF\xBD");
 		i += length > 0 ? length : 1;
+		if (i < look)
+			continue;
+		look = i + SLICE;
+		if (!glm_pause(NULL))
+			break;
 	}
 	glm_buf_add(out, "", 0);
+}
+
+/* Jansson's: takes some bytes of JSON; -1: no more of it. */
+static int
+take_bytes(const char *bytes, size_t n, void *arg)
+{
+	glm_buf    *out = arg;
+
+	glm_buf_add(out, bytes, n);
+	return out->failed || !glm_pause(NULL) ? -1 : 0;
 }
 
 /* The answer as JSON; frees it. */
@@ -355,7 +380,7 @@ finish(answer *a)
 {
 	json_t	   *content = json_null();
 	json_t	   *object;
-	char	   *text = NULL;
+	glm_buf		text = {0};
 
 	/* silence beside a call is no content */
 	if (a->calls == NULL || a->content.length > 0)
@@ -364,11 +389,12 @@ finish(answer *a)
 		object = json_pack("{s:o, s:o}", "content", content, "tool_calls", a->calls);
 	else
 		object = json_pack("{s:o}", "content", content);
-	if (!a->failed && !a->content.failed && object != NULL)
-		text = json_dumps(object, 0);
-	json_decref(object);
+	if (a->failed || a->content.failed || object == NULL ||
+		json_dump_callback(object, take_bytes, &text, 0) != 0)
+		glm_buf_free(&text);
+	glm_json_free(object);
 	glm_buf_free(&a->content);
-	return text;
+	return text.data;
 }
 
 static const char *
@@ -411,7 +437,7 @@ read_written_turns(answer *a, slice text)
 		mark = find_turn(text, at);
 		read_turn(a, (slice) {at, mark ? mark : text.end});
 		at = mark ? mark + strlen(TURN) : text.end;
-	} while (mark != NULL);
+	} while (mark != NULL && goes_on(a));
 	if (a->calls == NULL)
 	{
 		glm_buf_free(&a->content);

@@ -409,6 +409,17 @@ extern void glm_engine_progress(glm_engine *engine, glm_progress *out);
 /* Fills at most `max` entries with the loaded models, returns how many. */
 extern int	glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
 
+/* ---- Long work that can be ended --------------------------------------- */
+
+/* Looks whether the work is still wanted; false: stop, *err (may be NULL) says why. */
+typedef bool (*glm_pause_hook) (void *arg, glm_error *err);
+
+/*
+ * Whom long work in the calling thread asks every few milliseconds from now on;
+ * NULL: nobody.  The engine's own threads have theirs.
+ */
+extern void glm_pause_with(glm_pause_hook hook, void *arg);
+
 /* ---- Answers of a chat model (pure functions, thread-safe) ----------- */
 
 /*
@@ -422,7 +433,7 @@ extern int	glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
  * tool_calls left out when there are none; "arguments" is the text of a JSON
  * object (for `interpreter`: {"code": text}).  What cannot be parsed as
  * literals is returned as content, never evaluated.  NULL only when out of
- * memory.
+ * memory, or when what glm_pause_with() told has ended it.
  */
 extern char *glm_answer_parse(const char *raw, size_t length);
 

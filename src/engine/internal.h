@@ -33,12 +33,6 @@ extern bool glm_no_memory(glm_error *err);
 
 /* ---- pause.c: long work that can be ended ------------------------------ */
 
-/* Looks whether the work is still wanted; false: stop, *err says why. */
-typedef bool (*glm_pause_hook) (void *arg, glm_error *err);
-
-/* What glm_pause() does in the calling thread from now on; NULL: nothing. */
-extern void glm_pause_with(glm_pause_hook hook, void *arg);
-
 /* To be called every few milliseconds of long work; false: end it.  err may be NULL. */
 extern bool glm_pause(glm_error *err);
 

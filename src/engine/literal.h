@@ -27,7 +27,8 @@ extern bool glm_literal_write(glm_buf *out, json_t *value, glm_style style);
 
 /*
  * Reads `tool_call(key=literal, ...)`, in literal_read.c.  A new JSON object of
- * the arguments; NULL when the text (valid UTF-8) is anything else.
+ * the arguments; NULL when the text (valid UTF-8) is anything else, or when a
+ * pause ended it, which the next glm_pause() says again.
  */
 extern json_t *glm_literal_read_call(const char *code, size_t n);
 

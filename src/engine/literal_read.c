@@ -160,7 +160,7 @@ parse_value(glm_scan *s)
 	json_t	   *value;
 
 	glm_scan_blanks(s);
-	if (s->at == s->end || s->depth == DEPTH_MAX)
+	if (s->at == s->end || s->depth == DEPTH_MAX || !glm_pause(NULL))
 		return NULL;
 	s->depth++;
 	if (glm_scan_at_string(s))

@@ -12,6 +12,9 @@
  * streams, which nobody reads while it waits.  That is an error, too.  What the session
  * has just cancelled, on the other hand, is about to make room, and everybody waits for it.
  *
+ * What all roles together have taken is told to those who may see it: it grows with
+ * others' prompts, byte by byte.
+ *
  * A call's own time limit includes this wait.  That of a row in flight begins with its
  * admission: it was read ahead, and never fails for want of room.
  */
@@ -20,6 +23,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "args.h"
 #include "room.h"
 
 static void count_time(ChatglmRoomWish *wish, int timeout_ms, TimestampTz start);
@@ -108,6 +112,16 @@ role_name(Oid role)
 	return name != NULL ? name : psprintf("%u", role);
 }
 
+/* How much of the budget, as far as the current user may know. */
+static char *
+taken_of_all(const ChatglmRoomUse *use)
+{
+	double		total = megabytes(use->total_bytes);
+
+	return chatglm_may_see_totals() ?
+		psprintf("%.1f of %.0f MB", megabytes(use->bytes), total) : psprintf("%.0f MB", total);
+}
+
 static void
 no_room_for_bytes(const ChatglmRoomWish *wish, const ChatglmRoomUse *use, bool of_role)
 {
@@ -117,8 +131,7 @@ no_room_for_bytes(const ChatglmRoomWish *wish, const ChatglmRoomUse *use, bool o
 			 errmsg("requests of role \"%s\" take too much of chatglm.queue_memory (%.1f of %.0f MB)",
 					role_name(wish->role), megabytes(use->role_bytes),
 					megabytes(use->total_bytes)) :
-			 errmsg("requests take all of chatglm.queue_memory (%.1f of %.0f MB)",
-					megabytes(use->bytes), megabytes(use->total_bytes)),
+			 errmsg("requests take all of chatglm.queue_memory (%s)", taken_of_all(use)),
 			 errdetail("This one needs %.1f MB more.", megabytes(wish->bytes)),
 			 errhint("Try again later, or raise chatglm.queue_memory.")));
 }

@@ -56,6 +56,8 @@ extern bool chatglm_read_chat_stream(ChatglmCall *call, const NullableDatum *arg
 extern uint64 chatglm_hash(uint64 hash, const char *bytes, Size length);
 /* Of what the answer to a call depends on, but for how it is sampled. */
 extern uint64 chatglm_call_hash(const ChatglmCall *call);
+/* glm_answer_parse() or glm_answer_parse_turns(), with interrupts. */
+extern char *chatglm_parse_answer(char *(*parse) (const char *, size_t), const char *bytes, Size length);
 /*
  * Appends "content" and "tool_calls", as members of an object, of what
  * glm_answer_parse() gave, and frees that.  Returns how many calls there are.
@@ -260,6 +262,11 @@ extern bool chatglm_is_model_directory(const char *path);
 #define CHATGLM_MODEL_PATH		2
 #define CHATGLM_MODEL_OPTIONS	3
 #define CHATGLM_MODEL_COLUMNS	3
+
+/* ---- stats.c ------------------------------------------------------------ */
+
+/* May the current user see figures that tell of others' prompts and answers? */
+extern bool chatglm_may_see_totals(void);
 
 /* ---- paths.c ------------------------------------------------------------ */
 

@@ -315,7 +315,8 @@ chat_object(const ChatglmAnswer *answer)
 	else if (answer->tools_offered)
 	{
 		uint64		hash = chatglm_hash(answer->hash, answer->bytes.data, answer->bytes.len);
-		char	   *parsed = glm_answer_parse_turns(answer->bytes.data, answer->bytes.len);
+		char	   *parsed = chatglm_parse_answer(glm_answer_parse_turns,
+											   answer->bytes.data, answer->bytes.len);
 
 		if (chatglm_append_parsed(&out, parsed, hash) > 0 &&
 			(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))

@@ -75,9 +75,8 @@ append_count(StringInfo out, const char *key, uint64 value)
 	appendStringInfo(out, ", \"%s\": " UINT64_FORMAT, key, value);
 }
 
-/* May the current user see figures that tell of others' prompts and answers? */
-static bool
-may_see_totals(void)
+bool
+chatglm_may_see_totals(void)
 {
 	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
 }
@@ -85,7 +84,7 @@ may_see_totals(void)
 static void
 append_total(StringInfo out, const char *key, uint64 value)
 {
-	if (may_see_totals())
+	if (chatglm_may_see_totals())
 		append_count(out, key, value);
 	else
 		append_text(out, key, NULL);
@@ -135,13 +134,13 @@ append_models(StringInfo out, const ChatglmShared *shared)
 	ListCell   *cell;
 
 	appendStringInfoString(out, ", \"models\": [");
-	for (int i = 0; may_see_totals() && i < shared->n_models; i++)
+	for (int i = 0; chatglm_may_see_totals() && i < shared->n_models; i++)
 	{
 		appendStringInfoString(out, comma);
 		escape_json(out, chatglm_shown(shared->model[i].name));
 		comma = ", ";
 	}
-	foreach(cell, may_see_totals() ? NIL : chatglm_usable_models_at_once())
+	foreach(cell, chatglm_may_see_totals() ? NIL : chatglm_usable_models_at_once())
 	{
 		const ChatglmModelRef *ref = lfirst(cell);
 
@@ -323,7 +322,7 @@ put_model_stats(Tuplestorestate *rows, TupleDesc desc, const char *name,
 	};
 	bool		nulls[STAT_MODELS_COLUMNS] = {0};
 
-	if (!may_see_totals())
+	if (!chatglm_may_see_totals())
 		memset(nulls + STAT_MODELS_TOTALS, true, STAT_MODELS_COLUMNS - STAT_MODELS_TOTALS);
 	tuplestore_putvalues(rows, desc, values, nulls);
 }

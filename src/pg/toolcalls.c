@@ -36,6 +36,27 @@ chatglm_call_hash(const ChatglmCall *call)
 	return hash;
 }
 
+/* The engine's question whether to go on. */
+static bool
+not_interrupted(void *arg, glm_error *err)
+{
+	return !QueryCancelPending && !ProcDiePending;
+}
+
+char *
+chatglm_parse_answer(char *(*parse) (const char *, size_t), const char *bytes, Size length)
+{
+	char	   *parsed;
+
+	glm_pause_with(not_interrupted, NULL);
+	parsed = parse(bytes, length);
+	glm_pause_with(NULL, NULL);
+	if (parsed != NULL || not_interrupted(NULL, NULL))
+		return parsed;
+	CHECK_FOR_INTERRUPTS();
+	return parse(bytes, length);	/* they are held off, or were no more than that */
+}
+
 /* What the engine made of an answer, for our memory, encoding and types. */
 static Jsonb *
 take_parsed(char *parsed)
@@ -55,6 +76,7 @@ take_parsed(char *parsed)
 		free(parsed);
 	}
 	PG_END_TRY();
+	CHECK_FOR_INTERRUPTS();
 	copy = chatglm_cstring_from_utf8(copy, strlen(copy));
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(copy)));
 }
@@ -91,6 +113,7 @@ chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash)
 	JsonbContainer *calls = calls_of(answer);
 	int			n = calls != NULL ? (int) JsonContainerSize(calls) : 0;
 
+	CHECK_FOR_INTERRUPTS();
 	appendStringInfoString(out, "\"content\": ");
 	append_string(out, &answer->root, "content");
 	for (int i = 0; i < n; i++)
@@ -115,7 +138,7 @@ chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash)
 bool
 chatglm_text_calls(const char *bytes, Size length)
 {
-	return calls_of(take_parsed(glm_answer_parse(bytes, length))) != NULL;
+	return calls_of(take_parsed(chatglm_parse_answer(glm_answer_parse, bytes, length))) != NULL;
 }
 
 /*
@@ -134,7 +157,9 @@ chatglm_parse_tool_calls(PG_FUNCTION_ARGS)
 		chatglm_request_too_large();
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"role\": \"assistant\", ");
-	(void) chatglm_append_parsed(&out, glm_answer_parse(utf8, length), chatglm_hash(0, utf8, length));
+	(void) chatglm_append_parsed(&out, chatglm_parse_answer(glm_answer_parse, utf8, length),
+								 chatglm_hash(0, utf8, length));
 	appendStringInfoChar(&out, '}');
+	CHECK_FOR_INTERRUPTS();
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }

@@ -69,6 +69,16 @@ class EndsEarly(Case):
             conn.execute(f"SELECT {GENERATE}")
         self.assert_cancelled()
 
+    def test_statement_timeout_without_worker(self):
+        """A text of 20 MB that the backend itself reads for seconds."""
+        calls = "repeat(E'f\\n```\\ntool_call(a=1)\\n```\\n', 800000)"
+        conn = self.session()
+        conn.execute("SET statement_timeout = '100ms'")
+        start = time.monotonic()
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            conn.execute(f"SELECT glm_parse_tool_calls({calls})")
+        self.assertLess(time.monotonic() - start, 3)
+
     def test_request_timeout(self):
         conn = self.session()
         for sql in ("SELECT " + GENERATE.replace(")", """, options => '{"timeout_ms": 400}')"""),

@@ -321,7 +321,11 @@ class Bytes(Room):
         self.assertEqual(self.health()["queue_memory"], 1 << 20)
         others = [self.start(TEXT, role) for role in ("role_a", "postgres")]
         self.taken(3)
-        self.refused(self.session("role_c"), TEXT, "all of chatglm.queue_memory")
+        self.refused(self.session("role_c"), TEXT, "all of chatglm.queue_memory (1 MB)")
+        # what others' texts take is for who may see it
+        self.admin.execute("GRANT pg_read_all_stats TO role_c")
+        self.addCleanup(self.admin.execute, "REVOKE pg_read_all_stats FROM role_c")
+        self.refused(self.session("role_c"), TEXT, "all of chatglm.queue_memory (0.9 of 1 MB)")
         short = self.start(HI, "role_c")
         self.taken(4)                   # short ones find room beside the long
         self.continue_worker(pid)

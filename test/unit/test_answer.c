@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/glm.h"
+#include "engine/literal.h"
 
 static void
 assert_answer_n(const char *raw, size_t n, const char *want)
@@ -227,6 +228,31 @@ reading_is_linear(void **state)
 	free(text);
 }
 
+/* Arguments that nobody would write so long are content, and no want of memory. */
+static void
+too_large_a_call_is_content(void **state)
+{
+	static const char begin[] = "f\n```\ntool_call(a='";
+	static const char end[] = "')\n```";
+	const size_t n = strlen(begin) + GLM_LITERAL_MAX + strlen(end);
+	char	   *text = malloc(n);
+	char	   *(*const parse[]) (const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
+
+	(void) state;
+	memset(text, 'x', n);
+	memcpy(text, begin, strlen(begin));
+	memcpy(text + n - strlen(end), end, strlen(end));
+	for (int i = 0; i < 2; i++)
+	{
+		char	   *got = parse[i] (text, n);
+
+		assert_non_null(got);
+		assert_null(strstr(got, "tool_calls"));
+		free(got);
+	}
+	free(text);
+}
+
 /* Every beginning of a call is content, and no byte behind it is read. */
 static void
 every_cut_of_a_call_is_content(void **state)
@@ -264,6 +290,7 @@ main(void)
 		cmocka_unit_test(calls_end_a_text_whose_turns_are_not_marked),
 		cmocka_unit_test(names_of_other_languages_and_forms),
 		cmocka_unit_test(reading_is_linear),
+		cmocka_unit_test(too_large_a_call_is_content),
 		cmocka_unit_test(every_cut_of_a_call_is_content),
 	};
 

@@ -237,6 +237,37 @@ writing_ends_in_a_pause(void **state)
 	json_decref(value);
 }
 
+/* An answer is parsed whole or not at all, wherever it was ended. */
+static void
+parsing_answers_ends_in_a_pause(void **state)
+{
+	static const char *const answers[] = {
+		"f\n```\ntool_call(a=[1, 2, {'b': 3}], c='d')\n```\ng\n```\ntool_call(x=1)\n```",
+		"f\n```\ntool_call(a=1)\n```\nno call\ninterpreter\n```\n1\n2\n```", "a\nb\nc", ""
+	};
+	char	   *(*const parse[]) (const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
+
+	(void) state;
+	for (size_t i = 0; i < 2 * sizeof(answers) / sizeof(answers[0]); i++)
+	{
+		const char *answer = answers[i / 2];
+		char	   *whole;
+		int			all;
+
+		grant(INT32_MAX);
+		whole = parse[i % 2] (answer, strlen(answer));
+		assert_non_null(whole);
+		free(whole);
+		all = pauses;
+		assert_in_range(all, 1, 1000);
+		for (int n = 0; n < all; n++)
+		{
+			grant(n);
+			assert_null(parse[i % 2] (answer, strlen(answer)));
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -247,6 +278,7 @@ main(void)
 		cmocka_unit_test_teardown(long_texts_are_checked, grant_all),
 		cmocka_unit_test_teardown(reading_ends_in_a_pause, grant_all),
 		cmocka_unit_test_teardown(writing_ends_in_a_pause, grant_all),
+		cmocka_unit_test_teardown(parsing_answers_ends_in_a_pause, grant_all),
 	};
 
 	return cmocka_run_group_tests_name("pause", tests, setup, teardown);
