@@ -20,8 +20,9 @@ import psycopg
 from harness import *
 from statements import SCHEMA, TABLES, Statement
 
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 STATEMENTS = int(os.environ.get("STATEMENTS", "0")) or (20000 if os.environ.get("LONG") else 300)
+# the few that are run each time are the same ones, so that a failure is the change's
+SEED = int(os.environ.get("SEED", "0")) or (11 if STATEMENTS == 300 else random.SystemRandom().randrange(1, 1 << 30))
 DATABASE = os.environ.get("PLANS_DATABASE", "chatglm_plans")
 
 
