@@ -227,7 +227,7 @@ class Figures(Roles):
             victim.execute(f"DECLARE c CURSOR FOR SELECT * FROM glm_stream('{prompt}', temperature => 100, top_p => 1, "
                            f"seed => 1, max_tokens => {tokens})")
             victim.execute("FETCH 1 FROM c")
-            wait_until(lambda: health()["paused"] == 1, "it pauses")
+            wait_until(lambda: [health()[key] for key in ("running", "paused", "waiting")] == [1, 1, 0], "it pauses")
             seen.append({key: figure for key, figure in self.read(watcher).items()
                          if not key.startswith("glm_stat_requests") and key.split()[-1] not in ("requests", "completed")})
             self.assertEqual(watcher.execute("SELECT kind, model, started, tokens FROM glm_stat_requests").fetchall(),
