@@ -139,20 +139,20 @@ GLM_LDFLAGS = $(GIVEN_CFLAGS) $(GIVEN_LDFLAGS)
 # Who asks for less optimisation wants to debug.
 GLM_O3 := $(if $(filter -O0 -O1 -Og,$(GIVEN_CFLAGS)),,-O3)
 
-GLM_OBJS = $(patsubst $(S)src/engine/%.c,build/engine/%.o,$(sort $(wildcard $(S)src/engine/*.c $(S)src/engine/kernels/*.c))) \
-	$(patsubst $(S)src/engine/%.cc,build/engine/%.o,$(sort $(wildcard $(S)src/engine/*.cc)))
+GLM_OBJS = $(patsubst $(S)src/engine/%.c,build/engine/%.o,$(sort $(wildcard $(addprefix $(S)src/engine/*/,*.c */*.c)))) \
+	$(patsubst $(S)src/engine/%.cc,build/engine/%.o,$(sort $(wildcard $(S)src/engine/*/*.cc)))
 
-build/engine/kernels/%.o: GLM_FLAGS += $(GLM_O3)
-build/engine/sample.o: GLM_FLAGS += $(GLM_O3) -fno-trapping-math
+build/engine/compute/kernels/%.o: GLM_FLAGS += $(GLM_O3)
+build/engine/serve/sample.o: GLM_FLAGS += $(GLM_O3) -fno-trapping-math
 ifeq ($(shell uname -m),x86_64)
-build/engine/kernels/avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
-build/engine/kernels/avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
-build/engine/kernels/packed_avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
-build/engine/kernels/packed_avxvnni.o: GLM_FLAGS += -mavx2 -mavxvnni -mfma -mf16c
-build/engine/kernels/packed_avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+build/engine/compute/kernels/avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
+build/engine/compute/kernels/avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
+build/engine/compute/kernels/packed_avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
+build/engine/compute/kernels/packed_avxvnni.o: GLM_FLAGS += -mavx2 -mavxvnni -mfma -mf16c
+build/engine/compute/kernels/packed_avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
 endif
 ifeq ($(shell uname -m),aarch64)
-build/engine/kernels/packed_neon.o: GLM_FLAGS += -march=armv8.2-a+dotprod
+build/engine/compute/kernels/packed_neon.o: GLM_FLAGS += -march=armv8.2-a+dotprod
 endif
 
 build/engine/%.o: $(S)src/engine/%.c
@@ -233,10 +233,10 @@ bench-kernels: build/bench/kernels
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(or $(and $(T),test/fuzz/$(T).c),$(wildcard test/fuzz/fuzz_*.c)))
-FUZZ_SOURCES = test/fuzz/fuzz.c $(addprefix src/engine/, error.c pause.c text.c file.c hash.c weight_file.c \
-	chunk.c safetensors.c shards.c shards_data.c manifest.c config.c json.c json_text.c threads.c affinity.c)
+FUZZ_SOURCES = test/fuzz/fuzz.c $(addprefix src/engine/, $(addprefix base/, error.c pause.c utf8.c file.c hash.c json.c json_text.c threads.c affinity.c) \
+	$(addprefix weights/, weight_file.c chunk.c safetensors.c shards.c shards_data.c manifest.c) model/config.c)
 
-build/fuzz/%: test/fuzz/%.c $(FUZZ_SOURCES) $(wildcard src/engine/*.h test/fuzz/*.h)
+build/fuzz/%: test/fuzz/%.c $(FUZZ_SOURCES) $(wildcard src/engine/*.h src/engine/*/*.h test/fuzz/*.h)
 	@mkdir -p $(@D)
 	clang -std=c11 -D_GNU_SOURCE -O1 -g $(GLM_WARN) -fsanitize=fuzzer,address,undefined \
 		-fno-sanitize-recover=all -Isrc -Itest/fuzz -o $@ $< $(FUZZ_SOURCES) -ljansson -lcrypto -lpthread

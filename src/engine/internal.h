@@ -20,7 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "glm.h"
+#include "engine/glm.h"
 
 /* ---- error.c --------------------------------------------------------- */
 

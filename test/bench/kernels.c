@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/backend_cpu.h"
-#include "engine/engine.h"
+#include "engine/compute/backend_cpu.h"
+#include "engine/serve/engine.h"
 
 #define RUN_SECONDS 0.5 /* for one figure */
 

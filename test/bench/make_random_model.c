@@ -18,9 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/half.h"
-#include "engine/json.h"
-#include "engine/pack.h"
+#include "engine/base/half.h"
+#include "engine/base/json.h"
+#include "engine/quantize/pack.h"
 
 typedef struct shape
 {

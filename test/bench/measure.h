@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/engine.h"
-#include "engine/packed.h"
+#include "engine/serve/engine.h"
+#include "engine/weights/packed.h"
 
 #define MAX_RUNS 32
 #define READ_BYTES ((size_t) 1 << 30)

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "engine/manifest.h"
+#include "engine/weights/manifest.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/packed.h"
-#include "engine/safetensors.h"
+#include "engine/weights/packed.h"
+#include "engine/weights/safetensors.h"
 
 /* Keeps the reads from being optimised away. */
 static volatile unsigned sum;

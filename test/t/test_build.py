@@ -14,9 +14,9 @@ import unittest
 
 from harness import ROOT
 
-ENGINE = "build/engine/error.o"
-KERNEL = "build/engine/kernels/scalar.o"
-WRAPPER = "build/engine/spm.o"
+ENGINE = "build/engine/base/error.o"
+KERNEL = "build/engine/compute/kernels/scalar.o"
+WRAPPER = "build/engine/text/spm.o"
 SERVER_SIDE = "build/pg/chatglm.o"
 OBJECTS = (ENGINE, KERNEL, WRAPPER, SERVER_SIDE)
 

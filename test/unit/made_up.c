@@ -11,7 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/half.h"
+#include "engine/base/half.h"
 #include "made_up.h"
 #include "matrix.h"
 

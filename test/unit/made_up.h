@@ -6,7 +6,7 @@
 #define MADE_UP_H
 
 #include "engine/internal.h"
-#include "engine/packed.h"
+#include "engine/weights/packed.h"
 
 #define MD_CONTEXT 640
 

@@ -4,7 +4,7 @@
 #ifndef MATRIX_H
 #define MATRIX_H
 
-#include "engine/quantize.h"
+#include "engine/quantize/quantize.h"
 
 extern uint64_t mx_seed;
 extern uint32_t mx_bits(void);

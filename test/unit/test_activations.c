@@ -18,7 +18,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
-#include "engine/packed.h"
+#include "engine/weights/packed.h"
 #include "matrix.h"
 #include "runner.h"
 

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/glm.h"
-#include "engine/literal.h"
+#include "engine/text/literal.h"
 
 static void
 assert_answer_n(const char *raw, size_t n, const char *want)

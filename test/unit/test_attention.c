@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/backend.h"
+#include "engine/compute/backend.h"
 
 #define HEAD_DIM 72				/* groups of 32, 32 and 8 */
 #define HEADS 4					/* in 2 groups of KV */

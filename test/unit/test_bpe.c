@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
-#include "engine/tokenizer.h"
+#include "engine/text/pieces.h"
 
 static glm_tokenizer *tok;
 

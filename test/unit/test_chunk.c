@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
-#include "engine/chunk.h"
-#include "engine/packed.h"
+#include "engine/weights/chunk.h"
+#include "engine/weights/packed.h"
 
 #include <cmocka.h>
 

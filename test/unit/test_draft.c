@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/draft.h"
+#include "engine/serve/draft.h"
 
 /* ---- Times of passes ------------------------------------------------------ */
 

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
-#include "engine/file.h"
-#include "engine/json.h"
+#include "engine/base/file.h"
+#include "engine/base/json.h"
 
 #include <cmocka.h>
 

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "engine/half.h"
+#include "engine/base/half.h"
 
 /* sign * mantissa * 2^exponent for a format of these field widths. */
 static double

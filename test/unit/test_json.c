@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/literal.h"
+#include "engine/text/literal.h"
 
 /* What the value is when it is written again; NULL: it is no JSON. */
 static void

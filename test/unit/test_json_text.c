@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/json.h"
+#include "engine/base/json.h"
 
 /* The same value, or the same complaint at the same place. */
 static void

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/half.h"
-#include "engine/kernels/kernels.h"
+#include "engine/base/half.h"
+#include "engine/compute/kernels/kernels.h"
 
 /* ---- Data --------------------------------------------------------------- */
 

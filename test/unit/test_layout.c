@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/half.h"
+#include "engine/base/half.h"
 #include "matrix.h"
 
 /* Any codes, scales and zero points at all. */

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "engine/literal.h"
+#include "engine/text/literal.h"
 
 /* ---- Writing ------------------------------------------------------------- */
 

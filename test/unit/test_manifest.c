@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
-#include "engine/file.h"
-#include "engine/manifest.h"
+#include "engine/base/file.h"
+#include "engine/weights/manifest.h"
 
 #include <cmocka.h>
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
-#include "engine/half.h"
+#include "engine/base/half.h"
 
 #include <cmocka.h>
 

@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
-#include "engine/engine.h"
-#include "engine/file.h"
-#include "engine/hash.h"
-#include "engine/packed.h"
+#include "engine/serve/engine.h"
+#include "engine/base/file.h"
+#include "engine/base/hash.h"
+#include "engine/weights/packed.h"
 
 #include <cmocka.h>
 

@@ -20,8 +20,8 @@
 #include <cmocka.h>
 
 #include "checkpoint.h"
-#include "engine/convert.h"
-#include "engine/pack.h"
+#include "engine/quantize/convert.h"
+#include "engine/quantize/pack.h"
 
 #define MODEL_PATH "models/tiny-chatglm3"
 

@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #include "checkpoint.h"
-#include "engine/pack_file.h"
+#include "engine/quantize/pack_file.h"
 
 #define FILES 10
 #define SWEEPS 3000

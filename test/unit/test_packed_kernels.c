@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/half.h"
-#include "engine/kernels/kernels.h"
-#include "engine/kernels/packed_kernels.h"
+#include "engine/base/half.h"
+#include "engine/compute/kernels/kernels.h"
+#include "engine/compute/kernels/packed_kernels.h"
 #include "matrix.h"
 
 #define MOST_TABLES 5

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "checkpoint.h"
-#include "engine/json.h"
-#include "engine/literal.h"
-#include "engine/tokenizer.h"
+#include "engine/base/json.h"
+#include "engine/text/literal.h"
+#include "engine/text/pieces.h"
 
 static glm_tokenizer *tok;
 static int	pauses;				/* since they were granted */

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/prefix.h"
-#include "engine/prefix_index.h"
+#include "engine/serve/prefix.h"
+#include "engine/serve/prefix_index.h"
 
 #define BLOCK_BYTES ((size_t) 256 * 1024)
 #define MAX_BLOCKS 6

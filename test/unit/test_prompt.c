@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "checkpoint.h"
-#include "engine/messages.h"
+#include "engine/text/messages.h"
 
 #define USER "{\"role\":\"user\",\"content\":\"hi\"}"
 #define TOOL_TEXT "\n[\n    {\n        \"name\": \"f\",\n        \"parameters\": {}\n    }\n]"

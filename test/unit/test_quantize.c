@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "checkpoint.h"
-#include "engine/fit.h"
-#include "engine/half.h"
+#include "engine/quantize/fit.h"
+#include "engine/base/half.h"
 #include "matrix.h"
 
 static const glm_work alone;

@@ -16,7 +16,7 @@
 #include <jansson.h>
 
 #include "checkpoint.h"
-#include "engine/tokenizer.h"
+#include "engine/text/pieces.h"
 
 #define TINY "models/tiny-chatglm3"
 #define VOCAB 1024

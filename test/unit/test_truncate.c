@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "engine/truncate.h"
+#include "engine/text/truncate.h"
 
 static glm_tokenizer *tok;
 

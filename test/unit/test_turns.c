@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
-#include "engine/engine.h"
+#include "engine/serve/engine.h"
 
 #define LONG (12u << 20)		/* bytes that take seconds to count */
 

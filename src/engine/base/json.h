@@ -1,0 +1,53 @@
+/*
+ * json.h - JSON out of files nobody vouches for.
+ *
+ * Apart from internal.h so that only the readers of JSON see jansson.
+ */
+#ifndef GLM_JSON_H
+#define GLM_JSON_H
+
+#include <jansson.h>
+
+#include "engine/internal.h"
+
+/*
+ * Parses n bytes of the file `path` as one JSON object.  No key may come
+ * twice, no string may hold a NUL.  NULL and GLM_BAD_FILE naming the file when
+ * they are anything else.  In file.c.
+ */
+extern json_t *glm_json_object(const void *bytes, size_t n, const char *path,
+							   glm_error *err);
+
+/* The same for a whole file of at most `limit` bytes. */
+extern json_t *glm_json_read(const char *path, size_t limit, glm_error *err);
+
+/*
+ * json_loadb with pauses, see glm_pause; NULL also when one of them ended it, which the
+ * next glm_pause() says again, and for more than GLM_JSON_VALUES values.  In json_text.c.
+ */
+#define GLM_JSON_VALUES (4 << 20)
+extern json_t *glm_json_loadb(const char *text, size_t n, size_t flags, json_error_t *why);
+
+/* json_decref with pauses, whose answer does not count; NULL is fine. */
+extern void glm_json_free(json_t *value);
+
+/* ---- json.c: JSON as Python reads it ------------------------------------ */
+
+/*
+ * Any JSON value, with integers of any size; `constants` takes NaN and Infinity
+ * too.  Of keys that come twice the last one counts.  NULL with *why when it is no
+ * JSON, when a string holds a NUL, or when a pause ended it, which the next glm_pause()
+ * says again.
+ */
+extern json_t *glm_json_parse(const char *text, size_t n, bool constants, json_error_t *why);
+
+/* A string's text; NULL when it is no string but a number, or nothing at all. */
+extern const char *glm_json_text(const json_t *value);
+/* The digits of an integer (or the name of a constant) that jansson cannot hold, else NULL. */
+extern const char *glm_json_big(const json_t *value);
+/* Has this integer, decimal digits behind an optional '-', a place in 64 bits? */
+extern bool glm_json_fits(const char *digits, size_t n);
+/* A new integer of any size from digits as JSON has them; NULL when out of memory. */
+extern json_t *glm_json_integer(const char *digits, size_t n);
+
+#endif							/* GLM_JSON_H */

@@ -1,0 +1,460 @@
+/*
+ * cpu_attention.c - rotary embedding and attention of the CPU backend, over the
+ * KV blocks of each row's sequence.
+ *
+ * The heads of a group read the same keys and values, and so do rows of a prompt
+ * that follow each other.  So an item of work is a *run*: neighbouring rows of one
+ * sequence and the heads of one group, which read every KV block once.  It walks
+ * the context in stretches of STRETCH positions, always from 0 on:
+ *
+ *     scores = Q K^T             each row of Q scaled before
+ *     max' = max(max, scores)
+ *     weights = exp(scores - max')
+ *     out = out * exp(max - max') + weights V
+ *     sum = sum * exp(max - max') + sum of weights
+ *
+ * and at last out / sum.  Both products are weighted sums of rows (of K's and of V's
+ * block, K being stored transposed), added up in the order of head_dim and of the
+ * positions.  So a row's result is the same however rows are cut into runs and
+ * prompts into chunks, and up to STRETCH positions it is the plain softmax.
+ *
+ * Blocks lie anywhere, so the CPU cannot guess the next one: while one is computed
+ * the kernel fetches the next that will be read.
+ */
+#include "engine/compute/backend_cpu.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "engine/base/half.h"
+
+#define MAX_HEAD_DIM 1024 /* see config.c */
+#define RUN_HEADS 64	  /* rows times heads of a run: enough to be worth a block's reading */
+#define STRETCH 512		  /* scores of a run fit into the second-level cache */
+#define STRIDE (STRETCH + 16) /* between rows of scores: no power of two */
+#define RUN_MAX STRETCH		  /* behind a row's scores, its maximum */
+#define RUN_SUM (STRETCH + 1) /* and the sum of its weights */
+
+typedef struct head_args
+{
+	glm_device		*dev;
+	const glm_model *model;
+	int				 layer;
+	float			*qkv;  /* [n, (heads + 2 groups) * head_dim] */
+	float			*out;  /* attention: [n, heads * head_dim] */
+	const glm_row	*rows; /* [n] */
+	int				 n;
+	int				 run_rows; /* rows of an item */
+	int				 parts;	   /* items that share a group's heads */
+	float			 scale;	   /* 1 / sqrt(head_dim) */
+} head_args;
+
+static float *
+qkv_row(const head_args *op, int i)
+{
+	const glm_model_config *config = &op->model->config;
+
+	return op->qkv +
+		   (size_t) i * (size_t) (config->heads + 2 * config->groups) * (size_t) config->head_dim;
+}
+
+/* Byte `at` of a row's KV block; see backend.h. */
+static char *
+kv_at(const glm_row *row, int block, size_t at)
+{
+	return (char *) row->kv->block[block] + at;
+}
+
+/* ---- Rotary embedding and KV ------------------------------------------- */
+
+/* Adding it leaves no bits of a fraction: the low mantissa bits are the integer. */
+#define ROUND 0x1.8p23f
+#define SMALLEST 1e-30f /* groups of smaller numbers are zeros */
+
+/* code[i * stride] * scale = x[i], for the n of a group */
+static float
+round_group(int8_t *code, size_t stride, const float *x, int n)
+{
+	float max = 0, inverse;
+	bool  finite = true;
+
+	for (int i = 0; i < n; i++)
+	{
+		float magnitude = fabsf(x[i]);
+
+		finite = finite && magnitude <= FLT_MAX;
+		max = magnitude > max ? magnitude : max;
+	}
+	inverse = finite && max >= SMALLEST ? 127.0f / max : 0;
+	for (int i = 0; i < n; i++)
+	{
+		float	 rounded = finite ? x[i] * inverse + ROUND : 0;
+		uint32_t bits;
+
+		memcpy(&bits, &rounded, sizeof bits);
+		code[(size_t) i * stride] = (int8_t) bits;
+	}
+	/* what was broken must stay so, and not become a number */
+	return !finite ? NAN : max >= SMALLEST ? max / 127.0f : 0;
+}
+
+/*
+ * Rounds a head's keys (stride GLM_KV_BLOCK) or values (1) to codes in their part of
+ * the block.  Scales lie as the elements do, with the number of groups for head_dim.
+ */
+static void
+store_codes(char *part, int position, size_t stride, const glm_model *model, const float *x)
+{
+	int		n = model->config.head_dim, groups = glm_kv_groups(n);
+	int8_t *code = (int8_t *) part + position * (stride == 1 ? n : 1);
+	float  *scale = (float *) (part + glm_kv_scales(model)) + position * (stride == 1 ? groups : 1);
+
+	for (int g = 0; g < groups; g++, x += GLM_KV_GROUP, n -= GLM_KV_GROUP)
+	{
+		scale[(size_t) g * stride] =
+			round_group(code, stride, x, n < GLM_KV_GROUP ? n : GLM_KV_GROUP);
+		code += GLM_KV_GROUP * stride;
+	}
+}
+
+/* The same for all dtypes; `position` is that in the block. */
+static void
+store(char *part, int position, size_t stride, const glm_model *model, const float *x)
+{
+	int	   n = model->config.head_dim;
+	size_t first = (size_t) (position * (stride == 1 ? n : 1));
+
+	if (model->kv_dtype == GLM_I8)
+		store_codes(part, position, stride, model, x);
+	else if (model->kv_dtype == GLM_F16)
+		for (int i = 0; i < n; i++)
+			((uint16_t *) part)[first + (size_t) i * stride] = glm_f32_to_f16(x[i]);
+	else
+		for (int i = 0; i < n; i++)
+			((float *) part)[first + (size_t) i * stride] = x[i];
+}
+
+static void
+rope_store_row(const head_args *op, int i)
+{
+	const glm_model_config *config = &op->model->config;
+	const glm_kernels	   *kernels = op->dev->kernels;
+	const glm_row		   *row = &op->rows[i];
+	int						hd = config->head_dim, block = row->position / GLM_KV_BLOCK;
+	int						place = row->position % GLM_KV_BLOCK;
+	const float *angle = op->model->rope + (size_t) row->position * (size_t) (hd / 4) * 2;
+	float		*x = qkv_row(op, i), turned[MAX_HEAD_DIM];
+
+	for (int h = 0; h < config->heads; h++, x += hd)
+	{
+		kernels->rotate(turned, x, angle, op->scale, hd);
+		memcpy(x, turned, (size_t) hd * sizeof(float));
+	}
+	for (int g = 0; g < config->groups; g++, x += hd)
+	{
+		char *keys = kv_at(row, block, glm_kv_keys(op->model, op->layer, g));
+		char *values = kv_at(row, block, glm_kv_values(op->model, op->layer, g));
+
+		kernels->rotate(turned, x, angle, 1, hd);
+		store(keys, place, GLM_KV_BLOCK, op->model, turned);
+		store(values, place, 1, op->model, x + config->groups * hd);
+	}
+}
+
+static void
+rope_store_rows(const void *arg, int thread, int begin, int end)
+{
+	(void) thread;
+	for (int i = begin; i < end; i++)
+		rope_store_row(arg, i);
+}
+
+void
+glm_cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qkv,
+				   const glm_row *rows, int n)
+{
+	const glm_model_config *config = &model->config;
+	head_args				op = {.dev = dev,
+								  .model = model,
+								  .layer = layer,
+								  .qkv = qkv,
+								  .rows = rows,
+								  .n = n,
+								  .scale = 1.0f / sqrtf((float) config->head_dim)};
+
+	glm_cpu_spread(dev, rope_store_rows, &op, n, 1,
+				   (size_t) n * (size_t) (config->heads + 2 * config->groups) *
+					   (size_t) config->head_dim * 2);
+}
+
+/* ---- Attention --------------------------------------------------------- */
+
+typedef struct run
+{
+	const head_args *op;
+	int				 row;	/* the first one */
+	int				 rows;	/* at positions that follow each other */
+	int				 group; /* of KV */
+	int				 head;	/* the first one */
+	int				 heads;
+	float			*q;		 /* [rows * heads, head_dim]: row after row, head after head */
+	float			*out;	 /* the same */
+	float			*scores; /* [rows * heads, STRIDE] */
+} run;
+
+/* Positions from `start` on that row r of the run sees, at most `most`. */
+static int
+seen(const run *u, int r, int start, int most)
+{
+	int n = u->op->rows[u->row].position + r + 1 - start;
+
+	return n < 0 ? 0 : n < most ? n : most;
+}
+
+static void
+run_begin(const run *u)
+{
+	int width = u->heads * u->op->model->config.head_dim;
+
+	for (int r = 0; r < u->rows; r++)
+		memcpy(u->q + r * width, qkv_row(u->op, u->row + r) + u->head * (width / u->heads),
+			   (size_t) width * sizeof(float));
+	for (int i = 0; i < u->rows * u->heads; i++)
+	{
+		u->scores[i * STRIDE + RUN_MAX] = -INFINITY;
+		u->scores[i * STRIDE + RUN_SUM] = 0;
+	}
+}
+
+/* The keys of the run's group in the block of this position. */
+static const char *
+keys_of(const run *u, int position)
+{
+	return kv_at(&u->op->rows[u->row], position / GLM_KV_BLOCK,
+				 glm_kv_keys(u->op->model, u->op->layer, u->group));
+}
+
+static const char *
+values_of(const run *u, int position)
+{
+	return kv_at(&u->op->rows[u->row], position / GLM_KV_BLOCK,
+				 glm_kv_values(u->op->model, u->op->layer, u->group));
+}
+
+static void
+run_scores(const run *u, int start)
+{
+	const glm_model *model = u->op->model;
+	glm_weigh		 product = {.ldy = STRIDE,
+								.p = u->q,
+								.ldp = (size_t) model->config.head_dim,
+								.dtype = model->kv_dtype,
+								.down = true,
+								.m = u->rows * u->heads,
+								.n = model->config.head_dim,
+								.width = GLM_KV_BLOCK};
+	int				 end = start + seen(u, u->rows - 1, start, STRETCH);
+
+	for (int p = start; p < end; p += GLM_KV_BLOCK)
+	{
+		const char *keys = keys_of(u, p);
+
+		product.v = keys;
+		product.scale = (const float *) (keys + glm_kv_scales(model));
+		product.next = p + GLM_KV_BLOCK < end ? keys_of(u, p + GLM_KV_BLOCK) : values_of(u, start);
+		product.y = u->scores + p - start;
+		u->op->dev->kernels->weigh(&product);
+	}
+}
+
+/* Turns a row's n scores into weights, and what it has so far to the same maximum. */
+static void
+weights(const glm_kernels *kernels, float *scores, float *out, int head_dim, int n)
+{
+	float max = scores[RUN_MAX], factor = max;
+	float sum = kernels->softmax(scores, n, &max);
+
+	if (max != factor && scores[RUN_SUM] != 0)
+	{
+		kernels->softmax(&factor, 1, &(float) {max}); /* exp(old - new) */
+		kernels->multiply(out, factor, head_dim);
+		sum += scores[RUN_SUM] * factor;
+	}
+	else
+		sum += scores[RUN_SUM];
+	scores[RUN_MAX] = max;
+	scores[RUN_SUM] = sum;
+}
+
+/* What is read after the values of the block at `start`, if the first row sees it. */
+static const char *
+after_values(const run *u, int start)
+{
+	int next = start + GLM_KV_BLOCK;
+
+	if (next > u->op->rows[u->row].position)
+		return NULL;
+	return next % STRETCH == 0 ? keys_of(u, next) : values_of(u, next);
+}
+
+/* Adds the values of the block at `start` for the rows [r0, r1), which see n of its positions. */
+static void
+add_values(const run *u, int start, int r0, int r1, int n)
+{
+	const glm_model *model = u->op->model;
+	int				 first = r0 * u->heads, hd = model->config.head_dim;
+	const char		*values = values_of(u, start);
+	glm_weigh		 sum = {.y = u->out + first * hd,
+							.ldy = (size_t) hd,
+							.p = u->scores + first * STRIDE + start % STRETCH,
+							.ldp = STRIDE,
+							.v = values,
+							.dtype = model->kv_dtype,
+							.scale = (const float *) (values + glm_kv_scales(model)),
+							.next = after_values(u, start),
+							.m = (r1 - r0) * u->heads,
+							.n = n,
+							.width = hd,
+							.add = start > 0};
+
+	if (n > 0)
+		u->op->dev->kernels->weigh(&sum);
+}
+
+static void
+run_values(const run *u, int start)
+{
+	for (int p = start; p < start + seen(u, u->rows - 1, start, STRETCH); p += GLM_KV_BLOCK)
+	{
+		if (seen(u, 0, p, GLM_KV_BLOCK) == GLM_KV_BLOCK)
+			add_values(u, p, 0, u->rows, GLM_KV_BLOCK);
+		else
+			for (int r = 0; r < u->rows; r++)
+				add_values(u, p, r, r + 1, seen(u, r, p, GLM_KV_BLOCK));
+	}
+}
+
+static void
+run_end(const run *u)
+{
+	int hd = u->op->model->config.head_dim, heads = u->op->model->config.heads;
+
+	for (int r = 0; r < u->rows; r++)
+	{
+		float *out = u->op->out + ((size_t) (u->row + r) * (size_t) heads + (size_t) u->head) * (size_t) hd;
+
+		memcpy(out, u->out + r * u->heads * hd, (size_t) (u->heads * hd) * sizeof(float));
+		for (int h = 0; h < u->heads; h++)
+			u->op->dev->kernels->divide(out + h * hd,
+										u->scores[(r * u->heads + h) * STRIDE + RUN_SUM], hd);
+	}
+}
+
+static void
+attend(const run *u)
+{
+	int hd = u->op->model->config.head_dim;
+	int end = u->op->rows[u->row + u->rows - 1].position + 1;
+
+	run_begin(u);
+	for (int start = 0; start < end; start += STRETCH)
+	{
+		run_scores(u, start);
+		for (int i = 0; i < u->rows * u->heads; i++)
+			if (seen(u, i / u->heads, start, STRETCH) > 0)
+				weights(u->op->dev->kernels, u->scores + i * STRIDE, u->out + i * hd, hd,
+						seen(u, i / u->heads, start, STRETCH));
+		run_values(u, start);
+	}
+	run_end(u);
+}
+
+/* Rows times heads of the largest run. */
+static int
+run_most(const glm_model_config *config)
+{
+	int heads = config->heads / config->groups;
+
+	return heads > RUN_HEADS ? heads : RUN_HEADS;
+}
+
+/* Floats that a run needs. */
+size_t
+glm_cpu_attention_scratch(const glm_model_config *config)
+{
+	return (size_t) run_most(config) * (STRIDE + 2 * (size_t) config->head_dim);
+}
+
+/* Rows from `row` on, before `end`, that are one run. */
+static int
+run_length(const head_args *op, int row, int end)
+{
+	const glm_row *first = &op->rows[row];
+	int			   n = 1;
+
+	while (row + n < end && op->rows[row + n].kv == first->kv &&
+		   op->rows[row + n].position == first->position + n)
+		n++;
+	return n;
+}
+
+/* An item is some rows and some of one group's heads; the heads run fastest. */
+static void
+attention_items(const void *arg, int thread, int begin, int end)
+{
+	const head_args *op = arg;
+	int				 hd = op->model->config.head_dim, groups = op->model->config.groups;
+	int				 heads = op->model->config.heads / groups;
+
+	for (int item = begin; item < end; item++)
+	{
+		int part = item % (groups * op->parts), in_group = part % op->parts;
+		int row = item / (groups * op->parts) * op->run_rows;
+		int last = row + op->run_rows < op->n ? row + op->run_rows : op->n;
+		int head = heads * in_group / op->parts;
+		run u = {.op = op, .group = part / op->parts};
+
+		u.heads = heads * (in_group + 1) / op->parts - head;
+		u.head = u.group * heads + head;
+		for (; row < last; row += u.rows)
+		{
+			u.row = row;
+			u.rows = run_length(op, row, last);
+			u.q = op->dev->scores[thread];
+			u.out = u.q + u.rows * u.heads * hd;
+			u.scores = u.out + u.rows * u.heads * hd;
+			attend(&u);
+		}
+	}
+}
+
+void
+glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out, const float *qkv,
+				  const glm_row *rows, int n)
+{
+	const glm_model_config *config = &model->config;
+	int						heads = config->heads / config->groups;
+	int						threads = glm_threads_count(dev->pool);
+	size_t					positions = 0;
+	head_args				op = {.dev = dev,
+								  .model = model,
+								  .layer = layer,
+								  .qkv = (float *) qkv,
+								  .out = out,
+								  .rows = rows,
+								  .n = n,
+								  .parts = 1};
+
+	for (int i = 0; i < n; i++)
+		positions += (size_t) rows[i].position + 1;
+	/* long runs where there are many rows, several items for a thread where few */
+	op.run_rows = n / (2 * threads) < run_most(config) / heads ? n / (2 * threads)
+															   : run_most(config) / heads;
+	op.run_rows = op.run_rows < 1 ? 1 : op.run_rows;
+	while (op.parts < heads && n * config->groups * op.parts < threads)
+		op.parts++;
+	glm_cpu_spread(dev, attention_items, &op,
+				   (n + op.run_rows - 1) / op.run_rows * config->groups * op.parts, 1,
+				   positions * (size_t) config->heads * (size_t) config->head_dim * 2);
+}

@@ -1,0 +1,379 @@
+/*
+ * convert.c - from a model directory to a packed one.
+ *
+ * One tensor after the other is read, quantized and written, in the order of
+ * the file; with calibration, the texts take a step through the original layer
+ * before its matrices are converted, and leave the Hessians of their inputs
+ * behind.  What was written is opened again before it gets its name: so a target
+ * that appears is one that loads, and the perplexity is that of what it holds.
+ *
+ * Memory: a stripe of a matrix (stripes.c); with calibration also the texts'
+ * residual stream and the Hessians of a layer's inputs, each only until its
+ * matrix is done.  The widest matrix of a 6B model has one of 750 MB.  calibrate.c
+ * refuses texts for which the sum would be too much.
+ *
+ * One thread calls this; the work's pool computes.
+ */
+#include "engine/quantize/convert.h"
+
+#include <malloc.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/quantize/calibrate.h"
+#include "engine/quantize/pack.h"
+#include "engine/quantize/recipe.h"
+#include "engine/quantize/stripes.h"
+
+#define PIECE ((size_t) 16 << 20)	/* of a tensor that is copied */
+
+typedef struct conversion
+{
+	const glm_order *order;
+	glm_recipe	recipe;
+	glm_plan	plan;
+	glm_model  *model;
+	glm_pack   *pack;
+	glm_blas	blas;
+	glm_calibration *calibration;	/* NULL: none */
+	float	   *hessian[GLM_N_INPUTS];	/* of the layer at work; NULL: none */
+	glm_loss	weights;		/* of all that is quantized */
+	double		before;			/* perplexities */
+	double		after;
+	glm_quantized *row;			/* [plan.n + 1] */
+	int			n_rows;
+} conversion;
+
+static bool prepare(conversion *c, glm_error *err);
+static bool convert_all(conversion *c, glm_error *err);
+static bool finish(conversion *c, glm_error *err);
+
+/* ---- Entry ------------------------------------------------------------------ */
+
+static void
+free_hessians(conversion *c)
+{
+	for (int i = 0; i < GLM_N_INPUTS; i++)
+	{
+		free(c->hessian[i]);
+		c->hessian[i] = NULL;
+	}
+}
+
+static void
+clean_up(conversion *c)
+{
+	free_hessians(c);
+	glm_calibration_close(c->calibration);
+	glm_pack_close(c->pack);
+	glm_plan_free(&c->plan);
+	glm_model_close(c->model);
+	glm_recipe_free(&c->recipe);
+	/* pieces of up to 32 MB come from the heap, which would keep a hundred MB of them */
+	malloc_trim(0);
+}
+
+bool
+glm_convert(const glm_order *order, glm_quantized **rows, int *n, glm_error *err)
+{
+	conversion	c = {.order = order, .before = NAN, .after = NAN};
+	bool		ok = prepare(&c, err) && convert_all(&c, err) && finish(&c, err);
+
+	clean_up(&c);
+	if (!ok)
+	{
+		free(c.row);
+		return false;
+	}
+	*rows = c.row;
+	*n = c.n_rows;
+	return true;
+}
+
+static void
+tell(const conversion *c, const char *phase, const char *tensor, uint64_t bytes)
+{
+	c->order->tell(c->order->arg, phase, tensor, bytes);
+}
+
+static bool
+stopped(const conversion *c, glm_error *err)
+{
+	return glm_work_cancelled(&c->order->work) &&
+		!glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+}
+
+/* Checks all that can be wrong before the long work begins. */
+static bool
+prepare(conversion *c, glm_error *err)
+{
+	const glm_order *order = c->order;
+	glm_pack_tensor *tensors;
+	bool		ok;
+
+	if (!glm_recipe_read(&c->recipe, order->options, order->texts != NULL, err))
+		return false;
+	c->model = glm_model_open_with(order->name, order->path,
+								   &(glm_open_options) {.rope = c->recipe.rope}, err);
+	if (c->model == NULL || !glm_plan_make(&c->plan, &c->recipe, c->model, err))
+		return false;
+	if (order->texts != NULL)
+	{
+		if (!glm_blas_open(&c->blas, err))
+			return false;
+		c->calibration = glm_calibration_open(c->model, order->texts, c->recipe.max_tokens,
+											  order->memory, order->kernels, &c->blas, &order->work,
+											  err);
+		if (c->calibration == NULL)
+			return false;
+	}
+	/* with calibration, the weights are passed over thrice */
+	tell(c, "opening", "", c->plan.source_bytes * (c->calibration != NULL ? 3 : 1));
+	c->pack = glm_pack_open(order->target, err);
+	if (c->pack == NULL)
+		return false;
+	c->row = calloc((size_t) c->plan.n + 1, sizeof(*c->row));
+	tensors = calloc((size_t) c->plan.n, sizeof(*tensors));
+	if (c->row == NULL || tensors == NULL)
+	{
+		free(tensors);
+		return glm_no_memory(err);
+	}
+	for (int i = 0; i < c->plan.n; i++)
+		tensors[i] = (glm_pack_tensor) {c->plan.part[i].name, c->plan.part[i].form};
+	ok = glm_pack_plan(c->pack, tensors, c->plan.n, GLM_PACK_FILE_MAX, err);
+	free(tensors);
+	return ok;
+}
+
+/* ---- One tensor -------------------------------------------------------------- */
+
+static bool
+copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
+{
+	const uint8_t *data = part->source.data;
+	uint64_t	left = glm_pack_bytes(&part->source);
+
+	while (left > 0)
+	{
+		size_t		n = left < PIECE ? (size_t) left : PIECE;
+
+		if (stopped(c, err) || !glm_pack_put(c->pack, data, n, err))
+			return false;
+		data += n;
+		left -= n;
+	}
+	return true;
+}
+
+static bool
+convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *row, glm_error *err)
+{
+	float	  **hessian = part->input < GLM_N_INPUTS ? &c->hessian[part->input] : NULL;
+	bool		judged = hessian != NULL && *hessian != NULL;
+	glm_loss	weights = {0};
+	glm_loss	outputs = {0};
+
+	if (!glm_stripes_convert(c->pack, part, judged ? *hessian : NULL, &c->blas, &c->order->work,
+							 &weights, &outputs, err))
+		return false;
+	row->weight_error = glm_loss_error(&weights);
+	if (judged)
+	{
+		row->output_error = glm_loss_error(&outputs);
+		free(*hessian);
+		*hessian = NULL;
+	}
+	c->weights.lost += weights.lost;
+	c->weights.square += weights.square;
+	return true;
+}
+
+/* Converts or copies a tensor and reports on it. */
+static bool
+convert_part(conversion *c, const glm_recipe_part *part, glm_error *err)
+{
+	glm_quantized *row = &c->row[c->n_rows++];
+	double		weights = (double) part->source.shape[0] * (double) part->source.shape[1];
+	bool		ok;
+
+	snprintf(row->name, sizeof(row->name), "%s", part->name);
+	snprintf(row->method, sizeof(row->method), "%s", glm_method_name(part->method));
+	row->bits = (double) glm_pack_bytes(&part->form) * 8 / weights;
+	row->output_error = row->perplexity_before = row->perplexity_after = NAN;
+	tell(c, "quantizing", part->name, 0);
+	if (!glm_shards_hold(c->model->shards, &part->source, err))
+		return false;
+	ok = part->method == GLM_COPY ? copy_data(c, part, err) : convert_matrix(c, part, row, err);
+	glm_shards_drop(c->model->shards, &part->source);
+	if (ok)
+		tell(c, "quantizing", part->name, glm_pack_bytes(&part->source));
+	return ok;
+}
+
+/* ---- The model ----------------------------------------------------------------- */
+
+/* Bytes of a layer's matrices, or of what belongs to no layer. */
+static uint64_t
+bytes_of(const glm_plan *plan, int layer)
+{
+	uint64_t	bytes = 0;
+
+	for (int i = 0; i < plan->n; i++)
+		if (plan->part[i].layer == layer)
+			bytes += glm_pack_bytes(&plan->part[i].source);
+	return bytes;
+}
+
+/* A Hessian for every matrix of the layer that is going to be quantized. */
+static bool
+take_hessians(conversion *c, int layer, glm_error *err)
+{
+	for (int i = 0; i < c->plan.n; i++)
+	{
+		const glm_recipe_part *part = &c->plan.part[i];
+		size_t		cols = (size_t) part->source.shape[1];
+
+		if (part->layer != layer || part->input == GLM_IN_NONE || part->method == GLM_COPY)
+			continue;
+		c->hessian[part->input] = calloc(cols * cols, sizeof(float));
+		if (c->hessian[part->input] == NULL)
+			return glm_no_memory(err);
+	}
+	return true;
+}
+
+/* The texts' step through a layer; -1: through the head. */
+static bool
+calibrate(conversion *c, int layer, glm_error *err)
+{
+	char		name[32];
+
+	if (c->calibration == NULL)
+		return true;
+	free_hessians(c);
+	snprintf(name, sizeof(name), layer < 0 ? "head" : "layer %d", layer);
+	tell(c, "calibrating", name, 0);
+	if (!take_hessians(c, layer, err) ||
+		!(layer >= 0 ? glm_calibration_layer(c->calibration, c->model, layer, c->hessian, err) :
+		  glm_calibration_end(c->calibration, c->model, c->hessian[GLM_IN_OUTPUT], &c->before, err)))
+		return false;
+	if (layer >= 0)
+		glm_model_release(c->model, layer);
+	tell(c, "calibrating", name, bytes_of(&c->plan, layer));
+	return true;
+}
+
+/* The first part, the embedding, comes before the layers; the others of no layer behind. */
+static bool
+convert_all(conversion *c, glm_error *err)
+{
+	int			at = -1;
+	int			layers = c->model->config.layers;
+	int			i = 1;
+
+	if (c->calibration != NULL && !glm_calibration_start(c->calibration, c->model, err))
+		return false;
+	glm_model_release(c->model, GLM_PART_EMBEDDING);
+	if (!convert_part(c, &c->plan.part[0], err))
+		return false;
+	while (at < layers)
+	{
+		at++;
+		if (!calibrate(c, at < layers ? at : -1, err))
+			return false;
+		for (; i < c->plan.n && (at == layers || c->plan.part[i].layer == at); i++)
+			if (!convert_part(c, &c->plan.part[i], err))
+				return false;
+	}
+	glm_model_release(c->model, GLM_PART_OUTPUT);
+	free_hessians(c);
+	return true;
+}
+
+static bool
+copy_files(conversion *c, glm_error *err)
+{
+	static const char *const names[] = {
+		"config.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+		"generation_config.json"
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!glm_pack_copy(c->pack, c->order->path, names[i], err))
+			return false;
+	return true;
+}
+
+/* Takes the texts through what was written. */
+static bool
+evaluate(conversion *c, const glm_model *packed, glm_error *err)
+{
+	if (!glm_calibration_start(c->calibration, packed, err))
+		return false;
+	for (int l = 0; l < packed->config.layers; l++)
+	{
+		char		name[32];
+
+		snprintf(name, sizeof(name), "layer %d", l);
+		tell(c, "evaluating", name, 0);
+		if (!glm_calibration_layer(c->calibration, packed, l, NULL, err))
+			return false;
+		glm_model_release(packed, l);
+		tell(c, "evaluating", name, bytes_of(&c->plan, l));
+	}
+	if (!glm_calibration_end(c->calibration, packed, NULL, &c->after, err))
+		return false;
+	tell(c, "evaluating", "head", bytes_of(&c->plan, -1));
+	return true;
+}
+
+/* The row of the whole model. */
+static void
+sum_up(conversion *c)
+{
+	glm_quantized *total = &c->row[c->n_rows++];
+	double		output = 0;
+	int			n = 0;
+
+	snprintf(total->method, sizeof(total->method), "%s", glm_method_name(c->recipe.method));
+	for (int i = 0; i < c->plan.n; i++)
+	{
+		if (isfinite(c->row[i].output_error))
+		{
+			output += c->row[i].output_error;
+			n++;
+		}
+	}
+	total->bits = c->plan.bits;
+	total->weight_error = glm_loss_error(&c->weights);
+	total->output_error = n > 0 ? output / n : NAN;
+	total->perplexity_before = c->before;
+	total->perplexity_after = c->after;
+}
+
+static bool
+finish(conversion *c, glm_error *err)
+{
+	const glm_pack_info info = {
+		.dtype = c->recipe.dtype, .group = c->recipe.group,
+		.method = glm_method_name(c->recipe.method), .bits_per_weight = c->plan.bits
+	};
+	glm_model  *packed;
+	bool		ok;
+
+	tell(c, "writing", "", 0);
+	if (stopped(c, err) || !copy_files(c, err) || !glm_pack_seal(c->pack, &info, err))
+		return false;
+	packed = glm_model_open_with(c->order->name, glm_pack_path(c->pack),
+								 &(glm_open_options) {.rope = c->recipe.rope}, err);
+	if (packed == NULL)
+		return false;
+	ok = c->calibration == NULL || evaluate(c, packed, err);
+	glm_model_close(packed);
+	if (!ok || stopped(c, err))
+		return false;
+	sum_up(c);
+	return glm_pack_publish(c->pack, err);
+}

@@ -1,0 +1,79 @@
+/*
+ * recipe.h - what glm_quantize was asked to do: options, and from them what
+ * becomes of each tensor of a model.
+ */
+#ifndef GLM_RECIPE_H
+#define GLM_RECIPE_H
+
+#include "engine/base/json.h"
+#include "engine/weights/packed.h"
+
+typedef enum glm_method
+{
+	GLM_COPY = 0,				/* as it was */
+	GLM_SYM,					/* round to nearest, no zero point; for comparison */
+	GLM_RTN,					/* round to nearest */
+	GLM_HQQ,					/* scale and zero point fitted to the weights */
+	GLM_GPTQ					/* errors compensated on calibration inputs */
+} glm_method;
+
+typedef struct glm_recipe
+{
+	glm_method	method;
+	glm_dtype	dtype;			/* GLM_Q4 or GLM_Q8 */
+	int			group;			/* 32, 64 or 128 */
+	int			max_tokens;		/* of the calibration texts */
+	glm_rope	rope;			/* as glm_open_options has it */
+	json_t	   *root;			/* the options; keep and wide point into it */
+	json_t	   *keep;			/* patterns of tensors that stay as they are */
+	json_t	   *wide;			/* of those that become INT8 whatever the rest does */
+} glm_recipe;
+
+/* Which input of a layer a matrix multiplies; see calibrate.h. */
+typedef enum glm_input
+{
+	GLM_IN_QKV = 0,
+	GLM_IN_DENSE,
+	GLM_IN_GATE_UP,
+	GLM_IN_DOWN,
+	GLM_IN_OUTPUT,
+	GLM_N_INPUTS,
+	GLM_IN_NONE = GLM_N_INPUTS	/* a table, a norm, a bias */
+} glm_input;
+
+/* One tensor of the model and what it is to become. */
+typedef struct glm_recipe_part
+{
+	char		name[128];
+	int			layer;			/* -1: before or behind the layers */
+	glm_input	input;
+	glm_tensor	source;			/* its form; where data lies is found when it is read */
+	glm_tensor	form;			/* dtype, shape and group in the packed file */
+	glm_method	method;
+} glm_recipe_part;
+
+/* All tensors in the order in which they are written. */
+typedef struct glm_plan
+{
+	glm_recipe_part   *part;
+	int			n;
+	double		bits;			/* a weight, all told */
+	uint64_t	source_bytes;
+} glm_plan;
+
+/*
+ * Reads {"method", "bits", "group_size", "keep", "wide", "max_calibration_tokens",
+ * "rope"}; NULL stands for {}, and a key that is null for one left out.  glm_recipe_free is due also after a failure.
+ */
+extern bool glm_recipe_read(glm_recipe *recipe, const char *options, bool calibrated,
+							glm_error *err);
+extern void glm_recipe_free(glm_recipe *recipe);
+
+extern const char *glm_method_name(glm_method method);
+
+/* The plan for a model; patterns that match no matrix are an error. */
+extern bool glm_plan_make(glm_plan *plan, const glm_recipe *recipe, const glm_model *model,
+						  glm_error *err);
+extern void glm_plan_free(glm_plan *plan);
+
+#endif							/* GLM_RECIPE_H */

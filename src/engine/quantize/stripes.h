@@ -1,0 +1,24 @@
+/*
+ * stripes.h - a matrix of a model quantized and written, some rows at a time.
+ */
+#ifndef GLM_STRIPES_H
+#define GLM_STRIPES_H
+
+#include "engine/quantize/pack.h"
+#include "engine/quantize/quantize.h"
+#include "engine/quantize/recipe.h"
+
+/*
+ * Quantizes a matrix, whose bytes are held, as its part of the plan says and
+ * puts it into the pack.  hessian [cols, cols] of its inputs is spoilt for
+ * anything else; NULL: not known.  Adds to the losses, to *outputs only with a
+ * Hessian.  blas may be NULL without one.
+ */
+extern bool glm_stripes_convert(glm_pack *pack, const glm_recipe_part *part, float *hessian,
+								const glm_blas *blas, const glm_work *work,
+								glm_loss *weights, glm_loss *outputs, glm_error *err);
+
+/* Memory that this takes at most, in bytes, beside the Hessian and some rows a thread. */
+extern size_t glm_stripes_bytes(size_t rows, size_t cols);
+
+#endif							/* GLM_STRIPES_H */

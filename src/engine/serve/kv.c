@@ -1,0 +1,359 @@
+/*
+ * kv.c - the pool of KV blocks: keys and values of all sequences of all models.
+ *
+ * A KV block holds 32 positions of one sequence, in fp32, fp16 or int8.  Its layout,
+ * which the backends share (glm_kv_keys and glm_kv_values in backend.h):
+ *
+ *     [layer] { K [group][head_dim][32], V [group][32][head_dim] }
+ *
+ * so that attention walks contiguous memory: the scores of 32 positions are sums
+ * of rows of K, as the output is one of rows of V.
+ *
+ * In int8 an element is code * scale, codes -127 to 127.  GLM_KV_GROUP elements of a
+ * position's head share an fp32 scale; those of each [head_dim][32] of keys lie
+ * behind it as [head_dim / GLM_KV_GROUP][32], those of each [32][head_dim] of values
+ * as [32][head_dim / GLM_KV_GROUP].  A position is written once, from itself
+ * alone, and blocks hold no addresses: a copy of one is as good.
+ *
+ * Models have blocks of different sizes.  The pool is one anonymous mapping cut
+ * into slabs of 256 KiB.  A *run* is a row of neighbouring slabs that serves
+ * blocks of one size, long enough to waste at most an eighth, and lives while
+ * any of its blocks is in use.  Blocks given back last are taken first and
+ * new runs begin at the lowest free slab, so memory that was touched is touched
+ * again; the mapping reserves nothing and fresh pages cost nothing until used.
+ *
+ * When no block is in use every slab is free, whatever happened before.  That is
+ * why glm_kv_fits can promise.
+ *
+ * Locks: none.  Who takes and gives sees to it that nobody else does meanwhile
+ * (prefix.c, under its lock); total, used and fits may be called by any thread.
+ */
+#include "engine/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/weights/packed.h"
+
+#define SLAB_BYTES ((size_t) 256 * 1024)
+#define BLOCK_ALIGN ((size_t) 64)
+#define NONE (-1)
+
+/* A free block holds the link to the next one in its first bytes. */
+typedef struct free_block
+{
+	struct free_block *next;
+} free_block;
+
+/* One for each slab; the fields after `first` count in a run's first slab. */
+typedef struct slab
+{
+	bool		taken;			/* part of a run */
+	int32_t		first;			/* the run's first slab */
+	int32_t		length;			/* the run's slabs */
+	size_t		block_bytes;
+	size_t		capacity;		/* blocks in the run */
+	size_t		fresh;			/* of those, never taken since the run began */
+	size_t		used;
+	free_block *free;			/* given back, last one first */
+	int32_t		prev;			/* in the list of runs with a block to take */
+	int32_t		next;
+} slab;
+
+struct glm_kv_pool
+{
+	uint8_t    *base;
+	int32_t		n_slabs;
+	slab	   *slab;			/* [n_slabs] */
+	int32_t		open;			/* runs with a block to take, newest first */
+	_Atomic uint64_t used;		/* bytes of blocks in use */
+};
+
+/* ---- Shapes ------------------------------------------------------------ */
+
+glm_dtype
+glm_kv_dtype(glm_kv_type type, glm_dtype weights)
+{
+	if (type == GLM_KV_F32)
+		return GLM_F32;
+	if (type == GLM_KV_F16)
+		return GLM_F16;
+	if (type == GLM_KV_INT8)
+		return GLM_I8;
+	/* what packed weights cost in precision is more than fp16 keys and values do */
+	return glm_is_packed(weights) ? GLM_F16 : GLM_F32;
+}
+
+int
+glm_kv_groups(int head_dim)
+{
+	return (head_dim + GLM_KV_GROUP - 1) / GLM_KV_GROUP;
+}
+
+size_t
+glm_kv_part_bytes(const glm_model_config *config, glm_dtype dtype)
+{
+	size_t		elements = (size_t) GLM_KV_BLOCK * (size_t) config->head_dim;
+
+	if (dtype == GLM_I8)
+		return elements +
+			(size_t) GLM_KV_BLOCK * (size_t) glm_kv_groups(config->head_dim) * sizeof(float);
+	return elements * (dtype == GLM_F16 ? 2 : 4);
+}
+
+size_t
+glm_kv_block_bytes(const glm_model_config *config, glm_dtype dtype)
+{
+	return (size_t) config->layers * 2 * (size_t) config->groups * glm_kv_part_bytes(config, dtype);
+}
+
+static size_t
+block_stride(size_t block_bytes)
+{
+	return (block_bytes + BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
+}
+
+/* Slabs of a run for such blocks; 0 when not even one fits into the pool. */
+static int32_t
+run_length(const glm_kv_pool *pool, size_t block_bytes)
+{
+	size_t		stride = block_stride(block_bytes);
+	size_t		length = stride / SLAB_BYTES + (stride % SLAB_BYTES != 0);
+
+	if (block_bytes == 0 || length > (size_t) pool->n_slabs)
+		return 0;
+	while (length < (size_t) pool->n_slabs &&
+		   length * SLAB_BYTES % stride > length * SLAB_BYTES / 8)
+		length++;
+	return (int32_t) length;
+}
+
+static size_t
+run_capacity(int32_t length, size_t block_bytes)
+{
+	return (size_t) length * SLAB_BYTES / block_stride(block_bytes);
+}
+
+/* ---- The list of runs with a block to take ------------------------------ */
+
+static void
+list_push(glm_kv_pool *pool, int32_t run)
+{
+	pool->slab[run].prev = NONE;
+	pool->slab[run].next = pool->open;
+	if (pool->open != NONE)
+		pool->slab[pool->open].prev = run;
+	pool->open = run;
+}
+
+static void
+list_remove(glm_kv_pool *pool, int32_t run)
+{
+	slab	   *s = &pool->slab[run];
+
+	if (s->prev != NONE)
+		pool->slab[s->prev].next = s->next;
+	else
+		pool->open = s->next;
+	if (s->next != NONE)
+		pool->slab[s->next].prev = s->prev;
+}
+
+/* ---- Runs -------------------------------------------------------------- */
+
+/* The lowest row of `length` free slabs, or NONE. */
+static int32_t
+find_slabs(const glm_kv_pool *pool, int32_t length)
+{
+	int32_t		free = 0;
+
+	for (int32_t i = 0; i < pool->n_slabs; i++)
+	{
+		free = pool->slab[i].taken ? 0 : free + 1;
+		if (free == length)
+			return i - length + 1;
+	}
+	return NONE;
+}
+
+/* Begins a run for such blocks, or NONE when there is no room for one. */
+static int32_t
+run_begin(glm_kv_pool *pool, size_t block_bytes)
+{
+	int32_t		length = run_length(pool, block_bytes);
+	int32_t		run = length > 0 ? find_slabs(pool, length) : NONE;
+
+	if (run == NONE)
+		return NONE;
+	for (int32_t i = run; i < run + length; i++)
+	{
+		pool->slab[i].taken = true;
+		pool->slab[i].first = run;
+	}
+	pool->slab[run].length = length;
+	pool->slab[run].block_bytes = block_bytes;
+	pool->slab[run].capacity = run_capacity(length, block_bytes);
+	pool->slab[run].fresh = pool->slab[run].capacity;
+	pool->slab[run].used = 0;
+	pool->slab[run].free = NULL;
+	list_push(pool, run);
+	return run;
+}
+
+static void
+run_end(glm_kv_pool *pool, int32_t run)
+{
+	list_remove(pool, run);
+	for (int32_t i = run; i < run + pool->slab[run].length; i++)
+		pool->slab[i].taken = false;
+}
+
+/* ---- Blocks ------------------------------------------------------------ */
+
+float *
+glm_kv_take_block(glm_kv_pool *pool, size_t block_bytes)
+{
+	int32_t		run = pool->open;
+	slab	   *s;
+	uint8_t    *block;
+
+	while (run != NONE && pool->slab[run].block_bytes != block_bytes)
+		run = pool->slab[run].next;
+	if (run == NONE)
+		run = run_begin(pool, block_bytes);
+	if (run == NONE)
+		return NULL;
+
+	s = &pool->slab[run];
+	if (s->free != NULL)
+	{
+		block = (uint8_t *) s->free;
+		s->free = s->free->next;
+	}
+	else
+	{
+		block = pool->base + (size_t) run * SLAB_BYTES +
+			(s->capacity - s->fresh) * block_stride(block_bytes);
+		s->fresh--;
+	}
+	s->used++;
+	if (s->used == s->capacity)
+		list_remove(pool, run);
+	atomic_fetch_add(&pool->used, block_bytes);
+	return (float *) block;
+}
+
+void
+glm_kv_give_block(glm_kv_pool *pool, size_t block_bytes, float *block)
+{
+	size_t		index = (size_t) ((uint8_t *) block - pool->base) / SLAB_BYTES;
+	int32_t		run = pool->slab[index].first;
+	slab	   *s = &pool->slab[run];
+	free_block *link = (free_block *) block;
+
+	if (s->used == s->capacity)
+		list_push(pool, run);
+	link->next = s->free;
+	s->free = link;
+	s->used--;
+	if (s->used == 0)
+		run_end(pool, run);
+	atomic_fetch_sub(&pool->used, block_bytes);
+}
+
+bool
+glm_kv_take(glm_kv_pool *pool, size_t block_bytes, int n, glm_kv_table *table)
+{
+	memset(table, 0, sizeof(*table));
+	/* what cannot be is refused before it touches any memory */
+	if ((size_t) n > (glm_kv_pool_total(pool) - glm_kv_pool_used(pool)) / block_bytes)
+		return false;
+	table->block = malloc((size_t) n * sizeof(*table->block));
+	if (table->block == NULL)
+		return n == 0;
+	table->capacity = n;
+	while (table->n_blocks < n)
+	{
+		float	   *block = glm_kv_take_block(pool, block_bytes);
+
+		if (block == NULL)
+		{
+			glm_kv_give(pool, block_bytes, table);
+			return false;
+		}
+		table->block[table->n_blocks++] = block;
+	}
+	return true;
+}
+
+void
+glm_kv_give(glm_kv_pool *pool, size_t block_bytes, glm_kv_table *table)
+{
+	/* backwards, so that the next to take gets them in ascending order */
+	while (table->n_blocks > 0)
+		glm_kv_give_block(pool, block_bytes, table->block[--table->n_blocks]);
+	free(table->block);
+	table->block = NULL;
+	table->capacity = 0;
+}
+
+/* ---- The pool ---------------------------------------------------------- */
+
+glm_kv_pool *
+glm_kv_pool_open(size_t bytes)
+{
+	glm_kv_pool *pool = calloc(1, sizeof(*pool));
+	size_t		n_slabs = bytes / SLAB_BYTES;
+
+	if (pool == NULL || n_slabs < 1 || n_slabs > INT32_MAX)
+		goto fail;
+	pool->n_slabs = (int32_t) n_slabs;
+	pool->open = NONE;
+	pool->slab = calloc(n_slabs, sizeof(*pool->slab));
+	if (pool->slab == NULL)
+		goto fail;
+	pool->base = mmap(NULL, n_slabs * SLAB_BYTES, PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (pool->base == MAP_FAILED)
+		goto fail;
+	/* no huge pages: blocks of many sequences then meet in the same sets of the cache */
+	return pool;
+
+fail:
+	if (pool != NULL)
+		free(pool->slab);
+	free(pool);
+	return NULL;
+}
+
+void
+glm_kv_pool_close(glm_kv_pool *pool)
+{
+	if (pool == NULL)
+		return;
+	munmap(pool->base, (size_t) pool->n_slabs * SLAB_BYTES);
+	free(pool->slab);
+	free(pool);
+}
+
+uint64_t
+glm_kv_pool_total(const glm_kv_pool *pool)
+{
+	return (uint64_t) pool->n_slabs * SLAB_BYTES;
+}
+
+uint64_t
+glm_kv_pool_used(const glm_kv_pool *pool)
+{
+	return atomic_load(&pool->used);
+}
+
+bool
+glm_kv_fits(const glm_kv_pool *pool, size_t block_bytes, int n)
+{
+	int32_t		length = run_length(pool, block_bytes);
+
+	return length > 0 &&
+		(size_t) n <= (size_t) (pool->n_slabs / length) * run_capacity(length, block_bytes);
+}

@@ -1,0 +1,327 @@
+/*
+ * loader.c - models are opened, verified, brought into memory and closed beside everything else.
+ *
+ * All of that takes as long as files are large and disks are slow, so none of it is done
+ * by a thread that others wait for.  A *loading* is one such piece of work on one model,
+ * on a thread of its own; tasks that need what it does are parked (tasks.c) and counted
+ * as its waiters.  Requests for the same model wait for the same loading.
+ *
+ * The last waiter that ends takes the loading with it: the work looks at the count in
+ * every pause, some megabytes apart at most, and gives up at 0.  Who comes before it has
+ * noticed makes it go on, or begin anew; what was verified and paged in then is found done.
+ * Only what others cannot be given in pieces, such as SentencePiece's reading of
+ * tokenizer.model, goes on to its end, for nobody.
+ *
+ * A sequence is handed to the engine thread when all parts of its model are in memory
+ * (glm_model_hold), so a forward pass does not wait for a disk.  What the kernel took away
+ * from a model that nobody used for a while is brought back in the same way.
+ *
+ * Locks.  front.lock guards the list and all counts; a loading's thread takes it to begin
+ * and to end.  The model of one that is not opening has a reference of its own.
+ */
+#include "engine/serve/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define IDLE_NS INT64_C(10000000000)	/* without a pass, after which pages may have gone */
+
+typedef enum loading_kind
+{
+	LOADING_OPEN,
+	LOADING_VERIFY,				/* all chunks of a model that is open */
+	LOADING_HOLD,				/* its parts into memory */
+	LOADING_CLOSE
+} loading_kind;
+
+struct glm_loading
+{
+	struct glm_loading *next;
+	glm_engine *engine;
+	loading_kind kind;
+	char	   *name;			/* OPEN, as are the next two */
+	char	   *path;
+	glm_open_options options;
+	glm_model  *model;			/* with a reference; OPEN: once it is */
+	atomic_int	waiters;		/* tasks parked on it */
+	atomic_bool done;
+	glm_error	err;			/* why it failed; GLM_OK: it did not */
+};
+
+/* ---- The work ---------------------------------------------------------------------- */
+
+static bool
+is_unwanted(const glm_loading *l)
+{
+	return l->kind != LOADING_CLOSE &&
+		(atomic_load(&l->waiters) == 0 || atomic_load(&l->engine->stopping));
+}
+
+/* What glm_pause() does in a loading. */
+static bool
+pause_loading(void *arg, glm_error *err)
+{
+	return !is_unwanted(arg) || glm_fail(err, GLM_CANCELLED, "nobody waits for the model any more");
+}
+
+static bool
+work(glm_loading *l, glm_error *err)
+{
+	switch (l->kind)
+	{
+		case LOADING_OPEN:
+			l->model = glm_models_load(&l->engine->models, l->name, l->path, &l->options, err);
+			return l->model != NULL;
+		case LOADING_VERIFY:
+			return glm_shards_verify(l->model->shards, err);
+		case LOADING_HOLD:
+			return glm_model_hold(l->model, err);
+		case LOADING_CLOSE:
+			glm_models_close(l->model);
+			l->model = NULL;
+	}
+	return true;
+}
+
+/* Frees a loading that is in no list; gives its model back, without the lock. */
+static void
+free_loading(glm_loading *l)
+{
+	if (l->model != NULL)
+		glm_models_release(&l->engine->models, l->model);
+	free(l->name);
+	free(l->path);
+	free(l);
+}
+
+static void
+unlink_loading(glm_front *f, glm_loading *l)
+{
+	glm_loading **at = &f->loadings;
+
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+}
+
+/* Is it over, or has somebody come back to one that gave up?  Under the lock. */
+static bool
+end(glm_loading *l, const glm_error *err)
+{
+	if (err->status == GLM_CANCELLED && !is_unwanted(l))
+		return false;
+	l->err = *err;
+	atomic_store(&l->done, true);
+	unlink_loading(&l->engine->front, l);
+	pthread_cond_signal(&l->engine->front.work);
+	return true;
+}
+
+static void *
+loading_main(void *arg)
+{
+	glm_loading *l = arg;
+	glm_front  *f = &l->engine->front;
+	bool		alone;
+	bool		over;
+
+	glm_thread_enter("glm loader");
+	setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
+	glm_pause_with(pause_loading, l);
+	do
+	{
+		glm_error	err = {0};
+
+		if (work(l, &err))
+			err.status = GLM_OK;
+		pthread_mutex_lock(&f->lock);
+		over = end(l, &err);
+		alone = over && atomic_load(&l->waiters) == 0;
+		pthread_mutex_unlock(&f->lock);
+	} while (!over);
+	if (alone)
+		free_loading(l);
+	pthread_mutex_lock(&f->lock);
+	f->n_loaders--;
+	pthread_cond_broadcast(&f->gone);
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+/* ---- Starting ------------------------------------------------------------------------ */
+
+static bool
+start_thread(glm_loading *l)
+{
+	glm_front  *f = &l->engine->front;
+
+	if (!glm_thread_start(loading_main, l))
+		return false;
+	f->n_loaders++;
+	l->next = f->loadings;
+	f->loadings = l;
+	return true;
+}
+
+static bool
+is_same(const glm_loading *a, const glm_loading *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind != LOADING_OPEN)
+		return a->model == b->model;
+	return strcmp(a->name, b->name) == 0 && strcmp(a->path, b->path) == 0;
+}
+
+/* Parks a task on the loading that is like `want`, which is taken over or freed. */
+static bool
+wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
+{
+	glm_front  *f = &e->front;
+	glm_loading *l;
+	bool		ok = true;
+
+	pthread_mutex_lock(&f->lock);
+	for (l = f->loadings; l != NULL && !is_same(l, want); l = l->next)
+		continue;
+	if (l == NULL)
+	{
+		l = want;
+		atomic_store(&l->waiters, 1);
+		ok = start_thread(l);
+	}
+	else
+		atomic_fetch_add(&l->waiters, 1);
+	if (ok)
+		task->loading = l;
+	pthread_mutex_unlock(&f->lock);
+	if (l != want || !ok)
+		free_loading(want);
+	return ok || glm_fail(err, GLM_NO_ROOM, "could not start a thread to load a model");
+}
+
+static glm_loading *
+make_loading(glm_engine *e, loading_kind kind, glm_model *model, glm_error *err)
+{
+	glm_loading *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+	{
+		glm_no_memory(err);
+		return NULL;
+	}
+	l->engine = e;
+	l->kind = kind;
+	l->model = model;
+	return l;
+}
+
+static glm_outcome_kind
+park_on_model(glm_engine *e, glm_task *task, loading_kind kind, glm_model *model, glm_error *err)
+{
+	glm_loading *l = make_loading(e, kind, model, err);
+
+	if (l == NULL)
+		return GLM_TASK_FAILED;
+	glm_models_keep(&e->models, model);
+	return wait_for(e, task, l, err) ? GLM_TASK_PARKED : GLM_TASK_FAILED;
+}
+
+static glm_outcome_kind
+park_on_open(glm_engine *e, glm_task *task, const glm_request *req,
+			 const glm_open_options *options, glm_error *err)
+{
+	glm_loading *l = make_loading(e, LOADING_OPEN, NULL, err);
+
+	if (l == NULL)
+		return GLM_TASK_FAILED;
+	l->options = *options;
+	l->name = strdup(glm_request_text(req, req->model));
+	l->path = strdup(glm_request_text(req, req->path));
+	if (l->name != NULL && l->path != NULL)
+		return wait_for(e, task, l, err) ? GLM_TASK_PARKED : GLM_TASK_FAILED;
+	free_loading(l);
+	glm_no_memory(err);
+	return GLM_TASK_FAILED;
+}
+
+/* ---- Entry points ---------------------------------------------------------------------- */
+
+glm_outcome_kind
+glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_model **model,
+				glm_error *err)
+{
+	glm_open_options options;
+	glm_outcome_kind outcome;
+
+	if (!glm_models_find(&e->models, req, &options, model, err))
+		return GLM_TASK_FAILED;
+	if (*model == NULL)
+		return park_on_open(e, task, req, &options, err);
+	/* asked for expressly, it is done now; what was done before, as by opening, is not repeated */
+	if (req->kind != GLM_LOAD || options.verify != GLM_VERIFY_FULL || task->verified)
+		return GLM_TASK_GOES_ON;
+	task->verified = true;
+	outcome = park_on_model(e, task, LOADING_VERIFY, *model, err);
+	glm_models_release(&e->models, *model);
+	return outcome;
+}
+
+glm_outcome_kind
+glm_loader_hold(glm_engine *e, glm_task *task, glm_model *model, glm_error *err)
+{
+	int64_t		used = atomic_load(&model->used_ns);
+
+	if (task->held || (glm_model_held(model) && glm_now_ns() - used < IDLE_NS))
+		return GLM_TASK_GOES_ON;
+	task->held = true;			/* when it is begun again */
+	return park_on_model(e, task, LOADING_HOLD, model, err);
+}
+
+void
+glm_loader_close(void *arg, glm_model *model)
+{
+	glm_engine *e = arg;
+	glm_loading *l = make_loading(e, LOADING_CLOSE, model, NULL);
+	bool		started = false;
+
+	if (l != NULL)
+	{
+		pthread_mutex_lock(&e->front.lock);
+		started = start_thread(l);
+		pthread_mutex_unlock(&e->front.lock);
+	}
+	if (started)
+		return;
+	free(l);
+	glm_models_close(model);
+}
+
+bool
+glm_loading_done(const glm_loading *l)
+{
+	return atomic_load(&l->done);
+}
+
+bool
+glm_loading_good(const glm_loading *l, glm_error *err)
+{
+	if (l->err.status == GLM_OK)
+		return true;
+	*err = l->err;
+	return false;
+}
+
+/* The last one takes it along, unless its thread still has it. */
+void
+glm_loading_drop(glm_engine *e, glm_loading *l)
+{
+	bool		last;
+
+	pthread_mutex_lock(&e->front.lock);
+	last = atomic_fetch_sub(&l->waiters, 1) == 1 && atomic_load(&l->done);
+	pthread_mutex_unlock(&e->front.lock);
+	if (last)
+		free_loading(l);
+}

@@ -1,0 +1,453 @@
+/*
+ * models.c - which models are open, and who uses them.
+ *
+ * A list under one lock.  A model is opened and closed outside of it, in threads of
+ * their own (loader.c), which see to it that it is opened once.  Models leave least
+ * recently used first when the memory limit is passed.
+ *
+ * A model is known by name and path.  Requests of one origin mean one path by a
+ * name, those of different origins may mean two, and both models stay.  So each
+ * remembers the origins that named it: when one of them comes with another path, the
+ * name has changed its meaning there, and a model that no other origin named goes
+ * (which leaves it to the sequences that still use it).
+ *
+ * The weight files of all models are opened through one glm_weight_files, so
+ * that a file two models have in common is opened, mapped and verified once.
+ * The limit counts it for each of them all the same.
+ */
+#include "engine/serve/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/weights/chunk.h"
+#include "engine/base/json.h"
+#include "engine/serve/prefix.h"
+
+bool
+glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
+{
+	memset(models, 0, sizeof(*models));
+	models->memory_limit = memory_limit;
+	atomic_store(&models->verify, verify);
+	pthread_mutex_init(&models->lock, NULL);
+	models->files = glm_weight_files_open();
+	return models->files != NULL;
+}
+
+void
+glm_models_close(glm_model *model)
+{
+	glm_drafter_close(model->drafter);
+	free(model->origin);
+	model->origin = NULL;
+	glm_model_close(model);
+}
+
+/*
+ * Has a model closed that is in no list any more: gigabytes of pages take their time.
+ * Its part of the prefix cache is free at once.
+ */
+static void
+close_model(glm_models *models, glm_model *model)
+{
+	if (models->prefix != NULL && model->generation != 0)
+		glm_prefix_forget(models->prefix, model->generation);
+	if (models->closer != NULL)
+		models->closer(models->closer_arg, model);
+	else
+		glm_models_close(model);
+}
+
+void
+glm_models_free(glm_models *models)
+{
+	while (models->first != NULL)
+	{
+		glm_model  *model = models->first;
+
+		models->first = model->next;
+		close_model(models, model);
+	}
+	glm_weight_files_close(models->files);
+	pthread_mutex_destroy(&models->lock);
+}
+
+/* Takes a model out of the list. */
+static void
+unlink_model(glm_models *models, const glm_model *model)
+{
+	glm_model **at = &models->first;
+
+	while (*at != model)
+		at = &(*at)->next;
+	*at = model->next;
+}
+
+/* Marks a model as gone; true when the caller must close it now. */
+static bool
+retire(glm_models *models, glm_model *model)
+{
+	model->dead = true;
+	if (model->refs > 0)
+		return false;
+	unlink_model(models, model);
+	return true;
+}
+
+/* Closes those that were retired, a list by `next`. */
+static void
+close_retired(glm_models *models, glm_model *list)
+{
+	while (list != NULL)
+	{
+		glm_model  *model = list;
+
+		list = model->next;
+		close_model(models, model);
+	}
+}
+
+/* Remembers who named it.  Without memory for that it may be replaced too early. */
+static void
+add_origin(glm_model *model, uint32_t origin)
+{
+	uint32_t   *list;
+
+	for (int i = 0; i < model->n_origins; i++)
+	{
+		if (model->origin[i] == origin)
+			return;
+	}
+	list = realloc(model->origin, ((size_t) model->n_origins + 1) * sizeof(*list));
+	if (list == NULL)
+		return;
+	model->origin = list;
+	model->origin[model->n_origins++] = origin;
+}
+
+/* This origin means something else now; true when nobody else meant the model. */
+static bool
+drop_origin(glm_model *model, uint32_t origin)
+{
+	for (int i = 0; i < model->n_origins; i++)
+	{
+		if (model->origin[i] == origin)
+		{
+			model->origin[i] = model->origin[--model->n_origins];
+			return model->n_origins == 0;
+		}
+	}
+	return false;
+}
+
+static void
+use(glm_models *models, glm_model *model, uint32_t origin)
+{
+	add_origin(model, origin);
+	model->refs++;
+	model->requests++;
+	model->last_used = ++models->clock;
+}
+
+static void
+put_before(glm_model **list, glm_model *model)
+{
+	model->next = *list;
+	*list = model;
+}
+
+static bool
+is_meant(const glm_model *model, const char *path, glm_rope rope)
+{
+	return strcmp(model->path, path) == 0 && model->rope_option == rope;
+}
+
+/*
+ * Retires the models of this name that the origin does not mean any more; path and rope:
+ * what it means now, path NULL: nothing.  Those to be closed are put before *close_me; how
+ * many left.
+ */
+static int
+retire_others(glm_models *models, const char *name, const char *path, glm_rope rope,
+			  uint32_t origin, glm_model **close_me)
+{
+	int			n = 0;
+
+	for (glm_model *m = models->first, *next; m != NULL; m = next)
+	{
+		next = m->next;
+		if (m->dead || strcmp(m->name, name) != 0 ||
+			(path != NULL && is_meant(m, path, rope)) || !drop_origin(m, origin))
+			continue;
+		n++;
+		if (retire(models, m))
+			put_before(close_me, m);
+	}
+	return n;
+}
+
+/* Retires the models of this name and path, however they were opened. */
+static int
+retire_all(glm_models *models, const char *name, const char *path, glm_model **close_me)
+{
+	int			n = 0;
+
+	for (glm_model *m = models->first, *next; m != NULL; m = next)
+	{
+		next = m->next;
+		if (m->dead || strcmp(m->name, name) != 0 || strcmp(m->path, path) != 0)
+			continue;
+		n++;
+		if (retire(models, m))
+			put_before(close_me, m);
+	}
+	return n;
+}
+
+/* The live model of this name and path, opened in this way. */
+static glm_model *
+find(const glm_models *models, const char *name, const char *path, glm_rope rope)
+{
+	glm_model  *m = models->first;
+
+	while (m != NULL && (m->dead || strcmp(m->name, name) != 0 || !is_meant(m, path, rope)))
+		m = m->next;
+	return m;
+}
+
+/* The idle model used longest ago if the weights pass the limit, else NULL. */
+static glm_model *
+over_limit(glm_models *models)
+{
+	uint64_t	bytes = 0;
+	glm_model  *oldest = NULL;
+
+	for (glm_model *m = models->first; m != NULL; m = m->next)
+	{
+		bytes += glm_shards_bytes(m->shards);
+		if (m->refs == 0 && (oldest == NULL || m->last_used < oldest->last_used))
+			oldest = m;
+	}
+	return models->memory_limit > 0 && bytes > models->memory_limit ? oldest : NULL;
+}
+
+/* Puts a newly opened model into the list and makes room for it. */
+static void
+insert(glm_models *models, glm_model *model)
+{
+	glm_model  *victim;
+	glm_model  *victims = NULL;
+
+	pthread_mutex_lock(&models->lock);
+	model->generation = ++models->generations;
+	model->next = models->first;
+	models->first = model;
+	model->refs = 1;
+	model->last_used = ++models->clock;
+	while ((victim = over_limit(models)) != NULL)
+	{
+		unlink_model(models, victim);
+		victim->next = victims;
+		victims = victim;
+	}
+	pthread_mutex_unlock(&models->lock);
+	close_retired(models, victims);
+}
+
+/* The number of a string among n names, -1 when it is none of them. */
+static int
+name_number(json_t *value, const char *const *names, int n)
+{
+	for (int i = 0; json_is_string(value) && i < n; i++)
+		if (strcmp(json_string_value(value), names[i]) == 0)
+			return i;
+	return -1;
+}
+
+static bool
+read_option(const char *key, json_t *value, glm_open_options *options, glm_error *err)
+{
+	static const char *const verify_names[] = {"first-map", "full", "off"};
+	int			number = name_number(value, verify_names, 3);
+
+	if (strcmp(key, "verify") == 0)
+	{
+		if (number >= 0)
+			options->verify = (glm_verify) number;
+		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not "
+									   "\"first-map\", \"full\" or \"off\"");
+	}
+	if (strcmp(key, "rope") == 0)
+		return glm_rope_named(json_string_value(value), &options->rope) ||
+			glm_fail(err, GLM_BAD_ARGUMENT, "option \"rope\" of a model is not \"chatglm2\" or \"chatglm3\"");
+	glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
+	glm_hint(err, "Known are: rope, verify.");
+	return false;
+}
+
+/* The options of a model, all optional: {"verify": ..., "rope": ...}. */
+static bool
+read_options(const char *text, glm_open_options *options, glm_error *err)
+{
+	json_t	   *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	const char *key;
+	json_t	   *value;
+	bool		ok = json_is_object(root) ||
+		glm_fail(err, GLM_BAD_ARGUMENT, "the options of a model are no JSON object");
+
+	json_object_foreach(root, key, value)
+		ok = ok && read_option(key, value, options, err);
+	json_decref(root);
+	return ok;
+}
+
+glm_model *
+glm_models_load(glm_models *models, const char *name, const char *path,
+				const glm_open_options *options, glm_error *err)
+{
+	glm_model  *model = glm_model_open_with(name, path, options, err);
+
+	if (model == NULL)
+		return NULL;
+	if (models->memory_limit > 0 && glm_shards_bytes(model->shards) > models->memory_limit)
+	{
+		glm_fail(err, GLM_NO_ROOM, "the weights of model \"%s\" are %llu bytes, more than "
+				 "chatglm.memory_limit", name, (unsigned long long) glm_shards_bytes(model->shards));
+		glm_hint(err, "Raise chatglm.memory_limit.");
+		glm_model_close(model);
+		return NULL;
+	}
+	model->drafter = glm_drafter_open();
+	insert(models, model);
+	return model;
+}
+
+bool
+glm_models_find(glm_models *models, const glm_request *req, glm_open_options *options,
+				glm_model **model, glm_error *err)
+{
+	const char *name = glm_request_text(req, req->model);
+	const char *path = glm_request_text(req, req->path);
+	const char *text = glm_request_text(req, req->options);
+	glm_model  *close_me = NULL;
+
+	*options = (glm_open_options) {.verify = (glm_verify) atomic_load(&models->verify),
+								   .files = models->files, .kv_type = models->kv_type};
+	if (name == NULL || path == NULL)
+		return glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
+	if (text != NULL && !read_options(text, options, err))
+		return false;
+	pthread_mutex_lock(&models->lock);
+	retire_others(models, name, path, options->rope, req->origin, &close_me);
+	*model = find(models, name, path, options->rope);
+	if (*model != NULL)
+		use(models, *model, req->origin);
+	pthread_mutex_unlock(&models->lock);
+	close_retired(models, close_me);
+	return true;
+}
+
+void
+glm_models_keep(glm_models *models, glm_model *model)
+{
+	pthread_mutex_lock(&models->lock);
+	model->refs++;
+	pthread_mutex_unlock(&models->lock);
+}
+
+void
+glm_models_release(glm_models *models, glm_model *model)
+{
+	bool		last;
+
+	pthread_mutex_lock(&models->lock);
+	model->refs--;
+	last = model->dead && model->refs == 0;
+	if (last)
+		unlink_model(models, model);
+	pthread_mutex_unlock(&models->lock);
+	if (last)
+		close_model(models, model);
+}
+
+bool
+glm_models_unload(glm_models *models, const glm_request *req, glm_error *err)
+{
+	const char *name = glm_request_text(req, req->model);
+	const char *path = glm_request_text(req, req->path);
+	glm_model  *close_me = NULL;
+	int			n;
+
+	pthread_mutex_lock(&models->lock);
+	if (path == NULL)
+		n = retire_others(models, name, NULL, GLM_ROPE_BY_NAME, req->origin, &close_me);
+	else
+		n = retire_all(models, name, path, &close_me);
+	pthread_mutex_unlock(&models->lock);
+	close_retired(models, close_me);
+	return n > 0 || glm_fail(err, GLM_NO_MODEL, "model \"%s\" is not loaded", name);
+}
+
+/* What the model's sequences came to, and what they left in the pool. */
+static void
+describe_use(glm_models *models, const glm_model *m, glm_model_info *out)
+{
+	glm_prefix_stats stats = {0};
+
+	if (models->prefix != NULL)
+		glm_prefix_stats_get(models->prefix, m->generation, &stats);
+	out->requests = m->requests;
+	out->prompt_tokens = atomic_load(&m->tally.prompt_tokens);
+	out->cached_tokens = atomic_load(&m->tally.cached_tokens);
+	out->prefill_tokens = atomic_load(&m->tally.prefill_tokens);
+	out->completion_tokens = atomic_load(&m->tally.completion_tokens);
+	out->draft_tokens = atomic_load(&m->tally.draft_tokens);
+	out->accepted_tokens = atomic_load(&m->tally.accepted_tokens);
+	out->preemptions = atomic_load(&m->tally.preemptions);
+	out->kv_bytes_used = stats.bytes_used;
+	out->kv_bytes_cached = stats.bytes_cached;
+	out->kv_evictions = stats.evictions;
+}
+
+static void
+describe(glm_models *models, const glm_model *m, glm_model_info *out)
+{
+	static const char *const dtype_name[] = {"F32", "F16", "BF16", "INT4", "INT8"};
+	glm_chunk_usage usage = {0};
+
+	glm_shards_usage(m->shards, &usage);
+	memset(out, 0, sizeof(*out));
+	strncpy(out->name, m->name, sizeof(out->name) - 1);
+	strncpy(out->path, m->path, sizeof(out->path) - 1);
+	out->number = m->generation;
+	strncpy(out->dtype, dtype_name[m->dtype], sizeof(out->dtype) - 1);
+	strncpy(out->quantization, glm_shards_quantization(m->shards), sizeof(out->quantization) - 1);
+	out->layers = m->config.layers;
+	out->hidden = m->config.hidden;
+	out->vocab = m->config.vocab;
+	out->context = m->config.context;
+	out->sequences = m->refs;
+	out->chunks_mapped = usage.mapped;
+	out->chunks_total = usage.total;
+	out->bytes_mapped = usage.bytes_mapped;
+	out->bytes_resident = usage.bytes_resident;
+	out->size_bytes = glm_shards_bytes(m->shards);
+	out->load_ms = m->load_ms;
+	describe_use(models, m, out);
+}
+
+int
+glm_models_list(glm_models *models, glm_model_info *out, int max)
+{
+	int			n = 0;
+
+	pthread_mutex_lock(&models->lock);
+	for (const glm_model *m = models->first; m != NULL && n < max; m = m->next)
+	{
+		if (!m->dead)
+			describe(models, m, &out[n++]);
+	}
+	pthread_mutex_unlock(&models->lock);
+	return n;
+}

@@ -1,0 +1,331 @@
+/*
+ * plan.c - what the next pass of a model computes.
+ *
+ * Two steps: first every sequence is told how many of its tokens it may compute,
+ * and gets the KV blocks for them; only then are the rows written, because while
+ * blocks are being found a sequence that ranks behind may be preempted.  The
+ * sequences are asked in order of rank (rank.c), so whoever is preempted has not been
+ * asked yet, or is paused and never is.  Of the budget for prompts every tenant that
+ * has some gets an equal part; what others do not need goes in order of rank.
+ *
+ * Tokens that are in the prefix cache are not computed, save the last of what is
+ * known, whose logits are wanted.  When the block that a sequence would begin, or
+ * half of it at least, is just being computed by another, it is held back for this
+ * pass: of a thousand prompts that begin alike and arrive together only one computes
+ * the beginning.
+ *
+ * Everything here runs in the engine thread and allocates nothing.
+ */
+#include "engine/serve/scheduler.h"
+
+#include <string.h>
+
+#define WAIT_LEAST (GLM_KV_BLOCK / 2)	/* tokens to be copied for which a pass is waited */
+
+/* ---- Cached blocks ----------------------------------------------------------- */
+
+/* Is it about to begin a block, and may that be one that others computed? */
+static bool
+may_share(const glm_sequence *seq)
+{
+	return seq->request->scope != 0 &&
+		seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
+}
+
+/* How many tokens of the block that it would begin are known, not counting the last of all. */
+static int
+known_in_block(const glm_sequence *seq)
+{
+	int			n = (int) seq->tokens.length - 1 - seq->n_computed;
+
+	return n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK;
+}
+
+/* What a preempted sequence finds was its own. */
+void
+glm_plan_count_cached(glm_engine *e, glm_sequence *seq, int tokens)
+{
+	if (seq->preempted || tokens == 0)
+		return;
+	seq->n_cached += tokens;
+	atomic_fetch_add(&seq->model->tally.cached_tokens, tokens);
+	atomic_fetch_add(&e->count.cached_tokens, tokens);
+}
+
+int
+glm_plan_adopt(glm_engine *e, glm_sequence *seq)
+{
+	int			before = seq->n_computed;
+
+	while (may_share(seq) && known_in_block(seq) == GLM_KV_BLOCK &&
+		   glm_chain_adopt(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed))
+		seq->n_computed += GLM_KV_BLOCK;
+	return seq->n_computed - before;
+}
+
+/* The same, and the beginning of a cached block that goes on differently. */
+static int
+adopt_and_copy(glm_engine *e, glm_sequence *seq)
+{
+	int			n = glm_plan_adopt(e, seq);
+	int			known = known_in_block(seq);
+	int			copied = 0;
+
+	if (may_share(seq))
+		copied = glm_chain_copy(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed,
+								known < GLM_KV_BLOCK ? known : GLM_KV_BLOCK - 1);
+	seq->n_computed += copied;
+	return n + copied;
+}
+
+/* Does `other` compute the block that `seq` would begin, or what of it is worth waiting for? */
+static bool
+computes_block_of(const glm_sequence *other, const glm_sequence *seq)
+{
+	int			begin = seq->n_computed;
+	int			end = begin + GLM_KV_BLOCK;
+
+	return other->n_rows > 0 && other->request->scope == seq->request->scope &&
+		other->model == seq->model &&
+		other->n_computed < end && end <= (int) other->tokens.length &&
+		memcmp(other->tokens.data, seq->tokens.data,
+			   (size_t) (begin + WAIT_LEAST) * sizeof(int32_t)) == 0;
+}
+
+/* Is it held back, because one before it computes what it would begin with? */
+static bool
+is_being_computed(const glm_scheduler *s, const glm_sequence *seq)
+{
+	if (!may_share(seq) || known_in_block(seq) < WAIT_LEAST)
+		return false;
+	for (const glm_sequence *other = s->running; other != NULL; other = other->next)
+	{
+		if (other != seq && computes_block_of(other, seq))
+			return true;
+	}
+	return false;
+}
+
+/* ---- Blocks for what is to be computed ----------------------------------------- */
+
+/* Takes the blocks for n positions; false: the sequence itself had to give way. */
+static bool
+find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
+{
+	while (seq->chain.kv.n_blocks * GLM_KV_BLOCK < n)
+	{
+		if (glm_chain_grow(s->engine->prefix, &seq->chain))
+			continue;
+		if (!glm_scheduler_preempt_for(s, seq))
+		{
+			glm_scheduler_preempt(s, seq);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ---- The budget ------------------------------------------------------------------ */
+
+/* Tokens of its prompt, or of what it lost when it was preempted, that it lacks. */
+static int
+lacks(const glm_sequence *seq)
+{
+	int			left = (int) seq->tokens.length - seq->n_computed;
+
+	return left > 1 ? left : 0;	/* the newest token costs no budget */
+}
+
+/* Reserves an equal part of the budget for each tenant, or what it needs. */
+static void
+share_budget(glm_scheduler *s, int budget)
+{
+	int			n = 0;
+
+	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
+		tenant->prefill = 0;
+	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (!seq->chosen || lacks(seq) == 0)
+			continue;
+		n += seq->tenant->prefill == 0;
+		seq->tenant->prefill += lacks(seq);
+	}
+	s->reserved = 0;
+	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
+	{
+		tenant->reserved = n > 0 && tenant->prefill > budget / n ? budget / n : tenant->prefill;
+		s->reserved += tenant->reserved;
+	}
+}
+
+/* So many tokens of the tenant's need no pass any more, or not this one. */
+static void
+need_less(glm_scheduler *s, glm_tenant *tenant, int tokens)
+{
+	int			reserved;
+
+	tenant->prefill -= tokens;
+	reserved = tenant->prefill < tenant->reserved ? tenant->prefill : tenant->reserved;
+	s->reserved -= tenant->reserved - reserved;
+	tenant->reserved = reserved;
+}
+
+/* Takes n tokens from the budget, first from what is reserved for the tenant. */
+static void
+spend(glm_scheduler *s, glm_tenant *tenant, int n, int *budget)
+{
+	int			own = n < tenant->reserved ? n : tenant->reserved;
+
+	*budget -= n;
+	tenant->prefill -= n;
+	tenant->reserved -= own;
+	s->reserved -= own;
+}
+
+/*
+ * Decides how many of its known tokens a sequence computes: the newest, or as many
+ * as the budget allows.  False: it was preempted, and nobody ranks behind it.
+ */
+static bool
+plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
+{
+	glm_tenant *tenant = seq->tenant;
+	int			lacked = lacks(seq);
+	int			left;
+	int			most;
+	int			n;
+
+	glm_plan_count_cached(s->engine, seq, adopt_and_copy(s->engine, seq));
+	left = lacks(seq);
+	need_less(s, tenant, lacked - left);
+	if (is_being_computed(s, seq))
+	{
+		need_less(s, tenant, left);
+		return true;
+	}
+	most = *budget - (s->reserved - tenant->reserved);
+	n = left == 0 ? 1 : left < most ? left : most;
+	if (n <= 0)
+		return true;
+	if (!find_blocks(s, seq, seq->n_computed + n))
+		return false;
+	if (left > 0)
+		spend(s, tenant, n, budget);
+	seq->n_rows = n;
+	return true;
+}
+
+/* ---- Drafts ------------------------------------------------------------------------ */
+
+/* How many tokens may be foreseen: places in the answer, in its reader's outbox, in blocks. */
+static int
+room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
+{
+	int			known = (int) seq->tokens.length;
+	int			most = budget < GLM_DRAFT_MAX ? budget : GLM_DRAFT_MAX;
+
+	if (most > seq->limit - known - 1)
+		most = seq->limit - known - 1;
+	if (seq->request->stream)
+	{
+		int			unread = (int) (seq->made - atomic_load(&s->engine->ticket[seq->ticket].taken));
+
+		if (most > GLM_OUTBOX - unread - 1)
+			most = GLM_OUTBOX - unread - 1;
+	}
+	if (most > 0 && seq->chain.kv.n_blocks * GLM_KV_BLOCK < known + most &&
+		!glm_chain_grow(s->engine->prefix, &seq->chain))
+		most = seq->chain.kv.n_blocks * GLM_KV_BLOCK - known;
+	return most;
+}
+
+/* Is the sequence going to be sampled, so that a draft may be made? */
+static bool
+is_sampled(const glm_sequence *seq)
+{
+	return seq->n_rows > 0 && seq->request->kind == GLM_GENERATE &&
+		seq->n_computed + seq->n_rows == (int) seq->tokens.length;
+}
+
+/* Drafts for the sequences that are going to be sampled, with what is left of the budget. */
+static void
+plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
+{
+	glm_speculation speculation = (glm_speculation) atomic_load(&s->engine->speculation);
+	bool		always = speculation == GLM_SPECULATE_ALWAYS;
+	glm_draft_costs costs;
+	int			rows = 0;
+	int			sampled = 0;
+
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		seq->foresight.n_drafts = 0;
+		rows += seq->n_rows;
+		sampled += is_sampled(seq);
+	}
+	if (speculation == GLM_SPECULATE_OFF || model->drafter == NULL)
+		return;
+	/* a step that is to be watched makes one token */
+	if (!always && (atomic_load(&s->engine->step_delay_ms) > 0 ||
+					!glm_drafter_costs(model->drafter, sampled, &costs)))
+		return;
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (!is_sampled(seq))
+			continue;
+		glm_foresight_draft(&seq->foresight, seq->learnt,
+							seq->tokens.data, (int) seq->tokens.length,
+							room_for_drafts(s, seq, budget), always ? NULL : &costs, rows);
+		budget -= seq->foresight.n_drafts;
+		rows += seq->foresight.n_drafts;
+	}
+}
+
+/* ---- The pass -------------------------------------------------------------------- */
+
+static void
+write_rows(glm_scheduler *s, glm_sequence *seq)
+{
+	int			known = (int) seq->tokens.length;
+	int			n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
+
+	for (int i = 0; i < n; i++)
+	{
+		int			position = seq->n_computed + i;
+
+		s->engine->row[s->n_rows++] = (glm_row)
+		{
+			.token = seq->tokens.data[position],
+			.position = position,
+			.kv = &seq->chain.kv,
+			.logits = position >= known - 1,
+		};
+	}
+}
+
+void
+glm_plan_pass(glm_scheduler *s, glm_model *model)
+{
+	int			budget = atomic_load(&s->engine->prefill_budget);
+	int			n = glm_rank_pass(s, model);
+
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+		seq->n_rows = 0;
+	share_budget(s, budget);
+	model->pace.passes++;
+	for (int i = 0; i < n; i++)
+	{
+		glm_sequence *seq = s->engine->order[i];
+
+		if (!seq->chosen)
+			continue;
+		seq->pass = model->pace.passes;
+		if (!plan_sequence(s, seq, &budget))
+			break;
+	}
+	plan_drafts(s, model, budget);
+	s->n_rows = 0;
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+		write_rows(s, seq);
+}

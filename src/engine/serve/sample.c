@@ -1,0 +1,484 @@
+/*
+ * sample.c - the next token from the logits.
+ *
+ * The order of the steps is Hugging Face's: repetition penalty, then the
+ * largest logit if temperature is 0, else temperature, top_k, top_p, min_p and a
+ * draw.  Tokens of equal logits count by ascending id, so that every step has
+ * one answer.
+ *
+ * The vocabulary is never sorted whole.  With top_k, one walk over the logits
+ * keeps the best so far in a heap, the worst of them on top; nearly every logit
+ * costs a comparison with that one, and only those that stay have weights.  With
+ * top_p alone the candidates that could be needed lie in a heap, the largest logit
+ * on top, and as many come off as it asks for.  Without either there is no heap: the draw walks the
+ * ids in order.
+ *
+ * The draw is the inverse of the cumulative distribution at one number in
+ * [0, 1) from Philox4x32-10, a counter-based generator: key = seed, counter =
+ * index of the draw.  Sums are made in double, in a fixed order, and the
+ * exponential is our own, so the token does not depend on the C library.
+ *
+ * A sampler belongs to one sequence and is used by one thread at a time.  All
+ * its memory is taken when it is opened.
+ */
+#include "engine/internal.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A token that was seen, and its logit before the penalty. */
+typedef struct seen_token
+{
+	int32_t		token;
+	float		logit;
+} seen_token;
+
+struct glm_sampler
+{
+	int			n_ids;
+	int			top_k;			/* 0 = off */
+	double		temperature;	/* 0 = greedy */
+	double		top_p;
+	double		min_p;
+	double		penalty;
+	uint64_t	seed;
+
+	/* repetition penalty; NULL without one */
+	uint8_t    *is_seen;		/* [n_ids] */
+	seen_token *seen;			/* [n_ids], distinct tokens */
+	int			n_seen;
+
+	/* candidates; NULL when greedy */
+	float	   *weight;			/* [n_ids] exp((logit - max) / temperature) */
+	int32_t    *heap;			/* [n_ids] token ids; see choose_top_p() */
+};
+
+glm_sampler *
+glm_sampler_open(const glm_request *req, int n_ids)
+{
+	glm_sampler *s = calloc(1, sizeof(*s));
+	size_t		n = (size_t) n_ids;
+
+	if (s == NULL)
+		return NULL;
+	s->n_ids = n_ids;
+	s->top_k = req->top_k < n_ids ? req->top_k : 0;
+	s->temperature = req->temperature;
+	s->top_p = req->top_p;
+	s->min_p = req->min_p;
+	s->penalty = req->repetition_penalty;
+	s->seed = req->seed;
+	if (s->penalty != 1)
+	{
+		s->is_seen = calloc(n, sizeof(*s->is_seen));
+		s->seen = calloc(n, sizeof(*s->seen));
+		if (s->is_seen == NULL || s->seen == NULL)
+			goto fail;
+	}
+	if (s->temperature > 0)
+	{
+		s->weight = calloc(n, sizeof(*s->weight));
+		s->heap = calloc(n, sizeof(*s->heap));
+		if (s->weight == NULL || s->heap == NULL)
+			goto fail;
+	}
+	return s;
+
+fail:
+	glm_sampler_close(s);
+	return NULL;
+}
+
+void
+glm_sampler_close(glm_sampler *s)
+{
+	if (s == NULL)
+		return;
+	free(s->is_seen);
+	free(s->seen);
+	free(s->weight);
+	free(s->heap);
+	free(s);
+}
+
+void
+glm_sampler_see(glm_sampler *s, int32_t token)
+{
+	if (s->is_seen == NULL || token < 0 || token >= s->n_ids || s->is_seen[token])
+		return;
+	s->is_seen[token] = 1;
+	s->seen[s->n_seen++].token = token;
+}
+
+/* ---- Arithmetic -------------------------------------------------------- */
+
+#define EXP_BLOCK 64			/* exponentials that are made together */
+
+/*
+ * y[i] = exp((logit[i] - max) / temperature) for n <= EXP_BLOCK logits that are at
+ * most max, with a relative error below 1e-10, by additions and multiplications in
+ * a fixed order: 2^n times the series of exp(r), |r| <= 0.35, to r^9.  What is below
+ * -700 counts as -700.  Written for the compiler to take several side by side.
+ */
+static void
+exponentials(double *y, const float *logit, int n, double max, double temperature)
+{
+	static const double series[] = {
+		1, 1, 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720, 1. / 5040, 1. / 40320, 1. / 362880
+	};
+	const double round = 0x1.8p52;
+
+	for (int i = 0; i < n; i++)
+	{
+		double		x = (logit[i] - max) / temperature;
+		double		within = x < -700 ? -700 : x;
+		double		t = within * 0x1.71547652b82fep+0 + round;	/* x / ln 2; the integer in its low bits */
+		double		whole = t - round;
+		double		r = (within - whole * 0x1.62e42fefa0000p-1) - whole * 0x1.cf79abc9e3b3ap-40;
+		double		p = series[9];
+		double		power;
+		uint64_t	bits;
+
+#pragma GCC unroll 9
+		for (int k = 8; k >= 0; k--)
+			p = p * r + series[k];
+		memcpy(&bits, &t, sizeof bits);
+		bits = (bits << 52) + 0x3ff0000000000000u;
+		memcpy(&power, &bits, sizeof power);
+		y[i] = p * power;
+	}
+}
+
+/* One round of Philox4x32. */
+static void
+philox_round(uint32_t x[4], uint32_t k0, uint32_t k1)
+{
+	uint64_t	a = (uint64_t) 0xD2511F53 * x[0];
+	uint64_t	b = (uint64_t) 0xCD9E8D57 * x[2];
+
+	x[0] = (uint32_t) (b >> 32) ^ x[1] ^ k0;
+	x[1] = (uint32_t) b;
+	x[2] = (uint32_t) (a >> 32) ^ x[3] ^ k1;
+	x[3] = (uint32_t) a;
+}
+
+/* The number of this seed and index, uniform in [0, 1), of 53 bits. */
+static double
+uniform(uint64_t seed, uint64_t index)
+{
+	uint32_t	x[4] = {(uint32_t) index, (uint32_t) (index >> 32), 0, 0};
+	uint32_t	k0 = (uint32_t) seed;
+	uint32_t	k1 = (uint32_t) (seed >> 32);
+
+	for (int i = 0; i < 10; i++)
+	{
+		philox_round(x, k0, k1);
+		k0 += 0x9E3779B9;
+		k1 += 0xBB67AE85;
+	}
+	return (double) (((uint64_t) x[0] << 32 | x[1]) >> 11) * 0x1p-53;
+}
+
+/* ---- Steps ------------------------------------------------------------- */
+
+static bool
+all_finite(const float *x, int n)
+{
+	unsigned	bad = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint32_t	bits;
+
+		memcpy(&bits, &x[i], sizeof bits);
+		bad |= (bits & 0x7f800000) == 0x7f800000;
+	}
+	return bad == 0;
+}
+
+/* The lowest id of the largest logit. */
+static int32_t
+largest(const float *logits, int n)
+{
+	int32_t		best = 0;
+
+	for (int32_t i = 1; i < n; i++)
+		if (logits[i] > logits[best])
+			best = i;
+	return best;
+}
+
+/* ln of the sum of exp(logit) */
+static double
+log_sum(const float *logits, int n)
+{
+	double		max = logits[largest(logits, n)];
+	double		sum = 0,
+				e[EXP_BLOCK];
+
+	for (int i = 0; i < n; i += EXP_BLOCK)
+	{
+		int			block = n - i < EXP_BLOCK ? n - i : EXP_BLOCK;
+
+		exponentials(e, logits + i, block, max, 1);
+		for (int j = 0; j < block; j++)
+			sum += e[j];
+	}
+	return max + log(sum);
+}
+
+static void
+penalize(glm_sampler *s, float *logits)
+{
+	for (int i = 0; i < s->n_seen; i++)
+	{
+		float	   *logit = &logits[s->seen[i].token];
+		double		value = *logit > 0 ? *logit / s->penalty : *logit * s->penalty;
+
+		s->seen[i].logit = *logit;
+		/* a tiny penalty must not make an infinity */
+		*logit = (float) fmin(fmax(value, -FLT_MAX), FLT_MAX);
+	}
+}
+
+/* What the model itself said of this token. */
+static float
+unpenalized(const glm_sampler *s, const float *logits, int32_t token)
+{
+	if (s->is_seen != NULL && s->is_seen[token])
+		for (int i = 0; i < s->n_seen; i++)
+			if (s->seen[i].token == token)
+				return s->seen[i].logit;
+	return logits[token];
+}
+
+/* ---- Candidates -------------------------------------------------------- */
+
+/* Does token a come before token b? */
+static bool
+before(const float *logits, int32_t a, int32_t b)
+{
+	return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+}
+
+/* Puts heap[at] where it belongs below; `last`: the heap has its last candidate on top. */
+static void
+sift_down(int32_t *heap, int n, int at, const float *logits, bool last)
+{
+	int32_t		token = heap[at];
+	int			child;
+
+	while ((child = 2 * at + 1) < n)
+	{
+		if (child + 1 < n && before(logits, heap[child + 1], heap[child]) != last)
+			child++;
+		if (before(logits, heap[child], token) == last)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = token;
+}
+
+static void
+make_heap(int32_t *heap, int n, const float *logits, bool last)
+{
+	for (int i = n / 2 - 1; i >= 0; i--)
+		sift_down(heap, n, i, logits, last);
+}
+
+/*
+ * Moves the candidate on top of the heap [0, n) to heap[n - 1]: what came off
+ * lies behind the heap, the first one at the very end.
+ */
+static int32_t
+pop(int32_t *heap, int n, const float *logits, bool last)
+{
+	int32_t		top = heap[0];
+
+	heap[0] = heap[n - 1];
+	heap[n - 1] = top;
+	sift_down(heap, n - 1, 0, logits, last);
+	return top;
+}
+
+/* Weights of all tokens; returns their sum. */
+static double
+weigh(glm_sampler *s, const float *logits)
+{
+	double		max = logits[largest(logits, s->n_ids)];
+	double		sum = 0,
+				e[EXP_BLOCK];
+
+	for (int i = 0; i < s->n_ids; i += EXP_BLOCK)
+	{
+		int			block = s->n_ids - i < EXP_BLOCK ? s->n_ids - i : EXP_BLOCK;
+
+		exponentials(e, logits + i, block, max, s->temperature);
+		for (int j = 0; j < block; j++)
+		{
+			s->weight[i + j] = (float) e[j];
+			sum += s->weight[i + j];
+		}
+	}
+	return sum;
+}
+
+/* Moves the top_k first candidates to the end of the heap, the first one last. */
+static void
+take_top_k(glm_sampler *s, const float *logits)
+{
+	int			k = s->top_k;
+	int32_t    *best = s->heap + (s->n_ids - k);
+
+	for (int i = 0; i < k; i++)
+		best[i] = i;
+	make_heap(best, k, logits, true);
+	for (int32_t i = k; i < s->n_ids; i++)
+	{
+		/* of equal logits the lower id, which was seen before, comes first */
+		if (logits[i] <= logits[best[0]])
+			continue;
+		best[0] = i;
+		sift_down(best, k, 0, logits, true);
+	}
+	for (int n = k; n > 1; n--)
+		pop(best, n, logits, true);
+	for (int i = 0; i < k / 2; i++)
+	{
+		int32_t		token = best[i];
+
+		best[i] = best[k - 1 - i];
+		best[k - 1 - i] = token;
+	}
+}
+
+/* top_k, then of those what top_p and min_p leave; as choose_top_p(). */
+static int
+choose_top_k(glm_sampler *s, const float *logits)
+{
+	const int32_t *first = &s->heap[s->n_ids - 1];
+	double		sum = 0,
+				so_far = 0;
+	int			n = 0;
+
+	take_top_k(s, logits);
+	for (int i = 0; i < s->top_k; i++)
+	{
+		double		e;
+
+		exponentials(&e, &logits[first[-i]], 1, logits[first[0]], s->temperature);
+		s->weight[first[-i]] = (float) e;
+		sum += s->weight[first[-i]];
+	}
+	do
+		so_far += s->weight[first[-n++]];
+	while (n < s->top_k && so_far < s->top_p * sum && s->weight[first[-n]] >= s->min_p);
+	return n;
+}
+
+/*
+ * Takes the candidates that top_p and min_p leave off the heap, at least one.
+ * They are heap[n_ids - 1], heap[n_ids - 2], ...; returns how many.
+ */
+static int
+choose_top_p(glm_sampler *s, const float *logits)
+{
+	double		sum = weigh(s, logits),
+				so_far = 0;
+	/* all that weigh less than this are together less than what top_p leaves out */
+	double		least = (1 - s->top_p) * sum / s->n_ids / 2;
+	int32_t    *heap = s->heap + s->n_ids;
+	int			n_heap,
+				n = 0;
+
+	for (int i = s->n_ids - 1; i >= 0; i--)
+		if (s->weight[i] >= least)
+			*--heap = i;
+	n_heap = (int) (s->heap + s->n_ids - heap);
+	make_heap(heap, n_heap, logits, false);
+	while (n < n_heap)
+	{
+		int32_t		token = pop(heap, n_heap - n, logits, false);
+
+		if (n > 0 && s->weight[token] < s->min_p)	/* the first one's is 1 */
+			break;
+		so_far += s->weight[token];
+		n++;
+		if (so_far >= s->top_p * sum)
+			break;
+	}
+	return n;
+}
+
+/* Draws from the n tokens that were chosen. */
+static int32_t
+draw_chosen(const glm_sampler *s, int n, double u)
+{
+	const int32_t *first = &s->heap[s->n_ids - 1];
+	double		sum = 0,
+				so_far = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += s->weight[first[-i]];
+	for (int i = 0; i < n; i++)
+	{
+		so_far += s->weight[first[-i]];
+		if (so_far > u * sum)
+			return first[-i];
+	}
+	return first[0];			/* only if rounding ate the last one's share */
+}
+
+/* Draws from all tokens that min_p leaves, by ascending id. */
+static int32_t
+draw_any(glm_sampler *s, const float *logits, double u)
+{
+	double		sum = 0,
+				so_far = 0;
+
+	weigh(s, logits);
+	for (int i = 0; i < s->n_ids; i++)
+		if (s->weight[i] >= s->min_p)
+			sum += s->weight[i];
+	for (int i = 0; i < s->n_ids; i++)
+	{
+		if (s->weight[i] >= s->min_p)
+			so_far += s->weight[i];
+		if (so_far > u * sum)
+			return i;
+	}
+	return largest(logits, s->n_ids);
+}
+
+bool
+glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index,
+				 int32_t *token, float *logprob, glm_error *err)
+{
+	double		total = 0;
+
+	if (!all_finite(logits, s->n_ids))
+		return glm_fail(err, GLM_NOT_FINITE, "the model computed a logit that is not finite");
+	if (logprob != NULL)
+		total = log_sum(logits, s->n_ids);
+
+	penalize(s, logits);
+	if (s->heap == NULL)
+		*token = largest(logits, s->n_ids);
+	else
+	{
+		double		u = uniform(s->seed, index);
+
+		if (s->top_k > 0)
+			*token = draw_chosen(s, choose_top_k(s, logits), u);
+		else if (s->top_p < 1)
+			*token = draw_chosen(s, choose_top_p(s, logits), u);
+		else
+			*token = draw_any(s, logits, u);
+	}
+	if (logprob != NULL)
+		*logprob = (float) (unpenalized(s, logits, *token) - total);
+	return true;
+}

@@ -1,0 +1,233 @@
+/*
+ * prompt.c - the ids of a prompt.
+ *
+ * ChatGLM3's template:
+ *
+ *     [gMASK] sop
+ *     <|role|> encode(metadata "\n") encode(content)     for each turn
+ *     <|assistant|>
+ *
+ * The two texts of a turn are encoded each on its own, and the role is an id
+ * that no text can encode to.  A raw continuation has the first two ids and
+ * its text, as the published tokenizer puts them in front of any text.  Which
+ * turns a request has is messages.c's affair.
+ *
+ * No locks: pure functions.
+ */
+#include "engine/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/text/messages.h"
+#include "engine/text/truncate.h"
+
+/* The ids [from, to) of a text that may be cut. */
+typedef struct piece
+{
+	size_t		from;
+	size_t		to;
+} piece;
+
+typedef struct prompt
+{
+	const glm_tokenizer *tok;
+	glm_ids    *ids;
+	size_t		most;			/* ids, after which it is given up */
+	glm_truncate truncate;
+	size_t		limit;			/* most ids, where it is to be cut */
+	piece	   *pieces;			/* in their order; those without ids are left out */
+	size_t		n_pieces;
+	size_t		capacity;
+} prompt;
+
+static bool
+add_special(prompt *p, glm_special which, glm_error *err)
+{
+	return glm_ids_add(p->ids, glm_tokenizer_special(p->tok, which), err);
+}
+
+static bool
+add_text(prompt *p, const char *text, size_t n, glm_error *err)
+{
+	bool		stopped;
+
+	if (!glm_tokenizer_encode_most(p->tok, text, n, p->most, &stopped, p->ids, err))
+		return false;
+	if (!stopped && p->ids->length <= p->most)
+		return true;
+	glm_fail(err, GLM_TOO_LONG, "the prompt has more than %zu tokens", p->most);
+	glm_hint(err, "Shorten the prompt.");
+	return false;
+}
+
+/* ---- Texts that may be cut ------------------------------------------------ */
+
+static bool
+note_piece(prompt *p, size_t from, glm_error *err)
+{
+	if (p->n_pieces == p->capacity)
+	{
+		size_t		capacity = p->capacity ? 2 * p->capacity : 16;
+		piece	   *more = realloc(p->pieces, capacity * sizeof(*more));
+
+		if (more == NULL)
+			return glm_no_memory(err);
+		p->pieces = more;
+		p->capacity = capacity;
+	}
+	p->pieces[p->n_pieces++] = (piece) {from, p->ids->length};
+	return true;
+}
+
+static size_t
+piece_length(const piece *one)
+{
+	return one->to - one->from;
+}
+
+/* Of several as long the first. */
+static piece *
+longest_piece(const prompt *p)
+{
+	piece	   *longest = p->pieces;
+
+	for (size_t i = 1; i < p->n_pieces; i++)
+		if (piece_length(&p->pieces[i]) > piece_length(longest))
+			longest = &p->pieces[i];
+	return longest;
+}
+
+/* Takes all ids of a piece away. */
+static void
+remove_piece(prompt *p, piece *gone)
+{
+	size_t		n = piece_length(gone);
+	piece	   *end = p->pieces + p->n_pieces--;
+
+	memmove(p->ids->data + gone->from, p->ids->data + gone->to,
+			(p->ids->length - gone->to) * sizeof(int32_t));
+	p->ids->length -= n;
+	for (; gone + 1 < end; gone++)
+		*gone = (piece) {gone[1].from - n, gone[1].to - n};
+}
+
+/* Takes away what cannot stay whatever follows, so that a long chat takes little memory. */
+static void
+remove_hopeless(prompt *p)
+{
+	while (p->n_pieces > 1 && p->ids->length > p->limit)
+	{
+		piece	   *longest = longest_piece(p);
+
+		if (p->ids->length - piece_length(longest) <= p->limit)
+			break;
+		remove_piece(p, longest);
+	}
+}
+
+/* Cuts the longest piece; those that would have to go altogether go before. */
+static bool
+cut(prompt *p, glm_error *err)
+{
+	while (p->n_pieces > 1 && p->ids->length > p->limit)
+	{
+		piece	   *longest = longest_piece(p);
+
+		if (p->ids->length - piece_length(longest) < p->limit &&
+			glm_truncate_ids(p->tok, p->truncate, p->limit, p->ids, longest->from, longest->to, err))
+			return true;
+		remove_piece(p, longest);
+	}
+	return glm_truncate_ids(p->tok, p->truncate, p->limit, p->ids,
+							p->n_pieces ? p->pieces->from : 0, p->n_pieces ? p->pieces->to : 0, err);
+}
+
+/* Adds a text that may be cut. */
+static bool
+add_user_text(prompt *p, const char *text, size_t n, glm_error *err)
+{
+	size_t		from = p->ids->length;
+	glm_buf		joined = {0};
+	bool		ok = glm_truncate_text(p->tok, p->truncate, p->limit, &text, &n, &joined, err) &&
+		add_text(p, text, n, err);
+
+	glm_buf_free(&joined);
+	if (!ok || p->truncate == GLM_TRUNCATE_ERROR || p->ids->length == from)
+		return ok;
+	if (!note_piece(p, from, err))
+		return false;
+	remove_hopeless(p);
+	return true;
+}
+
+/* ---- Turns ---------------------------------------------------------------- */
+
+static bool
+add_turn(void *arg, const glm_turn *turn, glm_error *err)
+{
+	prompt	   *p = arg;
+	bool		said = turn->role == GLM_SP_USER || turn->role == GLM_SP_OBSERVATION;
+	glm_buf		head = {0};
+	bool		ok;
+
+	glm_buf_add(&head, turn->metadata->data, turn->metadata->length);
+	glm_buf_add(&head, "\n", 1);
+	ok = head.failed ? glm_no_memory(err) :
+		add_special(p, turn->role, err) &&
+		add_text(p, head.data, head.length, err) &&
+		(said ? add_user_text : add_text) (p, turn->content->data, turn->content->length, err);
+	glm_buf_free(&head);
+	return ok;
+}
+
+/* A raw continuation has no turns that a system prompt could stand in. */
+static bool
+add_raw(prompt *p, const glm_request *req, glm_error *err)
+{
+	if (req->system.offset != 0)
+		return glm_fail(err, GLM_BAD_ARGUMENT,
+						"argument \"system\" does not apply to a raw continuation");
+	if (req->tools.offset != 0)
+		return glm_fail(err, GLM_BAD_ARGUMENT,
+						"argument \"tools\" does not apply to a raw continuation");
+	return add_user_text(p, glm_request_text(req, req->text), req->text.length, err);
+}
+
+static bool
+build(prompt *p, const glm_request *req, glm_error *err)
+{
+	bool		is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
+
+	if (!add_special(p, GLM_SP_GMASK, err) || !add_special(p, GLM_SP_SOP, err))
+		return false;
+	if (req->form == GLM_RAW && !is_json)
+		return add_raw(p, req, err);
+	return glm_messages_walk(req, is_json, add_turn, p, err) &&
+		add_special(p, GLM_SP_ASSISTANT, err);
+}
+
+bool
+glm_prompt_build(const glm_tokenizer *tok, const glm_request *req, glm_ids *out, glm_error *err)
+{
+	prompt		p = {.tok = tok, .ids = out, .most = SIZE_MAX};
+
+	return build(&p, req, err);
+}
+
+bool
+glm_prompt_fit(const glm_tokenizer *tok, const glm_request *req, int context, size_t most,
+			   glm_ids *out, glm_error *err)
+{
+	prompt		p = {.tok = tok, .ids = out, .truncate = (glm_truncate) req->truncate,
+					 .limit = glm_truncate_limit(context, req->max_tokens)};
+	bool		ok;
+
+	/* what is cut comes to no more ids than bytes that glm_truncate_text() leaves, the rest must fit */
+	p.most = p.truncate == GLM_TRUNCATE_ERROR ? most :
+		(2 * glm_tokenizer_longest(tok) + 1) * ((size_t) context + 8);
+
+	ok = build(&p, req, err) && cut(&p, err);
+	free(p.pieces);
+	return ok;
+}
