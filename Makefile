@@ -31,7 +31,7 @@ ifeq ($(GLM_VERSION),)
 $(error there is no chatglm.control with a version in "$(or $(S),.)"; VPATH is the folder of the sources)
 endif
 MODEL := models/tiny-chatglm3
-in_source_tree := unit fuzz bench bench-programs bench-kernels model demo test
+in_source_tree := unit fuzz bench bench-programs bench-kernels format model demo test
 ifneq ($(and $(S),$(filter $(in_source_tree),$(MAKECMDGOALS))),)
 $(error $(in_source_tree): these are for the source tree, make -C $(S))
 endif
@@ -246,6 +246,10 @@ fuzz: $(FUZZ_TARGETS)
 
 # ---- tests that need one ----------------------------------------------------
 
+# clang-format's layout; .ci/run checks it
+format:
+	.ci/format -i
+
 deps:
 	$(S)test/install-deps.sh
 
@@ -322,9 +326,10 @@ help:
 	@echo '  make psql          open psql in it'
 	@echo '  make cluster-stop  stop it'
 	@echo '  make model         train the embedded model anew (test/model/README.md)'
+	@echo '  make format        lay the C out as .clang-format says'
 	@echo '  make clean         remove what was built'
 
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(wildcard build/unit/*.d build/bench/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model install-doc uninstall-doc model \
-	unit installcheck pgtap fault fuzz bench bench-programs bench-kernels demo test cluster cluster-stop psql
+	unit installcheck pgtap fault fuzz format bench bench-programs bench-kernels demo test cluster cluster-stop psql

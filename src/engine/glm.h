@@ -26,76 +26,76 @@
 typedef enum glm_status
 {
 	GLM_OK = 0,
-	GLM_BAD_ARGUMENT,			/* a parameter of the request is out of range */
-	GLM_BAD_TEXT,				/* bytes that are not valid UTF-8 */
-	GLM_BAD_JSON,				/* messages or tools are not what they should be */
-	GLM_NO_MODEL,				/* no such model, or it is not loaded */
-	GLM_NO_FILE,				/* a file is missing or cannot be read */
-	GLM_NOT_ALLOWED,			/* the file system does not let us */
-	GLM_BAD_FILE,				/* a file's contents contradict themselves */
-	GLM_UNSUPPORTED,			/* well-formed, but not something we run */
-	GLM_TOO_LONG,				/* prompt does not fit the model's context */
-	GLM_NO_ROOM,				/* KV cache or memory limit too small for it */
-	GLM_BUSY,					/* too many requests waiting */
-	GLM_NOT_FINITE,				/* the model computed NaN or infinity */
-	GLM_EXISTS,					/* what is to be made is there already */
-	GLM_DISK_FULL,				/* no space left where a file is written */
-	GLM_NOT_WRITABLE,			/* a file or directory cannot be written */
+	GLM_BAD_ARGUMENT, /* a parameter of the request is out of range */
+	GLM_BAD_TEXT,	  /* bytes that are not valid UTF-8 */
+	GLM_BAD_JSON,	  /* messages or tools are not what they should be */
+	GLM_NO_MODEL,	  /* no such model, or it is not loaded */
+	GLM_NO_FILE,	  /* a file is missing or cannot be read */
+	GLM_NOT_ALLOWED,  /* the file system does not let us */
+	GLM_BAD_FILE,	  /* a file's contents contradict themselves */
+	GLM_UNSUPPORTED,  /* well-formed, but not something we run */
+	GLM_TOO_LONG,	  /* prompt does not fit the model's context */
+	GLM_NO_ROOM,	  /* KV cache or memory limit too small for it */
+	GLM_BUSY,		  /* too many requests waiting */
+	GLM_NOT_FINITE,	  /* the model computed NaN or infinity */
+	GLM_EXISTS,		  /* what is to be made is there already */
+	GLM_DISK_FULL,	  /* no space left where a file is written */
+	GLM_NOT_WRITABLE, /* a file or directory cannot be written */
 	GLM_TIMED_OUT,
 	GLM_CANCELLED,
-	GLM_INTERNAL,				/* broken invariant, bad queue message */
+	GLM_INTERNAL, /* broken invariant, bad queue message */
 	GLM_N_STATUS
 } glm_status;
 
 typedef struct glm_error
 {
-	glm_status	status;
-	char		message[400];		/* UTF-8, no trailing full stop */
-	char		hint[200];			/* empty when there is nothing to do */
+	glm_status status;
+	char	   message[400]; /* UTF-8, no trailing full stop */
+	char	   hint[200];	 /* empty when there is nothing to do */
 } glm_error;
 
 /* ---- Requests -------------------------------------------------------- */
 
 typedef enum glm_kind
 {
-	GLM_GENERATE = 1,			/* text from a prompt; see glm_form */
-	GLM_LOGITS,					/* next-token logits after `tokens` */
-	GLM_TOKENIZE,				/* `text` -> ids */
-	GLM_DETOKENIZE,				/* `tokens` -> text */
-	GLM_COUNT_TOKENS,			/* `text` -> usage.prompt_tokens of DONE */
-	GLM_CHAT_TOKENS,			/* `text` (messages) -> ids of the prompt */
-	GLM_LOAD,					/* load the model, keep it */
-	GLM_UNLOAD,					/* drop it when its last sequence ends; without `path`: if its name was
+	GLM_GENERATE = 1, /* text from a prompt; see glm_form */
+	GLM_LOGITS,		  /* next-token logits after `tokens` */
+	GLM_TOKENIZE,	  /* `text` -> ids */
+	GLM_DETOKENIZE,	  /* `tokens` -> text */
+	GLM_COUNT_TOKENS, /* `text` -> usage.prompt_tokens of DONE */
+	GLM_CHAT_TOKENS,  /* `text` (messages) -> ids of the prompt */
+	GLM_LOAD,		  /* load the model, keep it */
+	GLM_UNLOAD,		  /* drop it when its last sequence ends; without `path`: if its name was
 								 * this origin's alone */
-	GLM_QUANTIZE,				/* write `target`, a packed directory; see glm_quantized */
+	GLM_QUANTIZE,	  /* write `target`, a packed directory; see glm_quantized */
 	GLM_N_KIND
 } glm_kind;
 
 /* How `text` becomes the ids of a prompt. */
 typedef enum glm_form
 {
-	GLM_RAW = 0,				/* [gMASK] sop, then text, continued as it is */
-	GLM_PROMPT,					/* chat template: [system,] user = text */
-	GLM_MESSAGES				/* text is a JSON array of messages */
+	GLM_RAW = 0, /* [gMASK] sop, then text, continued as it is */
+	GLM_PROMPT,	 /* chat template: [system,] user = text */
+	GLM_MESSAGES /* text is a JSON array of messages */
 } glm_form;
 
 /* What is cut away from the user's text when the prompt does not fit; see truncate.h. */
 typedef enum glm_truncate
 {
-	GLM_TRUNCATE_ERROR = 0,		/* nothing: it is an error */
-	GLM_TRUNCATE_HEAD,			/* its beginning */
-	GLM_TRUNCATE_TAIL,			/* its end */
+	GLM_TRUNCATE_ERROR = 0, /* nothing: it is an error */
+	GLM_TRUNCATE_HEAD,		/* its beginning */
+	GLM_TRUNCATE_TAIL,		/* its end */
 	GLM_TRUNCATE_MIDDLE
 } glm_truncate;
 
 /* Bytes inside a request block: [offset, offset + length), then a NUL. */
 typedef struct glm_span
 {
-	uint32_t	offset;			/* from the start of the block; 0 = absent (NULL) */
-	uint32_t	length;			/* bytes, the NUL not counted */
+	uint32_t offset; /* from the start of the block; 0 = absent (NULL) */
+	uint32_t length; /* bytes, the NUL not counted */
 } glm_span;
 
-#define GLM_REQUEST_MAX (64u << 20)	/* bytes of one request block */
+#define GLM_REQUEST_MAX (64u << 20) /* bytes of one request block */
 
 /*
  * A request is one contiguous block: this header, then the bytes its spans
@@ -103,41 +103,41 @@ typedef struct glm_span
  */
 typedef struct glm_request
 {
-	uint32_t	size;			/* bytes of the whole block */
-	uint16_t	kind;			/* glm_kind */
-	uint16_t	form;			/* glm_form */
-	uint64_t	id;				/* the client's own number, echoed in events */
+	uint32_t size; /* bytes of the whole block */
+	uint16_t kind; /* glm_kind */
+	uint16_t form; /* glm_form */
+	uint64_t id;   /* the client's own number, echoed in events */
 
 	/* models are known by name and path, a directory; options are those of the first to come */
-	glm_span	model;
-	glm_span	path;
-	glm_span	options;		/* model options, JSON object or absent; QUANTIZE: its own */
-	glm_span	target;			/* QUANTIZE: absolute path of a new directory */
+	glm_span model;
+	glm_span path;
+	glm_span options; /* model options, JSON object or absent; QUANTIZE: its own */
+	glm_span target;  /* QUANTIZE: absolute path of a new directory */
 
-	glm_span	text;			/* prompt, messages or text; QUANTIZE: calibration texts */
-	glm_span	system;			/* system prompt or absent */
-	glm_span	tools;			/* JSON array or absent */
-	glm_span	stop;			/* stop strings, each ended by a NUL */
-	glm_span	tokens;			/* int32_t[length / 4], 4-byte aligned */
+	glm_span text;	 /* prompt, messages or text; QUANTIZE: calibration texts */
+	glm_span system; /* system prompt or absent */
+	glm_span tools;	 /* JSON array or absent */
+	glm_span stop;	 /* stop strings, each ended by a NUL */
+	glm_span tokens; /* int32_t[length / 4], 4-byte aligned */
 
-	int32_t		max_tokens;		/* >= 1; clipped to the room in the context */
-	int32_t		top_k;			/* 0 = off */
-	double		temperature;	/* 0 = greedy */
-	double		top_p;			/* (0, 1] */
-	double		min_p;			/* [0, 1], 0 = off */
-	double		repetition_penalty; /* > 0, 1 = off */
-	uint64_t	seed;
-	uint64_t	scope;			/* what caches hold is shared within it only; 0: with nobody */
-	int32_t		timeout_ms;		/* 0 = none */
-	uint32_t	tenant;			/* on whose behalf: tenants take turns */
-	uint32_t	origin;			/* whose names these are: within it a model's name means one path */
-	uint8_t		stream;			/* one TOKEN event a token, else text at the end */
-	uint8_t		add_special;	/* TOKENIZE: put [gMASK] sop in front */
-	uint8_t		batch;			/* comes after all requests that are not */
-	uint8_t		turns;			/* text at the end: turns marked, see glm_answer_parse_turns() */
-	uint8_t		truncate;		/* glm_truncate: of a prompt that does not fit */
-	uint8_t		mark;			/* the host's own: what it does with the answer is part of what it asks */
-	uint8_t		pad[6];
+	int32_t	 max_tokens;		 /* >= 1; clipped to the room in the context */
+	int32_t	 top_k;				 /* 0 = off */
+	double	 temperature;		 /* 0 = greedy */
+	double	 top_p;				 /* (0, 1] */
+	double	 min_p;				 /* [0, 1], 0 = off */
+	double	 repetition_penalty; /* > 0, 1 = off */
+	uint64_t seed;
+	uint64_t scope;		  /* what caches hold is shared within it only; 0: with nobody */
+	int32_t	 timeout_ms;  /* 0 = none */
+	uint32_t tenant;	  /* on whose behalf: tenants take turns */
+	uint32_t origin;	  /* whose names these are: within it a model's name means one path */
+	uint8_t	 stream;	  /* one TOKEN event a token, else text at the end */
+	uint8_t	 add_special; /* TOKENIZE: put [gMASK] sop in front */
+	uint8_t	 batch;		  /* comes after all requests that are not */
+	uint8_t	 turns;		  /* text at the end: turns marked, see glm_answer_parse_turns() */
+	uint8_t	 truncate;	  /* glm_truncate: of a prompt that does not fit */
+	uint8_t	 mark;		  /* the host's own: what it does with the answer is part of what it asks */
+	uint8_t	 pad[6];
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
@@ -157,37 +157,37 @@ extern const char *glm_request_text(const glm_request *req, glm_span span);
 
 typedef enum glm_event_kind
 {
-	GLM_EVENT_TOKEN = 1,		/* stream: token_id, logprob, text = delta (may be empty) */
-	GLM_EVENT_RESULT,			/* a piece of the result: text, int32_t ids or float logits */
-	GLM_EVENT_DONE,				/* terminal: finish, usage */
-	GLM_EVENT_ERROR				/* terminal: status, text = message NUL hint NUL */
+	GLM_EVENT_TOKEN = 1, /* stream: token_id, logprob, text = delta (may be empty) */
+	GLM_EVENT_RESULT,	 /* a piece of the result: text, int32_t ids or float logits */
+	GLM_EVENT_DONE,		 /* terminal: finish, usage */
+	GLM_EVENT_ERROR		 /* terminal: status, text = message NUL hint NUL */
 } glm_event_kind;
 
 typedef enum glm_finish
 {
 	GLM_FINISH_NONE = 0,
-	GLM_FINISH_STOP,			/* stop id or stop string */
-	GLM_FINISH_LENGTH			/* max_tokens or context reached */
+	GLM_FINISH_STOP,  /* stop id or stop string */
+	GLM_FINISH_LENGTH /* max_tokens or context reached */
 } glm_finish;
 
-#define GLM_EVENT_PAYLOAD 8192	/* most payload bytes in one event */
+#define GLM_EVENT_PAYLOAD 8192 /* most payload bytes in one event */
 
 /* An event is one contiguous block too: this header, then `length` bytes. */
 typedef struct glm_event
 {
-	uint32_t	kind;			/* glm_event_kind */
-	uint32_t	length;			/* payload bytes behind the header */
-	uint64_t	id;				/* the request's id */
-	int32_t		ticket;			/* what glm_engine_submit returned */
-	int32_t		token_id;		/* TOKEN */
-	float		logprob;		/* TOKEN: natural log of the model's probability */
-	uint16_t	finish;			/* DONE: glm_finish; the last TOKEN carries it too */
-	uint16_t	status;			/* ERROR: glm_status */
-	int32_t		prompt_tokens;	/* DONE: usage */
-	int32_t		completion_tokens;
-	int32_t		cached_tokens;	/* of the prompt, found in the prefix cache */
-	int32_t		accepted_tokens;	/* of the answer, foreseen by drafts */
-	char		payload[];		/* right behind: the header has no padding */
+	uint32_t kind;			/* glm_event_kind */
+	uint32_t length;		/* payload bytes behind the header */
+	uint64_t id;			/* the request's id */
+	int32_t	 ticket;		/* what glm_engine_submit returned */
+	int32_t	 token_id;		/* TOKEN */
+	float	 logprob;		/* TOKEN: natural log of the model's probability */
+	uint16_t finish;		/* DONE: glm_finish; the last TOKEN carries it too */
+	uint16_t status;		/* ERROR: glm_status */
+	int32_t	 prompt_tokens; /* DONE: usage */
+	int32_t	 completion_tokens;
+	int32_t	 cached_tokens;	  /* of the prompt, found in the prefix cache */
+	int32_t	 accepted_tokens; /* of the answer, foreseen by drafts */
+	char	 payload[];		  /* right behind: the header has no padding */
 } glm_event;
 
 #define GLM_EVENT_MAX (sizeof(glm_event) + GLM_EVENT_PAYLOAD)
@@ -200,13 +200,13 @@ typedef struct glm_event
  */
 typedef struct glm_quantized
 {
-	char		name[128];
-	char		method[8];		/* "rtn", "hqq", "gptq"; "copy": left as it was */
-	double		bits;			/* a weight, scales and zero points included */
-	double		weight_error;	/* relative L2 error of the weights */
-	double		output_error;	/* of the layer's outputs on the calibration texts */
-	double		perplexity_before;	/* of the model on these texts; the last one only */
-	double		perplexity_after;
+	char   name[128];
+	char   method[8];		  /* "rtn", "hqq", "gptq"; "copy": left as it was */
+	double bits;			  /* a weight, scales and zero points included */
+	double weight_error;	  /* relative L2 error of the weights */
+	double output_error;	  /* of the layer's outputs on the calibration texts */
+	double perplexity_before; /* of the model on these texts; the last one only */
+	double perplexity_after;
 } glm_quantized;
 
 /* ---- Engine ---------------------------------------------------------- */
@@ -216,23 +216,23 @@ typedef struct glm_engine glm_engine;
 /* When the SHA-256 of a packed model's chunks are checked against its manifest. */
 typedef enum glm_verify
 {
-	GLM_VERIFY_FIRST_MAP = 0,	/* before the first pass, each chunk that was not yet */
-	GLM_VERIFY_FULL,			/* all of them while the model is loaded */
+	GLM_VERIFY_FIRST_MAP = 0, /* before the first pass, each chunk that was not yet */
+	GLM_VERIFY_FULL,		  /* all of them while the model is loaded */
 	GLM_VERIFY_OFF
 } glm_verify;
 
 /* Whether tokens that can be foreseen are computed several at a time. */
 typedef enum glm_speculation
 {
-	GLM_SPECULATE_AUTO = 0,		/* where it pays, as measured */
+	GLM_SPECULATE_AUTO = 0, /* where it pays, as measured */
 	GLM_SPECULATE_OFF,
-	GLM_SPECULATE_ALWAYS		/* on the faintest hope, for tests */
+	GLM_SPECULATE_ALWAYS /* on the faintest hope, for tests */
 } glm_speculation;
 
 /* In what keys and values are kept. */
 typedef enum glm_kv_type
 {
-	GLM_KV_AUTO = 0,			/* fp16 for packed models, fp32 for the others */
+	GLM_KV_AUTO = 0, /* fp16 for packed models, fp32 for the others */
 	GLM_KV_F32,
 	GLM_KV_F16,
 	GLM_KV_INT8
@@ -240,8 +240,8 @@ typedef enum glm_kv_type
 
 typedef struct glm_config
 {
-	int			threads;		/* compute threads; 0 = one a CPU */
-	const char *cpus;			/* that compute threads may run on; "" or NULL = any, see glm_cpus_check */
+	int			threads; /* compute threads; 0 = one a CPU */
+	const char *cpus;	 /* that compute threads may run on; "" or NULL = any, see glm_cpus_check */
 	size_t		kv_cache_size;	/* bytes of the KV pool */
 	size_t		memory_limit;	/* bytes of mapped weights kept; 0 = no limit */
 	int			max_sequences;	/* sequences computed side by side */
@@ -276,15 +276,15 @@ extern void glm_quantize_sweep(const char *target);
  * Takes a copy of a request whose frame was checked.  Returns its ticket (>= 0, below
  * max_sequences + max_queue), or -1 with *err (GLM_BUSY).
  */
-extern int	glm_engine_submit(glm_engine *engine, const glm_request *req, glm_error *err);
+extern int glm_engine_submit(glm_engine *engine, const glm_request *req, glm_error *err);
 
 /*
  * The same without a copy: memory from glm_request_new() (NULL: there is none; not
  * initialized) becomes the engine's, but stays the caller's when the result is -1.
  */
-extern int	glm_engine_give(glm_engine *engine, glm_request *req, glm_error *err);
+extern int			glm_engine_give(glm_engine *engine, glm_request *req, glm_error *err);
 extern glm_request *glm_request_new(size_t size);
-extern void glm_request_free(glm_request *req);
+extern void			glm_request_free(glm_request *req);
 
 /* Ends a request early: its terminal event is ERROR / GLM_CANCELLED. */
 extern void glm_engine_cancel(glm_engine *engine, int ticket);
@@ -297,7 +297,7 @@ extern void glm_engine_cancel(glm_engine *engine, int ticket);
 extern void glm_engine_taken(glm_engine *engine, int ticket, uint32_t taken);
 
 /* How many tokens the answer to a live ticket has so far.  Thread-safe. */
-extern int	glm_engine_generated(const glm_engine *engine, int ticket);
+extern int glm_engine_generated(const glm_engine *engine, int ticket);
 
 /* Is this a list of CPUs, like "0-3,8", or empty?  *err says why not. */
 extern bool glm_cpus_check(const char *list, glm_error *err);
@@ -307,7 +307,7 @@ extern bool glm_cpus_there(const char *list, glm_error *err);
 extern bool glm_kernels_there(const char *name, glm_error *err);
 
 /* A descriptor that is readable when events are ready (an eventfd). */
-extern int	glm_engine_fd(const glm_engine *engine);
+extern int glm_engine_fd(const glm_engine *engine);
 
 /*
  * Copies the next event into buf (GLM_EVENT_MAX bytes); false when there is
@@ -335,84 +335,84 @@ extern bool glm_engine_thread(void);
 
 typedef struct glm_stats
 {
-	uint64_t	requests;		/* submitted */
-	uint64_t	completed;
-	uint64_t	failed;
-	uint64_t	cancelled;
-	uint64_t	prompt_tokens;	/* computed by prefill */
-	uint64_t	cached_tokens;	/* of prompts, found in the prefix cache instead */
-	uint64_t	completion_tokens;
-	uint64_t	preemptions;	/* sequences that gave their KV up, to compute it again */
-	uint64_t	steps;			/* forward passes */
-	uint64_t	step_ns;		/* time spent in them */
-	int			waiting;		/* requests admitted to no sequence yet */
-	int			running;		/* sequences being computed */
-	int			paused;			/* of those, waiting for their reader */
-	uint64_t	kv_bytes_total;
-	uint64_t	kv_bytes_used;	/* held by sequences */
-	uint64_t	kv_bytes_cached;	/* held by nobody, kept for prompts that begin alike */
-	uint64_t	kv_evictions;	/* cached blocks that made way */
-	int			threads;
-	char		kernels[16];	/* the kernel table in use */
+	uint64_t requests; /* submitted */
+	uint64_t completed;
+	uint64_t failed;
+	uint64_t cancelled;
+	uint64_t prompt_tokens; /* computed by prefill */
+	uint64_t cached_tokens; /* of prompts, found in the prefix cache instead */
+	uint64_t completion_tokens;
+	uint64_t preemptions; /* sequences that gave their KV up, to compute it again */
+	uint64_t steps;		  /* forward passes */
+	uint64_t step_ns;	  /* time spent in them */
+	int		 waiting;	  /* requests admitted to no sequence yet */
+	int		 running;	  /* sequences being computed */
+	int		 paused;	  /* of those, waiting for their reader */
+	uint64_t kv_bytes_total;
+	uint64_t kv_bytes_used;	  /* held by sequences */
+	uint64_t kv_bytes_cached; /* held by nobody, kept for prompts that begin alike */
+	uint64_t kv_evictions;	  /* cached blocks that made way */
+	int		 threads;
+	char	 kernels[16]; /* the kernel table in use */
 } glm_stats;
 
 extern void glm_engine_stats(glm_engine *engine, glm_stats *out);
 
 typedef struct glm_model_info
 {
-	char		name[256];
-	char		path[1024];
-	uint64_t	number;			/* among all models ever opened; the newest has the highest */
-	char		dtype[16];		/* of the projections: "F16", "BF16", "F32", "INT4", "INT8" */
-	char		quantization[8];	/* "none", "int4", "int8" */
-	int			layers;
-	int			hidden;
-	int			vocab;			/* padded */
-	int			context;		/* tokens */
-	int			sequences;		/* using it now */
-	int			chunks_mapped;	/* of its files, now */
-	int			chunks_total;
-	uint64_t	bytes_mapped;	/* in these chunks */
-	uint64_t	bytes_resident; /* of them in memory; a second old, of huge models more */
-	uint64_t	size_bytes;		/* of all weight files: what memory_limit counts */
-	uint64_t	requests;
-	double		load_ms;
+	char	 name[256];
+	char	 path[1024];
+	uint64_t number;		  /* among all models ever opened; the newest has the highest */
+	char	 dtype[16];		  /* of the projections: "F16", "BF16", "F32", "INT4", "INT8" */
+	char	 quantization[8]; /* "none", "int4", "int8" */
+	int		 layers;
+	int		 hidden;
+	int		 vocab;			/* padded */
+	int		 context;		/* tokens */
+	int		 sequences;		/* using it now */
+	int		 chunks_mapped; /* of its files, now */
+	int		 chunks_total;
+	uint64_t bytes_mapped;	 /* in these chunks */
+	uint64_t bytes_resident; /* of them in memory; a second old, of huge models more */
+	uint64_t size_bytes;	 /* of all weight files: what memory_limit counts */
+	uint64_t requests;
+	double	 load_ms;
 	/* what its sequences came to since it was loaded */
-	uint64_t	prompt_tokens;	/* of all prompts */
-	uint64_t	cached_tokens;	/* of those, found in the prefix cache */
-	uint64_t	prefill_tokens; /* computed, again after a preemption too */
-	uint64_t	completion_tokens;
-	uint64_t	draft_tokens;	/* foreseen and computed in advance */
-	uint64_t	accepted_tokens;	/* of those, right */
-	uint64_t	preemptions;
-	uint64_t	kv_bytes_used;	/* as in glm_stats, of this model */
-	uint64_t	kv_bytes_cached;
-	uint64_t	kv_evictions;
+	uint64_t prompt_tokens;	 /* of all prompts */
+	uint64_t cached_tokens;	 /* of those, found in the prefix cache */
+	uint64_t prefill_tokens; /* computed, again after a preemption too */
+	uint64_t completion_tokens;
+	uint64_t draft_tokens;	  /* foreseen and computed in advance */
+	uint64_t accepted_tokens; /* of those, right */
+	uint64_t preemptions;
+	uint64_t kv_bytes_used; /* as in glm_stats, of this model */
+	uint64_t kv_bytes_cached;
+	uint64_t kv_evictions;
 } glm_model_info;
 
 /* How far the running GLM_QUANTIZE has come. */
 typedef struct glm_progress
 {
-	uint64_t	id;				/* of the request; 0 = none is running */
-	char		source[64];		/* name of the model */
-	char		target[1024];	/* directory */
-	char		phase[16];		/* "calibrating", "quantizing", "writing", "evaluating" */
-	char		tensor[128];
-	uint64_t	bytes_done;		/* of the source's weights, each pass over them counted */
-	uint64_t	bytes_total;
-	double		elapsed_s;
-	double		seconds_left;	/* as it has gone so far; negative = not known yet */
+	uint64_t id;		   /* of the request; 0 = none is running */
+	char	 source[64];   /* name of the model */
+	char	 target[1024]; /* directory */
+	char	 phase[16];	   /* "calibrating", "quantizing", "writing", "evaluating" */
+	char	 tensor[128];
+	uint64_t bytes_done; /* of the source's weights, each pass over them counted */
+	uint64_t bytes_total;
+	double	 elapsed_s;
+	double	 seconds_left; /* as it has gone so far; negative = not known yet */
 } glm_progress;
 
 extern void glm_engine_progress(glm_engine *engine, glm_progress *out);
 
 /* Fills at most `max` entries with the loaded models, returns how many. */
-extern int	glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
+extern int glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
 
 /* ---- Long work that can be ended --------------------------------------- */
 
 /* Looks whether the work is still wanted; false: stop, *err (may be NULL) says why. */
-typedef bool (*glm_pause_hook) (void *arg, glm_error *err);
+typedef bool (*glm_pause_hook)(void *arg, glm_error *err);
 
 /*
  * Whom long work in the calling thread asks every few milliseconds from now on;
@@ -444,4 +444,4 @@ extern char *glm_answer_parse(const char *raw, size_t length);
  */
 extern char *glm_answer_parse_turns(const char *raw, size_t length);
 
-#endif							/* GLM_H */
+#endif /* GLM_H */

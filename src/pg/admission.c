@@ -60,7 +60,7 @@ chatglm_admission(ChatglmRoomWish *wish)
 static void
 count_time(ChatglmRoomWish *wish, int timeout_ms, TimestampTz start)
 {
-	int64		spent_ms = (GetCurrentTimestamp() - start) / 1000;
+	int64 spent_ms = (GetCurrentTimestamp() - start) / 1000;
 
 	if (timeout_ms == 0)
 		return;
@@ -93,7 +93,7 @@ waits_for_itself(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer)
 		return false;
 	chatglm_room_look(wish->role, &use);
 	return use.role_requests > 0 && chatglm_requests_running_as(true) == 0 &&
-		use.role_requests <= chatglm_requests_running_as(false);
+		   use.role_requests <= chatglm_requests_running_as(false);
 }
 
 /* ---- errors ------------------------------------------------------------- */
@@ -107,7 +107,7 @@ megabytes(int64 bytes)
 static char *
 role_name(Oid role)
 {
-	char	   *name = GetUserNameFromId(role, true);
+	char *name = GetUserNameFromId(role, true);
 
 	return name != NULL ? name : psprintf("%u", role);
 }
@@ -116,10 +116,10 @@ role_name(Oid role)
 static char *
 taken_of_all(const ChatglmRoomUse *use)
 {
-	double		total = megabytes(use->total_bytes);
+	double total = megabytes(use->total_bytes);
 
-	return chatglm_may_see_totals() ?
-		psprintf("%.1f of %.0f MB", megabytes(use->bytes), total) : psprintf("%.0f MB", total);
+	return chatglm_may_see_totals() ? psprintf("%.1f of %.0f MB", megabytes(use->bytes), total)
+									: psprintf("%.0f MB", total);
 }
 
 static void
@@ -127,11 +127,11 @@ no_room_for_bytes(const ChatglmRoomWish *wish, const ChatglmRoomUse *use, bool o
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 of_role ?
-			 errmsg("requests of role \"%s\" take too much of chatglm.queue_memory (%.1f of %.0f MB)",
-					role_name(wish->role), megabytes(use->role_bytes),
-					megabytes(use->total_bytes)) :
-			 errmsg("requests take all of chatglm.queue_memory (%s)", taken_of_all(use)),
+			 of_role ? errmsg("requests of role \"%s\" take too much of chatglm.queue_memory (%.1f "
+							  "of %.0f MB)",
+							  role_name(wish->role), megabytes(use->role_bytes),
+							  megabytes(use->total_bytes))
+					 : errmsg("requests take all of chatglm.queue_memory (%s)", taken_of_all(use)),
 			 errdetail("This one needs %.1f MB more.", megabytes(wish->bytes)),
 			 errhint("Try again later, or raise chatglm.queue_memory.")));
 }
@@ -158,11 +158,10 @@ no_room(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer)
 		default:
 			break;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 answer == CHATGLM_ROOM_ROLE_REQUESTS ?
-			 errmsg("too many requests of role \"%s\" are waiting (%d)",
-					role_name(wish->role), use.role_requests) :
-			 errmsg("too many requests are waiting (%d)", use.requests),
-			 errhint("Try again later, or raise chatglm.max_queue.")));
+	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					answer == CHATGLM_ROOM_ROLE_REQUESTS
+						? errmsg("too many requests of role \"%s\" are waiting (%d)",
+								 role_name(wish->role), use.role_requests)
+						: errmsg("too many requests are waiting (%d)", use.requests),
+					errhint("Try again later, or raise chatglm.max_queue.")));
 }

@@ -24,9 +24,9 @@
 
 #include "args.h"
 
-#define MAX_STOP_STRINGS	16
-#define MAX_STOP_LENGTH		1024	/* bytes of UTF-8 */
-#define MAX_SHOWN			80		/* bytes of a value in a message */
+#define MAX_STOP_STRINGS 16
+#define MAX_STOP_LENGTH 1024 /* bytes of UTF-8 */
+#define MAX_SHOWN 80		 /* bytes of a value in a message */
 
 /* The arguments of ...G, in order. */
 enum
@@ -57,7 +57,7 @@ static void read_option(ChatglmCall *call, const char *key, const JsonbValue *va
 char *
 chatglm_text_to_utf8(const text *value, Size *length)
 {
-	char	   *utf8 = chatglm_cstring_to_utf8(text_to_cstring(value));
+	char *utf8 = chatglm_cstring_to_utf8(text_to_cstring(value));
 
 	if (length != NULL)
 		*length = strlen(utf8);
@@ -78,7 +78,7 @@ chatglm_without_nuls(const char *bytes, Size length)
 	initStringInfo(&clean);
 	for (Size i = 0; i < length;)
 	{
-		Size		run = strnlen(bytes + i, length - i);
+		Size run = strnlen(bytes + i, length - i);
 
 		appendBinaryStringInfo(&clean, bytes + i, run);
 		i += run;
@@ -94,7 +94,7 @@ chatglm_without_nuls(const char *bytes, Size length)
 char *
 chatglm_cstring_from_utf8(const char *bytes, Size length)
 {
-	char	   *clean = chatglm_without_nuls(bytes, length);
+	char *clean = chatglm_without_nuls(bytes, length);
 
 	return pg_any_to_server(clean, strlen(clean), PG_UTF8);
 }
@@ -110,7 +110,7 @@ chatglm_text_from_utf8(const char *bytes, Size length)
 static char *
 clip(char *shown)
 {
-	int			length = strlen(shown);
+	int length = strlen(shown);
 
 	if (length <= MAX_SHOWN)
 		return shown;
@@ -129,7 +129,7 @@ chatglm_show_json(Jsonb *value)
 void
 chatglm_read_model(ChatglmCall *call, const NullableDatum *model)
 {
-	const char *name = model->isnull ? NULL : TextDatumGetCString(model->value);
+	const char	   *name = model->isnull ? NULL : TextDatumGetCString(model->value);
 	ChatglmModelRef ref = chatglm_resolve_model(name);
 
 	call->model = chatglm_cstring_to_utf8(ref.name);
@@ -146,10 +146,9 @@ chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args)
 	chatglm_read_tail(call, args + 1);
 
 	if (form == GLM_RAW && call->system != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"system\" has no place in a raw continuation"),
-				 errhint("Write it into the prompt, or use glm_generate.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"system\" has no place in a raw continuation"),
+						errhint("Write it into the prompt, or use glm_generate.")));
 	if (args[0].isnull)
 		return false;
 
@@ -180,16 +179,15 @@ static void
 require(bool good, const char *argument, const char *rule, const char *value)
 {
 	if (!good)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must be %s, not %s", argument, rule, value)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"%s\" must be %s, not %s", argument, rule, value)));
 }
 
 /* All its digits, whatever extra_float_digits says: what is refused must be told from what is not. */
 static char *
 show_number(double number)
 {
-	char	   *shown = palloc(DOUBLE_SHORTEST_DECIMAL_LEN);
+	char *shown = palloc(DOUBLE_SHORTEST_DECIMAL_LEN);
 
 	double_to_shortest_decimal_buf(number, shown);
 	return shown;
@@ -207,9 +205,8 @@ read_numbers(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_TEMPERATURE].isnull)
 	{
 		call->temperature = DatumGetFloat8(values[TAIL_TEMPERATURE].value);
-		require(isfinite(call->temperature) && call->temperature >= 0,
-				"temperature", "a finite number not below 0",
-				show_number(call->temperature));
+		require(isfinite(call->temperature) && call->temperature >= 0, "temperature",
+				"a finite number not below 0", show_number(call->temperature));
 	}
 	if (!values[TAIL_TOP_P].isnull)
 	{
@@ -220,8 +217,7 @@ read_numbers(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_TOP_K].isnull)
 	{
 		call->top_k = DatumGetInt32(values[TAIL_TOP_K].value);
-		require(call->top_k >= 0, "top_k", "0 (off) or more",
-				psprintf("%d", call->top_k));
+		require(call->top_k >= 0, "top_k", "0 (off) or more", psprintf("%d", call->top_k));
 	}
 }
 
@@ -231,39 +227,34 @@ read_seed(ChatglmCall *call, const NullableDatum *seed)
 {
 	if (!seed->isnull)
 		call->seed = (uint64) DatumGetInt64(seed->value);
-	else if (call->temperature > 0 &&
-			 !pg_strong_random(&call->seed, sizeof(call->seed)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not draw a random seed")));
+	else if (call->temperature > 0 && !pg_strong_random(&call->seed, sizeof(call->seed)))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not draw a random seed")));
 }
 
 static void
 read_stop(ChatglmCall *call, ArrayType *stop)
 {
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
+	Datum *elements;
+	bool  *nulls;
+	int	   n;
 
 	deconstruct_array(stop, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
-	require(n <= MAX_STOP_STRINGS, "stop",
-			psprintf("at most %d strings", MAX_STOP_STRINGS), psprintf("%d", n));
+	require(n <= MAX_STOP_STRINGS, "stop", psprintf("at most %d strings", MAX_STOP_STRINGS),
+			psprintf("%d", n));
 
 	call->stop = makeStringInfo();
 	for (int i = 0; i < n; i++)
 	{
-		char	   *string;
-		Size		length;
+		char *string;
+		Size  length;
 
 		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("argument \"stop\" must not contain NULL")));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("argument \"stop\" must not contain NULL")));
 		string = chatglm_text_to_utf8(DatumGetTextPP(elements[i]), &length);
 		if (length == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("argument \"stop\" must not contain an empty string")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("argument \"stop\" must not contain an empty string")));
 		require(length <= MAX_STOP_LENGTH, "stop",
 				psprintf("of strings of at most %d bytes", MAX_STOP_LENGTH),
 				psprintf("%zu bytes", length));
@@ -275,21 +266,21 @@ read_stop(ChatglmCall *call, ArrayType *stop)
 static void
 check_response_format(Jsonb *format)
 {
-	JsonbValue	type;
+	JsonbValue type;
 
 	if (!JB_ROOT_IS_OBJECT(format) ||
 		getKeyJsonValueFromContainer(&format->root, "type", 4, &type) == NULL ||
 		type.type != jbvString)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"response_format\" must be an object with a string \"type\", not %s",
-						chatglm_show_json(format))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"response_format\" must be an object with a string \"type\", not %s",
+					chatglm_show_json(format))));
 	if (type.val.string.len != 4 || memcmp(type.val.string.val, "text", 4) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("response_format of type \"%.*s\" is not supported",
-						type.val.string.len, type.val.string.val),
-				 errhint("Leave it out, or use {\"type\": \"text\"}.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("response_format of type \"%.*s\" is not supported",
+							   type.val.string.len, type.val.string.val),
+						errhint("Leave it out, or use {\"type\": \"text\"}.")));
 	require(JB_ROOT_COUNT(format) == 1, "response_format", "{\"type\": \"text\"}",
 			chatglm_show_json(format));
 }
@@ -297,21 +288,20 @@ check_response_format(Jsonb *format)
 static void
 read_options(ChatglmCall *call, Jsonb *options)
 {
-	JsonbIterator *it;
+	JsonbIterator	  *it;
 	JsonbIteratorToken token;
-	JsonbValue	value;
+	JsonbValue		   value;
 
 	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"options\" must be a JSON object, not %s",
-						chatglm_show_json(options))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options\" must be a JSON object, not %s",
+							   chatglm_show_json(options))));
 
 	it = JsonbIteratorInit(&options->root);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 		if (token == WJB_KEY)
 		{
-			char	   *key = pnstrdup(value.val.string.val, value.val.string.len);
+			char *key = pnstrdup(value.val.string.val, value.val.string.len);
 
 			(void) JsonbIteratorNext(&it, &value, true);
 			read_option(call, key, &value);
@@ -322,7 +312,7 @@ static bool
 is_string(const JsonbValue *value, const char *string)
 {
 	return value->type == jbvString && value->val.string.len == (int) strlen(string) &&
-		memcmp(value->val.string.val, string, value->val.string.len) == 0;
+		   memcmp(value->val.string.val, string, value->val.string.len) == 0;
 }
 
 /* Options that are numbers. */
@@ -334,15 +324,14 @@ read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 	char	   *shown;
 
 	if (value->type != jbvNumeric)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must be a number", argument)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"%s\" must be a number", argument)));
 
 	/* no_overflow: what is too large becomes infinite, and is refused below */
-	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-												NumericGetDatum(value->val.numeric)));
-	shown = clip(DatumGetCString(DirectFunctionCall1(numeric_out,
-													 NumericGetDatum(value->val.numeric))));
+	number = DatumGetFloat8(
+		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+	shown = clip(
+		DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric))));
 	if (strcmp(key, "min_p") == 0)
 	{
 		require(number >= 0 && number <= 1, argument, "at least 0 and at most 1", shown);
@@ -355,8 +344,8 @@ read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 	}
 	else
 	{
-		require(number >= 0 && number <= INT_MAX && number == floor(number),
-				argument, "a whole number of milliseconds, 0 for none", shown);
+		require(number >= 0 && number <= INT_MAX && number == floor(number), argument,
+				"a whole number of milliseconds, 0 for none", shown);
 		call->timeout_ms = (int) number;
 	}
 }
@@ -373,9 +362,8 @@ read_choice(const char *key, const JsonbValue *value, const char *const *names, 
 	initStringInfo(&list);
 	for (int i = 0; i < n; i++)
 		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == n - 1 ? " or " : ", ", names[i]);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"options.%s\" must be %s", key, list.data)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("argument \"options.%s\" must be %s", key, list.data)));
 }
 
 static void
@@ -406,9 +394,8 @@ static void
 read_cache(ChatglmCall *call, const char *key, const JsonbValue *value)
 {
 	if (value->type != jbvBool)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"options.%s\" must be true or false", key)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options.%s\" must be true or false", key)));
 	call->unshared = !value->val.boolean;
 }
 
@@ -419,8 +406,8 @@ read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 	static const struct
 	{
 		const char *key;
-		void		(*read) (ChatglmCall *call, const char *key, const JsonbValue *value);
-	}			known[] = {
+		void (*read)(ChatglmCall *call, const char *key, const JsonbValue *value);
+	} known[] = {
 		{"cache", read_cache},
 		{"min_p", read_number_option},
 		{"on_length", read_on_length},
@@ -437,9 +424,10 @@ read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 				known[i].read(call, key, value);
 			return;
 		}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown key \"%s\" in argument \"options\"", key),
-			 errhint("Known keys are cache, min_p, on_length, priority, repetition_penalty, timeout_ms "
-					 "and truncate.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("unknown key \"%s\" in argument \"options\"", key),
+		 errhint("Known keys are cache, min_p, on_length, priority, repetition_penalty, timeout_ms "
+				 "and truncate.")));
 }

@@ -39,8 +39,7 @@ extern void chatglm_read_model(ChatglmCall *call, const NullableDatum *model);
  * The call of a function that starts (prompt text, ...G).  false: the prompt
  * is NULL, and so is the answer.
  */
-extern bool chatglm_read_prompt(ChatglmCall *call, glm_form form,
-								const NullableDatum *args);
+extern bool chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args);
 
 /* ---- chat.c ----------------------------------------------------------- */
 
@@ -57,33 +56,34 @@ extern uint64 chatglm_hash(uint64 hash, const char *bytes, Size length);
 /* Of what the answer to a call depends on, but for how it is sampled. */
 extern uint64 chatglm_call_hash(const ChatglmCall *call);
 /* glm_answer_parse() or glm_answer_parse_turns(), with interrupts. */
-extern char *chatglm_parse_answer(char *(*parse) (const char *, size_t), const char *bytes, Size length);
+extern char	 *chatglm_parse_answer(char *(*parse)(const char *, size_t), const char *bytes,
+								   Size length);
 /*
  * Appends "content" and "tool_calls", as members of an object, of what
  * glm_answer_parse() gave, and frees that.  Returns how many calls there are.
  */
-extern int	chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash);
+extern int	  chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash);
 /* Does the text of a stream, in UTF-8, end in calls? */
-extern bool chatglm_text_calls(const char *bytes, Size length);
+extern bool	  chatglm_text_calls(const char *bytes, Size length);
 
 /* ---- answer.c ----------------------------------------------------------- */
 
 /* A question on its way, and all that came back for it. */
 typedef struct ChatglmAnswer
 {
-	ChatglmRequest *request;	/* NULL: never sent, or all of it has come */
-	bool		null;			/* nothing was asked, the answer is NULL */
-	bool		tools_offered;	/* as in the ChatglmCall */
-	bool		withheld;		/* it was cut, and is not wanted then */
-	ChatglmOnLength on_length;	/* as in the ChatglmCall */
-	uint64		hash;			/* of the ChatglmCall, when tools were offered */
-	ErrorData  *error;			/* what asking failed of, where that was caught */
-	uint64		id;				/* of the request */
-	StringInfoData bytes;		/* the RESULT events' payloads, joined */
-	glm_finish	finish;
-	int			prompt_tokens;
-	int			cached_tokens;
-	int			completion_tokens;
+	ChatglmRequest *request;	   /* NULL: never sent, or all of it has come */
+	bool			null;		   /* nothing was asked, the answer is NULL */
+	bool			tools_offered; /* as in the ChatglmCall */
+	bool			withheld;	   /* it was cut, and is not wanted then */
+	ChatglmOnLength on_length;	   /* as in the ChatglmCall */
+	uint64			hash;		   /* of the ChatglmCall, when tools were offered */
+	ErrorData	   *error;		   /* what asking failed of, where that was caught */
+	uint64			id;			   /* of the request */
+	StringInfoData	bytes;		   /* the RESULT events' payloads, joined */
+	glm_finish		finish;
+	int				prompt_tokens;
+	int				cached_tokens;
+	int				completion_tokens;
 } ChatglmAnswer;
 
 /*
@@ -92,16 +92,16 @@ typedef struct ChatglmAnswer
  */
 typedef struct ChatglmFunction
 {
-	const char *symbol;			/* the C function's name, as pg_proc has it */
+	const char *symbol; /* the C function's name, as pg_proc has it */
 	PGFunction	address;
 	int			n_args;
-	int			model;			/* which of them is the model; from 0 */
-	bool		catches;		/* answers with what went wrong, too */
-	bool		tells_finish;	/* and with how it ended, though its text be NULL */
+	int			model;		  /* which of them is the model; from 0 */
+	bool		catches;	  /* answers with what went wrong, too */
+	bool		tells_finish; /* and with how it ended, though its text be NULL */
 	/* reads the arguments; false: the answer is NULL without asking */
-	bool		(*read) (ChatglmCall *call, const NullableDatum *args);
+	bool (*read)(ChatglmCall *call, const NullableDatum *args);
 	/* makes the value, of the function's result type, in the current context */
-	Datum		(*value) (const ChatglmAnswer *answer, Oid type);
+	Datum (*value)(const ChatglmAnswer *answer, Oid type);
 } ChatglmFunction;
 
 #define CHATGLM_MAX_ARGS (3 + CHATGLM_N_TAIL)
@@ -120,7 +120,7 @@ extern void chatglm_ask(const ChatglmFunction *function, const NullableDatum *ar
 						ChatglmPriority priority, ChatglmAnswer *answer);
 
 /* Need a question not be sent, because its answer is known? */
-typedef bool (*ChatglmKnown) (const ChatglmCall *call, void *arg);
+typedef bool (*ChatglmKnown)(const ChatglmCall *call, void *arg);
 
 /*
  * The same, but what is wrong with the arguments becomes answer->error, allocated
@@ -139,12 +139,11 @@ extern void chatglm_collect(ChatglmAnswer *answer);
  * fails of becomes answer->error, and use() is called once more.
  */
 extern void chatglm_use_answer(ChatglmAnswer *answer,
-							   void (*use) (const ChatglmAnswer *answer, void *arg),
-							   void *arg);
+							   void (*use)(const ChatglmAnswer *answer, void *arg), void *arg);
 
 /* Waits for the answer and makes the function's value of it; throws its error. */
-extern Datum chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer,
-								  Oid type, bool *isnull);
+extern Datum chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer, Oid type,
+								  bool *isnull);
 
 /* Lets go of an answer that nobody wants any more.  Never fails. */
 extern void chatglm_abandon(ChatglmAnswer *answer);
@@ -174,8 +173,8 @@ extern const char *chatglm_finish_name(glm_finish finish);
  * nothing, and not be in want of it.  chatglm_catch_all() takes a subtransaction
  * where that is allowed.
  */
-extern ErrorData *chatglm_catch(void (*work) (void *arg), void *arg, MemoryContext context);
-extern ErrorData *chatglm_catch_all(void (*work) (void *arg), void *arg, MemoryContext context);
+extern ErrorData *chatglm_catch(void (*work)(void *arg), void *arg, MemoryContext context);
+extern ErrorData *chatglm_catch_all(void (*work)(void *arg), void *arg, MemoryContext context);
 
 /* ---- function.c --------------------------------------------------------- */
 
@@ -196,7 +195,7 @@ extern bool chatglm_is_own_function(Oid function);
 /* ---- composite.c -------------------------------------------------------- */
 
 /* The mark of the expression that makes this call; 0: it has none. */
-extern int	chatglm_composite_mark(FunctionCallInfo fcinfo);
+extern int chatglm_composite_mark(FunctionCallInfo fcinfo);
 
 /* Is there an answer to the same call for another field of this row?  Gives a copy. */
 extern bool chatglm_composite_kept(FunctionCallInfo fcinfo, int mark, Oid type,
@@ -210,7 +209,7 @@ extern void chatglm_composite_keep(FunctionCallInfo fcinfo, int mark, Oid type,
 
 /* The mark of a call (a FuncExpr), or 0.  Calls of one mark are one call a row. */
 struct FuncExpr;
-extern int	chatglm_mark_of(const struct FuncExpr *call);
+extern int chatglm_mark_of(const struct FuncExpr *call);
 
 /* ---- sqlfuncs.c, chat.c, batchfuncs.c ------------------------------------ */
 
@@ -258,10 +257,10 @@ extern void chatglm_check_model_name(const char *name);
 extern bool chatglm_is_model_directory(const char *path);
 
 /* Columns of chatglm.model. */
-#define CHATGLM_MODEL_NAME		1
-#define CHATGLM_MODEL_PATH		2
-#define CHATGLM_MODEL_OPTIONS	3
-#define CHATGLM_MODEL_COLUMNS	3
+#define CHATGLM_MODEL_NAME 1
+#define CHATGLM_MODEL_PATH 2
+#define CHATGLM_MODEL_OPTIONS 3
+#define CHATGLM_MODEL_COLUMNS 3
 
 /* ---- stats.c ------------------------------------------------------------ */
 
@@ -279,4 +278,4 @@ extern bool chatglm_may_see_paths(void);
  */
 extern char *chatglm_hide_path(const char *text, const char *path, const char *model);
 
-#endif							/* CHATGLM_ARGS_H */
+#endif /* CHATGLM_ARGS_H */

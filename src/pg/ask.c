@@ -24,19 +24,19 @@ static void start(const ChatglmCall *call, ChatglmAnswer *answer);
 typedef struct Question
 {
 	const ChatglmFunction *function;
-	const NullableDatum *args;
-	ChatglmPriority priority;
-	ChatglmAnswer *answer;
-	ChatglmKnown known;
-	void	   *arg;
+	const NullableDatum	  *args;
+	ChatglmPriority		   priority;
+	ChatglmAnswer		  *answer;
+	ChatglmKnown		   known;
+	void				  *arg;
 } Question;
 
 static void
 ask_question(void *arg)
 {
-	Question   *question = arg;
+	Question	  *question = arg;
 	ChatglmAnswer *answer = question->answer;
-	ChatglmCall call;
+	ChatglmCall	   call;
 
 	memset(answer, 0, sizeof(*answer));
 	if (!question->function->read(&call, question->args))
@@ -52,10 +52,10 @@ ask_question(void *arg)
 }
 
 void
-chatglm_ask(const ChatglmFunction *function, const NullableDatum *args,
-			ChatglmPriority priority, ChatglmAnswer *answer)
+chatglm_ask(const ChatglmFunction *function, const NullableDatum *args, ChatglmPriority priority,
+			ChatglmAnswer *answer)
 {
-	Question	question = {function, args, priority, answer, NULL, NULL};
+	Question question = {function, args, priority, answer, NULL, NULL};
 
 	ask_question(&question);
 }
@@ -65,8 +65,8 @@ chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 					 ChatglmPriority priority, ChatglmAnswer *answer, MemoryContext context,
 					 ChatglmKnown known, void *arg)
 {
-	Question	question = {function, args, priority, answer, known, arg};
-	ErrorData  *error = chatglm_catch_all(ask_question, &question, context);
+	Question   question = {function, args, priority, answer, known, arg};
+	ErrorData *error = chatglm_catch_all(ask_question, &question, context);
 
 	if (error == NULL)
 		return;
@@ -106,8 +106,7 @@ chatglm_collect(ChatglmAnswer *answer)
 	while ((event = chatglm_next_event(answer->request))->kind != GLM_EVENT_DONE)
 	{
 		if (event->kind != GLM_EVENT_RESULT)
-			elog(ERROR, "unexpected event %u for a request that does not stream",
-				 event->kind);
+			elog(ERROR, "unexpected event %u for a request that does not stream", event->kind);
 		appendBinaryStringInfo(&answer->bytes, event->payload, event->length);
 	}
 	answer->finish = event->finish;
@@ -157,8 +156,8 @@ collect_or_error(ChatglmAnswer *answer)
 		FlushErrorState();
 		if (answer->request != NULL)
 			/* an answer that was cut has been taken as a whole before it is an error */
-		if (answer->request != NULL)
-			chatglm_release(answer->request);
+			if (answer->request != NULL)
+				chatglm_release(answer->request);
 		answer->request = NULL;
 	}
 	PG_END_TRY();
@@ -167,24 +166,24 @@ collect_or_error(ChatglmAnswer *answer)
 /* The arguments of use(), for chatglm_catch(). */
 typedef struct Use
 {
-	void		(*use) (const ChatglmAnswer *answer, void *arg);
-	void	   *arg;
+	void (*use)(const ChatglmAnswer *answer, void *arg);
+	void				*arg;
 	const ChatglmAnswer *answer;
 } Use;
 
 static void
 use_answer(void *arg)
 {
-	Use		   *use = arg;
+	Use *use = arg;
 
 	use->use(use->answer, use->arg);
 }
 
 void
-chatglm_use_answer(ChatglmAnswer *answer,
-				   void (*use) (const ChatglmAnswer *answer, void *arg), void *arg)
+chatglm_use_answer(ChatglmAnswer *answer, void (*use)(const ChatglmAnswer *answer, void *arg),
+				   void			 *arg)
 {
-	Use			use_of = {use, arg, answer};
+	Use use_of = {use, arg, answer};
 
 	if (answer->request != NULL)
 	{
@@ -204,23 +203,22 @@ chatglm_use_answer(ChatglmAnswer *answer,
 typedef struct Value
 {
 	const ChatglmFunction *function;
-	Oid			type;
-	Datum		datum;
+	Oid					   type;
+	Datum				   datum;
 } Value;
 
 static void
 make_value(const ChatglmAnswer *answer, void *arg)
 {
-	Value	   *value = arg;
+	Value *value = arg;
 
 	value->datum = value->function->value(answer, value->type);
 }
 
 Datum
-chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer,
-					 Oid type, bool *isnull)
+chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer, Oid type, bool *isnull)
 {
-	Value		value = {function, type, (Datum) 0};
+	Value value = {function, type, (Datum) 0};
 
 	*isnull = answer->null;
 	if (answer->null)
@@ -263,8 +261,8 @@ chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer)
 char *
 chatglm_array_data(ArrayType *array)
 {
-	return (char *) array + (ARR_HASNULL(array) ? (Size) array->dataoffset :
-							 ARR_OVERHEAD_NONULLS(ARR_NDIM(array)));
+	return (char *) array +
+		   (ARR_HASNULL(array) ? (Size) array->dataoffset : ARR_OVERHEAD_NONULLS(ARR_NDIM(array)));
 }
 
 /*
@@ -275,9 +273,9 @@ chatglm_array_data(ArrayType *array)
 ArrayType *
 chatglm_array_of_words(Oid element, const StringInfoData *bytes)
 {
-	int			n = bytes->len / 4;
-	Size		size = ARR_OVERHEAD_NONULLS(1) + (Size) n * 4;
-	ArrayType  *array;
+	int		   n = bytes->len / 4;
+	Size	   size = ARR_OVERHEAD_NONULLS(1) + (Size) n * 4;
+	ArrayType *array;
 
 	if (n == 0)
 		return construct_empty_array(element);

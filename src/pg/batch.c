@@ -25,30 +25,26 @@
 /* Rows read before one that is ready goes out: the queue fills, nobody waits. */
 #define READS_BEFORE_READY 2
 
-static Node *batch_create_state(CustomScan *scan);
-static void batch_begin(CustomScanState *node, EState *estate, int eflags);
+static Node			  *batch_create_state(CustomScan *scan);
+static void			   batch_begin(CustomScanState *node, EState *estate, int eflags);
 static TupleTableSlot *batch_exec(CustomScanState *node);
-static void batch_end(CustomScanState *node);
-static void batch_rescan(CustomScanState *node);
+static void			   batch_end(CustomScanState *node);
+static void			   batch_rescan(CustomScanState *node);
 
-const CustomScanMethods chatglm_batch_scan_methods = {
-	.CustomName = "GlmBatch",
-	.CreateCustomScanState = batch_create_state
-};
-static const CustomExecMethods exec_methods = {
-	.CustomName = "GlmBatch",
-	.BeginCustomScan = batch_begin,
-	.ExecCustomScan = batch_exec,
-	.EndCustomScan = batch_end,
-	.ReScanCustomScan = batch_rescan,
-	.ExplainCustomScan = chatglm_batch_explain
-};
+const CustomScanMethods		   chatglm_batch_scan_methods = {.CustomName = "GlmBatch",
+															 .CreateCustomScanState = batch_create_state};
+static const CustomExecMethods exec_methods = {.CustomName = "GlmBatch",
+											   .BeginCustomScan = batch_begin,
+											   .ExecCustomScan = batch_exec,
+											   .EndCustomScan = batch_end,
+											   .ReScanCustomScan = batch_rescan,
+											   .ExplainCustomScan = chatglm_batch_explain};
 
 bool
 chatglm_is_batch(const PlanState *planstate)
 {
 	return IsA(planstate, CustomScanState) &&
-		((const CustomScanState *) planstate)->methods == &exec_methods;
+		   ((const CustomScanState *) planstate)->methods == &exec_methods;
 }
 
 /* ---- Beginning --------------------------------------------------------------- */
@@ -66,7 +62,7 @@ batch_create_state(CustomScan *scan)
 static void
 begin_function(BatchState *state, BatchCall *call, FuncExpr *expr)
 {
-	AclResult	allowed = chatglm_function_aclcheck(expr->funcid, GetUserId());
+	AclResult allowed = chatglm_function_aclcheck(expr->funcid, GetUserId());
 
 	if (allowed != ACLCHECK_OK)
 		aclcheck_error(allowed, OBJECT_FUNCTION, get_func_name(expr->funcid));
@@ -87,7 +83,7 @@ begin_call(BatchState *state, BatchCall *call, Expr *expr)
 {
 	if (IsA(expr, CaseExpr))
 	{
-		CaseWhen   *when = linitial_node(CaseWhen, ((CaseExpr *) expr)->args);
+		CaseWhen *when = linitial_node(CaseWhen, ((CaseExpr *) expr)->args);
 
 		call->condition = ExecInitQual(list_make1(when->expr), &state->css.ss.ps);
 		expr = when->result;
@@ -126,8 +122,9 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 		else
 			state->limits = lappend(state->limits, ExecInitExpr(lfirst(cell), &node->ss.ps));
 	}
-	state->priority = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_ALONE)) ?
-		CHATGLM_PRIORITY_INTERACTIVE : CHATGLM_PRIORITY_BATCH;
+	state->priority = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_ALONE))
+						  ? CHATGLM_PRIORITY_INTERACTIVE
+						  : CHATGLM_PRIORITY_BATCH;
 	state->shown = list_nth(scan->custom_private, CHATGLM_BATCH_PRINTS);
 	state->carried = list_nth(scan->custom_private, CHATGLM_BATCH_CARRIED);
 	chatglm_ring_begin(state, desc, estate);
@@ -140,7 +137,7 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 static void
 read_row(BatchState *state)
 {
-	PlanState  *child = outerPlanState(&state->css);
+	PlanState	   *child = outerPlanState(&state->css);
 	TupleTableSlot *slot;
 
 	if (state->below != NULL)
@@ -172,8 +169,8 @@ static void
 wait_for_any(BatchState *state)
 {
 	Instrumentation *instrument = state->css.ss.ps.instrument;
-	instr_time	start;
-	instr_time	end;
+	instr_time		 start;
+	instr_time		 end;
 
 	if (instrument == NULL || !instrument->need_timer)
 	{
@@ -190,11 +187,11 @@ wait_for_any(BatchState *state)
 static bool
 prepare_oldest(BatchState *state)
 {
-	int			reads = 0;
+	int reads = 0;
 
 	for (;;)
 	{
-		bool		ready;
+		bool ready;
 
 		chatglm_look();
 		ready = state->n_rows > 0 && oldest_is_ready(state);
@@ -228,9 +225,9 @@ count_answer(BatchState *state, const ChatglmAnswer *answer)
 static void
 set_value(BatchState *state, int i, TupleTableSlot *slot)
 {
-	ChatglmAnswer *answer = &chatglm_ring_answers(state, state->head)[i];
-	int			source = *chatglm_share_source(state, state->head, i);
-	int			column = state->n_columns + i;
+	ChatglmAnswer			*answer = &chatglm_ring_answers(state, state->head)[i];
+	int						 source = *chatglm_share_source(state, state->head, i);
+	int						 column = state->n_columns + i;
 	PgStat_FunctionCallUsage usage;
 
 	if (source > 0)
@@ -241,22 +238,21 @@ set_value(BatchState *state, int i, TupleTableSlot *slot)
 	}
 	state->asked_id = answer->id;
 	chatglm_usage_begin(&state->calls[i].info, &usage);
-	slot->tts_values[column] = chatglm_answer_value(state->calls[i].function, answer,
-													state->calls[i].type,
-													&slot->tts_isnull[column]);
+	slot->tts_values[column] = chatglm_answer_value(
+		state->calls[i].function, answer, state->calls[i].type, &slot->tts_isnull[column]);
 	pgstat_end_function_usage(&usage, true);
 	state->asked_id = 0;
 	count_answer(state, answer);
-	chatglm_abandon(answer);	/* a caught error; its value is made */
+	chatglm_abandon(answer); /* a caught error; its value is made */
 }
 
 /* Takes the oldest row out of the ring, with its answers, into the scan's slot. */
 static TupleTableSlot *
 take_oldest(BatchState *state)
 {
-	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
+	ExprContext	   *econtext = state->css.ss.ps.ps_ExprContext;
 	TupleTableSlot *slot;
-	MemoryContext old;
+	MemoryContext	old;
 
 	ResetExprContext(econtext);
 	slot = chatglm_ring_load(state, state->head);
@@ -281,7 +277,7 @@ take_oldest(BatchState *state)
 static TupleTableSlot *
 next_row(BatchState *state)
 {
-	PlanState  *ps = &state->css.ss.ps;
+	PlanState	*ps = &state->css.ss.ps;
 	ExprContext *econtext = ps->ps_ExprContext;
 
 	while (prepare_oldest(state))
@@ -320,16 +316,16 @@ add_context(void *arg)
 	if (state->asked_id == 0)
 		errcontext("GlmBatch, row " INT64_FORMAT, state->asked_number);
 	else
-		errcontext("GlmBatch, row " INT64_FORMAT ", request " UINT64_FORMAT,
-				   state->asked_number, state->asked_id);
+		errcontext("GlmBatch, row " INT64_FORMAT ", request " UINT64_FORMAT, state->asked_number,
+				   state->asked_id);
 }
 
 static TupleTableSlot *
 batch_exec(CustomScanState *node)
 {
-	BatchState *state = (BatchState *) node;
+	BatchState			*state = (BatchState *) node;
 	ErrorContextCallback callback = {error_context_stack, add_context, state};
-	TupleTableSlot *slot;
+	TupleTableSlot		*slot;
 
 	chatglm_run_enter(state);
 	if (state->stat == NULL)
@@ -362,7 +358,7 @@ batch_rescan(CustomScanState *node)
 	state->emitted = 0;
 	state->emitted_before = 0;
 	state->bound = -1;
-	chatglm_hand_on_bound(state);	/* before the rescan of a Sort that minds it */
+	chatglm_hand_on_bound(state); /* before the rescan of a Sort that minds it */
 	if (outerPlanState(node)->chgParam == NULL)
 		ExecReScan(outerPlanState(node));
 }

@@ -25,9 +25,9 @@
 /* How many of a node's rows will be wanted. */
 typedef enum ChatglmDemand
 {
-	CHATGLM_DEMAND_ALL,			/* no LIMIT above */
-	CHATGLM_DEMAND_LIMIT,		/* what the limits, or a run, leave */
-	CHATGLM_DEMAND_ONE			/* cannot be told: one after the other */
+	CHATGLM_DEMAND_ALL,	  /* no LIMIT above */
+	CHATGLM_DEMAND_LIMIT, /* what the limits, or a run, leave */
+	CHATGLM_DEMAND_ONE	  /* cannot be told: one after the other */
 } ChatglmDemand;
 
 /* Positions in custom_private. */
@@ -35,16 +35,16 @@ enum
 {
 	CHATGLM_BATCH_CALLS,
 	CHATGLM_BATCH_DEMAND,
-	CHATGLM_BATCH_GROUP,		/* nodes that share limits or a run; 0: none do */
-	CHATGLM_BATCH_RUN,			/* what a run of so many rows demands (ChatglmDemand) */
-	CHATGLM_BATCH_EXACT,		/* of the limits, those below which no node drops rows */
-	CHATGLM_BATCH_CAREFUL,		/* a join may end before this side of it does */
-	CHATGLM_BATCH_ALONE,		/* 1: one row, whose calls stand alone */
-	CHATGLM_BATCH_PRINTS,		/* List of int: the prints that are columns */
-	CHATGLM_BATCH_CARRIED		/* List of Oid, in threes: a function called further below,
+	CHATGLM_BATCH_GROUP,   /* nodes that share limits or a run; 0: none do */
+	CHATGLM_BATCH_RUN,	   /* what a run of so many rows demands (ChatglmDemand) */
+	CHATGLM_BATCH_EXACT,   /* of the limits, those below which no node drops rows */
+	CHATGLM_BATCH_CAREFUL, /* a join may end before this side of it does */
+	CHATGLM_BATCH_ALONE,   /* 1: one row, whose calls stand alone */
+	CHATGLM_BATCH_PRINTS,  /* List of int: the prints that are columns */
+	CHATGLM_BATCH_CARRIED  /* List of Oid, in threes: a function called further below,
 								 * the columns with its value and its print */
 };
 
-extern const CustomScanMethods chatglm_batch_scan_methods;	/* batch.c */
+extern const CustomScanMethods chatglm_batch_scan_methods; /* batch.c */
 
-#endif							/* CHATGLM_BATCH_H */
+#endif /* CHATGLM_BATCH_H */

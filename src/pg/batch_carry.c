@@ -22,7 +22,7 @@ static bool
 is_stacked(const Plan *plan)
 {
 	return IsA(plan, CustomScan) &&
-		((const CustomScan *) plan)->methods == &chatglm_batch_scan_methods;
+		   ((const CustomScan *) plan)->methods == &chatglm_batch_scan_methods;
 }
 
 static bool
@@ -58,11 +58,11 @@ calls_function(Node *node, void *context)
 static int
 add_output(Plan *child, Plan *stack, Expr *column)
 {
-	int			attno = list_length(child->targetlist) + 1;
+	int attno = list_length(child->targetlist) + 1;
 
 	if (child != stack)
 	{
-		int			below = add_output(child->lefttree, stack, column);
+		int below = add_output(child->lefttree, stack, column);
 
 		column = (Expr *) makeVar(OUTER_VAR, below, exprType((Node *) column),
 								  exprTypmod((Node *) column), exprCollation((Node *) column), 0);
@@ -74,11 +74,11 @@ add_output(Plan *child, Plan *stack, Expr *column)
 /* Where calls are carried from, and where to. */
 typedef struct Carrying
 {
-	Rewrite    *rewrite;
+	Rewrite	   *rewrite;
 	CustomScan *stack;
-	Plan	   *child;			/* the stack, or what passes on its rows */
-	List	  **columns;		/* of a plan on top of the child; NULL: there is none */
-	List	   *wanted;			/* expressions that may make the calls again */
+	Plan	   *child;	 /* the stack, or what passes on its rows */
+	List	  **columns; /* of a plan on top of the child; NULL: there is none */
+	List	   *wanted;	 /* expressions that may make the calls again */
 	List	   *carried;
 } Carrying;
 
@@ -86,19 +86,19 @@ typedef struct Carrying
 static int
 carry_column(Carrying *carrying, int attno)
 {
-	const TargetEntry *entry = list_nth_node(TargetEntry, carrying->stack->custom_scan_tlist,
-											 attno - 1);
-	Node	   *expr = (Node *) entry->expr;
-	Var		   *column = makeVar(INDEX_VAR, attno, exprType(expr), exprTypmod(expr),
-								 exprCollation(expr), 0);
-	int			below = add_output(carrying->child, &carrying->stack->scan.plan, (Expr *) column);
+	const TargetEntry *entry =
+		list_nth_node(TargetEntry, carrying->stack->custom_scan_tlist, attno - 1);
+	Node *expr = (Node *) entry->expr;
+	Var	 *column =
+		makeVar(INDEX_VAR, attno, exprType(expr), exprTypmod(expr), exprCollation(expr), 0);
+	int below = add_output(carrying->child, &carrying->stack->scan.plan, (Expr *) column);
 
 	if (carrying->columns == NULL)
 		return below;
 	column = makeVar(OUTER_VAR, below, exprType(expr), exprTypmod(expr), exprCollation(expr), 0);
-	*carrying->columns = lappend(*carrying->columns,
-								 makeTargetEntry((Expr *) column,
-												 list_length(*carrying->columns) + 1, NULL, false));
+	*carrying->columns =
+		lappend(*carrying->columns,
+				makeTargetEntry((Expr *) column, list_length(*carrying->columns) + 1, NULL, false));
 	return list_length(*carrying->columns);
 }
 
@@ -106,12 +106,12 @@ carry_column(Carrying *carrying, int attno)
 static int
 add_print(CustomScan *stack, int print)
 {
-	ListCell   *cell = list_nth_cell(stack->custom_private, CHATGLM_BATCH_PRINTS);
-	Const	   *shown = makeNullConst(UUIDOID, -1, InvalidOid);
-	int			attno = list_length(stack->custom_scan_tlist) + 1;
+	ListCell *cell = list_nth_cell(stack->custom_private, CHATGLM_BATCH_PRINTS);
+	Const	 *shown = makeNullConst(UUIDOID, -1, InvalidOid);
+	int		  attno = list_length(stack->custom_scan_tlist) + 1;
 
-	stack->custom_scan_tlist = lappend(stack->custom_scan_tlist,
-									   makeTargetEntry((Expr *) shown, attno, NULL, false));
+	stack->custom_scan_tlist =
+		lappend(stack->custom_scan_tlist, makeTargetEntry((Expr *) shown, attno, NULL, false));
 	lfirst(cell) = lappend_int(lfirst(cell), print);
 	return attno;
 }
@@ -120,7 +120,7 @@ add_print(CustomScan *stack, int print)
 static void
 carry_call(Carrying *carrying, FuncExpr *call, int attno, int print)
 {
-	int			value;
+	int value;
 
 	if (!calls_function((Node *) carrying->wanted, &call->funcid))
 		return;
@@ -136,8 +136,8 @@ carry_call(Carrying *carrying, FuncExpr *call, int attno, int print)
 	}
 	carrying->carried = lappend_oid(carrying->carried, call->funcid);
 	carrying->carried = lappend_oid(carrying->carried, value);
-	carrying->carried = lappend_oid(carrying->carried,
-									carry_column(carrying, add_print(carrying->stack, print)));
+	carrying->carried =
+		lappend_oid(carrying->carried, carry_column(carrying, add_print(carrying->stack, print)));
 }
 
 /*
@@ -147,16 +147,16 @@ carry_call(Carrying *carrying, FuncExpr *call, int attno, int print)
 static int
 carry_node(Carrying *carrying, CustomScan *node)
 {
-	Plan	   *child = node->scan.plan.lefttree;
-	int			n_calls = intVal(list_nth(node->custom_private, CHATGLM_BATCH_CALLS));
-	int			prints = 0;
+	Plan *child = node->scan.plan.lefttree;
+	int	  n_calls = intVal(list_nth(node->custom_private, CHATGLM_BATCH_CALLS));
+	int	  prints = 0;
 
 	if (is_stacked(child) && chatglm_passes_all((CustomScan *) child))
 		prints = carry_node(carrying, (CustomScan *) child);
 	prints += list_length(list_nth(node->custom_private, CHATGLM_BATCH_CARRIED)) / 3;
 	for (int i = 0; i < n_calls; i++)
 	{
-		Node	   *call = list_nth(node->custom_exprs, i);
+		Node *call = list_nth(node->custom_exprs, i);
 
 		if (IsA(call, FuncExpr))
 			carry_call(carrying, (FuncExpr *) call, list_length(child->targetlist) + i + 1,
@@ -193,8 +193,8 @@ static Node *
 put_below(Node *node, void *context)
 {
 	const Carrying *carrying = context;
-	Node	   *below;
-	int			attno;
+	Node		   *below;
+	int				attno;
 
 	if (node == NULL)
 		return NULL;
@@ -203,7 +203,7 @@ put_below(Node *node, void *context)
 	attno = ((Var *) node)->varattno;
 	if (carrying->columns != NULL && (int) ((Var *) node)->varno == INDEX_VAR)
 	{
-		Node	   *own = (Node *) list_nth_node(TargetEntry, *carrying->columns, attno - 1)->expr;
+		Node *own = (Node *) list_nth_node(TargetEntry, *carrying->columns, attno - 1)->expr;
 
 		attno = IsA(own, Var) ? ((Var *) own)->varattno : 0;
 	}
@@ -216,15 +216,16 @@ static bool
 find_mark(Node *node, void *context)
 {
 	const Carrying *carrying = context;
-	FuncExpr   *call;
+	FuncExpr	   *call;
 
 	if (node == NULL)
 		return false;
 	call = chatglm_call_of_field(node);
-	for (Plan *plan = &carrying->stack->scan.plan; call != NULL && is_stacked(plan); plan = plan->lefttree)
+	for (Plan *plan = &carrying->stack->scan.plan; call != NULL && is_stacked(plan);
+		 plan = plan->lefttree)
 	{
-		Node	   *below = put_below((Node *) call, context);
-		ListCell   *cell;
+		Node	 *below = put_below((Node *) call, context);
+		ListCell *cell;
 
 		foreach(cell, ((CustomScan *) plan)->custom_exprs)
 			if (equal(lfirst(cell), below) && chatglm_mark_of(lfirst(cell)) != 0)
@@ -238,7 +239,7 @@ find_mark(Node *node, void *context)
 List *
 chatglm_carry_calls(Rewrite *rewrite, Plan *child, List **columns, List *wanted)
 {
-	Carrying	carrying = {rewrite, find_stack(child), child, columns, wanted, NIL};
+	Carrying carrying = {rewrite, find_stack(child), child, columns, wanted, NIL};
 
 	if (carrying.stack == NULL)
 		return NIL;

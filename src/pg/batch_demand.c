@@ -34,7 +34,7 @@ const Demand chatglm_demand_top = {.kind = CHATGLM_DEMAND_ALL, .run = CHATGLM_DE
 static Demand
 demand_of_unknown(Demand demand)
 {
-	Demand		below = chatglm_demand_all;
+	Demand below = chatglm_demand_all;
 
 	if (demand.kind != CHATGLM_DEMAND_ALL)
 		return chatglm_demand_one;
@@ -48,10 +48,9 @@ static bool
 is_simple_limit(const Limit *limit)
 {
 	return limit->limitOption == LIMIT_OPTION_COUNT &&
-		!contain_volatile_functions(limit->limitCount) &&
-		!contain_volatile_functions(limit->limitOffset) &&
-		!contain_subplans(limit->limitCount) &&
-		!contain_subplans(limit->limitOffset);
+		   !contain_volatile_functions(limit->limitCount) &&
+		   !contain_volatile_functions(limit->limitOffset) &&
+		   !contain_subplans(limit->limitCount) && !contain_subplans(limit->limitOffset);
 }
 
 static Demand
@@ -73,14 +72,14 @@ matches_once(const Plan *plan)
 	const Join *join = (const Join *) plan;
 
 	return IsA(plan, NestLoop) &&
-		(join->inner_unique || join->jointype == JOIN_SEMI || join->jointype == JOIN_ANTI);
+		   (join->inner_unique || join->jointype == JOIN_SEMI || join->jointype == JOIN_ANTI);
 }
 
 /* Once it finds that there is nothing to join with, it reads no more. */
 static bool
 may_end_early(const Plan *plan)
 {
-	JoinType	type = ((const Join *) plan)->jointype;
+	JoinType type = ((const Join *) plan)->jointype;
 
 	if (IsA(plan, HashJoin))
 		return type != JOIN_LEFT && type != JOIN_FULL && type != JOIN_ANTI;
@@ -170,7 +169,7 @@ demand_of_either(Demand a, Demand b)
 void
 chatglm_note_cte_scan(Rewrite *rewrite, CteScan *scan, Demand demand)
 {
-	CteDemand  *cte = &rewrite->ctes[scan->ctePlanId];
+	CteDemand *cte = &rewrite->ctes[scan->ctePlanId];
 
 	cte->demand = cte->scanned ? demand_of_either(cte->demand, demand) : demand;
 	cte->scanned = true;
@@ -181,13 +180,13 @@ static bool
 stops_early(const SubPlan *subplan)
 {
 	return subplan->subLinkType == EXISTS_SUBLINK || subplan->subLinkType == ALL_SUBLINK ||
-		(subplan->subLinkType == ANY_SUBLINK && !subplan->useHashTable);
+		   (subplan->subLinkType == ANY_SUBLINK && !subplan->useHashTable);
 }
 
 static bool
 note_subplans(Node *node, void *context)
 {
-	Rewrite    *rewrite = context;
+	Rewrite *rewrite = context;
 
 	if (node == NULL)
 		return false;
@@ -199,7 +198,7 @@ note_subplans(Node *node, void *context)
 void
 chatglm_note_subplans(Rewrite *rewrite, Plan *plan)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (plan == NULL)
 		return;

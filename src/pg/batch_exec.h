@@ -15,86 +15,86 @@
 typedef struct BatchCall
 {
 	const ChatglmFunction *function;
-	Oid			oid;
-	Oid			type;			/* of the result */
-	FuncExpr   *expr;
-	ExprState  *condition;		/* on which it is made; NULL: always */
-	List	   *arguments;		/* ExprState */
-	FmgrInfo	info;			/* for track_functions */
-	bool		printed;		/* others may ask the same */
+	Oid					   oid;
+	Oid					   type; /* of the result */
+	FuncExpr			  *expr;
+	ExprState			  *condition; /* on which it is made; NULL: always */
+	List				  *arguments; /* ExprState */
+	FmgrInfo			   info;	  /* for track_functions */
+	bool				   printed;	  /* others may ask the same */
 } BatchCall;
 
 /* What a call asked, and the column of the row with its value. */
 typedef struct BatchPrint
 {
-	Oid			function;		/* 0: none */
-	int			column;
-	uint64		hash[2];
+	Oid	   function; /* 0: none */
+	int	   column;
+	uint64 hash[2];
 } BatchPrint;
 
 typedef struct BatchState
 {
-	CustomScanState css;
-	struct BatchState *below;	/* the child, where it is a GlmBatch too */
-	int			n_columns;		/* of the child */
-	int			n_calls;
-	BatchCall  *calls;
-	ChatglmPriority priority;
+	CustomScanState	   css;
+	struct BatchState *below;	  /* the child, where it is a GlmBatch too */
+	int				   n_columns; /* of the child */
+	int				   n_calls;
+	BatchCall		  *calls;
+	ChatglmPriority	   priority;
 
 	/* what an error would be about; 0: nothing of a row */
-	int64		asked_number;	/* of the row */
-	uint64		asked_id;		/* of the request */
+	int64  asked_number; /* of the row */
+	uint64 asked_id;	 /* of the request */
 
 	/* the ring */
-	int			capacity;
-	int			head;			/* the oldest row */
-	int			n_rows;
-	MinimalTuple *tuples;
-	ItemPointerData *places;	/* in the table of ss_currentRelation, if that is set */
-	ChatglmAnswer *answers;		/* [capacity][n_calls] */
-	int64	   *numbers;		/* of the rows, as the child gave them; from 1 */
-	int64		n_read;
-	MinimalTuple given;			/* of the row that went out last */
-	TupleTableSlot *columns;	/* to look into a tuple */
-	MemoryContext context;		/* tuples, caught errors */
-	bool		child_ended;
-	ScanDirection direction;	/* in which it was last asked */
-	ScanState  *scan;			/* below: its current row is the row read */
+	int				 capacity;
+	int				 head; /* the oldest row */
+	int				 n_rows;
+	MinimalTuple	*tuples;
+	ItemPointerData *places;  /* in the table of ss_currentRelation, if that is set */
+	ChatglmAnswer	*answers; /* [capacity][n_calls] */
+	int64			*numbers; /* of the rows, as the child gave them; from 1 */
+	int64			 n_read;
+	MinimalTuple	 given;	  /* of the row that went out last */
+	TupleTableSlot	*columns; /* to look into a tuple */
+	MemoryContext	 context; /* tuples, caught errors */
+	bool			 child_ended;
+	ScanDirection	 direction; /* in which it was last asked */
+	ScanState		*scan;		/* below: its current row is the row read */
 
 	/* equal calls */
-	int			n_prints;		/* of a row: carried up, of the nodes below, ours */
-	List	   *carried;		/* as in the plan */
-	List	   *shown;			/* the prints that are columns behind the calls */
-	BatchPrint *prints;			/* [capacity + 1][n_prints] */
-	BatchPrint *given_prints;	/* of the row that went out last */
-	int		   *sources;		/* [capacity][n_calls]: column that has the value, plus 1 */
+	int			n_prints;	  /* of a row: carried up, of the nodes below, ours */
+	List	   *carried;	  /* as in the plan */
+	List	   *shown;		  /* the prints that are columns behind the calls */
+	BatchPrint *prints;		  /* [capacity + 1][n_prints] */
+	BatchPrint *given_prints; /* of the row that went out last */
+	int		   *sources;	  /* [capacity][n_calls]: column that has the value, plus 1 */
 
 	/* how far ahead it may read */
 	ChatglmDemand demand;
-	int			group;
-	List	   *limits;			/* ExprState: counts and offsets */
-	int			exact;			/* so many of them are a bound for the nodes below, too */
-	int64		bound;			/* what the limits come to; -1 = not evaluated */
-	int64		bound_below;	/* what the exact ones come to */
-	int64		skipped;		/* what offsets throw away */
-	int64		emitted;
+	int			  group;
+	List		 *limits;	   /* ExprState: counts and offsets */
+	int			  exact;	   /* so many of them are a bound for the nodes below, too */
+	int64		  bound;	   /* what the limits come to; -1 = not evaluated */
+	int64		  bound_below; /* what the exact ones come to */
+	int64		  skipped;	   /* what offsets throw away */
+	int64		  emitted;
 	ChatglmDemand run_demand;
-	bool		careful;		/* no more ahead than have been used */
-	int64		added;			/* rows that came in, over all rescans */
-	uint64		run;			/* number of the run that asked last */
-	int64		emitted_before;	/* this run */
-	int64		told;			/* rows that a GlmBatch right above wants */
-	dlist_node	link;			/* in the list of all states */
+	bool		  careful;		  /* no more ahead than have been used */
+	int64		  added;		  /* rows that came in, over all rescans */
+	uint64		  run;			  /* number of the run that asked last */
+	int64		  emitted_before; /* this run */
+	int64		  told;			  /* rows that a GlmBatch right above wants */
+	dlist_node	  link;			  /* in the list of all states */
 
 	/* for EXPLAIN, over all rescans */
-	int64		requests;
-	int64		prompt_tokens;
-	int64		cached_tokens;
-	int64		completion_tokens;
-	int64		failed;			/* answered with an error */
-	int64		in_flight;		/* requests running as each was sent, summed */
-	instr_time	waited;
-	ChatglmBatchStat *stat;		/* what others see of it; NULL: nothing */
+	int64			  requests;
+	int64			  prompt_tokens;
+	int64			  cached_tokens;
+	int64			  completion_tokens;
+	int64			  failed;	 /* answered with an error */
+	int64			  in_flight; /* requests running as each was sent, summed */
+	instr_time		  waited;
+	ChatglmBatchStat *stat; /* what others see of it; NULL: nothing */
 } BatchState;
 
 /* ---- batch.c ------------------------------------------------------------ */
@@ -104,7 +104,7 @@ extern bool chatglm_is_batch(const PlanState *planstate);
 typedef struct BatchAsking
 {
 	BatchState *state;
-	int			index;			/* of the row */
+	int			index; /* of the row */
 	int			call;
 } BatchAsking;
 
@@ -117,7 +117,7 @@ extern void chatglm_ring_begin(BatchState *state, TupleDesc desc, EState *estate
 extern void chatglm_ring_clear(BatchState *state);
 
 /* Index of the row that so many came in before; its answers. */
-extern int	chatglm_ring_index(const BatchState *state, int row);
+extern int			  chatglm_ring_index(const BatchState *state, int row);
 extern ChatglmAnswer *chatglm_ring_answers(const BatchState *state, int index);
 
 /*
@@ -133,7 +133,7 @@ extern void chatglm_ring_add(BatchState *state, TupleTableSlot *slot);
 extern bool chatglm_ring_ask_again(BatchState *state, int index);
 
 /* Requests of this node that the worker has not finished. */
-extern int	chatglm_ring_running(const BatchState *state);
+extern int chatglm_ring_running(const BatchState *state);
 
 /* Evaluates the limits where that has not been done: bound, skipped. */
 extern void chatglm_ring_evaluate_limits(BatchState *state);
@@ -195,4 +195,4 @@ extern void chatglm_batch_explain(CustomScanState *node, List *ancestors, Explai
 /* The functions that the node calls, each once, separated by commas. */
 extern char *chatglm_batch_functions(const BatchState *state);
 
-#endif							/* CHATGLM_BATCH_EXEC_H */
+#endif /* CHATGLM_BATCH_EXEC_H */

@@ -16,8 +16,8 @@ chatglm_batch_functions(const BatchState *state)
 	initStringInfo(&names);
 	for (int i = 0; i < state->n_calls; i++)
 	{
-		char	   *name;
-		bool		known = false;
+		char *name;
+		bool  known = false;
 
 		for (int j = 0; j < i; j++)
 			known |= state->calls[j].oid == state->calls[i].oid;
@@ -69,8 +69,8 @@ explain_requests(const BatchState *state, ExplainState *es)
 	ExplainPropertyInteger("Cached Tokens", NULL, state->cached_tokens, es);
 	ExplainPropertyInteger("Generated Tokens", NULL, state->completion_tokens, es);
 	ExplainPropertyFloat("Mean in Flight", NULL,
-						 state->requests > 0 ? (double) state->in_flight / state->requests : 0,
-						 1, es);
+						 state->requests > 0 ? (double) state->in_flight / state->requests : 0, 1,
+						 es);
 	if (es->timing)
 		ExplainPropertyFloat("Time Waiting", "ms", INSTR_TIME_GET_MILLISEC(state->waited), 3, es);
 }

@@ -26,14 +26,14 @@
 static bool
 is_call(Node *node)
 {
-	FuncExpr   *call = (FuncExpr *) node;
+	FuncExpr			  *call = (FuncExpr *) node;
 	const ChatglmFunction *function;
 
 	if (!IsA(node, FuncExpr) || call->funcretset)
 		return false;
 	function = chatglm_function_by_oid(call->funcid);
 	return function != NULL && list_length(call->args) == function->n_args &&
-		!chatglm_arguments_run_others(call->args);
+		   !chatglm_arguments_run_others(call->args);
 }
 
 /* Does this node always evaluate all of its arguments, once each? */
@@ -46,10 +46,10 @@ evaluates_all(Node *node)
 			return !((FuncExpr *) node)->funcretset;
 		case T_BoolExpr:
 			return ((BoolExpr *) node)->boolop == NOT_EXPR;
-		case T_SubscriptingRef:	/* subscripts of a NULL are not */
+		case T_SubscriptingRef: /* subscripts of a NULL are not */
 			return ((SubscriptingRef *) node)->refassgnexpr == NULL &&
-				!chatglm_has_call((Node *) ((SubscriptingRef *) node)->refupperindexpr, NULL) &&
-				!chatglm_has_call((Node *) ((SubscriptingRef *) node)->reflowerindexpr, NULL);
+				   !chatglm_has_call((Node *) ((SubscriptingRef *) node)->refupperindexpr, NULL) &&
+				   !chatglm_has_call((Node *) ((SubscriptingRef *) node)->reflowerindexpr, NULL);
 		case T_List:
 		case T_TargetEntry:
 		case T_OpExpr:
@@ -98,7 +98,7 @@ first_evaluated(Node *node)
 bool
 chatglm_has_call(Node *node, void *context)
 {
-	Node	  **first;
+	Node **first;
 
 	if (node == NULL)
 		return false;
@@ -121,15 +121,14 @@ chatglm_has_call_anywhere(Node *node, void *context)
 static Node *
 made_column(int varno, int attno, const Node *call)
 {
-	return (Node *) makeVar(varno, attno, exprType(call), exprTypmod(call),
-							exprCollation(call), 0);
+	return (Node *) makeVar(varno, attno, exprType(call), exprTypmod(call), exprCollation(call), 0);
 }
 
 /* The column of a call that is made already; 0: it is not. */
 static int
 find_made(const Calls *calls, Node *node)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (!IsA(node, FuncExpr) || chatglm_mark_of((FuncExpr *) node) == 0)
 		return 0;
@@ -148,7 +147,7 @@ Node *
 chatglm_use_made(Node *node, void *context)
 {
 	const Calls *calls = context;
-	int			attno;
+	int			 attno;
 
 	if (node == NULL)
 		return NULL;
@@ -161,9 +160,9 @@ chatglm_use_made(Node *node, void *context)
 static Node *
 on_condition(FuncExpr *call, Node *condition)
 {
-	CaseExpr   *expr = makeNode(CaseExpr);
-	CaseWhen   *when = makeNode(CaseWhen);
-	Const	   *otherwise = makeNullConst(call->funcresulttype, -1, call->funccollid);
+	CaseExpr *expr = makeNode(CaseExpr);
+	CaseWhen *when = makeNode(CaseWhen);
+	Const	 *otherwise = makeNullConst(call->funcresulttype, -1, call->funccollid);
 
 	when->expr = copyObject((Expr *) condition);
 	when->result = (Expr *) call;
@@ -177,8 +176,8 @@ on_condition(FuncExpr *call, Node *condition)
 static Node *
 take_call(FuncExpr *call, Calls *calls)
 {
-	int			attno = find_made(calls, (Node *) call);
-	Node	   *taken = copyObject((Node *) call);
+	int	  attno = find_made(calls, (Node *) call);
+	Node *taken = copyObject((Node *) call);
 
 	if (attno != 0)
 		return made_column(calls->varno, attno, (Node *) call);
@@ -201,8 +200,8 @@ take_call(FuncExpr *call, Calls *calls)
 Node *
 chatglm_take_calls(Node *node, void *context)
 {
-	Calls	   *calls = context;
-	Node	  **first;
+	Calls *calls = context;
+	Node **first;
 
 	if (node == NULL)
 		return NULL;
@@ -222,7 +221,7 @@ static bool
 is_other_volatile(Oid function, void *context)
 {
 	return func_volatile(function) == PROVOLATILE_VOLATILE &&
-		chatglm_function_by_oid(function) == NULL;
+		   chatglm_function_by_oid(function) == NULL;
 }
 
 static bool
@@ -245,16 +244,15 @@ chatglm_runs_others(Node *node)
 static bool
 is_column(Node *node)
 {
-	return IsA(node, Var) || IsA(node, Aggref) || IsA(node, GroupingFunc) ||
-		IsA(node, WindowFunc);
+	return IsA(node, Var) || IsA(node, Aggref) || IsA(node, GroupingFunc) || IsA(node, WindowFunc);
 }
 
 Node *
 chatglm_to_columns(Node *node, void *context)
 {
-	List	  **columns = context;
-	int			i = 1;
-	ListCell   *cell;
+	List	**columns = context;
+	int		  i = 1;
+	ListCell *cell;
 
 	if (node == NULL)
 		return NULL;
@@ -269,14 +267,13 @@ chatglm_to_columns(Node *node, void *context)
 	}
 	if (i > list_length(*columns))
 		*columns = lappend(*columns, copyObject(node));
-	return (Node *) makeVar(INDEX_VAR, i, exprType(node), exprTypmod(node),
-							exprCollation(node), 0);
+	return (Node *) makeVar(INDEX_VAR, i, exprType(node), exprTypmod(node), exprCollation(node), 0);
 }
 
 typedef struct Renumbering
 {
-	int			from;			/* varno */
-	int			to;
+	int from; /* varno */
+	int to;
 } Renumbering;
 
 static Node *
@@ -288,7 +285,7 @@ renumber_mutator(Node *node, void *context)
 		return NULL;
 	if (IsA(node, Var) && (int) ((Var *) node)->varno == numbers->from)
 	{
-		Var		   *var = copyObject((Var *) node);
+		Var *var = copyObject((Var *) node);
 
 		var->varno = numbers->to;
 		return (Node *) var;
@@ -320,10 +317,9 @@ chatglm_has_multiexpr(Node *node, void *context)
 static bool
 meets_every_row(Node *node)
 {
-	Aggref	   *aggref = (Aggref *) node;
+	Aggref *aggref = (Aggref *) node;
 
-	return IsA(node, Aggref) && aggref->aggdirectargs == NIL &&
-		aggref->aggsplit == AGGSPLIT_SIMPLE;
+	return IsA(node, Aggref) && aggref->aggdirectargs == NIL && aggref->aggsplit == AGGSPLIT_SIMPLE;
 }
 
 /* May this be evaluated once more, ahead? */
@@ -341,7 +337,7 @@ can_repeat(Node *expr)
 static ListCell *
 first_clause_with_call(Node *filter, List **before)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	*before = NIL;
 	if (filter == NULL || !IsA(filter, BoolExpr) || ((BoolExpr *) filter)->boolop != AND_EXPR)
@@ -358,25 +354,24 @@ first_clause_with_call(Node *filter, List **before)
 static bool
 has_call_in_filter(Node *filter)
 {
-	List	   *before;
+	List *before;
 
 	return chatglm_has_call(filter, NULL) ||
-		(first_clause_with_call(filter, &before) != NULL && can_repeat((Node *) before));
+		   (first_clause_with_call(filter, &before) != NULL && can_repeat((Node *) before));
 }
 
 bool
 chatglm_has_aggregated_call(Node *node, void *context)
 {
-	Aggref	   *aggref = (Aggref *) node;
+	Aggref *aggref = (Aggref *) node;
 
 	if (node == NULL)
 		return false;
 	if (!IsA(node, Aggref))
 		return expression_tree_walker(node, chatglm_has_aggregated_call, context);
-	return meets_every_row(node) &&
-		(has_call_in_filter((Node *) aggref->aggfilter) ||
-		 (can_repeat((Node *) aggref->aggfilter) &&
-		  chatglm_has_call((Node *) aggref->args, NULL)));
+	return meets_every_row(node) && (has_call_in_filter((Node *) aggref->aggfilter) ||
+									 (can_repeat((Node *) aggref->aggfilter) &&
+									  chatglm_has_call((Node *) aggref->args, NULL)));
 }
 
 /* Takes the calls of a clause that is evaluated when those before it are not false. */
@@ -397,14 +392,14 @@ take_calls_of_clause(ListCell *clause, List *before, Calls *calls)
 static Node *
 take_calls_of_aggregate(Aggref *aggref, Calls *calls)
 {
-	Aggref	   *copy = copyObject(aggref);
-	List	   *before;
+	Aggref *copy = copyObject(aggref);
+	List   *before;
 
 	if (chatglm_has_call((Node *) copy->aggfilter, NULL))
 		copy->aggfilter = (Expr *) chatglm_take_calls((Node *) copy->aggfilter, calls);
 	else if (has_call_in_filter((Node *) copy->aggfilter))
 	{
-		ListCell   *clause = first_clause_with_call((Node *) copy->aggfilter, &before);
+		ListCell *clause = first_clause_with_call((Node *) copy->aggfilter, &before);
 
 		take_calls_of_clause(clause, before, calls);
 	}

@@ -33,14 +33,14 @@
 /* An executor parameter and what it stands for. */
 typedef struct Meaning
 {
-	int			paramid;
-	Node	   *expr;
+	int	  paramid;
+	Node *expr;
 } Meaning;
 
 void
 chatglm_add_meaning(Meanings *meanings, int paramid, Node *expr)
 {
-	Meaning    *meaning = palloc(sizeof(*meaning));
+	Meaning *meaning = palloc(sizeof(*meaning));
 
 	meaning->paramid = paramid;
 	meaning->expr = expr;
@@ -50,8 +50,8 @@ chatglm_add_meaning(Meanings *meanings, int paramid, Node *expr)
 Node *
 chatglm_put_meanings(Node *node, void *context)
 {
-	Meanings   *meanings = context;
-	ListCell   *cell;
+	Meanings *meanings = context;
+	ListCell *cell;
 
 	if (node == NULL)
 		return NULL;
@@ -76,8 +76,8 @@ chatglm_put_meanings(Node *node, void *context)
 static FuncExpr *
 function_scanned(Plan *plan)
 {
-	FunctionScan *scan = (FunctionScan *) plan;
-	RangeTblFunction *item;
+	FunctionScan		  *scan = (FunctionScan *) plan;
+	RangeTblFunction	  *item;
 	const ChatglmFunction *function;
 
 	if (!IsA(plan, FunctionScan) || list_length(scan->functions) != 1)
@@ -106,8 +106,8 @@ leaves_one(const Limit *limit)
 static List *
 expressions_of(const List *targetlist)
 {
-	List	   *exprs = NIL;
-	ListCell   *cell;
+	List	 *exprs = NIL;
+	ListCell *cell;
 
 	foreach(cell, targetlist)
 		exprs = lappend(exprs, lfirst_node(TargetEntry, cell)->expr);
@@ -138,11 +138,11 @@ asked_by(Plan *plan)
 /* The columns of a scan, by number, and what they become. */
 typedef struct Columns
 {
-	int			scanrelid;
-	Node	   *call;			/* of a FunctionScan; NULL: */
-	int			ordinality;		/* its column of that name, or 0 */
-	List	   *exprs;			/* of a SubqueryScan */
-	bool		failed;			/* met what has no equivalent */
+	int	  scanrelid;
+	Node *call;		  /* of a FunctionScan; NULL: */
+	int	  ordinality; /* its column of that name, or 0 */
+	List *exprs;	  /* of a SubqueryScan */
+	bool  failed;	  /* met what has no equivalent */
 } Columns;
 
 static Node *
@@ -168,7 +168,7 @@ field_of(Node *call, const Var *column)
 static Node *
 record_of(Node *call, const Var *row)
 {
-	RowExpr    *expr = makeNode(RowExpr);
+	RowExpr *expr = makeNode(RowExpr);
 
 	if (row->vartype != RECORDOID)
 		return NULL;
@@ -183,8 +183,8 @@ record_of(Node *call, const Var *row)
 static Node *
 whole_row_of(Node *call, const Var *row)
 {
-	RowExpr    *expr;
-	TupleDesc	desc;
+	RowExpr	 *expr;
+	TupleDesc desc;
 
 	if (!type_is_rowtype(exprType(call)))
 		return record_of(call, row);
@@ -197,8 +197,10 @@ whole_row_of(Node *call, const Var *row)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Var			column = {.varattno = i + 1, .vartype = att->atttypid,
-		.vartypmod = att->atttypmod, .varcollid = att->attcollation};
+		Var				  column = {.varattno = i + 1,
+									.vartype = att->atttypid,
+									.vartypmod = att->atttypmod,
+									.varcollid = att->attcollation};
 
 		expr->args = lappend(expr->args, field_of(call, &column));
 	}
@@ -209,8 +211,8 @@ static Node *
 meaning_of_column(const Columns *columns, const Var *column)
 {
 	if (column->varattno > 0 && column->varattno == columns->ordinality)
-		return (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(1),
-								  false, FLOAT8PASSBYVAL);
+		return (Node *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64), Int64GetDatum(1), false,
+								  FLOAT8PASSBYVAL);
 	if (column->varattno > 0 && columns->call != NULL)
 		return field_of(columns->call, column);
 	if (column->varattno == 0 && columns->call != NULL && columns->ordinality == 0)
@@ -224,8 +226,8 @@ meaning_of_column(const Columns *columns, const Var *column)
 static Node *
 put_columns(Node *node, void *context)
 {
-	Columns    *columns = context;
-	Node	   *meaning;
+	Columns *columns = context;
+	Node	*meaning;
 
 	if (node == NULL)
 		return NULL;
@@ -239,7 +241,7 @@ put_columns(Node *node, void *context)
 bool
 chatglm_given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, List **quals)
 {
-	Columns		columns = {0};
+	Columns columns = {0};
 
 	if (IsA(plan, Limit))
 		return chatglm_given_by(plan->lefttree, asked, meanings, targets, quals);
@@ -256,12 +258,14 @@ chatglm_given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, Li
 		columns.call = linitial(asked);
 		columns.ordinality = ((FunctionScan *) plan)->funcordinality ? item->funccolcount + 1 : 0;
 	}
-	else if (!chatglm_given_by(((SubqueryScan *) plan)->subplan, asked, meanings, &columns.exprs, quals))
+	else if (!chatglm_given_by(((SubqueryScan *) plan)->subplan, asked, meanings, &columns.exprs,
+							   quals))
 		return false;
-	*targets = (List *) put_columns(chatglm_put_meanings((Node *) expressions_of(plan->targetlist), meanings),
-									&columns);
-	*quals = list_concat(*quals, (List *) put_columns(chatglm_put_meanings((Node *) plan->qual, meanings),
-													  &columns));
+	*targets = (List *) put_columns(
+		chatglm_put_meanings((Node *) expressions_of(plan->targetlist), meanings), &columns);
+	*quals = list_concat(
+		*quals,
+		(List *) put_columns(chatglm_put_meanings((Node *) plan->qual, meanings), &columns));
 	return !columns.failed;
 }
 
@@ -269,7 +273,7 @@ chatglm_given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, Li
 static bool
 runs_others(Plan *plan)
 {
-	List	   *exprs = list_make2(plan->targetlist, plan->qual);
+	List *exprs = list_make2(plan->targetlist, plan->qual);
 
 	if (contain_subplans((Node *) exprs) || chatglm_runs_others((Node *) exprs))
 		return true;
@@ -293,8 +297,8 @@ chatglm_begin_inner(Plan *plan, Meanings *meanings, List **asked)
 bool
 chatglm_can_be_given(Plan *plan, Meanings *meanings, List *asked, bool filtered)
 {
-	List	   *targets = NIL;
-	List	   *quals = NIL;
+	List *targets = NIL;
+	List *quals = NIL;
 
 	return chatglm_given_by(plan, asked, meanings, &targets, &quals) && (filtered || quals == NIL);
 }
@@ -317,15 +321,15 @@ put_sides(Node *node, void *context)
 static Meanings
 meanings_of_join(NestLoop *join)
 {
-	Meanings	meanings = {0};
-	ListCell   *cell;
+	Meanings  meanings = {0};
+	ListCell *cell;
 
 	foreach(cell, join->nestParams)
 	{
 		NestLoopParam *param = lfirst(cell);
 
 		chatglm_add_meaning(&meanings, param->paramno,
-					chatglm_renumber((Node *) param->paramval, OUTER_VAR, INDEX_VAR));
+							chatglm_renumber((Node *) param->paramval, OUTER_VAR, INDEX_VAR));
 	}
 	return meanings;
 }
@@ -335,31 +339,31 @@ static bool
 can_be_condition(List *clauses)
 {
 	return !chatglm_has_call_anywhere((Node *) clauses, NULL) &&
-		!contain_volatile_functions((Node *) clauses) && !contain_subplans((Node *) clauses);
+		   !contain_volatile_functions((Node *) clauses) && !contain_subplans((Node *) clauses);
 }
 
 /* The columns of an outer join's inner side: NULL where the clauses do not hold. */
 static List *
 on_condition(List *targets, List *clauses)
 {
-	List	   *columns = NIL;
-	ListCell   *cell;
+	List	 *columns = NIL;
+	ListCell *cell;
 
 	if (clauses == NIL)
 		return targets;
 	foreach(cell, targets)
 	{
-		Node	   *target = lfirst(cell);
-		CaseExpr   *expr = makeNode(CaseExpr);
-		CaseWhen   *when = makeNode(CaseWhen);
+		Node	 *target = lfirst(cell);
+		CaseExpr *expr = makeNode(CaseExpr);
+		CaseWhen *when = makeNode(CaseWhen);
 
 		when->expr = make_ands_explicit(copyObject(clauses));
 		when->result = (Expr *) target;
 		expr->casetype = exprType(target);
 		expr->casecollid = exprCollation(target);
 		expr->args = list_make1(when);
-		expr->defresult = (Expr *) makeNullConst(exprType(target), exprTypmod(target),
-												 exprCollation(target));
+		expr->defresult =
+			(Expr *) makeNullConst(exprType(target), exprTypmod(target), exprCollation(target));
 		columns = lappend(columns, expr);
 	}
 	return columns;
@@ -368,9 +372,9 @@ on_condition(List *targets, List *clauses)
 bool
 chatglm_is_row_by_row(Plan *plan)
 {
-	NestLoop   *join = (NestLoop *) plan;
-	Meanings	meanings;
-	List	   *asked;
+	NestLoop *join = (NestLoop *) plan;
+	Meanings  meanings;
+	List	 *asked;
 
 	if (!IsA(plan, NestLoop) ||
 		(join->join.jointype != JOIN_INNER && join->join.jointype != JOIN_LEFT))
@@ -380,20 +384,20 @@ chatglm_is_row_by_row(Plan *plan)
 		return false;
 	meanings = meanings_of_join(join);
 	return chatglm_begin_inner(plan->righttree, &meanings, &asked) &&
-		chatglm_fits_tuple(plan->lefttree->targetlist, list_length(asked)) &&
-		chatglm_can_be_given(plan->righttree, &meanings, asked, true);
+		   chatglm_fits_tuple(plan->lefttree->targetlist, list_length(asked)) &&
+		   chatglm_can_be_given(plan->righttree, &meanings, asked, true);
 }
 
 Plan *
 chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand)
 {
-	NestLoop   *join = (NestLoop *) plan;
-	Meanings	meanings = meanings_of_join(join);
-	Plan	   *top;
-	List	   *asked;
-	List	   *targets = NIL;
-	List	   *quals = NIL;
-	List	   *list;
+	NestLoop *join = (NestLoop *) plan;
+	Meanings  meanings = meanings_of_join(join);
+	Plan	 *top;
+	List	 *asked;
+	List	 *targets = NIL;
+	List	 *quals = NIL;
+	List	 *list;
 
 	(void) chatglm_begin_inner(plan->righttree, &meanings, &asked);
 	rewrite->marked = NIL;

@@ -49,22 +49,22 @@ static bool
 can_be_told(Node *condition)
 {
 	return !looks_at_target(condition, NULL) && !contain_volatile_functions(condition) &&
-		!contain_subplans(condition);
+		   !contain_subplans(condition);
 }
 
 /* The junk column of the subplan that says whether there is a match; NULL: none. */
 static Var *
 find_ctid(const Plan *subplan)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, subplan->targetlist)
 	{
 		const TargetEntry *entry = lfirst_node(TargetEntry, cell);
 
 		if (entry->resjunk && entry->resname != NULL && strcmp(entry->resname, "ctid") == 0)
-			return makeVar(INDEX_VAR, entry->resno, exprType((Node *) entry->expr), -1,
-						   InvalidOid, 0);
+			return makeVar(INDEX_VAR, entry->resno, exprType((Node *) entry->expr), -1, InvalidOid,
+						   0);
 	}
 	return NULL;
 }
@@ -72,7 +72,7 @@ find_ctid(const Plan *subplan)
 static Expr *
 kind_is(const Var *ctid, bool matched)
 {
-	NullTest   *test = makeNode(NullTest);
+	NullTest *test = makeNode(NullTest);
 
 	test->arg = copyObject((Expr *) ctid);
 	test->nulltesttype = matched ? IS_NOT_NULL : IS_NULL;
@@ -98,13 +98,13 @@ is_not_true(Expr *condition)
 static Node *
 when_taken(const List *actions, const MergeAction *action, const Var *ctid)
 {
-	List	   *all = list_make1(kind_is(ctid, chatglm_merge_matched(action)));
-	ListCell   *cell;
+	List	 *all = list_make1(kind_is(ctid, chatglm_merge_matched(action)));
+	ListCell *cell;
 
 	foreach(cell, actions)
 	{
 		const MergeAction *other = lfirst_node(MergeAction, cell);
-		List	   *clauses = (List *) other->qual;
+		List			  *clauses = (List *) other->qual;
 
 		if (chatglm_merge_matched(other) != chatglm_merge_matched(action))
 			continue;
@@ -128,15 +128,15 @@ when_taken(const List *actions, const MergeAction *action, const Var *ctid)
 static List *
 unless_lost(List *ahead, const List *own, const Var *ctid)
 {
-	ListCell   *made;
-	ListCell   *cell;
+	ListCell *made;
+	ListCell *cell;
 
 	forboth(made, ahead, cell, own)
 	{
 		TargetEntry *entry = lfirst_node(TargetEntry, made);
-		Expr	   *expr = lfirst_node(TargetEntry, cell)->expr;
-		CaseExpr   *either = makeNode(CaseExpr);
-		CaseWhen   *when = makeNode(CaseWhen);
+		Expr		*expr = lfirst_node(TargetEntry, cell)->expr;
+		CaseExpr	*either = makeNode(CaseExpr);
+		CaseWhen	*when = makeNode(CaseWhen);
 
 		if (!chatglm_has_call((Node *) expr, NULL))
 			continue;
@@ -155,13 +155,15 @@ unless_lost(List *ahead, const List *own, const Var *ctid)
 static void
 name_columns(Plan *top, const Plan *subplan)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, top->targetlist)
 	{
-		TargetEntry *entry = lfirst_node(TargetEntry, cell);
-		const TargetEntry *old = entry->resno <= list_length(subplan->targetlist) ?
-			list_nth_node(TargetEntry, subplan->targetlist, entry->resno - 1) : NULL;
+		TargetEntry		  *entry = lfirst_node(TargetEntry, cell);
+		const TargetEntry *old =
+			entry->resno <= list_length(subplan->targetlist)
+				? list_nth_node(TargetEntry, subplan->targetlist, entry->resno - 1)
+				: NULL;
 
 		entry->resname = old != NULL ? old->resname : NULL;
 		entry->resjunk = old == NULL || old->resjunk;
@@ -172,11 +174,11 @@ void
 chatglm_batch_merge(Rewrite *rewrite, Plan *plan)
 {
 	ModifyTable *modify = (ModifyTable *) plan;
-	Plan	   *subplan = plan->lefttree;
-	Plan	   *top = subplan;
-	List	   *actions;
-	Var		   *ctid;
-	ListCell   *cell;
+	Plan		*subplan = plan->lefttree;
+	Plan		*top = subplan;
+	List		*actions;
+	Var			*ctid;
+	ListCell	*cell;
 
 	if (modify->operation != CMD_MERGE || list_length(modify->mergeActionLists) != 1 ||
 		chatglm_merge_by_source(linitial(modify->mergeActionLists)))
@@ -187,8 +189,8 @@ chatglm_batch_merge(Rewrite *rewrite, Plan *plan)
 	foreach(cell, actions)
 	{
 		MergeAction *action = lfirst_node(MergeAction, cell);
-		List	   *list = action->targetList;
-		Node	   *condition;
+		List		*list = action->targetList;
+		Node		*condition;
 
 		if (ctid == NULL || !chatglm_has_call((Node *) list, NULL) ||
 			calls_look_at_target((Node *) list, NULL))
@@ -200,8 +202,8 @@ chatglm_batch_merge(Rewrite *rewrite, Plan *plan)
 		list = (List *) chatglm_renumber((Node *) list, INNER_VAR, INDEX_VAR);
 		top = chatglm_stack_calls(rewrite, top, &list, condition);
 		list = (List *) chatglm_renumber((Node *) list, INDEX_VAR, INNER_VAR);
-		action->targetList = chatglm_merge_matched(action) ? list :
-			unless_lost(list, action->targetList, ctid);
+		action->targetList =
+			chatglm_merge_matched(action) ? list : unless_lost(list, action->targetList, ctid);
 	}
 	if (top != subplan)
 		name_columns(top, subplan);

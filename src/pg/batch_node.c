@@ -30,9 +30,8 @@ chatglm_fits_tuple(const List *columns, int more)
 static TargetEntry *
 column_entry(int varno, int attno, TargetEntry *of, char *name)
 {
-	Node	   *expr = (Node *) of->expr;
-	Var		   *var = makeVar(varno, attno, exprType(expr), exprTypmod(expr),
-							  exprCollation(expr), 0);
+	Node *expr = (Node *) of->expr;
+	Var	 *var = makeVar(varno, attno, exprType(expr), exprTypmod(expr), exprCollation(expr), 0);
 
 	return makeTargetEntry((Expr *) var, attno, name, false);
 }
@@ -40,13 +39,13 @@ column_entry(int varno, int attno, TargetEntry *of, char *name)
 static List *
 limits_as_exprs(List *limits)
 {
-	List	   *exprs = NIL;
-	ListCell   *cell;
+	List	 *exprs = NIL;
+	ListCell *cell;
 
 	foreach(cell, limits)
 	{
-		Limit	   *limit = lfirst(cell);
-		Node	   *none = (Node *) makeNullConst(INT8OID, -1, InvalidOid);
+		Limit *limit = lfirst(cell);
+		Node  *none = (Node *) makeNullConst(INT8OID, -1, InvalidOid);
 
 		exprs = lappend(exprs, copyObject(limit->limitCount ? limit->limitCount : none));
 		exprs = lappend(exprs, copyObject(limit->limitOffset ? limit->limitOffset : none));
@@ -66,20 +65,20 @@ stands_alone(Plan *child)
 static void
 set_demand(CustomScan *scan, int n_calls, Demand demand)
 {
-	List	   *lists = list_copy_tail(scan->custom_private, CHATGLM_BATCH_PRINTS);
+	List *lists = list_copy_tail(scan->custom_private, CHATGLM_BATCH_PRINTS);
 
 	if (chatglm_plan_runs_others(scan->scan.plan.lefttree))
 		demand = chatglm_demand_one;
-	scan->custom_exprs = list_concat(list_truncate(scan->custom_exprs, n_calls),
-									 limits_as_exprs(demand.limits));
-	scan->custom_private = list_make5(makeInteger(n_calls), makeInteger(demand.kind),
-									  makeInteger(demand.group), makeInteger(demand.run),
-									  makeInteger(demand.exact));
+	scan->custom_exprs =
+		list_concat(list_truncate(scan->custom_exprs, n_calls), limits_as_exprs(demand.limits));
+	scan->custom_private =
+		list_make5(makeInteger(n_calls), makeInteger(demand.kind), makeInteger(demand.group),
+				   makeInteger(demand.run), makeInteger(demand.exact));
 	scan->custom_private = lappend(scan->custom_private, makeInteger(demand.careful));
-	scan->custom_private = lappend(scan->custom_private,
-								   makeInteger(stands_alone(scan->scan.plan.lefttree)));
-	scan->custom_private = list_concat(scan->custom_private,
-									   lists != NIL ? lists : list_make2(NIL, NIL));
+	scan->custom_private =
+		lappend(scan->custom_private, makeInteger(stands_alone(scan->scan.plan.lefttree)));
+	scan->custom_private =
+		list_concat(scan->custom_private, lists != NIL ? lists : list_make2(NIL, NIL));
 }
 
 /*
@@ -110,16 +109,16 @@ make_batch(Rewrite *rewrite, Plan *child, List *calls)
 		TargetEntry *entry = lfirst_node(TargetEntry, cell);
 
 		attno++;
-		scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
-										  column_entry(OUTER_VAR, attno, entry, entry->resname));
+		scan->custom_scan_tlist =
+			lappend(scan->custom_scan_tlist, column_entry(OUTER_VAR, attno, entry, entry->resname));
 	}
 	foreach(cell, calls)
 	{
 		/* as EXPLAIN shows it */
-		Node	   *call = chatglm_renumber(lfirst(cell), INDEX_VAR, OUTER_VAR);
+		Node *call = chatglm_renumber(lfirst(cell), INDEX_VAR, OUTER_VAR);
 
-		scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
-										  makeTargetEntry((Expr *) call, ++attno, NULL, false));
+		scan->custom_scan_tlist =
+			lappend(scan->custom_scan_tlist, makeTargetEntry((Expr *) call, ++attno, NULL, false));
 	}
 	attno = 0;
 	foreach(cell, scan->custom_scan_tlist)
@@ -127,8 +126,8 @@ make_batch(Rewrite *rewrite, Plan *child, List *calls)
 		TargetEntry *entry = lfirst_node(TargetEntry, cell);
 
 		attno++;
-		plan->targetlist = lappend(plan->targetlist,
-								   column_entry(INDEX_VAR, attno, entry, entry->resname));
+		plan->targetlist =
+			lappend(plan->targetlist, column_entry(INDEX_VAR, attno, entry, entry->resname));
 	}
 	scan->custom_exprs = calls;
 	set_demand(scan, list_length(calls), chatglm_demand_all);
@@ -141,8 +140,7 @@ chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs, Node *condition
 {
 	for (;;)
 	{
-		Calls		calls = {NIL, list_length(child->targetlist), INDEX_VAR, condition,
-		&rewrite->marked};
+		Calls calls = {NIL, list_length(child->targetlist), INDEX_VAR, condition, &rewrite->marked};
 
 		*exprs = (List *) chatglm_use_made((Node *) *exprs, &calls);
 		if (!chatglm_has_call((Node *) *exprs, NULL) || !chatglm_fits_tuple(child->targetlist, 0))
@@ -170,7 +168,7 @@ count_calls(Node *node, void *context)
 static bool
 has_several_calls(List *targetlist)
 {
-	int			n = 0;
+	int n = 0;
 
 	if (list_length(targetlist) < 2 || !chatglm_has_call((Node *) targetlist, NULL))
 		return false;
@@ -223,9 +221,9 @@ can_be_batched(Plan *plan)
 static List *
 cut_before_call(List **clauses)
 {
-	List	   *before = NIL;
-	List	   *after = NIL;
-	ListCell   *cell;
+	List	 *before = NIL;
+	List	 *after = NIL;
+	ListCell *cell;
 
 	foreach(cell, *clauses)
 	{
@@ -251,14 +249,14 @@ joined_by(Plan *plan)
 static bool
 may_prove_unique(Node *clause)
 {
-	Oid			type;
+	Oid type;
 
 	if (!IsA(clause, OpExpr) || list_length(((OpExpr *) clause)->args) != 2 ||
 		contain_volatile_functions(clause))
 		return false;
 	type = exprType(linitial(((OpExpr *) clause)->args));
 	return op_mergejoinable(((OpExpr *) clause)->opno, type) ||
-		op_hashjoinable(((OpExpr *) clause)->opno, type);
+		   op_hashjoinable(((OpExpr *) clause)->opno, type);
 }
 
 /*
@@ -270,9 +268,9 @@ may_prove_unique(Node *clause)
 static List *
 cut_joinqual(Join *join)
 {
-	List	   *kept = NIL;
-	List	   *cut = NIL;
-	ListCell   *cell;
+	List	 *kept = NIL;
+	List	 *cut = NIL;
+	ListCell *cell;
 
 	if (!join->inner_unique)
 		return cut_before_call(&join->joinqual);
@@ -291,7 +289,7 @@ cut_joinqual(Join *join)
 static List *
 cut_quals(Plan *plan)
 {
-	List	   *cut = NIL;
+	List *cut = NIL;
 
 	if (joined_by(plan) != NIL && ((Join *) plan)->jointype == JOIN_INNER)
 		cut = cut_joinqual((Join *) plan);
@@ -306,7 +304,7 @@ cut_quals(Plan *plan)
 static bool
 is_too_wide(Plan *plan)
 {
-	List	   *columns = NIL;
+	List *columns = NIL;
 
 	if (list_length(plan->targetlist) + list_length(plan->qual) < MaxTupleAttributeNumber / 2)
 		return false;
@@ -321,8 +319,8 @@ stack_quals(Rewrite *rewrite, Plan *child, List *clauses)
 {
 	while (clauses != NIL)
 	{
-		List	   *first = list_make1(linitial(clauses));
-		List	   *rest = list_delete_first(list_copy(clauses));
+		List *first = list_make1(linitial(clauses));
+		List *rest = list_delete_first(list_copy(clauses));
 
 		clauses = cut_before_call(&rest);
 		child = chatglm_stack_calls(rewrite, child, &first, NULL);
@@ -339,10 +337,10 @@ stack_quals(Rewrite *rewrite, Plan *child, List *clauses)
 static List *
 columns_of(Plan *plan, List **quals, List **list)
 {
-	List	   *columns = NIL;
-	List	   *entries = NIL;
-	int			attno = 0;
-	ListCell   *cell;
+	List	 *columns = NIL;
+	List	 *entries = NIL;
+	int		  attno = 0;
+	ListCell *cell;
 
 	*quals = (List *) chatglm_to_columns((Node *) *quals, &columns);
 	*list = (List *) chatglm_to_columns((Node *) plan->targetlist, &columns);
@@ -354,7 +352,7 @@ columns_of(Plan *plan, List **quals, List **list)
 bool
 chatglm_passes_all(const CustomScan *scan)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (list_length(scan->scan.plan.targetlist) != list_length(scan->custom_scan_tlist))
 		return false;
@@ -375,18 +373,19 @@ set_carried(Plan *top, Plan *plan, List *carried)
 	while (top != plan && top->lefttree != plan)
 		top = top->lefttree;
 	if (top != plan)
-		lfirst(list_nth_cell(((CustomScan *) top)->custom_private, CHATGLM_BATCH_CARRIED)) = carried;
+		lfirst(list_nth_cell(((CustomScan *) top)->custom_private, CHATGLM_BATCH_CARRIED)) =
+			carried;
 }
 
 Plan *
 chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand)
 {
-	Plan	   *top;
-	List	   *columns;
-	List	   *list;
-	List	   *quals;
-	List	   *carried = NIL;
-	bool		inlining;
+	Plan *top;
+	List *columns;
+	List *list;
+	List *quals;
+	List *carried = NIL;
+	bool  inlining;
 
 	if (!can_be_batched(plan) || is_too_wide(plan) ||
 		(rewrite->positioned && chatglm_hides_tables(plan)))
@@ -421,8 +420,9 @@ from_columns(Node *node, void *context)
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, Var) && (int) ((Var *) node)->varno == INDEX_VAR)
-		return copyObject((Node *) list_nth_node(TargetEntry, (List *) context,
-												 ((Var *) node)->varattno - 1)->expr);
+		return copyObject(
+			(Node *) list_nth_node(TargetEntry, (List *) context, ((Var *) node)->varattno - 1)
+				->expr);
 	return expression_tree_mutator(node, from_columns, context);
 }
 
@@ -457,9 +457,9 @@ chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list, Deman
 void
 chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 {
-	Plan	   *plan = &agg->plan;
-	Plan	   *child = plan->lefttree;
-	List	   *carried = NIL;
+	Plan *plan = &agg->plan;
+	Plan *child = plan->lefttree;
+	List *carried = NIL;
 
 	if (agg->chain != NIL)
 		return;
@@ -474,10 +474,11 @@ chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand)
 			chatglm_has_aggregated_call((Node *) plan->qual, NULL)))
 	{
 		Calls		calls = {NIL, list_length(plan->lefttree->targetlist), OUTER_VAR, NULL,
-		&rewrite->marked};
+							 &rewrite->marked};
 		CustomScan *scan;
 
-		plan->targetlist = (List *) chatglm_take_aggregated_calls((Node *) plan->targetlist, &calls);
+		plan->targetlist =
+			(List *) chatglm_take_aggregated_calls((Node *) plan->targetlist, &calls);
 		plan->qual = (List *) chatglm_take_aggregated_calls((Node *) plan->qual, &calls);
 		if (calls.list == NIL)
 			continue;

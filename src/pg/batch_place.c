@@ -59,8 +59,8 @@ chatglm_place_keep(BatchState *state, int index)
 	/* the slot of this scan need not have the place */
 	if (IsA(state->scan, IndexOnlyScanState))
 		indexscan = ((IndexOnlyScanState *) state->scan)->ioss_ScanDesc;
-	state->places[index] = indexscan != NULL ? indexscan->xs_heaptid :
-		state->scan->ss_ScanTupleSlot->tts_tid;
+	state->places[index] =
+		indexscan != NULL ? indexscan->xs_heaptid : state->scan->ss_ScanTupleSlot->tts_tid;
 }
 
 void

@@ -45,8 +45,8 @@ static planner_hook_type prev_planner_hook;
 
 static PlannedStmt *batch_planner(Query *query, const char *text, int options,
 								  ParamListInfo params);
-static Plan *rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand);
-static void rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand);
+static Plan		   *rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand);
+static void			rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand);
 
 void
 chatglm_batch_init(void)
@@ -61,7 +61,7 @@ chatglm_batch_init(void)
 static bool
 depends_on_functions(const PlannedStmt *statement)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, statement->invalItems)
 	{
@@ -75,8 +75,8 @@ depends_on_functions(const PlannedStmt *statement)
 static int
 largest_id(Plan *plan)
 {
-	int			largest;
-	ListCell   *cell;
+	int		  largest;
+	ListCell *cell;
 
 	if (plan == NULL)
 		return 0;
@@ -93,9 +93,9 @@ largest_id(Plan *plan)
 static void
 rewrite_statement(PlannedStmt *statement, int options)
 {
-	Rewrite		rewrite = {0};
-	int			n_subplans = list_length(statement->subplans);
-	ListCell   *cell;
+	Rewrite	  rewrite = {0};
+	int		  n_subplans = list_length(statement->subplans);
+	ListCell *cell;
 
 	rewrite.next_id = largest_id(statement->planTree) + 1;
 	chatglm_note_subplans(&rewrite, statement->planTree);
@@ -133,12 +133,11 @@ batch_planner(Query *query, const char *text, int options, ParamListInfo params)
 
 	if (chatglm_shared != NULL)
 		chatglm_mark_composites(query);
-	statement = prev_planner_hook != NULL ?
-		prev_planner_hook(query, text, options, params) :
-		standard_planner(query, text, options, params);
+	statement = prev_planner_hook != NULL ? prev_planner_hook(query, text, options, params)
+										  : standard_planner(query, text, options, params);
 
-	if (chatglm_shared != NULL && chatglm_prefetch > 1 &&
-		(options & CURSOR_OPT_SCROLL) == 0 && depends_on_functions(statement))
+	if (chatglm_shared != NULL && chatglm_prefetch > 1 && (options & CURSOR_OPT_SCROLL) == 0 &&
+		depends_on_functions(statement))
 		rewrite_statement(statement, options);
 	return statement;
 }
@@ -152,9 +151,9 @@ rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
 		return NULL;
 	if (chatglm_is_row_by_row(plan))
 	{
-		Demand		below = demand;
+		Demand below = demand;
 
-		below.exact = 0;		/* the join may drop rows */
+		below.exact = 0; /* the join may drop rows */
 		plan->lefttree = rewrite_plan(rewrite, plan->lefttree, below);
 		return chatglm_batch_join(rewrite, plan, demand);
 	}
@@ -167,7 +166,7 @@ rewrite_plan(Rewrite *rewrite, Plan *plan, Demand demand)
 static void
 rewrite_list(Rewrite *rewrite, List *plans, Demand demand)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, plans)
 		lfirst(cell) = rewrite_plan(rewrite, lfirst(cell), demand);
@@ -193,18 +192,18 @@ rewrite_marked(Rewrite *rewrite, Plan *plan, Demand demand)
 static void
 rewrite_below(Rewrite *rewrite, Plan *plan, Demand demand)
 {
-	Demand		below = chatglm_demand_below(plan, demand);
+	Demand below = chatglm_demand_below(plan, demand);
 
-	if (IsA(plan, Gather) || IsA(plan, GatherMerge) ||
-		IsA(plan, ForeignScan) || IsA(plan, CustomScan))
+	if (IsA(plan, Gather) || IsA(plan, GatherMerge) || IsA(plan, ForeignScan) ||
+		IsA(plan, CustomScan))
 		return;
 
 	plan->lefttree = rewrite_plan(rewrite, plan->lefttree, below);
 	if (IsA(plan, MergeJoin))
 		rewrite_marked(rewrite, plan->righttree, below);
 	else
-		plan->righttree = rewrite_plan(rewrite, plan->righttree,
-									   chatglm_demand_of_inner(plan, demand));
+		plan->righttree =
+			rewrite_plan(rewrite, plan->righttree, chatglm_demand_of_inner(plan, demand));
 
 	if (IsA(plan, Append))
 		rewrite_list(rewrite, ((Append *) plan)->appendplans, below);

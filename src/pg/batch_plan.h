@@ -13,40 +13,40 @@
 /* What is demanded of a plan node. */
 typedef struct Demand
 {
-	ChatglmDemand kind;			/* by the plan */
-	List	   *limits;			/* Limit, outermost first */
-	int			exact;			/* of the limits, those below which no node drops rows */
-	ChatglmDemand run;			/* by a run that wants so many rows; LIMIT: so many */
-	bool		careful;		/* a join may end before this side of it does */
-	int			group;			/* nodes that share limits or a run; 0: none do */
+	ChatglmDemand kind;	   /* by the plan */
+	List		 *limits;  /* Limit, outermost first */
+	int			  exact;   /* of the limits, those below which no node drops rows */
+	ChatglmDemand run;	   /* by a run that wants so many rows; LIMIT: so many */
+	bool		  careful; /* a join may end before this side of it does */
+	int			  group;   /* nodes that share limits or a run; 0: none do */
 } Demand;
 
 /* What the scans of a CTE demand of it. */
 typedef struct CteDemand
 {
-	bool		scanned;
-	Demand		demand;
+	bool   scanned;
+	Demand demand;
 } CteDemand;
 
 /* A call with a mark (batch_same.c), and the column that it is. */
 typedef struct MarkedCall
 {
-	FuncExpr   *call;
-	Node	   *condition;		/* on which it is made; NULL: always */
-	int			attno;
+	FuncExpr *call;
+	Node	 *condition; /* on which it is made; NULL: always */
+	int		  attno;
 } MarkedCall;
 
 /* A statement that is being rewritten. */
 typedef struct Rewrite
 {
-	int			next_id;		/* plan_node_id */
-	int			n_nodes;		/* made so far */
-	CteDemand  *ctes;			/* by plan_id, from 1 */
-	Bitmapset  *early;			/* plan_ids of sub-selects that need not be read to the end */
-	bool		positioned;		/* WHERE CURRENT OF may ask where its scans are */
-	List	   *subplans;		/* the statement's */
-	List	   *rtable;			/* the same, and what is added to it */
-	List	   *marked;			/* MarkedCall, made below the node in hand */
+	int		   next_id;	   /* plan_node_id */
+	int		   n_nodes;	   /* made so far */
+	CteDemand *ctes;	   /* by plan_id, from 1 */
+	Bitmapset *early;	   /* plan_ids of sub-selects that need not be read to the end */
+	bool	   positioned; /* WHERE CURRENT OF may ask where its scans are */
+	List	  *subplans;   /* the statement's */
+	List	  *rtable;	   /* the same, and what is added to it */
+	List	  *marked;	   /* MarkedCall, made below the node in hand */
 } Rewrite;
 
 /* ---- batch_walk.c ------------------------------------------------------- */
@@ -62,7 +62,7 @@ extern List *chatglm_plan_children(Plan *plan);
 extern bool chatglm_hides_tables(const Plan *plan);
 
 /* Calls the walker for all expressions of this one node until it says true. */
-extern bool chatglm_walk_expressions(Plan *plan, bool (*walker) (Node *node, void *context),
+extern bool chatglm_walk_expressions(Plan *plan, bool (*walker)(Node *node, void *context),
 									 void *context);
 
 /* ---- batch_demand.c ----------------------------------------------------- */
@@ -79,8 +79,8 @@ extern Demand chatglm_demand_of_inner(Plan *join, Demand demand);
  * What is demanded of a subplan: known when all plans went through
  * chatglm_note_subplans() and all its scans through chatglm_note_cte_scan().
  */
-extern void chatglm_note_subplans(Rewrite *rewrite, Plan *plan);
-extern void chatglm_note_cte_scan(Rewrite *rewrite, CteScan *scan, Demand demand);
+extern void	  chatglm_note_subplans(Rewrite *rewrite, Plan *plan);
+extern void	  chatglm_note_cte_scan(Rewrite *rewrite, CteScan *scan, Demand demand);
 extern Demand chatglm_demand_of_subplan(const Rewrite *rewrite, int plan_id, const Plan *plan);
 
 /* ---- batch_volatile.c ----------------------------------------------------- */
@@ -111,8 +111,7 @@ extern bool chatglm_fits_tuple(const List *columns, int more);
  * With a condition, also over its columns, calls are made for the rows that meet it.
  * Returns the child where there was nothing to stack.
  */
-extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs,
-								 Node *condition);
+extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs, Node *condition);
 
 /*
  * Stacks what else these clauses and this target list need on a GlmBatch, and gives
@@ -127,14 +126,14 @@ extern Plan *chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List
  * Is this a join that runs calls of ours for each row of its outer side?  Then this
  * puts GlmBatch nodes in its place, on top of the outer side.
  */
-extern bool chatglm_is_row_by_row(Plan *plan);
+extern bool	 chatglm_is_row_by_row(Plan *plan);
 extern Plan *chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand);
 
 /* Executor parameters, and what they stand for. */
 typedef struct Meanings
 {
-	List	   *list;
-	bool		used;			/* chatglm_put_meanings() has replaced one */
+	List *list;
+	bool  used; /* chatglm_put_meanings() has replaced one */
 } Meanings;
 
 extern void chatglm_add_meaning(Meanings *meanings, int paramid, Node *expr);
@@ -166,13 +165,13 @@ extern bool chatglm_can_be_given(Plan *plan, Meanings *meanings, List *asked, bo
  * row?  Then this stacks nodes for them, and *targetlist, over the child's columns,
  * does without them.
  */
-extern bool chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan);
+extern bool	 chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan);
 extern Plan *chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targetlist);
 
 /* ---- batch_values.c ----------------------------------------------------- */
 
 /* Is this a ValuesScan with calls in its rows?  Then this makes them in flight. */
-extern bool chatglm_has_called_values(Plan *plan);
+extern bool	 chatglm_has_called_values(Plan *plan);
 extern Plan *chatglm_batch_values(Rewrite *rewrite, Plan *plan, Demand demand);
 
 /* Does the node give all of its columns, so that those of its child keep their numbers? */
@@ -211,11 +210,11 @@ extern FuncExpr *chatglm_call_of_field(Node *node);
  */
 typedef struct Calls
 {
-	List	   *list;			/* FuncExpr, or CaseExpr around one */
-	int			base;
-	int			varno;
-	Node	   *condition;		/* NULL: none */
-	List	  **marked;			/* MarkedCall, to which those with a mark are added */
+	List  *list; /* FuncExpr, or CaseExpr around one */
+	int	   base;
+	int	   varno;
+	Node  *condition; /* NULL: none */
+	List **marked;	  /* MarkedCall, to which those with a mark are added */
 } Calls;
 
 /*
@@ -243,7 +242,7 @@ extern Node *chatglm_use_made(Node *node, void *context);
  * their arguments.  A call in the arguments of one with a FILTER becomes
  * CASE WHEN the filter THEN the call END.
  */
-extern bool chatglm_has_aggregated_call(Node *node, void *context);
+extern bool	 chatglm_has_aggregated_call(Node *node, void *context);
 extern Node *chatglm_take_aggregated_calls(Node *node, void *context);
 
 /*
@@ -258,4 +257,4 @@ extern Node *chatglm_renumber(Node *node, int from, int to);
 /* UPDATE ... SET (a, b) = (SELECT ...): a sub-select whose columns are parameters. */
 extern bool chatglm_has_multiexpr(Node *node, void *context);
 
-#endif							/* CHATGLM_BATCH_PLAN_H */
+#endif /* CHATGLM_BATCH_PLAN_H */

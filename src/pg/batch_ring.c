@@ -37,8 +37,7 @@ unlink_state(void *arg)
 static void
 link_state(BatchState *state, EState *estate)
 {
-	MemoryContextCallback *callback = MemoryContextAlloc(estate->es_query_cxt,
-														 sizeof(*callback));
+	MemoryContextCallback *callback = MemoryContextAlloc(estate->es_query_cxt, sizeof(*callback));
 
 	dlist_push_tail(&all_states, &state->link);
 	callback->func = unlink_state;
@@ -55,8 +54,8 @@ chatglm_ring_begin(BatchState *state, TupleDesc desc, EState *estate)
 	state->numbers = palloc0(state->capacity * sizeof(int64));
 	state->answers = palloc0(state->capacity * state->n_calls * sizeof(ChatglmAnswer));
 	state->columns = ExecInitExtraTupleSlot(estate, desc, &TTSOpsMinimalTuple);
-	state->context = AllocSetContextCreate(estate->es_query_cxt, "GlmBatch rows",
-										   ALLOCSET_DEFAULT_SIZES);
+	state->context =
+		AllocSetContextCreate(estate->es_query_cxt, "GlmBatch rows", ALLOCSET_DEFAULT_SIZES);
 	state->bound = -1;
 	state->told = PG_INT64_MAX;
 	link_state(state, estate);
@@ -79,7 +78,7 @@ chatglm_ring_answers(const BatchState *state, int index)
 int
 chatglm_ring_running(const BatchState *state)
 {
-	int			running = 0;
+	int running = 0;
 
 	for (int row = 0; row < state->n_rows; row++)
 	{
@@ -96,7 +95,7 @@ TupleTableSlot *
 chatglm_ring_load(BatchState *state, int index)
 {
 	TupleTableSlot *slot = state->css.ss.ss_ScanTupleSlot;
-	int			n_made = slot->tts_tupleDescriptor->natts - state->n_columns;
+	int				n_made = slot->tts_tupleDescriptor->natts - state->n_columns;
 
 	ExecClearTuple(slot);
 	ExecStoreMinimalTuple(state->tuples[index], state->columns, false);
@@ -111,14 +110,14 @@ chatglm_ring_load(BatchState *state, int index)
 static void
 ask_call(BatchState *state, int index, int i)
 {
-	BatchCall  *call = &state->calls[i];
-	ChatglmAnswer *answer = &chatglm_ring_answers(state, index)[i];
-	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	BatchAsking asking = {state, index, i};
-	NullableDatum args[CHATGLM_MAX_ARGS];
+	BatchCall				*call = &state->calls[i];
+	ChatglmAnswer			*answer = &chatglm_ring_answers(state, index)[i];
+	ExprContext				*econtext = state->css.ss.ps.ps_ExprContext;
+	BatchAsking				 asking = {state, index, i};
+	NullableDatum			 args[CHATGLM_MAX_ARGS];
 	PgStat_FunctionCallUsage usage;
-	ListCell   *cell;
-	int			n = 0;
+	ListCell				*cell;
+	int						 n = 0;
 
 	answer->null = call->condition != NULL && !ExecQual(call->condition, econtext);
 	if (answer->null)
@@ -131,7 +130,7 @@ ask_call(BatchState *state, int index, int i)
 	chatglm_usage_begin(&call->info, &usage);
 	chatglm_ask_or_error(call->function, args, state->priority, answer, state->context,
 						 call->printed ? chatglm_share_known : NULL, &asking);
-	pgstat_end_function_usage(&usage, false);	/* counted with its answer */
+	pgstat_end_function_usage(&usage, false); /* counted with its answer */
 	if (answer->request == NULL)
 		return;
 	state->requests++;
@@ -142,8 +141,8 @@ ask_call(BatchState *state, int index, int i)
 static void
 ask_row(BatchState *state, int index)
 {
-	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	int64		asked_before = state->asked_number;
+	ExprContext	 *econtext = state->css.ss.ps.ps_ExprContext;
+	int64		  asked_before = state->asked_number;
 	MemoryContext old;
 
 	state->asked_number = state->numbers[index];
@@ -180,7 +179,7 @@ chatglm_ring_clear(BatchState *state)
 void
 chatglm_ring_add(BatchState *state, TupleTableSlot *slot)
 {
-	int			index = chatglm_ring_index(state, state->n_rows);
+	int			  index = chatglm_ring_index(state, state->n_rows);
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 
 	state->tuples[index] = ExecCopySlotMinimalTuple(slot);
@@ -199,11 +198,11 @@ bool
 chatglm_ring_ask_again(BatchState *state, int index)
 {
 	const ChatglmAnswer *answers = chatglm_ring_answers(state, index);
-	bool		rolled_back = false;
+	bool				 rolled_back = false;
 
 	for (int i = 0; i < state->n_calls; i++)
-		rolled_back |= answers[i].request != NULL &&
-			chatglm_request_rolled_back(answers[i].request);
+		rolled_back |=
+			answers[i].request != NULL && chatglm_request_rolled_back(answers[i].request);
 	if (rolled_back)
 	{
 		abandon_answers(state, index);
@@ -222,17 +221,17 @@ static int64
 evaluate_limits(BatchState *state, int first, int64 *skipped)
 {
 	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	int64		bound = PG_INT64_MAX;
+	int64		 bound = PG_INT64_MAX;
 
 	*skipped = 0;
 	for (int i = 2 * first; i < list_length(state->limits); i += 2)
 	{
-		bool		no_count;
-		bool		no_offset;
-		int64		count = DatumGetInt64(ExecEvalExprSwitchContext(list_nth(state->limits, i),
-																	econtext, &no_count));
-		int64		offset = DatumGetInt64(ExecEvalExprSwitchContext(list_nth(state->limits, i + 1),
-																	 econtext, &no_offset));
+		bool  no_count;
+		bool  no_offset;
+		int64 count = DatumGetInt64(
+			ExecEvalExprSwitchContext(list_nth(state->limits, i), econtext, &no_count));
+		int64 offset = DatumGetInt64(
+			ExecEvalExprSwitchContext(list_nth(state->limits, i + 1), econtext, &no_offset));
 
 		if (!no_count)
 			bound = Min(bound, Max(count, 0));
@@ -247,8 +246,8 @@ evaluate_limits(BatchState *state, int first, int64 *skipped)
 void
 chatglm_ring_evaluate_limits(BatchState *state)
 {
-	int			n_limits = list_length(state->limits) / 2;
-	int64		skipped;
+	int	  n_limits = list_length(state->limits) / 2;
+	int64 skipped;
 
 	if (state->bound >= 0)
 		return;
@@ -259,7 +258,7 @@ chatglm_ring_evaluate_limits(BatchState *state)
 static int64
 rows_of(const BatchState *state, uint64 run)
 {
-	int64		rows = state->n_rows;
+	int64 rows = state->n_rows;
 
 	if (run == 0)
 		rows += state->emitted;
@@ -271,9 +270,9 @@ rows_of(const BatchState *state, uint64 run)
 int64
 chatglm_ring_left(const BatchState *state, int64 rows, bool in_run)
 {
-	uint64		run = in_run ? state->run : 0;
-	int64		left = rows - rows_of(state, run);
-	dlist_iter	iter;
+	uint64	   run = in_run ? state->run : 0;
+	int64	   left = rows - rows_of(state, run);
+	dlist_iter iter;
 
 	if (state->group == 0)
 		return left;
@@ -291,7 +290,7 @@ chatglm_ring_left(const BatchState *state, int64 rows, bool in_run)
 int64
 chatglm_ring_wanted(BatchState *state)
 {
-	int64		wanted = state->told - state->n_rows;
+	int64 wanted = state->told - state->n_rows;
 
 	switch (state->demand)
 	{
@@ -316,8 +315,7 @@ chatglm_ring_may_read(BatchState *state)
 	if (state->n_rows == 0)
 		return true;
 	return state->n_rows < state->capacity &&
-		chatglm_ring_running(state) + state->n_calls <= chatglm_prefetch &&
-		chatglm_requests_running() + state->n_calls <= CHATGLM_SESSION_REQUESTS - RESERVE &&
-		chatglm_ring_wanted(state) > 0 &&
-		chatglm_room_for_row();
+		   chatglm_ring_running(state) + state->n_calls <= chatglm_prefetch &&
+		   chatglm_requests_running() + state->n_calls <= CHATGLM_SESSION_REQUESTS - RESERVE &&
+		   chatglm_ring_wanted(state) > 0 && chatglm_room_for_row();
 }

@@ -31,13 +31,13 @@
 typedef struct Run
 {
 	const EState *estate;
-	int64		rows;			/* wanted, more than 0 */
-	uint64		number;			/* no other run of this process has it */
-	struct Run *outer;
+	int64		  rows;	  /* wanted, more than 0 */
+	uint64		  number; /* no other run of this process has it */
+	struct Run	 *outer;
 } Run;
 
 static ExecutorRun_hook_type prev_run_hook;
-static Run *runs;				/* the innermost; only those that want a number of rows */
+static Run					*runs; /* the innermost; only those that want a number of rows */
 
 /* ---- The hook ----------------------------------------------------------------- */
 
@@ -59,7 +59,7 @@ run_plan(CHATGLM_RUN_PARAMETERS)
 static int64
 rows_wanted(QueryDesc *query, uint64 count)
 {
-	Portal		portal = ActivePortal;
+	Portal portal = ActivePortal;
 
 	if (count == 1 && portal != NULL && portal->queryDesc == query && portal->portalPinned &&
 		(portal->cursorOptions & CURSOR_OPT_FAST_PLAN) == 0)
@@ -71,9 +71,9 @@ static void
 count_rows(CHATGLM_RUN_PARAMETERS)
 {
 	static uint64 last_number = 0;
-	Run			run = {query->estate, rows_wanted(query, count), ++last_number, runs};
+	Run			  run = {query->estate, rows_wanted(query, count), ++last_number, runs};
 
-	if (count == 0)				/* all of them */
+	if (count == 0) /* all of them */
 	{
 		run_plan(CHATGLM_RUN_ARGUMENTS);
 		return;
@@ -111,7 +111,7 @@ find_run(const BatchState *state)
 void
 chatglm_run_enter(BatchState *state)
 {
-	const Run  *run = find_run(state);
+	const Run	 *run = find_run(state);
 	ScanDirection direction = state->css.ss.ps.state->es_direction;
 
 	if (run != NULL && run->number != state->run)
@@ -136,9 +136,9 @@ chatglm_run_enter(BatchState *state)
 int64
 chatglm_run_wanted(const BatchState *state)
 {
-	const Run  *run = find_run(state);
-	int64		used = state->added - state->n_rows;
-	int64		most = state->careful ? Max(1, used) : PG_INT64_MAX;
+	const Run *run = find_run(state);
+	int64	   used = state->added - state->n_rows;
+	int64	   most = state->careful ? Max(1, used) : PG_INT64_MAX;
 
 	if (ScanDirectionIsBackward(state->direction))
 		return 1 - state->n_rows;
@@ -147,8 +147,9 @@ chatglm_run_wanted(const BatchState *state)
 	if (state->run_demand == CHATGLM_DEMAND_ONE)
 		return 1 - state->n_rows;
 	/* what an OFFSET still throws away comes on top */
-	return Min(most - state->n_rows,
-			   chatglm_ring_left(state, run->rows + Max(0, state->skipped - state->emitted_before), true));
+	return Min(
+		most - state->n_rows,
+		chatglm_ring_left(state, run->rows + Max(0, state->skipped - state->emitted_before), true));
 }
 
 /* ---- For the nodes below ------------------------------------------------------------ */
@@ -156,10 +157,10 @@ chatglm_run_wanted(const BatchState *state)
 static void
 hand_on(BatchState *state, int64 bound)
 {
-	PlanState  *child = outerPlanState(&state->css);
+	PlanState *child = outerPlanState(&state->css);
 
 	if (state->css.ss.ps.qual != NULL)
-		return;					/* more rows go in than come out */
+		return; /* more rows go in than come out */
 	if (chatglm_is_batch(child))
 		hand_on((BatchState *) child, bound);
 	else

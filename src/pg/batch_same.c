@@ -27,12 +27,12 @@
 #include "args.h"
 #include "batch_plan.h"
 
-static int	last_mark = -1;		/* given in this session */
+static int last_mark = -1; /* given in this session */
 
 /* What of one query has been marked so far. */
 typedef struct Marking
 {
-	List	   *calls;			/* FuncExpr, of this query level */
+	List *calls; /* FuncExpr, of this query level */
 } Marking;
 
 static bool mark_in_query(Query *query);
@@ -55,7 +55,7 @@ limit_marks(void)
 static bool
 mark_calls(Node *node, void *context)
 {
-	int		   *next = context;
+	int *next = context;
 
 	if (node == NULL)
 		return false;
@@ -69,12 +69,12 @@ mark_calls(Node *node, void *context)
 static void
 mark_composite(FuncExpr *call, Marking *marking)
 {
-	int			next = last_mark - 1;
-	ListCell   *cell;
+	int		  next = last_mark - 1;
+	ListCell *cell;
 
 	foreach(cell, marking->calls)
 	{
-		FuncExpr   *known = lfirst_node(FuncExpr, cell);
+		FuncExpr *known = lfirst_node(FuncExpr, cell);
 
 		if (equal(known, call))
 		{
@@ -91,7 +91,7 @@ mark_composite(FuncExpr *call, Marking *marking)
 static bool
 mark_in_expression(Node *node, void *context)
 {
-	Marking    *marking = context;
+	Marking *marking = context;
 
 	if (node == NULL)
 		return false;
@@ -105,7 +105,7 @@ mark_in_expression(Node *node, void *context)
 FuncExpr *
 chatglm_call_of_field(Node *node)
 {
-	FuncExpr   *call;
+	FuncExpr *call;
 
 	if (!IsA(node, FieldSelect) || !IsA(((FieldSelect *) node)->arg, FuncExpr))
 		return NULL;
@@ -117,7 +117,7 @@ chatglm_call_of_field(Node *node)
 static bool
 mark_in_query(Query *query)
 {
-	Marking		marking = {NIL};
+	Marking marking = {NIL};
 
 	(void) query_tree_walker(query, mark_in_expression, &marking, 0);
 	return false;
@@ -144,7 +144,7 @@ mark_in_node(Node *node, void *context)
 void
 chatglm_mark_in_plan(List *exprs)
 {
-	Marking		marking = {NIL};
+	Marking marking = {NIL};
 
 	(void) mark_in_node((Node *) exprs, &marking);
 }

@@ -16,9 +16,9 @@
 static Meanings
 meanings_of_subplan(SubPlan *subplan)
 {
-	Meanings	meanings = {0};
-	ListCell   *param;
-	ListCell   *arg;
+	Meanings  meanings = {0};
+	ListCell *param;
+	ListCell *arg;
 
 	forboth(param, subplan->parParam, arg, subplan->args)
 		chatglm_add_meaning(&meanings, lfirst_int(param), lfirst(arg));
@@ -29,8 +29,8 @@ meanings_of_subplan(SubPlan *subplan)
 static List *
 multiexprs_of(const List *targetlist)
 {
-	List	   *found = NIL;
-	ListCell   *cell;
+	List	 *found = NIL;
+	ListCell *cell;
 
 	foreach(cell, targetlist)
 	{
@@ -46,15 +46,15 @@ multiexprs_of(const List *targetlist)
 bool
 chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan)
 {
-	List	   *found = multiexprs_of(plan->targetlist);
-	ListCell   *cell;
+	List	 *found = multiexprs_of(plan->targetlist);
+	ListCell *cell;
 
 	foreach(cell, found)
 	{
-		SubPlan    *subplan = lfirst_node(SubPlan, cell);
-		Plan	   *inner = list_nth(rewrite->subplans, subplan->plan_id - 1);
-		Meanings	meanings = meanings_of_subplan(subplan);
-		List	   *asked;
+		SubPlan *subplan = lfirst_node(SubPlan, cell);
+		Plan	*inner = list_nth(rewrite->subplans, subplan->plan_id - 1);
+		Meanings meanings = meanings_of_subplan(subplan);
+		List	*asked;
 
 		if (!chatglm_begin_inner(inner, &meanings, &asked) || subplan->useHashTable ||
 			!chatglm_can_be_given(inner, &meanings, asked, false))
@@ -67,13 +67,13 @@ chatglm_can_inline_multiexprs(const Rewrite *rewrite, Plan *plan)
 static Plan *
 inline_multiexpr(Rewrite *rewrite, Plan *top, SubPlan *subplan, Meanings *outputs)
 {
-	Plan	   *inner = list_nth(rewrite->subplans, subplan->plan_id - 1);
-	Meanings	meanings = meanings_of_subplan(subplan);
-	List	   *asked;
-	List	   *targets = NIL;
-	List	   *quals = NIL;
-	ListCell   *param;
-	ListCell   *target;
+	Plan	 *inner = list_nth(rewrite->subplans, subplan->plan_id - 1);
+	Meanings  meanings = meanings_of_subplan(subplan);
+	List	 *asked;
+	List	 *targets = NIL;
+	List	 *quals = NIL;
+	ListCell *param;
+	ListCell *target;
 
 	(void) chatglm_begin_inner(inner, &meanings, &asked);
 	chatglm_mark_in_plan(asked);
@@ -87,9 +87,9 @@ inline_multiexpr(Rewrite *rewrite, Plan *top, SubPlan *subplan, Meanings *output
 Plan *
 chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targetlist)
 {
-	List	   *found = multiexprs_of(*targetlist);
-	Meanings	outputs = {0};
-	ListCell   *cell;
+	List	 *found = multiexprs_of(*targetlist);
+	Meanings  outputs = {0};
+	ListCell *cell;
 
 	foreach(cell, found)
 		top = inline_multiexpr(rewrite, top, lfirst(cell), &outputs);

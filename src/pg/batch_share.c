@@ -70,7 +70,7 @@ has_function(const BatchState *state, Oid function)
 static void
 want_print(BatchState *state, int print)
 {
-	int			own = state->n_prints - state->n_calls;
+	int own = state->n_prints - state->n_calls;
 
 	if (print >= own)
 		state->calls[print - own].printed = true;
@@ -81,8 +81,8 @@ want_print(BatchState *state, int print)
 void
 chatglm_share_begin(BatchState *state)
 {
-	int			below = prints_below(state);
-	ListCell   *cell;
+	int		  below = prints_below(state);
+	ListCell *cell;
 
 	state->n_prints = n_carried(state) + below + state->n_calls;
 	state->prints = palloc0((state->capacity + 1) * state->n_prints * sizeof(BatchPrint));
@@ -91,7 +91,7 @@ chatglm_share_begin(BatchState *state)
 
 	for (int i = 0; i < state->n_calls; i++)
 	{
-		BatchCall  *call = &state->calls[i];
+		BatchCall *call = &state->calls[i];
 
 		for (int j = 0; j < i; j++)
 			if (state->calls[j].oid == call->oid)
@@ -111,8 +111,8 @@ chatglm_share_begin(BatchState *state)
 static void
 read_carried(BatchState *state, int i, TupleTableSlot *slot, BatchPrint *print)
 {
-	bool		isnull;
-	Datum		hash = slot_getattr(slot, (int) list_nth_oid(state->carried, 3 * i + 2), &isnull);
+	bool  isnull;
+	Datum hash = slot_getattr(slot, (int) list_nth_oid(state->carried, 3 * i + 2), &isnull);
 
 	memset(print, 0, sizeof(*print));
 	if (isnull)
@@ -131,21 +131,20 @@ chatglm_share_read(BatchState *state, int index, TupleTableSlot *slot)
 	for (int i = 0; i < n_carried(state); i++)
 		read_carried(state, i, slot, &prints[i]);
 	if (below > 0)
-		memcpy(&prints[n_carried(state)], state->below->given_prints,
-			   below * sizeof(BatchPrint));
+		memcpy(&prints[n_carried(state)], state->below->given_prints, below * sizeof(BatchPrint));
 }
 
 void
 chatglm_share_show(BatchState *state, int index, TupleTableSlot *slot)
 {
 	const BatchPrint *prints = &state->prints[index * state->n_prints];
-	int			column = state->n_columns + state->n_calls;
-	ListCell   *cell;
+	int				  column = state->n_columns + state->n_calls;
+	ListCell		 *cell;
 
 	foreach(cell, state->shown)
 	{
 		const BatchPrint *print = &prints[lfirst_int(cell)];
-		pg_uuid_t  *hash = palloc(sizeof(*hash));
+		pg_uuid_t		 *hash = palloc(sizeof(*hash));
 
 		memcpy(hash->data, print->hash, sizeof(print->hash));
 		slot->tts_values[column] = UUIDPGetDatum(hash);
@@ -156,10 +155,9 @@ chatglm_share_show(BatchState *state, int index, TupleTableSlot *slot)
 void
 chatglm_share_ask(BatchState *state, int index)
 {
-	int			below = state->n_prints - state->n_calls;
+	int below = state->n_prints - state->n_calls;
 
-	memset(&state->prints[index * state->n_prints + below], 0,
-		   state->n_calls * sizeof(BatchPrint));
+	memset(&state->prints[index * state->n_prints + below], 0, state->n_calls * sizeof(BatchPrint));
 	memset(chatglm_share_source(state, index, 0), 0, state->n_calls * sizeof(int));
 }
 
@@ -174,14 +172,11 @@ static BatchPrint
 take_print(const ChatglmCall *call, Oid function, int column)
 {
 	glm_request *block = chatglm_call_block(call, 0, CurrentMemoryContext);
-	BatchPrint	print = {
-		.function = function,
-		.column = column,
-		.hash = {
-			hash_bytes_extended((unsigned char *) block, (int) block->size, 0),
-			hash_bytes_extended((unsigned char *) block, (int) block->size, PG_INT64_MAX)
-		}
-	};
+	BatchPrint	 print = {
+		  .function = function,
+		  .column = column,
+		  .hash = {hash_bytes_extended((unsigned char *) block, (int) block->size, 0),
+				   hash_bytes_extended((unsigned char *) block, (int) block->size, PG_INT64_MAX)}};
 
 	pfree(block);
 	return print;
@@ -191,15 +186,15 @@ bool
 chatglm_share_known(const ChatglmCall *call, void *arg)
 {
 	const BatchAsking *asking = arg;
-	BatchState *state = asking->state;
-	BatchPrint *prints = &state->prints[asking->index * state->n_prints];
-	int			own = state->n_prints - state->n_calls + asking->call;
-	BatchPrint	print = take_print(call, state->calls[asking->call].oid,
-								   state->n_columns + asking->call);
+	BatchState		  *state = asking->state;
+	BatchPrint		  *prints = &state->prints[asking->index * state->n_prints];
+	int				   own = state->n_prints - state->n_calls + asking->call;
+	BatchPrint		   print =
+		take_print(call, state->calls[asking->call].oid, state->n_columns + asking->call);
 
 	for (int i = 0; i < own; i++)
-		if (prints[i].function == print.function &&
-			prints[i].hash[0] == print.hash[0] && prints[i].hash[1] == print.hash[1])
+		if (prints[i].function == print.function && prints[i].hash[0] == print.hash[0] &&
+			prints[i].hash[1] == print.hash[1])
 		{
 			*chatglm_share_source(state, asking->index, asking->call) = prints[i].column + 1;
 			return true;

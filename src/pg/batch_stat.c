@@ -25,13 +25,13 @@
 
 PG_FUNCTION_INFO_V1(chatglm_stat_batches);
 
-#define BATCHES_COLUMNS	11
+#define BATCHES_COLUMNS 11
 
 /* Everything but whose it is. */
-#define FIRST_DETAIL	3
+#define FIRST_DETAIL 3
 
 static ChatglmBatchStat *stats;
-static ChatglmBatchStat unseen;
+static ChatglmBatchStat	 unseen;
 
 static shmem_startup_hook_type prev_startup_hook;
 #if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
@@ -68,8 +68,8 @@ init_counters(ChatglmBatchStat *stat)
 static void
 startup_shmem(void)
 {
-	Size		size = mul_size(count_stats(), sizeof(ChatglmBatchStat));
-	bool		found;
+	Size size = mul_size(count_stats(), sizeof(ChatglmBatchStat));
+	bool found;
 
 	if (prev_startup_hook != NULL)
 		prev_startup_hook();
@@ -114,7 +114,7 @@ end_all_at_exit(int code, Datum arg)
 ChatglmBatchStat *
 chatglm_batch_stat_begin(const char *functions, int64 planned)
 {
-	static bool registered = false;
+	static bool		  registered = false;
 	ChatglmBatchStat *stat = &unseen;
 
 	if (stats == NULL)
@@ -174,9 +174,9 @@ count_of(pg_atomic_uint64 *counter)
 static void
 put_batch(Tuplestorestate *rows, TupleDesc desc, ChatglmBatchStat *stat)
 {
-	Datum		values[BATCHES_COLUMNS] = {0};
-	bool		nulls[BATCHES_COLUMNS] = {0};
-	char	   *database = get_database_name(stat->database);
+	Datum values[BATCHES_COLUMNS] = {0};
+	bool  nulls[BATCHES_COLUMNS] = {0};
+	char *database = get_database_name(stat->database);
 
 	values[0] = Int32GetDatum(stat->pid);
 	values[1] = ObjectIdGetDatum(stat->role);
@@ -204,8 +204,8 @@ put_batch(Tuplestorestate *rows, TupleDesc desc, ChatglmBatchStat *stat)
 Datum
 chatglm_stat_batches(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	TupleDesc		  desc;
+	Tuplestorestate	 *rows = chatglm_begin_rows(fcinfo, &desc);
 	ChatglmBatchStat *copy;
 
 	if (stats == NULL)

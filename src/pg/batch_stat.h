@@ -15,26 +15,26 @@
  */
 typedef struct ChatglmBatchStat
 {
-	pid_t		pid;			/* of the backend; 0: entry unused */
-	Oid			role;
-	Oid			database;
-	TimestampTz started;
-	int64		planned;		/* rows to be read, as the planner estimates */
-	char		functions[128];
+	pid_t			 pid; /* of the backend; 0: entry unused */
+	Oid				 role;
+	Oid				 database;
+	TimestampTz		 started;
+	int64			 planned; /* rows to be read, as the planner estimates */
+	char			 functions[128];
 	pg_atomic_uint64 rows_read;
 	pg_atomic_uint64 answered;
-	pg_atomic_uint64 failed;	/* of those answered: with an error as their value */
-	pg_atomic_uint64 tokens;	/* generated */
+	pg_atomic_uint64 failed; /* of those answered: with an error as their value */
+	pg_atomic_uint64 tokens; /* generated */
 } ChatglmBatchStat;
 
-extern void chatglm_batch_stat_init(void);	/* installs hooks */
+extern void chatglm_batch_stat_init(void); /* installs hooks */
 
 /*
  * An entry of one's own; where all are in use, one that nobody sees.  Ends with
  * chatglm_batch_stat_end(), which does nothing for NULL, or with the process.
  */
 extern ChatglmBatchStat *chatglm_batch_stat_begin(const char *functions, int64 planned);
-extern void chatglm_batch_stat_end(ChatglmBatchStat *stat);
+extern void				 chatglm_batch_stat_end(ChatglmBatchStat *stat);
 
 /* Adds to a counter of one's own entry. */
 static inline void
@@ -43,4 +43,4 @@ chatglm_batch_stat_add(pg_atomic_uint64 *counter, int64 more)
 	pg_atomic_write_u64(counter, pg_atomic_read_u64(counter) + more);
 }
 
-#endif							/* CHATGLM_BATCH_STAT_H */
+#endif /* CHATGLM_BATCH_STAT_H */

@@ -31,12 +31,12 @@
 /* A column of the list, taken apart. */
 typedef struct Column
 {
-	Node	   *form;			/* over parts, as Var of varno 1; NULL: is left as it is */
-	List	   *parts;			/* of lists, one for each row; an empty one: no call */
-	int			n_parts;
-	bool		partly;			/* there are rows without a call */
-	int			first;			/* column of the scan: parts, then value and flag; or value */
-	Node	   *result;			/* over the scan's columns */
+	Node *form;	 /* over parts, as Var of varno 1; NULL: is left as it is */
+	List *parts; /* of lists, one for each row; an empty one: no call */
+	int	  n_parts;
+	bool  partly; /* there are rows without a call */
+	int	  first;  /* column of the scan: parts, then value and flag; or value */
+	Node *result; /* over the scan's columns */
 } Column;
 
 /* ---- Taking apart ---------------------------------------------------------------- */
@@ -45,7 +45,7 @@ typedef struct Column
 static Node *
 take_parts(Node *node, void *context)
 {
-	List	  **parts = context;
+	List **parts = context;
 
 	if (node == NULL)
 		return NULL;
@@ -59,8 +59,8 @@ take_parts(Node *node, void *context)
 static bool
 take_apart_row(Column *column, Node *expr)
 {
-	List	   *parts = NIL;
-	Node	   *form;
+	List *parts = NIL;
+	Node *form;
 
 	if (!chatglm_has_call(expr, NULL))
 	{
@@ -83,12 +83,12 @@ take_apart_row(Column *column, Node *expr)
 static void
 take_apart(Column *column, const List *rows, int n)
 {
-	bool		good = true;
-	ListCell   *cell;
+	bool	  good = true;
+	ListCell *cell;
 
 	foreach(cell, rows)
 	{
-		Node	   *expr = list_nth(lfirst(cell), n);
+		Node *expr = list_nth(lfirst(cell), n);
 
 		if (!good)
 			break;
@@ -101,7 +101,7 @@ take_apart(Column *column, const List *rows, int n)
 static Column *
 take_apart_all(const ValuesScan *scan, int *n_columns)
 {
-	Column	   *columns;
+	Column *columns;
 
 	*n_columns = list_length(linitial(scan->values_lists));
 	columns = palloc0(*n_columns * sizeof(Column));
@@ -114,12 +114,12 @@ take_apart_all(const ValuesScan *scan, int *n_columns)
 static Node *
 common_part(const Column *column, int part)
 {
-	Node	   *common = NULL;
-	ListCell   *cell;
+	Node	 *common = NULL;
+	ListCell *cell;
 
 	foreach(cell, column->parts)
 	{
-		Node	   *expr;
+		Node *expr;
 
 		if (lfirst(cell) == NIL)
 			continue;
@@ -148,9 +148,9 @@ put_parts(Node *node, void *context)
 static Node *
 add_column(List *rows, List *values)
 {
-	Node	   *first = linitial(values);
-	ListCell   *row;
-	ListCell   *value;
+	Node	 *first = linitial(values);
+	ListCell *row;
+	ListCell *value;
 
 	forboth(row, rows, value, values)
 		lfirst(row) = lappend(lfirst(row), lfirst(value));
@@ -162,16 +162,18 @@ add_column(List *rows, List *values)
 static List *
 values_of_part(const Column *column, int part)
 {
-	List	   *values = NIL;
-	Node	   *some = NULL;
-	ListCell   *cell;
+	List	 *values = NIL;
+	Node	 *some = NULL;
+	ListCell *cell;
 
 	foreach(cell, column->parts)
 		if (lfirst(cell) != NIL)
 			some = list_nth(lfirst(cell), part);
 	foreach(cell, column->parts)
-		values = lappend(values, lfirst(cell) != NIL ? list_nth(lfirst(cell), part) :
-						 (Node *) makeNullConst(exprType(some), exprTypmod(some), exprCollation(some)));
+		values = lappend(values, lfirst(cell) != NIL
+									 ? list_nth(lfirst(cell), part)
+									 : (Node *) makeNullConst(exprType(some), exprTypmod(some),
+															  exprCollation(some)));
 	return values;
 }
 
@@ -179,16 +181,18 @@ values_of_part(const Column *column, int part)
 static void
 plain_values(const Column *column, const List *rows, int n, List **values, List **flags)
 {
-	ListCell   *row;
-	ListCell   *parts;
+	ListCell *row;
+	ListCell *parts;
 
 	forboth(row, rows, parts, column->parts)
 	{
-		Node	   *expr = list_nth(lfirst(row), n);
-		bool		called = lfirst(parts) != NIL;
+		Node *expr = list_nth(lfirst(row), n);
+		bool  called = lfirst(parts) != NIL;
 
-		*values = lappend(*values, !called ? expr :
-						  (Node *) makeNullConst(exprType(expr), exprTypmod(expr), exprCollation(expr)));
+		*values =
+			lappend(*values, !called ? expr
+									 : (Node *) makeNullConst(exprType(expr), exprTypmod(expr),
+															  exprCollation(expr)));
 		*flags = lappend(*flags, makeBoolConst(called, false));
 	}
 }
@@ -197,8 +201,8 @@ plain_values(const Column *column, const List *rows, int n, List **values, List 
 static List *
 nth_values(const List *rows, int n)
 {
-	List	   *values = NIL;
-	ListCell   *cell;
+	List	 *values = NIL;
+	ListCell *cell;
 
 	foreach(cell, rows)
 		values = lappend(values, list_nth(lfirst(cell), n));
@@ -213,8 +217,7 @@ add_range(Rewrite *rewrite, int scanrelid, int n_columns)
 
 	rte->eref->colnames = NIL;
 	for (int i = 0; i < n_columns; i++)
-		rte->eref->colnames = lappend(rte->eref->colnames,
-									  makeString(psprintf("column%d", i + 1)));
+		rte->eref->colnames = lappend(rte->eref->colnames, makeString(psprintf("column%d", i + 1)));
 	rewrite->rtable = lappend(rewrite->rtable, rte);
 	return list_length(rewrite->rtable);
 }
@@ -222,10 +225,10 @@ add_range(Rewrite *rewrite, int scanrelid, int n_columns)
 static void
 set_scan(Rewrite *rewrite, ValuesScan *scan, List *rows)
 {
-	Plan	   *plan = &scan->scan.plan;
-	int			n = list_length(linitial(rows));
-	ListCell   *cell;
-	int			attno = 0;
+	Plan	 *plan = &scan->scan.plan;
+	int		  n = list_length(linitial(rows));
+	ListCell *cell;
+	int		  attno = 0;
 
 	scan->scan.scanrelid = add_range(rewrite, scan->scan.scanrelid, n);
 	scan->values_lists = rows;
@@ -233,12 +236,12 @@ set_scan(Rewrite *rewrite, ValuesScan *scan, List *rows)
 	plan->targetlist = NIL;
 	foreach(cell, linitial(rows))
 	{
-		Node	   *expr = lfirst(cell);
-		Var		   *var = makeVar(scan->scan.scanrelid, ++attno, exprType(expr),
-								  exprTypmod(expr), exprCollation(expr), 0);
+		Node *expr = lfirst(cell);
+		Var	 *var = makeVar(scan->scan.scanrelid, ++attno, exprType(expr), exprTypmod(expr),
+							exprCollation(expr), 0);
 
-		plan->targetlist = lappend(plan->targetlist,
-								   makeTargetEntry((Expr *) var, attno, NULL, false));
+		plan->targetlist =
+			lappend(plan->targetlist, makeTargetEntry((Expr *) var, attno, NULL, false));
 	}
 }
 
@@ -247,14 +250,14 @@ set_scan(Rewrite *rewrite, ValuesScan *scan, List *rows)
 /* The columns of the scan and, for those taken apart, what is asked over them. */
 typedef struct Building
 {
-	List	   *rows;
-	List	   *asked;			/* forms of columns all of whose rows have calls */
+	List *rows;
+	List *asked; /* forms of columns all of whose rows have calls */
 } Building;
 
 static void
 add_to_scan(Building *building, Column *column, const List *old_rows, int n)
 {
-	List	   *parts = NIL;
+	List *parts = NIL;
 
 	if (column->form == NULL)
 	{
@@ -263,10 +266,10 @@ add_to_scan(Building *building, Column *column, const List *old_rows, int n)
 	}
 	for (int i = 0; i < column->n_parts; i++)
 	{
-		Node	   *common = common_part(column, i);
+		Node *common = common_part(column, i);
 
-		parts = lappend(parts, common != NULL ? common :
-						add_column(building->rows, values_of_part(column, i)));
+		parts = lappend(
+			parts, common != NULL ? common : add_column(building->rows, values_of_part(column, i)));
 	}
 	column->result = put_parts(column->form, parts);
 	if (!column->partly)
@@ -277,9 +280,9 @@ add_to_scan(Building *building, Column *column, const List *old_rows, int n)
 static Plan *
 ask_partly(Rewrite *rewrite, Plan *top, Column *column, Node *value, Node *flag)
 {
-	List	   *asked = list_make1(column->result);
-	CaseExpr   *either = makeNode(CaseExpr);
-	CaseWhen   *when = makeNode(CaseWhen);
+	List	 *asked = list_make1(column->result);
+	CaseExpr *either = makeNode(CaseExpr);
+	CaseWhen *when = makeNode(CaseWhen);
 
 	top = chatglm_stack_calls(rewrite, top, &asked, flag);
 	when->expr = copyObject((Expr *) flag);
@@ -295,7 +298,7 @@ ask_partly(Rewrite *rewrite, Plan *top, Column *column, Node *value, Node *flag)
 /* Puts the results for the columns of the old scan.  Context: Results. */
 typedef struct Results
 {
-	int			scanrelid;
+	int			  scanrelid;
 	const Column *columns;
 } Results;
 
@@ -314,13 +317,14 @@ put_results(Node *node, void *context)
 bool
 chatglm_has_called_values(Plan *plan)
 {
-	Column	   *columns;
-	Bitmapset  *used = NULL;
-	int			n;
-	int			width = 0;
-	bool		found = false;
+	Column	  *columns;
+	Bitmapset *used = NULL;
+	int		   n;
+	int		   width = 0;
+	bool	   found = false;
 
-	if (!IsA(plan, ValuesScan) || !chatglm_has_call_anywhere((Node *) ((ValuesScan *) plan)->values_lists, NULL))
+	if (!IsA(plan, ValuesScan) ||
+		!chatglm_has_call_anywhere((Node *) ((ValuesScan *) plan)->values_lists, NULL))
 		return false;
 	columns = take_apart_all((ValuesScan *) plan, &n);
 	for (int i = 0; i < n; i++)
@@ -331,7 +335,7 @@ chatglm_has_called_values(Plan *plan)
 	pull_varattnos((Node *) list_make2(plan->targetlist, plan->qual),
 				   ((ValuesScan *) plan)->scan.scanrelid, &used);
 	return found && width <= MaxTupleAttributeNumber &&
-		!bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, used);
+		   !bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, used);
 }
 
 Plan *
@@ -354,8 +358,8 @@ chatglm_batch_values(Rewrite *rewrite, Plan *plan, Demand demand)
 		building.rows = lappend(building.rows, NIL);
 	for (int i = 0; i < n; i++)
 	{
-		List	   *plain = NIL;
-		List	   *called = NIL;
+		List *plain = NIL;
+		List *called = NIL;
 
 		add_to_scan(&building, &columns[i], old_rows, i);
 		if (columns[i].form == NULL || !columns[i].partly)
@@ -364,7 +368,7 @@ chatglm_batch_values(Rewrite *rewrite, Plan *plan, Demand demand)
 		values[i] = add_column(building.rows, plain);
 		flags[i] = add_column(building.rows, called);
 	}
-	results = (Results) {scan->scan.scanrelid, columns};
+	results = (Results){scan->scan.scanrelid, columns};
 	set_scan(rewrite, scan, building.rows);
 
 	rewrite->marked = NIL;

@@ -27,15 +27,14 @@
 
 #include "batch_plan.h"
 
-static const char *const harmless[] = {
-	"random", "random_normal", "clock_timestamp", "timeofday",
-	"gen_random_uuid", "uuidv4", "uuidv7"
-};
+static const char *const harmless[] = {"random",	"random_normal",   "clock_timestamp",
+									   "timeofday", "gen_random_uuid", "uuidv4",
+									   "uuidv7"};
 
 typedef struct Search
 {
-	const List *subplans;		/* of the statement */
-	bool		in_arguments;	/* where the harmless ones count, too */
+	const List *subplans;	  /* of the statement */
+	bool		in_arguments; /* where the harmless ones count, too */
 } Search;
 
 static bool runs_others(Node *node, void *context);
@@ -45,7 +44,7 @@ static const List *statement_subplans;
 
 /* What was found last: in a stack of nodes, each asks for all of those below. */
 static const Plan *found_for;
-static bool found;
+static bool		   found;
 
 void
 chatglm_volatile_begin(const PlannedStmt *statement)
@@ -75,23 +74,22 @@ must_wait(Oid function, void *context)
 {
 	const Search *search = context;
 
-	return func_volatile(function) == PROVOLATILE_VOLATILE &&
-		!chatglm_is_own_function(function) &&
-		(search->in_arguments || !is_harmless(function));
+	return func_volatile(function) == PROVOLATILE_VOLATILE && !chatglm_is_own_function(function) &&
+		   (search->in_arguments || !is_harmless(function));
 }
 
 static bool
 plan_runs_others(Plan *plan, Search *search)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	if (plan == NULL)			/* a subplan that the planner dropped */
+	if (plan == NULL) /* a subplan that the planner dropped */
 		return false;
 	if (plan == found_for && !search->in_arguments)
 		return found;
 	if (IsA(plan, FunctionScan) && bms_is_empty(plan->allParam))
 		return runs_others((Node *) plan->qual, search) ||
-			runs_others((Node *) plan->targetlist, search);
+			   runs_others((Node *) plan->targetlist, search);
 	if (chatglm_walk_expressions(plan, runs_others, search))
 		return true;
 	if (IsA(plan, CteScan) &&
@@ -108,7 +106,7 @@ plan_runs_others(Plan *plan, Search *search)
 static bool
 runs_others(Node *node, void *context)
 {
-	Search	   *search = context;
+	Search *search = context;
 
 	if (node == NULL)
 		return false;
@@ -123,7 +121,7 @@ runs_others(Node *node, void *context)
 bool
 chatglm_arguments_run_others(List *arguments)
 {
-	Search		search = {statement_subplans, true};
+	Search search = {statement_subplans, true};
 
 	return runs_others((Node *) arguments, &search);
 }
@@ -131,7 +129,7 @@ chatglm_arguments_run_others(List *arguments)
 bool
 chatglm_plan_runs_others(Plan *plan)
 {
-	Search		search = {statement_subplans, false};
+	Search search = {statement_subplans, false};
 
 	found = plan_runs_others(plan, &search);
 	found_for = plan;

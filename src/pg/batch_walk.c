@@ -14,7 +14,7 @@
 List *
 chatglm_plan_children(Plan *plan)
 {
-	List	   *children = NIL;
+	List *children = NIL;
 
 	if (plan->lefttree != NULL)
 		children = lappend(children, plan->lefttree);
@@ -71,7 +71,8 @@ scan_expressions(Plan *plan)
 		case T_CustomScan:
 			return list_make1(((CustomScan *) plan)->custom_exprs);
 		default:
-			return chatglm_is_tid_range_scan(plan) ? list_make1(chatglm_tid_range_quals(plan)) : NIL;
+			return chatglm_is_tid_range_scan(plan) ? list_make1(chatglm_tid_range_quals(plan))
+												   : NIL;
 	}
 }
 
@@ -105,9 +106,9 @@ other_expressions(Plan *plan)
 }
 
 bool
-chatglm_walk_expressions(Plan *plan, bool (*walker) (Node *node, void *context), void *context)
+chatglm_walk_expressions(Plan *plan, bool (*walker)(Node *node, void *context), void *context)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (walker((Node *) plan->targetlist, context) || walker((Node *) plan->qual, context))
 		return true;

@@ -37,7 +37,7 @@ enum
 	RESULT_COLUMNS
 };
 
-#define BATCH_COLUMNS	(1 + RESULT_SQLSTATE)
+#define BATCH_COLUMNS (1 + RESULT_SQLSTATE)
 
 static void result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls);
 
@@ -52,10 +52,10 @@ read_try_generate(ChatglmCall *call, const NullableDatum *args)
 static Datum
 result_value(const ChatglmAnswer *answer, Oid type)
 {
-	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
-	Datum		values[RESULT_COLUMNS];
-	bool		nulls[RESULT_COLUMNS];
-	HeapTuple	row;
+	TupleDesc desc = lookup_rowtype_tupdesc(type, -1);
+	Datum	  values[RESULT_COLUMNS];
+	bool	  nulls[RESULT_COLUMNS];
+	HeapTuple row;
 
 	if (desc->natts != RESULT_COLUMNS)
 		elog(ERROR, "type glm_result has %d columns", desc->natts);
@@ -65,16 +65,14 @@ result_value(const ChatglmAnswer *answer, Oid type)
 	return HeapTupleGetDatum(row);
 }
 
-const ChatglmFunction chatglm_try_generate_function = {
-	.symbol = "chatglm_try_generate",
-	.address = chatglm_try_generate,
-	.n_args = 1 + CHATGLM_N_TAIL,
-	.model = 1,
-	.catches = true,
-	.tells_finish = true,
-	.read = read_try_generate,
-	.value = result_value
-};
+const ChatglmFunction chatglm_try_generate_function = {.symbol = "chatglm_try_generate",
+													   .address = chatglm_try_generate,
+													   .n_args = 1 + CHATGLM_N_TAIL,
+													   .model = 1,
+													   .catches = true,
+													   .tells_finish = true,
+													   .read = read_try_generate,
+													   .value = result_value};
 
 /* glm_try_generate(prompt text, ...G) returns glm_result */
 Datum
@@ -99,8 +97,8 @@ result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls)
 	if (answer->null)
 		return;
 	if (!answer->withheld)
-		values[RESULT_RESPONSE] = PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data,
-																		 answer->bytes.len));
+		values[RESULT_RESPONSE] =
+			PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data, answer->bytes.len));
 	values[RESULT_PROMPT_TOKENS] = Int32GetDatum(answer->prompt_tokens);
 	values[RESULT_COMPLETION_TOKENS] = Int32GetDatum(answer->completion_tokens);
 	values[RESULT_FINISH_REASON] = CStringGetTextDatum(chatglm_finish_name(answer->finish));
@@ -114,14 +112,14 @@ result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls)
 /* The prompts of a call, those before `next` asked, those before `done` answered. */
 typedef struct Batch
 {
-	int			n;
-	int			next;
-	int			done;
-	Datum	   *prompts;
-	bool	   *nulls;
-	NullableDatum args[1 + CHATGLM_N_TAIL];
-	ChatglmAnswer *answers;
-	MemoryContext scratch;		/* reset after every prompt */
+	int				  n;
+	int				  next;
+	int				  done;
+	Datum			 *prompts;
+	bool			 *nulls;
+	NullableDatum	  args[1 + CHATGLM_N_TAIL];
+	ChatglmAnswer	 *answers;
+	MemoryContext	  scratch; /* reset after every prompt */
 	ChatglmBatchStat *stat;
 } Batch;
 
@@ -155,10 +153,10 @@ static bool
 may_ask(const Batch *batch)
 {
 	return batch->next < batch->n &&
-		(batch->next == batch->done ||
-		 (chatglm_requests_running() < chatglm_prefetch &&
-		  batch->next - batch->done < chatglm_prefetch * CHATGLM_ROWS_IN_HAND &&
-		  chatglm_room_for_row()));
+		   (batch->next == batch->done ||
+			(chatglm_requests_running() < chatglm_prefetch &&
+			 batch->next - batch->done < chatglm_prefetch * CHATGLM_ROWS_IN_HAND &&
+			 chatglm_room_for_row()));
 }
 
 /* Asks as many as may be in flight; true once the first unanswered one is ready. */
@@ -176,14 +174,14 @@ advance(Batch *batch)
 /* A row of glm_generate_batch. */
 typedef struct BatchRow
 {
-	Datum		values[1 + RESULT_COLUMNS];
-	bool		nulls[1 + RESULT_COLUMNS];
+	Datum values[1 + RESULT_COLUMNS];
+	bool  nulls[1 + RESULT_COLUMNS];
 } BatchRow;
 
 static void
 fill_row(const ChatglmAnswer *answer, void *arg)
 {
-	BatchRow   *row = arg;
+	BatchRow *row = arg;
 
 	result_columns(answer, row->values + 1, row->nulls + 1);
 }
@@ -191,9 +189,9 @@ fill_row(const ChatglmAnswer *answer, void *arg)
 static void
 put_answer(Batch *batch, Tuplestorestate *rows, TupleDesc desc)
 {
-	MemoryContext old = MemoryContextSwitchTo(batch->scratch);
+	MemoryContext  old = MemoryContextSwitchTo(batch->scratch);
 	ChatglmAnswer *answer = &batch->answers[batch->done];
-	BatchRow	row;
+	BatchRow	   row;
 
 	chatglm_use_answer(answer, fill_row, &row);
 	chatglm_batch_stat_add(&batch->stat->answered, 1);
@@ -210,7 +208,7 @@ put_answer(Batch *batch, Tuplestorestate *rows, TupleDesc desc)
 static void
 end_stat(void *arg)
 {
-	Batch	   *batch = arg;
+	Batch *batch = arg;
 
 	chatglm_batch_stat_end(batch->stat);
 	batch->stat = NULL;
@@ -234,9 +232,9 @@ begin_stat(Batch *batch)
 Datum
 chatglm_generate_batch(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
+	TupleDesc		 desc;
 	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	Batch	   *batch = palloc0(sizeof(*batch));
+	Batch			*batch = palloc0(sizeof(*batch));
 
 	if (desc->natts != BATCH_COLUMNS)
 		elog(ERROR, "glm_generate_batch has %d columns", desc->natts);
@@ -244,12 +242,12 @@ chatglm_generate_batch(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT,
-					  &batch->prompts, &batch->nulls, &batch->n);
-	batch->answers = palloc_extended((Size) batch->n * sizeof(ChatglmAnswer),
-									MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	batch->scratch = AllocSetContextCreate(CurrentMemoryContext, "glm_generate_batch",
-										   ALLOCSET_DEFAULT_SIZES);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &batch->prompts,
+					  &batch->nulls, &batch->n);
+	batch->answers =
+		palloc_extended((Size) batch->n * sizeof(ChatglmAnswer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	batch->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "glm_generate_batch", ALLOCSET_DEFAULT_SIZES);
 	begin_stat(batch);
 	while (batch->done < batch->n)
 	{

@@ -36,14 +36,13 @@ static void add_file(StringInfo texts, const char *path);
 static char *
 string_option(Jsonb *options, const char *key)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (getKeyJsonValueFromContainer(&options->root, key, strlen(key), &value) == NULL)
 		return NULL;
 	if (value.type != jbvString)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be a string", key)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"%s\" must be a string", key)));
 	return pnstrdup(value.val.string.val, value.val.string.len);
 }
 
@@ -51,11 +50,11 @@ char *
 chatglm_calibration_texts(Jsonb *options)
 {
 	StringInfoData texts;
-	JsonbValue	array;
-	bool		has_array = getKeyJsonValueFromContainer(&options->root, "calibration",
-														 strlen("calibration"), &array) != NULL;
-	char	   *query = string_option(options, "calibration_query");
-	char	   *path = string_option(options, "calibration_file");
+	JsonbValue	   array;
+	bool		   has_array = getKeyJsonValueFromContainer(&options->root, "calibration",
+															strlen("calibration"), &array) != NULL;
+	char		  *query = string_option(options, "calibration_query");
+	char		  *path = string_option(options, "calibration_file");
 
 	if (!has_array && query == NULL && path == NULL)
 		return NULL;
@@ -67,9 +66,8 @@ chatglm_calibration_texts(Jsonb *options)
 	if (path != NULL)
 		add_file(&texts, path);
 	if (texts.len == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there are no calibration texts")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("there are no calibration texts")));
 	appendStringInfoChar(&texts, ']');
 	return chatglm_cstring_to_utf8(texts.data);
 }
@@ -80,10 +78,9 @@ add_text(StringInfo texts, const char *text)
 	appendStringInfoChar(texts, texts->len == 0 ? '[' : ',');
 	escape_json(texts, text);
 	if (texts->len >= (int) GLM_REQUEST_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("calibration texts are larger than %u MB", GLM_REQUEST_MAX >> 20),
-				 errhint("A few hundred texts like those the model will meet are enough.")));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("calibration texts are larger than %u MB", GLM_REQUEST_MAX >> 20),
+						errhint("A few hundred texts like those the model will meet are enough.")));
 }
 
 /* Strings, and chats as arrays of messages. */
@@ -93,9 +90,8 @@ add_array(StringInfo texts, const JsonbValue *value)
 	JsonbContainer *array = value->type == jbvBinary ? value->val.binary.data : NULL;
 
 	if (array == NULL || !JsonContainerIsArray(array) || JsonContainerIsScalar(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"calibration\" must be an array of texts")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"calibration\" must be an array of texts")));
 	for (uint32 i = 0; i < JsonContainerSize(array); i++)
 	{
 		JsonbValue *text = getIthJsonbValueFromContainer(array, i);
@@ -118,8 +114,8 @@ add_array(StringInfo texts, const JsonbValue *value)
 static void
 add_query(StringInfo texts, const char *query)
 {
-	SPIPlanPtr	plan;
-	Portal		portal;
+	SPIPlanPtr plan;
+	Portal	   portal;
 
 	SPI_connect();
 	plan = SPI_prepare(query, 0, NULL);
@@ -133,7 +129,7 @@ add_query(StringInfo texts, const char *query)
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
-			char	   *text = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+			char *text = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 
 			if (text != NULL)
 			{
@@ -152,9 +148,9 @@ typedef struct Lines
 {
 	const char *path;
 	int			fd;
-	char		piece[8192];	/* of it */
+	char		piece[8192]; /* of it */
 	ssize_t		length;
-	ssize_t		at;				/* what of the piece is not used yet */
+	ssize_t		at; /* what of the piece is not used yet */
 } Lines;
 
 /*
@@ -170,17 +166,14 @@ open_lines(Lines *lines, const char *path)
 	lines->length = lines->at = 0;
 	lines->fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | PG_BINARY);
 	if (lines->fd < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open calibration file \"%s\": %m", path)));
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not open calibration file \"%s\": %m", path)));
 	if (fstat(lines->fd, &st) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not examine calibration file \"%s\": %m", path)));
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not examine calibration file \"%s\": %m", path)));
 	if (!S_ISREG(st.st_mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("calibration file \"%s\" is not a regular file", path)));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("calibration file \"%s\" is not a regular file", path)));
 }
 
 /* False at the end of the file. */
@@ -191,9 +184,8 @@ read_piece(Lines *lines)
 	lines->at = 0;
 	lines->length = read(lines->fd, lines->piece, sizeof(lines->piece));
 	if (lines->length < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read calibration file \"%s\": %m", lines->path)));
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not read calibration file \"%s\": %m", lines->path)));
 	return lines->length > 0;
 }
 
@@ -201,16 +193,16 @@ read_piece(Lines *lines)
 static bool
 read_line(Lines *lines, StringInfo line)
 {
-	bool		any = false;
-	char	   *end = NULL;
+	bool  any = false;
+	char *end = NULL;
 
 	resetStringInfo(line);
 	/* one that is too long for a request is cut: add_text() will say so */
 	while (end == NULL && line->len <= (int) GLM_REQUEST_MAX &&
 		   (lines->at < lines->length || read_piece(lines)))
 	{
-		char	   *begin = lines->piece + lines->at;
-		ssize_t		n = lines->length - lines->at;
+		char   *begin = lines->piece + lines->at;
+		ssize_t n = lines->length - lines->at;
 
 		end = memchr(begin, '\n', n);
 		if (end != NULL)
@@ -229,7 +221,7 @@ read_line(Lines *lines, StringInfo line)
 static void
 add_file(StringInfo texts, const char *path)
 {
-	Lines		lines;
+	Lines		   lines;
 	StringInfoData line;
 
 	chatglm_require_role(ROLE_PG_READ_SERVER_FILES, "pg_read_server_files",

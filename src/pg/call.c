@@ -10,12 +10,12 @@
 
 typedef struct Layout
 {
-	char	   *block;			/* NULL: only count */
-	Size		size;			/* bytes so far */
+	char *block; /* NULL: only count */
+	Size  size;	 /* bytes so far */
 } Layout;
 
-static uint64 sharing_scope(const ChatglmCall *call);
-static void lay_out(const ChatglmCall *call, Layout *layout, glm_request *request);
+static uint64	sharing_scope(const ChatglmCall *call);
+static void		lay_out(const ChatglmCall *call, Layout *layout, glm_request *request);
 static glm_span put(Layout *layout, const void *bytes, Size length);
 static glm_span put_string(Layout *layout, const char *string);
 
@@ -35,8 +35,8 @@ chatglm_call_defaults(ChatglmCall *call, glm_kind kind)
 glm_request *
 chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 {
-	glm_request head = {0};
-	Layout		layout = {NULL, sizeof(glm_request)};
+	glm_request	 head = {0};
+	Layout		 layout = {NULL, sizeof(glm_request)};
 	glm_request *block;
 
 	head.kind = call->kind;
@@ -58,7 +58,7 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.origin = MyDatabaseId;
 	head.turns = call->tools_offered && !call->stream;
 	head.truncate = call->truncate;
-	head.mark = call->on_length;	/* calls that differ in it are not the same */
+	head.mark = call->on_length; /* calls that differ in it are not the same */
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;
@@ -89,11 +89,9 @@ sharing_scope(const ChatglmCall *call)
 void
 chatglm_request_too_large(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("request is too large"),
-			 errdetail("The texts and options of one request may take %u MB together.",
-					   GLM_REQUEST_MAX >> 20)));
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("request is too large"),
+					errdetail("The texts and options of one request may take %u MB together.",
+							  GLM_REQUEST_MAX >> 20)));
 }
 
 static void
@@ -115,8 +113,8 @@ lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
 static glm_span
 put(Layout *layout, const void *bytes, Size length)
 {
-	glm_span	span = {0, 0};
-	Size		start = MAXALIGN(layout->size);
+	glm_span span = {0, 0};
+	Size	 start = MAXALIGN(layout->size);
 
 	if (bytes == NULL)
 		return span;

@@ -35,7 +35,7 @@
 
 #include "args.h"
 
-#define MAX_NAME_LENGTH		(NAMEDATALEN - 1)
+#define MAX_NAME_LENGTH (NAMEDATALEN - 1)
 
 /* ---- Names ---------------------------------------------------------------- */
 
@@ -43,7 +43,7 @@
 static bool
 name_is_valid(const char *name)
 {
-	Size		length = strlen(name);
+	Size length = strlen(name);
 
 	if (length == 0 || length > MAX_NAME_LENGTH || name[0] == '.')
 		return false;
@@ -57,13 +57,14 @@ void
 chatglm_check_model_name(const char *name)
 {
 	if (!name_is_valid(name))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("invalid model name \"%s\"", name),
-				 is_absolute_path(name) ?
-				 errhint("This is a path; glm_model_load(name, path) registers a name for it.") :
-				 errhint("A name has 1 to %d bytes, no slash, backslash or control character, and no leading dot.",
-						 MAX_NAME_LENGTH)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_NAME), errmsg("invalid model name \"%s\"", name),
+			 is_absolute_path(name)
+				 ? errhint("This is a path; glm_model_load(name, path) registers a name for it.")
+				 : errhint("A name has 1 to %d bytes, no slash, backslash or control character, "
+						   "and no leading dot.",
+						   MAX_NAME_LENGTH)));
 }
 
 bool
@@ -98,7 +99,7 @@ is_known_directory(const char *path)
 char *
 chatglm_model_dir_path(void)
 {
-	char		share[MAXPGPATH];
+	char share[MAXPGPATH];
 
 	if (chatglm_model_dir != NULL && chatglm_model_dir[0] != '\0')
 		return pstrdup(chatglm_model_dir);
@@ -109,18 +110,17 @@ chatglm_model_dir_path(void)
 List *
 chatglm_model_dir_names(void)
 {
-	char	   *path = chatglm_model_dir_path();
-	DIR		   *dir = AllocateDir(path);
+	char		  *path = chatglm_model_dir_path();
+	DIR			  *dir = AllocateDir(path);
 	struct dirent *entry;
-	List	   *names = NIL;
+	List		  *names = NIL;
 
 	/* one that cannot be read holds no models; why is for the server's log alone */
 	if (dir == NULL)
 	{
 		if (errno != ENOENT)
-			ereport(LOG_SERVER_ONLY,
-					(errcode_for_file_access(),
-					 errmsg("could not open directory \"%s\": %m", path)));
+			ereport(LOG_SERVER_ONLY, (errcode_for_file_access(),
+									  errmsg("could not open directory \"%s\": %m", path)));
 		return NIL;
 	}
 	while ((entry = ReadDirExtended(dir, path, LOG_SERVER_ONLY)) != NULL)
@@ -138,7 +138,7 @@ bool
 chatglm_is_model_table(Relation table)
 {
 	static const Oid types[CHATGLM_MODEL_COLUMNS] = {TEXTOID, TEXTOID, JSONBOID};
-	TupleDesc	desc = RelationGetDescr(table);
+	TupleDesc		 desc = RelationGetDescr(table);
 
 	if (table->rd_rel->relkind != RELKIND_RELATION || desc->natts < CHATGLM_MODEL_COLUMNS)
 		return false;
@@ -151,7 +151,7 @@ chatglm_is_model_table(Relation table)
 static Oid
 model_table_oid(void)
 {
-	Oid			schema = get_namespace_oid("chatglm", true);
+	Oid schema = get_namespace_oid("chatglm", true);
 
 	return OidIsValid(schema) ? get_relname_relid("model", schema) : InvalidOid;
 }
@@ -159,8 +159,8 @@ model_table_oid(void)
 Relation
 chatglm_open_model_table(LOCKMODE lock)
 {
-	Oid			oid = model_table_oid();
-	Relation	table = OidIsValid(oid) ? try_relation_open(oid, lock) : NULL;
+	Oid		 oid = model_table_oid();
+	Relation table = OidIsValid(oid) ? try_relation_open(oid, lock) : NULL;
 
 	if (table != NULL && !chatglm_is_model_table(table))
 	{
@@ -175,8 +175,8 @@ static ChatglmModelRef
 row_to_ref(HeapTuple row, TupleDesc desc)
 {
 	ChatglmModelRef ref = {0};
-	bool		isnull;
-	Datum		value;
+	bool			isnull;
+	Datum			value;
 
 	value = heap_getattr(row, CHATGLM_MODEL_NAME, desc, &isnull);
 	if (!isnull)
@@ -187,7 +187,7 @@ row_to_ref(HeapTuple row, TupleDesc desc)
 	value = heap_getattr(row, CHATGLM_MODEL_OPTIONS, desc, &isnull);
 	if (!isnull)
 	{
-		Jsonb	   *json = DatumGetJsonbP(value);
+		Jsonb *json = DatumGetJsonbP(value);
 
 		ref.options = JsonbToCString(NULL, &json->root, VARSIZE(json));
 	}
@@ -204,11 +204,11 @@ chatglm_find_model_row(Relation table, const char *name)
 	HeapTuple	row;
 	List	   *indexes;
 
-	indexes = RelationGetIndexList(table);	/* fills rd_pkindex */
+	indexes = RelationGetIndexList(table); /* fills rd_pkindex */
 	ScanKeyInit(&key, CHATGLM_MODEL_NAME, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(name));
-	scan = systable_beginscan(table, table->rd_pkindex, OidIsValid(table->rd_pkindex),
-							  NULL, 1, &key);
+	scan =
+		systable_beginscan(table, table->rd_pkindex, OidIsValid(table->rd_pkindex), NULL, 1, &key);
 	row = systable_getnext(scan);
 	if (HeapTupleIsValid(row))
 		row = heap_copytuple(row);
@@ -220,8 +220,8 @@ chatglm_find_model_row(Relation table, const char *name)
 static bool
 find_row(const char *name, ChatglmModelRef *ref)
 {
-	Relation	table = chatglm_open_model_table(AccessShareLock);
-	HeapTuple	row;
+	Relation  table = chatglm_open_model_table(AccessShareLock);
+	HeapTuple row;
 
 	if (table == NULL)
 		return false;
@@ -261,7 +261,7 @@ registered_models(void)
 static bool
 is_registered(const List *refs, const char *name)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, refs)
 		if (strcmp(((ChatglmModelRef *) lfirst(cell))->name, name) == 0)
@@ -273,9 +273,9 @@ is_registered(const List *refs, const char *name)
 List *
 chatglm_usable_models(void)
 {
-	List	   *registered = registered_models();
-	List	   *usable = NIL;
-	ListCell   *cell;
+	List	 *registered = registered_models();
+	List	 *usable = NIL;
+	ListCell *cell;
 
 	foreach(cell, registered)
 		if (((ChatglmModelRef *) lfirst(cell))->path != NULL)
@@ -295,8 +295,8 @@ chatglm_usable_models(void)
 List *
 chatglm_usable_models_at_once(void)
 {
-	Oid			table = model_table_oid();
-	List	   *usable;
+	Oid	  table = model_table_oid();
+	List *usable;
 
 	if (!OidIsValid(table))
 		return chatglm_usable_models();
@@ -333,15 +333,16 @@ chatglm_model_exists(const char *name)
 static void
 no_such_model(const char *name)
 {
-	char	   *dir = chatglm_model_dir_path();
-	bool		readable = access(dir, R_OK | X_OK) == 0;
+	char *dir = chatglm_model_dir_path();
+	bool  readable = access(dir, R_OK | X_OK) == 0;
 
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("model \"%s\" does not exist", name),
-			 readable ?
-			 errhint("The view glm_models lists the models there are; glm_model_load registers one.") :
-			 errhint("The server cannot read the directory that chatglm.model_dir names: %m.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name),
+		 readable
+			 ? errhint(
+				   "The view glm_models lists the models there are; glm_model_load registers one.")
+			 : errhint("The server cannot read the directory that chatglm.model_dir names: %m.")));
 }
 
 ChatglmModelRef
@@ -355,9 +356,8 @@ chatglm_resolve_model(const char *name)
 	if (!chatglm_look_up_model(name, &ref))
 		no_such_model(name);
 	if (ref.path == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("model \"%s\" has no path in chatglm.model", name),
-				 errhint("Register it again by glm_model_load.")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("model \"%s\" has no path in chatglm.model", name),
+						errhint("Register it again by glm_model_load.")));
 	return ref;
 }

@@ -35,10 +35,10 @@ static bool
 must_be_thrown(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		error->sqlerrcode == ERRCODE_ASSERT_FAILURE ||
-		error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
-		(ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION &&
-		 error->sqlerrcode != CHATGLM_ERRCODE_TIMED_OUT);
+		   error->sqlerrcode == ERRCODE_ASSERT_FAILURE ||
+		   error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
+		   (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION &&
+			error->sqlerrcode != CHATGLM_ERRCODE_TIMED_OUT);
 }
 
 /*
@@ -49,14 +49,14 @@ static bool
 is_of_the_server(const ErrorData *error)
 {
 	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTERNAL_ERROR ||
-		(ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYSTEM_ERROR &&
-		 error->sqlerrcode != ERRCODE_SYSTEM_ERROR);
+		   (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_SYSTEM_ERROR &&
+			error->sqlerrcode != ERRCODE_SYSTEM_ERROR);
 }
 
 static ErrorData *
 take_error(MemoryContext context)
 {
-	ErrorData  *error;
+	ErrorData *error;
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
@@ -79,12 +79,12 @@ end_owner(ResourceOwner owner, ResourceOwner outer, bool good)
 
 /* Locks that work() took and kept pass on to the outer owner, like a subtransaction's. */
 ErrorData *
-chatglm_catch(void (*work) (void *arg), void *arg, MemoryContext context)
+chatglm_catch(void (*work)(void *arg), void *arg, MemoryContext context)
 {
 	MemoryContext old_context = CurrentMemoryContext;
 	ResourceOwner outer = CurrentResourceOwner;
 	ResourceOwner owner = ResourceOwnerCreate(outer, "chatglm");
-	ErrorData  *volatile error = NULL;
+	ErrorData *volatile error = NULL;
 
 	CurrentResourceOwner = owner;
 	PG_TRY();
@@ -109,11 +109,11 @@ chatglm_catch(void (*work) (void *arg), void *arg, MemoryContext context)
 /* ---- In a subtransaction -------------------------------------------------------- */
 
 ErrorData *
-chatglm_catch_all(void (*work) (void *arg), void *arg, MemoryContext context)
+chatglm_catch_all(void (*work)(void *arg), void *arg, MemoryContext context)
 {
 	MemoryContext old_context = CurrentMemoryContext;
 	ResourceOwner old_owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	ErrorData *volatile error = NULL;
 
 	if (IsInParallelMode())
 		return chatglm_catch(work, arg, context);

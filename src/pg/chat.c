@@ -35,8 +35,8 @@ enum
 	CHAT_TAIL
 };
 
-static void read_chat(ChatglmCall *call, const NullableDatum *messages,
-					  const NullableDatum *tools, bool offer_tools);
+static void read_chat(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
+					  bool offer_tools);
 static bool tool_choice_offers(const NullableDatum *choice);
 static Jsonb *chat_object(const ChatglmAnswer *answer);
 
@@ -45,7 +45,7 @@ static Jsonb *chat_object(const ChatglmAnswer *answer);
 static bool
 read_glm_chat(ChatglmCall *call, const NullableDatum *args)
 {
-	bool		offer_tools;
+	bool offer_tools;
 
 	chatglm_call_defaults(call, GLM_GENERATE);
 	chatglm_read_tail(call, &args[CHAT_TAIL]);
@@ -62,15 +62,13 @@ chat_value(const ChatglmAnswer *answer, Oid type)
 	return PointerGetDatum(chat_object(answer));
 }
 
-const ChatglmFunction chatglm_chat_function = {
-	.symbol = "chatglm_chat",
-	.address = chatglm_chat,
-	.n_args = CHAT_TAIL + CHATGLM_N_TAIL,
-	.model = 3,
-	.tells_finish = true,
-	.read = read_glm_chat,
-	.value = chat_value
-};
+const ChatglmFunction chatglm_chat_function = {.symbol = "chatglm_chat",
+											   .address = chatglm_chat,
+											   .n_args = CHAT_TAIL + CHATGLM_N_TAIL,
+											   .model = 3,
+											   .tells_finish = true,
+											   .read = read_glm_chat,
+											   .value = chat_value};
 
 /* glm_chat(messages jsonb, tools json, tool_choice jsonb, ...G) returns jsonb */
 Datum
@@ -96,14 +94,12 @@ ids_value(const ChatglmAnswer *answer, Oid type)
 	return PointerGetDatum(chatglm_array_of_words(INT4OID, &answer->bytes));
 }
 
-const ChatglmFunction chatglm_chat_tokens_function = {
-	.symbol = "chatglm_chat_tokens",
-	.address = chatglm_chat_tokens,
-	.n_args = 3,
-	.model = 2,
-	.read = read_chat_tokens,
-	.value = ids_value
-};
+const ChatglmFunction chatglm_chat_tokens_function = {.symbol = "chatglm_chat_tokens",
+													  .address = chatglm_chat_tokens,
+													  .n_args = 3,
+													  .model = 2,
+													  .read = read_chat_tokens,
+													  .value = ids_value};
 
 /* glm_chat_tokens(messages jsonb, tools json, model text) returns int[] */
 Datum
@@ -139,19 +135,18 @@ json_offers_nothing(const char *json)
 static bool
 message_has_tools(const JsonbValue *message)
 {
-	JsonbValue	found;
+	JsonbValue found;
 
-	return message->type == jbvBinary &&
-		JsonContainerIsObject(message->val.binary.data) &&
-		getKeyJsonValueFromContainer(message->val.binary.data, "tools", 5, &found) != NULL &&
-		found.type != jbvNull;
+	return message->type == jbvBinary && JsonContainerIsObject(message->val.binary.data) &&
+		   getKeyJsonValueFromContainer(message->val.binary.data, "tools", 5, &found) != NULL &&
+		   found.type != jbvNull;
 }
 
 /* Appends a value that an iterator gave without going into it. */
 static void
 append_value(StringInfo out, JsonbValue *value)
 {
-	Jsonb	   *scalar;
+	Jsonb *scalar;
 
 	if (value->type == jbvBinary)
 	{
@@ -167,16 +162,16 @@ append_value(StringInfo out, JsonbValue *value)
 static void
 append_without_tools(StringInfo out, const JsonbValue *message)
 {
-	JsonbIterator *it = JsonbIteratorInit(message->val.binary.data);
+	JsonbIterator	  *it = JsonbIteratorInit(message->val.binary.data);
 	JsonbIteratorToken token;
-	JsonbValue	item;
-	const char *separator = "";
+	JsonbValue		   item;
+	const char		  *separator = "";
 
 	appendStringInfoChar(out, '{');
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
 	{
-		bool		tools;
-		char	   *key;
+		bool  tools;
+		char *key;
 
 		CHECK_FOR_INTERRUPTS();
 		if (token != WJB_KEY)
@@ -204,22 +199,23 @@ append_without_tools(StringInfo out, const JsonbValue *message)
 static char *
 messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
 {
-	StringInfoData out;
-	JsonbIterator *it;
+	StringInfoData	   out;
+	JsonbIterator	  *it;
 	JsonbIteratorToken token;
-	JsonbValue	message;
-	const char *separator = "";
+	JsonbValue		   message;
+	const char		  *separator = "";
 
 	*has_tools = false;
 	initStringInfo(&out);
 	if (!JB_ROOT_IS_ARRAY(messages) || JB_ROOT_IS_SCALAR(messages))
-		return JsonbToCString(&out, &messages->root, VARSIZE(messages));	/* the engine says what is wrong */
+		return JsonbToCString(&out, &messages->root,
+							  VARSIZE(messages)); /* the engine says what is wrong */
 
 	it = JsonbIteratorInit(&messages->root);
 	appendStringInfoChar(&out, '[');
 	while ((token = JsonbIteratorNext(&it, &message, true)) != WJB_DONE)
 	{
-		bool		brings;
+		bool brings;
 
 		CHECK_FOR_INTERRUPTS();
 		if (token != WJB_ELEM)
@@ -244,19 +240,19 @@ messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
  * whether the model gets to see any tools.
  */
 static void
-read_chat(ChatglmCall *call, const NullableDatum *messages,
-		  const NullableDatum *tools, bool offer_tools)
+read_chat(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
+		  bool offer_tools)
 {
-	bool		has_tools;
+	bool has_tools;
 
 	call->form = GLM_MESSAGES;
-	call->text = chatglm_cstring_to_utf8(messages_text(DatumGetJsonbP(messages->value), offer_tools,
-													   &has_tools));
+	call->text = chatglm_cstring_to_utf8(
+		messages_text(DatumGetJsonbP(messages->value), offer_tools, &has_tools));
 	call->text_length = strlen(call->text);
 
 	if (offer_tools && !tools->isnull)
 	{
-		char	   *json = chatglm_text_to_utf8(DatumGetTextPP(tools->value), NULL);
+		char *json = chatglm_text_to_utf8(DatumGetTextPP(tools->value), NULL);
 
 		if (!json_offers_nothing(json))
 			call->tools = json;
@@ -268,8 +264,8 @@ read_chat(ChatglmCall *call, const NullableDatum *messages,
 static bool
 tool_choice_offers(const NullableDatum *choice)
 {
-	Jsonb	   *value;
-	char	   *shown;
+	Jsonb *value;
+	char  *shown;
 
 	if (choice->isnull)
 		return true;
@@ -280,10 +276,12 @@ tool_choice_offers(const NullableDatum *choice)
 	if (strcmp(shown, "\"none\"") == 0)
 		return false;
 	if (strcmp(shown, "\"required\"") == 0 || JB_ROOT_IS_OBJECT(value))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("tool_choice %s is not supported", shown),
-				 errhint("Use \"auto\" or \"none\"; the model decides by itself whether to call a tool.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("tool_choice %s is not supported", shown),
+			 errhint(
+				 "Use \"auto\" or \"none\"; the model decides by itself whether to call a tool.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("argument \"tool_choice\" must be \"auto\" or \"none\", not %s", shown)));
@@ -295,7 +293,7 @@ tool_choice_offers(const NullableDatum *choice)
 static bool
 ends_in_call(const ChatglmAnswer *answer)
 {
-	int			start = answer->bytes.len;
+	int start = answer->bytes.len;
 
 	while (start > 0 && answer->bytes.data[start - 1] != '\0')
 		start--;
@@ -306,7 +304,7 @@ static Jsonb *
 chat_object(const ChatglmAnswer *answer)
 {
 	StringInfoData out;
-	const char *finish = chatglm_finish_name(answer->finish);
+	const char	  *finish = chatglm_finish_name(answer->finish);
 
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"role\": \"assistant\", ");
@@ -314,9 +312,9 @@ chat_object(const ChatglmAnswer *answer)
 		appendStringInfoString(&out, "\"content\": null");
 	else if (answer->tools_offered)
 	{
-		uint64		hash = chatglm_hash(answer->hash, answer->bytes.data, answer->bytes.len);
-		char	   *parsed = chatglm_parse_answer(glm_answer_parse_turns,
-											   answer->bytes.data, answer->bytes.len);
+		uint64 hash = chatglm_hash(answer->hash, answer->bytes.data, answer->bytes.len);
+		char  *parsed =
+			chatglm_parse_answer(glm_answer_parse_turns, answer->bytes.data, answer->bytes.len);
 
 		if (chatglm_append_parsed(&out, parsed, hash) > 0 &&
 			(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))
@@ -327,7 +325,8 @@ chat_object(const ChatglmAnswer *answer)
 		appendStringInfoString(&out, "\"content\": ");
 		escape_json(&out, chatglm_cstring_from_utf8(answer->bytes.data, answer->bytes.len));
 	}
-	appendStringInfo(&out, ", \"finish_reason\": \"%s\", \"usage\": {\"prompt_tokens\": %d, "
+	appendStringInfo(&out,
+					 ", \"finish_reason\": \"%s\", \"usage\": {\"prompt_tokens\": %d, "
 					 "\"completion_tokens\": %d, \"total_tokens\": %d, "
 					 "\"prompt_tokens_details\": {\"cached_tokens\": %d}}}",
 					 finish, answer->prompt_tokens, answer->completion_tokens,

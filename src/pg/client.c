@@ -32,16 +32,16 @@
 
 typedef enum RequestState
 {
-	REQUEST_RUNNING,			/* its last event has not come yet */
-	REQUEST_ENDED,				/* it has; perhaps it still waits in the file */
-	REQUEST_LOST,				/* the worker went */
-	REQUEST_ROLLED_BACK			/* its subtransaction did */
+	REQUEST_RUNNING,	/* its last event has not come yet */
+	REQUEST_ENDED,		/* it has; perhaps it still waits in the file */
+	REQUEST_LOST,		/* the worker went */
+	REQUEST_ROLLED_BACK /* its subtransaction did */
 } RequestState;
 
 /* An event on file; the glm_event itself and two NULs follow. */
 typedef struct FiledEvent
 {
-	dlist_node	link;
+	dlist_node link;
 } FiledEvent;
 
 #define EVENT_OFFSET MAXALIGN(sizeof(FiledEvent))
@@ -49,43 +49,43 @@ typedef struct FiledEvent
 
 struct ChatglmRequest
 {
-	dlist_node	link;
-	uint64		id;
+	dlist_node		 link;
+	uint64			 id;
 	SubTransactionId subid;
-	RequestState state;
-	bool		in_flight;		/* no reader holds it up */
-	bool		stream;			/* ends only as its caller reads */
-	int			place;			/* its room in the queue; -1 = none yet */
-	int			entry;			/* of the session's words; -1 = none yet */
-	uint32		taken;			/* TOKEN events handed to the caller */
-	glm_request *block;			/* until it is sent */
-	char	   *model;			/* its name and directory, UTF-8 */
-	char	   *path;
-	dlist_head	events;			/* FiledEvent */
-	FiledEvent *current;		/* what the caller is looking at */
+	RequestState	 state;
+	bool			 in_flight; /* no reader holds it up */
+	bool			 stream;	/* ends only as its caller reads */
+	int				 place;		/* its room in the queue; -1 = none yet */
+	int				 entry;		/* of the session's words; -1 = none yet */
+	uint32			 taken;		/* TOKEN events handed to the caller */
+	glm_request		*block;		/* until it is sent */
+	char			*model;		/* its name and directory, UTF-8 */
+	char			*path;
+	dlist_head		 events;  /* FiledEvent */
+	FiledEvent		*current; /* what the caller is looking at */
 };
 
 static MemoryContext request_context;
-static dlist_head requests = DLIST_STATIC_INIT(requests);	/* alive */
-static dlist_head stones = DLIST_STATIC_INIT(stones);	/* rolled back */
+static dlist_head	 requests = DLIST_STATIC_INIT(requests); /* alive */
+static dlist_head	 stones = DLIST_STATIC_INIT(stones);	 /* rolled back */
 
-static void prepare_backend(void);
-static ChatglmRequest *new_request(const ChatglmCall *call);
-static void take_room(const ChatglmCall *call, ChatglmRequest *request);
-static void claim_entry(const ChatglmCall *call, ChatglmRequest *request);
-static bool all_entries_stay(void);
-static void forget_room(ChatglmRequest *request);
-static void pump(void);
-static void file_event(const glm_event *event);
+static void				prepare_backend(void);
+static ChatglmRequest  *new_request(const ChatglmCall *call);
+static void				take_room(const ChatglmCall *call, ChatglmRequest *request);
+static void				claim_entry(const ChatglmCall *call, ChatglmRequest *request);
+static bool				all_entries_stay(void);
+static void				forget_room(ChatglmRequest *request);
+static void				pump(void);
+static void				file_event(const glm_event *event);
 static const glm_event *take_event(ChatglmRequest *request);
-static void count_token(ChatglmRequest *request);
-static void free_if_any(void *memory);
-static void check_running(const ChatglmRequest *request);
-static void cancel(ChatglmRequest *request);
-static void forget_contents(ChatglmRequest *request);
-static void xact_callback(XactEvent event, void *arg);
-static void subxact_callback(SubXactEvent event, SubTransactionId mine,
-							 SubTransactionId parent, void *arg);
+static void				count_token(ChatglmRequest *request);
+static void				free_if_any(void *memory);
+static void				check_running(const ChatglmRequest *request);
+static void				cancel(ChatglmRequest *request);
+static void				forget_contents(ChatglmRequest *request);
+static void				xact_callback(XactEvent event, void *arg);
+static void subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+							 void *arg);
 
 /* ---- entry points ----------------------------------------------------- */
 
@@ -97,7 +97,7 @@ chatglm_submit(const ChatglmCall *call)
 	chatglm_require_preload();
 	prepare_backend();
 
-	pump();						/* finds out whether the old worker went */
+	pump(); /* finds out whether the old worker went */
 	chatglm_session_connect();
 
 	request = new_request(call);
@@ -169,15 +169,15 @@ chatglm_requests_running(void)
 int
 chatglm_requests_running_as(bool in_flight)
 {
-	dlist_iter	iter;
-	int			running = 0;
+	dlist_iter iter;
+	int		   running = 0;
 
 	dlist_foreach(iter, &requests)
 	{
 		const ChatglmRequest *request = dlist_container(ChatglmRequest, link, iter.cur);
 
 		running += request->state == REQUEST_RUNNING && request->entry >= 0 &&
-			request->in_flight == in_flight;
+				   request->in_flight == in_flight;
 	}
 	return running;
 }
@@ -212,16 +212,16 @@ prepare_backend(void)
 		return;
 	RegisterXactCallback(xact_callback, NULL);
 	RegisterSubXactCallback(subxact_callback, NULL);
-	request_context = AllocSetContextCreate(TopMemoryContext, "chatglm requests",
-											ALLOCSET_DEFAULT_SIZES);
+	request_context =
+		AllocSetContextCreate(TopMemoryContext, "chatglm requests", ALLOCSET_DEFAULT_SIZES);
 }
 
 static ChatglmRequest *
 new_request(const ChatglmCall *call)
 {
-	uint64		id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
+	uint64			id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
 	/* first, as it may throw: nothing may be left that counts as running */
-	glm_request *block = chatglm_call_block(call, id, request_context);
+	glm_request	   *block = chatglm_call_block(call, id, request_context);
 	ChatglmRequest *request = MemoryContextAllocZero(request_context, sizeof(*request));
 
 	request->id = id;
@@ -254,7 +254,7 @@ take_room(const ChatglmCall *call, ChatglmRequest *request)
 	request->place = chatglm_admission(&wish);
 	if (!call->in_flight)
 		request->block->timeout_ms = wish.timeout_ms;
-	request->state = REQUEST_RUNNING;	/* should a worker have got lost, it never had it */
+	request->state = REQUEST_RUNNING; /* should a worker have got lost, it never had it */
 }
 
 /*
@@ -265,7 +265,8 @@ take_room(const ChatglmCall *call, ChatglmRequest *request)
 static void
 claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 {
-	while ((request->entry = chatglm_session_claim(request->id, request->place, call->in_flight)) < 0)
+	while ((request->entry = chatglm_session_claim(request->id, request->place, call->in_flight)) <
+		   0)
 	{
 		if (all_entries_stay())
 		{
@@ -273,8 +274,7 @@ claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("too many chatglm requests in this session"),
-					 errdetail("A session may have %d requests running.",
-							   CHATGLM_SESSION_REQUESTS),
+					 errdetail("A session may have %d requests running.", CHATGLM_SESSION_REQUESTS),
 					 errhint("Close cursors that are not needed any more.")));
 		}
 		chatglm_session_wait();
@@ -287,8 +287,8 @@ claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 static bool
 all_entries_stay(void)
 {
-	dlist_iter	iter;
-	int			staying = 0;
+	dlist_iter iter;
+	int		   staying = 0;
 
 	dlist_foreach(iter, &requests)
 	{
@@ -310,9 +310,9 @@ all_entries_stay(void)
 static void
 pump(void)
 {
-	bool		alive = chatglm_session_alive();
+	bool			 alive = chatglm_session_alive();
 	const glm_event *event;
-	dlist_iter	iter;
+	dlist_iter		 iter;
 
 	chatglm_session_push();
 	while ((event = chatglm_session_receive()) != NULL)
@@ -334,13 +334,13 @@ pump(void)
 static void
 file_event(const glm_event *event)
 {
-	Size		size = sizeof(glm_event) + event->length;
-	dlist_iter	iter;
+	Size	   size = sizeof(glm_event) + event->length;
+	dlist_iter iter;
 
 	dlist_foreach(iter, &requests)
 	{
 		ChatglmRequest *request = dlist_container(ChatglmRequest, link, iter.cur);
-		FiledEvent *filed;
+		FiledEvent	   *filed;
 
 		if (request->id != event->id || request->state != REQUEST_RUNNING)
 			continue;
@@ -404,11 +404,10 @@ check_running(const ChatglmRequest *request)
 			chatglm_session_lost();
 			break;
 		case REQUEST_ROLLED_BACK:
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_CURSOR_STATE),
-					 errmsg("chatglm request was cancelled by a rollback"),
-					 errhint("Its first row was fetched in a subtransaction that was rolled "
-							 "back; open the cursor again.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_CURSOR_STATE),
+							errmsg("chatglm request was cancelled by a rollback"),
+							errhint("Its first row was fetched in a subtransaction that was rolled "
+									"back; open the cursor again.")));
 			break;
 		case REQUEST_ENDED:
 			elog(ERROR, "chatglm request " UINT64_FORMAT " has no more events", request->id);

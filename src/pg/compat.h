@@ -53,7 +53,7 @@
 #define chatglm_max_backends() MaxBackends
 #else
 #define CHATGLM_HAVE_SHMEM_REQUEST_HOOK 0
-#define chatglm_max_backends() \
+#define chatglm_max_backends()                                                                     \
 	(MaxConnections + autovacuum_max_workers + 1 + max_worker_processes + max_wal_senders)
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
@@ -194,7 +194,7 @@ chatglm_convert(Oid conversion, int from_encoding, int to_encoding, const unsign
 static inline bool
 chatglm_merge_by_source(const List *actions)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, actions)
 		if (lfirst_node(MergeAction, cell)->matchKind == MERGE_WHEN_NOT_MATCHED_BY_SOURCE)
@@ -217,4 +217,4 @@ chatglm_function_aclcheck(Oid function, Oid role)
 #endif
 }
 
-#endif							/* CHATGLM_COMPAT_H */
+#endif /* CHATGLM_COMPAT_H */

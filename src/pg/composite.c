@@ -23,11 +23,11 @@
 
 typedef struct Kept
 {
-	struct Kept *next;
-	int			mark;
-	MemoryContext query;		/* of the places */
-	MemoryContext memory;		/* of the following */
-	List	   *served;			/* FmgrInfo *: places that have had the answer */
+	struct Kept	 *next;
+	int			  mark;
+	MemoryContext query;  /* of the places */
+	MemoryContext memory; /* of the following */
+	List		 *served; /* FmgrInfo *: places that have had the answer */
 	NullableDatum args[CHATGLM_MAX_ARGS];
 	NullableDatum value;
 } Kept;
@@ -37,7 +37,7 @@ static Kept *all_kept;
 static Kept **
 find(MemoryContext query, int mark)
 {
-	Kept	  **kept = &all_kept;
+	Kept **kept = &all_kept;
 
 	while (*kept != NULL && ((*kept)->query != query || (*kept)->mark != mark))
 		kept = &(*kept)->next;
@@ -48,8 +48,8 @@ find(MemoryContext query, int mark)
 static void
 forget(void *arg)
 {
-	Kept	   *gone = arg;
-	Kept	  **kept = find(gone->query, gone->mark);
+	Kept  *gone = arg;
+	Kept **kept = find(gone->query, gone->mark);
 
 	*kept = gone->next;
 }
@@ -57,7 +57,7 @@ forget(void *arg)
 static Kept *
 begin_keeping(MemoryContext query, int mark)
 {
-	Kept	   *kept = MemoryContextAllocZero(query, sizeof(*kept));
+	Kept				  *kept = MemoryContextAllocZero(query, sizeof(*kept));
 	MemoryContextCallback *callback = MemoryContextAlloc(query, sizeof(*callback));
 
 	kept->mark = mark;
@@ -74,8 +74,8 @@ begin_keeping(MemoryContext query, int mark)
 static bool
 same_value(NullableDatum a, NullableDatum b, Oid type)
 {
-	int16		length;
-	bool		by_value;
+	int16 length;
+	bool  by_value;
 
 	if (a.isnull || b.isnull)
 		return a.isnull && b.isnull;
@@ -86,8 +86,8 @@ same_value(NullableDatum a, NullableDatum b, Oid type)
 static NullableDatum
 copy_value(NullableDatum datum, Oid type)
 {
-	int16		length;
-	bool		by_value;
+	int16 length;
+	bool  by_value;
 
 	if (datum.isnull)
 		return datum;
@@ -99,7 +99,7 @@ copy_value(NullableDatum datum, Oid type)
 int
 chatglm_composite_mark(FunctionCallInfo fcinfo)
 {
-	Node	   *call = fcinfo->flinfo->fn_expr;
+	Node *call = fcinfo->flinfo->fn_expr;
 
 	return call != NULL && IsA(call, FuncExpr) ? chatglm_mark_of((FuncExpr *) call) : 0;
 }
@@ -107,7 +107,7 @@ chatglm_composite_mark(FunctionCallInfo fcinfo)
 bool
 chatglm_composite_kept(FunctionCallInfo fcinfo, int mark, Oid type, NullableDatum *value)
 {
-	Kept	   *kept = *find(fcinfo->flinfo->fn_mcxt, mark);
+	Kept		 *kept = *find(fcinfo->flinfo->fn_mcxt, mark);
 	MemoryContext old;
 
 	if (kept == NULL || list_member_ptr(kept->served, fcinfo->flinfo))
@@ -125,7 +125,7 @@ chatglm_composite_kept(FunctionCallInfo fcinfo, int mark, Oid type, NullableDatu
 void
 chatglm_composite_keep(FunctionCallInfo fcinfo, int mark, Oid type, NullableDatum value)
 {
-	Kept	   *kept = *find(fcinfo->flinfo->fn_mcxt, mark);
+	Kept		 *kept = *find(fcinfo->flinfo->fn_mcxt, mark);
 	MemoryContext old;
 
 	if (kept == NULL)

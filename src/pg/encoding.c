@@ -13,7 +13,7 @@
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 
-#define MAX_CHARACTER 4			/* bytes of one in UTF-8 */
+#define MAX_CHARACTER 4 /* bytes of one in UTF-8 */
 
 /* Writes one character in the database's encoding; false when it has none. */
 static bool
@@ -27,8 +27,8 @@ append_converted(StringInfo out, Oid conversion, const unsigned char *character,
 		return true;
 	}
 	if (!OidIsValid(conversion) ||
-		chatglm_convert(conversion, PG_UTF8, GetDatabaseEncoding(), character, length,
-						converted, sizeof(converted)) != length)
+		chatglm_convert(conversion, PG_UTF8, GetDatabaseEncoding(), character, length, converted,
+						sizeof(converted)) != length)
 		return false;
 	appendStringInfoString(out, (const char *) converted);
 	return true;
@@ -37,7 +37,7 @@ append_converted(StringInfo out, Oid conversion, const unsigned char *character,
 static void
 append_escaped(StringInfo out, const unsigned char *character)
 {
-	unsigned	code = utf8_to_unicode(character);
+	unsigned code = utf8_to_unicode(character);
 
 	appendStringInfo(out, code > 0xFFFF ? "\\U%08x" : "\\u%04x", code);
 }
@@ -47,9 +47,9 @@ chatglm_any_to_server_lossy(const char *bytes, Size length)
 {
 	const unsigned char *at = (const unsigned char *) bytes;
 	const unsigned char *end = at + length;
-	Oid			conversion = InvalidOid;
-	StringInfoData out;
-	int			n;
+	Oid					 conversion = InvalidOid;
+	StringInfoData		 out;
+	int					 n;
 
 	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
 		conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());

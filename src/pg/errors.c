@@ -9,7 +9,7 @@ void
 chatglm_ereport(int elevel, glm_status status, const char *message, const char *hint)
 {
 	static const int codes[GLM_N_STATUS] = {
-		[GLM_OK] = ERRCODE_INTERNAL_ERROR,	/* no error would be reported so */
+		[GLM_OK] = ERRCODE_INTERNAL_ERROR, /* no error would be reported so */
 		[GLM_BAD_ARGUMENT] = ERRCODE_INVALID_PARAMETER_VALUE,
 		[GLM_BAD_TEXT] = ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
 		[GLM_BAD_JSON] = ERRCODE_INVALID_JSON_TEXT,
@@ -33,10 +33,8 @@ chatglm_ereport(int elevel, glm_status status, const char *message, const char *
 	const char *shown = chatglm_shown(message);
 	const char *shown_hint = hint != NULL && hint[0] != '\0' ? chatglm_shown(hint) : NULL;
 
-	ereport(elevel,
-			(errcode(known ? codes[status] : ERRCODE_INTERNAL_ERROR),
-			 errmsg("%s", shown),
-			 shown_hint != NULL ? errhint("%s", shown_hint) : 0));
+	ereport(elevel, (errcode(known ? codes[status] : ERRCODE_INTERNAL_ERROR), errmsg("%s", shown),
+					 shown_hint != NULL ? errhint("%s", shown_hint) : 0));
 }
 
 void

@@ -25,24 +25,17 @@
 
 typedef struct KnownFunction
 {
-	Oid			oid;			/* hash key */
-	const ChatglmFunction *function;	/* NULL: not ours */
+	Oid					   oid;		 /* hash key */
+	const ChatglmFunction *function; /* NULL: not ours */
 } KnownFunction;
 
 static const ChatglmFunction *const functions[] = {
-	&chatglm_generate_function,
-	&chatglm_complete_function,
-	&chatglm_tokenize_function,
-	&chatglm_detokenize_function,
-	&chatglm_count_tokens_function,
-	&chatglm_logits_function,
-	&chatglm_chat_function,
-	&chatglm_chat_tokens_function,
-	&chatglm_try_generate_function
-};
+	&chatglm_generate_function,	  &chatglm_complete_function,	  &chatglm_tokenize_function,
+	&chatglm_detokenize_function, &chatglm_count_tokens_function, &chatglm_logits_function,
+	&chatglm_chat_function,		  &chatglm_chat_tokens_function,  &chatglm_try_generate_function};
 
-static HTAB *known;				/* of KnownFunction */
-static bool known_outdated;		/* pg_proc has changed since */
+static HTAB *known;			 /* of KnownFunction */
+static bool	 known_outdated; /* pg_proc has changed since */
 
 static const ChatglmFunction *look_up(Oid function);
 
@@ -74,8 +67,8 @@ chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage)
 Datum
 chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
 {
-	Oid			type = get_func_rettype(fcinfo->flinfo->fn_oid);
-	int			mark = chatglm_composite_mark(fcinfo);
+	Oid			  type = get_func_rettype(fcinfo->flinfo->fn_oid);
+	int			  mark = chatglm_composite_mark(fcinfo);
 	NullableDatum value;
 
 	if (mark == 0 || !chatglm_composite_kept(fcinfo, mark, type, &value))
@@ -115,7 +108,7 @@ start_over(void)
 const ChatglmFunction *
 chatglm_function_by_oid(Oid function)
 {
-	KnownFunction *entry;
+	KnownFunction		  *entry;
 	const ChatglmFunction *found;
 
 	if (known == NULL || known_outdated)
@@ -142,17 +135,17 @@ with_symbol(const char *symbol)
 static const ChatglmFunction *
 look_up(Oid function)
 {
-	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	HeapTuple			   proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	const ChatglmFunction *candidate = NULL;
-	FmgrInfo	info;
+	FmgrInfo			   info;
 
 	if (!HeapTupleIsValid(proc))
 		return NULL;
 	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId &&
 		!((Form_pg_proc) GETSTRUCT(proc))->proisstrict)
 	{
-		bool		isnull;
-		Datum		source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
+		bool  isnull;
+		Datum source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
 
 		candidate = with_symbol(TextDatumGetCString(source));
 	}
@@ -167,15 +160,15 @@ look_up(Oid function)
 bool
 chatglm_is_own_function(Oid function)
 {
-	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	bool		own = false;
+	HeapTuple proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool	  own = false;
 
 	if (!HeapTupleIsValid(proc))
 		return false;
 	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId)
 	{
-		bool		isnull;
-		Datum		library = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_probin, &isnull);
+		bool  isnull;
+		Datum library = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_probin, &isnull);
 
 		own = !isnull && strcmp(TextDatumGetCString(library), "$libdir/chatglm") == 0;
 	}

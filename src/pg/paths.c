@@ -28,7 +28,7 @@ chatglm_may_see_paths(void)
 static Size
 match_path(const char *at, const char *path, Size length, bool cut)
 {
-	Size		n = 0;
+	Size n = 0;
 
 	while (n < length && at[n] == path[n])
 		n++;
@@ -50,9 +50,9 @@ skip_directories(const char *at)
 char *
 chatglm_hide_path(const char *text, const char *path, const char *model)
 {
-	bool		cut = strlen(text) >= CUT_OFF;
-	Size		length = strlen(path);
-	bool		found = false;
+	bool		   cut = strlen(text) >= CUT_OFF;
+	Size		   length = strlen(path);
+	bool		   found = false;
 	StringInfoData out;
 
 	while (length > 0 && path[length - 1] == '/')
@@ -60,7 +60,7 @@ chatglm_hide_path(const char *text, const char *path, const char *model)
 	initStringInfo(&out);
 	while (*text != '\0')
 	{
-		Size		n = length > 0 ? match_path(text, path, length, cut) : 0;
+		Size n = length > 0 ? match_path(text, path, length, cut) : 0;
 
 		if (n == 0)
 		{

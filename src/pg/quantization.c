@@ -23,8 +23,8 @@
 #include "args.h"
 #include "calibration.h"
 
-#define QUANTIZE_COLUMNS	7
-#define PROGRESS_COLUMNS	11
+#define QUANTIZE_COLUMNS 7
+#define PROGRESS_COLUMNS 11
 
 PG_FUNCTION_INFO_V1(chatglm_quantize);
 PG_FUNCTION_INFO_V1(chatglm_stat_progress);
@@ -37,29 +37,30 @@ static void put_quantized(Tuplestorestate *rows, TupleDesc desc, const glm_quant
 Datum
 chatglm_quantize(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
+	TupleDesc		 desc;
 	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmCall call;
-	ChatglmAnswer answer;
-	char	   *target;
+	ChatglmCall		 call;
+	ChatglmAnswer	 answer;
+	char			*target;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be NULL", PG_ARGISNULL(0) ? "source" : "target")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"%s\" must not be NULL",
+							   PG_ARGISNULL(0) ? "source" : "target")));
 	chatglm_require_preload();
 	chatglm_require_role(ROLE_PG_WRITE_SERVER_FILES, "pg_write_server_files",
 						 "write a model directory");
 	target = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	if (!is_absolute_path(target) ||
-		strlen(target) >= sizeof(((glm_progress *) NULL)->target))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"target\" must be an absolute path of less than %zu bytes, not \"%s\"",
-						sizeof(((glm_progress *) NULL)->target), target)));
+	if (!is_absolute_path(target) || strlen(target) >= sizeof(((glm_progress *) NULL)->target))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "argument \"target\" must be an absolute path of less than %zu bytes, not \"%s\"",
+				 sizeof(((glm_progress *) NULL)->target), target)));
 
 	chatglm_call_defaults(&call, GLM_QUANTIZE);
-	call.timeout_ms = 0;		/* chatglm.request_timeout means answers */
+	call.timeout_ms = 0; /* chatglm.request_timeout means answers */
 	call.target = target;
 	read_source(&call, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (!PG_ARGISNULL(2))
@@ -80,10 +81,9 @@ void
 chatglm_require_role(Oid role, const char *name, const char *to_do_what)
 {
 	if (!has_privs_of_role(GetUserId(), role))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to %s", to_do_what),
-				 errhint("Only members of the role %s may do so.", name)));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied to %s", to_do_what),
+						errhint("Only members of the role %s may do so.", name)));
 }
 
 /* A name, or the path of a directory; such a model is called by its last part. */
@@ -92,7 +92,7 @@ read_source(ChatglmCall *call, const char *source)
 {
 	if (is_absolute_path(source))
 	{
-		char	   *path = pstrdup(source);
+		char *path = pstrdup(source);
 
 		chatglm_require_role(ROLE_PG_READ_SERVER_FILES, "pg_read_server_files",
 							 "read a model directory by its path");
@@ -116,19 +116,17 @@ static void
 read_options(ChatglmCall *call, Jsonb *options)
 {
 	static const char *const ours[] = {"calibration", "calibration_query", "calibration_file"};
-	Datum		rest = JsonbPGetDatum(options);
-	Jsonb	   *json;
+	Datum					 rest = JsonbPGetDatum(options);
+	Jsonb					*json;
 
 	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"options\" must be a JSON object, not %s",
-						chatglm_show_json(options))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options\" must be a JSON object, not %s",
+							   chatglm_show_json(options))));
 	for (int i = 0; i < (int) lengthof(ours); i++)
 		rest = DirectFunctionCall2(jsonb_delete, rest, CStringGetTextDatum(ours[i]));
 	json = DatumGetJsonbP(rest);
-	call->model_options = chatglm_cstring_to_utf8(JsonbToCString(NULL, &json->root,
-																 VARSIZE(json)));
+	call->model_options = chatglm_cstring_to_utf8(JsonbToCString(NULL, &json->root, VARSIZE(json)));
 	call->text = chatglm_calibration_texts(options);
 	if (call->text != NULL)
 		call->text_length = strlen(call->text);
@@ -144,8 +142,8 @@ put_number(Datum *value, bool *null, double number)
 static void
 put_quantized(Tuplestorestate *rows, TupleDesc desc, const glm_quantized *q)
 {
-	Datum		values[QUANTIZE_COLUMNS] = {0};
-	bool		nulls[QUANTIZE_COLUMNS] = {0};
+	Datum values[QUANTIZE_COLUMNS] = {0};
+	bool  nulls[QUANTIZE_COLUMNS] = {0};
 
 	values[0] = CStringGetTextDatum(q->name);
 	nulls[0] = q->name[0] == '\0';
@@ -189,9 +187,9 @@ static void
 put_progress(Tuplestorestate *rows, TupleDesc desc, const glm_progress *p,
 			 const ChatglmRequestStat *stat)
 {
-	Datum		values[PROGRESS_COLUMNS] = {0};
-	bool		nulls[PROGRESS_COLUMNS] = {0};
-	bool		own = has_privs_of_role(GetUserId(), stat->role);
+	Datum values[PROGRESS_COLUMNS] = {0};
+	bool  nulls[PROGRESS_COLUMNS] = {0};
+	bool  own = has_privs_of_role(GetUserId(), stat->role);
 
 	values[0] = Int64GetDatum((int64) p->id);
 	values[1] = Int32GetDatum(stat->pid);
@@ -215,11 +213,11 @@ put_progress(Tuplestorestate *rows, TupleDesc desc, const glm_progress *p,
 Datum
 chatglm_stat_progress(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	TupleDesc				  desc;
+	Tuplestorestate			 *rows = chatglm_begin_rows(fcinfo, &desc);
 	const ChatglmRequestStat *found;
-	ChatglmRequestStat stat;
-	glm_progress progress;
+	ChatglmRequestStat		  stat;
+	glm_progress			  progress;
 
 	if (chatglm_shared == NULL)
 		return (Datum) 0;

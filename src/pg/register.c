@@ -46,14 +46,14 @@ PG_FUNCTION_INFO_V1(chatglm_model_unload);
 PG_FUNCTION_INFO_V1(chatglm_model_unregister);
 PG_FUNCTION_INFO_V1(chatglm_model_check);
 
-static void check_path_right(void);
-static void check_absolute(const char *path);
-static void check_path(const char *path);
-static void check_model_options(Jsonb *options);
+static void		check_path_right(void);
+static void		check_absolute(const char *path);
+static void		check_path(const char *path);
+static void		check_model_options(Jsonb *options);
 static Relation open_for_writing(bool to_delete);
-static void store_row(const char *name, Datum path, const NullableDatum *options);
-static bool delete_row(const char *name);
-static bool unload(const char *name, const char *path);
+static void		store_row(const char *name, Datum path, const NullableDatum *options);
+static bool		delete_row(const char *name);
+static bool		unload(const char *name, const char *path);
 
 /* ---- Loading and unloading ------------------------------------------------------ */
 
@@ -61,15 +61,14 @@ static bool unload(const char *name, const char *path);
 Datum
 chatglm_model_load(PG_FUNCTION_ARGS)
 {
-	char	   *name;
+	char		 *name;
 	NullableDatum model;
-	ChatglmCall call;
+	ChatglmCall	  call;
 	ChatglmAnswer answer;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"name\" must not be NULL")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"name\" must not be NULL")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	chatglm_check_model_name(name);
 	if (!PG_ARGISNULL(1))
@@ -82,9 +81,8 @@ chatglm_model_load(PG_FUNCTION_ARGS)
 		store_row(name, PG_GETARG_DATUM(1), &fcinfo->args[2]);
 	}
 	else if (!PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"options\" needs argument \"path\" beside it")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options\" needs argument \"path\" beside it")));
 
 	/* an ERROR of the engine takes the new row back with it */
 	model.value = PG_GETARG_DATUM(0);
@@ -104,18 +102,17 @@ chatglm_model_load(PG_FUNCTION_ARGS)
 Datum
 chatglm_model_unload(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char		   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	ChatglmModelRef ref = {0};
-	bool		known;
-	bool		unloaded;
+	bool			known;
+	bool			unloaded;
 
 	chatglm_check_model_name(name);
 	known = chatglm_look_up_model(name, &ref);
 	unloaded = unload(name, ref.path);
 	if (!known && !unloaded)
 		ereport(NOTICE,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("model \"%s\" does not exist", name)));
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name)));
 	PG_RETURN_BOOL(unloaded);
 }
 
@@ -127,7 +124,7 @@ chatglm_model_unload(PG_FUNCTION_ARGS)
 Datum
 chatglm_model_unregister(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	chatglm_check_model_name(name);
 	PreventCommandIfReadOnly("glm_model_unregister()");
@@ -148,7 +145,7 @@ unload(const char *name, const char *path)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	ChatglmCall call;
+	ChatglmCall	  call;
 	ChatglmAnswer answer;
 	volatile bool unloaded = true;
 
@@ -165,7 +162,7 @@ unload(const char *name, const char *path)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -186,15 +183,15 @@ unload(const char *name, const char *path)
 static bool
 is_our_trigger(const Trigger *trigger)
 {
-	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(trigger->tgfoid));
-	bool		ours = false;
+	HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(trigger->tgfoid));
+	bool	  ours = false;
 
 	if (!HeapTupleIsValid(row))
 		return false;
 	if (((Form_pg_proc) GETSTRUCT(row))->prolang == ClanguageId)
 	{
-		bool		isnull;
-		Datum		symbol = SysCacheGetAttr(PROCOID, row, Anum_pg_proc_prosrc, &isnull);
+		bool  isnull;
+		Datum symbol = SysCacheGetAttr(PROCOID, row, Anum_pg_proc_prosrc, &isnull);
 
 		ours = !isnull && strcmp(TextDatumGetCString(symbol), "chatglm_model_check") == 0;
 	}
@@ -232,7 +229,7 @@ foreign_index(const Relation table)
 
 	foreach(cell, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
 
 		if (RelationGetIndexExpressions(index) != NIL || RelationGetIndexPredicate(index) != NIL ||
 			index->rd_index->indisexclusion || !index->rd_index->indimmediate)
@@ -248,7 +245,7 @@ static const char *
 foreign_matter(const Relation table, bool to_delete)
 {
 	const TupleConstr *constraints = RelationGetDescr(table)->constr;
-	const char *found = foreign_trigger(table, to_delete);
+	const char		  *found = foreign_trigger(table, to_delete);
 
 	if (found == NULL)
 		found = foreign_index(table);
@@ -272,17 +269,15 @@ open_for_writing(bool to_delete)
 	const char *foreign;
 
 	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table chatglm.model is not there as the extension made it"),
-				 errhint("Drop and create the extension again.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("table chatglm.model is not there as the extension made it"),
+						errhint("Drop and create the extension again.")));
 	foreign = foreign_matter(table, to_delete);
 	if (foreign != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table chatglm.model has %s that is not the extension's", foreign),
-				 errdetail("It would not be heeded here."),
-				 errhint("Drop it, or write to the table by SQL.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table chatglm.model has %s that is not the extension's", foreign),
+						errdetail("It would not be heeded here."),
+						errhint("Drop it, or write to the table by SQL.")));
 	return table;
 }
 
@@ -290,26 +285,26 @@ open_for_writing(bool to_delete)
 static void
 store_row(const char *name, Datum path, const NullableDatum *options)
 {
-	Relation	table = open_for_writing(false);
-	TupleDesc	desc = RelationGetDescr(table);
-	HeapTuple	old = chatglm_find_model_row(table, name);
-	Datum		values[CHATGLM_MODEL_COLUMNS] = {CStringGetTextDatum(name), path, options->value};
-	bool		nulls[CHATGLM_MODEL_COLUMNS] = {false, false, options->isnull};
-	HeapTuple	row = heap_form_tuple(desc, values, nulls);
+	Relation  table = open_for_writing(false);
+	TupleDesc desc = RelationGetDescr(table);
+	HeapTuple old = chatglm_find_model_row(table, name);
+	Datum	  values[CHATGLM_MODEL_COLUMNS] = {CStringGetTextDatum(name), path, options->value};
+	bool	  nulls[CHATGLM_MODEL_COLUMNS] = {false, false, options->isnull};
+	HeapTuple row = heap_form_tuple(desc, values, nulls);
 
 	if (HeapTupleIsValid(old))
 		CatalogTupleUpdate(table, &old->t_self, row);
 	else
 		CatalogTupleInsert(table, row);
 	table_close(table, NoLock);
-	CommandCounterIncrement();	/* the name means this from now on */
+	CommandCounterIncrement(); /* the name means this from now on */
 }
 
 static bool
 delete_row(const char *name)
 {
-	Relation	table = open_for_writing(true);
-	HeapTuple	row = chatglm_find_model_row(table, name);
+	Relation  table = open_for_writing(true);
+	HeapTuple row = chatglm_find_model_row(table, name);
 
 	if (HeapTupleIsValid(row))
 		CatalogTupleDelete(table, &row->t_self);
@@ -329,26 +324,23 @@ Datum
 chatglm_model_check(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	HeapTuple	row;
-	TupleDesc	desc;
-	Datum		values[CHATGLM_MODEL_COLUMNS];
-	bool		nulls[CHATGLM_MODEL_COLUMNS];
+	HeapTuple	 row;
+	TupleDesc	 desc;
+	Datum		 values[CHATGLM_MODEL_COLUMNS];
+	bool		 nulls[CHATGLM_MODEL_COLUMNS];
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("chatglm.check_model must be a BEFORE INSERT OR UPDATE row trigger")));
 
 	if (!chatglm_is_model_table(trigger->tg_relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" has not the columns of chatglm.model",
-						RelationGetRelationName(trigger->tg_relation))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s\" has not the columns of chatglm.model",
+							   RelationGetRelationName(trigger->tg_relation))));
 
-	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
-		trigger->tg_newtuple : trigger->tg_trigtuple;
+	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	desc = RelationGetDescr(trigger->tg_relation);
 	for (int i = 0; i < CHATGLM_MODEL_COLUMNS; i++)
 		values[i] = heap_getattr(row, i + 1, desc, &nulls[i]);
@@ -356,9 +348,8 @@ chatglm_model_check(PG_FUNCTION_ARGS)
 	check_path_right();
 	/* the table's own NOT NULL may be gone */
 	if (nulls[CHATGLM_MODEL_NAME - 1] || nulls[CHATGLM_MODEL_PATH - 1])
-		ereport(ERROR,
-				(errcode(ERRCODE_NOT_NULL_VIOLATION),
-				 errmsg("a model's name and path must not be NULL")));
+		ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
+						errmsg("a model's name and path must not be NULL")));
 	chatglm_check_model_name(TextDatumGetCString(values[CHATGLM_MODEL_NAME - 1]));
 	check_absolute(TextDatumGetCString(values[CHATGLM_MODEL_PATH - 1]));
 	if (!nulls[CHATGLM_MODEL_OPTIONS - 1])
@@ -370,22 +361,21 @@ static void
 check_path_right(void)
 {
 	if (!chatglm_may_see_paths())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to register a model's path"),
-				 errhint("Only members of the role pg_read_server_files may do so.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied to register a model's path"),
+						errhint("Only members of the role pg_read_server_files may do so.")));
 }
 
 /* The engine reports paths in buffers of glm_model_info.path's size. */
 static void
 check_absolute(const char *path)
 {
-	if (!is_absolute_path(path) ||
-		strlen(path) >= sizeof(((glm_model_info *) NULL)->path))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"path\" must be an absolute path of less than %zu bytes, not \"%s\"",
-						sizeof(((glm_model_info *) NULL)->path), path)));
+	if (!is_absolute_path(path) || strlen(path) >= sizeof(((glm_model_info *) NULL)->path))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"path\" must be an absolute path of less than %zu bytes, not \"%s\"",
+					sizeof(((glm_model_info *) NULL)->path), path)));
 }
 
 static void
@@ -395,53 +385,47 @@ check_path(const char *path)
 
 	check_absolute(path);
 	if (stat(path, &st) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not find model directory \"%s\": %m", path)));
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not find model directory \"%s\": %m", path)));
 	if (!S_ISDIR(st.st_mode))
 		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a directory", path)));
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a directory", path)));
 	errno = 0;
 	if (chatglm_is_model_directory(path))
 		return;
 	if (errno == EACCES)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not look into directory \"%s\": %m", path)));
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_FILE),
-			 errmsg("directory \"%s\" holds no config.json", path)));
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not look into directory \"%s\": %m", path)));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FILE),
+					errmsg("directory \"%s\" holds no config.json", path)));
 }
 
 static bool
 is_string(const JsonbValue *value, const char *text)
 {
 	return value->type == jbvString && value->val.string.len == (int) strlen(text) &&
-		memcmp(value->val.string.val, text, strlen(text)) == 0;
+		   memcmp(value->val.string.val, text, strlen(text)) == 0;
 }
 
 static void
 bad_model_option(const char *option, const char *values)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("model option \"%s\" must be %s", option, values)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("model option \"%s\" must be %s", option, values)));
 }
 
 /* An option nobody knows would be believed to work: refuse it. */
 static void
 check_model_options(Jsonb *options)
 {
-	JsonbIterator *it;
+	JsonbIterator	  *it;
 	JsonbIteratorToken token;
-	JsonbValue	item;
+	JsonbValue		   item;
 
 	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"options\" must be a JSON object, not %s",
-						chatglm_show_json(options))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options\" must be a JSON object, not %s",
+							   chatglm_show_json(options))));
 	it = JsonbIteratorInit(&options->root);
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
 	{
@@ -450,7 +434,8 @@ check_model_options(Jsonb *options)
 		if (is_string(&item, "verify"))
 		{
 			(void) JsonbIteratorNext(&it, &item, true);
-			if (!is_string(&item, "first-map") && !is_string(&item, "full") && !is_string(&item, "off"))
+			if (!is_string(&item, "first-map") && !is_string(&item, "full") &&
+				!is_string(&item, "off"))
 				bad_model_option("verify", "\"first-map\", \"full\" or \"off\"");
 		}
 		else if (is_string(&item, "rope"))
@@ -460,10 +445,9 @@ check_model_options(Jsonb *options)
 				bad_model_option("rope", "\"chatglm2\" or \"chatglm3\"");
 		}
 		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown model option \"%.*s\"",
-							item.val.string.len, item.val.string.val),
-					 errhint("Known options are rope and verify.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("unknown model option \"%.*s\"", item.val.string.len,
+								   item.val.string.val),
+							errhint("Known options are rope and verify.")));
 	}
 }

@@ -41,53 +41,53 @@
 
 #include "room.h"
 
-#define SMALL_BYTES (64 * 1024) /* a block for which the last bytes are kept */
-#define RESERVE_BYTES (INT64CONST(8) << 20)	/* so many at most */
+#define SMALL_BYTES (64 * 1024)				/* a block for which the last bytes are kept */
+#define RESERVE_BYTES (INT64CONST(8) << 20) /* so many at most */
 #define STALE_US INT64CONST(2000000)
 
 /* A role that holds something. */
 typedef struct Holder
 {
-	Oid			role;
-	int			requests;
-	int64		bytes;			/* of blocks and results */
+	Oid	  role;
+	int	  requests;
+	int64 bytes; /* of blocks and results */
 } Holder;
 
 typedef struct Place
 {
-	uint64		id;				/* 0 = free */
-	Oid			role;
-	int			next_free;		/* -1: none */
-	int64		bytes;			/* of the block */
-	int64		results;		/* that are not read */
+	uint64 id; /* 0 = free */
+	Oid	   role;
+	int	   next_free; /* -1: none */
+	int64  bytes;	  /* of the block */
+	int64  results;	  /* that are not read */
 } Place;
 
 /* A session that waits; its index is the process number. */
 typedef struct Waiter
 {
-	uint64		since;			/* 0 = it does not wait */
-	TimestampTz asked;			/* last */
+	uint64			since; /* 0 = it does not wait */
+	TimestampTz		asked; /* last */
 	ChatglmRoomWish wish;
 } Waiter;
 
 typedef struct Room
 {
-	LWLock	   *lock;
-	int			n_slots;
-	int			n_places;
-	int			role_limit;		/* places one role may have when it is alone */
-	int			batch_limit;	/* of those, for batch */
-	int64		total_bytes;
-	int64		reserve_bytes;	/* for small blocks */
+	LWLock *lock;
+	int		n_slots;
+	int		n_places;
+	int		role_limit;	 /* places one role may have when it is alone */
+	int		batch_limit; /* of those, for batch */
+	int64	total_bytes;
+	int64	reserve_bytes; /* for small blocks */
 
-	int			first_free;
-	int			requests;		/* places taken */
-	int64		bytes;			/* of all blocks */
-	int64		results;		/* that are not read */
-	int			n_holders;
-	int			n_waiters;
-	uint64		waits;			/* counts, for Waiter.since */
-	/* Place[n_places], Holder[n_places] and Waiter[n_slots] follow */
+	int	   first_free;
+	int	   requests; /* places taken */
+	int64  bytes;	 /* of all blocks */
+	int64  results;	 /* that are not read */
+	int	   n_holders;
+	int	   n_waiters;
+	uint64 waits; /* counts, for Waiter.since */
+				  /* Place[n_places], Holder[n_places] and Waiter[n_slots] follow */
 } Room;
 
 static Room *room;
@@ -116,7 +116,7 @@ waiters(void)
 int
 chatglm_room_places(void)
 {
-	int			role_limit = chatglm_max_sequences + chatglm_max_queue;
+	int role_limit = chatglm_max_sequences + chatglm_max_queue;
 
 	return role_limit + Max(8, role_limit / 4);
 }
@@ -124,7 +124,7 @@ chatglm_room_places(void)
 Size
 chatglm_room_size(void)
 {
-	Size		size = MAXALIGN(sizeof(Room));
+	Size size = MAXALIGN(sizeof(Room));
 
 	size = add_size(size, mul_size(chatglm_room_places(), sizeof(Place) + sizeof(Holder)));
 	return add_size(size, mul_size(chatglm_max_backends(), sizeof(Waiter)));
@@ -152,7 +152,7 @@ chatglm_room_reset(void)
 {
 	LWLockAcquire(room->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < room->n_places; i++)
-		places()[i] = (Place) {.next_free = i + 1 < room->n_places ? i + 1 : -1};
+		places()[i] = (Place){.next_free = i + 1 < room->n_places ? i + 1 : -1};
 	room->first_free = 0;
 	room->requests = 0;
 	room->bytes = room->results = 0;
@@ -183,8 +183,8 @@ requests_of(Oid role)
 static ChatglmRoomAnswer
 look_for_place(int held, bool batch)
 {
-	int64		limit = batch ? room->batch_limit : room->role_limit;
-	int64		left = room->n_places - room->requests;
+	int64 limit = batch ? room->batch_limit : room->role_limit;
+	int64 left = room->n_places - room->requests;
 
 	if (left <= 0)
 		return CHATGLM_ROOM_REQUESTS;
@@ -197,8 +197,8 @@ look_for_place(int held, bool batch)
 static ChatglmRoomAnswer
 look_for_bytes(int64 held, int64 bytes, bool batch)
 {
-	int64		reserve = bytes > SMALL_BYTES ? room->reserve_bytes : 0;
-	int64		left = room->total_bytes - room->bytes;
+	int64 reserve = bytes > SMALL_BYTES ? room->reserve_bytes : 0;
+	int64 left = room->total_bytes - room->bytes;
 
 	if (bytes > room->total_bytes - reserve)
 		return CHATGLM_ROOM_NEVER;
@@ -214,7 +214,7 @@ look_for_bytes(int64 held, int64 bytes, bool batch)
 static ChatglmRoomAnswer
 look_for_room(const ChatglmRoomWish *wish)
 {
-	const Holder *holder = find_holder(wish->role);
+	const Holder	 *holder = find_holder(wish->role);
 	ChatglmRoomAnswer answer;
 
 	answer = look_for_bytes(holder != NULL ? holder->bytes : 0, wish->bytes, wish->batch);
@@ -230,8 +230,8 @@ comes_before(const ChatglmRoomWish *a, uint64 a_since, const ChatglmRoomWish *b,
 {
 	if (a->role != b->role)
 	{
-		int			a_held = requests_of(a->role);
-		int			b_held = requests_of(b->role);
+		int a_held = requests_of(a->role);
+		int b_held = requests_of(b->role);
 
 		if (a_held != b_held)
 			return a_held < b_held;
@@ -246,8 +246,8 @@ static int
 first_waiter(int except)
 {
 	const Waiter *all = waiters();
-	TimestampTz stale = GetCurrentTimestamp() - STALE_US;
-	int			first = -1;
+	TimestampTz	  stale = GetCurrentTimestamp() - STALE_US;
+	int			  first = -1;
 
 	for (int i = 0, seen = 0; i < room->n_slots && seen < room->n_waiters; i++)
 	{
@@ -256,8 +256,8 @@ first_waiter(int except)
 		seen++;
 		if (i != except && all[i].asked > stale &&
 			look_for_room(&all[i].wish) == CHATGLM_ROOM_GIVEN &&
-			(first < 0 || comes_before(&all[i].wish, all[i].since,
-									   &all[first].wish, all[first].since)))
+			(first < 0 ||
+			 comes_before(&all[i].wish, all[i].since, &all[first].wish, all[first].since)))
 			first = i;
 	}
 	return first;
@@ -266,7 +266,7 @@ first_waiter(int except)
 static void
 wake_first(void)
 {
-	int			first = room->n_waiters > 0 ? first_waiter(-1) : -1;
+	int first = room->n_waiters > 0 ? first_waiter(-1) : -1;
 
 	if (first >= 0)
 		SetLatch(&GetPGProcByNumber(first)->procLatch);
@@ -277,7 +277,7 @@ static ChatglmRoomAnswer
 look_for_turn(const ChatglmRoomWish *wish, uint64 since)
 {
 	ChatglmRoomAnswer answer = look_for_room(wish);
-	int			first;
+	int				  first;
 
 	if (answer != CHATGLM_ROOM_GIVEN || !wish->queues || room->n_waiters == 0)
 		return answer;
@@ -292,21 +292,21 @@ look_for_turn(const ChatglmRoomWish *wish, uint64 since)
 static int
 take_place(const ChatglmRoomWish *wish)
 {
-	Holder	   *holder = find_holder(wish->role);
-	int			number = room->first_free;
-	Place	   *place = &places()[number];
+	Holder *holder = find_holder(wish->role);
+	int		number = room->first_free;
+	Place  *place = &places()[number];
 
 	if (holder == NULL)
 	{
 		holder = &holders()[room->n_holders++];
-		*holder = (Holder) {.role = wish->role};
+		*holder = (Holder){.role = wish->role};
 	}
 	holder->requests++;
 	holder->bytes += wish->bytes;
 	room->requests++;
 	room->bytes += wish->bytes;
 	room->first_free = place->next_free;
-	*place = (Place) {.id = wish->id, .role = wish->role, .next_free = -1, .bytes = wish->bytes};
+	*place = (Place){.id = wish->id, .role = wish->role, .next_free = -1, .bytes = wish->bytes};
 	return number;
 }
 
@@ -322,7 +322,7 @@ stop_waiting(Waiter *me)
 ChatglmRoomAnswer
 chatglm_room_take(const ChatglmRoomWish *wish, int *place)
 {
-	Waiter	   *me = &waiters()[chatglm_proc_number()];
+	Waiter			 *me = &waiters()[chatglm_proc_number()];
 	ChatglmRoomAnswer answer;
 
 	LWLockAcquire(room->lock, LW_EXCLUSIVE);
@@ -331,7 +331,7 @@ chatglm_room_take(const ChatglmRoomWish *wish, int *place)
 	{
 		*place = take_place(wish);
 		stop_waiting(me);
-		wake_first();			/* there may be room for more than one */
+		wake_first(); /* there may be room for more than one */
 	}
 	else if (wish->queues && answer != CHATGLM_ROOM_NEVER)
 	{
@@ -352,7 +352,7 @@ chatglm_room_take(const ChatglmRoomWish *wish, int *place)
 bool
 chatglm_room_open(const ChatglmRoomWish *wish)
 {
-	bool		open;
+	bool open;
 
 	LWLockAcquire(room->lock, LW_SHARED);
 	open = look_for_turn(wish, PG_UINT64_MAX) == CHATGLM_ROOM_GIVEN;
@@ -363,7 +363,7 @@ chatglm_room_open(const ChatglmRoomWish *wish)
 void
 chatglm_room_charge(int number, uint64 id, int64 block, int64 results)
 {
-	Place	   *place;
+	Place *place;
 
 	if (number < 0 || number >= room->n_places)
 		return;
@@ -385,7 +385,7 @@ chatglm_room_charge(int number, uint64 id, int64 block, int64 results)
 void
 chatglm_room_give(int number, uint64 id)
 {
-	Place	   *place;
+	Place *place;
 
 	if (number < 0 || number >= room->n_places)
 		return;
@@ -393,7 +393,7 @@ chatglm_room_give(int number, uint64 id)
 	LWLockAcquire(room->lock, LW_EXCLUSIVE);
 	if (id != 0 && place->id == id)
 	{
-		Holder	   *holder = find_holder(place->role);
+		Holder *holder = find_holder(place->role);
 
 		holder->bytes -= place->bytes + place->results;
 		if (--holder->requests == 0)
@@ -401,7 +401,7 @@ chatglm_room_give(int number, uint64 id)
 		room->requests--;
 		room->bytes -= place->bytes;
 		room->results -= place->results;
-		*place = (Place) {.next_free = room->first_free};
+		*place = (Place){.next_free = room->first_free};
 		room->first_free = number;
 		wake_first();
 	}
@@ -411,7 +411,7 @@ chatglm_room_give(int number, uint64 id)
 void
 chatglm_room_leave(void)
 {
-	Waiter	   *me = &waiters()[chatglm_proc_number()];
+	Waiter *me = &waiters()[chatglm_proc_number()];
 
 	/* nobody else writes there */
 	if (me->since == 0)
@@ -431,8 +431,7 @@ chatglm_room_look(Oid role, ChatglmRoomUse *use)
 
 	LWLockAcquire(room->lock, LW_SHARED);
 	holder = find_holder(role);
-	*use = (ChatglmRoomUse)
-	{
+	*use = (ChatglmRoomUse){
 		.requests = room->requests,
 		.bytes = room->bytes + room->results,
 		.total_bytes = room->total_bytes,

@@ -9,13 +9,13 @@
 /* What a request wants that asks for room. */
 typedef struct ChatglmRoomWish
 {
-	uint64		id;				/* of the request */
-	Oid			role;			/* on whose behalf */
-	int64		bytes;			/* of its block */
-	bool		batch;			/* leaves what is kept for interactive calls alone */
-	bool		queues;			/* waits its turn when there is no room */
-	bool		idle;			/* its session has nothing running */
-	int			timeout_ms;		/* it may wait so long; 0 = for ever */
+	uint64 id;		   /* of the request */
+	Oid	   role;	   /* on whose behalf */
+	int64  bytes;	   /* of its block */
+	bool   batch;	   /* leaves what is kept for interactive calls alone */
+	bool   queues;	   /* waits its turn when there is no room */
+	bool   idle;	   /* its session has nothing running */
+	int	   timeout_ms; /* it may wait so long; 0 = for ever */
 } ChatglmRoomWish;
 
 typedef enum ChatglmRoomAnswer
@@ -38,7 +38,7 @@ extern void chatglm_room_init(void *memory, LWLock *lock);
 extern void chatglm_room_reset(void);
 
 /* Requests that may be in the worker's hands at a time: tickets of the engine. */
-extern int	chatglm_room_places(void);
+extern int chatglm_room_places(void);
 
 /* ---- for whoever asks ---- */
 
@@ -64,11 +64,11 @@ extern void chatglm_room_leave(void);
 /* What is taken: in all, and by a role. */
 typedef struct ChatglmRoomUse
 {
-	int			requests;
-	int			role_requests;
-	int64		bytes;
-	int64		role_bytes;
-	int64		total_bytes;	/* that there are */
+	int	  requests;
+	int	  role_requests;
+	int64 bytes;
+	int64 role_bytes;
+	int64 total_bytes; /* that there are */
 } ChatglmRoomUse;
 
 extern void chatglm_room_look(Oid role, ChatglmRoomUse *use);
@@ -79,6 +79,6 @@ extern void chatglm_room_look(Oid role, ChatglmRoomUse *use);
  * Takes room for a request of this session and returns its place.  Batch waits for it,
  * serving interrupts and the session's line; what stands alone fails where there is none.
  */
-extern int	chatglm_admission(ChatglmRoomWish *wish);	/* leaves in timeout_ms what is left */
+extern int chatglm_admission(ChatglmRoomWish *wish); /* leaves in timeout_ms what is left */
 
-#endif							/* CHATGLM_ROOM_H */
+#endif /* CHATGLM_ROOM_H */

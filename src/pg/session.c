@@ -30,34 +30,34 @@
 #include "tcop/tcopprot.h"
 #include "utils/timestamp.h"
 
-#define WORKER_WAIT_MS 3000		/* for a worker that restarts within a second */
+#define WORKER_WAIT_MS 3000 /* for a worker that restarts within a second */
 #define WORKER_RETRY_MS 10
-#define CLIENT_CHECK_MS 200		/* between looks at the client's socket */
+#define CLIENT_CHECK_MS 200 /* between looks at the client's socket */
 
 typedef struct Session
 {
-	dsm_segment *segment;		/* NULL: no line */
+	dsm_segment			 *segment; /* NULL: no line */
 	ChatglmSessionHeader *header;
-	shm_mq_handle *requests;
-	shm_mq_handle *replies;
-	uint32		generation;		/* of the worker we announced us to */
-	bool		detached;		/* the other end was found missing */
-	ChatglmPiece *piece;		/* on its way; memory for any one */
-	Size		piece_size;		/* of the message; 0: none is on its way */
+	shm_mq_handle		 *requests;
+	shm_mq_handle		 *replies;
+	uint32				  generation; /* of the worker we announced us to */
+	bool				  detached;	  /* the other end was found missing */
+	ChatglmPiece		 *piece;	  /* on its way; memory for any one */
+	Size				  piece_size; /* of the message; 0: none is on its way */
 } Session;
 
 static Session session;
 
-static bool worker_present(void);
-static void create_segment(void);
-static bool announce(void);
-static bool withdraw(dsm_handle handle);
-static void give_room_back(void);
+static bool			 worker_present(void);
+static void			 create_segment(void);
+static bool			 announce(void);
+static bool			 withdraw(dsm_handle handle);
+static void			 give_room_back(void);
 static shm_mq_result try_piece(void);
-static void wait_on_latch(long timeout_ms);
-static void check_client(void);
-static bool worker_cannot_start(void);
-static void worker_missing(void) pg_attribute_noreturn();
+static void			 wait_on_latch(long timeout_ms);
+static void			 check_client(void);
+static bool			 worker_cannot_start(void);
+static void			 worker_missing(void) pg_attribute_noreturn();
 
 /* ---- coming and going ------------------------------------------------- */
 
@@ -104,7 +104,7 @@ bool
 chatglm_session_alive(void)
 {
 	return session.segment != NULL && !session.detached &&
-		session.generation == pg_atomic_read_u32(&chatglm_shared->generation);
+		   session.generation == pg_atomic_read_u32(&chatglm_shared->generation);
 }
 
 void
@@ -138,7 +138,7 @@ chatglm_session_rest(void)
 static bool
 worker_present(void)
 {
-	bool		present;
+	bool present;
 
 	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
 	present = chatglm_shared->worker_latch != NULL;
@@ -153,10 +153,10 @@ worker_present(void)
 static void
 create_segment(void)
 {
-	MemoryContext old_context = MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContext		  old_context = MemoryContextSwitchTo(TopMemoryContext);
 	ChatglmSessionHeader *header;
-	shm_mq	   *requests;
-	shm_mq	   *replies;
+	shm_mq				 *requests;
+	shm_mq				 *replies;
 
 	session.segment = dsm_create(CHATGLM_SEGMENT_SIZE, 0);
 	dsm_pin_mapping(session.segment);
@@ -191,7 +191,7 @@ static bool
 announce(void)
 {
 	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
-	bool		present;
+	bool		 present;
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	present = chatglm_shared->worker_latch != NULL;
@@ -216,7 +216,7 @@ static bool
 withdraw(dsm_handle handle)
 {
 	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
-	bool		unseen = true;
+	bool		 unseen = true;
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	if (slot->state != CHATGLM_SLOT_FREE && slot->handle == handle)
@@ -269,7 +269,7 @@ chatglm_session_ending(void)
 	for (int i = 0; session.header != NULL && i < CHATGLM_SESSION_REQUESTS; i++)
 	{
 		ChatglmRequestWords *words = &session.header->words[i];
-		uint64		id = pg_atomic_read_u64(&words->id);
+		uint64				 id = pg_atomic_read_u64(&words->id);
 
 		if (id != 0 && pg_atomic_read_u64(&words->cancel) == id)
 			return true;
@@ -308,7 +308,7 @@ chatglm_session_send(const glm_request *block)
 	Assert(session.piece_size == 0);
 	for (uint32 offset = 0; offset < block->size;)
 	{
-		uint32		length = Min(block->size - offset, CHATGLM_PIECE_SIZE);
+		uint32 length = Min(block->size - offset, CHATGLM_PIECE_SIZE);
 
 		if (offset > 0)
 			chatglm_session_flush();
@@ -364,9 +364,9 @@ try_piece(void)
 const glm_event *
 chatglm_session_receive(void)
 {
-	Size		size;
-	void	   *data;
-	glm_event  *event;
+	Size	   size;
+	void	  *data;
+	glm_event *event;
 
 	if (session.segment == NULL || session.detached)
 		return NULL;
@@ -384,8 +384,8 @@ chatglm_session_receive(void)
 
 	event = data;
 	if (size < sizeof(glm_event) || event->length > GLM_EVENT_PAYLOAD ||
-		size != sizeof(glm_event) + event->length ||
-		event->kind < GLM_EVENT_TOKEN || event->kind > GLM_EVENT_ERROR)
+		size != sizeof(glm_event) + event->length || event->kind < GLM_EVENT_TOKEN ||
+		event->kind > GLM_EVENT_ERROR)
 	{
 		session.detached = true;
 		elog(ERROR, "malformed event of %zu bytes from the chatglm worker", size);
@@ -410,8 +410,8 @@ wait_on_latch(long timeout_ms)
 	if (wait_event == 0)
 		wait_event = chatglm_wait_event("ChatglmReply");
 
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 timeout_ms, wait_event);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
+					 wait_event);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 }
@@ -424,7 +424,7 @@ static void
 check_client(void)
 {
 	static TimestampTz last_check = 0;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz		   now = GetCurrentTimestamp();
 
 	if (now - last_check < CLIENT_CHECK_MS * INT64CONST(1000))
 		return;
@@ -443,17 +443,16 @@ void
 chatglm_session_lost(void)
 {
 	/* class 08 would make drivers believe that their own connection broke */
-	ereport(ERROR,
-			(errcode(ERRCODE_SYSTEM_ERROR),
-			 errmsg("chatglm worker restarted, the request was lost"),
-			 errhint("Run it again; the worker is back within about a second.")));
+	ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+					errmsg("chatglm worker restarted, the request was lost"),
+					errhint("Run it again; the worker is back within about a second.")));
 }
 
 /* Has it said that there is no use in waiting for it? */
 static bool
 worker_cannot_start(void)
 {
-	bool		cannot;
+	bool cannot;
 
 	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
 	cannot = chatglm_shared->worker_cannot_start;
@@ -464,21 +463,18 @@ worker_cannot_start(void)
 static void
 worker_missing(void)
 {
-	char		reason[sizeof(chatglm_shared->worker_error)];
+	char reason[sizeof(chatglm_shared->worker_error)];
 
 	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
 	strlcpy(reason, chatglm_shared->worker_error, sizeof(reason));
 	LWLockRelease(chatglm_shared->lock);
 
 	if (worker_cannot_start())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("chatglm worker cannot start"),
-				 errdetail("%s.", reason),
-				 errhint("Correct the setting or its cause, then restart the server.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("chatglm worker cannot start"), errdetail("%s.", reason),
+						errhint("Correct the setting or its cause, then restart the server.")));
 	ereport(ERROR,
-			(errcode(ERRCODE_CANNOT_CONNECT_NOW),
-			 errmsg("chatglm worker is not running"),
+			(errcode(ERRCODE_CANNOT_CONNECT_NOW), errmsg("chatglm worker is not running"),
 			 reason[0] != '\0' ? errdetail("The last worker ended: %s.", chatglm_shown(reason)) : 0,
 			 errhint("The server starts it again every second; its log says why it ends.")));
 }

@@ -20,7 +20,7 @@ extern bool chatglm_session_alive(void);
 extern void chatglm_session_disconnect(void);
 
 /* Takes a free entry of the words for this request, with its place; -1 when there is none. */
-extern int	chatglm_session_claim(uint64 id, int place, bool in_flight);
+extern int chatglm_session_claim(uint64 id, int place, bool in_flight);
 
 /* Is there a request that was cancelled, and the worker has not ended yet? */
 extern bool chatglm_session_ending(void);
@@ -50,4 +50,4 @@ extern void chatglm_session_rest(void);
 /* The ERROR of a request whose worker has gone. */
 extern void chatglm_session_lost(void) pg_attribute_noreturn();
 
-#endif							/* CHATGLM_SESSION_H */
+#endif /* CHATGLM_SESSION_H */

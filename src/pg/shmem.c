@@ -58,11 +58,10 @@ void
 chatglm_require_preload(void)
 {
 	if (chatglm_shared == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("chatglm was not loaded when the server started"),
-				 errhint("Put shared_preload_libraries = 'chatglm' into postgresql.conf and "
-						 "restart the server.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("chatglm was not loaded when the server started"),
+						errhint("Put shared_preload_libraries = 'chatglm' into postgresql.conf and "
+								"restart the server.")));
 }
 
 /*
@@ -87,8 +86,8 @@ request_shmem(void)
 	if (prev_request_hook != NULL)
 		prev_request_hook();
 #endif
-	RequestAddinShmemSpace(add_size(shmem_size(chatglm_max_backends(), chatglm_room_places()),
-									chatglm_room_size()));
+	RequestAddinShmemSpace(
+		add_size(shmem_size(chatglm_max_backends(), chatglm_room_places()), chatglm_room_size()));
 	RequestNamedLWLockTranche("chatglm", 2);
 }
 
@@ -96,16 +95,15 @@ static void
 startup_shmem(void)
 {
 	LWLockPadded *locks = NULL;
-	void	   *room;
-	bool		found;
+	void		 *room;
+	bool		  found;
 
 	if (prev_startup_hook != NULL)
 		prev_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	chatglm_shared = ShmemInitStruct("chatglm",
-									 shmem_size(chatglm_max_backends(), chatglm_room_places()),
-									 &found);
+	chatglm_shared = ShmemInitStruct(
+		"chatglm", shmem_size(chatglm_max_backends(), chatglm_room_places()), &found);
 	room = ShmemInitStruct("chatglm room", chatglm_room_size(), &found);
 	if (!found)
 	{
@@ -119,7 +117,7 @@ startup_shmem(void)
 static Size
 shmem_size(int n_slots, int n_requests)
 {
-	Size		size = MAXALIGN(sizeof(ChatglmShared));
+	Size size = MAXALIGN(sizeof(ChatglmShared));
 
 	size = add_size(size, MAXALIGN(mul_size(n_slots, sizeof(ChatglmSlot))));
 	return add_size(size, mul_size(n_requests, sizeof(ChatglmRequestStat)));
@@ -128,8 +126,8 @@ shmem_size(int n_slots, int n_requests)
 static void
 init_shared(ChatglmShared *shared, LWLock *lock)
 {
-	int			n_slots = chatglm_max_backends();
-	int			n_requests = chatglm_room_places();
+	int n_slots = chatglm_max_backends();
+	int n_requests = chatglm_room_places();
 
 	memset(shared, 0, shmem_size(n_slots, n_requests));
 	shared->lock = lock;

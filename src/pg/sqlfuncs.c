@@ -67,15 +67,14 @@ read_tokenize(ChatglmCall *call, const NullableDatum *args)
 static bool
 read_tokens(ChatglmCall *call, glm_kind kind, const NullableDatum *args)
 {
-	ArrayType  *array;
+	ArrayType *array;
 
 	if (args[0].isnull)
 		return false;
 	array = DatumGetArrayTypeP(args[0].value);
 	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"tokens\" must not contain NULL")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"tokens\" must not contain NULL")));
 	chatglm_call_defaults(call, kind);
 	call->n_tokens = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	call->tokens = (const int32 *) chatglm_array_data(array);
@@ -95,9 +94,8 @@ read_logits(ChatglmCall *call, const NullableDatum *args)
 	if (!read_tokens(call, GLM_LOGITS, args))
 		return false;
 	if (call->n_tokens == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"tokens\" must not be empty")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"tokens\" must not be empty")));
 	return true;
 }
 
@@ -129,14 +127,12 @@ count_value(const ChatglmAnswer *answer, Oid type)
 
 /* ---- Entry points ------------------------------------------------------- */
 
-const ChatglmFunction chatglm_generate_function = {
-	.symbol = "chatglm_generate",
-	.address = chatglm_generate,
-	.n_args = 1 + CHATGLM_N_TAIL,
-	.model = 1,
-	.read = read_generate,
-	.value = text_value
-};
+const ChatglmFunction chatglm_generate_function = {.symbol = "chatglm_generate",
+												   .address = chatglm_generate,
+												   .n_args = 1 + CHATGLM_N_TAIL,
+												   .model = 1,
+												   .read = read_generate,
+												   .value = text_value};
 
 /* glm_generate(prompt text, ...G) returns text */
 Datum
@@ -145,14 +141,12 @@ chatglm_generate(PG_FUNCTION_ARGS)
 	return chatglm_call_function(fcinfo, &chatglm_generate_function);
 }
 
-const ChatglmFunction chatglm_complete_function = {
-	.symbol = "chatglm_complete",
-	.address = chatglm_complete,
-	.n_args = 1 + CHATGLM_N_TAIL,
-	.model = 1,
-	.read = read_complete,
-	.value = text_value
-};
+const ChatglmFunction chatglm_complete_function = {.symbol = "chatglm_complete",
+												   .address = chatglm_complete,
+												   .n_args = 1 + CHATGLM_N_TAIL,
+												   .model = 1,
+												   .read = read_complete,
+												   .value = text_value};
 
 /* glm_complete(prompt text, ...G) returns text */
 Datum
@@ -161,14 +155,12 @@ chatglm_complete(PG_FUNCTION_ARGS)
 	return chatglm_call_function(fcinfo, &chatglm_complete_function);
 }
 
-const ChatglmFunction chatglm_tokenize_function = {
-	.symbol = "chatglm_tokenize",
-	.address = chatglm_tokenize,
-	.n_args = 3,
-	.model = 1,
-	.read = read_tokenize,
-	.value = ids_value
-};
+const ChatglmFunction chatglm_tokenize_function = {.symbol = "chatglm_tokenize",
+												   .address = chatglm_tokenize,
+												   .n_args = 3,
+												   .model = 1,
+												   .read = read_tokenize,
+												   .value = ids_value};
 
 /* glm_tokenize(content text, model text, add_special bool) returns int[] */
 Datum
@@ -177,14 +169,12 @@ chatglm_tokenize(PG_FUNCTION_ARGS)
 	return chatglm_call_function(fcinfo, &chatglm_tokenize_function);
 }
 
-const ChatglmFunction chatglm_detokenize_function = {
-	.symbol = "chatglm_detokenize",
-	.address = chatglm_detokenize,
-	.n_args = 2,
-	.model = 1,
-	.read = read_detokenize,
-	.value = text_value
-};
+const ChatglmFunction chatglm_detokenize_function = {.symbol = "chatglm_detokenize",
+													 .address = chatglm_detokenize,
+													 .n_args = 2,
+													 .model = 1,
+													 .read = read_detokenize,
+													 .value = text_value};
 
 /* glm_detokenize(tokens int[], model text) returns text */
 Datum
@@ -193,14 +183,12 @@ chatglm_detokenize(PG_FUNCTION_ARGS)
 	return chatglm_call_function(fcinfo, &chatglm_detokenize_function);
 }
 
-const ChatglmFunction chatglm_count_tokens_function = {
-	.symbol = "chatglm_count_tokens",
-	.address = chatglm_count_tokens,
-	.n_args = 2,
-	.model = 1,
-	.read = read_count_tokens,
-	.value = count_value
-};
+const ChatglmFunction chatglm_count_tokens_function = {.symbol = "chatglm_count_tokens",
+													   .address = chatglm_count_tokens,
+													   .n_args = 2,
+													   .model = 1,
+													   .read = read_count_tokens,
+													   .value = count_value};
 
 /* glm_count_tokens(content text, model text) returns int */
 Datum
@@ -209,14 +197,12 @@ chatglm_count_tokens(PG_FUNCTION_ARGS)
 	return chatglm_call_function(fcinfo, &chatglm_count_tokens_function);
 }
 
-const ChatglmFunction chatglm_logits_function = {
-	.symbol = "chatglm_logits",
-	.address = chatglm_logits,
-	.n_args = 2,
-	.model = 1,
-	.read = read_logits,
-	.value = logits_value
-};
+const ChatglmFunction chatglm_logits_function = {.symbol = "chatglm_logits",
+												 .address = chatglm_logits,
+												 .n_args = 2,
+												 .model = 1,
+												 .read = read_logits,
+												 .value = logits_value};
 
 /* glm_logits(tokens int[], model text) returns real[] */
 Datum

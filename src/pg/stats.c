@@ -38,10 +38,10 @@ PG_FUNCTION_INFO_V1(chatglm_stat_requests);
 PG_FUNCTION_INFO_V1(chatglm_cancel);
 
 /* Columns of the views, as their functions declare them. */
-#define MODELS_COLUMNS		18
-#define STAT_MODELS_COLUMNS	12
-#define STAT_MODELS_TOTALS	2	/* from this one on: of all roles */
-#define REQUESTS_COLUMNS	9
+#define MODELS_COLUMNS 18
+#define STAT_MODELS_COLUMNS 12
+#define STAT_MODELS_TOTALS 2 /* from this one on: of all roles */
+#define REQUESTS_COLUMNS 9
 
 /* ---- Health ------------------------------------------------------------ */
 
@@ -171,13 +171,13 @@ chatglm_health(PG_FUNCTION_ARGS)
 {
 	ChatglmShared *shared = palloc(sizeof(*shared));
 	StringInfoData out;
-	const char *reason = NULL;
+	const char	  *reason = NULL;
 
 	if (!copy_shared(shared))
 		reason = "chatglm is not in shared_preload_libraries";
 	else if (shared->worker_pid == 0)
-		reason = shared->worker_cannot_start ? "the chatglm worker cannot start" :
-			"the chatglm worker is not running";
+		reason = shared->worker_cannot_start ? "the chatglm worker cannot start"
+											 : "the chatglm worker is not running";
 
 	initStringInfo(&out);
 	appendStringInfo(&out, "{\"ready\": %s", reason == NULL ? "true" : "false");
@@ -202,7 +202,7 @@ chatglm_health(PG_FUNCTION_ARGS)
 bool
 chatglm_worker_is_up(void)
 {
-	bool		up = false;
+	bool up = false;
 
 	if (chatglm_shared != NULL)
 	{
@@ -225,20 +225,19 @@ chatglm_ready(PG_FUNCTION_ARGS)
 Tuplestorestate *
 chatglm_begin_rows(FunctionCallInfo fcinfo, TupleDesc *desc)
 {
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
+	ReturnSetInfo	*info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext	 old;
 	Tuplestorestate *rows;
 
 	if (info == NULL || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("set-valued function called in context that cannot accept a set")));
 	if (get_call_result_type(fcinfo, NULL, desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
 	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	rows = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0,
-								 false, work_mem);
+	rows =
+		tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
 	*desc = CreateTupleDescCopy(*desc);
 	info->returnMode = SFRM_Materialize;
 	info->setResult = rows;
@@ -254,8 +253,8 @@ static void
 put_model(Tuplestorestate *rows, TupleDesc desc, const ChatglmModelRef *ref,
 		  const glm_model_info *loaded)
 {
-	Datum		values[MODELS_COLUMNS] = {0};
-	bool		nulls[MODELS_COLUMNS] = {0};
+	Datum values[MODELS_COLUMNS] = {0};
+	bool  nulls[MODELS_COLUMNS] = {0};
 
 	values[0] = CStringGetTextDatum(ref->name);
 	/* the setting's directory may be in another encoding */
@@ -290,10 +289,10 @@ put_model(Tuplestorestate *rows, TupleDesc desc, const ChatglmModelRef *ref,
 Datum
 chatglm_models(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
+	TupleDesc		 desc;
 	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmShared *shared = palloc(sizeof(*shared));
-	ListCell   *cell;
+	ChatglmShared	*shared = palloc(sizeof(*shared));
+	ListCell		*cell;
 
 	if (!copy_shared(shared))
 		shared->n_models = 0;
@@ -306,21 +305,19 @@ static void
 put_model_stats(Tuplestorestate *rows, TupleDesc desc, const char *name,
 				const glm_model_info *model)
 {
-	Datum		values[STAT_MODELS_COLUMNS] = {
-		CStringGetTextDatum(name),
-		Int64GetDatum(model->requests),
-		Int64GetDatum(model->prompt_tokens),
-		Int64GetDatum(model->cached_tokens),
-		Int64GetDatum(model->prefill_tokens),
-		Int64GetDatum(model->completion_tokens),
-		Int64GetDatum(model->draft_tokens),
-		Int64GetDatum(model->accepted_tokens),
-		Int64GetDatum(model->preemptions),
-		Int64GetDatum(model->kv_bytes_used),
-		Int64GetDatum(model->kv_bytes_cached),
-		Int64GetDatum(model->kv_evictions)
-	};
-	bool		nulls[STAT_MODELS_COLUMNS] = {0};
+	Datum values[STAT_MODELS_COLUMNS] = {CStringGetTextDatum(name),
+										 Int64GetDatum(model->requests),
+										 Int64GetDatum(model->prompt_tokens),
+										 Int64GetDatum(model->cached_tokens),
+										 Int64GetDatum(model->prefill_tokens),
+										 Int64GetDatum(model->completion_tokens),
+										 Int64GetDatum(model->draft_tokens),
+										 Int64GetDatum(model->accepted_tokens),
+										 Int64GetDatum(model->preemptions),
+										 Int64GetDatum(model->kv_bytes_used),
+										 Int64GetDatum(model->kv_bytes_cached),
+										 Int64GetDatum(model->kv_evictions)};
+	bool  nulls[STAT_MODELS_COLUMNS] = {0};
 
 	if (!chatglm_may_see_totals())
 		memset(nulls + STAT_MODELS_TOTALS, true, STAT_MODELS_COLUMNS - STAT_MODELS_TOTALS);
@@ -331,17 +328,17 @@ put_model_stats(Tuplestorestate *rows, TupleDesc desc, const char *name,
 Datum
 chatglm_stat_models(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
+	TupleDesc		 desc;
 	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmShared *shared = palloc(sizeof(*shared));
-	ListCell   *cell;
+	ChatglmShared	*shared = palloc(sizeof(*shared));
+	ListCell		*cell;
 
 	if (!copy_shared(shared))
 		return (Datum) 0;
 	foreach(cell, chatglm_usable_models())
 	{
 		const ChatglmModelRef *ref = lfirst(cell);
-		const glm_model_info *model = find_loaded(shared, ref);
+		const glm_model_info  *model = find_loaded(shared, ref);
 
 		if (model != NULL)
 			put_model_stats(rows, desc, ref->name, model);
@@ -366,15 +363,10 @@ static const char *
 kind_name(const ChatglmRequestStat *stat)
 {
 	static const char *const names[GLM_N_KIND] = {
-		[GLM_LOGITS] = "logits",
-		[GLM_TOKENIZE] = "tokenize",
-		[GLM_DETOKENIZE] = "detokenize",
-		[GLM_COUNT_TOKENS] = "count_tokens",
-		[GLM_CHAT_TOKENS] = "chat_tokens",
-		[GLM_LOAD] = "load",
-		[GLM_UNLOAD] = "unload",
-		[GLM_QUANTIZE] = "quantize"
-	};
+		[GLM_LOGITS] = "logits",		   [GLM_TOKENIZE] = "tokenize",
+		[GLM_DETOKENIZE] = "detokenize",   [GLM_COUNT_TOKENS] = "count_tokens",
+		[GLM_CHAT_TOKENS] = "chat_tokens", [GLM_LOAD] = "load",
+		[GLM_UNLOAD] = "unload",		   [GLM_QUANTIZE] = "quantize"};
 
 	if (stat->kind == GLM_GENERATE)
 		return generate_name(stat);
@@ -388,8 +380,8 @@ kind_name(const ChatglmRequestStat *stat)
 static void
 put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *stat)
 {
-	Datum		values[REQUESTS_COLUMNS] = {0};
-	bool		nulls[REQUESTS_COLUMNS] = {0};
+	Datum values[REQUESTS_COLUMNS] = {0};
+	bool  nulls[REQUESTS_COLUMNS] = {0};
 
 	values[0] = Int64GetDatum((int64) stat->id);
 	values[1] = Int32GetDatum(stat->pid);
@@ -413,10 +405,10 @@ put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *sta
 Datum
 chatglm_stat_requests(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	TupleDesc			desc;
+	Tuplestorestate	   *rows = chatglm_begin_rows(fcinfo, &desc);
 	ChatglmRequestStat *stats;
-	int			n;
+	int					n;
 
 	if (chatglm_shared == NULL)
 		return (Datum) 0;
@@ -440,7 +432,7 @@ static bool
 mark_cancelled(uint64 id)
 {
 	ChatglmRequestStat *stats;
-	bool		found = false;
+	bool				found = false;
 
 	chatglm_require_preload();
 	stats = chatglm_request_stats();

@@ -50,7 +50,7 @@
 #include "args.h"
 #include "stream.h"
 
-#define MAX_ARGUMENTS	(3 + CHATGLM_N_TAIL)
+#define MAX_ARGUMENTS (3 + CHATGLM_N_TAIL)
 
 PG_FUNCTION_INFO_V1(chatglm_stream);
 PG_FUNCTION_INFO_V1(chatglm_chat_stream);
@@ -59,43 +59,36 @@ PG_FUNCTION_INFO_V1(chatglm_chat_stream);
 typedef struct StreamScanState
 {
 	CustomScanState css;
-	Oid			function;
-	bool		chat;			/* glm_chat_stream, not glm_stream */
-	List	   *arguments;		/* ExprState */
-	bool		begun;
-	ChatglmStream stream;
-	int64		tokens;			/* over all rescans, for EXPLAIN */
+	Oid				function;
+	bool			chat;	   /* glm_chat_stream, not glm_stream */
+	List		   *arguments; /* ExprState */
+	bool			begun;
+	ChatglmStream	stream;
+	int64			tokens; /* over all rescans, for EXPLAIN */
 } StreamScanState;
 
-static void stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
-							RangeTblEntry *rte);
-static Plan *stream_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
-						 List *tlist, List *clauses, List *custom_plans);
+static void	 stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte);
+static Plan *stream_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist,
+						 List *clauses, List *custom_plans);
 static Node *stream_create_state(CustomScan *scan);
-static void stream_begin_scan(CustomScanState *node, EState *estate, int eflags);
+static void	 stream_begin_scan(CustomScanState *node, EState *estate, int eflags);
 static TupleTableSlot *stream_exec_scan(CustomScanState *node);
-static void stream_end_scan(CustomScanState *node);
-static void stream_rescan(CustomScanState *node);
-static void stream_explain(CustomScanState *node, List *ancestors, ExplainState *es);
+static void			   stream_end_scan(CustomScanState *node);
+static void			   stream_rescan(CustomScanState *node);
+static void			   stream_explain(CustomScanState *node, List *ancestors, ExplainState *es);
 
 static set_rel_pathlist_hook_type prev_set_rel_pathlist_hook;
 
-static const CustomPathMethods path_methods = {
-	.CustomName = "GlmStream",
-	.PlanCustomPath = stream_plan
-};
-static const CustomScanMethods scan_methods = {
-	.CustomName = "GlmStream",
-	.CreateCustomScanState = stream_create_state
-};
-static const CustomExecMethods exec_methods = {
-	.CustomName = "GlmStream",
-	.BeginCustomScan = stream_begin_scan,
-	.ExecCustomScan = stream_exec_scan,
-	.EndCustomScan = stream_end_scan,
-	.ReScanCustomScan = stream_rescan,
-	.ExplainCustomScan = stream_explain
-};
+static const CustomPathMethods path_methods = {.CustomName = "GlmStream",
+											   .PlanCustomPath = stream_plan};
+static const CustomScanMethods scan_methods = {.CustomName = "GlmStream",
+											   .CreateCustomScanState = stream_create_state};
+static const CustomExecMethods exec_methods = {.CustomName = "GlmStream",
+											   .BeginCustomScan = stream_begin_scan,
+											   .ExecCustomScan = stream_exec_scan,
+											   .EndCustomScan = stream_end_scan,
+											   .ReScanCustomScan = stream_rescan,
+											   .ExplainCustomScan = stream_explain};
 
 void
 chatglm_stream_init(void)
@@ -123,9 +116,9 @@ static void
 stream_first_call(FunctionCallInfo fcinfo, bool chat)
 {
 	FuncCallContext *context = SRF_FIRSTCALL_INIT();
-	MemoryContext old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
-	ChatglmStream *stream = palloc0(sizeof(*stream));
-	TupleDesc	desc;
+	MemoryContext	 old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
+	ChatglmStream	*stream = palloc0(sizeof(*stream));
+	TupleDesc		 desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -134,8 +127,7 @@ stream_first_call(FunctionCallInfo fcinfo, bool chat)
 	MemoryContextSwitchTo(old);
 
 	/* after SRF_FIRSTCALL_INIT's own, so that ours is called before it */
-	RegisterExprContextCallback(call_context(fcinfo), stream_shutdown,
-								PointerGetDatum(stream));
+	RegisterExprContextCallback(call_context(fcinfo), stream_shutdown, PointerGetDatum(stream));
 	chatglm_stream_begin(stream, chat, fcinfo->args, context->multi_call_memory_ctx);
 }
 
@@ -143,9 +135,9 @@ static Datum
 stream_per_call(FunctionCallInfo fcinfo, bool chat)
 {
 	FuncCallContext *context;
-	ChatglmStream *stream;
-	Datum		values[CHATGLM_STREAM_COLUMNS];
-	bool		nulls[CHATGLM_STREAM_COLUMNS];
+	ChatglmStream	*stream;
+	Datum			 values[CHATGLM_STREAM_COLUMNS];
+	bool			 nulls[CHATGLM_STREAM_COLUMNS];
 
 	if (SRF_IS_FIRSTCALL())
 		stream_first_call(fcinfo, chat);
@@ -153,12 +145,11 @@ stream_per_call(FunctionCallInfo fcinfo, bool chat)
 	stream = context->user_fctx;
 	if (chatglm_stream_next(stream, values, nulls))
 	{
-		HeapTuple	row = heap_form_tuple(context->tuple_desc, values, nulls);
+		HeapTuple row = heap_form_tuple(context->tuple_desc, values, nulls);
 
 		SRF_RETURN_NEXT(context, HeapTupleGetDatum(row));
 	}
-	UnregisterExprContextCallback(call_context(fcinfo), stream_shutdown,
-								  PointerGetDatum(stream));
+	UnregisterExprContextCallback(call_context(fcinfo), stream_shutdown, PointerGetDatum(stream));
 	SRF_RETURN_DONE(context);
 }
 
@@ -188,21 +179,21 @@ chatglm_chat_stream(PG_FUNCTION_ARGS)
 static bool
 is_stream_function(Oid function, bool *chat)
 {
-	HeapTuple	proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	bool		candidate = false;
-	FmgrInfo	info;
+	HeapTuple proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool	  candidate = false;
+	FmgrInfo  info;
 
 	if (!HeapTupleIsValid(proc))
 		return false;
 	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId &&
 		!((Form_pg_proc) GETSTRUCT(proc))->proisstrict)
 	{
-		bool		isnull;
-		Datum		source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
-		char	   *symbol = TextDatumGetCString(source);
+		bool  isnull;
+		Datum source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
+		char *symbol = TextDatumGetCString(source);
 
-		candidate = strcmp(symbol, "chatglm_stream") == 0 ||
-			strcmp(symbol, "chatglm_chat_stream") == 0;
+		candidate =
+			strcmp(symbol, "chatglm_stream") == 0 || strcmp(symbol, "chatglm_chat_stream") == 0;
 	}
 	ReleaseSysCache(proc);
 	if (!candidate)
@@ -217,8 +208,8 @@ static FuncExpr *
 stream_call(RangeTblEntry *rte)
 {
 	RangeTblFunction *item;
-	FuncExpr   *call;
-	bool		chat;
+	FuncExpr		 *call;
+	bool			  chat;
 
 	if (rte->rtekind != RTE_FUNCTION || rte->funcordinality || list_length(rte->functions) != 1)
 		return NULL;
@@ -237,8 +228,8 @@ stream_call(RangeTblEntry *rte)
 static bool
 wants_whole_row(RelOptInfo *rel)
 {
-	Bitmapset  *columns = NULL;
-	ListCell   *cell;
+	Bitmapset *columns = NULL;
+	ListCell  *cell;
 
 	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &columns);
 	foreach(cell, rel->baserestrictinfo)
@@ -256,9 +247,8 @@ stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rt
 		prev_set_rel_pathlist_hook(root, rel, rti, rte);
 
 	if (root->parse->commandType != CMD_SELECT || root->rowMarks != NIL ||
-		!bms_equal(root->all_baserels, rel->relids) ||
-		!bms_is_empty(rel->lateral_relids) || rel->pathlist == NIL ||
-		stream_call(rte) == NULL || wants_whole_row(rel))
+		!bms_equal(root->all_baserels, rel->relids) || !bms_is_empty(rel->lateral_relids) ||
+		rel->pathlist == NIL || stream_call(rte) == NULL || wants_whole_row(rel))
 		return;
 
 	replaced = linitial(rel->pathlist);
@@ -267,7 +257,7 @@ stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rt
 	path->path.parent = rel;
 	path->path.pathtarget = rel->reltarget;
 	path->path.rows = replaced->rows;
-	path->path.startup_cost = 0;	/* a LIMIT is worth its while */
+	path->path.startup_cost = 0; /* a LIMIT is worth its while */
 	path->path.total_cost = replaced->total_cost;
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
 	path->methods = &path_methods;
@@ -284,8 +274,8 @@ stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rt
  * depends on the function and is made anew when that changes.
  */
 static Plan *
-stream_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
-			List *tlist, List *clauses, List *custom_plans)
+stream_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, List *clauses,
+			List *custom_plans)
 {
 	FuncExpr   *call = stream_call(planner_rt_fetch(rel->relid, root));
 	CustomScan *scan = makeNode(CustomScan);
@@ -296,13 +286,12 @@ stream_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Var		   *column = makeVar(rel->relid, i + 1, att->atttypid, att->atttypmod,
-									 att->attcollation, 0);
+		Var				 *column =
+			makeVar(rel->relid, i + 1, att->atttypid, att->atttypmod, att->attcollation, 0);
 
-		scan->custom_scan_tlist = lappend(scan->custom_scan_tlist,
-										  makeTargetEntry((Expr *) column, i + 1,
-														  pstrdup(NameStr(att->attname)),
-														  false));
+		scan->custom_scan_tlist =
+			lappend(scan->custom_scan_tlist,
+					makeTargetEntry((Expr *) column, i + 1, pstrdup(NameStr(att->attname)), false));
 	}
 	scan->scan.plan.targetlist = tlist;
 	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
@@ -318,8 +307,8 @@ stream_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
 static Node *
 stream_create_state(CustomScan *scan)
 {
-	StreamScanState *state = (StreamScanState *) newNode(sizeof(StreamScanState),
-														 T_CustomScanState);
+	StreamScanState *state =
+		(StreamScanState *) newNode(sizeof(StreamScanState), T_CustomScanState);
 
 	state->css.methods = &exec_methods;
 	return (Node *) state;
@@ -329,9 +318,9 @@ static void
 stream_begin_scan(CustomScanState *node, EState *estate, int eflags)
 {
 	StreamScanState *state = (StreamScanState *) node;
-	CustomScan *scan = (CustomScan *) node->ss.ps.plan;
-	FuncExpr   *call = linitial_node(FuncExpr, scan->custom_exprs);
-	AclResult	allowed = chatglm_function_aclcheck(call->funcid, GetUserId());
+	CustomScan		*scan = (CustomScan *) node->ss.ps.plan;
+	FuncExpr		*call = linitial_node(FuncExpr, scan->custom_exprs);
+	AclResult		 allowed = chatglm_function_aclcheck(call->funcid, GetUserId());
 
 	/* a FunctionScan would have asked here, too */
 	if (allowed != ACLCHECK_OK)
@@ -348,8 +337,8 @@ static void
 evaluate_and_begin(StreamScanState *state, ExprContext *econtext)
 {
 	NullableDatum args[MAX_ARGUMENTS];
-	ListCell   *cell;
-	int			n = 0;
+	ListCell	 *cell;
+	int			  n = 0;
 
 	foreach(cell, state->arguments)
 	{
@@ -364,10 +353,10 @@ static TupleTableSlot *
 stream_access(ScanState *node)
 {
 	StreamScanState *state = (StreamScanState *) node;
-	ExprContext *econtext = node->ps.ps_ExprContext;
-	TupleTableSlot *slot = node->ss_ScanTupleSlot;
-	MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
-	bool		found;
+	ExprContext		*econtext = node->ps.ps_ExprContext;
+	TupleTableSlot	*slot = node->ss_ScanTupleSlot;
+	MemoryContext	 old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	bool			 found;
 
 	if (!state->begun)
 		evaluate_and_begin(state, econtext);

@@ -6,15 +6,15 @@
 
 #include "chatglm.h"
 
-#define CHATGLM_STREAM_COLUMNS	5	/* seq, token, token_id, logprob, finish_reason */
+#define CHATGLM_STREAM_COLUMNS 5 /* seq, token, token_id, logprob, finish_reason */
 
 typedef struct ChatglmStream
 {
-	ChatglmRequest *request;	/* NULL: not begun, or ended */
-	int			seq;			/* rows given */
-	bool		cut_is_error;	/* options.on_length */
-	bool		cut;			/* it was, and the row that says so is out */
-	StringInfo	text;			/* of all rows, where it may end in calls; else NULL */
+	ChatglmRequest *request;	  /* NULL: not begun, or ended */
+	int				seq;		  /* rows given */
+	bool			cut_is_error; /* options.on_length */
+	bool			cut;		  /* it was, and the row that says so is out */
+	StringInfo		text;		  /* of all rows, where it may end in calls; else NULL */
 } ChatglmStream;
 
 /*
@@ -30,4 +30,4 @@ extern bool chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *null
 /* Ends it early; does nothing to one that has ended. */
 extern void chatglm_stream_end(ChatglmStream *stream);
 
-#endif							/* CHATGLM_STREAM_H */
+#endif /* CHATGLM_STREAM_H */

@@ -18,11 +18,12 @@
 #include "stream.h"
 
 void
-chatglm_stream_begin(ChatglmStream *stream, bool chat, const NullableDatum *args, MemoryContext context)
+chatglm_stream_begin(ChatglmStream *stream, bool chat, const NullableDatum *args,
+					 MemoryContext context)
 {
 	ChatglmCall call;
-	bool		wanted = chat ? chatglm_read_chat_stream(&call, args) :
-		chatglm_read_prompt(&call, GLM_PROMPT, args);
+	bool		wanted =
+		   chat ? chatglm_read_chat_stream(&call, args) : chatglm_read_prompt(&call, GLM_PROMPT, args);
 
 	memset(stream, 0, sizeof(*stream));
 	if (!wanted)
@@ -71,7 +72,7 @@ bool
 chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *nulls)
 {
 	const glm_event *event;
-	const char *finish;
+	const char		*finish;
 
 	if (stream->request == NULL)
 		return false;

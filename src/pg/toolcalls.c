@@ -28,7 +28,7 @@ uint64
 chatglm_call_hash(const ChatglmCall *call)
 {
 	const char *const texts[] = {call->model, call->path, call->system, call->tools};
-	uint64		hash = chatglm_hash(0, call->text, call->text_length);
+	uint64			  hash = chatglm_hash(0, call->text, call->text_length);
 
 	for (int i = 0; i < (int) lengthof(texts); i++)
 		if (texts[i] != NULL)
@@ -44,9 +44,9 @@ not_interrupted(void *arg, glm_error *err)
 }
 
 char *
-chatglm_parse_answer(char *(*parse) (const char *, size_t), const char *bytes, Size length)
+chatglm_parse_answer(char *(*parse)(const char *, size_t), const char *bytes, Size length)
 {
-	char	   *parsed;
+	char *parsed;
 
 	glm_pause_with(not_interrupted, NULL);
 	parsed = parse(bytes, length);
@@ -54,19 +54,17 @@ chatglm_parse_answer(char *(*parse) (const char *, size_t), const char *bytes, S
 	if (parsed != NULL || not_interrupted(NULL, NULL))
 		return parsed;
 	CHECK_FOR_INTERRUPTS();
-	return parse(bytes, length);	/* they are held off, or were no more than that */
+	return parse(bytes, length); /* they are held off, or were no more than that */
 }
 
 /* What the engine made of an answer, for our memory, encoding and types. */
 static Jsonb *
 take_parsed(char *parsed)
 {
-	char	   *copy;
+	char *copy;
 
 	if (parsed == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	PG_TRY();
 	{
 		copy = pstrdup(parsed);
@@ -85,7 +83,7 @@ take_parsed(char *parsed)
 static JsonbContainer *
 calls_of(Jsonb *parsed)
 {
-	JsonbValue	calls;
+	JsonbValue calls;
 
 	if (getKeyJsonValueFromContainer(&parsed->root, "tool_calls", 10, &calls) == NULL ||
 		calls.type != jbvBinary)
@@ -97,7 +95,7 @@ calls_of(Jsonb *parsed)
 static void
 append_string(StringInfo out, JsonbContainer *object, const char *key)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (getKeyJsonValueFromContainer(object, key, strlen(key), &value) != NULL &&
 		value.type == jbvString)
@@ -109,9 +107,9 @@ append_string(StringInfo out, JsonbContainer *object, const char *key)
 int
 chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash)
 {
-	Jsonb	   *answer = take_parsed(parsed);
+	Jsonb		   *answer = take_parsed(parsed);
 	JsonbContainer *calls = calls_of(answer);
-	int			n = calls != NULL ? (int) JsonContainerSize(calls) : 0;
+	int				n = calls != NULL ? (int) JsonContainerSize(calls) : 0;
 
 	CHECK_FOR_INTERRUPTS();
 	appendStringInfoString(out, "\"content\": ");
@@ -121,7 +119,8 @@ chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash)
 		JsonbValue *call = getIthJsonbValueFromContainer(calls, i);
 
 		CHECK_FOR_INTERRUPTS();
-		appendStringInfo(out, "%s{\"id\": \"call_%llu_%d\", "
+		appendStringInfo(out,
+						 "%s{\"id\": \"call_%llu_%d\", "
 						 "\"type\": \"function\", \"function\": {\"name\": ",
 						 i > 0 ? ", " : ", \"tool_calls\": [", (unsigned long long) hash, i);
 		append_string(out, call->val.binary.data, "name");
@@ -149,8 +148,8 @@ chatglm_text_calls(const char *bytes, Size length)
 Datum
 chatglm_parse_tool_calls(PG_FUNCTION_ARGS)
 {
-	Size		length;
-	char	   *utf8 = chatglm_text_to_utf8(PG_GETARG_TEXT_PP(0), &length);
+	Size		   length;
+	char		  *utf8 = chatglm_text_to_utf8(PG_GETARG_TEXT_PP(0), &length);
 	StringInfoData out;
 
 	if (length > GLM_REQUEST_MAX)

@@ -23,13 +23,13 @@
 
 #include "room.h"
 
-#define PUBLISH_MS 50			/* at most so often while requests run */
-#define RETRY_MS 60000			/* between starts that fail */
+#define PUBLISH_MS 50  /* at most so often while requests run */
+#define RETRY_MS 60000 /* between starts that fail */
 
 static glm_engine *engine;
-static char exit_reason[sizeof(((ChatglmShared *) NULL)->worker_error)];
+static char		   exit_reason[sizeof(((ChatglmShared *) NULL)->worker_error)];
 static TimestampTz last_publish;
-static bool stale;				/* what is shown may differ from what is */
+static bool		   stale; /* what is shown may differ from what is */
 
 static void start_engine(void);
 static void stay_down(const glm_error *err) pg_attribute_noreturn();
@@ -64,14 +64,14 @@ void
 chatglm_worker_main(Datum arg)
 {
 	WaitEventSet *set;
-	int			fault_fd;
+	int			  fault_fd;
 
-	on_proc_exit(exit_at_once, (Datum) 0);	/* first in, last out */
+	on_proc_exit(exit_at_once, (Datum) 0); /* first in, last out */
 	before_shmem_exit(leave, (Datum) 0);
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
-	pqsignal(SIGINT, SIG_IGN);	/* pg_cancel_backend: there is no query */
+	pqsignal(SIGINT, SIG_IGN); /* pg_cancel_backend: there is no query */
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
@@ -106,7 +106,7 @@ chatglm_worker_main(Datum arg)
 static void
 start_engine(void)
 {
-	glm_config	config = {
+	glm_config config = {
 		.threads = chatglm_threads,
 		.cpus = chatglm_cpu_affinity,
 		.kv_cache_size = (size_t) chatglm_kv_cache_size << 20,
@@ -118,10 +118,10 @@ start_engine(void)
 		.verify = chatglm_verify,
 		.kv_type = chatglm_kv_cache_type,
 	};
-	glm_error	err = {0};
-	glm_stats	stats;
-	sigset_t	threads_mask;
-	sigset_t	our_mask;
+	glm_error err = {0};
+	glm_stats stats;
+	sigset_t  threads_mask;
+	sigset_t  our_mask;
 
 	sigfillset(&threads_mask);
 	sigdelset(&threads_mask, SIGSEGV);
@@ -139,13 +139,11 @@ start_engine(void)
 
 	glm_engine_stats(engine, &stats);
 	if (strcmp(stats.kernels, "scalar") == 0 && strcmp(chatglm_kernels, "auto") == 0)
-		ereport(LOG,
-				(errmsg("chatglm has no vector kernels for this CPU and runs the scalar ones"),
-				 errhint("They give the same answers, many times slower. On x86-64 a CPU with "
-						 "AVX2, FMA and F16C is needed for more.")));
-	ereport(LOG,
-			(errmsg("chatglm worker started: %s kernels, %d threads, %d MB of KV cache",
-					stats.kernels, stats.threads, chatglm_kv_cache_size)));
+		ereport(LOG, (errmsg("chatglm has no vector kernels for this CPU and runs the scalar ones"),
+					  errhint("They give the same answers, many times slower. On x86-64 a CPU with "
+							  "AVX2, FMA and F16C is needed for more.")));
+	ereport(LOG, (errmsg("chatglm worker started: %s kernels, %d threads, %d MB of KV cache",
+						 stats.kernels, stats.threads, chatglm_kv_cache_size)));
 }
 
 /*
@@ -166,17 +164,19 @@ stay_down(const glm_error *err)
 	chatglm_shared->worker_cannot_start = true;
 	strlcpy(chatglm_shared->worker_error, err->message, sizeof(chatglm_shared->worker_error));
 	LWLockRelease(chatglm_shared->lock);
-	ereport(LOG,
-			(errmsg("chatglm worker cannot start: %s", err->message),
-			 err->hint[0] != '\0' ? errhint("%s", err->hint) :
-			 errhint("It tries again every minute, and when the configuration is reloaded.")));
+	ereport(
+		LOG,
+		(errmsg("chatglm worker cannot start: %s", err->message),
+		 err->hint[0] != '\0'
+			 ? errhint("%s", err->hint)
+			 : errhint("It tries again every minute, and when the configuration is reloaded.")));
 	pgstat_report_activity(STATE_IDLE, "cannot start; the server's log and glm_health() say why");
 
 	while (!ShutdownRequestPending && !ConfigReloadPending &&
 		   (left = (until - GetCurrentTimestamp()) / 1000) > 0)
 	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 left, wait_event);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left,
+						 wait_event);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -193,8 +193,7 @@ come_in(void)
 	chatglm_room_reset();
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	memset(chatglm_slots(), 0, chatglm_shared->n_slots * sizeof(ChatglmSlot));
-	memset(chatglm_request_stats(), 0,
-		   chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
+	memset(chatglm_request_stats(), 0, chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
 	chatglm_shared->worker_pid = MyProcPid;
 	chatglm_shared->worker_cannot_start = false;
 	chatglm_shared->worker_latch = MyLatch;
@@ -212,13 +211,13 @@ come_in(void)
 static void
 serve_forever(WaitEventSet *set)
 {
-	uint32		wait_event = chatglm_wait_event("ChatglmMain");
-	bool		backends_rang = true;
+	uint32 wait_event = chatglm_wait_event("ChatglmMain");
+	bool   backends_rang = true;
 
 	while (!ShutdownRequestPending)
 	{
-		WaitEvent	events[4];
-		int			n_events;
+		WaitEvent events[4];
+		int		  n_events;
 
 		chatglm_fault_check();
 		CHECK_FOR_INTERRUPTS();
@@ -262,7 +261,7 @@ static void
 look_at_model_dir(void)
 {
 	static char *seen = NULL;
-	char	   *dir = chatglm_model_dir_path();
+	char		*dir = chatglm_model_dir_path();
 
 	if (seen == NULL || strcmp(seen, dir) != 0)
 		chatglm_check_directory(LOG, dir);
@@ -282,7 +281,7 @@ look_at_model_dir(void)
 static long
 publish_if_due(void)
 {
-	int64		elapsed_ms;
+	int64 elapsed_ms;
 
 	if (chatglm_tickets_live() > 0)
 		stale = true;
@@ -301,9 +300,9 @@ void
 chatglm_worker_publish(void)
 {
 	static glm_model_info models[CHATGLM_MAX_MODELS];
-	glm_stats	stats;
-	glm_progress progress;
-	int			n_models;
+	glm_stats			  stats;
+	glm_progress		  progress;
+	int					  n_models;
 
 	CHATGLM_ENGINE(glm_engine_stats(engine, &stats));
 	CHATGLM_ENGINE(glm_engine_progress(engine, &progress));
@@ -350,9 +349,9 @@ report_activity(const glm_stats *stats, int models)
 /* ---- end -------------------------------------------------------------- */
 
 void
-chatglm_worker_reason(const char *fmt,...)
+chatglm_worker_reason(const char *fmt, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(exit_reason, sizeof(exit_reason), fmt, args);
@@ -377,9 +376,8 @@ leave(int code, Datum arg)
 			sizeof(chatglm_shared->worker_error));
 	memset(&chatglm_shared->stats, 0, sizeof(chatglm_shared->stats));
 	chatglm_shared->n_models = 0;
-	chatglm_shared->progress.id = 0;	/* its target is for come_in() */
-	memset(chatglm_request_stats(), 0,
-		   chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
+	chatglm_shared->progress.id = 0; /* its target is for come_in() */
+	memset(chatglm_request_stats(), 0, chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
 	pg_atomic_fetch_add_u32(&chatglm_shared->generation, 1);
 	for (int i = 0; i < chatglm_shared->n_slots; i++)
 	{

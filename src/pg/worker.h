@@ -20,7 +20,7 @@
 /* ---- worker.c --------------------------------------------------------- */
 
 /* What chatglm_shared->worker_error will say when this process ends. */
-extern void chatglm_worker_reason(const char *fmt,...) pg_attribute_printf(1, 2);
+extern void chatglm_worker_reason(const char *fmt, ...) pg_attribute_printf(1, 2);
 
 /* Shows the engine's statistics to everybody, now. */
 extern void chatglm_worker_publish(void);
@@ -36,7 +36,7 @@ extern void chatglm_models_unload_asked(void);
 /* ---- worker_fault.c --------------------------------------------------- */
 
 /* Installs the handlers; returns a descriptor that a fault makes readable. */
-extern int	chatglm_fault_init(void);
+extern int chatglm_fault_init(void);
 
 /* Ends the process (FATAL) when an engine thread has faulted. */
 extern void chatglm_fault_check(void);
@@ -46,42 +46,43 @@ extern void chatglm_fault_check(void);
  * thread died holding a lock is left by a jump to chatglm_way_out; so no LWLock
  * may be held here.
  */
-#define CHATGLM_ENGINE(call) \
-	do { \
-		chatglm_in_engine = 1; \
-		call; \
-		chatglm_in_engine = 0; \
+#define CHATGLM_ENGINE(call)                                                                       \
+	do                                                                                             \
+	{                                                                                              \
+		chatglm_in_engine = 1;                                                                     \
+		call;                                                                                      \
+		chatglm_in_engine = 0;                                                                     \
 	} while (0)
 
 extern volatile sig_atomic_t chatglm_in_engine;
-extern sigjmp_buf chatglm_way_out;
+extern sigjmp_buf			 chatglm_way_out;
 
 /* ---- worker_session.c ------------------------------------------------- */
 
 /* A request of a session, at the index of its words. */
 typedef struct WorkerEntry
 {
-	uint64		id;				/* 0 = unused */
-	int			ticket;			/* -1: the engine does not have it, or not any more */
-	int			place;			/* its room, see room.c */
-	glm_request *block;			/* what has come of it; NULL once all has */
-	uint32		size;			/* that it is to have */
-	uint32		received;
-	int64		unread;			/* bytes of its events in `outgoing` */
+	uint64		 id;	 /* 0 = unused */
+	int			 ticket; /* -1: the engine does not have it, or not any more */
+	int			 place;	 /* its room, see room.c */
+	glm_request *block;	 /* what has come of it; NULL once all has */
+	uint32		 size;	 /* that it is to have */
+	uint32		 received;
+	int64		 unread; /* bytes of its events in `outgoing` */
 } WorkerEntry;
 
 typedef struct WorkerSession
 {
-	dlist_node	link;			/* in the list of attached sessions */
-	dsm_segment *segment;		/* NULL: not attached */
+	dlist_node			  link;	   /* in the list of attached sessions */
+	dsm_segment			 *segment; /* NULL: not attached */
 	ChatglmSessionHeader *header;
-	shm_mq_handle *requests;
-	shm_mq_handle *replies;
-	PGPROC	   *proc;			/* of the backend */
-	pid_t		pid;
-	bool		broken;			/* no memory for its events: to be dropped */
-	dlist_head	outgoing;		/* events that the queue had no room for */
-	WorkerEntry entry[CHATGLM_SESSION_REQUESTS];
+	shm_mq_handle		 *requests;
+	shm_mq_handle		 *replies;
+	PGPROC				 *proc; /* of the backend */
+	pid_t				  pid;
+	bool				  broken;	/* no memory for its events: to be dropped */
+	dlist_head			  outgoing; /* events that the queue had no room for */
+	WorkerEntry			  entry[CHATGLM_SESSION_REQUESTS];
 } WorkerSession;
 
 extern void chatglm_sessions_init(void);
@@ -113,7 +114,7 @@ extern void chatglm_ticket_refuse(WorkerSession *session, int entry, const glm_e
 
 /* Memory for a block; NULL: there is none. */
 extern glm_request *chatglm_block_new(Size size);
-extern void chatglm_block_free(glm_request *block);
+extern void			chatglm_block_free(glm_request *block);
 
 /* The backend does not want it any more: cancels it and drops its events. */
 extern void chatglm_ticket_abandon(int ticket, bool session_gone);
@@ -127,7 +128,7 @@ extern void chatglm_tickets_cancel_marked(void);
 /* Passes on what the engine has made. */
 extern void chatglm_tickets_pass_events(void);
 
-extern int	chatglm_tickets_live(void);
+extern int chatglm_tickets_live(void);
 
 /* Asks the engine how far the answers are. */
 extern void chatglm_tickets_count_tokens(void);
@@ -135,4 +136,4 @@ extern void chatglm_tickets_count_tokens(void);
 /* Under ChatglmShared.lock: shows what was counted. */
 extern void chatglm_tickets_show_tokens(void);
 
-#endif							/* CHATGLM_WORKER_H */
+#endif /* CHATGLM_WORKER_H */

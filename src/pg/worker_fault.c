@@ -24,22 +24,22 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define ALARM_SECONDS 1			/* between looks at the main thread after a fault */
-#define MAX_ALARMS 10			/* then it has had its chance */
+#define ALARM_SECONDS 1 /* between looks at the main thread after a fault */
+#define MAX_ALARMS 10	/* then it has had its chance */
 
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
 static struct sigaction old_actions[lengthof(fault_signals)];
-volatile sig_atomic_t chatglm_in_engine;
-sigjmp_buf	chatglm_way_out;
+volatile sig_atomic_t	chatglm_in_engine;
+sigjmp_buf				chatglm_way_out;
 
-static int	fault_fd = -1;
+static int					 fault_fd = -1;
 static volatile sig_atomic_t fault_signal;
 static void *volatile fault_address;
 
-static void handle_fault(int signo, siginfo_t *info, void *context);
-static void handle_alarm(SIGNAL_ARGS);
-static void restore_action(int signo);
+static void		   handle_fault(int signo, siginfo_t *info, void *context);
+static void		   handle_alarm(SIGNAL_ARGS);
+static void		   restore_action(int signo);
 static const char *signal_title(int signo);
 
 int
@@ -50,12 +50,11 @@ chatglm_fault_init(void)
 	fault_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (fault_fd < 0)
 		ereport(FATAL,
-				(errcode_for_file_access(),
-				 errmsg("chatglm could not create an eventfd: %m")));
+				(errcode_for_file_access(), errmsg("chatglm could not create an eventfd: %m")));
 
 	memset(&action, 0, sizeof(action));
 	action.sa_sigaction = handle_fault;
-	action.sa_flags = SA_SIGINFO | SA_ONSTACK;	/* the stack may be what overflowed */
+	action.sa_flags = SA_SIGINFO | SA_ONSTACK; /* the stack may be what overflowed */
 	sigemptyset(&action.sa_mask);
 	for (int i = 0; i < (int) lengthof(fault_signals); i++)
 		sigaction(fault_signals[i], &action, &old_actions[i]);
@@ -75,18 +74,17 @@ chatglm_fault_check(void)
 		return;
 	title = signal_title(fault_signal);
 	chatglm_worker_reason("an engine thread died of %s at address %p", title, fault_address);
-	ereport(FATAL,
-			(errcode(ERRCODE_SYSTEM_ERROR),
-			 errmsg("chatglm engine thread died of %s at address %p", title, fault_address),
-			 errdetail("Requests in flight are lost."),
-			 errhint("The server starts the worker again within about a second.")));
+	ereport(FATAL, (errcode(ERRCODE_SYSTEM_ERROR),
+					errmsg("chatglm engine thread died of %s at address %p", title, fault_address),
+					errdetail("Requests in flight are lost."),
+					errhint("The server starts the worker again within about a second.")));
 }
 
 /* Async-signal-safe calls only.  The first fault is the one that is told. */
 static void
 handle_fault(int signo, siginfo_t *info, void *context)
 {
-	uint64		one = 1;
+	uint64 one = 1;
 
 	if (!glm_engine_thread())
 	{
@@ -106,7 +104,7 @@ handle_fault(int signo, siginfo_t *info, void *context)
 static void
 handle_alarm(SIGNAL_ARGS)
 {
-	static int	alarms;
+	static int alarms;
 
 	if (++alarms == MAX_ALARMS)
 		pqsignal(SIGALRM, SIG_DFL);

@@ -15,8 +15,8 @@
 #include "mb/pg_wchar.h"
 
 static glm_model_info known[CHATGLM_MAX_MODELS];
-static int	n_known;
-static bool unload_asked;		/* a GLM_UNLOAD has ended since the last reading */
+static int			  n_known;
+static bool			  unload_asked; /* a GLM_UNLOAD has ended since the last reading */
 
 static const glm_model_info *
 with_number(const glm_model_info *models, int n, uint64 number)
@@ -37,10 +37,9 @@ in_log(const char *utf8)
 static void
 log_loaded(const glm_model_info *model)
 {
-	ereport(LOG,
-			(errmsg("chatglm model \"%s\" loaded in %.1f ms from \"%s\" (%s, %.1f MB)",
-					in_log(model->name), model->load_ms, model->path, model->dtype,
-					model->size_bytes / 1e6)));
+	ereport(LOG, (errmsg("chatglm model \"%s\" loaded in %.1f ms from \"%s\" (%s, %.1f MB)",
+						 in_log(model->name), model->load_ms, model->path, model->dtype,
+						 model->size_bytes / 1e6)));
 }
 
 /*
@@ -50,29 +49,28 @@ log_loaded(const glm_model_info *model)
 static const char *
 reason(const glm_model_info *gone, const glm_model_info *models, int n)
 {
-	bool		limit = false;
+	bool limit = false;
 
 	if (unload_asked)
 		return "on request";
 	for (int i = 0; i < n && chatglm_memory_limit > 0; i++)
 		limit |= with_number(known, n_known, models[i].number) == NULL &&
-			strcmp(models[i].name, gone->name) != 0;
-	return limit ? "least recently used, to stay within chatglm.memory_limit" :
-		"its name means another directory now";
+				 strcmp(models[i].name, gone->name) != 0;
+	return limit ? "least recently used, to stay within chatglm.memory_limit"
+				 : "its name means another directory now";
 }
 
 void
 chatglm_models_compare(const glm_model_info *models, int n)
 {
-	for (int i = n - 1; i >= 0; i--)	/* the newest are in front */
+	for (int i = n - 1; i >= 0; i--) /* the newest are in front */
 		if (with_number(known, n_known, models[i].number) == NULL)
 			log_loaded(&models[i]);
 	/* a full list may leave some out */
 	for (int i = 0; i < n_known && n < CHATGLM_MAX_MODELS; i++)
 		if (with_number(models, n, known[i].number) == NULL)
-			ereport(LOG,
-					(errmsg("chatglm model \"%s\" unloaded: %s",
-							in_log(known[i].name), reason(&known[i], models, n))));
+			ereport(LOG, (errmsg("chatglm model \"%s\" unloaded: %s", in_log(known[i].name),
+								 reason(&known[i], models, n))));
 
 	memcpy(known, models, n * sizeof(known[0]));
 	n_known = n;

@@ -25,21 +25,21 @@
 
 #include "room.h"
 
-#define PIECES_AT_A_TIME 32		/* of a session, before the others have their turn */
+#define PIECES_AT_A_TIME 32 /* of a session, before the others have their turn */
 
 typedef struct OutgoingEvent
 {
-	dlist_node	link;
-	int			entry;
+	dlist_node link;
+	int		   entry;
 } OutgoingEvent;
 
 /* The glm_event follows. */
 #define EVENT_OFFSET MAXALIGN(sizeof(OutgoingEvent))
 #define OUTGOING(out) ((glm_event *) ((char *) (out) + EVENT_OFFSET))
 
-static MemoryContext event_context;
+static MemoryContext  event_context;
 static WorkerSession *sessions; /* [n_slots] */
-static dlist_head attached = DLIST_STATIC_INIT(attached);
+static dlist_head	  attached = DLIST_STATIC_INIT(attached);
 
 static void attach(WorkerSession *session, dsm_handle handle, pid_t pid);
 static void drop(WorkerSession *session);
@@ -59,10 +59,10 @@ static void send_outgoing(WorkerSession *session);
 void
 chatglm_sessions_init(void)
 {
-	event_context = AllocSetContextCreate(TopMemoryContext, "chatglm events",
-										  ALLOCSET_DEFAULT_SIZES);
-	sessions = MemoryContextAllocZero(TopMemoryContext,
-									  chatglm_shared->n_slots * sizeof(WorkerSession));
+	event_context =
+		AllocSetContextCreate(TopMemoryContext, "chatglm events", ALLOCSET_DEFAULT_SIZES);
+	sessions =
+		MemoryContextAllocZero(TopMemoryContext, chatglm_shared->n_slots * sizeof(WorkerSession));
 	for (int i = 0; i < chatglm_shared->n_slots; i++)
 		sessions[i].proc = GetPGProcByNumber(i);
 }
@@ -106,13 +106,13 @@ static void
 attach(WorkerSession *session, dsm_handle handle, pid_t pid)
 {
 	MemoryContext old_context;
-	shm_mq	   *requests;
-	shm_mq	   *replies;
+	shm_mq		 *requests;
+	shm_mq		 *replies;
 
 	/* shm_mq_attach keeps a handle in the current context */
 	old_context = MemoryContextSwitchTo(TopMemoryContext);
 	session->segment = dsm_attach(handle);
-	if (session->segment != NULL)	/* else the backend has gone already */
+	if (session->segment != NULL) /* else the backend has gone already */
 	{
 		dsm_pin_mapping(session->segment);
 		session->header = dsm_segment_address(session->segment);
@@ -141,12 +141,12 @@ drop(WorkerSession *session)
 
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
-		WorkerEntry *entry = &session->entry[i];
+		WorkerEntry			*entry = &session->entry[i];
 		ChatglmRequestWords *words = &session->header->words[i];
 
 		drop_block(entry);
 		if (entry->id != 0 && entry->ticket >= 0)
-			chatglm_ticket_abandon(entry->ticket, true);	/* its room comes back later */
+			chatglm_ticket_abandon(entry->ticket, true); /* its room comes back later */
 		else
 			chatglm_room_give(words->place, pg_atomic_read_u64(&words->id));
 	}
@@ -216,17 +216,18 @@ receive_requests(WorkerSession *session)
 {
 	for (int i = 0; i < PIECES_AT_A_TIME; i++)
 	{
-		Size		size;
-		void	   *data;
+		Size  size;
+		void *data;
 
 		switch (try_receive(session, &size, &data))
 		{
 			case SHM_MQ_SUCCESS:
 				if (receive_piece(session, data, size))
 					break;
-				ereport(LOG,
-						(errmsg("chatglm session of process %d sent a malformed message of %zu bytes",
-								(int) session->pid, size)));
+				ereport(
+					LOG,
+					(errmsg("chatglm session of process %d sent a malformed message of %zu bytes",
+							(int) session->pid, size)));
 				return false;
 			case SHM_MQ_WOULD_BLOCK:
 				return true;
@@ -234,7 +235,7 @@ receive_requests(WorkerSession *session)
 				return false;
 		}
 	}
-	SetLatch(MyLatch);			/* come back to it */
+	SetLatch(MyLatch); /* come back to it */
 	return true;
 }
 
@@ -256,13 +257,13 @@ find_entry(const WorkerSession *session, uint64 id)
 static bool
 receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size)
 {
-	Size		length = size - CHATGLM_PIECE_HEADER;
+	Size		 length = size - CHATGLM_PIECE_HEADER;
 	WorkerEntry *entry;
-	int			number;
+	int			 number;
 
-	if (size <= CHATGLM_PIECE_HEADER || piece->id == 0 ||
-		piece->size < sizeof(glm_request) || piece->size > GLM_REQUEST_MAX ||
-		piece->offset >= piece->size || length > piece->size - piece->offset)
+	if (size <= CHATGLM_PIECE_HEADER || piece->id == 0 || piece->size < sizeof(glm_request) ||
+		piece->size > GLM_REQUEST_MAX || piece->offset >= piece->size ||
+		length > piece->size - piece->offset)
 		return false;
 
 	number = piece->offset == 0 ? begin_request(session, piece) : find_entry(session, piece->id);
@@ -270,7 +271,7 @@ receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size)
 		return piece->offset != 0;
 	entry = &session->entry[number];
 	if (entry->block == NULL)
-		return true;			/* refused or cancelled, and the rest still comes */
+		return true; /* refused or cancelled, and the rest still comes */
 	if (piece->size != entry->size || piece->offset != entry->received)
 		return false;
 
@@ -291,8 +292,8 @@ begin_request(WorkerSession *session, const ChatglmPiece *piece)
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
 		ChatglmRequestWords *words = &session->header->words[i];
-		WorkerEntry *entry = &session->entry[i];
-		glm_error	err = {.status = GLM_NO_ROOM, .message = "out of memory in the chatglm worker"};
+		WorkerEntry			*entry = &session->entry[i];
+		glm_error err = {.status = GLM_NO_ROOM, .message = "out of memory in the chatglm worker"};
 
 		if (pg_atomic_read_u64(&words->id) != piece->id || entry->id != 0)
 			continue;
@@ -373,7 +374,7 @@ chatglm_session_end(WorkerSession *session, int entry)
 	chatglm_room_give(session->entry[entry].place, session->entry[entry].id);
 	clear_entry(&session->entry[entry]);
 	pg_atomic_exchange_u64(&session->header->words[entry].id, 0);
-	SetLatch(&session->proc->procLatch);	/* it may wait for a free entry */
+	SetLatch(&session->proc->procLatch); /* it may wait for a free entry */
 }
 
 /* ---- what they get ---------------------------------------------------- */
@@ -381,7 +382,7 @@ chatglm_session_end(WorkerSession *session, int entry)
 void
 chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
 {
-	Size		size = sizeof(glm_event) + event->length;
+	Size		   size = sizeof(glm_event) + event->length;
 	OutgoingEvent *out;
 
 	if (dlist_is_empty(&session->outgoing) && try_send(session, entry, event))
@@ -405,10 +406,10 @@ static void
 charge(WorkerSession *session, const OutgoingEvent *out, int sign)
 {
 	WorkerEntry *entry = &session->entry[out->entry];
-	int64		bytes = sign * (int64) (sizeof(glm_event) + OUTGOING(out)->length);
+	int64		 bytes = sign * (int64) (sizeof(glm_event) + OUTGOING(out)->length);
 
 	if (entry->id != OUTGOING(out)->id)
-		return;					/* its request was cancelled */
+		return; /* its request was cancelled */
 	entry->unread += bytes;
 	chatglm_room_charge(entry->place, entry->id, 0, bytes);
 }
@@ -435,7 +436,7 @@ send_outgoing(WorkerSession *session)
 static bool
 try_send(WorkerSession *session, int entry, const glm_event *event)
 {
-	bool		last = event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR;
+	bool last = event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR;
 
 	if (chatglm_mq_send(session->replies, sizeof(glm_event) + event->length, event) ==
 		SHM_MQ_WOULD_BLOCK)

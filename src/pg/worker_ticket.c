@@ -14,24 +14,24 @@
 
 #include "room.h"
 
-#define EVENTS_AT_A_TIME 256	/* before the main loop looks around again */
+#define EVENTS_AT_A_TIME 256 /* before the main loop looks around again */
 
 typedef struct Ticket
 {
-	uint64		id;				/* of the request; 0 = unused */
-	WorkerSession *session;		/* NULL: gone */
-	int			entry;
-	int			place;			/* given back when the engine is done */
-	bool		abandoned;		/* events are dropped */
-	bool		marked;			/* somebody else wants it cancelled */
-	glm_kind	kind;
-	uint32		taken;			/* as last told to the engine */
-	int32		tokens;			/* of its answer, as last counted */
+	uint64		   id;		/* of the request; 0 = unused */
+	WorkerSession *session; /* NULL: gone */
+	int			   entry;
+	int			   place;	  /* given back when the engine is done */
+	bool		   abandoned; /* events are dropped */
+	bool		   marked;	  /* somebody else wants it cancelled */
+	glm_kind	   kind;
+	uint32		   taken;  /* as last told to the engine */
+	int32		   tokens; /* of its answer, as last counted */
 } Ticket;
 
 static glm_engine *engine;
-static Ticket *tickets;			/* [chatglm_shared->n_requests] */
-static int	live;				/* tickets in use */
+static Ticket	  *tickets; /* [chatglm_shared->n_requests] */
+static int		   live;	/* tickets in use */
 
 static void describe(const WorkerSession *session, int entry, ChatglmRequestStat *stat);
 static void show(int number, const ChatglmRequestStat *stat);
@@ -43,8 +43,7 @@ void
 chatglm_tickets_init(glm_engine *the_engine)
 {
 	engine = the_engine;
-	tickets = MemoryContextAllocZero(TopMemoryContext,
-									 chatglm_shared->n_requests * sizeof(Ticket));
+	tickets = MemoryContextAllocZero(TopMemoryContext, chatglm_shared->n_requests * sizeof(Ticket));
 }
 
 int
@@ -62,11 +61,11 @@ chatglm_tickets_live(void)
 void
 chatglm_ticket_admit(WorkerSession *session, int entry)
 {
-	WorkerEntry *given = &session->entry[entry];
+	WorkerEntry		  *given = &session->entry[entry];
 	ChatglmRequestStat stat = {0};
-	glm_error	err = {0};
-	Ticket	   *ticket;
-	int			number = -1;
+	glm_error		   err = {0};
+	Ticket			  *ticket;
+	int				   number = -1;
 
 	/* the texts, which may have megabytes, the engine checks beside everything else */
 	if (glm_request_check_frame(given->block, given->size, &err))
@@ -112,11 +111,11 @@ void
 chatglm_ticket_refuse(WorkerSession *session, int entry, const glm_error *err)
 {
 	WorkerEntry *refused = &session->entry[entry];
-	char		buffer[sizeof(glm_event) + sizeof(err->message) + sizeof(err->hint)]
-				pg_attribute_aligned(MAXIMUM_ALIGNOF);
-	glm_event  *event = (glm_event *) buffer;
-	Size		message = strlen(err->message) + 1;
-	Size		hint = strlen(err->hint) + 1;
+	char buffer[sizeof(glm_event) + sizeof(err->message) + sizeof(err->hint)] pg_attribute_aligned(
+		MAXIMUM_ALIGNOF);
+	glm_event *event = (glm_event *) buffer;
+	Size	   message = strlen(err->message) + 1;
+	Size	   hint = strlen(err->hint) + 1;
 
 	memset(event, 0, sizeof(*event));
 	event->kind = GLM_EVENT_ERROR;
@@ -145,8 +144,8 @@ chatglm_ticket_abandon(int number, bool session_gone)
 void
 chatglm_ticket_taken(int number)
 {
-	Ticket	   *ticket = &tickets[number];
-	uint32		taken;
+	Ticket *ticket = &tickets[number];
+	uint32	taken;
 
 	taken = pg_atomic_read_u32(&ticket->session->header->words[ticket->entry].taken);
 	if (taken == ticket->taken)
@@ -182,7 +181,7 @@ static void
 describe(const WorkerSession *session, int entry, ChatglmRequestStat *stat)
 {
 	const glm_request *request = session->entry[entry].block;
-	const char *model = glm_request_text(request, request->model);
+	const char		  *model = glm_request_text(request, request->model);
 
 	stat->id = request->id;
 	stat->pid = session->pid;
@@ -192,7 +191,7 @@ describe(const WorkerSession *session, int entry, ChatglmRequestStat *stat)
 	stat->form = request->form;
 	stat->stream = request->stream;
 	stat->in_flight = session->header->words[entry].in_flight;
-	if (model != NULL)			/* UTF-8, and cut between characters */
+	if (model != NULL) /* UTF-8, and cut between characters */
 		memcpy(stat->model, model,
 			   pg_encoding_mbcliplen(PG_UTF8, model, strlen(model), sizeof(stat->model) - 1));
 	stat->started_us = GetCurrentTimestamp();
@@ -247,13 +246,13 @@ chatglm_tickets_pass_events(void)
 {
 	static union
 	{
-		glm_event	event;
-		char		bytes[GLM_EVENT_MAX];
-	}			buffer;
+		glm_event event;
+		char	  bytes[GLM_EVENT_MAX];
+	} buffer;
 
 	for (int i = 0; i < EVENTS_AT_A_TIME; i++)
 	{
-		bool		any;
+		bool any;
 
 		CHATGLM_ENGINE(any = glm_engine_poll(engine, &buffer.event));
 		if (!any)
@@ -265,7 +264,7 @@ chatglm_tickets_pass_events(void)
 static void
 pass_event(const glm_event *event)
 {
-	Ticket		ticket;
+	Ticket ticket;
 
 	if (event->ticket < 0 || event->ticket >= chatglm_shared->n_requests ||
 		tickets[event->ticket].id != event->id)
@@ -291,7 +290,7 @@ pass_event(const glm_event *event)
 static void
 end_ticket(int number)
 {
-	Ticket	   *ticket = &tickets[number];
+	Ticket *ticket = &tickets[number];
 
 	hide(number);
 	if (ticket->session == NULL)

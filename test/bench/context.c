@@ -14,14 +14,14 @@
 
 #include "measure.h"
 
-#define CHUNK 256				/* the default of chatglm.prefill_budget */
-#define FILLED 512				/* tokens whose keys and values are computed */
+#define CHUNK 256  /* the default of chatglm.prefill_budget */
+#define FILLED 512 /* tokens whose keys and values are computed */
 
 static glm_threads *pool;
-static glm_model *model;
+static glm_model   *model;
 static glm_forward *forward;
 static glm_kv_table kv;
-static int	runs;
+static int			runs;
 
 static void
 die(const char *why)
@@ -35,12 +35,12 @@ static double
 pass(int end, int n)
 {
 	static glm_row rows[CHUNK];
-	float	   *logits;
-	glm_error	err = {0};
-	double		begin = now();
+	float		  *logits;
+	glm_error	   err = {0};
+	double		   begin = now();
 
 	for (int i = 0; i < n; i++)
-		rows[i] = (glm_row) {(end - i) * 7 % 900, end - n + i, &kv, i + 1 == n};
+		rows[i] = (glm_row){(end - i) * 7 % 900, end - n + i, &kv, i + 1 == n};
 	if (!glm_forward_run(forward, model, rows, n, &logits, &err))
 		die(err.message);
 	return now() - begin;
@@ -59,9 +59,9 @@ fill(void)
 static void
 open_all(const char *dir, int threads, const char *kernels)
 {
-	glm_error	err = {0};
+	glm_error	 err = {0};
 	glm_kv_pool *kv_pool;
-	int			blocks;
+	int			 blocks;
 
 	pool = glm_threads_open(threads, &err);
 	model = pool != NULL ? glm_model_open("bench", dir, &err) : NULL;
@@ -83,7 +83,7 @@ static double
 attention_flop(int context, int n)
 {
 	const glm_model_config *c = &model->config;
-	double		pairs = (double) n * context - (double) n * (n - 1) / 2;
+	double					pairs = (double) n * context - (double) n * (n - 1) / 2;
 
 	return 4 * pairs * c->heads * c->head_dim * c->layers;
 }
@@ -91,30 +91,28 @@ attention_flop(int context, int n)
 static void
 report_pass(const char *work, int context, int n)
 {
-	double		seconds[MAX_RUNS],
-				read[MAX_RUNS],
-				peak[MAX_RUNS],
-				ops,
-				head_ops,
-				bytes;
+	double seconds[MAX_RUNS], read[MAX_RUNS], peak[MAX_RUNS], ops, head_ops, bytes;
 
 	model_work(model, false, &ops, &bytes);
 	model_work(model, true, &head_ops, &bytes);
 	pass(context, n);
 	for (int i = 0; i < runs; i++)
 	{
-		double		before = bandwidth(pool);
+		double before = bandwidth(pool);
 
 		peak[i] = vnni_peak(pool);
 		seconds[i] = pass(context, n);
 		read[i] = (before + bandwidth(pool)) / 2;
 	}
 	median(seconds, runs);
-	printf("{\"work\": \"%s\", \"context\": %d, \"tokens\": %d, \"tokens_per_second\": %.2f, \"least\": %.2f, "
-		   "\"most\": %.2f, \"bandwidth\": %.1f, \"vnni_peak_gops\": %.0f, \"weights_gb\": %.3f, \"kv_gb\": %.3f, "
+	printf("{\"work\": \"%s\", \"context\": %d, \"tokens\": %d, \"tokens_per_second\": %.2f, "
+		   "\"least\": %.2f, "
+		   "\"most\": %.2f, \"bandwidth\": %.1f, \"vnni_peak_gops\": %.0f, \"weights_gb\": %.3f, "
+		   "\"kv_gb\": %.3f, "
 		   "\"product_gop\": %.2f, \"attention_gflop\": %.2f}\n",
-		   work, context, n, n / seconds[runs / 2], n / seconds[runs - 1], n / seconds[0], median(read, runs),
-		   median(peak, runs), bytes / 1e9, (double) model->kv_block_bytes / GLM_KV_BLOCK * context / 1e9,
+		   work, context, n, n / seconds[runs / 2], n / seconds[runs - 1], n / seconds[0],
+		   median(read, runs), median(peak, runs), bytes / 1e9,
+		   (double) model->kv_block_bytes / GLM_KV_BLOCK * context / 1e9,
 		   (ops * (n - 1) + head_ops) / 1e9, attention_flop(context, n) / 1e9);
 	fflush(stdout);
 }
@@ -122,11 +120,13 @@ report_pass(const char *work, int context, int n)
 static bool
 report(const char *work)
 {
-	int			context;
+	int context;
 
-	if (sscanf(work, "decode:%d", &context) == 1 && context >= 1 && context <= model->config.context)
+	if (sscanf(work, "decode:%d", &context) == 1 && context >= 1 &&
+		context <= model->config.context)
 		report_pass("decode", context, 1);
-	else if (sscanf(work, "prefill:%d", &context) == 1 && context >= CHUNK && context <= model->config.context)
+	else if (sscanf(work, "prefill:%d", &context) == 1 && context >= CHUNK &&
+			 context <= model->config.context)
 		report_pass("prefill", context, CHUNK);
 	else
 		return false;
@@ -136,7 +136,7 @@ report(const char *work)
 int
 main(int argc, char **argv)
 {
-	options		o;
+	options o;
 
 	if (!read_options(&o, argc, argv))
 		return 2;

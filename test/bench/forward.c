@@ -13,16 +13,16 @@
  */
 #include "measure.h"
 
-#define MAX_ROWS 512			/* of a pass */
+#define MAX_ROWS 512 /* of a pass */
 #define MAX_SEQUENCES 16
 #define MAX_PROMPT 2048
-#define DECODE_FROM 128			/* positions in the KV before a decode step */
+#define DECODE_FROM 128 /* positions in the KV before a decode step */
 
 static glm_threads *pool;
-static glm_model *model;
+static glm_model   *model;
 static glm_forward *forward;
 static glm_kv_table kv[MAX_SEQUENCES];
-static int	runs;
+static int			runs;
 
 static void
 die(const glm_error *err)
@@ -36,8 +36,8 @@ die(const glm_error *err)
 static void
 run(const glm_row *rows, int n)
 {
-	float	   *logits;
-	glm_error	err = {0};
+	float	 *logits;
+	glm_error err = {0};
 
 	if (!glm_forward_run(forward, model, rows, n, &logits, &err))
 		die(&err);
@@ -48,14 +48,14 @@ static double
 prefill(int length)
 {
 	static glm_row rows[MAX_ROWS];
-	double		begin = now();
+	double		   begin = now();
 
 	for (int done = 0; done < length; done += MAX_ROWS)
 	{
-		int			n = length - done < MAX_ROWS ? length - done : MAX_ROWS;
+		int n = length - done < MAX_ROWS ? length - done : MAX_ROWS;
 
 		for (int i = 0; i < n; i++)
-			rows[i] = (glm_row) {(done + i) * 7 % 900, done + i, &kv[0], done + i + 1 == length};
+			rows[i] = (glm_row){(done + i) * 7 % 900, done + i, &kv[0], done + i + 1 == length};
 		run(rows, n);
 	}
 	return now() - begin;
@@ -64,11 +64,11 @@ prefill(int length)
 static double
 decode(int sequences, int position)
 {
-	glm_row		rows[MAX_SEQUENCES];
-	double		begin = now();
+	glm_row rows[MAX_SEQUENCES];
+	double	begin = now();
 
 	for (int i = 0; i < sequences; i++)
-		rows[i] = (glm_row) {(position + i * 31) % 900, position, &kv[i], true};
+		rows[i] = (glm_row){(position + i * 31) % 900, position, &kv[i], true};
 	run(rows, sequences);
 	return now() - begin;
 }
@@ -78,17 +78,15 @@ decode(int sequences, int position)
 static void
 report_prefill(int length)
 {
-	double		ops,
-				bytes,
-				seconds[MAX_RUNS],
-				peak = vnni_peak(pool);
+	double ops, bytes, seconds[MAX_RUNS], peak = vnni_peak(pool);
 
 	model_work(model, false, &ops, &bytes);
 	prefill(length);
 	for (int i = 0; i < runs; i++)
 		seconds[i] = prefill(length);
 	median(seconds, runs);
-	printf("{\"work\": \"prefill\", \"tokens\": %d, \"tokens_per_second\": %.2f, \"least\": %.2f, \"most\": %.2f, "
+	printf("{\"work\": \"prefill\", \"tokens\": %d, \"tokens_per_second\": %.2f, \"least\": %.2f, "
+		   "\"most\": %.2f, "
 		   "\"gops\": %.0f, \"vnni_peak_gops\": %.0f, \"share\": %.3f}\n",
 		   length, length / seconds[runs / 2], length / seconds[runs - 1], length / seconds[0],
 		   ops * length / seconds[runs / 2] / 1e9, peak,
@@ -99,20 +97,15 @@ report_prefill(int length)
 static void
 report_decode(int sequences)
 {
-	double		ops,
-				bytes,
-				share[MAX_RUNS],
-				seconds[MAX_RUNS],
-				read[MAX_RUNS];
-	int			position = DECODE_FROM;
+	double ops, bytes, share[MAX_RUNS], seconds[MAX_RUNS], read[MAX_RUNS];
+	int	   position = DECODE_FROM;
 
 	model_work(model, true, &ops, &bytes);
 	decode(sequences, position++);
 	for (int i = 0; i < runs; i++)
 	{
-		double		before = bandwidth(pool),
-					total = 0;
-		const int	steps = 4;
+		double	  before = bandwidth(pool), total = 0;
+		const int steps = 4;
 
 		for (int s = 0; s < steps; s++)
 			total += decode(sequences, position++);
@@ -123,10 +116,12 @@ report_decode(int sequences)
 	median(share, runs);
 	median(read, runs);
 	median(seconds, runs);
-	printf("{\"work\": \"decode\", \"sequences\": %d, \"tokens_per_second\": %.2f, \"least\": %.2f, \"most\": %.2f, "
-		   "\"gb_per_second\": %.1f, \"bandwidth\": %.1f, \"share\": %.3f, \"gops\": %.0f, \"gigabytes\": %.3f, \"gop\": %.2f}\n",
-		   sequences, sequences / seconds[runs / 2], sequences / seconds[runs - 1], sequences / seconds[0],
-		   bytes / seconds[runs / 2] / 1e9, read[runs / 2], share[runs / 2],
+	printf("{\"work\": \"decode\", \"sequences\": %d, \"tokens_per_second\": %.2f, \"least\": "
+		   "%.2f, \"most\": %.2f, "
+		   "\"gb_per_second\": %.1f, \"bandwidth\": %.1f, \"share\": %.3f, \"gops\": %.0f, "
+		   "\"gigabytes\": %.3f, \"gop\": %.2f}\n",
+		   sequences, sequences / seconds[runs / 2], sequences / seconds[runs - 1],
+		   sequences / seconds[0], bytes / seconds[runs / 2] / 1e9, read[runs / 2], share[runs / 2],
 		   (ops * sequences) / seconds[runs / 2] / 1e9, bytes / 1e9, ops / 1e9);
 	fflush(stdout);
 }
@@ -135,10 +130,9 @@ report_decode(int sequences)
 static void
 report_memory(void)
 {
-	FILE	   *f = fopen("/proc/self/status", "r");
-	char		line[256];
-	long		peak = 0,
-				anonymous = 0;
+	FILE *f = fopen("/proc/self/status", "r");
+	char  line[256];
+	long  peak = 0, anonymous = 0;
 
 	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
 	{
@@ -147,15 +141,16 @@ report_memory(void)
 	}
 	if (f != NULL)
 		fclose(f);
-	printf("{\"work\": \"memory\", \"peak_resident_mb\": %.0f, \"anonymous_mb\": %.0f, \"of_it_for_bandwidth_mb\": %.0f}\n",
+	printf("{\"work\": \"memory\", \"peak_resident_mb\": %.0f, \"anonymous_mb\": %.0f, "
+		   "\"of_it_for_bandwidth_mb\": %.0f}\n",
 		   (double) peak / 1e3, (double) anonymous / 1e3, (double) READ_BYTES / 1e6);
 }
 
 static void
 open_all(const char *dir, int threads, const char *kernels)
 {
-	glm_error	err = {0};
-	int			blocks = MAX_PROMPT / GLM_KV_BLOCK + 2;
+	glm_error	 err = {0};
+	int			 blocks = MAX_PROMPT / GLM_KV_BLOCK + 2;
 	glm_kv_pool *kv_pool;
 
 	pool = glm_threads_open(threads, &err);
@@ -163,9 +158,11 @@ open_all(const char *dir, int threads, const char *kernels)
 	forward = model != NULL ? glm_forward_open(kernels, pool, MAX_ROWS, &err) : NULL;
 	if (forward == NULL || !glm_forward_prepare(forward, model, &err))
 		die(&err);
-	kv_pool = glm_kv_pool_open((size_t) (blocks + MAX_SEQUENCES * 12) * (model->kv_block_bytes + 262144));
+	kv_pool =
+		glm_kv_pool_open((size_t) (blocks + MAX_SEQUENCES * 12) * (model->kv_block_bytes + 262144));
 	for (int i = 0; i < MAX_SEQUENCES; i++)
-		if (kv_pool == NULL || !glm_kv_take(kv_pool, model->kv_block_bytes, i == 0 ? blocks : 12, &kv[i]))
+		if (kv_pool == NULL ||
+			!glm_kv_take(kv_pool, model->kv_block_bytes, i == 0 ? blocks : 12, &kv[i]))
 			exit(1);
 }
 
@@ -173,7 +170,7 @@ open_all(const char *dir, int threads, const char *kernels)
 static bool
 report(const char *work)
 {
-	int			n;
+	int n;
 
 	if (sscanf(work, "decode:%d", &n) == 1 && n >= 1 && n <= MAX_SEQUENCES)
 		report_decode(n);
@@ -187,13 +184,14 @@ report(const char *work)
 int
 main(int argc, char **argv)
 {
-	options		o;
+	options o;
 
 	if (!read_options(&o, argc, argv))
 		return 2;
 	runs = o.runs;
 	open_all(argv[optind], o.threads, o.kernels);
-	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, \"vnni_peak_gops\": %.0f}\n",
+	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, "
+		   "\"vnni_peak_gops\": %.0f}\n",
 		   glm_forward_kernels(forward), o.threads, bandwidth(pool), vnni_peak(pool));
 	for (int i = optind + 1; i < argc; i++)
 		if (!report(argv[i]))

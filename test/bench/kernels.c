@@ -220,7 +220,7 @@ attention_line(attention *a, const glm_kv_table *kv, int context, int n)
 
 	a->n = n;
 	for (int i = 0; i < n; i++)
-		a->row[i] = (glm_row) {.position = context - n + i, .kv = kv};
+		a->row[i] = (glm_row){.position = context - n + i, .kv = kv};
 	seconds = fastest(attend, a);
 	printf("%5d %8d  %s %9.1f %8.1f %9.1f %5.0f %%\n", n, context, kv_names[a->model.kv_dtype],
 		   seconds * 1e6, bytes / seconds / 1e9, flop / seconds / 1e9,
@@ -230,18 +230,15 @@ attention_line(attention *a, const glm_kv_table *kv, int context, int n)
 static void
 attentions(void)
 {
-	static const int contexts[] = {512, 2048, 8192, LONGEST};
+	static const int	   contexts[] = {512, 2048, 8192, LONGEST};
 	static const glm_dtype dtypes[] = {GLM_F32, GLM_F16, GLM_I8};
-	attention		 a = {.model.config = {.layers = 1,
-										   .heads = 32,
-										   .groups = 2,
-										   .head_dim = 128,
-										   .context = LONGEST}};
-	glm_layer		 no_weights = {0};
-	glm_kv_table	 kv = {.n_blocks = LONGEST / GLM_KV_BLOCK};
-	size_t			 block = glm_kv_block_bytes(&a.model.config, GLM_F32) / sizeof(float);
-	float			*memory = random_floats(block * LONGEST / GLM_KV_BLOCK);
-	glm_error		 err;
+	attention			   a = {.model.config = {
+									.layers = 1, .heads = 32, .groups = 2, .head_dim = 128, .context = LONGEST}};
+	glm_layer			   no_weights = {0};
+	glm_kv_table		   kv = {.n_blocks = LONGEST / GLM_KV_BLOCK};
+	size_t				   block = glm_kv_block_bytes(&a.model.config, GLM_F32) / sizeof(float);
+	float				  *memory = random_floats(block * LONGEST / GLM_KV_BLOCK);
+	glm_error			   err;
 
 	kv.block = calloc((size_t) kv.n_blocks, sizeof(*kv.block));
 	a.model.layer = &no_weights;

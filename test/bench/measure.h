@@ -21,7 +21,7 @@
 #define READ_BYTES ((size_t) 1 << 30)
 #define CHAINS 12
 #define PEAK_STEPS 2000000
-#define DPBUSD_OPS 128			/* 64 products and as many sums */
+#define DPBUSD_OPS 128 /* 64 products and as many sums */
 
 static double
 now(void)
@@ -32,8 +32,7 @@ now(void)
 static int
 compare(const void *a, const void *b)
 {
-	double		x = *(const double *) a,
-				y = *(const double *) b;
+	double x = *(const double *) a, y = *(const double *) b;
 
 	return (x > y) - (x < y);
 }
@@ -51,16 +50,16 @@ typedef struct options
 {
 	int			threads;
 	const char *kernels;
-	int			runs;			/* of each work, at most MAX_RUNS */
+	int			runs; /* of each work, at most MAX_RUNS */
 } options;
 
 /* [-t threads] [-k kernels] [-r runs] model-directory work...; optind is that of the directory. */
 static bool
 read_options(options *o, int argc, char **argv)
 {
-	int			option;
+	int option;
 
-	*o = (options) {.threads = 2, .kernels = "auto", .runs = 5};
+	*o = (options){.threads = 2, .kernels = "auto", .runs = 5};
 	while ((option = getopt(argc, argv, "t:k:r:")) != -1)
 	{
 		if (option == 't')
@@ -77,7 +76,7 @@ read_options(options *o, int argc, char **argv)
 
 /* ---- The machine's limits ------------------------------------------------- */
 
-static const uint64_t *memory;	/* [READ_BYTES / 8] */
+static const uint64_t  *memory; /* [READ_BYTES / 8] */
 static _Atomic uint64_t sink;
 
 #if defined(__x86_64__)
@@ -87,10 +86,10 @@ static void
 read_part(void *arg, int index, int count)
 {
 	typedef uint64_t vector __attribute__((vector_size(32)));
-	size_t		vectors = READ_BYTES / sizeof(vector);
-	const vector *from = (const vector *) memory + vectors * (size_t) index / (size_t) count;
-	const vector *to = (const vector *) memory + vectors * ((size_t) index + 1) / (size_t) count;
-	vector		sum[4] = {{0}};
+	size_t			 vectors = READ_BYTES / sizeof(vector);
+	const vector	*from = (const vector *) memory + vectors * (size_t) index / (size_t) count;
+	const vector	*to = (const vector *) memory + vectors * ((size_t) index + 1) / (size_t) count;
+	vector			 sum[4] = {{0}};
 
 	(void) arg;
 	for (; from + 4 <= to; from += 4)
@@ -104,11 +103,12 @@ read_part(void *arg, int index, int count)
 static double
 bandwidth(glm_threads *pool)
 {
-	double		best = 0;
+	double best = 0;
 
 	if (memory == NULL)
 	{
-		void	   *p = mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		void *p =
+			mmap(NULL, READ_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		if (p == MAP_FAILED)
 			exit(1);
@@ -118,8 +118,7 @@ bandwidth(glm_threads *pool)
 	}
 	for (int i = 0; i < 2; i++)
 	{
-		double		begin = now(),
-					rate;
+		double begin = now(), rate;
 
 		glm_threads_run(pool, read_part, NULL);
 		rate = (double) READ_BYTES / (now() - begin) / 1e9;
@@ -129,13 +128,11 @@ bandwidth(glm_threads *pool)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f,avx512vnni")))
-static void
+__attribute__((target("avx512f,avx512vnni"))) static void
 peak_part(void *arg, int index, int count)
 {
 	typedef int vector __attribute__((vector_size(64)));
-	vector		acc[CHAINS] = {{0}},
-				x = {0};
+	vector		acc[CHAINS] = {{0}}, x = {0};
 
 	(void) arg;
 	(void) index;
@@ -155,18 +152,17 @@ peak_part(void *arg, int index, int count)
 static double
 vnni_peak(glm_threads *pool)
 {
-	double		best = 0;
+	double best = 0;
 
 	if (!__builtin_cpu_supports("avx512vnni"))
 		return 0;
 	for (int i = 0; i < 3; i++)
 	{
-		double		begin = now(),
-					rate;
+		double begin = now(), rate;
 
 		glm_threads_run(pool, peak_part, NULL);
 		rate = (double) CHAINS * PEAK_STEPS * DPBUSD_OPS * glm_threads_count(pool) /
-			(now() - begin) / 1e9;
+			   (now() - begin) / 1e9;
 		best = rate > best ? rate : best;
 	}
 	return best;
@@ -185,20 +181,19 @@ vnni_peak(glm_threads *pool)
 static void
 tensor_work(const glm_tensor *t, double *ops, double *bytes)
 {
-	size_t		rows = (size_t) t->shape[0],
-				cols = (size_t) t->shape[1];
+	size_t rows = (size_t) t->shape[0], cols = (size_t) t->shape[1];
 
 	*ops += 2.0 * (double) rows * (double) cols;
-	*bytes += glm_is_packed(t->dtype) ?
-		(double) glm_packed_bytes(t->dtype, rows, cols, (size_t) t->group) :
-		(double) (rows * cols) * (t->dtype == GLM_F32 ? 4 : 2);
+	*bytes += glm_is_packed(t->dtype)
+				  ? (double) glm_packed_bytes(t->dtype, rows, cols, (size_t) t->group)
+				  : (double) (rows * cols) * (t->dtype == GLM_F32 ? 4 : 2);
 }
 
 /* Operations of one token's products, the head's among them if it is computed, and bytes of all weights. */
 static void
 model_work(const glm_model *model, bool head, double *ops, double *bytes)
 {
-	double		head_ops = 0;
+	double head_ops = 0;
 
 	*ops = *bytes = 0;
 	for (int i = 0; i < model->config.layers; i++)
@@ -212,4 +207,4 @@ model_work(const glm_model *model, bool head, double *ops, double *bytes)
 	*ops += head ? head_ops : 0;
 }
 
-#endif							/* GLM_BENCH_MEASURE_H */
+#endif /* GLM_BENCH_MEASURE_H */

@@ -21,16 +21,16 @@
 
 typedef struct session
 {
-	PGconn	   *conn;
-	int			rows;
-	double		last;			/* when its latest row came */
-	int			done;
+	PGconn *conn;
+	int		rows;
+	double	last; /* when its latest row came */
+	int		done;
 } session;
 
-static double *delay;			/* [sessions * tokens], ms */
+static double *delay; /* [sessions * tokens], ms */
 static double *gap;
-static size_t n_delays;
-static size_t n_gaps;
+static size_t  n_delays;
+static size_t  n_gaps;
 
 static void
 fail(const char *what, PGconn *conn)
@@ -44,19 +44,20 @@ now(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_REALTIME, &t);	/* the server's clock, see above */
+	clock_gettime(CLOCK_REALTIME, &t); /* the server's clock, see above */
 	return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
 }
 
 static void
 start(session *s, int seed, int tokens)
 {
-	char		sql[256];
+	char sql[256];
 
 	/* at this temperature hardly any answer ends by itself */
 	snprintf(sql, sizeof(sql),
 			 "SELECT seq, extract(epoch FROM clock_timestamp())::float8 FROM glm_stream('hello', "
-			 "temperature => 100, top_p => 1, seed => %d, max_tokens => %d)", seed, tokens);
+			 "temperature => 100, top_p => 1, seed => %d, max_tokens => %d)",
+			 seed, tokens);
 	if (!PQsendQuery(s->conn, sql) || !PQsetSingleRowMode(s->conn))
 		fail("could not send the query", s->conn);
 }
@@ -64,8 +65,8 @@ start(session *s, int seed, int tokens)
 static void
 take_row(session *s, PGresult *result)
 {
-	double		came = now();
-	double		made = atof(PQgetvalue(result, 0, 1));
+	double came = now();
+	double made = atof(PQgetvalue(result, 0, 1));
 
 	if (atoi(PQgetvalue(result, 0, 0)) != ++s->rows)
 		fail("rows out of order", NULL);
@@ -83,7 +84,7 @@ read_rows(session *s)
 		fail("connection lost", s->conn);
 	while (!PQisBusy(s->conn))
 	{
-		PGresult   *result = PQgetResult(s->conn);
+		PGresult *result = PQgetResult(s->conn);
 
 		if (result == NULL)
 			return 1;
@@ -99,8 +100,8 @@ read_rows(session *s)
 static int
 ascending(const void *a, const void *b)
 {
-	double		x = *(const double *) a;
-	double		y = *(const double *) b;
+	double x = *(const double *) a;
+	double y = *(const double *) b;
 
 	return (x > y) - (x < y);
 }
@@ -116,13 +117,13 @@ print_percentiles(const char *name, double *values, size_t n)
 int
 main(int argc, char **argv)
 {
-	int			sessions = argc == 3 ? atoi(argv[1]) : 0;
-	int			tokens = argc == 3 ? atoi(argv[2]) : 0;
-	session    *all = calloc((size_t) sessions + 1, sizeof(*all));
-	int			poll = epoll_create1(0);
-	int			left = sessions;
-	double		begin;
-	double		seconds;
+	int		 sessions = argc == 3 ? atoi(argv[1]) : 0;
+	int		 tokens = argc == 3 ? atoi(argv[2]) : 0;
+	session *all = calloc((size_t) sessions + 1, sizeof(*all));
+	int		 poll = epoll_create1(0);
+	int		 left = sessions;
+	double	 begin;
+	double	 seconds;
 
 	if (sessions < 1 || tokens < 2 || all == NULL)
 		fail("usage: streams SESSIONS TOKENS", NULL);
@@ -143,13 +144,13 @@ main(int argc, char **argv)
 	while (left > 0)
 	{
 		struct epoll_event ready[64];
-		int			n = epoll_wait(poll, ready, 64, 60000);
+		int				   n = epoll_wait(poll, ready, 64, 60000);
 
 		if (n <= 0)
 			fail("nothing came for a minute", NULL);
 		for (int i = 0; i < n; i++)
 		{
-			session    *s = &all[ready[i].data.u32];
+			session *s = &all[ready[i].data.u32];
 
 			if (!s->done && read_rows(s))
 			{

@@ -8,9 +8,9 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const char *dir = fuzz_write("config.json", data, size);
+	const char		*dir = fuzz_write("config.json", data, size);
 	glm_model_config c;
-	glm_error	err = {0};
+	glm_error		 err = {0};
 
 	if (!glm_config_read(&c, dir, &err))
 	{

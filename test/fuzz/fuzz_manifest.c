@@ -11,9 +11,9 @@
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const char *dir = fuzz_write(GLM_MANIFEST, data, size);
+	const char	 *dir = fuzz_write(GLM_MANIFEST, data, size);
 	glm_manifest *m;
-	glm_error	err = {0};
+	glm_error	  err = {0};
 
 	if (!glm_manifest_read(&m, dir, &err))
 	{

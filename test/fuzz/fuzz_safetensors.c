@@ -17,9 +17,9 @@ static void
 read_entry(const glm_shard *shard, const glm_shard_entry *e)
 {
 	const uint8_t *base = glm_weight_file_data(shard->file);
-	uint64_t	begin = (uint64_t) (e->data - base);
-	uint64_t	end = begin + (e->end - e->begin);
-	glm_error	err;
+	uint64_t	   begin = (uint64_t) (e->data - base);
+	uint64_t	   end = begin + (e->end - e->begin);
+	glm_error	   err;
 
 	FUZZ_CHECK(end <= glm_weight_file_size(shard->file));
 	FUZZ_CHECK(!shard->packed || begin % 64 == 0);

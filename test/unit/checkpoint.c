@@ -30,9 +30,9 @@ ck_open(char dir[CK_PATH])
 void
 ck_close(const char *dir)
 {
-	DIR		   *d = opendir(dir);
+	DIR			  *d = opendir(dir);
 	struct dirent *item;
-	char		path[CK_PATH];
+	char		   path[CK_PATH];
 
 	assert_non_null(d);
 	while ((item = readdir(d)) != NULL)
@@ -49,8 +49,8 @@ ck_close(const char *dir)
 int
 ck_count(const char *dir)
 {
-	DIR		   *d = opendir(dir);
-	int			n = -2;			/* . and .. */
+	DIR *d = opendir(dir);
+	int	 n = -2; /* . and .. */
 
 	assert_non_null(d);
 	while (readdir(d) != NULL)
@@ -68,8 +68,8 @@ ck_path(char path[CK_PATH], const char *dir, const char *name)
 static FILE *
 create(const char *dir, const char *name)
 {
-	char		path[CK_PATH];
-	FILE	   *f;
+	char  path[CK_PATH];
+	FILE *f;
 
 	ck_path(path, dir, name);
 	f = fopen(path, "wb");
@@ -81,7 +81,7 @@ create(const char *dir, const char *name)
 void
 ck_write(const char *dir, const char *name, const void *bytes, size_t n)
 {
-	FILE	   *f = create(dir, name);
+	FILE *f = create(dir, name);
 
 	assert_int_equal(fwrite(bytes, 1, n, f), n);
 	assert_int_equal(fclose(f), 0);
@@ -96,7 +96,7 @@ ck_puts(const char *dir, const char *name, const char *text)
 static void
 put_header(FILE *f, const char *header)
 {
-	uint64_t	length = strlen(header);
+	uint64_t length = strlen(header);
 
 	for (int i = 0; i < 8; i++)
 		fputc((int) (length >> 8 * i & 0xff), f);
@@ -106,7 +106,7 @@ put_header(FILE *f, const char *header)
 void
 ck_raw(const char *dir, const char *name, const char *header, size_t data_size)
 {
-	FILE	   *f = create(dir, name);
+	FILE *f = create(dir, name);
 
 	put_header(f, header);
 	for (size_t i = 0; i < data_size; i++)
@@ -119,7 +119,7 @@ ck_raw(const char *dir, const char *name, const char *header, size_t data_size)
 json_t *
 ck_config(void)
 {
-	json_t	   *config = json_object();
+	json_t *config = json_object();
 
 	ck_config_set(config, "model_type", "\"chatglm\"");
 	ck_config_set(config, "num_layers", "2");
@@ -141,7 +141,7 @@ ck_config(void)
 void
 ck_config_set(json_t *config, const char *key, const char *json)
 {
-	json_t	   *value;
+	json_t *value;
 
 	if (json == NULL)
 	{
@@ -156,7 +156,7 @@ ck_config_set(json_t *config, const char *key, const char *json)
 void
 ck_config_save(const json_t *config, const char *dir)
 {
-	char		path[CK_PATH];
+	char path[CK_PATH];
 
 	ck_path(path, dir, "config.json");
 	assert_int_equal(json_dump_file(config, path, JSON_INDENT(2)), 0);
@@ -173,7 +173,7 @@ number(const json_t *config, const char *key)
 ck_tensor *
 ck_weights_add(ck_weights *w, const char *name, const char *dtype, int64_t rows, int64_t cols)
 {
-	ck_tensor  *t = &w->tensor[w->n++];
+	ck_tensor *t = &w->tensor[w->n++];
 
 	assert_true(w->n <= 64);
 	memset(t, 0, sizeof(*t));
@@ -188,7 +188,7 @@ ck_weights_add(ck_weights *w, const char *name, const char *dtype, int64_t rows,
 static void
 add_layer_part(ck_weights *w, int layer, const char *part, const char *dtype, int rows, int cols)
 {
-	char		name[96];
+	char name[96];
 
 	snprintf(name, sizeof(name), "transformer.encoder.layers.%d.%s", layer, part);
 	ck_weights_add(w, name, dtype, rows, cols);
@@ -197,18 +197,19 @@ add_layer_part(ck_weights *w, int layer, const char *part, const char *dtype, in
 void
 ck_weights_init(ck_weights *w, const json_t *config, const char *dtype)
 {
-	int			hidden = number(config, "hidden_size");
-	int			ffn = number(config, "ffn_hidden_size");
-	int			vocab = number(config, "padded_vocab_size");
-	int			query = number(config, "num_attention_heads") * number(config, "kv_channels");
-	int			key = number(config, "multi_query_group_num") * number(config, "kv_channels");
+	int hidden = number(config, "hidden_size");
+	int ffn = number(config, "ffn_hidden_size");
+	int vocab = number(config, "padded_vocab_size");
+	int query = number(config, "num_attention_heads") * number(config, "kv_channels");
+	int key = number(config, "multi_query_group_num") * number(config, "kv_channels");
 
 	w->n = 0;
 	ck_weights_add(w, "transformer.embedding.word_embeddings.weight", dtype, vocab, hidden);
 	for (int i = 0; i < number(config, "num_layers"); i++)
 	{
 		add_layer_part(w, i, "input_layernorm.weight", dtype, hidden, 0);
-		add_layer_part(w, i, "self_attention.query_key_value.weight", dtype, query + 2 * key, hidden);
+		add_layer_part(w, i, "self_attention.query_key_value.weight", dtype, query + 2 * key,
+					   hidden);
 		add_layer_part(w, i, "self_attention.query_key_value.bias", dtype, query + 2 * key, 0);
 		add_layer_part(w, i, "self_attention.dense.weight", dtype, hidden, query);
 		add_layer_part(w, i, "post_attention_layernorm.weight", dtype, hidden, 0);
@@ -232,7 +233,7 @@ ck_weights_get(ck_weights *w, const char *name)
 void
 ck_weights_drop(ck_weights *w, const char *name)
 {
-	ck_tensor  *t = ck_weights_get(w, name);
+	ck_tensor *t = ck_weights_get(w, name);
 
 	memmove(t, t + 1, (size_t) (&w->tensor[w->n] - (t + 1)) * sizeof(*t));
 	w->n--;
@@ -241,7 +242,7 @@ ck_weights_drop(ck_weights *w, const char *name)
 float
 ck_value(const char *name, int64_t i)
 {
-	uint64_t	h = 1469598103934665603u + (uint64_t) i * 2654435761u;
+	uint64_t h = 1469598103934665603u + (uint64_t) i * 2654435761u;
 
 	for (const char *p = name; *p; p++)
 		h = (h ^ (uint8_t) *p) * 1099511628211u;
@@ -252,8 +253,8 @@ ck_value(const char *name, int64_t i)
 static void
 put_value(FILE *f, const char *dtype, float x)
 {
-	uint32_t	bits;
-	uint16_t	half;
+	uint32_t bits;
+	uint16_t half;
 
 	memcpy(&bits, &x, sizeof(bits));
 	if (strcmp(dtype, "F32") == 0)
@@ -276,17 +277,17 @@ put_value(FILE *f, const char *dtype, float x)
 void
 ck_weights_save(const ck_weights *w, int first, int end, const char *dir, const char *name)
 {
-	json_t	   *header = json_object();
-	json_int_t	offset = 0;
-	char	   *text;
-	FILE	   *f = create(dir, name);
+	json_t	  *header = json_object();
+	json_int_t offset = 0;
+	char	  *text;
+	FILE	  *f = create(dir, name);
 
 	json_object_set_new(header, "__metadata__", json_pack("{s:s}", "format", "pt"));
 	for (int i = first; i < end; i++)
 	{
 		const ck_tensor *t = &w->tensor[i];
-		json_int_t	bytes = t->shape[0] * t->shape[1] * (strcmp(t->dtype, "F32") == 0 ? 4 : 2);
-		json_t	   *shape = json_pack("[I]", (json_int_t) t->shape[0]);
+		json_int_t		 bytes = t->shape[0] * t->shape[1] * (strcmp(t->dtype, "F32") == 0 ? 4 : 2);
+		json_t			*shape = json_pack("[I]", (json_int_t) t->shape[0]);
 
 		if (t->n_dims == 2)
 			json_array_append_new(shape, json_integer(t->shape[1]));
@@ -301,7 +302,7 @@ ck_weights_save(const ck_weights *w, int first, int end, const char *dir, const 
 	for (int i = first; i < end; i++)
 	{
 		const ck_tensor *t = &w->tensor[i];
-		int64_t		count = t->shape[0] * t->shape[1];
+		int64_t			 count = t->shape[0] * t->shape[1];
 
 		for (int64_t j = 0; j < count; j++)
 			put_value(f, t->dtype, t->poisoned && j == count - 1 ? NAN : ck_value(t->name, j));
@@ -317,8 +318,8 @@ void
 ck_assert_error(const glm_error *err, glm_status status, const char *fragment)
 {
 	if (err->status != status || strstr(err->message, fragment) == NULL)
-		fail_msg("status %d, message \"%s\"; expected status %d and \"%s\"",
-				 err->status, err->message, status, fragment);
+		fail_msg("status %d, message \"%s\"; expected status %d and \"%s\"", err->status,
+				 err->message, status, fragment);
 }
 
 const char *

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-answer		answers[MAX_TICKETS];
-static int	n_ended;
+answer	   answers[MAX_TICKETS];
+static int n_ended;
 
 glm_engine *
 open_engine(int threads, int max_sequences, size_t kv_bytes)
@@ -20,9 +20,14 @@ open_engine(int threads, int max_sequences, size_t kv_bytes)
 glm_engine *
 open_engine_with(int threads, int max_sequences, size_t kv_bytes, glm_kv_type kv_type)
 {
-	glm_config	config = {.threads = threads, .cpus = "", .kv_cache_size = kv_bytes,
-						  .max_sequences = max_sequences, .max_queue = 128,
-						  .prefill_budget = 64, .kernels = "auto", .kv_type = kv_type};
+	glm_config	config = {.threads = threads,
+						  .cpus = "",
+						  .kv_cache_size = kv_bytes,
+						  .max_sequences = max_sequences,
+						  .max_queue = 128,
+						  .prefill_budget = 64,
+						  .kernels = "auto",
+						  .kv_type = kv_type};
 	glm_error	err = {0};
 	glm_engine *engine = glm_engine_open(&config, &err);
 
@@ -35,7 +40,7 @@ open_engine_with(int threads, int max_sequences, size_t kv_bytes, glm_kv_type kv
 static glm_span
 put_span(char *block, uint32_t *size, const char *text)
 {
-	glm_span	span = {*size, (uint32_t) strlen(text)};
+	glm_span span = {*size, (uint32_t) strlen(text)};
 
 	memcpy(block + *size, text, span.length + 1);
 	*size += span.length + 1;
@@ -45,9 +50,9 @@ put_span(char *block, uint32_t *size, const char *text)
 glm_request *
 make_request(const char *prompt, int max_tokens, bool stream)
 {
-	char	   *block = calloc(1, sizeof(glm_request) + strlen(prompt) + 256);
+	char		*block = calloc(1, sizeof(glm_request) + strlen(prompt) + 256);
 	glm_request *req = (glm_request *) block;
-	uint32_t	size = sizeof(*req);
+	uint32_t	 size = sizeof(*req);
 
 	req->kind = GLM_GENERATE;
 	req->form = GLM_PROMPT;
@@ -69,15 +74,15 @@ set_stop(glm_request *req, const char *stop)
 {
 	assert_true(strlen(stop) <= 32);
 	req->stop = put_span((char *) req, &req->size, stop);
-	req->stop.length++;			/* its own NUL; another ends the span */
+	req->stop.length++; /* its own NUL; another ends the span */
 	((char *) req)[req->size++] = '\0';
 }
 
 int
 submit(glm_engine *engine, glm_request *req)
 {
-	glm_error	err = {0};
-	int			ticket;
+	glm_error err = {0};
+	int		  ticket;
 
 	assert_true(glm_request_check(req, req->size, &err));
 	ticket = glm_engine_submit(engine, req, &err);
@@ -90,7 +95,7 @@ submit(glm_engine *engine, glm_request *req)
 static void
 record(const glm_event *event)
 {
-	answer	   *a = &answers[event->ticket];
+	answer *a = &answers[event->ticket];
 
 	assert_false(a->ended);
 	if (event->kind == GLM_EVENT_ERROR)
@@ -103,7 +108,7 @@ record(const glm_event *event)
 	}
 	if (event->kind == GLM_EVENT_TOKEN)
 	{
-		uint32_t	logprob;
+		uint32_t logprob;
 
 		memcpy(&logprob, &event->logprob, sizeof(logprob));
 		a->tokens++;
@@ -122,7 +127,7 @@ void
 pump(glm_engine *engine, int quiet_ms)
 {
 	struct pollfd fd = {.fd = glm_engine_fd(engine), .events = POLLIN};
-	glm_event  *event = malloc(GLM_EVENT_MAX);
+	glm_event	 *event = malloc(GLM_EVENT_MAX);
 
 	while (poll(&fd, 1, quiet_ms) > 0)
 	{
@@ -144,7 +149,7 @@ wait_for(glm_engine *engine, int ticket)
 glm_stats
 stats_of(glm_engine *engine)
 {
-	glm_stats	stats;
+	glm_stats stats;
 
 	glm_engine_stats(engine, &stats);
 	return stats;

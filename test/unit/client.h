@@ -20,21 +20,22 @@
 /* What came back for one ticket. */
 typedef struct answer
 {
-	char		text[16384];
-	size_t		length;
-	int			tokens;			/* TOKEN events */
-	uint64_t	digest;			/* of their ids and log probabilities */
-	bool		ended;
-	int			order;			/* how many had ended before it */
-	glm_event	last;			/* the terminal event's header */
-	char		message[512];
+	char	  text[16384];
+	size_t	  length;
+	int		  tokens; /* TOKEN events */
+	uint64_t  digest; /* of their ids and log probabilities */
+	bool	  ended;
+	int		  order; /* how many had ended before it */
+	glm_event last;	 /* the terminal event's header */
+	char	  message[512];
 } answer;
 
 extern answer answers[MAX_TICKETS];
 
 /* An engine with max_queue 128 and no answers yet. */
 extern glm_engine *open_engine(int threads, int max_sequences, size_t kv_bytes);
-extern glm_engine *open_engine_with(int threads, int max_sequences, size_t kv_bytes, glm_kv_type kv_type);
+extern glm_engine *open_engine_with(int threads, int max_sequences, size_t kv_bytes,
+									glm_kv_type kv_type);
 
 /* A chat request on the embedded model with greedy sampling. */
 extern glm_request *make_request(const char *prompt, int max_tokens, bool stream);
@@ -43,7 +44,7 @@ extern glm_request *make_request(const char *prompt, int max_tokens, bool stream
 extern void set_stop(glm_request *req, const char *stop);
 
 /* Submits a request and frees it. */
-extern int	submit(glm_engine *engine, glm_request *req);
+extern int submit(glm_engine *engine, glm_request *req);
 
 /* Takes events until nothing came for `quiet_ms`. */
 extern void pump(glm_engine *engine, int quiet_ms);
@@ -56,4 +57,4 @@ extern const char *read_stream(glm_engine *engine, int ticket);
 
 extern glm_stats stats_of(glm_engine *engine);
 
-#endif							/* CLIENT_H */
+#endif /* CLIENT_H */

@@ -29,7 +29,7 @@ random_float(void)
 static float *
 random_vector(size_t n, float middle)
 {
-	float	   *x = malloc(n * sizeof(float));
+	float *x = malloc(n * sizeof(float));
 
 	assert_non_null(x);
 	for (size_t i = 0; i < n; i++)
@@ -41,9 +41,9 @@ random_vector(size_t n, float middle)
 static uint16_t
 to_half(float value, glm_dtype dtype)
 {
-	uint32_t	bits;
-	int			exponent;
-	double		mantissa;
+	uint32_t bits;
+	int		 exponent;
+	double	 mantissa;
 
 	memcpy(&bits, &value, sizeof bits);
 	if (dtype == GLM_BF16)
@@ -58,9 +58,9 @@ to_half(float value, glm_dtype dtype)
 static glm_tensor
 packed_matrix(int rows, int columns, glm_dtype dtype)
 {
-	float	   *w = mx_weights(rows, columns);
+	float			*w = mx_weights(rows, columns);
 	glm_quant_matrix q;
-	glm_tensor	t;
+	glm_tensor		 t;
 
 	mx_quantize(&q, dtype, GLM_ROUND_HQQ, w, rows, columns, 32);
 	t = mx_pack(&q);
@@ -72,10 +72,10 @@ packed_matrix(int rows, int columns, glm_dtype dtype)
 static glm_tensor
 random_matrix(int rows, int columns, glm_dtype dtype)
 {
-	size_t		n = (size_t) rows * (size_t) columns;
-	float	   *x = malloc(n * sizeof(float));
-	uint16_t   *half = (uint16_t *) x;
-	float		size = 1.5f / sqrtf((float) columns);
+	size_t	  n = (size_t) rows * (size_t) columns;
+	float	 *x = malloc(n * sizeof(float));
+	uint16_t *half = (uint16_t *) x;
+	float	  size = 1.5f / sqrtf((float) columns);
 
 	assert_non_null(x);
 	if (glm_is_packed(dtype))
@@ -85,26 +85,33 @@ random_matrix(int rows, int columns, glm_dtype dtype)
 	}
 	for (size_t i = 0; i < n; i++)
 	{
-		float		value = size * random_float();
+		float value = size * random_float();
 
 		if (dtype == GLM_F32)
 			x[i] = value;
 		else
 			half[i] = to_half(value, dtype);
 	}
-	return (glm_tensor) {.data = x, .dtype = dtype, .n_dims = 2, .shape = {rows, columns}};
+	return (glm_tensor){.data = x, .dtype = dtype, .n_dims = 2, .shape = {rows, columns}};
 }
 
 /* Nothing here is a multiple of 16, and one row is work enough for two threads. */
 glm_model *
 md_make(glm_dtype dtype, glm_dtype kv_dtype)
 {
-	glm_model  *model = calloc(1, sizeof(*model));
-	glm_model_config config = {
-		.layers = 2, .hidden = 136, .heads = 6, .groups = 2, .head_dim = 20, .ffn = 262,
-		.vocab = 509, .context = MD_CONTEXT, .norm_eps = 1e-5f, .rope_base = 10000, .final_norm = true
-	};
-	int			pairs = config.head_dim / 4;
+	glm_model		*model = calloc(1, sizeof(*model));
+	glm_model_config config = {.layers = 2,
+							   .hidden = 136,
+							   .heads = 6,
+							   .groups = 2,
+							   .head_dim = 20,
+							   .ffn = 262,
+							   .vocab = 509,
+							   .context = MD_CONTEXT,
+							   .norm_eps = 1e-5f,
+							   .rope_base = 10000,
+							   .final_norm = true};
+	int				 pairs = config.head_dim / 4;
 
 	assert_non_null(model);
 	model->config = config;
@@ -116,7 +123,7 @@ md_make(glm_dtype dtype, glm_dtype kv_dtype)
 	model->rope = malloc((size_t) (MD_CONTEXT * pairs * 2) * sizeof(float));
 	assert_true(model->layer && model->rope);
 	for (int l = 0; l < config.layers; l++)
-		model->layer[l] = (glm_layer) {
+		model->layer[l] = (glm_layer){
 			.attn_norm = random_vector(136, 1),
 			.qkv = random_matrix(200, 136, dtype),
 			.qkv_bias = random_vector(200, 0),
@@ -128,7 +135,7 @@ md_make(glm_dtype dtype, glm_dtype kv_dtype)
 	for (int p = 0; p < MD_CONTEXT; p++)
 		for (int i = 0; i < pairs; i++)
 		{
-			double		angle = p * pow(10000, -2.0 * i / (config.head_dim / 2));
+			double angle = p * pow(10000, -2.0 * i / (config.head_dim / 2));
 
 			model->rope[(p * pairs + i) * 2] = (float) cos(angle);
 			model->rope[(p * pairs + i) * 2 + 1] = (float) sin(angle);
@@ -152,7 +159,7 @@ md_free(glm_model *model)
 {
 	for (int l = 0; l < model->config.layers; l++)
 	{
-		glm_layer  *layer = &model->layer[l];
+		glm_layer *layer = &model->layer[l];
 
 		free(layer->attn_norm);
 		md_free_matrix(&layer->qkv);
@@ -178,8 +185,8 @@ slow_int8(double *rounded, const double *x, int n, int group)
 {
 	for (int begin = 0; begin < n; begin += group)
 	{
-		int			end = begin + group < n ? begin + group : n;
-		double		max = 0;
+		int	   end = begin + group < n ? begin + group : n;
+		double max = 0;
 
 		for (int i = begin; i < end; i++)
 			max = fmax(max, fabs(x[i]));
@@ -191,7 +198,7 @@ slow_int8(double *rounded, const double *x, int n, int group)
 void
 md_product(double *y, const glm_tensor *w, const double *x, const float *bias)
 {
-	double		rounded[262];
+	double rounded[262];
 
 	if (glm_is_packed(w->dtype))
 	{
@@ -200,7 +207,7 @@ md_product(double *y, const glm_tensor *w, const double *x, const float *bias)
 	}
 	for (int r = 0; r < w->shape[0]; r++)
 	{
-		float		row[262];
+		float row[262];
 
 		mx_row(row, w, r);
 		y[r] = bias ? bias[r] : 0;
@@ -212,7 +219,7 @@ md_product(double *y, const glm_tensor *w, const double *x, const float *bias)
 void
 md_norm(double *y, const double *x, const float *weight, int n)
 {
-	double		sum = 0;
+	double sum = 0;
 
 	for (int i = 0; i < n; i++)
 		sum += x[i] * x[i];
@@ -225,9 +232,8 @@ slow_rotate(double *head, int position)
 {
 	for (int i = 0; i < 5; i++)
 	{
-		double		angle = position * pow(10000, -2.0 * i / 10);
-		double		a = head[2 * i],
-					b = head[2 * i + 1];
+		double angle = position * pow(10000, -2.0 * i / 10);
+		double a = head[2 * i], b = head[2 * i + 1];
 
 		head[2 * i] = a * cos(angle) - b * sin(angle);
 		head[2 * i + 1] = a * sin(angle) + b * cos(angle);
@@ -238,11 +244,7 @@ slow_rotate(double *head, int position)
 void
 md_layer(const glm_layer *layer, double *x, double kv[][80], int position)
 {
-	double		normed[136],
-				qkv[200],
-				context[120] = {0},
-				ffn[524],
-				out[136];
+	double normed[136], qkv[200], context[120] = {0}, ffn[524], out[136];
 
 	md_norm(normed, x, layer->attn_norm, 136);
 	md_product(qkv, &layer->qkv, normed, layer->qkv_bias);
@@ -251,8 +253,7 @@ md_layer(const glm_layer *layer, double *x, double kv[][80], int position)
 	memcpy(kv[position], qkv + 120, sizeof(kv[position]));
 	for (int h = 0; h < 6; h++)
 	{
-		double		sum = 0,
-					score[MD_CONTEXT];
+		double sum = 0, score[MD_CONTEXT];
 
 		for (int p = 0; p <= position; p++)
 		{

@@ -12,8 +12,8 @@
 
 /* 2 layers, hidden 136, 6 heads of 20 in 2 groups, ffn 262, vocabulary 509. */
 extern glm_model *md_make(glm_dtype dtype, glm_dtype kv_dtype);
-extern void md_free(glm_model *model);
-extern void md_free_matrix(glm_tensor *t);
+extern void		  md_free(glm_model *model);
+extern void		  md_free_matrix(glm_tensor *t);
 
 /* y [w's rows] = W x + bias; with packed W, x is rounded to 8 bits first. */
 extern void md_product(double *y, const glm_tensor *w, const double *x, const float *bias);
@@ -21,4 +21,4 @@ extern void md_norm(double *y, const double *x, const float *weight, int n);
 /* x [136] through a layer at this position; kv [positions][80] holds what came before. */
 extern void md_layer(const glm_layer *layer, double *x, double kv[][80], int position);
 
-#endif							/* MADE_UP_H */
+#endif /* MADE_UP_H */

@@ -16,8 +16,8 @@
 rn_setup
 rn_open(const char *kernels, int threads)
 {
-	rn_setup	s;
-	glm_error	err;
+	rn_setup  s;
+	glm_error err;
 
 	s.threads = glm_threads_open(threads, &err);
 	s.kv = glm_kv_pool_open((size_t) 64 << 20);
@@ -44,8 +44,8 @@ rn_take_kv(rn_setup *s, const glm_model *model, int tokens, glm_kv_table *kv)
 float *
 rn_run(rn_setup *s, const glm_model *model, const glm_row *rows, int n)
 {
-	float	   *logits;
-	glm_error	err;
+	float	 *logits;
+	glm_error err;
 
 	if (!glm_forward_run(s->forward, model, rows, n, &logits, &err))
 		fail_msg("%s", err.message);
@@ -53,7 +53,7 @@ rn_run(rn_setup *s, const glm_model *model, const glm_row *rows, int n)
 }
 
 void
-rn_each_golden(void (*check) (const char *dir, const char *expected))
+rn_each_golden(void (*check)(const char *dir, const char *expected))
 {
 	const char *golden = ck_golden();
 
@@ -61,8 +61,7 @@ rn_each_golden(void (*check) (const char *dir, const char *expected))
 		skip();
 	for (const char *name = "ab"; *name; name++)
 	{
-		char		dir[CK_PATH],
-					expected[CK_PATH];
+		char dir[CK_PATH], expected[CK_PATH];
 
 		snprintf(dir, sizeof(dir), "%s/chatglm3-%c", golden, *name);
 		ck_path(expected, dir, "expected.json");

@@ -6,7 +6,7 @@
 
 #include "engine/internal.h"
 
-#define RN_MAX_ROWS 512			/* of a pass */
+#define RN_MAX_ROWS 512 /* of a pass */
 
 typedef struct rn_setup
 {
@@ -17,7 +17,7 @@ typedef struct rn_setup
 
 extern rn_setup rn_open(const char *kernels, int threads);
 /* Fails the test when KV blocks were not given back. */
-extern void rn_close(rn_setup *s);
+extern void		rn_close(rn_setup *s);
 
 /* Blocks for so many tokens and some more. */
 extern void rn_take_kv(rn_setup *s, const glm_model *model, int tokens, glm_kv_table *kv);
@@ -26,6 +26,6 @@ extern void rn_take_kv(rn_setup *s, const glm_model *model, int tokens, glm_kv_t
 extern float *rn_run(rn_setup *s, const glm_model *model, const glm_row *rows, int n);
 
 /* Calls check with each golden checkpoint and its expected.json; skips the test without them. */
-extern void rn_each_golden(void (*check) (const char *dir, const char *expected));
+extern void rn_each_golden(void (*check)(const char *dir, const char *expected));
 
-#endif							/* RUNNER_H */
+#endif /* RUNNER_H */

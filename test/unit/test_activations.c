@@ -26,11 +26,11 @@
 
 typedef struct setup
 {
-	rn_setup	run;
-	glm_model  *model;
-	json_t	   *chats;			/* each with ids and greedy_ids */
-	json_t	   *expected;
-	glm_tensor	plain[4 * 64 + 1];	/* the model's own matrices */
+	rn_setup   run;
+	glm_model *model;
+	json_t	  *chats; /* each with ids and greedy_ids */
+	json_t	  *expected;
+	glm_tensor plain[4 * 64 + 1]; /* the model's own matrices */
 } setup;
 
 /* ---- A model's matrices ---------------------------------------------------- */
@@ -55,8 +55,8 @@ pack_matrices(setup *s, glm_dtype dtype)
 {
 	for (int i = 0; i < count_matrices(s->model); i++)
 	{
-		glm_tensor *t = matrix_of(s->model, i);
-		float	   *w = mx_widen(t);
+		glm_tensor		*t = matrix_of(s->model, i);
+		float			*w = mx_widen(t);
 		glm_quant_matrix q;
 
 		s->plain[i] = *t;
@@ -103,7 +103,7 @@ restore_matrices(setup *s)
 static void
 set_up(setup *s, const char *dir, const char *expected)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	s->run = rn_open("auto", 2);
 	s->model = glm_model_open("checkpoint", dir, &err);
@@ -132,9 +132,10 @@ static int32_t
 token_of(const json_t *chat, int i)
 {
 	const json_t *ids = json_object_get(chat, "ids");
-	int			n = (int) json_array_size(ids);
-	const json_t *id = i < n ? json_array_get(ids, (size_t) i) :
-		json_array_get(json_object_get(chat, "greedy_ids"), (size_t) (i - n));
+	int			  n = (int) json_array_size(ids);
+	const json_t *id = i < n
+						   ? json_array_get(ids, (size_t) i)
+						   : json_array_get(json_object_get(chat, "greedy_ids"), (size_t) (i - n));
 
 	return (int32_t) json_integer_value(id);
 }
@@ -143,7 +144,7 @@ token_of(const json_t *chat, int i)
 static double
 nats_of(const float *logits, int vocab, int token, bool *greedy)
 {
-	double		sum = 0;
+	double sum = 0;
 
 	*greedy = true;
 	for (int j = 0; j < vocab; j++)
@@ -161,21 +162,20 @@ nats_of(const float *logits, int vocab, int token, bool *greedy)
 static int
 follow(setup *s, const json_t *chat, double *nats)
 {
-	int			n = (int) json_array_size(json_object_get(chat, "ids")),
-				length = n + (int) json_array_size(json_object_get(chat, "greedy_ids")),
-				greedy = 0;
-	glm_row		rows[RN_MAX_ROWS];
+	int n = (int) json_array_size(json_object_get(chat, "ids")),
+		length = n + (int) json_array_size(json_object_get(chat, "greedy_ids")), greedy = 0;
+	glm_row		 rows[RN_MAX_ROWS];
 	glm_kv_table kv;
-	float	   *logits;
+	float		*logits;
 
 	assert_true(n > 0 && length > n && length <= RN_MAX_ROWS);
 	rn_take_kv(&s->run, s->model, length, &kv);
 	for (int i = 0; i < length - 1; i++)
-		rows[i] = (glm_row) {token_of(chat, i), i, &kv, true};
+		rows[i] = (glm_row){token_of(chat, i), i, &kv, true};
 	logits = rn_run(&s->run, s->model, rows, length - 1);
 	for (int i = 1; i < length; i++)
 	{
-		bool		best;
+		bool best;
 
 		*nats += nats_of(logits + (size_t) (i - 1) * (size_t) s->model->config.vocab,
 						 s->model->config.vocab, token_of(chat, i), &best);
@@ -188,9 +188,9 @@ follow(setup *s, const json_t *chat, double *nats)
 static double
 perplexity(setup *s)
 {
-	double		nats = 0;
-	size_t		tokens = 0;
-	glm_error	err = {0};
+	double	  nats = 0;
+	size_t	  tokens = 0;
+	glm_error err = {0};
 
 	assert_true(glm_forward_prepare(s->run.forward, s->model, &err));
 	for (size_t i = 0; i < json_array_size(s->chats); i++)
@@ -199,7 +199,7 @@ perplexity(setup *s)
 
 		follow(s, chat, &nats);
 		tokens += json_array_size(json_object_get(chat, "ids")) +
-			json_array_size(json_object_get(chat, "greedy_ids")) - 1;
+				  json_array_size(json_object_get(chat, "greedy_ids")) - 1;
 	}
 	return exp(nats / (double) tokens);
 }
@@ -207,17 +207,16 @@ perplexity(setup *s)
 static void
 check_perplexity(glm_dtype dtype)
 {
-	setup		s;
-	double		rounded,
-				exact;
+	setup  s;
+	double rounded, exact;
 
 	set_up(&s, "models/tiny-chatglm3", "test/model/expected.json");
 	pack_matrices(&s, dtype);
 	rounded = perplexity(&s);
 	widen_matrices(&s);
 	exact = perplexity(&s);
-	printf("# perplexity, activations of 8 bits %.5f, fp32 %.5f: %+.3f %%\n",
-		   rounded, exact, 100 * (rounded / exact - 1));
+	printf("# perplexity, activations of 8 bits %.5f, fp32 %.5f: %+.3f %%\n", rounded, exact,
+		   100 * (rounded / exact - 1));
 	assert_true(rounded != exact);
 	assert_true(fabs(rounded / exact - 1) < 0.005);
 	restore_matrices(&s);
@@ -235,9 +234,9 @@ test_perplexity(void **state)
 static void
 check_answers(const char *dir, const char *expected)
 {
-	setup		s;
-	int			answers = 0;
-	glm_error	err = {0};
+	setup	  s;
+	int		  answers = 0;
+	glm_error err = {0};
 
 	set_up(&s, dir, expected);
 	pack_matrices(&s, GLM_Q8);
@@ -245,12 +244,13 @@ check_answers(const char *dir, const char *expected)
 	for (size_t i = 0; i < json_array_size(s.chats); i++)
 	{
 		const json_t *chat = json_array_get(s.chats, i);
-		double		nats = 0;
+		double		  nats = 0;
 
 		if (json_number_value(json_object_get(chat, "min_margin")) < 0.5)
 			continue;
 		answers++;
-		assert_int_equal(follow(&s, chat, &nats), json_array_size(json_object_get(chat, "greedy_ids")));
+		assert_int_equal(follow(&s, chat, &nats),
+						 json_array_size(json_object_get(chat, "greedy_ids")));
 	}
 	printf("# %s: %d answers with such margins\n", dir, answers);
 	restore_matrices(&s);
@@ -278,11 +278,11 @@ set_kv(setup *s, glm_dtype kv_dtype)
 static float *
 logits_of(setup *s, const json_t *chat, glm_dtype kv_dtype, size_t *n)
 {
-	int			length = (int) json_array_size(json_object_get(chat, "ids")) +
-		(int) json_array_size(json_object_get(chat, "greedy_ids"));
-	glm_row		rows[RN_MAX_ROWS];
+	int length = (int) json_array_size(json_object_get(chat, "ids")) +
+				 (int) json_array_size(json_object_get(chat, "greedy_ids"));
+	glm_row		 rows[RN_MAX_ROWS];
 	glm_kv_table kv;
-	float	   *copy;
+	float		*copy;
 
 	set_kv(s, kv_dtype);
 	*n = (size_t) length * (size_t) s->model->config.vocab;
@@ -290,7 +290,7 @@ logits_of(setup *s, const json_t *chat, glm_dtype kv_dtype, size_t *n)
 	assert_true(copy != NULL && length <= RN_MAX_ROWS);
 	rn_take_kv(&s->run, s->model, length, &kv);
 	for (int i = 0; i < length; i++)
-		rows[i] = (glm_row) {token_of(chat, i), i, &kv, true};
+		rows[i] = (glm_row){token_of(chat, i), i, &kv, true};
 	memcpy(copy, rn_run(&s->run, s->model, rows, length), *n * sizeof(float));
 	glm_kv_give(s->run.kv, s->model->kv_block_bytes, &kv);
 	return copy;
@@ -300,13 +300,13 @@ logits_of(setup *s, const json_t *chat, glm_dtype kv_dtype, size_t *n)
 static double
 worst_of(setup *s, glm_dtype kv_dtype)
 {
-	double		worst = 0;
+	double worst = 0;
 
 	for (size_t c = 0; c < json_array_size(s->chats); c++)
 	{
-		size_t		n;
-		float	   *exact = logits_of(s, json_array_get(s->chats, c), GLM_F32, &n);
-		float	   *got = logits_of(s, json_array_get(s->chats, c), kv_dtype, &n);
+		size_t n;
+		float *exact = logits_of(s, json_array_get(s->chats, c), GLM_F32, &n);
+		float *got = logits_of(s, json_array_get(s->chats, c), kv_dtype, &n);
 
 		for (size_t i = 0; i < n; i++)
 			worst = fmax(worst, fabs(got[i] - exact[i]));
@@ -319,16 +319,16 @@ worst_of(setup *s, glm_dtype kv_dtype)
 static void
 check_kv(const char *dir, const char *expected)
 {
-	setup		s;
-	glm_error	err = {0};
-	double		half,
-				codes;
+	setup	  s;
+	glm_error err = {0};
+	double	  half, codes;
 
 	set_up(&s, dir, expected);
 	assert_true(glm_forward_prepare(s.run.forward, s.model, &err));
 	half = worst_of(&s, GLM_F16);
 	codes = worst_of(&s, GLM_I8);
-	printf("# %s: logits at most %.4f off with fp16 keys and values, %.4f with int8\n", dir, half, codes);
+	printf("# %s: logits at most %.4f off with fp16 keys and values, %.4f with int8\n", dir, half,
+		   codes);
 	assert_true(0 < half && half < codes && codes < 0.5);
 	tear_down(&s);
 }
@@ -337,10 +337,8 @@ check_kv(const char *dir, const char *expected)
 static void
 check_kv_perplexity(void)
 {
-	setup		s;
-	double		exact,
-				half,
-				codes;
+	setup  s;
+	double exact, half, codes;
 
 	set_up(&s, "models/tiny-chatglm3", "test/model/expected.json");
 	exact = perplexity(&s);

@@ -80,7 +80,7 @@ posix_memalign(void **to, size_t align, size_t n)
 static void
 put_text(glm_request *req, glm_span *span, const char *text)
 {
-	*span = (glm_span) {req->size, (uint32_t) strlen(text)};
+	*span = (glm_span){req->size, (uint32_t) strlen(text)};
 	memcpy((char *) req + req->size, text, strlen(text) + 1);
 	req->size += span->length + 1;
 }
@@ -90,8 +90,8 @@ static void
 submit(glm_engine *engine, int number)
 {
 	_Alignas(8) char block[sizeof(glm_request) + 256] = {0};
-	glm_request *req = (glm_request *) block;
-	glm_error	 err;
+	glm_request		*req = (glm_request *) block;
+	glm_error		 err;
 
 	req->size = sizeof(*req);
 	req->kind = GLM_GENERATE;
@@ -145,15 +145,15 @@ take(glm_engine *engine, uint32_t taken[SEQUENCES], bool ended[SEQUENCES], uint3
 static void
 token_loop_takes_no_memory(void **state)
 {
-	glm_config config = {.threads = 2,
-						 .kv_cache_size = (size_t) 64 << 20,
-						 .max_sequences = SEQUENCES,
-						 .max_queue = 8,
-						 .prefill_budget = 64,
-						 .kernels = "auto"};
-	uint32_t   taken[SEQUENCES] = {0};
-	bool	   ended[SEQUENCES] = {false};
-	glm_error  err;
+	glm_config	config = {.threads = 2,
+						  .kv_cache_size = (size_t) 64 << 20,
+						  .max_sequences = SEQUENCES,
+						  .max_queue = 8,
+						  .prefill_budget = 64,
+						  .kernels = "auto"};
+	uint32_t	taken[SEQUENCES] = {0};
+	bool		ended[SEQUENCES] = {false};
+	glm_error	err;
 	glm_engine *engine;
 	int			before;
 

@@ -17,7 +17,7 @@
 static void
 assert_answer_n(const char *raw, size_t n, const char *want)
 {
-	char	   *got = glm_answer_parse(raw, n);
+	char *got = glm_answer_parse(raw, n);
 
 	assert_non_null(got);
 	assert_string_equal(got, want);
@@ -34,9 +34,9 @@ assert_answer(const char *raw, const char *want)
 static void
 assert_turns(const char *raw, const char *want)
 {
-	char		marked[400];
-	char	   *got;
-	size_t		n = strlen(raw);
+	char   marked[400];
+	char  *got;
+	size_t n = strlen(raw);
 
 	for (size_t i = 0; i < n; i++)
 		marked[i] = raw[i] == '|' ? '\0' : raw[i];
@@ -62,20 +62,31 @@ an_empty_first_line_means_content(void **state)
 static void
 a_first_line_that_names_no_call_is_content_too(void **state)
 {
-	static const char *const raws[] = {
-		"Hello", " Hello ", "Hello\nworld", "get_weather", "get_weather\n", "get_weather\ntool_call(a=1)",
-		"get_weather\n```python\ntool_call(a=1)", "get_weather\n```tool_call(a=1)```", "get_weather\n```python\n```",
-		"get weather\n```python\ntool_call(a=1)\n```", "get_weather\n```python\ntool_call(a=b)\n```",
-		"get_weather\n```python\nimport os\n```", "get_weather\nSure:\n```python\ntool_call(a=1)\n```",
-		"get_weather\n```python\ntool_call(a=1)\n``` done", "get_weather\n``", "get_weather\n```", "get_weather\n`````",
-		"get_weather\n```\n``", "interpreter\nprint(1)"
-	};
-	char		want[200];
+	static const char *const raws[] = {"Hello",
+									   " Hello ",
+									   "Hello\nworld",
+									   "get_weather",
+									   "get_weather\n",
+									   "get_weather\ntool_call(a=1)",
+									   "get_weather\n```python\ntool_call(a=1)",
+									   "get_weather\n```tool_call(a=1)```",
+									   "get_weather\n```python\n```",
+									   "get weather\n```python\ntool_call(a=1)\n```",
+									   "get_weather\n```python\ntool_call(a=b)\n```",
+									   "get_weather\n```python\nimport os\n```",
+									   "get_weather\nSure:\n```python\ntool_call(a=1)\n```",
+									   "get_weather\n```python\ntool_call(a=1)\n``` done",
+									   "get_weather\n``",
+									   "get_weather\n```",
+									   "get_weather\n`````",
+									   "get_weather\n```\n``",
+									   "interpreter\nprint(1)"};
+	char					 want[200];
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(raws) / sizeof(raws[0]); i++)
 	{
-		char	   *out = want + sprintf(want, "{\"content\": \"");
+		char *out = want + sprintf(want, "{\"content\": \"");
 
 		for (const char *c = raws[i]; *c; c++)
 			out += sprintf(out, *c == '\n' ? "\\n" : "%c", *c);
@@ -88,7 +99,7 @@ static void
 calls_are_split(void **state)
 {
 	static const char want[] = "{\"content\": null, \"tool_calls\": [{\"name\": \"get_weather\", "
-		"\"arguments\": \"{\\\"city\\\": \\\"北京\\\"}\"}]}";
+							   "\"arguments\": \"{\\\"city\\\": \\\"北京\\\"}\"}]}";
 
 	(void) state;
 	assert_answer("get_weather\n```python\ntool_call(city=\"北京\")\n```", want);
@@ -121,7 +132,8 @@ broken_bytes_become_replacement_characters(void **state)
 	(void) state;
 	assert_answer("\n a\xFF\xE4\xBD", "{\"content\": \"a���\"}");
 	assert_answer_n("\n a\0b", 5, "{\"content\": \"a�b\"}");
-	assert_answer_n("f\n```\ntool_call(a='\0')\n```", 26, "{\"content\": null, \"tool_calls\": "
+	assert_answer_n("f\n```\ntool_call(a='\0')\n```", 26,
+					"{\"content\": null, \"tool_calls\": "
 					"[{\"name\": \"f\", \"arguments\": \"{\\\"a\\\": \\\"�\\\"}\"}]}");
 }
 
@@ -134,15 +146,17 @@ turns_may_be_written_out(void **state)
 {
 	(void) state;
 	assert_answer("\n Let me check.<|assistant|>" CALL("f", "1") "<|assistant|>" CALL("g", "2"),
-				  "{\"content\": \"Let me check.\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED("g", "2") "]}");
+				  "{\"content\": \"Let me check.\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED(
+					  "g", "2") "]}");
 	assert_answer("interpreter\n```python\nx\n```<|assistant|>" CALL("f", "1") "<|assistant|>",
 				  "{\"content\": null, \"tool_calls\": [{\"name\": \"interpreter\", \"arguments\": "
 				  "\"{\\\"code\\\": \\\"x\\\"}\"}, " CALLED("f", "1") "]}");
 	/* in a string or in prose it is text */
-	assert_answer(CALL("f", "'<|assistant|>'"), "{\"content\": null, \"tool_calls\": ["
-				  CALLED("f", "\\\"<|assistant|>\\\"") "]}");
-	assert_answer(CALL("f", "'<|assistant|>'") "\n" CALL("g", "2"), "{\"content\": null, \"tool_calls\": ["
-				  CALLED("f", "\\\"<|assistant|>\\\"") ", " CALLED("g", "2") "]}");
+	assert_answer(CALL("f", "'<|assistant|>'"), "{\"content\": null, \"tool_calls\": [" CALLED(
+													"f", "\\\"<|assistant|>\\\"") "]}");
+	assert_answer(CALL("f", "'<|assistant|>'") "\n" CALL("g", "2"),
+				  "{\"content\": null, \"tool_calls\": [" CALLED(
+					  "f", "\\\"<|assistant|>\\\"") ", " CALLED("g", "2") "]}");
 	assert_answer("\nSee <|assistant|>.", "{\"content\": \"See <|assistant|>.\"}");
 	assert_answer("<|assistant|>", "{\"content\": \"<|assistant|>\"}");
 }
@@ -153,12 +167,14 @@ each_turn_is_read_by_itself(void **state)
 	(void) state;
 	assert_turns("\n Let me check.|" CALL("f", "1"),
 				 "{\"content\": \"Let me check.\", \"tool_calls\": [" CALLED("f", "1") "]}");
-	assert_turns(CALL("f", "1") "|" CALL("g", "2"),
-				 "{\"content\": null, \"tool_calls\": [" CALLED("f", "1") ", " CALLED("g", "2") "]}");
+	assert_turns(CALL("f", "1") "|" CALL("g", "2"), "{\"content\": null, \"tool_calls\": [" CALLED(
+														"f", "1") ", " CALLED("g", "2") "]}");
 	assert_turns("\nOne.|\nTwo.", "{\"content\": \"One.\\nTwo.\"}");
 	assert_turns("\nOne.||\n", "{\"content\": \"One.\"}");
-	assert_turns("\n|" CALL("f", "1"), "{\"content\": null, \"tool_calls\": [" CALLED("f", "1") "]}");
-	assert_turns(CALL("f", "1") "|\nDone.", "{\"content\": \"Done.\", \"tool_calls\": [" CALLED("f", "1") "]}");
+	assert_turns("\n|" CALL("f", "1"),
+				 "{\"content\": null, \"tool_calls\": [" CALLED("f", "1") "]}");
+	assert_turns(CALL("f", "1") "|\nDone.",
+				 "{\"content\": \"Done.\", \"tool_calls\": [" CALLED("f", "1") "]}");
 	assert_turns("\nI read it.|interpreter\n```python\nprint(1)\n```",
 				 "{\"content\": \"I read it.\", \"tool_calls\": [{\"name\": \"interpreter\", "
 				 "\"arguments\": \"{\\\"code\\\": \\\"print(1)\\\"}\"}]}");
@@ -166,7 +182,8 @@ each_turn_is_read_by_itself(void **state)
 	assert_turns("\n" CALL("f", "1"), "{\"content\": \"f\\n```python\\ntool_call(a=1)\\n```\"}");
 	/* a turn that does not say so may end in calls, as a text may */
 	assert_turns("Sure:\n" CALL("f", "1") "\n" CALL("g", "2") "|\nDone.",
-				 "{\"content\": \"Sure:\\nDone.\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED("g", "2") "]}");
+				 "{\"content\": \"Sure:\\nDone.\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED(
+					 "g", "2") "]}");
 	assert_turns("", "{\"content\": \"\"}");
 	assert_turns("x\xFF", "{\"content\": \"x\xEF\xBF\xBD\"}");
 }
@@ -178,12 +195,14 @@ calls_end_a_text_whose_turns_are_not_marked(void **state)
 	assert_answer("Let me check.\n" CALL("f", "1"),
 				  "{\"content\": \"Let me check.\", \"tool_calls\": [" CALLED("f", "1") "]}");
 	assert_answer("One.\nTwo:\n\n" CALL("f", "1") "\n" CALL("g", "2") "\n",
-				  "{\"content\": \"One.\\nTwo:\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED("g", "2") "]}");
+				  "{\"content\": \"One.\\nTwo:\", \"tool_calls\": [" CALLED("f", "1") ", " CALLED(
+					  "g", "2") "]}");
 	assert_answer("interpreter\n```python\ns = '''\n```\n'''\n```\n" CALL("f", "1"),
 				  "{\"content\": null, \"tool_calls\": [{\"name\": \"interpreter\", \"arguments\": "
 				  "\"{\\\"code\\\": \\\"s = '''\\\\n```\\\\n'''\\\"}\"}, " CALLED("f", "1") "]}");
 	/* what stands behind the last one says that it was none */
-	assert_answer(CALL("f", "1") "\nDone.", "{\"content\": \"f\\n```python\\ntool_call(a=1)\\n```\\nDone.\"}");
+	assert_answer(CALL("f", "1") "\nDone.",
+				  "{\"content\": \"f\\n```python\\ntool_call(a=1)\\n```\\nDone.\"}");
 	assert_answer(CALL("f", "1") "\nand\n" CALL("g", "2"),
 				  "{\"content\": \"f\\n```python\\ntool_call(a=1)\\n```\\nand\", "
 				  "\"tool_calls\": [" CALLED("g", "2") "]}");
@@ -195,27 +214,34 @@ static void
 names_of_other_languages_and_forms(void **state)
 {
 	(void) state;
-	assert_answer(CALL("3d_model", "1"), "{\"content\": null, \"tool_calls\": [" CALLED("3d_model", "1") "]}");
-	assert_answer(CALL("mcp:search", "1"), "{\"content\": null, \"tool_calls\": [" CALLED("mcp:search", "1") "]}");
-	assert_answer(CALL("查询天气", "1"), "{\"content\": null, \"tool_calls\": [" CALLED("查询天气", "1") "]}");
+	assert_answer(CALL("3d_model", "1"),
+				  "{\"content\": null, \"tool_calls\": [" CALLED("3d_model", "1") "]}");
+	assert_answer(CALL("mcp:search", "1"),
+				  "{\"content\": null, \"tool_calls\": [" CALLED("mcp:search", "1") "]}");
+	assert_answer(CALL("查询天气", "1"),
+				  "{\"content\": null, \"tool_calls\": [" CALLED("查询天气", "1") "]}");
 }
 
 /* Much of what nearly is a call takes time in proportion. */
 static void
 reading_is_linear(void **state)
 {
-	static const char *const units[] = {
-		CALL("f", "1") "\n", "interpreter\n```\nx\n", "f\n```\ntool_call(a='''\n", "f\n```\ntool_call(a=[\n", "f\n\n\n",
-		"f\n```\n", "```\n", "f\n```\ntool_call(a=1)\n```\ninterpreter\n```\n"
-	};
-	const size_t size = 2 << 20;
-	char	   *text = malloc(size + 2);
+	static const char *const units[] = {CALL("f", "1") "\n",
+										"interpreter\n```\nx\n",
+										"f\n```\ntool_call(a='''\n",
+										"f\n```\ntool_call(a=[\n",
+										"f\n\n\n",
+										"f\n```\n",
+										"```\n",
+										"f\n```\ntool_call(a=1)\n```\ninterpreter\n```\n"};
+	const size_t			 size = 2 << 20;
+	char					*text = malloc(size + 2);
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
 	{
-		size_t		n = strlen(units[i]);
-		char	   *got;
+		size_t n = strlen(units[i]);
+		char  *got;
 
 		for (size_t at = 0; at < size; at++)
 			text[at] = units[i][at % n];
@@ -234,9 +260,9 @@ too_large_a_call_is_content(void **state)
 {
 	static const char begin[] = "f\n```\ntool_call(a='";
 	static const char end[] = "')\n```";
-	const size_t n = strlen(begin) + GLM_LITERAL_MAX + strlen(end);
-	char	   *text = malloc(n);
-	char	   *(*const parse[]) (const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
+	const size_t	  n = strlen(begin) + GLM_LITERAL_MAX + strlen(end);
+	char			 *text = malloc(n);
+	char *(*const parse[])(const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
 
 	(void) state;
 	memset(text, 'x', n);
@@ -244,7 +270,7 @@ too_large_a_call_is_content(void **state)
 	memcpy(text + n - strlen(end), end, strlen(end));
 	for (int i = 0; i < 2; i++)
 	{
-		char	   *got = parse[i] (text, n);
+		char *got = parse[i](text, n);
 
 		assert_non_null(got);
 		assert_null(strstr(got, "tool_calls"));
@@ -257,13 +283,14 @@ too_large_a_call_is_content(void **state)
 static void
 every_cut_of_a_call_is_content(void **state)
 {
-	static const char call[] = "f\n```python\ntool_call(a=\"\\u5317\", b=[1.5, (2,)], c={'d': None})\n```";
+	static const char call[] =
+		"f\n```python\ntool_call(a=\"\\u5317\", b=[1.5, (2,)], c={'d': None})\n```";
 
 	(void) state;
 	for (size_t n = 0; n < sizeof(call); n++)
 	{
-		char	   *exact = malloc(n ? n : 1);
-		char	   *got;
+		char *exact = malloc(n ? n : 1);
+		char *got;
 
 		memcpy(exact, call, n);
 		got = glm_answer_parse(exact, n);

@@ -18,21 +18,21 @@
 
 #include "engine/compute/backend.h"
 
-#define HEAD_DIM 72				/* groups of 32, 32 and 8 */
-#define HEADS 4					/* in 2 groups of KV */
-#define ROWS 45					/* a block and a part of one */
+#define HEAD_DIM 72 /* groups of 32, 32 and 8 */
+#define HEADS 4		/* in 2 groups of KV */
+#define ROWS 45		/* a block and a part of one */
 #define WIDTH ((HEADS + 4) * HEAD_DIM)
 
 typedef struct setup
 {
 	glm_threads *pool;
-	glm_device *dev;
-	glm_model	model;
+	glm_device	*dev;
+	glm_model	 model;
 	glm_kv_pool *kv_pool;
 	glm_kv_table kv;
-	glm_row		row[ROWS];
-	float		qkv[ROWS][WIDTH];
-	float		out[ROWS][HEADS * HEAD_DIM];
+	glm_row		 row[ROWS];
+	float		 qkv[ROWS][WIDTH];
+	float		 out[ROWS][HEADS * HEAD_DIM];
 } setup;
 
 static uint32_t seed;
@@ -48,12 +48,12 @@ random_float(void)
 static setup *
 set_up(glm_dtype kv_dtype)
 {
-	setup	   *s = calloc(1, sizeof(*s));
-	glm_model  *model = &s->model;
-	glm_error	err;
+	setup	  *s = calloc(1, sizeof(*s));
+	glm_model *model = &s->model;
+	glm_error  err;
 
-	model->config = (glm_model_config) {.layers = 1, .heads = HEADS, .groups = 2, .head_dim = HEAD_DIM,
-										.context = ROWS};
+	model->config = (glm_model_config){
+		.layers = 1, .heads = HEADS, .groups = 2, .head_dim = HEAD_DIM, .context = ROWS};
 	model->layer = calloc(1, sizeof(*model->layer));
 	model->kv_dtype = kv_dtype;
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, kv_dtype);
@@ -67,7 +67,7 @@ set_up(glm_dtype kv_dtype)
 	seed = 5;
 	for (int i = 0; i < ROWS; i++)
 	{
-		s->row[i] = (glm_row) {.position = i, .kv = &s->kv};
+		s->row[i] = (glm_row){.position = i, .kv = &s->kv};
 		for (int j = 0; j < WIDTH; j++)
 			s->qkv[i][j] = random_float();
 	}
@@ -108,13 +108,13 @@ static float
 stored(const setup *s, int row, int g, int i, bool value)
 {
 	const char *part = (const char *) s->kv.block[row / 32] +
-		(value ? glm_kv_values(&s->model, 0, g) : glm_kv_keys(&s->model, 0, g));
+					   (value ? glm_kv_values(&s->model, 0, g) : glm_kv_keys(&s->model, 0, g));
 	const int8_t *code = (const int8_t *) part;
-	const float *scale = (const float *) (part + 32 * HEAD_DIM);
-	int			at = row % 32;
+	const float	 *scale = (const float *) (part + 32 * HEAD_DIM);
+	int			  at = row % 32;
 
 	return value ? (float) code[at * HEAD_DIM + i] * scale[at * 3 + i / 32]
-		: (float) code[i * 32 + at] * scale[i / 32 * 32 + at];
+				 : (float) code[i * 32 + at] * scale[i / 32 * 32 + at];
 }
 
 static float *
@@ -127,7 +127,7 @@ original(setup *s, int row, int g, bool value)
 static float
 largest(const float *x, int i)
 {
-	float		most = 0;
+	float most = 0;
 
 	for (int j = i / 32 * 32; j < HEAD_DIM && j < i / 32 * 32 + 32; j++)
 		most = fmaxf(most, fabsf(x[j]));
@@ -137,7 +137,7 @@ largest(const float *x, int i)
 static void
 test_stored_to_half_a_step(void **state)
 {
-	setup	   *s = set_up(GLM_I8);
+	setup *s = set_up(GLM_I8);
 
 	(void) state;
 	/* one group that is large, and one that is zero: no other loses by them */
@@ -149,8 +149,8 @@ test_stored_to_half_a_step(void **state)
 			for (int i = 0; i < HEAD_DIM; i++)
 			{
 				const float *x = original(s, row, part / 2, part % 2);
-				float		got = stored(s, row, part / 2, i, part % 2);
-				float		most = largest(x, i);
+				float		 got = stored(s, row, part / 2, i, part % 2);
+				float		 most = largest(x, i);
 
 				assert_true(fabsf(got - x[i]) <= most / 127 * 0.5001f);
 				if (fabsf(x[i]) == most)
@@ -164,10 +164,9 @@ test_stored_to_half_a_step(void **state)
 static void
 test_near_fp32(void **state)
 {
-	setup	   *codes = set_up(GLM_I8);
-	setup	   *floats = set_up(GLM_F32);
-	double		difference = 0,
-				size = 0;
+	setup *codes = set_up(GLM_I8);
+	setup *floats = set_up(GLM_F32);
+	double difference = 0, size = 0;
 
 	(void) state;
 	attend(codes);
@@ -194,7 +193,7 @@ test_not_finite(void **state)
 	for (int b = 0; b < 3; b++)
 		for (int value = 0; value < 2; value++)
 		{
-			setup	   *s = set_up(GLM_I8);
+			setup *s = set_up(GLM_I8);
 
 			original(s, 20, 1, value)[70] = bad[b];
 			attend(s);

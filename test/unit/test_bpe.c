@@ -35,9 +35,9 @@ teardown(void **state)
 static void
 assert_same_merges(const glm_tokenizer *t, const char *text, size_t n)
 {
-	glm_ids		want = {0};
-	glm_ids		got = {0};
-	glm_buf		escaped = {0};
+	glm_ids want = {0};
+	glm_ids got = {0};
+	glm_buf escaped = {0};
 
 	assert_int_equal(glm_spm_encode(t->spm, text, n, glm_take_id, &want), GLM_SPM_OK);
 	glm_buf_puts(&escaped, n > 0 ? "\xE2\x96\x81" : "");
@@ -55,20 +55,20 @@ assert_same_merges(const glm_tokenizer *t, const char *text, size_t n)
 static void
 check_merges(const glm_tokenizer *t)
 {
-	static const char *const odd[] = {
-		" ", "\xE2\x96\x81", "\n", "你", "🙂", "é", "e\xCC\x81", "\t", "<s>", "<0x0A>", "\xC2\xA0", "\r\n", "\xEF\xBF\xBD", "\x7F"
-	};
-	uint32_t	random = 3;
+	static const char *const odd[] = {" ",		  "\xE2\x96\x81", "\n",			  "你",	 "🙂",
+									  "é",		  "e\xCC\x81",	  "\t",			  "<s>", "<0x0A>",
+									  "\xC2\xA0", "\r\n",		  "\xEF\xBF\xBD", "\x7F"};
+	uint32_t				 random = 3;
 
 	for (int round = 0; round < 2000; round++)
 	{
-		glm_buf		text = {0};
-		size_t		length = round % 10 == 0 ? 5000 : (size_t) round % 200;
+		glm_buf text = {0};
+		size_t	length = round % 10 == 0 ? 5000 : (size_t) round % 200;
 
 		while (text.length < length)
 		{
-			uint32_t	r;
-			char		letter;
+			uint32_t		 r;
+			char			 letter;
 			const glm_piece *p;
 
 			random = random * 1664525 + 1013904223;
@@ -89,7 +89,7 @@ check_merges(const glm_tokenizer *t)
 	}
 	for (int c = 1; c < 127; c++)
 	{
-		char		text[1000];
+		char text[1000];
 
 		memset(text, c, sizeof(text));
 		for (size_t n = 0; n <= sizeof(text); n += n < 70 ? 1 : 310)
@@ -101,7 +101,7 @@ static void
 merging_is_what_sentencepiece_does(void **state)
 {
 	static const char *const names[] = {"chatglm3-a", "chatglm3-b"};
-	static const int vocabs[] = {768, 1024};
+	static const int		 vocabs[] = {768, 1024};
 
 	(void) state;
 	assert_non_null(tok->bpe);
@@ -109,7 +109,7 @@ merging_is_what_sentencepiece_does(void **state)
 	check_merges(tok);
 	for (int i = 0; i < 2 && ck_golden() != NULL; i++)
 	{
-		char		path[CK_PATH];
+		char		   path[CK_PATH];
 		glm_tokenizer *t;
 
 		ck_path(path, ck_golden(), names[i]);
@@ -121,7 +121,7 @@ merging_is_what_sentencepiece_does(void **state)
 	}
 }
 
-static int	pauses_granted;
+static int pauses_granted;
 
 static bool
 grant_pause(void *arg, glm_error *err)
@@ -134,10 +134,10 @@ grant_pause(void *arg, glm_error *err)
 static void
 long_runs_are_merged_here(void **state)
 {
-	glm_buf		text = {0};
-	glm_ids		whole = {0};
-	glm_ids		got = {0};
-	glm_error	err = {0};
+	glm_buf	  text = {0};
+	glm_ids	  whole = {0};
+	glm_ids	  got = {0};
+	glm_error err = {0};
 
 	(void) state;
 	for (int part = 0; part < 3; part++)
@@ -146,7 +146,8 @@ long_runs_are_merged_here(void **state)
 		for (int i = 0; i < 100000; i++)
 			glm_buf_add(&text, &"` e"[part], 1);
 	}
-	assert_int_equal(glm_spm_encode(tok->spm, text.data, text.length, glm_take_id, &whole), GLM_SPM_OK);
+	assert_int_equal(glm_spm_encode(tok->spm, text.data, text.length, glm_take_id, &whole),
+					 GLM_SPM_OK);
 	assert_true(glm_tokenizer_encode(tok, text.data, text.length, &got, &err));
 	assert_int_equal(got.length, whole.length);
 	assert_memory_equal(got.data, whole.data, whole.length * sizeof(int32_t));

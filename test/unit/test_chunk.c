@@ -23,7 +23,7 @@
 #include <cmocka.h>
 
 #define NAME "weights"
-#define LAST_BYTES 100000		/* in the third chunk */
+#define LAST_BYTES 100000 /* in the third chunk */
 #define FILE_BYTES (2 * GLM_CHUNK_SIZE + LAST_BYTES)
 
 static char dir[CK_PATH];
@@ -33,7 +33,7 @@ static int	pipe_fd[2];
 static void
 put_byte(uint64_t offset, char byte)
 {
-	int			fd = open(path, O_WRONLY);
+	int fd = open(path, O_WRONLY);
 
 	assert_int_equal(pwrite(fd, &byte, 1, (off_t) offset), 1);
 	close(fd);
@@ -68,7 +68,7 @@ teardown(void **state)
 static glm_weight_file *
 open_good(glm_weight_files *files, const char *name)
 {
-	glm_error	err = {0};
+	glm_error		 err = {0};
 	glm_weight_file *file = glm_weight_file_open(files, name, &err);
 
 	if (file == NULL)
@@ -79,7 +79,7 @@ open_good(glm_weight_files *files, const char *name)
 static void
 hold(glm_weight_file *file, const glm_hash *expected, uint64_t begin, uint64_t end)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	if (!glm_chunks_hold(file, path, expected, begin, end, &err))
 		fail_msg("%s", err.message);
@@ -88,7 +88,7 @@ hold(glm_weight_file *file, const glm_hash *expected, uint64_t begin, uint64_t e
 static bool
 readable(const glm_weight_file *file, uint64_t offset)
 {
-	char		byte;
+	char byte;
 
 	if (write(pipe_fd[1], glm_weight_file_data(file) + offset, 1) != 1)
 	{
@@ -115,13 +115,13 @@ assert_mapped(glm_weight_file *file, int chunks, uint64_t bytes)
 static void
 hash_chunks(glm_hash hash[3])
 {
-	int			fd = open(path, O_RDONLY);
-	glm_error	err = {0};
-	uint64_t	n;
+	int		  fd = open(path, O_RDONLY);
+	glm_error err = {0};
+	uint64_t  n;
 
 	for (int i = 0; i < 3; i++)
-		assert_true(glm_hash_file(fd, path, (uint64_t) i * GLM_CHUNK_SIZE, GLM_CHUNK_SIZE,
-								  &hash[i], &n, &err));
+		assert_true(glm_hash_file(fd, path, (uint64_t) i * GLM_CHUNK_SIZE, GLM_CHUNK_SIZE, &hash[i],
+								  &n, &err));
 	close(fd);
 }
 
@@ -131,7 +131,7 @@ static void
 test_maps_what_is_held(void **state)
 {
 	glm_weight_file *file = open_good(NULL, path);
-	const uint8_t *data = glm_weight_file_data(file);
+	const uint8_t	*data = glm_weight_file_data(file);
 
 	(void) state;
 	assert_int_equal(glm_weight_file_size(file), FILE_BYTES);
@@ -175,7 +175,7 @@ static void
 test_populates(void **state)
 {
 	glm_weight_file *file = open_good(NULL, path);
-	glm_chunk_usage usage = {0};
+	glm_chunk_usage	 usage = {0};
 
 	(void) state;
 	hold(file, NULL, FILE_BYTES - 1, FILE_BYTES);
@@ -189,8 +189,8 @@ static void
 test_reads_without_mapping(void **state)
 {
 	glm_weight_file *file = open_good(NULL, path);
-	glm_error	err = {0};
-	char		bytes[2];
+	glm_error		 err = {0};
+	char			 bytes[2];
 
 	(void) state;
 	assert_true(glm_weight_file_read(file, path, bytes, GLM_CHUNK_SIZE - 1, 2, &err));
@@ -208,11 +208,11 @@ static void
 test_shared(void **state)
 {
 	glm_weight_files *files = glm_weight_files_open();
-	char		other[CK_PATH];
-	glm_weight_file *first = open_good(files, path);
-	glm_weight_file *second;
-	glm_weight_file *changed;
-	glm_weight_file *alone = open_good(NULL, path);
+	char			  other[CK_PATH];
+	glm_weight_file	 *first = open_good(files, path);
+	glm_weight_file	 *second;
+	glm_weight_file	 *changed;
+	glm_weight_file	 *alone = open_good(NULL, path);
 
 	(void) state;
 	ck_path(other, dir, "other name");
@@ -240,9 +240,9 @@ test_shared(void **state)
 static void
 assert_refused(glm_weight_file *file, const glm_hash *expected, int chunk, const char *fragment)
 {
-	uint64_t	begin = (uint64_t) chunk * GLM_CHUNK_SIZE;
-	char		number[32];
-	glm_error	err = {0};
+	uint64_t  begin = (uint64_t) chunk * GLM_CHUNK_SIZE;
+	char	  number[32];
+	glm_error err = {0};
 
 	snprintf(number, sizeof(number), "chunk %d ", chunk);
 	assert_false(glm_chunks_hold(file, path, expected, begin, begin + 1, &err));
@@ -255,10 +255,10 @@ assert_refused(glm_weight_file *file, const glm_hash *expected, int chunk, const
 static void
 test_flipped_bit(void **state)
 {
-	glm_hash	good[3];
-	glm_hash	bad[3];
-	char		good_text[GLM_HASH_TEXT];
-	char		bad_text[GLM_HASH_TEXT];
+	glm_hash		 good[3];
+	glm_hash		 bad[3];
+	char			 good_text[GLM_HASH_TEXT];
+	char			 bad_text[GLM_HASH_TEXT];
 	glm_weight_file *file;
 
 	(void) state;
@@ -278,7 +278,7 @@ test_flipped_bit(void **state)
 	/* a range of which one chunk is bad holds none */
 	glm_chunks_drop(file, 0, 1);
 	{
-		glm_error	err = {0};
+		glm_error err = {0};
 
 		assert_false(glm_chunks_hold(file, path, good, 0, FILE_BYTES, &err));
 		ck_assert_error(&err, GLM_BAD_FILE, "chunk 1 ");
@@ -301,9 +301,9 @@ keep_time(const struct stat *st)
 static void
 test_hashed_once(void **state)
 {
-	glm_hash	good[3];
-	struct stat st;
-	glm_error	err = {0};
+	glm_hash		 good[3];
+	struct stat		 st;
+	glm_error		 err = {0};
 	glm_weight_file *file;
 
 	(void) state;
@@ -346,8 +346,8 @@ test_changed_without_hashes(void **state)
 static void
 test_truncated(void **state)
 {
-	glm_hash	good[3];
-	char		text[GLM_HASH_TEXT];
+	glm_hash		 good[3];
+	char			 text[GLM_HASH_TEXT];
 	glm_weight_file *file;
 
 	(void) state;
@@ -368,13 +368,13 @@ static void
 test_hash_text(void **state)
 {
 	static const char abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-	char		text[GLM_HASH_TEXT];
-	char		bad[GLM_HASH_TEXT];
-	char		name[CK_PATH];
-	glm_hash	hash;
-	glm_error	err = {0};
-	uint64_t	n;
-	int			fd;
+	char			  text[GLM_HASH_TEXT];
+	char			  bad[GLM_HASH_TEXT];
+	char			  name[CK_PATH];
+	glm_hash		  hash;
+	glm_error		  err = {0};
+	uint64_t		  n;
+	int				  fd;
 
 	(void) state;
 	ck_puts(dir, "abc", "abc");
@@ -397,7 +397,8 @@ test_hash_text(void **state)
 		bad[i] = '\0';
 		assert_false(glm_hash_parse(&hash, bad));
 	}
-	assert_false(glm_hash_parse(&hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad0"));
+	assert_false(
+		glm_hash_parse(&hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad0"));
 }
 
 /* ---- Threads ------------------------------------------------------------------------ */
@@ -405,23 +406,23 @@ test_hash_text(void **state)
 typedef struct worker
 {
 	glm_weight_file *file;
-	unsigned	seed;
-	int			wrong;
+	unsigned		 seed;
+	int				 wrong;
 } worker;
 
 static void *
 hold_at_random(void *arg)
 {
-	worker	   *w = arg;
+	worker		  *w = arg;
 	const uint8_t *data = glm_weight_file_data(w->file);
 
 	for (int i = 0; i < 200; i++)
 	{
-		int			first = rand_r(&w->seed) % 3;
-		int			last = first + rand_r(&w->seed) % (3 - first);
-		uint64_t	begin = (uint64_t) first * GLM_CHUNK_SIZE + 10;
-		uint64_t	end = (uint64_t) last * GLM_CHUNK_SIZE + 11;
-		glm_error	err;
+		int		  first = rand_r(&w->seed) % 3;
+		int		  last = first + rand_r(&w->seed) % (3 - first);
+		uint64_t  begin = (uint64_t) first * GLM_CHUNK_SIZE + 10;
+		uint64_t  end = (uint64_t) last * GLM_CHUNK_SIZE + 11;
+		glm_error err;
 
 		if (!glm_chunks_hold(w->file, path, NULL, begin, end, &err))
 		{
@@ -439,14 +440,14 @@ static void
 test_threads(void **state)
 {
 	glm_weight_file *file;
-	pthread_t	thread[4];
-	worker		w[4];
+	pthread_t		 thread[4];
+	worker			 w[4];
 
 	(void) state;
 	file = open_good(NULL, path);
 	for (int i = 0; i < 4; i++)
 	{
-		w[i] = (worker) {file, (unsigned) i + 1, 0};
+		w[i] = (worker){file, (unsigned) i + 1, 0};
 		assert_int_equal(pthread_create(&thread[i], NULL, hold_at_random, &w[i]), 0);
 	}
 	for (int i = 0; i < 4; i++)
@@ -463,8 +464,8 @@ test_threads(void **state)
 static void
 test_refused(void **state)
 {
-	char		name[CK_PATH];
-	glm_error	err = {0};
+	char	  name[CK_PATH];
+	glm_error err = {0};
 
 	(void) state;
 	ck_path(name, dir, "missing");

@@ -34,7 +34,7 @@ static glm_model_config
 read_good(const char *path)
 {
 	glm_model_config config;
-	glm_error	err = {0};
+	glm_error		 err = {0};
 
 	if (!glm_config_read(&config, path, &err))
 		fail_msg("%s", err.message);
@@ -45,7 +45,7 @@ read_good(const char *path)
 static glm_model_config
 read_with(const char *key, const char *json)
 {
-	json_t	   *config = ck_config();
+	json_t *config = ck_config();
 
 	ck_config_set(config, key, json);
 	ck_config_save(config, dir);
@@ -56,9 +56,9 @@ read_with(const char *key, const char *json)
 static void
 assert_refused_with(const char *key, const char *json, glm_status status, const char *fragment)
 {
-	json_t	   *config = ck_config();
+	json_t			*config = ck_config();
 	glm_model_config out;
-	glm_error	err = {0};
+	glm_error		 err = {0};
 
 	ck_config_set(config, key, json);
 	ck_config_save(config, dir);
@@ -131,10 +131,10 @@ test_family(void **state)
 	{
 		const char *name;
 		int			context;
-		const char *rope_ratio;	/* NULL: no such key */
+		const char *rope_ratio; /* NULL: no such key */
 		double		base;
 		double		scale;
-	}			family[] = {
+	} family[] = {
 		{"THUDM/chatglm2-6b", 32768, NULL, 10000, 1},
 		{"THUDM/chatglm2-6b-32k", 32768, "4", 10000, 4},
 		{"THUDM/chatglm3-6b", 8192, NULL, 10000, 1},
@@ -149,8 +149,10 @@ test_family(void **state)
 		{"./chatglm3/half", 32768, "0.5", 5000, 1},
 	};
 	static const char published[] =
-		"{\"architectures\": [\"ChatGLMModel\"], \"auto_map\": {\"AutoModel\": \"modeling_chatglm\"}, "
-		"\"add_bias_linear\": false, \"add_qkv_bias\": true, \"apply_query_key_layer_scaling\": true, "
+		"{\"architectures\": [\"ChatGLMModel\"], \"auto_map\": {\"AutoModel\": "
+		"\"modeling_chatglm\"}, "
+		"\"add_bias_linear\": false, \"add_qkv_bias\": true, \"apply_query_key_layer_scaling\": "
+		"true, "
 		"\"apply_residual_connection_post_layernorm\": false, \"attention_dropout\": 0.0, "
 		"\"attention_softmax_in_fp32\": true, \"bias_dropout_fusion\": true, "
 		"\"classifier_dropout\": null, \"eos_token_id\": 2, \"ffn_hidden_size\": 13696, "
@@ -167,7 +169,7 @@ test_family(void **state)
 	(void) state;
 	for (size_t i = 0; i < sizeof(family) / sizeof(family[0]); i++)
 	{
-		json_t	   *config = json_loads(published, 0, NULL);
+		json_t			*config = json_loads(published, 0, NULL);
 		glm_model_config c;
 
 		if (family[i].name != NULL)
@@ -192,7 +194,7 @@ static bool
 read_rope(const char *name, const char *auto_map, const char *tokenizer_config, glm_rope rope,
 		  glm_model_config *out, glm_error *err)
 {
-	json_t	   *config = ck_config();
+	json_t *config = ck_config();
 
 	ck_config_set(config, "rope_ratio", "50");
 	ck_config_set(config, "_name_or_path", name);
@@ -214,14 +216,16 @@ test_rope_ratio(void **state)
 		const char *auto_map;
 		const char *tokenizer_config;
 		glm_rope	option;
-		int			meant;		/* ChatGLM2's, ChatGLM3's; 0: nothing tells */
-	}			cases[] = {
+		int			meant; /* ChatGLM2's, ChatGLM3's; 0: nothing tells */
+	} cases[] = {
 		{"\"chatglm2-6b-32k\"", NULL, "{}", GLM_ROPE_BY_NAME, 2},
 		{"\"/x/CHATGLM3-128K\"", NULL, "{}", GLM_ROPE_BY_NAME, 3},
 		{"\"./out\"", HUB("chatglm2-6b-32k"), "{}", GLM_ROPE_BY_NAME, 2},
 		{NULL, HUB("chatglm3-6b-32k"), NAMED("chatglm2"), GLM_ROPE_BY_NAME, 3},
-		{NULL, "{\"AutoConfig\": \"configuration_chatglm.ChatGLMConfig\"}", NAMED("THUDM/chatglm3-6b"), GLM_ROPE_BY_NAME, 3},
-		{"\"/mnt/chatglm2-finetune-of-chatglm3\"", NULL, NAMED("THUDM/chatglm2-6b"), GLM_ROPE_BY_NAME, 2},
+		{NULL, "{\"AutoConfig\": \"configuration_chatglm.ChatGLMConfig\"}",
+		 NAMED("THUDM/chatglm3-6b"), GLM_ROPE_BY_NAME, 3},
+		{"\"/mnt/chatglm2-finetune-of-chatglm3\"", NULL, NAMED("THUDM/chatglm2-6b"),
+		 GLM_ROPE_BY_NAME, 2},
 		{"\"/mnt/chatglm2-finetune-of-chatglm3\"", NULL, "{}", GLM_ROPE_BY_NAME, 0},
 		{"\"./out/merged\"", NULL, "{\"name_or_path\": 7}", GLM_ROPE_BY_NAME, 0},
 		{NULL, NULL, "[1", GLM_ROPE_BY_NAME, 0},
@@ -235,9 +239,9 @@ test_rope_ratio(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
 		glm_model_config c = {0};
-		glm_error	err = {0};
-		bool		ok = read_rope(cases[i].name, cases[i].auto_map, cases[i].tokenizer_config,
-								   cases[i].option, &c, &err);
+		glm_error		 err = {0};
+		bool			 ok = read_rope(cases[i].name, cases[i].auto_map, cases[i].tokenizer_config,
+										cases[i].option, &c, &err);
 
 		if (ok != (cases[i].meant != 0))
 			fail_msg("case %zu: %s", i, ok ? "accepted" : err.message);
@@ -256,7 +260,7 @@ test_rope_ratio(void **state)
 static void
 test_ungrouped(void **state)
 {
-	json_t	   *config = ck_config();
+	json_t			*config = ck_config();
 	glm_model_config c;
 
 	(void) state;
@@ -275,9 +279,9 @@ test_ungrouped(void **state)
 static void
 test_python_json(void **state)
 {
-	char		path[CK_PATH];
-	glm_buf		text = {0};
-	glm_error	err = {0};
+	char	  path[CK_PATH];
+	glm_buf	  text = {0};
+	glm_error err = {0};
 
 	(void) state;
 	read_with("x", "1");
@@ -285,7 +289,8 @@ test_python_json(void **state)
 	assert_true(glm_file_read(&text, path, 100000, &err));
 	text.data[strrchr(text.data, '}') - text.data] = '\0';
 	text.length = strlen(text.data);
-	glm_buf_puts(&text, ", \"x\": 123456789012345678901, \"y\": NaN, \"z\": [-Infinity, Infinity], \"hidden_size\": 48}");
+	glm_buf_puts(&text, ", \"x\": 123456789012345678901, \"y\": NaN, \"z\": [-Infinity, Infinity], "
+						"\"hidden_size\": 48}");
 	ck_puts(dir, "config.json", text.data);
 	assert_int_equal(read_good(dir).hidden, 48);
 	glm_buf_free(&text);
@@ -306,7 +311,7 @@ static void
 test_golden(void **state)
 {
 	glm_model_config c;
-	char		path[CK_PATH];
+	char			 path[CK_PATH];
 
 	(void) state;
 	if (ck_golden() == NULL)
@@ -327,15 +332,17 @@ static void
 test_missing_keys(void **state)
 {
 	static const char *const keys[] = {
-		"model_type", "num_layers", "hidden_size", "num_attention_heads", "kv_channels",
-		"ffn_hidden_size", "padded_vocab_size", "seq_length", "layernorm_epsilon",
-		"multi_query_group_num",
+		"model_type",		 "num_layers",
+		"hidden_size",		 "num_attention_heads",
+		"kv_channels",		 "ffn_hidden_size",
+		"padded_vocab_size", "seq_length",
+		"layernorm_epsilon", "multi_query_group_num",
 	};
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 	{
-		char		fragment[64];
+		char fragment[64];
 
 		snprintf(fragment, sizeof(fragment), "has no key \"%s\"", keys[i]);
 		assert_refused_with(keys[i], NULL, GLM_BAD_FILE, fragment);
@@ -350,27 +357,54 @@ test_bad_values(void **state)
 	{
 		const char *key;
 		const char *json;
-	}			bad[] = {
-		{"num_layers", "0"}, {"num_layers", "1025"}, {"num_layers", "-1"},
-		{"num_layers", "2.0"}, {"num_layers", "\"2\""}, {"num_layers", "true"},
-		{"num_layers", "4294967298"}, {"num_layers", "9223372036854775807"},
-		{"hidden_size", "0"}, {"hidden_size", "65537"}, {"hidden_size", "[24]"},
-		{"num_attention_heads", "0"}, {"num_attention_heads", "3"},
+	} bad[] = {
+		{"num_layers", "0"},
+		{"num_layers", "1025"},
+		{"num_layers", "-1"},
+		{"num_layers", "2.0"},
+		{"num_layers", "\"2\""},
+		{"num_layers", "true"},
+		{"num_layers", "4294967298"},
+		{"num_layers", "9223372036854775807"},
+		{"hidden_size", "0"},
+		{"hidden_size", "65537"},
+		{"hidden_size", "[24]"},
+		{"num_attention_heads", "0"},
+		{"num_attention_heads", "3"},
 		{"num_attention_heads", "4097"},
-		{"kv_channels", "0"}, {"kv_channels", "6"}, {"kv_channels", "1028"},
-		{"multi_query_group_num", "0"}, {"multi_query_group_num", "3"},
-		{"multi_query_group_num", "8"}, {"multi_query_attention", "1"},
-		{"ffn_hidden_size", "-40"}, {"ffn_hidden_size", "1048577"},
-		{"padded_vocab_size", "0"}, {"padded_vocab_size", "4194305"},
-		{"seq_length", "0"}, {"seq_length", "1048577"},
-		{"layernorm_epsilon", "0"}, {"layernorm_epsilon", "-1e-5"},
-		{"layernorm_epsilon", "2"}, {"layernorm_epsilon", "\"1e-5\""},
-		{"rope_ratio", "0"}, {"rope_ratio", "-1"}, {"rope_ratio", "1e10"}, {"rope_ratio", "true"},
-		{"post_layer_norm", "1"}, {"add_qkv_bias", "\"true\""}, {"tie_word_embeddings", "0"},
+		{"kv_channels", "0"},
+		{"kv_channels", "6"},
+		{"kv_channels", "1028"},
+		{"multi_query_group_num", "0"},
+		{"multi_query_group_num", "3"},
+		{"multi_query_group_num", "8"},
+		{"multi_query_attention", "1"},
+		{"ffn_hidden_size", "-40"},
+		{"ffn_hidden_size", "1048577"},
+		{"padded_vocab_size", "0"},
+		{"padded_vocab_size", "4194305"},
+		{"seq_length", "0"},
+		{"seq_length", "1048577"},
+		{"layernorm_epsilon", "0"},
+		{"layernorm_epsilon", "-1e-5"},
+		{"layernorm_epsilon", "2"},
+		{"layernorm_epsilon", "\"1e-5\""},
+		{"rope_ratio", "0"},
+		{"rope_ratio", "-1"},
+		{"rope_ratio", "1e10"},
+		{"rope_ratio", "true"},
+		{"post_layer_norm", "1"},
+		{"add_qkv_bias", "\"true\""},
+		{"tie_word_embeddings", "0"},
 		{"rmsnorm", "\"yes\""},
-		{"eos_token_id", "-1"}, {"eos_token_id", "1024"}, {"eos_token_id", "2.0"},
-		{"eos_token_id", "\"</s>\""}, {"eos_token_id", "[]"}, {"eos_token_id", "[1, -2]"},
-		{"eos_token_id", "[1, [2]]"}, {"eos_token_id", "[1,2,3,4,5,6,7,8,9]"},
+		{"eos_token_id", "-1"},
+		{"eos_token_id", "1024"},
+		{"eos_token_id", "2.0"},
+		{"eos_token_id", "\"</s>\""},
+		{"eos_token_id", "[]"},
+		{"eos_token_id", "[1, -2]"},
+		{"eos_token_id", "[1, [2]]"},
+		{"eos_token_id", "[1,2,3,4,5,6,7,8,9]"},
 	};
 
 	(void) state;
@@ -382,9 +416,9 @@ test_bad_values(void **state)
 static void
 test_products(void **state)
 {
-	json_t	   *config = ck_config();
+	json_t			*config = ck_config();
 	glm_model_config out;
-	glm_error	err = {0};
+	glm_error		 err = {0};
 
 	(void) state;
 	ck_config_set(config, "num_attention_heads", "4096");
@@ -408,12 +442,19 @@ test_unsupported(void **state)
 	{
 		const char *key;
 		const char *json;
-	}			bad[] = {
-		{"model_type", "\"llama\""}, {"model_type", "\"glm4\""}, {"model_type", "7"},
-		{"rmsnorm", "false"}, {"original_rope", "false"}, {"add_bias_linear", "true"},
+	} bad[] = {
+		{"model_type", "\"llama\""},
+		{"model_type", "\"glm4\""},
+		{"model_type", "7"},
+		{"rmsnorm", "false"},
+		{"original_rope", "false"},
+		{"add_bias_linear", "true"},
 		{"apply_residual_connection_post_layernorm", "true"},
-		{"quantization_bit", "4"}, {"quantization_config", "{}"}, {"pre_seq_len", "128"},
-		{"position_encoding_2d", "true"}, {"rope_scaling", "{\"type\": \"linear\"}"},
+		{"quantization_bit", "4"},
+		{"quantization_config", "{}"},
+		{"pre_seq_len", "128"},
+		{"position_encoding_2d", "true"},
+		{"rope_scaling", "{\"type\": \"linear\"}"},
 	};
 
 	(void) state;
@@ -426,11 +467,16 @@ static void
 test_bad_files(void **state)
 {
 	static const char *const bad[] = {
-		"", "{", "[]", "null", "\"chatglm\"", "{\"model_type\": \"chatglm\"} x",
+		"",
+		"{",
+		"[]",
+		"null",
+		"\"chatglm\"",
+		"{\"model_type\": \"chatglm\"} x",
 		"{\"model_type\": \"chatglm\", \"model_type\": \"chatglm\"}",
 	};
 	glm_model_config out;
-	glm_error	err = {0};
+	glm_error		 err = {0};
 
 	(void) state;
 	assert_false(glm_config_read(&out, dir, &err));
@@ -450,18 +496,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_standard),
-		CASE(test_variants),
-		CASE(test_family),
-		CASE(test_rope_ratio),
-		CASE(test_ungrouped),
-		CASE(test_python_json),
-		CASE(test_embedded),
-		CASE(test_golden),
-		CASE(test_missing_keys),
-		CASE(test_bad_values),
-		CASE(test_products),
-		CASE(test_unsupported),
+		CASE(test_standard),   CASE(test_variants),	 CASE(test_family),
+		CASE(test_rope_ratio), CASE(test_ungrouped), CASE(test_python_json),
+		CASE(test_embedded),   CASE(test_golden),	 CASE(test_missing_keys),
+		CASE(test_bad_values), CASE(test_products),	 CASE(test_unsupported),
 		CASE(test_bad_files),
 	};
 

@@ -19,13 +19,13 @@
 #define FFFD "\xEF\xBF\xBD"
 
 static glm_tokenizer *tok;
-static int32_t byte_zero;
+static int32_t		  byte_zero;
 
 static int
 open_tiny(void **state)
 {
-	glm_error	err = {0};
-	glm_ids		ids = {0};
+	glm_error err = {0};
+	glm_ids	  ids = {0};
 
 	(void) state;
 	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, &err);
@@ -49,8 +49,8 @@ close_tiny(void **state)
 static glm_decoder *
 open_decoder(bool chat, const char *stops)
 {
-	char		list[100];
-	size_t		n = strlen(stops);
+	char		 list[100];
+	size_t		 n = strlen(stops);
 	glm_decoder *dec;
 
 	memcpy(list, stops, n + 1);
@@ -75,7 +75,7 @@ push_all(glm_decoder *dec, const glm_ids *ids, glm_buf *out, bool *stopped)
 static glm_ids
 cut_text(const char *text, bool bytes)
 {
-	glm_ids		ids = {0};
+	glm_ids ids = {0};
 
 	if (bytes)
 		for (const char *c = text; *c; c++)
@@ -88,10 +88,10 @@ cut_text(const char *text, bool bytes)
 static bool
 assert_cut_shown(bool chat, const char *stops, const char *text, const char *want, bool bytes)
 {
-	glm_ids		ids = cut_text(text, bytes);
+	glm_ids		 ids = cut_text(text, bytes);
 	glm_decoder *dec = open_decoder(chat, stops);
-	glm_buf		out = {0};
-	bool		stopped;
+	glm_buf		 out = {0};
+	bool		 stopped;
 
 	glm_buf_puts(&out, "");
 	push_all(dec, &ids, &out, &stopped);
@@ -107,7 +107,7 @@ assert_cut_shown(bool chat, const char *stops, const char *text, const char *wan
 static bool
 assert_shown(bool chat, const char *stops, const char *text, const char *want)
 {
-	bool		stopped = assert_cut_shown(chat, stops, text, want, true);
+	bool stopped = assert_cut_shown(chat, stops, text, want, true);
 
 	/* what is no UTF-8 can come as bytes only */
 	if (glm_utf8_check(text, strlen(text)) < 0)
@@ -153,9 +153,9 @@ a_raw_continuation_keeps_its_first_blank(void **state)
 	for (int chat = 0; chat < 2; chat++)
 	{
 		glm_decoder *dec = open_decoder(chat, "");
-		glm_ids		ids = {0};
-		glm_buf		out = {0};
-		bool		stopped;
+		glm_ids		 ids = {0};
+		glm_buf		 out = {0};
+		bool		 stopped;
 
 		(void) state;
 		assert_true(glm_tokenizer_encode(tok, "a", 1, &ids, NULL));
@@ -174,8 +174,8 @@ static void
 assert_steps(bool chat, const char *stops, const char *bytes, const char *const *want)
 {
 	glm_decoder *dec = open_decoder(chat, stops);
-	glm_buf		out = {0};
-	bool		stopped;
+	glm_buf		 out = {0};
+	bool		 stopped;
 
 	for (int i = 0; bytes[i]; i++)
 	{
@@ -192,14 +192,10 @@ static void
 text_comes_as_soon_as_it_is_certain(void **state)
 {
 	(void) state;
-	assert_steps(true, "", "a\xE4\xBD\xA0z",
-				 (const char *const[]) {"a", "", "", "你", "z"});
-	assert_steps(true, "", "a\xE0\x80z",
-				 (const char *const[]) {"a", "", FFFD FFFD, "z"});
-	assert_steps(true, "", "\na \n b",
-				 (const char *const[]) {"", "a", "", "", "", " \n b"});
-	assert_steps(true, "END|", "xEENEND",
-				 (const char *const[]) {"x", "", "E", "", "EN", "", ""});
+	assert_steps(true, "", "a\xE4\xBD\xA0z", (const char *const[]){"a", "", "", "你", "z"});
+	assert_steps(true, "", "a\xE0\x80z", (const char *const[]){"a", "", FFFD FFFD, "z"});
+	assert_steps(true, "", "\na \n b", (const char *const[]){"", "a", "", "", "", " \n b"});
+	assert_steps(true, "END|", "xEENEND", (const char *const[]){"x", "", "E", "", "EN", "", ""});
 }
 
 static void
@@ -214,15 +210,15 @@ static void
 endless_blanks_are_let_go(void **state)
 {
 	glm_decoder *dec = open_decoder(true, "");
-	glm_buf		out = {0};
-	bool		stopped;
+	glm_buf		 out = {0};
+	bool		 stopped;
 
 	(void) state;
 	glm_decoder_push(dec, byte_zero + '\n', &out, &stopped);
 	glm_decoder_push(dec, byte_zero + 'a', &out, &stopped);
 	for (int i = 0; i < 20000; i++)
 	{
-		size_t		before = out.length;
+		size_t before = out.length;
 
 		assert_true(glm_decoder_push(dec, byte_zero + '\n', &out, &stopped));
 		assert_true(out.length - before <= GLM_EVENT_PAYLOAD);
@@ -236,8 +232,8 @@ static void
 special_ids_have_no_text(void **state)
 {
 	glm_decoder *dec = open_decoder(true, "");
-	glm_buf		out = {0};
-	bool		stopped;
+	glm_buf		 out = {0};
+	bool		 stopped;
 
 	(void) state;
 	glm_decoder_push(dec, byte_zero + 'a', &out, &stopped);
@@ -259,18 +255,20 @@ static bool
 assert_turns_shown(bool chat, bool marked, const char *stops, const char *turns, const char *want)
 {
 	glm_decoder *dec = open_decoder(chat, stops);
-	glm_buf		out = {0};
-	bool		stopped = false;
+	glm_buf		 out = {0};
+	bool		 stopped = false;
 
 	if (marked)
 		glm_decoder_mark_turns(dec);
 	glm_buf_puts(&out, "");
 	for (const char *c = turns; *c; c++)
 	{
-		size_t		before = out.length;
+		size_t before = out.length;
 
-		assert_true(glm_decoder_push(dec, *c == '|' ? glm_tokenizer_special(tok, GLM_SP_ASSISTANT) :
-									 byte_zero + (unsigned char) *c, &out, &stopped));
+		assert_true(glm_decoder_push(dec,
+									 *c == '|' ? glm_tokenizer_special(tok, GLM_SP_ASSISTANT)
+											   : byte_zero + (unsigned char) *c,
+									 &out, &stopped));
 		/* the token between two turns shows at most what was held back of the first */
 		if (*c == '|' && out.length > before && !stopped)
 			assert_true(out.data[out.length - 1] != '\n' && out.data[out.length - 1] != '\0');
@@ -290,7 +288,8 @@ turns_are_shown_with_a_newline_between_them(void **state)
 {
 	(void) state;
 	assert_turns_shown(true, false, "", "\n One.|\n Two. ", "One.\nTwo.");
-	assert_turns_shown(true, false, "", "\n One.  \n|f\n```\ntool_call()\n```", "One.\nf\n```\ntool_call()\n```");
+	assert_turns_shown(true, false, "", "\n One.  \n|f\n```\ntool_call()\n```",
+					   "One.\nf\n```\ntool_call()\n```");
 	assert_turns_shown(true, false, "", "f\n1|g\n2", "f\n1\ng\n2");
 	assert_turns_shown(true, false, "", "|\n One.", "One.");
 	assert_turns_shown(true, false, "", "\nOne.|", "One.");
@@ -305,7 +304,8 @@ turns_are_marked_for_who_reads_them(void **state)
 {
 	(void) state;
 	assert_turns_shown(true, true, "", "\n One.|\n Two. ", "\nOne.|\nTwo.");
-	assert_turns_shown(true, true, "", "\n One.|f\n```\ntool_call()\n```", "\nOne.|f\n```\ntool_call()\n```");
+	assert_turns_shown(true, true, "", "\n One.|f\n```\ntool_call()\n```",
+					   "\nOne.|f\n```\ntool_call()\n```");
 	assert_turns_shown(true, true, "", "f\n1|g\n2", "f\n1|g\n2");
 	assert_turns_shown(true, true, "", "\n f\n1", "\nf\n1");
 	assert_turns_shown(true, true, "", "||\n One.", "\nOne.");
@@ -363,8 +363,8 @@ static void
 nothing_comes_after_a_stop(void **state)
 {
 	glm_decoder *dec = open_decoder(false, "b|");
-	glm_buf		out = {0};
-	bool		stopped;
+	glm_buf		 out = {0};
+	bool		 stopped;
 
 	(void) state;
 	for (const char *c = "abcb"; *c; c++)

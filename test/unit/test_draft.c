@@ -42,11 +42,11 @@ nearly(double a, double b)
 static void
 times_between_known_sizes(void **state)
 {
-	glm_drafter *d = glm_drafter_open();
+	glm_drafter	   *d = glm_drafter_open();
 	glm_draft_costs costs;
 
 	(void) state;
-	assert_false(glm_drafter_costs(d, 1, &costs));	/* nothing is known yet */
+	assert_false(glm_drafter_costs(d, 1, &costs)); /* nothing is known yet */
 	count_passes(d, 20, 1, 1000);
 	assert_true(nearly(relative_time(d, 1), 1));
 	assert_true(relative_time(d, 2) > 1 && relative_time(d, 2) < 2);
@@ -66,9 +66,9 @@ disturbed_passes_do_not_count(void **state)
 	(void) state;
 	count_passes(d, 20, 1, 1000);
 	count_passes(d, 20, 4, 1600);
-	count_passes(d, 1, 2, 9000);	/* between the two */
+	count_passes(d, 1, 2, 9000); /* between the two */
 	assert_true(nearly(relative_time(d, 2), 1.2));
-	count_passes(d, 1, 6, 90000);	/* beyond them */
+	count_passes(d, 1, 6, 90000); /* beyond them */
 	assert_true(nearly(relative_time(d, 6), 2));
 	count_passes(d, 300, 1, 1000);
 	count_passes(d, 1, 1, 50000);
@@ -106,8 +106,8 @@ static int
 draft_after(const int32_t *text, int n, int max, int32_t *drafts)
 {
 	glm_foresight f;
-	int32_t		tokens[256];
-	int			n_drafts;
+	int32_t		  tokens[256];
+	int			  n_drafts;
 
 	memcpy(tokens, text, n * sizeof(*tokens));
 	assert_true(glm_foresight_open(&f, tokens, n, 256));
@@ -123,7 +123,7 @@ copies_what_followed(void **state)
 {
 	static const int32_t text[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 4};
 	static const int32_t other[] = {1, 2, 3, 4, 5, 6};
-	int32_t		drafts[GLM_DRAFT_MAX];
+	int32_t				 drafts[GLM_DRAFT_MAX];
 
 	(void) state;
 	assert_int_equal(draft_after(text, 11, 3, drafts), 3);
@@ -131,21 +131,21 @@ copies_what_followed(void **state)
 	assert_int_equal(drafts[1], 6);
 	assert_int_equal(drafts[2], 7);
 	assert_int_equal(draft_after(text, 11, 0, drafts), 0);
-	assert_int_equal(draft_after(other, 6, 3, drafts), 0);	/* nothing repeats */
+	assert_int_equal(draft_after(other, 6, 3, drafts), 0); /* nothing repeats */
 }
 
 /* Where rows are dear, what is doubtful is not worth one. */
 static void
 cost_shortens_drafts(void **state)
 {
-	int32_t		tokens[256] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 4};
+	int32_t			tokens[256] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 4};
 	glm_draft_costs costs;
-	int			length[2];
+	int				length[2];
 
 	(void) state;
 	for (int dear = 0; dear < 2; dear++)
 	{
-		glm_drafter *d = glm_drafter_open();
+		glm_drafter	 *d = glm_drafter_open();
 		glm_foresight f;
 
 		for (int rows = 1; rows < 16; rows++)
@@ -167,9 +167,9 @@ cost_shortens_drafts(void **state)
 static int
 foreseen(glm_learnt *learnt)
 {
-	int32_t		tokens[256];
+	int32_t		  tokens[256];
 	glm_foresight f;
-	int			right = 0;
+	int			  right = 0;
 
 	for (int i = 0; i < 40; i++)
 		tokens[i] = 10 + i;
@@ -187,10 +187,10 @@ foreseen(glm_learnt *learnt)
 static void
 scopes_learn_apart(void **state)
 {
-	glm_drafter *d = glm_drafter_open();
-	glm_learnt *one = glm_drafter_learnt(d, 1);
-	glm_learnt *two = glm_drafter_learnt(d, 2);
-	int32_t		tokens[256];
+	glm_drafter	 *d = glm_drafter_open();
+	glm_learnt	 *one = glm_drafter_learnt(d, 1);
+	glm_learnt	 *two = glm_drafter_learnt(d, 2);
+	int32_t		  tokens[256];
 	glm_foresight f;
 
 	(void) state;
@@ -215,10 +215,10 @@ scopes_learn_apart(void **state)
 static void
 places_are_cleared(void **state)
 {
-	glm_drafter *d = glm_drafter_open();
-	glm_learnt *kept = glm_drafter_learnt(d, 1);
-	uint64_t	scope = 2;
-	int32_t		tokens[256];
+	glm_drafter	 *d = glm_drafter_open();
+	glm_learnt	 *kept = glm_drafter_learnt(d, 1);
+	uint64_t	  scope = 2;
+	int32_t		  tokens[256];
 	glm_foresight f;
 
 	(void) state;
@@ -238,7 +238,7 @@ places_are_cleared(void **state)
 		foreseen(learnt);
 		glm_drafter_release(d, learnt);
 	}
-	while (glm_drafter_learnt(d, scope) != NULL)	/* until all are in use */
+	while (glm_drafter_learnt(d, scope) != NULL) /* until all are in use */
 		scope++;
 	assert_true(scope < 300);
 	assert_ptr_equal(glm_drafter_learnt(d, 1), kept);

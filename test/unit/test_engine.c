@@ -16,7 +16,7 @@
 static void
 same_answer_in_any_company(void **state)
 {
-	char		alone[16384] = "";
+	char alone[16384] = "";
 
 	(void) state;
 	for (int threads = 1; threads <= 3; threads++)
@@ -31,7 +31,7 @@ same_answer_in_any_company(void **state)
 
 		for (int i = 0; i < 20; i++)
 		{
-			char		prompt[64];
+			char prompt[64];
 
 			snprintf(prompt, sizeof(prompt), "%.*s", 3 * (i + 1),
 					 "a prompt of some other length that is cut somewhere else");
@@ -64,12 +64,12 @@ stream_equals_generate(void **state)
 static void
 unread_stream_pauses(void **state)
 {
-	glm_engine *engine = open_engine(1, 4, 64 << 20);
+	glm_engine	*engine = open_engine(1, 4, 64 << 20);
 	glm_request *req = make_request("Repeat:", 60, true);
-	int			ticket;
+	int			 ticket;
 
 	(void) state;
-	req->form = GLM_RAW;		/* rambles on long enough */
+	req->form = GLM_RAW; /* rambles on long enough */
 	ticket = submit(engine, req);
 	for (int i = 0; stats_of(engine).paused == 0 && i < 10000; i++)
 		pump(engine, 1);
@@ -105,7 +105,7 @@ make_long_stream(void)
 static void
 unread_streams_hold_nobody_up(void **state)
 {
-	glm_engine *engine = open_engine(1, 2, 1 << 20);	/* KV for four of them */
+	glm_engine *engine = open_engine(1, 2, 1 << 20); /* KV for four of them */
 	int			stream[10];
 	char		whole[16384];
 
@@ -150,7 +150,7 @@ cancel_leaves_nothing(void **state)
 static void
 expect_error(glm_engine *engine, glm_request *req, glm_status status, const char *part)
 {
-	answer	   *a = wait_for(engine, submit(engine, req));
+	answer *a = wait_for(engine, submit(engine, req));
 
 	assert_int_equal(a->last.kind, GLM_EVENT_ERROR);
 	assert_int_equal(a->last.status, status);
@@ -161,8 +161,8 @@ expect_error(glm_engine *engine, glm_request *req, glm_status status, const char
 static void
 bad_requests_fail_alone(void **state)
 {
-	glm_engine *engine = open_engine(1, 4, 1 << 20);
-	char	   *longer = malloc(100001);
+	glm_engine	*engine = open_engine(1, 4, 1 << 20);
+	char		*longer = malloc(100001);
 	glm_request *req;
 
 	(void) state;
@@ -190,7 +190,7 @@ bad_requests_fail_alone(void **state)
 static void
 timeout_ends_a_request(void **state)
 {
-	glm_engine *engine = open_engine(1, 4, 64 << 20);
+	glm_engine	*engine = open_engine(1, 4, 64 << 20);
 	glm_request *req = make_request("Repeat:", 100, false);
 
 	(void) state;
@@ -205,11 +205,11 @@ timeout_ends_a_request(void **state)
 static void
 tokens_are_counted_as_they_are_made(void **state)
 {
-	glm_engine *engine = open_engine(1, 4, 64 << 20);
+	glm_engine	*engine = open_engine(1, 4, 64 << 20);
 	glm_request *req = make_request("Repeat:", 12, false);
-	int			ticket;
-	int			seen = 0;
-	int			before_the_end = 0;
+	int			 ticket;
+	int			 seen = 0;
+	int			 before_the_end = 0;
 
 	(void) state;
 	req->form = GLM_RAW;
@@ -218,7 +218,7 @@ tokens_are_counted_as_they_are_made(void **state)
 	ticket = submit(engine, req);
 	while (!answers[ticket].ended)
 	{
-		int			now = glm_engine_generated(engine, ticket);
+		int now = glm_engine_generated(engine, ticket);
 
 		assert_in_range(now, seen, 12);
 		seen = now;
@@ -234,10 +234,10 @@ tokens_are_counted_as_they_are_made(void **state)
 static void
 full_queue_is_an_error(void **state)
 {
-	glm_engine *engine = open_engine(1, 2, 64 << 20);
+	glm_engine	*engine = open_engine(1, 2, 64 << 20);
 	glm_request *req = make_request("hi", 400, true);
-	glm_error	err = {0};
-	int			n = 0;
+	glm_error	 err = {0};
+	int			 n = 0;
 
 	(void) state;
 	while (glm_engine_submit(engine, req, &err) >= 0)
@@ -256,8 +256,8 @@ full_queue_is_an_error(void **state)
 static void
 unloaded_model_leaves(void **state)
 {
-	glm_engine *engine = open_engine(1, 4, 64 << 20);
-	glm_request *req;
+	glm_engine	  *engine = open_engine(1, 4, 64 << 20);
+	glm_request	  *req;
 	glm_model_info info[4];
 
 	(void) state;

@@ -93,10 +93,10 @@ test_contents(void **state)
 static void
 test_limit(void **state)
 {
-	char		path[CK_PATH];
-	char	   *bytes = malloc(20001);
-	glm_buf		text = {0};
-	glm_error	err = {0};
+	char	  path[CK_PATH];
+	char	 *bytes = malloc(20001);
+	glm_buf	  text = {0};
+	glm_error err = {0};
 
 	(void) state;
 	memset(bytes, 'x', 20001);
@@ -107,7 +107,7 @@ test_limit(void **state)
 	assert_memory_equal(text.data, bytes, 20001);
 	glm_buf_free(&text);
 
-	text = (glm_buf) {0};
+	text = (glm_buf){0};
 	assert_false(glm_file_read(&text, path, 20000, &err));
 	ck_assert_error(&err, GLM_BAD_FILE, "larger than 20000 bytes");
 	assert_non_null(strstr(err.message, path));
@@ -119,7 +119,7 @@ test_limit(void **state)
 static void
 test_refused(void **state)
 {
-	char		path[CK_PATH];
+	char path[CK_PATH];
 
 	(void) state;
 	assert_refused("missing", GLM_NO_FILE, "No such file");
@@ -149,7 +149,7 @@ static void
 test_permission_is_told_apart(void **state)
 {
 	static const int forbidden[] = {EACCES, EPERM, EROFS};
-	glm_error	err = {0};
+	glm_error		 err = {0};
 
 	(void) state;
 	for (int i = 0; i < 3; i++)
@@ -166,9 +166,9 @@ test_permission_is_told_apart(void **state)
 static void
 test_empty(void **state)
 {
-	char		path[CK_PATH];
-	glm_buf		text = {0};
-	glm_error	err = {0};
+	char	  path[CK_PATH];
+	glm_buf	  text = {0};
+	glm_error err = {0};
 
 	(void) state;
 	ck_puts(dir, "empty", "");
@@ -196,14 +196,23 @@ static void
 test_json(void **state)
 {
 	static const char *const bad[] = {
-		"", "{", "[]", "1", "{} x", "{\"a\": 1, \"a\": 2}", "{\"a\": \"\\u0000\"}",
-		"{\"a\\u0000\": 1}", "{\"a\": 123456789012345678901}", "{\"a\": 1e999}",
-		"{\"a\": \"\xff\"}", "\xef\xbb\xbf{}",
+		"",
+		"{",
+		"[]",
+		"1",
+		"{} x",
+		"{\"a\": 1, \"a\": 2}",
+		"{\"a\": \"\\u0000\"}",
+		"{\"a\\u0000\": 1}",
+		"{\"a\": 123456789012345678901}",
+		"{\"a\": 1e999}",
+		"{\"a\": \"\xff\"}",
+		"\xef\xbb\xbf{}",
 	};
-	char		path[CK_PATH];
-	char	   *deep = malloc(100001);
-	glm_error	err;
-	json_t	   *root;
+	char	  path[CK_PATH];
+	char	 *deep = malloc(100001);
+	glm_error err;
+	json_t	 *root;
 
 	(void) state;
 	ck_path(path, dir, "x.json");
@@ -240,12 +249,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_contents),
-		CASE(test_limit),
-		CASE(test_refused),
-		CASE(test_permission_is_told_apart),
-		CASE(test_empty),
-		CASE(test_plain_names),
+		CASE(test_contents), CASE(test_limit),
+		CASE(test_refused),	 CASE(test_permission_is_told_apart),
+		CASE(test_empty),	 CASE(test_plain_names),
 		CASE(test_json),
 	};
 

@@ -36,12 +36,12 @@ token_of(int sequence, int position)
 static float *
 all_logits(rn_setup *s, const glm_model *model, int n, int chunk, int beside)
 {
-	size_t		vocab = (size_t) model->config.vocab;
-	float	   *all = malloc((size_t) n * vocab * sizeof(float));
+	size_t		 vocab = (size_t) model->config.vocab;
+	float		*all = malloc((size_t) n * vocab * sizeof(float));
 	glm_kv_table kv[8];
-	glm_row		rows[RN_MAX_ROWS];
-	glm_error	err;
-	int			pass = 0;
+	glm_row		 rows[RN_MAX_ROWS];
+	glm_error	 err;
+	int			 pass = 0;
 
 	assert_non_null(all);
 	assert_true(glm_forward_prepare(s->forward, model, &err));
@@ -49,23 +49,22 @@ all_logits(rn_setup *s, const glm_model *model, int n, int chunk, int beside)
 		rn_take_kv(s, model, n, &kv[q]);
 	for (int done = 0; done < n; pass++)
 	{
-		int			size = n - done < chunk ? n - done : chunk;
-		int			r = 0,
-					skip = 0;
-		float	   *logits;
+		int	   size = n - done < chunk ? n - done : chunk;
+		int	   r = 0, skip = 0;
+		float *logits;
 
 		/* some before and some behind; some of them want logits too */
 		for (int q = 1; q <= beside; q++)
 			if (q % 2)
 			{
-				rows[r++] = (glm_row) {token_of(q, pass), pass, &kv[q], q == 1};
+				rows[r++] = (glm_row){token_of(q, pass), pass, &kv[q], q == 1};
 				skip += q == 1;
 			}
 		for (int i = 0; i < size; i++)
-			rows[r++] = (glm_row) {token_of(0, done + i), done + i, &kv[0], true};
+			rows[r++] = (glm_row){token_of(0, done + i), done + i, &kv[0], true};
 		for (int q = 1; q <= beside; q++)
 			if (q % 2 == 0)
-				rows[r++] = (glm_row) {token_of(q, pass), pass, &kv[q], q == 2};
+				rows[r++] = (glm_row){token_of(q, pass), pass, &kv[q], q == 2};
 		logits = rn_run(s, model, rows, r);
 		memcpy(all + (size_t) done * vocab, logits + (size_t) skip * vocab,
 			   (size_t) size * vocab * sizeof(float));
@@ -83,21 +82,17 @@ all_logits(rn_setup *s, const glm_model *model, int n, int chunk, int beside)
 static void
 check_against_double(glm_dtype dtype, glm_dtype kv_dtype, int length, double bound)
 {
-	glm_model  *model = md_make(dtype, kv_dtype);
-	rn_setup		s = rn_open("auto", 2);
-	float	   *got = all_logits(&s, model, length, length < RN_MAX_ROWS ? length : RN_MAX_ROWS, 0);
+	glm_model *model = md_make(dtype, kv_dtype);
+	rn_setup   s = rn_open("auto", 2);
+	float	  *got = all_logits(&s, model, length, length < RN_MAX_ROWS ? length : RN_MAX_ROWS, 0);
 	static double kv[2][MD_CONTEXT][80];
-	double		worst = 0,
-				early = 0,			/* worst of the first positions */
-				difference = 0,
-				size = 0;
+	double		  worst = 0, early = 0, /* worst of the first positions */
+		difference = 0, size = 0;
 
 	for (int p = 0; p < length; p++)
 	{
-		float		embedded[136];
-		double		x[136],
-					normed[136],
-					logits[509];
+		float  embedded[136];
+		double x[136], normed[136], logits[509];
 
 		mx_row(embedded, &model->embedding, token_of(0, p));
 		for (int i = 0; i < 136; i++)
@@ -146,8 +141,8 @@ static void
 check_same(const glm_model *model, const char *kernels, int threads, int length, int chunk,
 		   int beside, const float *want)
 {
-	rn_setup		s = rn_open(kernels, threads);
-	float	   *got = all_logits(&s, model, length, chunk, beside);
+	rn_setup s = rn_open(kernels, threads);
+	float	*got = all_logits(&s, model, length, chunk, beside);
 
 	if (memcmp(got, want, (size_t) length * (size_t) model->config.vocab * sizeof(float)) != 0)
 		fail_msg("other logits: %s kernels, %d threads, chunks of %d, %d beside",
@@ -160,9 +155,9 @@ static void
 check_bits(glm_dtype dtype, glm_dtype kv_dtype)
 {
 	static const int chunks[] = {1, 3, 7, 32, LENGTH};
-	glm_model  *model = md_make(dtype, kv_dtype);
-	rn_setup		s = rn_open("scalar", 1);
-	float	   *want = all_logits(&s, model, LENGTH, LENGTH, 0);
+	glm_model		*model = md_make(dtype, kv_dtype);
+	rn_setup		 s = rn_open("scalar", 1);
+	float			*want = all_logits(&s, model, LENGTH, LENGTH, 0);
 
 	rn_close(&s);
 	for (int threads = 1; threads <= 3; threads++)
@@ -189,16 +184,16 @@ test_bits_do_not_depend(void **state)
 static void
 test_bits_of_long_contexts(void **state)
 {
-	static const int chunks[] = {1, 19, 64, 129, RN_MAX_ROWS};
-	static const glm_dtype dtypes[][2] = {{GLM_F16, GLM_F32}, {GLM_F16, GLM_F16}, {GLM_F16, GLM_I8},
-										  {GLM_Q4, GLM_F16}};
+	static const int	   chunks[] = {1, 19, 64, 129, RN_MAX_ROWS};
+	static const glm_dtype dtypes[][2] = {
+		{GLM_F16, GLM_F32}, {GLM_F16, GLM_F16}, {GLM_F16, GLM_I8}, {GLM_Q4, GLM_F16}};
 
 	(void) state;
 	for (int t = 0; t < 4; t++)
 	{
-		glm_model  *model = md_make(dtypes[t][0], dtypes[t][1]);
-		rn_setup		s = rn_open("scalar", 1);
-		float	   *want = all_logits(&s, model, MD_CONTEXT - 1, 32, 0);
+		glm_model *model = md_make(dtypes[t][0], dtypes[t][1]);
+		rn_setup   s = rn_open("scalar", 1);
+		float	  *want = all_logits(&s, model, MD_CONTEXT - 1, 32, 0);
 
 		rn_close(&s);
 		for (size_t c = 0; c < sizeof(chunks) / sizeof(chunks[0]); c++)
@@ -212,7 +207,7 @@ test_bits_of_long_contexts(void **state)
 static void
 widen(glm_tensor *t)
 {
-	float	   *x = mx_widen(t);
+	float *x = mx_widen(t);
 
 	md_free_matrix(t);
 	t->data = x;
@@ -226,13 +221,12 @@ widen(glm_tensor *t)
 static void
 check_widened(glm_dtype dtype, const char *kernels)
 {
-	glm_model  *model = md_make(dtype, GLM_F32);
-	rn_setup		s = rn_open(kernels, 2);
-	size_t		n = LENGTH * (size_t) model->config.vocab;
-	float	   *got = all_logits(&s, model, LENGTH, 32, 0);
-	float	   *want;
-	double		difference = 0,
-				size = 0;
+	glm_model *model = md_make(dtype, GLM_F32);
+	rn_setup   s = rn_open(kernels, 2);
+	size_t	   n = LENGTH * (size_t) model->config.vocab;
+	float	  *got = all_logits(&s, model, LENGTH, 32, 0);
+	float	  *want;
+	double	   difference = 0, size = 0;
 
 	widen(&model->embedding);
 	widen(&model->output);
@@ -270,17 +264,17 @@ test_packed_is_near_what_it_stands_for(void **state)
 static void
 test_logits_of_some_rows(void **state)
 {
-	glm_model  *model = md_make(GLM_BF16, GLM_F32);
-	rn_setup		s = rn_open("auto", 1);
-	float	   *want = all_logits(&s, model, 40, 40, 0);
+	glm_model	*model = md_make(GLM_BF16, GLM_F32);
+	rn_setup	 s = rn_open("auto", 1);
+	float		*want = all_logits(&s, model, 40, 40, 0);
 	glm_kv_table kv;
-	glm_row		rows[40];
-	float	   *logits;
+	glm_row		 rows[40];
+	float		*logits;
 
 	(void) state;
 	rn_take_kv(&s, model, 40, &kv);
 	for (int i = 0; i < 40; i++)
-		rows[i] = (glm_row) {token_of(0, i), i, &kv, i == 5 || i == 39};
+		rows[i] = (glm_row){token_of(0, i), i, &kv, i == 5 || i == 39};
 	logits = rn_run(&s, model, rows, 20);
 	assert_memory_equal(logits, want + 5 * 509, 509 * sizeof(float));
 	logits = rn_run(&s, model, rows + 20, 10);
@@ -293,11 +287,11 @@ test_logits_of_some_rows(void **state)
 }
 
 static void
-check_refused(rn_setup *s, const glm_model *model, const glm_row *rows, int n,
-			  glm_status status, const char *fragment)
+check_refused(rn_setup *s, const glm_model *model, const glm_row *rows, int n, glm_status status,
+			  const char *fragment)
 {
-	float	   *logits;
-	glm_error	err;
+	float	 *logits;
+	glm_error err;
 
 	assert_false(glm_forward_run(s->forward, model, rows, n, &logits, &err));
 	ck_assert_error(&err, status, fragment);
@@ -306,20 +300,20 @@ check_refused(rn_setup *s, const glm_model *model, const glm_row *rows, int n,
 static void
 test_bad_rows(void **state)
 {
-	glm_model  *model = md_make(GLM_F32, GLM_F32);
-	rn_setup		s = rn_open("auto", 1);
+	glm_model	*model = md_make(GLM_F32, GLM_F32);
+	rn_setup	 s = rn_open("auto", 1);
 	glm_kv_table kv;
-	glm_row		rows[RN_MAX_ROWS + 1] = {{0}};
-	glm_error	err;
+	glm_row		 rows[RN_MAX_ROWS + 1] = {{0}};
+	glm_error	 err;
 
 	(void) state;
 	assert_true(glm_forward_prepare(s.forward, model, &err));
 	rn_take_kv(&s, model, 40, &kv);
-	rows[0] = (glm_row) {509, 0, &kv, true};
+	rows[0] = (glm_row){509, 0, &kv, true};
 	check_refused(&s, model, rows, 1, GLM_BAD_ARGUMENT, "token id 509");
 	rows[0].token = -1;
 	check_refused(&s, model, rows, 1, GLM_BAD_ARGUMENT, "token id -1");
-	rows[0] = (glm_row) {1, MD_CONTEXT, &kv, true};
+	rows[0] = (glm_row){1, MD_CONTEXT, &kv, true};
 	check_refused(&s, model, rows, 1, GLM_TOO_LONG, "640");
 	rows[0].position = -1;
 	check_refused(&s, model, rows, 1, GLM_TOO_LONG, "-1");
@@ -336,17 +330,17 @@ test_bad_rows(void **state)
 static void
 test_nan_is_seen(void **state)
 {
-	glm_model  *model = md_make(GLM_F32, GLM_F32);
-	rn_setup		s = rn_open("auto", 2);
-	float	   *broken = (float *) model->layer[0].qkv.data;
-	float	   *logits;
+	glm_model *model = md_make(GLM_F32, GLM_F32);
+	rn_setup   s = rn_open("auto", 2);
+	float	  *broken = (float *) model->layer[0].qkv.data;
+	float	  *logits;
 
 	(void) state;
 	for (int part = 0; part < 3; part++)
 	{
-		static const int row[] = {3, 125, 165};	/* of Q, of K, of V */
-		float	   *place = &broken[row[part] * 136];
-		float		before = *place;
+		static const int row[] = {3, 125, 165}; /* of Q, of K, of V */
+		float			*place = &broken[row[part] * 136];
+		float			 before = *place;
 
 		*place = NAN;
 		logits = all_logits(&s, model, 10, 10, 0);
@@ -358,7 +352,7 @@ test_nan_is_seen(void **state)
 	md_free(model);
 }
 
-static int	layers_granted;
+static int layers_granted;
 
 static bool
 grant_layers(void *arg, glm_error *err)
@@ -371,18 +365,18 @@ grant_layers(void *arg, glm_error *err)
 static void
 test_ended_pass(void **state)
 {
-	glm_model  *model = md_make(GLM_F32, GLM_F32);
-	rn_setup	s = rn_open("auto", 2);
-	float	   *want = all_logits(&s, model, 12, 12, 0);
+	glm_model	*model = md_make(GLM_F32, GLM_F32);
+	rn_setup	 s = rn_open("auto", 2);
+	float		*want = all_logits(&s, model, 12, 12, 0);
 	glm_kv_table kv;
-	glm_row		rows[12];
-	float	   *logits;
-	glm_error	err = {0};
+	glm_row		 rows[12];
+	float		*logits;
+	glm_error	 err = {0};
 
 	(void) state;
 	rn_take_kv(&s, model, 12, &kv);
 	for (int p = 0; p < 12; p++)
-		rows[p] = (glm_row) {token_of(0, p), p, &kv, p == 11};
+		rows[p] = (glm_row){token_of(0, p), p, &kv, p == 11};
 	for (int n = 0; n < model->config.layers; n++)
 	{
 		layers_granted = n;
@@ -401,7 +395,7 @@ test_ended_pass(void **state)
 static void
 test_open_errors(void **state)
 {
-	glm_error	err;
+	glm_error	 err;
 	glm_threads *threads = glm_threads_open(1, &err);
 
 	(void) state;

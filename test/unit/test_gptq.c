@@ -21,12 +21,12 @@
 #define INPUTS 700
 
 static const glm_work alone;
-static glm_blas blas;
+static glm_blas		  blas;
 
 static void
 test_blas(void **state)
 {
-	glm_error	err;
+	glm_error err;
 
 	(void) state;
 	if (!glm_blas_open(&blas, &err))
@@ -37,8 +37,8 @@ test_blas(void **state)
 static float *
 hessian_of(const float *x, int n, int cols)
 {
-	float	   *h = calloc((size_t) cols * (size_t) cols, sizeof(float));
-	glm_error	err;
+	float	 *h = calloc((size_t) cols * (size_t) cols, sizeof(float));
+	glm_error err;
 
 	assert_non_null(h);
 	if (blas.sgemm == NULL)
@@ -47,8 +47,8 @@ hessian_of(const float *x, int n, int cols)
 	assert_true(glm_hessian_add(h, cols, x, (size_t) cols, n / 3, &blas, &alone, &err));
 	for (int odd = 0; odd < 2; odd++)
 		assert_true(glm_hessian_add(h, cols, x + (size_t) (n / 3 + odd) * (size_t) cols,
-									2 * (size_t) cols, (n - n / 3 + 1 - odd) / 2,
-									&blas, &alone, &err));
+									2 * (size_t) cols, (n - n / 3 + 1 - odd) / 2, &blas, &alone,
+									&err));
 	return h;
 }
 
@@ -57,16 +57,15 @@ hessian_of(const float *x, int n, int cols)
 static void
 test_add(void **state)
 {
-	const int	cols = 300;
-	float	   *x = mx_inputs(50, cols);
-	float	   *h = hessian_of(x, 50, cols);
+	const int cols = 300;
+	float	 *x = mx_inputs(50, cols);
+	float	 *h = hessian_of(x, 50, cols);
 
 	(void) state;
 	for (int i = 0; i < cols; i++)
 		for (int j = i; j < cols; j++)
 		{
-			double		sum = 0,
-						size = 0;
+			double sum = 0, size = 0;
 
 			for (int n = 0; n < 50; n++)
 			{
@@ -83,13 +82,13 @@ test_add(void **state)
 static void
 test_factor(void **state)
 {
-	const int	cols = 520;
-	float	   *x = mx_inputs(INPUTS, cols);
-	float	   *h = hessian_of(x, INPUTS, cols);
-	float	   *before = malloc((size_t) (cols * cols) * sizeof(float));
-	float	   *diagonal = malloc((size_t) cols * sizeof(float));
-	float		lambda;
-	glm_error	err;
+	const int cols = 520;
+	float	 *x = mx_inputs(INPUTS, cols);
+	float	 *h = hessian_of(x, INPUTS, cols);
+	float	 *before = malloc((size_t) (cols * cols) * sizeof(float));
+	float	 *diagonal = malloc((size_t) cols * sizeof(float));
+	float	  lambda;
+	glm_error err;
 
 	(void) state;
 	assert_true(before && diagonal);
@@ -99,12 +98,11 @@ test_factor(void **state)
 	for (int i = 0; i < cols; i++)
 		for (int j = 0; j <= i; j++)
 		{
-			double		sum = 0,
-						size = sqrt((double) h[i * cols + i] * h[j * cols + j]) + lambda;
+			double sum = 0, size = sqrt((double) h[i * cols + i] * h[j * cols + j]) + lambda;
 
 			for (int k = 0; k <= j; k++)
 				sum += (double) (k < i ? h[i * cols + k] : diagonal[i]) *
-					(k < j ? h[j * cols + k] : diagonal[j]);
+					   (k < j ? h[j * cols + k] : diagonal[j]);
 			assert_true(h[j * cols + i] == before[j * cols + i]);
 			assert_true(fabs(sum - h[j * cols + i] - (i == j ? lambda : 0)) <= 1e-4 * size);
 		}
@@ -117,8 +115,8 @@ test_factor(void **state)
 static double
 output_error(const glm_quant_matrix *q, const float *w, const float *h)
 {
-	glm_loss	loss = {0};
-	glm_error	err;
+	glm_loss  loss = {0};
+	glm_error err;
 
 	assert_true(glm_quant_output_loss(&loss, q, w, h, &blas, &alone, &err));
 	return glm_loss_error(&loss);
@@ -128,16 +126,13 @@ output_error(const glm_quant_matrix *q, const float *w, const float *h)
 static void
 test_output_error(void **state)
 {
-	const int	cols = 300,
-				rows = 70;
-	float	   *x = mx_inputs(100, cols);
-	float	   *w = mx_weights(rows, cols);
-	float	   *h = hessian_of(x, 100, cols);
-	float		y[300];
+	const int		 cols = 300, rows = 70;
+	float			*x = mx_inputs(100, cols);
+	float			*w = mx_weights(rows, cols);
+	float			*h = hessian_of(x, 100, cols);
+	float			 y[300];
 	glm_quant_matrix q;
-	double		got,
-				off = 0,
-				all = 0;
+	double			 got, off = 0, all = 0;
 
 	(void) state;
 	mx_quantize(&q, GLM_Q4, GLM_ROUND_RTN, w, rows, cols, 64);
@@ -147,8 +142,7 @@ test_output_error(void **state)
 		glm_quant_row(y, &q, row);
 		for (int n = 0; n < 100; n++)
 		{
-			double		out = 0,
-						difference = 0;
+			double out = 0, difference = 0;
 
 			for (int k = 0; k < cols; k++)
 			{
@@ -173,13 +167,13 @@ static bool
 factor_and_quantize(glm_quant_matrix *q, const float *w, float *h, const glm_work *work,
 					glm_error *err)
 {
-	float	   *diagonal = malloc((size_t) q->cols * sizeof(float));
-	float		lambda;
-	bool		ok;
+	float *diagonal = malloc((size_t) q->cols * sizeof(float));
+	float  lambda;
+	bool   ok;
 
 	assert_non_null(diagonal);
 	ok = glm_hessian_factor(h, q->cols, diagonal, &lambda, &blas, work, err) &&
-		glm_quantize_gptq(q, w, h, diagonal, &blas, work, err);
+		 glm_quantize_gptq(q, w, h, diagonal, &blas, work, err);
 	free(diagonal);
 	return ok;
 }
@@ -187,7 +181,7 @@ factor_and_quantize(glm_quant_matrix *q, const float *w, float *h, const glm_wor
 static void
 gptq(glm_quant_matrix *q, glm_dtype dtype, const float *w, float *h, int rows, int cols, int group)
 {
-	glm_error	err;
+	glm_error err;
 
 	if (!glm_quant_open(q, dtype, rows, cols, group, &err) ||
 		!factor_and_quantize(q, w, h, &alone, &err))
@@ -199,20 +193,17 @@ test_better_on_outputs(void **state)
 {
 	static const struct
 	{
-		int			rows,
-					cols,
-					group;
-	}			shapes[] = {{130, 512, 64}, {33, 300, 32}, {65, 270, 128}};
+		int rows, cols, group;
+	} shapes[] = {{130, 512, 64}, {33, 300, 32}, {65, 270, 128}};
 
 	(void) state;
 	for (size_t s = 0; s < 3; s++)
 	{
-		int			rows = shapes[s].rows,
-					cols = shapes[s].cols;
-		float	   *x = mx_inputs(INPUTS, cols);
-		float	   *w = mx_weights(rows, cols);
-		float	   *h = hessian_of(x, INPUTS, cols);
-		double		error[3];
+		int				 rows = shapes[s].rows, cols = shapes[s].cols;
+		float			*x = mx_inputs(INPUTS, cols);
+		float			*w = mx_weights(rows, cols);
+		float			*h = hessian_of(x, INPUTS, cols);
+		double			 error[3];
 		glm_quant_matrix q;
 
 		for (int how = GLM_ROUND_RTN; how <= GLM_ROUND_HQQ; how++)
@@ -224,8 +215,8 @@ test_better_on_outputs(void **state)
 		gptq(&q, GLM_Q4, w, h, rows, cols, shapes[s].group);
 		error[2] = output_error(&q, w, h);
 		glm_quant_close(&q);
-		printf("# outputs, group %d: rtn %.4f, hqq %.4f, gptq %.4f\n",
-			   shapes[s].group, error[0], error[1], error[2]);
+		printf("# outputs, group %d: rtn %.4f, hqq %.4f, gptq %.4f\n", shapes[s].group, error[0],
+			   error[1], error[2]);
 		assert_true(error[2] <= 0.6 * error[0]);
 		assert_true(error[2] <= 0.7 * error[1]);
 		free(x);
@@ -237,11 +228,10 @@ test_better_on_outputs(void **state)
 static void
 test_int8(void **state)
 {
-	float	   *x = mx_inputs(INPUTS, 300);
-	float	   *w = mx_weights(20, 300);
-	float	   *h = hessian_of(x, INPUTS, 300);
-	glm_quant_matrix rtn,
-				q;
+	float			*x = mx_inputs(INPUTS, 300);
+	float			*w = mx_weights(20, 300);
+	float			*h = hessian_of(x, INPUTS, 300);
+	glm_quant_matrix rtn, q;
 
 	(void) state;
 	mx_quantize(&rtn, GLM_Q8, GLM_ROUND_RTN, w, 20, 300, 64);
@@ -258,9 +248,8 @@ test_int8(void **state)
 static void
 check_never_worse(const float *h_upper, const float *w, int rows, int cols)
 {
-	float	   *h = malloc((size_t) (cols * cols) * sizeof(float));
-	glm_quant_matrix q,
-				hqq;
+	float			*h = malloc((size_t) (cols * cols) * sizeof(float));
+	glm_quant_matrix q, hqq;
 
 	assert_non_null(h);
 	memcpy(h, h_upper, (size_t) (cols * cols) * sizeof(float));
@@ -268,9 +257,9 @@ check_never_worse(const float *h_upper, const float *w, int rows, int cols)
 	gptq(&q, GLM_Q4, w, h, rows, cols, 64);
 	for (int row = 0; row < rows; row++)
 	{
-		float		e[2][200];
-		double		norm[2];
-		float		scratch[2 * 200];
+		float  e[2][200];
+		double norm[2];
+		float  scratch[2 * 200];
 
 		glm_quant_row(e[0], &q, row);
 		glm_quant_row(e[1], &hqq, row);
@@ -290,18 +279,18 @@ check_never_worse(const float *h_upper, const float *w, int rows, int cols)
 static void
 test_never_worse_than_hqq(void **state)
 {
-	const int	cols = 200;
-	float	   *w = mx_weights(40, cols);
-	float	   *x = mx_inputs(30, cols); /* far fewer than columns */
-	float	   *h = hessian_of(x, 30, cols);
+	const int cols = 200;
+	float	 *w = mx_weights(40, cols);
+	float	 *x = mx_inputs(30, cols); /* far fewer than columns */
+	float	 *h = hessian_of(x, 30, cols);
 
 	(void) state;
 	check_never_worse(h, w, 40, cols);
 	memset(h, 0, (size_t) (cols * cols) * sizeof(float));
-	check_never_worse(h, w, 40, cols);	/* no inputs at all */
+	check_never_worse(h, w, 40, cols); /* no inputs at all */
 	for (int i = 0; i < cols; i++)
 		h[i * cols + i] = i % 3 ? 100.0f : 0.0f;
-	check_never_worse(h, w, 40, cols);	/* not correlated, some columns never used */
+	check_never_worse(h, w, 40, cols); /* not correlated, some columns never used */
 	free(w);
 	free(x);
 	free(h);
@@ -311,10 +300,10 @@ test_never_worse_than_hqq(void **state)
 static bool
 hessian_is_the_same(const float *x, int cols, const glm_work *work)
 {
-	size_t		n = (size_t) cols * (size_t) cols;
-	float	   *h = calloc(2 * n, sizeof(float));
-	glm_error	err;
-	bool		same;
+	size_t	  n = (size_t) cols * (size_t) cols;
+	float	 *h = calloc(2 * n, sizeof(float));
+	glm_error err;
+	bool	  same;
 
 	assert_non_null(h);
 	assert_true(glm_hessian_add(h, cols, x, (size_t) cols, INPUTS, &blas, &alone, &err));
@@ -327,17 +316,15 @@ hessian_is_the_same(const float *x, int cols, const glm_work *work)
 static void
 test_threads_do_not_matter(void **state)
 {
-	const int	cols = 600,
-				rows = 200;
-	size_t		bytes = (size_t) (cols * cols) * sizeof(float);
-	float	   *x = mx_inputs(INPUTS, cols);
-	float	   *w = mx_weights(rows, cols);
-	float	   *h = hessian_of(x, INPUTS, cols);
-	float	   *again = malloc(bytes);
-	double		error;
-	glm_quant_matrix want,
-				got;
-	glm_error	err;
+	const int		 cols = 600, rows = 200;
+	size_t			 bytes = (size_t) (cols * cols) * sizeof(float);
+	float			*x = mx_inputs(INPUTS, cols);
+	float			*w = mx_weights(rows, cols);
+	float			*h = hessian_of(x, INPUTS, cols);
+	float			*again = malloc(bytes);
+	double			 error;
+	glm_quant_matrix want, got;
+	glm_error		 err;
 
 	(void) state;
 	assert_non_null(again);
@@ -347,8 +334,8 @@ test_threads_do_not_matter(void **state)
 	assert_true(glm_quant_open(&got, GLM_Q4, rows, cols, 64, &err));
 	for (int n = 2; n <= 3; n++)
 	{
-		glm_work	work = {.pool = glm_threads_open(n, &err)};
-		glm_loss	same = {0};
+		glm_work work = {.pool = glm_threads_open(n, &err)};
+		glm_loss same = {0};
 
 		assert_non_null(work.pool);
 		assert_true(hessian_is_the_same(x, cols, &work));
@@ -371,19 +358,16 @@ test_threads_do_not_matter(void **state)
 static void
 test_stripes(void **state)
 {
-	const int	rows = 150,
-				cols = 270,
-				most = 2 * GLM_QUANT_ROWS;
-	float	   *x = mx_inputs(INPUTS, cols);
-	float	   *w = mx_weights(rows, cols);
-	float	   *h = hessian_of(x, INPUTS, cols);
-	float	   *diagonal = malloc((size_t) cols * sizeof(float));
-	float		lambda;
-	float		y[2][270];
-	glm_loss	whole = {0},
-				sum = {0};
+	const int		 rows = 150, cols = 270, most = 2 * GLM_QUANT_ROWS;
+	float			*x = mx_inputs(INPUTS, cols);
+	float			*w = mx_weights(rows, cols);
+	float			*h = hessian_of(x, INPUTS, cols);
+	float			*diagonal = malloc((size_t) cols * sizeof(float));
+	float			 lambda;
+	float			 y[2][270];
+	glm_loss		 whole = {0}, sum = {0};
 	glm_quant_matrix want;
-	glm_error	err;
+	glm_error		 err;
 
 	(void) state;
 	assert_non_null(diagonal);
@@ -392,8 +376,8 @@ test_stripes(void **state)
 	assert_true(glm_hessian_factor(h, cols, diagonal, &lambda, &blas, &alone, &err));
 	for (int first = 0; first < rows; first += most)
 	{
-		int			n = rows - first < most ? rows - first : most;
-		const float *part = w + first * cols;
+		int				 n = rows - first < most ? rows - first : most;
+		const float		*part = w + first * cols;
 		glm_quant_matrix got;
 
 		assert_true(glm_quant_open(&got, GLM_Q4, n, cols, 64, &err));
@@ -421,12 +405,12 @@ static void
 test_bad_inputs(void **state)
 {
 	const _Atomic bool cancel = true;
-	const glm_work cancelled = {.cancel = &cancel};
-	float	   *x = mx_inputs(10, 64);
-	float	   *w = mx_weights(4, 64);
-	float	   *h = hessian_of(x, 10, 64);
-	glm_quant_matrix q;
-	glm_error	err;
+	const glm_work	   cancelled = {.cancel = &cancel};
+	float			  *x = mx_inputs(10, 64);
+	float			  *w = mx_weights(4, 64);
+	float			  *h = hessian_of(x, 10, 64);
+	glm_quant_matrix   q;
+	glm_error		   err;
 
 	(void) state;
 	assert_true(glm_quant_open(&q, GLM_Q4, 4, 64, 64, &err));

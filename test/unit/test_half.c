@@ -19,10 +19,10 @@
 static double
 by_fields(unsigned h, int exponent_bits, int mantissa_bits)
 {
-	int			bias = (1 << (exponent_bits - 1)) - 1;
-	int			exponent = (int) (h >> mantissa_bits) & ((1 << exponent_bits) - 1);
-	int			mantissa = (int) h & ((1 << mantissa_bits) - 1);
-	double		sign = h >> 15 ? -1.0 : 1.0;
+	int	   bias = (1 << (exponent_bits - 1)) - 1;
+	int	   exponent = (int) (h >> mantissa_bits) & ((1 << exponent_bits) - 1);
+	int	   mantissa = (int) h & ((1 << mantissa_bits) - 1);
+	double sign = h >> 15 ? -1.0 : 1.0;
 
 	if (exponent == (1 << exponent_bits) - 1)
 		return mantissa ? NAN : sign * INFINITY;
@@ -32,15 +32,15 @@ by_fields(unsigned h, int exponent_bits, int mantissa_bits)
 }
 
 static void
-check_all(float (*convert) (uint16_t), int exponent_bits, int mantissa_bits)
+check_all(float (*convert)(uint16_t), int exponent_bits, int mantissa_bits)
 {
 	for (unsigned h = 0; h < 65536; h++)
 	{
-		double		wanted = by_fields(h, exponent_bits, mantissa_bits);
-		float		got = convert((uint16_t) h);
+		double wanted = by_fields(h, exponent_bits, mantissa_bits);
+		float  got = convert((uint16_t) h);
 
 		if (isnan(wanted) ? !isnan(got)
-			: (got != (float) wanted || !signbit(got) != !signbit(wanted)))
+						  : (got != (float) wanted || !signbit(got) != !signbit(wanted)))
 			fail_msg("0x%04x became %a, not %a", h, got, wanted);
 	}
 }

@@ -17,11 +17,11 @@
 static void
 assert_parsed(const char *json, bool constants, const char *want)
 {
-	size_t		n = strlen(json);
-	char	   *exact = malloc(n + 1);	/* so that a sanitizer sees what is read behind it */
+	size_t		 n = strlen(json);
+	char		*exact = malloc(n + 1); /* so that a sanitizer sees what is read behind it */
 	json_error_t why;
-	json_t	   *value;
-	glm_buf		out = {0};
+	json_t		*value;
+	glm_buf		 out = {0};
 
 	memcpy(exact, json, n);
 	value = glm_json_parse(exact, n, constants, &why);
@@ -49,28 +49,42 @@ integers_keep_their_digits(void **state)
 	assert_parsed("9223372036854775808", false, "9223372036854775808");
 	assert_parsed("-9223372036854775808", false, "-9223372036854775808");
 	assert_parsed("-9223372036854775809", false, "-9223372036854775809");
-	assert_parsed("{\"a\": [18446744073709551615, {\"b\": -100000000000000000000}], \"c\": 7}", false,
+	assert_parsed("{\"a\": [18446744073709551615, {\"b\": -100000000000000000000}], \"c\": 7}",
+				  false,
 				  "{\"a\": [18446744073709551615, {\"b\": -100000000000000000000}], \"c\": 7}");
 	/* digits in strings, and numbers that are no integers, are left alone */
 	assert_parsed("[\"123456789012345678901\", 12345678901234567890.0, 1e30]", false,
 				  "[\"123456789012345678901\", 1.2345678901234567e+19, 1e+30]");
-	assert_parsed("[\"\\\"\", 123456789012345678901, \"\\\\\"]", false, "[\"\\\"\", 123456789012345678901, \"\\\\\"]");
+	assert_parsed("[\"\\\"\", 123456789012345678901, \"\\\\\"]", false,
+				  "[\"\\\"\", 123456789012345678901, \"\\\\\"]");
 }
 
 static void
 what_is_no_json_stays_none(void **state)
 {
-	static const char *const bad[] = {
-		"", "00000000000000000000001", "-", "123456789012345678901x", "[123456789012345678901", "12345678901234567890 1",
-		"+123456789012345678901", "1e999", "\"a", "\"\\u0000\"", "{\"a\\u0000\": 1}", "NaN", "-Infinity", "\"\\", "{123456789012345678901: 1}"
-	};
+	static const char *const bad[] = {"",
+									  "00000000000000000000001",
+									  "-",
+									  "123456789012345678901x",
+									  "[123456789012345678901",
+									  "12345678901234567890 1",
+									  "+123456789012345678901",
+									  "1e999",
+									  "\"a",
+									  "\"\\u0000\"",
+									  "{\"a\\u0000\": 1}",
+									  "NaN",
+									  "-Infinity",
+									  "\"\\",
+									  "{123456789012345678901: 1}"};
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_parsed(bad[i], false, NULL);
 	assert_parsed("\"\\\\u0000\"", false, "\"\\\\u0000\"");
 	assert_parsed("NaN", true, "NaN");
-	assert_parsed("[Infinity, -Infinity, -1, \"NaN\", null]", true, "[Infinity, -Infinity, -1, \"NaN\", null]");
+	assert_parsed("[Infinity, -Infinity, -1, \"NaN\", null]", true,
+				  "[Infinity, -Infinity, -1, \"NaN\", null]");
 	assert_parsed("Nan", true, NULL);
 	assert_parsed("{NaN: 1}", true, NULL);
 }
@@ -79,8 +93,8 @@ static void
 a_number_is_no_text(void **state)
 {
 	json_error_t why;
-	json_t	   *big = glm_json_parse("12345678901234567890", 20, false, &why);
-	json_t	   *text = glm_json_parse("\"\"", 2, false, &why);
+	json_t		*big = glm_json_parse("12345678901234567890", 20, false, &why);
+	json_t		*text = glm_json_parse("\"\"", 2, false, &why);
 
 	(void) state;
 	assert_null(glm_json_text(big));
@@ -97,7 +111,7 @@ static void
 errors_say_where(void **state)
 {
 	static const char json[] = "[1,\n \"ab\\u0000\"]";
-	json_error_t why;
+	json_error_t	  why;
 
 	(void) state;
 	assert_null(glm_json_parse(json, strlen(json), false, &why));

@@ -19,8 +19,8 @@ assert_same(const char *text, size_t n)
 {
 	json_error_t want_why = {0};
 	json_error_t why = {0};
-	json_t	   *want = json_loadb(text, n, JSON_DECODE_ANY, &want_why);
-	json_t	   *got = glm_json_loadb(text, n, JSON_DECODE_ANY, &why);
+	json_t		*want = json_loadb(text, n, JSON_DECODE_ANY, &want_why);
+	json_t		*got = glm_json_loadb(text, n, JSON_DECODE_ANY, &why);
 
 	assert_int_equal(want == NULL, got == NULL);
 	if (want == NULL)
@@ -39,9 +39,24 @@ static void
 it_is_what_jansson_reads(void **state)
 {
 	static const char *const texts[] = {
-		"", " ", "[", "{}", "[]", "null", "1", "\"a", "\"\\\"[,{\\\\\"", "[1,]", "[1 2]", "{\"a\":}", "{\"a\":1,\"a\":2}",
-		"[\"\\u4f60\", \"\xE4\xBD\xA0\", 1e300, -0.0, 12345678901234567890]", "[1]\n]", "[\n1,\n\n x]",
-		"{\"a\": [{\"b\": [null, true, false, {}]}], \"c\": \"\\n\"}", "\"\xFF\"",
+		"",
+		" ",
+		"[",
+		"{}",
+		"[]",
+		"null",
+		"1",
+		"\"a",
+		"\"\\\"[,{\\\\\"",
+		"[1,]",
+		"[1 2]",
+		"{\"a\":}",
+		"{\"a\":1,\"a\":2}",
+		"[\"\\u4f60\", \"\xE4\xBD\xA0\", 1e300, -0.0, 12345678901234567890]",
+		"[1]\n]",
+		"[\n1,\n\n x]",
+		"{\"a\": [{\"b\": [null, true, false, {}]}], \"c\": \"\\n\"}",
+		"\"\xFF\"",
 	};
 
 	(void) state;
@@ -53,8 +68,9 @@ it_is_what_jansson_reads(void **state)
 static void
 edges_do_not_show(void **state)
 {
-	static const char tail[] = "\\\"\\u00e9\xE4\xBD\xA0\", -1.25e-7, {\"key\": [[], {}, true]}, \"[{,\"]";
-	char	   *text = malloc(5000);
+	static const char tail[] =
+		"\\\"\\u00e9\xE4\xBD\xA0\", -1.25e-7, {\"key\": [[], {}, true]}, \"[{,\"]";
+	char *text = malloc(5000);
 
 	(void) state;
 	for (size_t filler = 900; filler < 1100; filler++)
@@ -73,9 +89,9 @@ static void
 values_are_bounded(void **state)
 {
 	const size_t n = 3 * (GLM_JSON_VALUES / 2 + 10);
-	char	   *text = malloc(n + 2);
+	char		*text = malloc(n + 2);
 	json_error_t why = {0};
-	json_t	   *value;
+	json_t		*value;
 
 	(void) state;
 	text[0] = '[';
@@ -98,9 +114,9 @@ values_are_bounded(void **state)
 static void
 freeing_leaves_what_is_shared(void **state)
 {
-	json_t	   *value = json_loads("{\"a\": [[1, 2], {\"b\": [3]}], \"c\": [[[[]]]]}", 0, NULL);
-	json_t	   *shared = json_incref(json_array_get(json_object_get(value, "a"), 1));
-	char	   *text;
+	json_t *value = json_loads("{\"a\": [[1, 2], {\"b\": [3]}], \"c\": [[[[]]]]}", 0, NULL);
+	json_t *shared = json_incref(json_array_get(json_object_get(value, "a"), 1));
+	char   *text;
 
 	(void) state;
 	glm_json_free(value);

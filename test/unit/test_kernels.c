@@ -58,11 +58,11 @@ fill_weights(uint8_t *w, size_t n, glm_dtype dtype)
 {
 	for (size_t i = 0; i < n; i++)
 	{
-		float		value = random_float();
-		uint16_t	half = (uint16_t) random_bits();
+		float	 value = random_float();
+		uint16_t half = (uint16_t) random_bits();
 
 		if (dtype == GLM_F16)
-			half = (half & 0x83ff) | (uint16_t) ((random_bits() % 16) << 10);	/* subnormals too */
+			half = (half & 0x83ff) | (uint16_t) ((random_bits() % 16) << 10); /* subnormals too */
 		if (dtype == GLM_I8)
 			half = (uint16_t) (uint8_t) ((int) (random_bits() % 255) - 127);
 		if (dtype == GLM_BF16)
@@ -75,17 +75,19 @@ fill_weights(uint8_t *w, size_t n, glm_dtype dtype)
 static float
 weight(const uint8_t *w, size_t i, glm_dtype dtype)
 {
-	float		value;
-	uint16_t	half;
+	float	 value;
+	uint16_t half;
 
 	memcpy(&value, w + i * size_of(dtype), dtype == GLM_F32 ? 4 : 0);
 	memcpy(&half, w + i * size_of(dtype), dtype == GLM_F32 ? 0 : 2);
-	return dtype == GLM_F32 ? value : dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
+	return dtype == GLM_F32	  ? value
+		   : dtype == GLM_F16 ? glm_f16_to_f32(half)
+							  : glm_bf16_to_f32(half);
 }
 
 /* The vector tables this CPU can run. */
 static const glm_kernels *tables[4];
-static int	n_tables;
+static int				  n_tables;
 
 static void
 find_tables(void)
@@ -94,7 +96,7 @@ find_tables(void)
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 	{
-		glm_error	err;
+		glm_error		   err;
 		const glm_kernels *table = glm_kernels_find(names[i], &err);
 
 		printf("# %s: %s\n", names[i], table ? "tested" : err.message);
@@ -108,7 +110,7 @@ find_tables(void)
 static void
 test_find(void **state)
 {
-	glm_error	err;
+	glm_error err;
 
 	(void) state;
 	assert_ptr_equal(glm_kernels_find("scalar", &err), &glm_kernels_scalar);
@@ -135,14 +137,14 @@ test_find(void **state)
 static float
 defined_dot(const float *a, const uint8_t *w, int k, glm_dtype dtype, double *exact, double *size)
 {
-	float		lane[16] = {0};
-	int			steps = (k + 15) / 16 * 16;
+	float lane[16] = {0};
+	int	  steps = (k + 15) / 16 * 16;
 
 	*exact = *size = 0;
 	for (int i = 0; i < steps; i++)
 	{
-		float		x = i < k ? a[i] : 0;
-		float		y = i < k ? weight(w, (size_t) i, dtype) : 0;
+		float x = i < k ? a[i] : 0;
+		float y = i < k ? weight(w, (size_t) i, dtype) : 0;
 
 		lane[i % 16] = fmaf(x, y, lane[i % 16]);
 		*exact += (double) x * y;
@@ -156,19 +158,19 @@ defined_dot(const float *a, const uint8_t *w, int k, glm_dtype dtype, double *ex
 
 typedef struct product
 {
-	glm_matmul	op;
-	glm_dtype	dtype;
-	float	   *a;
-	uint8_t    *w;				/* one byte before op.w */
-	float	   *bias;
-	float	   *c;
-	size_t		c_length;
+	glm_matmul op;
+	glm_dtype  dtype;
+	float	  *a;
+	uint8_t	  *w; /* one byte before op.w */
+	float	  *bias;
+	float	  *c;
+	size_t	   c_length;
 } product;
 
 static product
 product_make(int m, int n, int k, glm_dtype dtype)
 {
-	product		p = {.dtype = dtype};
+	product p = {.dtype = dtype};
 
 	p.op.m = m;
 	p.op.n = n;
@@ -204,14 +206,14 @@ product_free(product *p)
 static float *
 compute(const product *p, const glm_kernels *table, int n0, int n1)
 {
-	float	   *c = malloc(p->c_length * sizeof(float));
-	glm_matmul	op = p->op;
+	float	  *c = malloc(p->c_length * sizeof(float));
+	glm_matmul op = p->op;
 
 	assert_non_null(c);
 	for (size_t i = 0; i < p->c_length; i++)
 		c[i] = 7;
 	op.c = c;
-	table->matmul[p->dtype] (&op, n0, n1);
+	table->matmul[p->dtype](&op, n0, n1);
 	return c;
 }
 
@@ -226,17 +228,17 @@ test_scalar_matmul_is_as_defined(void **state)
 	for (int t = 0; t < 3; t++)
 		for (size_t d = 0; d < sizeof(depths) / sizeof(depths[0]); d++)
 		{
-			product		p = product_make(3, 5, depths[d], dtypes[t]);
-			float	   *c = compute(&p, &glm_kernels_scalar, 0, 5);
+			product p = product_make(3, 5, depths[d], dtypes[t]);
+			float  *c = compute(&p, &glm_kernels_scalar, 0, 5);
 
 			for (int i = 0; i < 3; i++)
 				for (int j = 0; j < 5; j++)
 				{
-					size_t		row = (size_t) j * (size_t) depths[d] * size_of(dtypes[t]);
-					double		exact,
-								size;
-					float		want = defined_dot(p.op.a + (size_t) i * p.op.lda, p.w + 1 + row,
-												   depths[d], dtypes[t], &exact, &size) + p.bias[j];
+					size_t row = (size_t) j * (size_t) depths[d] * size_of(dtypes[t]);
+					double exact, size;
+					float  want = defined_dot(p.op.a + (size_t) i * p.op.lda, p.w + 1 + row,
+											  depths[d], dtypes[t], &exact, &size) +
+								 p.bias[j];
 
 					assert_memory_equal(&c[(size_t) i * p.op.ldc + j], &want, sizeof(want));
 					assert_true(fabs(want - p.bias[j] - exact) <= size * 1e-6 + 1e-7);
@@ -249,16 +251,16 @@ test_scalar_matmul_is_as_defined(void **state)
 static void
 check_tables_agree(int m, int n, int k, glm_dtype dtype)
 {
-	product		p = product_make(m, n, k, dtype);
-	int			n0 = n > 8 ? 3 : 0;
-	float	   *want;
+	product p = product_make(m, n, k, dtype);
+	int		n0 = n > 8 ? 3 : 0;
+	float  *want;
 
 	if (k % 2 == 0)
 		p.op.bias = NULL;
 	want = compute(&p, &glm_kernels_scalar, n0, n);
 	for (int i = 0; i < n_tables; i++)
 	{
-		float	   *got = compute(&p, tables[i], n0, n);
+		float *got = compute(&p, tables[i], n0, n);
 
 		assert_memory_equal(got, want, p.c_length * sizeof(float));
 		free(got);
@@ -299,15 +301,15 @@ test_matmul_tables_agree(void **state)
 static void
 check_rows_alone(const glm_kernels *table, glm_dtype dtype)
 {
-	product		p = product_make(11, 70, 45, dtype);
-	float	   *all = compute(&p, table, 0, 70);
+	product p = product_make(11, 70, 45, dtype);
+	float  *all = compute(&p, table, 0, 70);
 
 	for (int i = 0; i < 11; i++)
 		for (int n0 = 0; n0 < 70; n0 += 8)
 		{
-			product		one = p;
-			int			n1 = n0 + 8 < 70 ? n0 + 8 : 70;
-			float	   *row;
+			product one = p;
+			int		n1 = n0 + 8 < 70 ? n0 + 8 : 70;
+			float  *row;
 
 			one.op.a += (size_t) i * p.op.lda;
 			one.op.m = 1;
@@ -343,10 +345,10 @@ same(float a, float b)
 static void
 test_every_half(void **state)
 {
-	uint16_t   *w = malloc(65536 * sizeof(uint16_t));
-	float	   *c = malloc(65536 * sizeof(float));
-	float		one = 1;
-	glm_matmul	op = {.a = &one, .w = w, .c = c, .m = 1, .n = 65536, .k = 1, .lda = 1, .ldc = 65536};
+	uint16_t  *w = malloc(65536 * sizeof(uint16_t));
+	float	  *c = malloc(65536 * sizeof(float));
+	float	   one = 1;
+	glm_matmul op = {.a = &one, .w = w, .c = c, .m = 1, .n = 65536, .k = 1, .lda = 1, .ldc = 65536};
 
 	(void) state;
 	assert_true(w && c);
@@ -356,10 +358,10 @@ test_every_half(void **state)
 	{
 		const glm_kernels *table = t < 0 ? &glm_kernels_scalar : tables[t];
 
-		table->matmul[GLM_F16] (&op, 0, 65536);
+		table->matmul[GLM_F16](&op, 0, 65536);
 		for (int i = 0; i < 65536; i++)
 			assert_true(same(c[i], glm_f16_to_f32(w[i]) + 0.0f));
-		table->matmul[GLM_BF16] (&op, 0, 65536);
+		table->matmul[GLM_BF16](&op, 0, 65536);
 		for (int i = 0; i < 65536; i++)
 			assert_true(same(c[i], glm_bf16_to_f32(w[i]) + 0.0f));
 	}
@@ -372,15 +374,14 @@ static void
 test_matmul_extremes(void **state)
 {
 	static const float values[] = {0.0f, -0.0f, 1e-30f, -1e-30f, 1e30f, -1e30f, INFINITY, 1.0f};
-	float		a[17],
-				w[17];
+	float			   a[17], w[17];
 
 	(void) state;
 	for (int trial = 0; trial < 2000; trial++)
 	{
-		int			k = 1 + trial % 17;
-		float		want;
-		glm_matmul	op = {.a = a, .w = w, .c = &want, .m = 1, .n = 1, .k = k, .lda = 17, .ldc = 1};
+		int		   k = 1 + trial % 17;
+		float	   want;
+		glm_matmul op = {.a = a, .w = w, .c = &want, .m = 1, .n = 1, .k = k, .lda = 17, .ldc = 1};
 
 		for (int i = 0; i < k; i++)
 		{
@@ -388,13 +389,13 @@ test_matmul_extremes(void **state)
 			a[i] = values[random_bits() % (trial % 2 ? 4 : 8)];
 			w[i] = values[random_bits() % (trial % 2 ? 4 : 8)];
 		}
-		glm_kernels_scalar.matmul[GLM_F32] (&op, 0, 1);
+		glm_kernels_scalar.matmul[GLM_F32](&op, 0, 1);
 		for (int t = 0; t < n_tables; t++)
 		{
-			float		got;
+			float got;
 
 			op.c = &got;
-			tables[t]->matmul[GLM_F32] (&op, 0, 1);
+			tables[t]->matmul[GLM_F32](&op, 0, 1);
 			assert_true(same(got, want));
 		}
 	}
@@ -406,7 +407,7 @@ test_matmul_extremes(void **state)
 static float
 table_exp(const glm_kernels *table, float x)
 {
-	float		max = 0;
+	float max = 0;
 
 	table->softmax(&x, 1, &max);
 	return x;
@@ -415,20 +416,20 @@ table_exp(const glm_kernels *table, float x)
 static void
 test_exponential(void **state)
 {
-	double		worst = 0;
+	double worst = 0;
 
 	(void) state;
 	for (int i = 0; i < 200000; i++)
 	{
-		float		x = -87.0f * (float) i / 200000;
-		double		want = exp((double) x);
-		float		got = table_exp(&glm_kernels_scalar, x);
-		double		ulp = ldexp(1, ilogb(want) - 23);
+		float  x = -87.0f * (float) i / 200000;
+		double want = exp((double) x);
+		float  got = table_exp(&glm_kernels_scalar, x);
+		double ulp = ldexp(1, ilogb(want) - 23);
 
 		worst = fmax(worst, fabs(got - want) / ulp);
 		for (int t = 0; t < n_tables; t++)
 		{
-			float		other = table_exp(tables[t], x);
+			float other = table_exp(tables[t], x);
 
 			assert_memory_equal(&other, &got, sizeof(got));
 		}
@@ -442,19 +443,13 @@ test_exponential(void **state)
 static void
 test_softmax(void **state)
 {
-	float		x[300],
-				want[300],
-				got[300];
+	float x[300], want[300], got[300];
 
 	(void) state;
 	for (int n = 1; n <= 300; n++)
 	{
-		double		exact = 0,
-					max = -1e9;
-		float		sum,
-					before,
-					want_max,
-					got_max;
+		double exact = 0, max = -1e9;
+		float  sum, before, want_max, got_max;
 
 		fill(x, (size_t) n);
 		for (int i = 0; i < n; i++)
@@ -463,7 +458,7 @@ test_softmax(void **state)
 			max = fmax(max, x[i]);
 		}
 		memcpy(want, x, sizeof(want));
-		want_max = n % 2 ? -INFINITY : (float) max + 1;	/* of the scores before */
+		want_max = n % 2 ? -INFINITY : (float) max + 1; /* of the scores before */
 		max = fmax(max, want_max);
 		before = want_max;
 		sum = glm_kernels_scalar.softmax(want, n, &want_max);
@@ -476,7 +471,7 @@ test_softmax(void **state)
 		assert_true(fabs(sum - exact) < exact * 4e-6);
 		for (int t = 0; t < n_tables; t++)
 		{
-			float		other;
+			float other;
 
 			memcpy(got, x, sizeof(got));
 			got_max = before;
@@ -499,8 +494,7 @@ test_softmax_not_finite(void **state)
 		for (int b = 0; b < 2; b++)
 			for (int at = 0; at < 37; at++)
 			{
-				float		x[37],
-							max = -INFINITY;
+				float x[37], max = -INFINITY;
 
 				fill(x, 37);
 				x[at] = bad[b];
@@ -514,31 +508,38 @@ test_softmax_not_finite(void **state)
 static float
 weighed(const glm_weigh *op, int i, int d)
 {
-	int			groups = (op->width + 31) / 32;
-	uint8_t		code = ((const uint8_t *) op->v)[i * op->width + d];
+	int		groups = (op->width + 31) / 32;
+	uint8_t code = ((const uint8_t *) op->v)[i * op->width + d];
 
 	if (op->dtype != GLM_I8)
 		return weight(op->v, (size_t) (i * op->width + d), op->dtype);
 	return (float) (code < 128 ? code : code - 256) *
-		(op->down ? op->scale[i / 32 * op->width + d] : op->scale[i * groups + d / 32]);
+		   (op->down ? op->scale[i / 32 * op->width + d] : op->scale[i * groups + d / 32]);
 }
 
 /* Weighs m rows of n weights with rows of V of this width; y begins at what is in it, or at 0. */
 static void
 check_weigh(int m, int n, int width, glm_dtype dtype, bool down, bool add)
 {
-	size_t		ldy = (size_t) width + 3,
-				ldp = (size_t) n + 1,
-				y_length = (size_t) m * ldy;
-	float	   *p = malloc((size_t) m * ldp * sizeof(float)),
-			   *start = malloc(y_length * sizeof(float)),
-			   *want = malloc(y_length * sizeof(float)),
-			   *got = malloc(y_length * sizeof(float));
-	size_t		scales = ((size_t) n + 31) * ((size_t) width + 31) / 32 + 32;
-	float	   *scale = malloc(scales * sizeof(float));
-	uint8_t    *v = malloc((size_t) n * (size_t) width * size_of(dtype));
-	glm_weigh	op = {.y = got, .ldy = ldy, .p = p, .ldp = ldp, .v = v, .dtype = dtype, .scale = scale,
-					  .down = down, .next = n % 2 ? v : NULL, .m = m, .n = n, .width = width, .add = add};
+	size_t ldy = (size_t) width + 3, ldp = (size_t) n + 1, y_length = (size_t) m * ldy;
+	float *p = malloc((size_t) m * ldp * sizeof(float)), *start = malloc(y_length * sizeof(float)),
+		  *want = malloc(y_length * sizeof(float)), *got = malloc(y_length * sizeof(float));
+	size_t	  scales = ((size_t) n + 31) * ((size_t) width + 31) / 32 + 32;
+	float	 *scale = malloc(scales * sizeof(float));
+	uint8_t	 *v = malloc((size_t) n * (size_t) width * size_of(dtype));
+	glm_weigh op = {.y = got,
+					.ldy = ldy,
+					.p = p,
+					.ldp = ldp,
+					.v = v,
+					.dtype = dtype,
+					.scale = scale,
+					.down = down,
+					.next = n % 2 ? v : NULL,
+					.m = m,
+					.n = n,
+					.width = width,
+					.add = add};
 
 	assert_true(p && start && want && got && scale && v);
 	fill(scale, scales);
@@ -549,7 +550,7 @@ check_weigh(int m, int n, int width, glm_dtype dtype, bool down, bool add)
 	for (int r = 0; r < m; r++)
 		for (int d = 0; d < width; d++)
 		{
-			float	   *y = &want[(size_t) r * ldy + (size_t) d];
+			float *y = &want[(size_t) r * ldy + (size_t) d];
 
 			*y = add ? *y : 0;
 			for (int i = 0; i < n; i++)
@@ -595,11 +596,7 @@ test_weigh(void **state)
 static void
 test_elementwise(void **state)
 {
-	float		x[203],
-				y[203],
-				z[203],
-				want[203],
-				got[203];
+	float x[203], y[203], z[203], want[203], got[203];
 
 	(void) state;
 	fill(x, 203);
@@ -608,7 +605,7 @@ test_elementwise(void **state)
 	for (int n = 4; n <= 203; n++)
 		for (int t = 0; t < n_tables; t++)
 		{
-			float		sums[2];
+			float sums[2];
 
 			glm_kernels_scalar.scale(want, x, y[0], z, n);
 			tables[t]->scale(got, x, y[0], z, n);
@@ -633,10 +630,7 @@ test_elementwise(void **state)
 static void
 test_swiglu(void **state)
 {
-	float		gate[100],
-				up[100],
-				want[100],
-				got[100];
+	float gate[100], up[100], want[100], got[100];
 
 	(void) state;
 	for (int n = 1; n <= 100; n++)
@@ -650,7 +644,7 @@ test_swiglu(void **state)
 		glm_kernels_scalar.swiglu(want, up, n);
 		for (int i = 0; i < n; i++)
 		{
-			double		exact = gate[i] / (1 + exp(-(double) gate[i])) * up[i];
+			double exact = gate[i] / (1 + exp(-(double) gate[i])) * up[i];
 
 			assert_true(fabs(want[i] - exact) <= fabs(exact) * 1e-6 + 1e-30);
 		}

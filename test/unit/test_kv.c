@@ -90,13 +90,12 @@ test_fits_is_exact(void **state)
 	(void) state;
 	for (size_t s = 0; s < N_SIZES; s++)
 	{
-		glm_kv_table table = {0},
-					more = {0};
-		int			n = 0;
+		glm_kv_table table = {0}, more = {0};
+		int			 n = 0;
 
 		while (glm_kv_fits(pool, sizes[s], n + 1))
 			n++;
-		assert_true((size_t) n * sizes[s] >= 9 * MIB * 2 / 3);	/* little is wasted */
+		assert_true((size_t) n * sizes[s] >= 9 * MIB * 2 / 3); /* little is wasted */
 		assert_true(glm_kv_take(pool, sizes[s], n, &table));
 		assert_int_equal(table.n_blocks, n);
 		assert_int_equal(glm_kv_pool_used(pool), (size_t) n * sizes[s]);
@@ -120,8 +119,7 @@ static void
 test_all_or_nothing(void **state)
 {
 	glm_kv_pool *pool = glm_kv_pool_open(4 * MIB);
-	glm_kv_table first = {0},
-				second = {0};
+	glm_kv_table first = {0}, second = {0};
 
 	(void) state;
 	assert_true(glm_kv_take(pool, 256 * 1024, 10, &first));
@@ -145,9 +143,8 @@ static void
 test_memory_is_reused(void **state)
 {
 	glm_kv_pool *pool = glm_kv_pool_open(64 * MIB);
-	glm_kv_table neighbour = {0},
-				table = {0};
-	float	   *first[5];
+	glm_kv_table neighbour = {0}, table = {0};
+	float		*first[5];
 
 	(void) state;
 	for (int with = 0; with < 2; with++)
@@ -178,16 +175,15 @@ test_many_sequences(void **state)
 	};
 	glm_kv_pool *pool = glm_kv_pool_open(24 * MIB);
 	glm_kv_table table[N] = {{0}};
-	size_t		size[N] = {0};
-	uint64_t	used = 0;
-	uint32_t	random = 7;
-	int			refused = 0,
-				taken = 0;
+	size_t		 size[N] = {0};
+	uint64_t	 used = 0;
+	uint32_t	 random = 7;
+	int			 refused = 0, taken = 0;
 
 	(void) state;
 	for (int step = 0; step < 4000; step++)
 	{
-		int			i;
+		int i;
 
 		random = random * 1664525 + 1013904223;
 		i = (int) (random >> 8) % N;
@@ -201,8 +197,8 @@ test_many_sequences(void **state)
 		}
 		else
 		{
-			size_t		bytes = sizes[(random >> 16) % N_SIZES];
-			int			n = 1 + (int) (random >> 24) % 6;
+			size_t bytes = sizes[(random >> 16) % N_SIZES];
+			int	   n = 1 + (int) (random >> 24) % 6;
 
 			if (glm_kv_take(pool, bytes, n, &table[i]))
 			{
@@ -216,7 +212,7 @@ test_many_sequences(void **state)
 		}
 		assert_int_equal(glm_kv_pool_used(pool), used);
 	}
-	assert_true(taken > 500 && refused > 100);	/* else this tested nothing */
+	assert_true(taken > 500 && refused > 100); /* else this tested nothing */
 	for (int i = 0; i < N; i++)
 		if (size[i] != 0)
 		{
@@ -234,12 +230,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_block_bytes),
-		cmocka_unit_test(test_dtype),
-		cmocka_unit_test(test_open),
-		cmocka_unit_test(test_fits_is_exact),
-		cmocka_unit_test(test_all_or_nothing),
-		cmocka_unit_test(test_memory_is_reused),
+		cmocka_unit_test(test_block_bytes),	   cmocka_unit_test(test_dtype),
+		cmocka_unit_test(test_open),		   cmocka_unit_test(test_fits_is_exact),
+		cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_memory_is_reused),
 		cmocka_unit_test(test_many_sequences),
 	};
 

@@ -19,7 +19,7 @@
 static void
 random_quant(glm_quant_matrix *q, glm_dtype dtype, int rows, int cols, int group)
 {
-	glm_error	err;
+	glm_error err;
 
 	assert_true(glm_quant_open(q, dtype, rows, cols, group, &err));
 	for (int row = 0; row < rows; row++)
@@ -38,8 +38,8 @@ random_quant(glm_quant_matrix *q, glm_dtype dtype, int rows, int cols, int group
 static double
 value_of(const glm_quant_matrix *q, int row, int k)
 {
-	int			g = row * q->groups + k / q->group;
-	double		zero = q->zero != NULL ? q->zero[g] / 16.0 : 128.0;
+	int	   g = row * q->groups + k / q->group;
+	double zero = q->zero != NULL ? q->zero[g] / 16.0 : 128.0;
 
 	return glm_f16_to_f32(q->scale[g]) * (q->code[row * q->groups * q->group + k] - zero);
 }
@@ -49,8 +49,8 @@ static void
 check_rows(glm_dtype dtype, int rows, int cols, int group)
 {
 	glm_quant_matrix q;
-	glm_tensor	t;
-	float	   *y = malloc((size_t) cols * 2 * sizeof(float));
+	glm_tensor		 t;
+	float			*y = malloc((size_t) cols * 2 * sizeof(float));
 
 	assert_non_null(y);
 	random_quant(&q, dtype, rows, cols, group);
@@ -88,11 +88,11 @@ static void
 test_int4_bytes(void **state)
 {
 	glm_quant_matrix q;
-	glm_tensor	t;
-	const uint8_t *tile;
+	glm_tensor		 t;
+	const uint8_t	*tile;
 
 	(void) state;
-	random_quant(&q, GLM_Q4, 19, 70, 32);	/* 3 groups, two tiles */
+	random_quant(&q, GLM_Q4, 19, 70, 32); /* 3 groups, two tiles */
 	t = mx_pack(&q);
 	/* 3 groups * 16 rows * 3 bytes = 144, up to 192; 96 columns * 16 rows / 2 */
 	assert_int_equal(glm_packed_bytes(GLM_Q4, 19, 70, 32), 2 * (192 + 768));
@@ -110,8 +110,8 @@ static void
 test_int8_bytes(void **state)
 {
 	glm_quant_matrix q;
-	glm_tensor	t;
-	const uint8_t *tile;
+	glm_tensor		 t;
+	const uint8_t	*tile;
 
 	(void) state;
 	random_quant(&q, GLM_Q8, 16, 128, 128);
@@ -130,8 +130,8 @@ static void
 test_padding(void **state)
 {
 	glm_quant_matrix q;
-	uint8_t		tile[192 + 768];
-	size_t		used = 0;
+	uint8_t			 tile[192 + 768];
+	size_t			 used = 0;
 
 	(void) state;
 	random_quant(&q, GLM_Q4, 1, 70, 32);
@@ -164,10 +164,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows),
-		cmocka_unit_test(test_int4_bytes),
-		cmocka_unit_test(test_int8_bytes),
-		cmocka_unit_test(test_padding),
+		cmocka_unit_test(test_rows),	   cmocka_unit_test(test_int4_bytes),
+		cmocka_unit_test(test_int8_bytes), cmocka_unit_test(test_padding),
 		cmocka_unit_test(test_bits),
 	};
 

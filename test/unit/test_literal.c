@@ -21,8 +21,8 @@ static void
 assert_written(const char *json, glm_style style, const char *want)
 {
 	json_error_t why;
-	json_t	   *value = glm_json_parse(json, strlen(json), false, &why);
-	glm_buf		out = {0};
+	json_t		*value = glm_json_parse(json, strlen(json), false, &why);
+	glm_buf		 out = {0};
 
 	assert_non_null(value);
 	assert_true(glm_literal_write(&out, value, style));
@@ -35,12 +35,25 @@ static void
 floats_have_the_shortest_digits(void **state)
 {
 	static const char *const pairs[][2] = {
-		{"0.1", "0.1"}, {"0.30000000000000004", "0.30000000000000004"}, {"100.0", "100.0"},
-		{"1e2", "100.0"}, {"1e15", "1000000000000000.0"}, {"1e16", "1e+16"}, {"1.5e300", "1.5e+300"},
-		{"0.0001", "0.0001"}, {"0.00001", "1e-05"}, {"1.25e-7", "1.25e-07"}, {"-0.0", "-0.0"},
-		{"0.0", "0.0"}, {"-2.5", "-2.5"}, {"123456.789", "123456.789"}, {"5e-324", "5e-324"},
-		{"1.7976931348623157e308", "1.7976931348623157e+308"}, {"0.00123", "0.00123"},
-		{"9007199254740993.0", "9007199254740992.0"}, {"12345678901234567.0", "1.2345678901234568e+16"},
+		{"0.1", "0.1"},
+		{"0.30000000000000004", "0.30000000000000004"},
+		{"100.0", "100.0"},
+		{"1e2", "100.0"},
+		{"1e15", "1000000000000000.0"},
+		{"1e16", "1e+16"},
+		{"1.5e300", "1.5e+300"},
+		{"0.0001", "0.0001"},
+		{"0.00001", "1e-05"},
+		{"1.25e-7", "1.25e-07"},
+		{"-0.0", "-0.0"},
+		{"0.0", "0.0"},
+		{"-2.5", "-2.5"},
+		{"123456.789", "123456.789"},
+		{"5e-324", "5e-324"},
+		{"1.7976931348623157e308", "1.7976931348623157e+308"},
+		{"0.00123", "0.00123"},
+		{"9007199254740993.0", "9007199254740992.0"},
+		{"12345678901234567.0", "1.2345678901234568e+16"},
 	};
 
 	(void) state;
@@ -63,7 +76,8 @@ static void
 json_with_indents(void **state)
 {
 	(void) state;
-	assert_written("[{\"name\":\"天气\",\"parameters\":{},\"required\":[\"a\",1],\"x\":[]}]", GLM_STYLE_INDENT,
+	assert_written("[{\"name\":\"天气\",\"parameters\":{},\"required\":[\"a\",1],\"x\":[]}]",
+				   GLM_STYLE_INDENT,
 				   "[\n    {\n        \"name\": \"天气\",\n        \"parameters\": {},\n"
 				   "        \"required\": [\n            \"a\",\n            1\n        ],\n"
 				   "        \"x\": []\n    }\n]");
@@ -85,10 +99,10 @@ python_literals(void **state)
 static void
 indents_cannot_fill_the_memory(void **state)
 {
-	const int	depth = 2000;
-	char	   *json = malloc(2 * depth + 40000);
-	json_t	   *value;
-	glm_buf		out = {0};
+	const int depth = 2000;
+	char	 *json = malloc(2 * depth + 40000);
+	json_t	 *value;
+	glm_buf	  out = {0};
 
 	(void) state;
 	memset(json, '[', depth);
@@ -112,10 +126,10 @@ indents_cannot_fill_the_memory(void **state)
 static void
 assert_read(const char *code, const char *want)
 {
-	size_t		n = strlen(code);
-	char	   *exact = malloc(n + 1);	/* so that a sanitizer sees what is read behind it */
-	json_t	   *arguments;
-	glm_buf		out = {0};
+	size_t	n = strlen(code);
+	char   *exact = malloc(n + 1); /* so that a sanitizer sees what is read behind it */
+	json_t *arguments;
+	glm_buf out = {0};
 
 	memcpy(exact, code, n);
 	arguments = glm_literal_read_call(exact, n);
@@ -145,7 +159,8 @@ calls_with_literals_are_read(void **state)
 	assert_read("tool_call(a=True, b=False, c=None, d=true, e=false, f=null)",
 				"{\"a\": true, \"b\": false, \"c\": null, \"d\": true, \"e\": false, \"f\": null}");
 	assert_read("tool_call(a=[1, [2], ], b=(1, 2), c=(3,), d=(4), e=(), f={'x': {\"y\": []},})",
-				"{\"a\": [1, [2]], \"b\": [1, 2], \"c\": [3], \"d\": 4, \"e\": [], \"f\": {\"x\": {\"y\": []}}}");
+				"{\"a\": [1, [2]], \"b\": [1, 2], \"c\": [3], \"d\": 4, \"e\": [], \"f\": {\"x\": "
+				"{\"y\": []}}}");
 	assert_read("tool_call(**{\"two words\": 1}, b=2)", "{\"two words\": 1, \"b\": 2}");
 }
 
@@ -154,7 +169,8 @@ strings_are_read(void **state)
 {
 	(void) state;
 	assert_read("tool_call(a=\"it's\", b='say \"hi\"', c='''l1\nl2 'q' ''', d=\"\"\"x\"\"y\"\"\")",
-				"{\"a\": \"it's\", \"b\": \"say \\\"hi\\\"\", \"c\": \"l1\\nl2 'q' \", \"d\": \"x\\\"\\\"y\"}");
+				"{\"a\": \"it's\", \"b\": \"say \\\"hi\\\"\", \"c\": \"l1\\nl2 'q' \", \"d\": "
+				"\"x\\\"\\\"y\"}");
 	assert_read("tool_call(a='\\n\\t\\\\\\'\\\"\\x41\\u5317\\U0001F642\\101\\q\\\nz')",
 				"{\"a\": \"\\n\\t\\\\'\\\"A北🙂A\\\\qz\"}");
 	assert_read("tool_call(a='\\ud83d\\ude42')", "{\"a\": \"🙂\"}");
@@ -166,13 +182,18 @@ static void
 integers_of_any_size_keep_their_digits(void **state)
 {
 	(void) state;
-	assert_read("tool_call(a=12345678901234567890, b=-12345678901234567890, c=[9223372036854775808])",
-				"{\"a\": 12345678901234567890, \"b\": -12345678901234567890, \"c\": [9223372036854775808]}");
-	assert_read("tool_call(a=9223372036854775807, b=-9223372036854775808, c=-9223372036854775809)",
-				"{\"a\": 9223372036854775807, \"b\": -9223372036854775808, \"c\": -9223372036854775809}");
-	assert_read("tool_call(a=123456789012345678901234567890)", "{\"a\": 123456789012345678901234567890}");
-	assert_read("tool_call(a=0xFFFFFFFFFFFFFFFF, b=-0x8000_0000_0000_0001, c=0o7777777777777777777777)",
-				"{\"a\": 18446744073709551615, \"b\": -9223372036854775809, \"c\": 73786976294838206463}");
+	assert_read(
+		"tool_call(a=12345678901234567890, b=-12345678901234567890, c=[9223372036854775808])",
+		"{\"a\": 12345678901234567890, \"b\": -12345678901234567890, \"c\": "
+		"[9223372036854775808]}");
+	assert_read(
+		"tool_call(a=9223372036854775807, b=-9223372036854775808, c=-9223372036854775809)",
+		"{\"a\": 9223372036854775807, \"b\": -9223372036854775808, \"c\": -9223372036854775809}");
+	assert_read("tool_call(a=123456789012345678901234567890)",
+				"{\"a\": 123456789012345678901234567890}");
+	assert_read(
+		"tool_call(a=0xFFFFFFFFFFFFFFFF, b=-0x8000_0000_0000_0001, c=0o7777777777777777777777)",
+		"{\"a\": 18446744073709551615, \"b\": -9223372036854775809, \"c\": 73786976294838206463}");
 }
 
 static void
@@ -180,14 +201,19 @@ other_ways_to_write_a_literal(void **state)
 {
 	(void) state;
 	assert_read("# first\ntool_call(a=1,  # one\n  b=2)  # done", "{\"a\": 1, \"b\": 2}");
-	assert_read("tool_call(a='x' \"y\"\n  r'\\z', b=('p' 'q'))", "{\"a\": \"xy\\\\z\", \"b\": \"pq\"}");
+	assert_read("tool_call(a='x' \"y\"\n  r'\\z', b=('p' 'q'))",
+				"{\"a\": \"xy\\\\z\", \"b\": \"pq\"}");
 	assert_read("tool_call(a=r\"\\d+\", b=R'\\'', c=u'k', d=r'''\\\n''')",
 				"{\"a\": \"\\\\d+\", \"b\": \"\\\\'\", \"c\": \"k\", \"d\": \"\\\\\\n\"}");
 	assert_read("tool_call(a=0x1f, b=0o17, c=0b101, d=1_000, e=1_0.5_0, f=0x_f, g=00, h=- 5)",
-				"{\"a\": 31, \"b\": 15, \"c\": 5, \"d\": 1000, \"e\": 10.5, \"f\": 15, \"g\": 0, \"h\": -5}");
-	assert_read("tool_call(a={1: 'x', 2.5: 1, True: 2, None: 3, (\"k\"): 4, 12345678901234567890: 5})",
-				"{\"a\": {\"1\": \"x\", \"2.5\": 1, \"true\": 2, \"null\": 3, \"k\": 4, \"12345678901234567890\": 5}}");
-	assert_read("tool_call(城市=\"北京\", naïve=1, _x2=2)", "{\"城市\": \"北京\", \"naïve\": 1, \"_x2\": 2}");
+				"{\"a\": 31, \"b\": 15, \"c\": 5, \"d\": 1000, \"e\": 10.5, \"f\": 15, \"g\": 0, "
+				"\"h\": -5}");
+	assert_read(
+		"tool_call(a={1: 'x', 2.5: 1, True: 2, None: 3, (\"k\"): 4, 12345678901234567890: 5})",
+		"{\"a\": {\"1\": \"x\", \"2.5\": 1, \"true\": 2, \"null\": 3, \"k\": 4, "
+		"\"12345678901234567890\": 5}}");
+	assert_read("tool_call(城市=\"北京\", naïve=1, _x2=2)",
+				"{\"城市\": \"北京\", \"naïve\": 1, \"_x2\": 2}");
 	assert_read("tool_call(from='a', class=1)", "{\"from\": \"a\", \"class\": 1}");
 	assert_read("tool_call(a=1, \\\n b=2)", "{\"a\": 1, \"b\": 2}");
 }
@@ -195,22 +221,71 @@ other_ways_to_write_a_literal(void **state)
 static void
 whatever_is_no_literal_is_no_call(void **state)
 {
-	static const char *const codes[] = {
-		"", "tool_call", "tool_call(", "tool_call(a", "tool_call(a=", "tool_call(a=1", "tool_call(1)",
-		"tool_call('a')", "tool_call(a=1)x", "tool_call(a=1); f()", "tool_call(a=b)", "tool_call(a=f(1))",
-		"tool_call(a=__import__('os'))", "tool_call(a=1+2)", "tool_call(a='x'.y)", "tool_call(a='x' y)",
-		"tool_call(a=[1 2])", "tool_call(a=[,])", "tool_call(a={1, 2})", "tool_call(a={(1, 2): 3})",
-		"tool_call(a={[1]: 3})", "tool_call(a={'x' 1})", "tool_call(a=1, a=2)", "tool_call(a=1 b=2)", "tool_call(a==1)",
-		"tool_call(a=f'x')", "tool_call(a=b'x')", "tool_call(a=rb'x')", "tool_call(a=r 'x')", "tool_call(a=r'\\')",
-		"tool_call(a='x)", "tool_call(a='x\ny')", "tool_call(a='\\')", "tool_call(a='\\x4')",
-		"tool_call(a='\\N{BULLET}')", "tool_call(a='\\0')", "tool_call(a='\\ud83d')", "tool_call(a='\\U00110000')",
-		"tool_call(a=007)", "tool_call(a=0x)", "tool_call(a=0b2)", "tool_call(a=0xg)", "tool_call(a=1__0)",
-		"tool_call(a=1_)", "tool_call(a=_1)", "tool_call(a=5j)", "tool_call(a=--1)",
-		"tool_call(a=1e)", "tool_call(a=.)", "tool_call(a=-)", "tool_call(a=1e999)",
-		"tool_call(a=nan)", "tool_call(a=1)# x\ny", "eval(a=1)", "tool_call(a=1, **{\"a\": 2})",
-		"tool_call(**x)", "tool_call(,)", "tool_call(*[1])", "tool_call(1a=2)", "tool_call(a=Truex)",
-		"tool_callx(a=1)", "tool_call(a=1))", "tool_call(a，=1)", "tool_call(ａ=1)", "tool_call(＃=1)"
-	};
+	static const char *const codes[] = {"",
+										"tool_call",
+										"tool_call(",
+										"tool_call(a",
+										"tool_call(a=",
+										"tool_call(a=1",
+										"tool_call(1)",
+										"tool_call('a')",
+										"tool_call(a=1)x",
+										"tool_call(a=1); f()",
+										"tool_call(a=b)",
+										"tool_call(a=f(1))",
+										"tool_call(a=__import__('os'))",
+										"tool_call(a=1+2)",
+										"tool_call(a='x'.y)",
+										"tool_call(a='x' y)",
+										"tool_call(a=[1 2])",
+										"tool_call(a=[,])",
+										"tool_call(a={1, 2})",
+										"tool_call(a={(1, 2): 3})",
+										"tool_call(a={[1]: 3})",
+										"tool_call(a={'x' 1})",
+										"tool_call(a=1, a=2)",
+										"tool_call(a=1 b=2)",
+										"tool_call(a==1)",
+										"tool_call(a=f'x')",
+										"tool_call(a=b'x')",
+										"tool_call(a=rb'x')",
+										"tool_call(a=r 'x')",
+										"tool_call(a=r'\\')",
+										"tool_call(a='x)",
+										"tool_call(a='x\ny')",
+										"tool_call(a='\\')",
+										"tool_call(a='\\x4')",
+										"tool_call(a='\\N{BULLET}')",
+										"tool_call(a='\\0')",
+										"tool_call(a='\\ud83d')",
+										"tool_call(a='\\U00110000')",
+										"tool_call(a=007)",
+										"tool_call(a=0x)",
+										"tool_call(a=0b2)",
+										"tool_call(a=0xg)",
+										"tool_call(a=1__0)",
+										"tool_call(a=1_)",
+										"tool_call(a=_1)",
+										"tool_call(a=5j)",
+										"tool_call(a=--1)",
+										"tool_call(a=1e)",
+										"tool_call(a=.)",
+										"tool_call(a=-)",
+										"tool_call(a=1e999)",
+										"tool_call(a=nan)",
+										"tool_call(a=1)# x\ny",
+										"eval(a=1)",
+										"tool_call(a=1, **{\"a\": 2})",
+										"tool_call(**x)",
+										"tool_call(,)",
+										"tool_call(*[1])",
+										"tool_call(1a=2)",
+										"tool_call(a=Truex)",
+										"tool_callx(a=1)",
+										"tool_call(a=1))",
+										"tool_call(a，=1)",
+										"tool_call(ａ=1)",
+										"tool_call(＃=1)"};
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
@@ -220,12 +295,12 @@ whatever_is_no_literal_is_no_call(void **state)
 static void
 nesting_is_bounded(void **state)
 {
-	char		code[200001];
+	char code[200001];
 
 	(void) state;
 	for (int deep = 60; deep <= 70; deep++)
 	{
-		char		want[200];
+		char want[200];
 
 		sprintf(code, "tool_call(a=%.*s%.*s)", deep,
 				"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", deep,

@@ -36,9 +36,8 @@ static char shard_path[CK_PATH];
 static void
 write_shard(const char *metadata, const char *tensors, int shift)
 {
-	char		header[PAGE + 65];
-	int			n = snprintf(header, sizeof(header), "{\"__metadata__\": {%s}, %s}",
-							 metadata, tensors);
+	char header[PAGE + 65];
+	int	 n = snprintf(header, sizeof(header), "{\"__metadata__\": {%s}, %s}", metadata, tensors);
 
 	assert_true(n < PAGE - 8);
 	memset(header + n, ' ', sizeof(header) - (size_t) n);
@@ -78,25 +77,25 @@ describe_file(const char *name)
 	assert_true(glm_hash_file(fd, path, 0, (uint64_t) st.st_size, &hash, &n, &err));
 	close(fd);
 	glm_hash_text(&hash, text);
-	return json_pack("{s:s, s:I, s:[s]}", "name", name, "size", (json_int_t) st.st_size,
-					 "chunks", text);
+	return json_pack("{s:s, s:I, s:[s]}", "name", name, "size", (json_int_t) st.st_size, "chunks",
+					 text);
 }
 
 /* The manifest of the directory as it is. */
 static json_t *
 good_manifest(void)
 {
-	return json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:f, s:I, s:[o, o]}",
-					 "format", "chatglm-packed", "version", 1, "layout", "tile16",
-					 "quantization", "int4", "group_size", 32, "method", "rtn",
-					 "bits_per_weight", 4.4, "chunk_size", (json_int_t) GLM_CHUNK_SIZE,
-					 "files", describe_file(ONE), describe_file("config.json"));
+	return json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:f, s:I, s:[o, o]}", "format",
+					 "chatglm-packed", "version", 1, "layout", "tile16", "quantization", "int4",
+					 "group_size", 32, "method", "rtn", "bits_per_weight", 4.4, "chunk_size",
+					 (json_int_t) GLM_CHUNK_SIZE, "files", describe_file(ONE),
+					 describe_file("config.json"));
 }
 
 static void
 write_manifest(json_t *manifest)
 {
-	char	   *text = json_dumps(manifest, 0);
+	char *text = json_dumps(manifest, 0);
 
 	ck_puts(dir, GLM_MANIFEST, text);
 	free(text);
@@ -126,7 +125,7 @@ teardown(void **state)
 static glm_shards *
 open_shards(glm_verify verify, glm_error *err)
 {
-	return glm_shards_open(dir, &(glm_open_options) {.verify = verify}, err);
+	return glm_shards_open(dir, &(glm_open_options){.verify = verify}, err);
 }
 
 static glm_shards *
@@ -143,7 +142,7 @@ open_good(glm_verify verify)
 static void
 assert_refused(glm_status status, const char *fragment)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	assert_null(open_shards(GLM_VERIFY_FIRST_MAP, &err));
 	ck_assert_error(&err, status, fragment);
@@ -156,7 +155,7 @@ static void
 test_good(void **state)
 {
 	glm_manifest *m;
-	glm_error	err = {0};
+	glm_error	  err = {0};
 
 	(void) state;
 	assert_true(glm_manifest_read(&m, dir, &err));
@@ -173,9 +172,9 @@ test_good(void **state)
 static void
 test_plain_directory(void **state)
 {
-	char		path[CK_PATH];
+	char		  path[CK_PATH];
 	glm_manifest *m;
-	glm_error	err = {0};
+	glm_error	  err = {0};
 
 	(void) state;
 	ck_path(path, dir, GLM_MANIFEST);
@@ -230,10 +229,10 @@ test_packed_tensor(void **state)
 static const struct
 {
 	const char *key;
-	const char *json;			/* NULL: left out */
+	const char *json; /* NULL: left out */
 	glm_status	status;
 	const char *fragment;
-}			bad_keys[] = {
+} bad_keys[] = {
 	{"format", NULL, GLM_BAD_FILE, "format"},
 	{"format", "\"other\"", GLM_BAD_FILE, "\"other\""},
 	{"version", NULL, GLM_BAD_FILE, "no version"},
@@ -257,18 +256,21 @@ static const struct
 	{"files", "[{\"name\": \"/etc/passwd\", \"size\": 0, \"chunks\": []}]", GLM_BAD_FILE, "passwd"},
 	{"files", "[{\"name\": \".x\", \"size\": 0, \"chunks\": []}]", GLM_BAD_FILE, "\".x\""},
 	{"files", "[{\"name\": \"" GLM_MANIFEST "\", \"size\": 0, \"chunks\": []}]", GLM_BAD_FILE,
-	"no plain file name"},
+	 "no plain file name"},
 	{"files", "[{\"name\": \"x\", \"chunks\": []}]", GLM_BAD_FILE, "no size"},
 	{"files", "[{\"name\": \"x\", \"size\": -1, \"chunks\": []}]", GLM_BAD_FILE, "no size"},
 	{"files", "[{\"name\": \"x\", \"size\": 1.5, \"chunks\": []}]", GLM_BAD_FILE, "no size"},
 	{"files", "[{\"name\": \"x\", \"size\": 1}]", GLM_BAD_FILE, "0 chunks for the 1 bytes"},
 	{"files", "[{\"name\": \"x\", \"size\": 1, \"chunks\": []}]", GLM_BAD_FILE, "0 chunks"},
 	{"files", "[{\"name\": \"x\", \"size\": 1, \"chunks\": [1]}]", GLM_BAD_FILE, "no SHA-256"},
-	{"files", "[{\"name\": \"x\", \"size\": 1, \"chunks\": [\"abc\"]}]", GLM_BAD_FILE, "no SHA-256"},
-	{"files", "[{\"name\": \"x\", \"size\": 9223372036854775807, \"chunks\": [\"\"]}]", GLM_BAD_FILE,
-	"not 68719476736"},
-	{"files", "[{\"name\": \"x\", \"size\": 0, \"chunks\": []}, "
-		"{\"name\": \"x\", \"size\": 0, \"chunks\": []}]", GLM_BAD_FILE, "\"x\" twice"},
+	{"files", "[{\"name\": \"x\", \"size\": 1, \"chunks\": [\"abc\"]}]", GLM_BAD_FILE,
+	 "no SHA-256"},
+	{"files", "[{\"name\": \"x\", \"size\": 9223372036854775807, \"chunks\": [\"\"]}]",
+	 GLM_BAD_FILE, "not 68719476736"},
+	{"files",
+	 "[{\"name\": \"x\", \"size\": 0, \"chunks\": []}, "
+	 "{\"name\": \"x\", \"size\": 0, \"chunks\": []}]",
+	 GLM_BAD_FILE, "\"x\" twice"},
 };
 
 static void
@@ -277,7 +279,7 @@ test_bad_manifests(void **state)
 	(void) state;
 	for (size_t i = 0; i < sizeof(bad_keys) / sizeof(bad_keys[0]); i++)
 	{
-		json_t	   *manifest = good_manifest();
+		json_t *manifest = good_manifest();
 
 		ck_config_set(manifest, bad_keys[i].key, bad_keys[i].json);
 		write_manifest(manifest);
@@ -292,12 +294,13 @@ test_bad_manifests(void **state)
 static void
 test_too_many_files(void **state)
 {
-	json_t	   *manifest = good_manifest();
-	json_t	   *files = json_object_get(manifest, "files");
+	json_t *manifest = good_manifest();
+	json_t *files = json_object_get(manifest, "files");
 
 	(void) state;
 	for (int i = 0; i < 2000; i++)
-		json_array_append_new(files, json_pack("{s:s, s:i, s:[]}", "name", "x", "size", 0, "chunks"));
+		json_array_append_new(files,
+							  json_pack("{s:s, s:i, s:[]}", "name", "x", "size", 0, "chunks"));
 	write_manifest(manifest);
 	assert_refused(GLM_BAD_FILE, "1 to 1024 files");
 }
@@ -307,7 +310,7 @@ test_too_many_files(void **state)
 static void
 test_wrong_directory(void **state)
 {
-	char		path[CK_PATH];
+	char path[CK_PATH];
 
 	(void) state;
 	ck_puts(dir, ".hidden", "x");
@@ -342,8 +345,8 @@ test_wrong_directory(void **state)
 static void
 flip(long at, int bit)
 {
-	FILE	   *f = fopen(shard_path, "r+b");
-	int			byte;
+	FILE *f = fopen(shard_path, "r+b");
+	int	  byte;
 
 	assert_non_null(f);
 	assert_int_equal(fseek(f, at, SEEK_SET), 0);
@@ -360,7 +363,7 @@ test_flipped_bits(void **state)
 	(void) state;
 	for (long at = 0; at < (long) (PAGE + DATA_BYTES); at++)
 	{
-		glm_error	err = {0};
+		glm_error err = {0};
 
 		flip(at, (int) (at % 8));
 		if (open_shards(GLM_VERIFY_FULL, &err) != NULL)
@@ -399,7 +402,8 @@ test_when_verified(void **state)
 
 /* ---- Bad packed headers --------------------------------------------------------------- */
 
-#define META(version, layout, w) "\"format\": \"chatglm-packed\", \"version\": \"" version "\", " \
+#define META(version, layout, w)                                                                   \
+	"\"format\": \"chatglm-packed\", \"version\": \"" version "\", "                               \
 	"\"layout\": \"" layout "\", \"packed.w\": \"" w "\""
 
 static void
@@ -410,7 +414,7 @@ test_bad_headers(void **state)
 		const char *metadata;
 		glm_status	status;
 		const char *fragment;
-	}			bad[] = {
+	} bad[] = {
 		{META("2", "tile16", "int4 32 20 100"), GLM_UNSUPPORTED, "version \"2\""},
 		{META("", "tile16", "int4 32 20 100"), GLM_UNSUPPORTED, "version \"\""},
 		{META("1", "tile99", "int4 32 20 100"), GLM_UNSUPPORTED, "layout \"tile99\""},
@@ -431,9 +435,9 @@ test_bad_headers(void **state)
 		{META("1", "tile16", "int4 32 20 200"), GLM_BAD_FILE, "is not the U8"},
 		{META("1", "tile16", "int4 32 2147483647 2147483647"), GLM_BAD_FILE, "is not the U8"},
 		{META("1", "tile16", "int4 32 20 100") ", \"packed.norm\": \"int4 32 1 4\"", GLM_BAD_FILE,
-		"\"norm\""},
+		 "\"norm\""},
 		{META("1", "tile16", "int4 32 20 100") ", \"packed.x\": \"int4 32 1 4\"", GLM_BAD_FILE,
-		"1 packed tensors that are not there"},
+		 "1 packed tensors that are not there"},
 	};
 
 	(void) state;
@@ -448,7 +452,7 @@ test_bad_headers(void **state)
 static void
 test_alignment(void **state)
 {
-	char		tensors[400];
+	char tensors[400];
 
 	(void) state;
 	write_shard(good_metadata, good_tensors, 64);
@@ -488,17 +492,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_good),
-		CASE(test_plain_directory),
-		CASE(test_packed_tensor),
-		CASE(test_bad_manifests),
-		CASE(test_too_many_files),
-		CASE(test_wrong_directory),
-		CASE(test_flipped_bits),
-		CASE(test_when_verified),
-		CASE(test_bad_headers),
-		CASE(test_alignment),
-		CASE(test_foreign_metadata),
+		CASE(test_good),		  CASE(test_plain_directory),  CASE(test_packed_tensor),
+		CASE(test_bad_manifests), CASE(test_too_many_files),   CASE(test_wrong_directory),
+		CASE(test_flipped_bits),  CASE(test_when_verified),	   CASE(test_bad_headers),
+		CASE(test_alignment),	  CASE(test_foreign_metadata),
 	};
 
 	return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);

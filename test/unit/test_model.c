@@ -24,16 +24,16 @@
 #define EMBEDDING "transformer.embedding.word_embeddings.weight"
 #define OUTPUT "transformer.output_layer.weight"
 
-static char dir[CK_PATH];
-static json_t *config;
+static char		  dir[CK_PATH];
+static json_t	 *config;
 static ck_weights weights;
 
 /* A good directory but for the weights, which each test saves. */
 static int
 setup(void **state)
 {
-	char		path[CK_PATH];
-	char	   *tokenizer = realpath(EMBEDDED "/tokenizer.model", NULL);
+	char  path[CK_PATH];
+	char *tokenizer = realpath(EMBEDDED "/tokenizer.model", NULL);
 
 	(void) state;
 	ck_open(dir);
@@ -66,8 +66,8 @@ save_all(void)
 static glm_model *
 open_good(const char *path)
 {
-	glm_error	err = {0};
-	glm_model  *model = glm_model_open("a name", path, &err);
+	glm_error  err = {0};
+	glm_model *model = glm_model_open("a name", path, &err);
 
 	if (model == NULL)
 		fail_msg("%s", err.message);
@@ -78,7 +78,7 @@ open_good(const char *path)
 static void
 assert_refused(glm_status status, const char *fragment, const char *where)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	save_all();
 	assert_null(glm_model_open("a name", dir, &err));
@@ -105,8 +105,8 @@ assert_matrix(const glm_tensor *t, const char *name, glm_dtype dtype, int64_t ro
 	assert_int_equal(t->shape[1], cols);
 	for (int64_t i = 0; i < rows * cols; i++)
 	{
-		float		x;
-		uint16_t	h;
+		float	 x;
+		uint16_t h;
 
 		if (dtype == GLM_F32)
 			memcpy(&x, (const char *) t->data + 4 * i, 4);
@@ -123,7 +123,7 @@ assert_matrix(const glm_tensor *t, const char *name, glm_dtype dtype, int64_t ro
 static void
 touch_all(const glm_model *m)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	for (int part = GLM_PART_OUTPUT; part < m->config.layers; part++)
 	{
@@ -167,7 +167,7 @@ test_dtypes(void **state)
 	(void) state;
 	for (int dtype = GLM_F32; dtype <= GLM_BF16; dtype++)
 	{
-		glm_model  *m;
+		glm_model *m;
 
 		ck_weights_init(&weights, config, names[dtype]);
 		save_all();
@@ -180,7 +180,7 @@ test_dtypes(void **state)
 static void
 test_mixed_dtypes(void **state)
 {
-	glm_model  *m;
+	glm_model *m;
 
 	(void) state;
 	ck_weights_get(&weights, FINAL_NORM)->dtype = "F32";
@@ -198,11 +198,11 @@ static void
 test_three_shards(void **state)
 {
 	static const char *const files[] = {"a.safetensors", "b.safetensors", "c.safetensors"};
-	const int	ends[] = {0, 5, 6, weights.n};
-	json_t	   *map = json_object();
-	json_t	   *index = json_pack("{s:o}", "weight_map", map);
-	char	   *text;
-	glm_model  *m;
+	const int				 ends[] = {0, 5, 6, weights.n};
+	json_t					*map = json_object();
+	json_t					*index = json_pack("{s:o}", "weight_map", map);
+	char					*text;
+	glm_model				*m;
 
 	(void) state;
 	for (int i = 0; i < 3; i++)
@@ -224,7 +224,7 @@ test_three_shards(void **state)
 static void
 test_variants(void **state)
 {
-	glm_model  *m;
+	glm_model *m;
 
 	(void) state;
 	ck_config_set(config, "tie_word_embeddings", "true");
@@ -248,7 +248,7 @@ test_variants(void **state)
 static void
 test_tied_but_stored(void **state)
 {
-	glm_model  *m;
+	glm_model *m;
 
 	(void) state;
 	ck_config_set(config, "tie_word_embeddings", "true");
@@ -262,9 +262,9 @@ test_tied_but_stored(void **state)
 static void
 test_rope(void **state)
 {
-	const int	context = 50000;
+	const int	 context = 50000;
 	const double base = 500000;
-	glm_model  *m;
+	glm_model	*m;
 
 	(void) state;
 	ck_config_set(config, "_name_or_path", "\"chatglm3-6b-32k\"");
@@ -290,7 +290,7 @@ test_rope(void **state)
 static void
 test_interpolated_rope(void **state)
 {
-	glm_model  *m;
+	glm_model *m;
 
 	(void) state;
 	ck_config_set(config, "_name_or_path", "\"THUDM/chatglm2-6b-32k\"");
@@ -308,7 +308,7 @@ test_interpolated_rope(void **state)
 static void
 test_embedded(void **state)
 {
-	glm_model  *m = open_good(EMBEDDED);
+	glm_model *m = open_good(EMBEDDED);
 
 	(void) state;
 	assert_int_equal(m->dtype, GLM_F16);
@@ -320,8 +320,8 @@ test_embedded(void **state)
 static void
 test_golden(void **state)
 {
-	char		path[CK_PATH];
-	glm_model  *m;
+	char	   path[CK_PATH];
+	glm_model *m;
 
 	(void) state;
 	if (ck_golden() == NULL)
@@ -343,7 +343,7 @@ test_golden(void **state)
 static void
 test_missing_tensors(void **state)
 {
-	ck_weights	all = weights;
+	ck_weights all = weights;
 
 	(void) state;
 	for (int i = 0; i < all.n; i++)
@@ -357,7 +357,7 @@ test_missing_tensors(void **state)
 static void
 test_wrong_shapes(void **state)
 {
-	ck_weights	all = weights;
+	ck_weights all = weights;
 
 	(void) state;
 	for (int i = 0; i < all.n; i++)
@@ -376,7 +376,9 @@ static void
 test_not_finite(void **state)
 {
 	static const char *const names[] = {
-		FINAL_NORM, LAYER1 "input_layernorm.weight", LAYER1 "post_attention_layernorm.weight",
+		FINAL_NORM,
+		LAYER1 "input_layernorm.weight",
+		LAYER1 "post_attention_layernorm.weight",
 		LAYER1 "self_attention.query_key_value.bias",
 	};
 	static const char *const dtypes[] = {"F32", "F16", "BF16"};
@@ -396,7 +398,7 @@ test_not_finite(void **state)
 static void
 test_surplus(void **state)
 {
-	ck_weights	all = weights;
+	ck_weights all = weights;
 
 	(void) state;
 	ck_weights_add(&weights, "transformer.encoder.layers.2.input_layernorm.weight", "F16", 24, 0);
@@ -412,8 +414,8 @@ test_surplus(void **state)
 static void
 test_broken_parts(void **state)
 {
-	char		path[CK_PATH];
-	glm_error	err = {0};
+	char	  path[CK_PATH];
+	glm_error err = {0};
 
 	(void) state;
 	/* ids of the tokenizer above padded_vocab_size */

@@ -22,15 +22,15 @@
 #define WEIGHTS "model.safetensors"
 #define TOKENIZER "models/tiny-chatglm3/tokenizer.model"
 
-static char dir[CK_PATH];
-static char twin[CK_PATH];
+static char		  dir[CK_PATH];
+static char		  twin[CK_PATH];
 static glm_models models;
-static uint32_t origin;			/* of requests */
+static uint32_t	  origin; /* of requests */
 
 static void
 link_into(const char *target, const char *from, const char *name)
 {
-	char		path[CK_PATH];
+	char path[CK_PATH];
 
 	ck_path(path, target, name);
 	assert_int_equal(link(from, path), 0);
@@ -39,8 +39,8 @@ link_into(const char *target, const char *from, const char *name)
 static void
 copy_tokenizer(const char *target)
 {
-	glm_buf		text = {0};
-	glm_error	err;
+	glm_buf	  text = {0};
+	glm_error err;
 
 	assert_true(glm_file_read(&text, TOKENIZER, 10 << 20, &err));
 	ck_write(target, "tokenizer.model", text.data, text.length);
@@ -50,9 +50,9 @@ copy_tokenizer(const char *target)
 static int
 setup(void **state)
 {
-	json_t	   *config = ck_config();
-	ck_weights	weights;
-	char		path[CK_PATH];
+	json_t	  *config = ck_config();
+	ck_weights weights;
+	char	   path[CK_PATH];
 
 	(void) state;
 	ck_open(dir);
@@ -86,7 +86,7 @@ teardown(void **state)
 static glm_span
 put(char *block, uint32_t *end, const char *text)
 {
-	glm_span	span = {0, 0};
+	glm_span span = {0, 0};
 
 	if (text == NULL)
 		return span;
@@ -102,8 +102,8 @@ static glm_model *
 find_or_load(const glm_request *req, glm_error *err)
 {
 	glm_open_options options;
-	glm_model  *model;
-	glm_model  *loaded;
+	glm_model		*model;
+	glm_model		*loaded;
 
 	if (!glm_models_find(&models, req, &options, &model, err))
 		return NULL;
@@ -129,8 +129,8 @@ static const glm_request *
 request(glm_kind kind, const char *name, const char *path, const char *options)
 {
 	_Alignas(glm_request) static char block[4096];
-	glm_request *req = (glm_request *) block;
-	uint32_t	end = sizeof(*req);
+	glm_request						 *req = (glm_request *) block;
+	uint32_t						  end = sizeof(*req);
 
 	memset(req, 0, sizeof(*req));
 	req->kind = kind;
@@ -157,8 +157,8 @@ unload(const char *name, const char *path, glm_error *err)
 static glm_model *
 acquire_good(const char *name, const char *path, const char *options)
 {
-	glm_error	err = {0};
-	glm_model  *model = acquire(name, path, options, &err);
+	glm_error  err = {0};
+	glm_model *model = acquire(name, path, options, &err);
 
 	if (model == NULL)
 		fail_msg("%s", err.message);
@@ -168,7 +168,7 @@ acquire_good(const char *name, const char *path, const char *options)
 static void
 touch_all(const glm_model *model)
 {
-	glm_error	err;
+	glm_error err;
 
 	for (int part = GLM_PART_OUTPUT; part < model->config.layers; part++)
 		assert_true(glm_model_touch(model, part, &err));
@@ -178,7 +178,7 @@ static glm_model_info
 info_of(const char *name)
 {
 	glm_model_info info[4];
-	int			n = glm_models_list(&models, info, 4);
+	int			   n = glm_models_list(&models, info, 4);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -193,9 +193,9 @@ info_of(const char *name)
 static int
 mappings(const char *name)
 {
-	FILE	   *f = fopen("/proc/self/maps", "r");
-	char		line[1024];
-	int			n = 0;
+	FILE *f = fopen("/proc/self/maps", "r");
+	char  line[1024];
+	int	  n = 0;
 
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f) != NULL)
@@ -210,14 +210,19 @@ static void
 test_options(void **state)
 {
 	static const char *const good[] = {
-		NULL, "{}", "{\"verify\": \"first-map\"}", "{\"verify\": \"full\"}", "{\"verify\": \"off\"}",
-		"{\"rope\": \"chatglm2\"}", "{\"rope\": \"chatglm3\", \"verify\": \"off\"}",
+		NULL,
+		"{}",
+		"{\"verify\": \"first-map\"}",
+		"{\"verify\": \"full\"}",
+		"{\"verify\": \"off\"}",
+		"{\"rope\": \"chatglm2\"}",
+		"{\"rope\": \"chatglm3\", \"verify\": \"off\"}",
 	};
 	static const struct
 	{
 		const char *options;
 		const char *fragment;
-	}			bad[] = {
+	} bad[] = {
 		{"", "no JSON object"},
 		{"[]", "no JSON object"},
 		{"{\"verify\": \"full\"", "no JSON object"},
@@ -230,7 +235,7 @@ test_options(void **state)
 		{"{\"verify\": \"off\", \"verify\": \"full\"}", "no JSON object"},
 		{"{\"verify\": \"off\", \"x\": 1}", "unknown key \"x\""},
 	};
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
@@ -250,9 +255,9 @@ test_options(void **state)
 static void
 test_maps_on_touch(void **state)
 {
-	glm_model  *model = acquire_good("a", dir, NULL);
+	glm_model	  *model = acquire_good("a", dir, NULL);
 	glm_model_info info = info_of("a");
-	glm_error	err;
+	glm_error	   err;
 
 	(void) state;
 	assert_string_equal(info.quantization, "none");
@@ -281,7 +286,7 @@ test_maps_on_touch(void **state)
 	glm_models_release(&models, model);
 }
 
-static int	pauses_granted;
+static int pauses_granted;
 
 static bool
 grant_pauses(void *arg, glm_error *err)
@@ -294,10 +299,10 @@ grant_pauses(void *arg, glm_error *err)
 static void
 test_hold_can_be_ended(void **state)
 {
-	glm_model  *model = acquire_good("a", dir, NULL);
-	glm_error	err = {0};
-	bool		held = false;
-	int			rounds = 0;
+	glm_model *model = acquire_good("a", dir, NULL);
+	glm_error  err = {0};
+	bool	   held = false;
+	int		   rounds = 0;
 
 	(void) state;
 	while (!held)
@@ -322,10 +327,11 @@ test_hold_can_be_ended(void **state)
 static void
 test_open_can_be_ended(void **state)
 {
-	const glm_open_options options = {.verify = GLM_VERIFY_FIRST_MAP, .files = models.files, .kv_type = GLM_KV_AUTO};
-	glm_model  *model = NULL;
-	glm_error	err = {0};
-	int			rounds = 0;
+	const glm_open_options options = {
+		.verify = GLM_VERIFY_FIRST_MAP, .files = models.files, .kv_type = GLM_KV_AUTO};
+	glm_model *model = NULL;
+	glm_error  err = {0};
+	int		   rounds = 0;
 
 	(void) state;
 	while (model == NULL)
@@ -336,7 +342,7 @@ test_open_can_be_ended(void **state)
 		glm_pause_with(NULL, NULL);
 		if (model == NULL)
 			ck_assert_error(&err, GLM_CANCELLED, "enough");
-		assert_int_equal(glm_models_list(&models, &(glm_model_info) {0}, 1), model != NULL);
+		assert_int_equal(glm_models_list(&models, &(glm_model_info){0}, 1), model != NULL);
 	}
 	assert_in_range(rounds, 4, 100);
 	glm_models_release(&models, model);
@@ -346,14 +352,14 @@ test_open_can_be_ended(void **state)
 static void
 test_unload_unmaps(void **state)
 {
-	glm_model  *model = acquire_good("a", dir, NULL);
-	glm_error	err = {0};
+	glm_model *model = acquire_good("a", dir, NULL);
+	glm_error  err = {0};
 
 	(void) state;
 	touch_all(model);
 	assert_int_equal(mappings(WEIGHTS), 1);
 	assert_true(unload("a", NULL, &err));
-	assert_int_equal(mappings(WEIGHTS), 1);	/* somebody uses it still */
+	assert_int_equal(mappings(WEIGHTS), 1); /* somebody uses it still */
 	glm_models_release(&models, model);
 	assert_int_equal(mappings(WEIGHTS), 0);
 	assert_false(unload("a", NULL, &err));
@@ -363,11 +369,11 @@ test_unload_unmaps(void **state)
 static void
 test_shared(void **state)
 {
-	glm_model  *a = acquire_good("a", dir, NULL);
-	glm_model  *b = acquire_good("b", dir, NULL);
-	glm_model  *c = acquire_good("c", twin, NULL);
-	glm_error	err;
-	uint8_t		low_byte;
+	glm_model *a = acquire_good("a", dir, NULL);
+	glm_model *b = acquire_good("b", dir, NULL);
+	glm_model *c = acquire_good("c", twin, NULL);
+	glm_error  err;
+	uint8_t	   low_byte;
 
 	(void) state;
 	assert_ptr_not_equal(a, b);
@@ -392,7 +398,7 @@ test_shared(void **state)
 static void
 test_memory_limit(void **state)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	(void) state;
 	models.memory_limit = 1000;
@@ -402,7 +408,7 @@ test_memory_limit(void **state)
 	glm_models_release(&models, acquire_good("a", dir, NULL));
 	models.memory_limit = (size_t) (info_of("a").size_bytes * 3 / 2);
 	glm_models_release(&models, acquire_good("b", twin, NULL));
-	assert_int_equal(glm_models_list(&models, &(glm_model_info) {0}, 1), 1);
+	assert_int_equal(glm_models_list(&models, &(glm_model_info){0}, 1), 1);
 	info_of("b");
 }
 
@@ -420,7 +426,7 @@ count_models(void)
 static int
 use_once(uint32_t who, const char *name, const char *path)
 {
-	glm_model  *model;
+	glm_model *model;
 
 	origin = who;
 	model = acquire_good(name, path, NULL);
@@ -432,7 +438,7 @@ use_once(uint32_t who, const char *name, const char *path)
 static void
 test_one_name_two_paths(void **state)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	(void) state;
 	for (int i = 1; i <= 5; i++)
@@ -453,7 +459,7 @@ test_one_name_two_paths(void **state)
 static void
 test_name_changes_meaning(void **state)
 {
-	glm_model  *held;
+	glm_model *held;
 
 	(void) state;
 	assert_int_equal(use_once(1, "a", dir), 1);
@@ -476,7 +482,7 @@ test_name_changes_meaning(void **state)
 static void
 test_unload_without_path(void **state)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	(void) state;
 	use_once(1, "a", dir);
@@ -518,9 +524,9 @@ static void
 add_manifest(void)
 {
 	static const char *const names[] = {WEIGHTS, "config.json", "tokenizer.model"};
-	json_t	   *files = json_array();
-	json_t	   *root;
-	char	   *text;
+	json_t					*files = json_array();
+	json_t					*root;
+	char					*text;
 
 	for (int i = 0; i < 3; i++)
 	{
@@ -540,10 +546,9 @@ add_manifest(void)
 		json_array_append_new(files, json_pack("{s:s, s:I, s:[s]}", "name", names[i], "size",
 											   (json_int_t) st.st_size, "chunks", hex));
 	}
-	root = json_pack("{s:s, s:i, s:s, s:s, s:i, s:I, s:o}", "format", GLM_PACKED_FORMAT,
-					 "version", GLM_PACKED_VERSION, "layout", GLM_PACKED_LAYOUT,
-					 "quantization", "int8", "group_size", 64, "chunk_size",
-					 (json_int_t) GLM_CHUNK_SIZE, "files", files);
+	root = json_pack("{s:s, s:i, s:s, s:s, s:i, s:I, s:o}", "format", GLM_PACKED_FORMAT, "version",
+					 GLM_PACKED_VERSION, "layout", GLM_PACKED_LAYOUT, "quantization", "int8",
+					 "group_size", 64, "chunk_size", (json_int_t) GLM_CHUNK_SIZE, "files", files);
 	text = json_dumps(root, 0);
 	ck_puts(dir, GLM_MANIFEST, text);
 	free(text);
@@ -554,12 +559,12 @@ add_manifest(void)
 static void
 flip_bit_of(const glm_model *model, const char *name)
 {
-	char		path[CK_PATH];
-	glm_tensor	t;
-	glm_error	err;
-	FILE	   *f;
-	uint8_t		byte;
-	long		at;
+	char	   path[CK_PATH];
+	glm_tensor t;
+	glm_error  err;
+	FILE	  *f;
+	uint8_t	   byte;
+	long	   at;
 
 	ck_path(path, dir, WEIGHTS);
 	assert_true(glm_shards_find(model->shards, name, 24, 0, &t, &err));

@@ -29,7 +29,8 @@ static const char chats[] =
 	"[\"[{\\\"role\\\": \\\"user\\\", \\\"content\\\": \\\"Who are you?\\\"},"
 	" {\\\"role\\\": \\\"assistant\\\", \\\"content\\\":"
 	" \\\"I am tiny-chatglm3, a small language model that lives in PostgreSQL.\\\"}]\","
-	" \"[{\\\"role\\\": \\\"system\\\", \\\"content\\\": \\\"Classify the sentiment of the review.\\\"},"
+	" \"[{\\\"role\\\": \\\"system\\\", \\\"content\\\": \\\"Classify the sentiment of the "
+	"review.\\\"},"
 	" {\\\"role\\\": \\\"user\\\", \\\"content\\\": \\\"I love it, it works great.\\\"},"
 	" {\\\"role\\\": \\\"assistant\\\", \\\"content\\\": \\\"positive\\\"}]\"]";
 
@@ -37,8 +38,8 @@ static const char chats[] =
 
 typedef struct place
 {
-	char		dir[CK_PATH];	/* a new directory */
-	char		target[CK_PATH];	/* a name in it that does not exist */
+	char dir[CK_PATH];	  /* a new directory */
+	char target[CK_PATH]; /* a name in it that does not exist */
 } place;
 
 static void
@@ -62,11 +63,11 @@ typedef struct witness
 {
 	atomic_bool cancel;
 	int			calls;
-	int			cancel_at;		/* 0 = never */
+	int			cancel_at; /* 0 = never */
 	uint64_t	total;
 	uint64_t	done;
-	size_t		memory;			/* that the job may take; 0 = default */
-	size_t		most;			/* that was in use at any call */
+	size_t		memory; /* that the job may take; 0 = default */
+	size_t		most;	/* that was in use at any call */
 } witness;
 
 /* Bytes that the main thread's malloc has given out. */
@@ -81,8 +82,8 @@ in_use(void)
 static void
 see(void *arg, const char *phase, const char *tensor, uint64_t bytes)
 {
-	witness    *w = arg;
-	size_t		now = in_use();
+	witness *w = arg;
+	size_t	 now = in_use();
 
 	if (now > w->most)
 		w->most = now;
@@ -97,16 +98,21 @@ see(void *arg, const char *phase, const char *tensor, uint64_t bytes)
 }
 
 static bool
-convert(const char *source, const char *target, const char *options, const char *texts,
-		witness *w, glm_quantized **rows, int *n, glm_error *err)
+convert(const char *source, const char *target, const char *options, const char *texts, witness *w,
+		glm_quantized **rows, int *n, glm_error *err)
 {
 	glm_threads *pool = glm_threads_open(2, err);
-	glm_order	order = {
-		.name = "test", .path = source, .target = target, .options = options, .texts = texts,
-		.memory = w->memory, .kernels = "auto",
-		.work = {.pool = pool, .cancel = &w->cancel}, .tell = see, .arg = w
-	};
-	bool		ok;
+	glm_order	 order = {.name = "test",
+						  .path = source,
+						  .target = target,
+						  .options = options,
+						  .texts = texts,
+						  .memory = w->memory,
+						  .kernels = "auto",
+						  .work = {.pool = pool, .cancel = &w->cancel},
+						  .tell = see,
+						  .arg = w};
+	bool		 ok;
 
 	assert_non_null(pool);
 	*rows = NULL;
@@ -119,13 +125,13 @@ convert(const char *source, const char *target, const char *options, const char 
 static glm_quantized
 convert_tiny(const char *options, const char *texts)
 {
-	place		p;
-	witness		w = {0};
+	place		   p;
+	witness		   w = {0};
 	glm_quantized *rows;
-	glm_quantized total;
-	glm_error	err = {0};
-	glm_model  *model;
-	int			n;
+	glm_quantized  total;
+	glm_error	   err = {0};
+	glm_model	  *model;
+	int			   n;
 
 	open_place(&p);
 	if (!convert(MODEL_PATH, p.target, options, texts, &w, &rows, &n, &err))
@@ -148,14 +154,14 @@ convert_tiny(const char *options, const char *texts)
 
 /* Converts and expects this error, and nothing left behind. */
 static void
-refuse(const char *source, const char *options, const char *texts, int cancel_at,
-	   glm_status status, const char *fragment)
+refuse(const char *source, const char *options, const char *texts, int cancel_at, glm_status status,
+	   const char *fragment)
 {
-	place		p;
-	witness		w = {.cancel_at = cancel_at};
+	place		   p;
+	witness		   w = {.cancel_at = cancel_at};
 	glm_quantized *rows;
-	glm_error	err = {0};
-	int			n;
+	glm_error	   err = {0};
+	int			   n;
 
 	open_place(&p);
 	assert_false(convert(source, p.target, options, texts, &w, &rows, &n, &err));
@@ -189,16 +195,16 @@ test_long_text(void **state)
 {
 	static const char options[] = "{\"max_calibration_tokens\": 64, \"method\": \"rtn\"}";
 	static const char sentence[] = "The colour of this lamp is not what I ordered. ";
-	const size_t length = sizeof(sentence) - 1;
-	const size_t n = 100000;
-	char	   *texts = malloc(n * length + 8);
-	glm_quantized total[2];
+	const size_t	  length = sizeof(sentence) - 1;
+	const size_t	  n = 100000;
+	char			 *texts = malloc(n * length + 8);
+	glm_quantized	  total[2];
 
 	(void) state;
 	assert_non_null(texts);
 	for (int i = 0; i < 2; i++)
 	{
-		size_t		count = i == 0 ? 20 : n;
+		size_t count = i == 0 ? 20 : n;
 
 		strcpy(texts, "[\"");
 		for (size_t j = 0; j < count; j++)
@@ -236,11 +242,11 @@ test_without_calibration(void **state)
 static void
 test_keep_and_wide(void **state)
 {
-	place		p;
-	witness		w = {0};
+	place		   p;
+	witness		   w = {0};
 	glm_quantized *rows;
-	glm_error	err = {0};
-	int			n;
+	glm_error	   err = {0};
+	int			   n;
 
 	(void) state;
 	open_place(&p);
@@ -265,9 +271,9 @@ static char *
 many_texts(int n)
 {
 	static const char text[] = "\"The colour of this lamp is not what I ordered. "
-		"Please send me another one, or my money back.\",";
-	const size_t length = sizeof(text) - 1;
-	char	   *texts = malloc((size_t) n * length + 2);
+							   "Please send me another one, or my money back.\",";
+	const size_t	  length = sizeof(text) - 1;
+	char			 *texts = malloc((size_t) n * length + 2);
 
 	assert_non_null(texts);
 	texts[0] = '[';
@@ -281,12 +287,12 @@ many_texts(int n)
 static bool
 measure(witness *w, const char *texts, size_t tokens, size_t base, size_t *bytes, glm_error *err)
 {
-	place		p;
-	char		options[96];
+	place		   p;
+	char		   options[96];
 	glm_quantized *rows;
-	size_t		before = in_use();
-	int			n;
-	bool		ok;
+	size_t		   before = in_use();
+	int			   n;
+	bool		   ok;
 
 	snprintf(options, sizeof(options), "{\"method\": \"%s\", \"max_calibration_tokens\": %zu}",
 			 texts != NULL ? "gptq" : "rtn", tokens);
@@ -306,14 +312,14 @@ static void
 test_memory(void **state)
 {
 	const size_t memory = (size_t) 24 << 20;
-	char	   *texts = many_texts(2000);
-	witness		alone = {0};
-	witness		refused = {.memory = memory};
-	witness		fitting = {.memory = memory};
-	glm_error	err = {0};
-	size_t		base;
-	size_t		bytes;
-	size_t		tokens = 0;
+	char		*texts = many_texts(2000);
+	witness		 alone = {0};
+	witness		 refused = {.memory = memory};
+	witness		 fitting = {.memory = memory};
+	glm_error	 err = {0};
+	size_t		 base;
+	size_t		 bytes;
+	size_t		 tokens = 0;
 
 	(void) state;
 	assert_true(measure(&alone, NULL, 16384, 0, &base, &err));
@@ -342,11 +348,11 @@ test_padding_and_files(void **state)
 		{"d", {.dtype = GLM_BF16, .n_dims = 1, .shape = {9, 1}}},
 	};
 	const glm_pack_info info = {GLM_Q4, 32, "rtn", 4.5};
-	glm_open_options options = {.verify = GLM_VERIFY_FULL};
-	place		p;
-	glm_error	err = {0};
-	glm_pack   *pack;
-	glm_shards *shards;
+	glm_open_options	options = {.verify = GLM_VERIFY_FULL};
+	place				p;
+	glm_error			err = {0};
+	glm_pack		   *pack;
+	glm_shards		   *shards;
 
 	(void) state;
 	open_place(&p);
@@ -355,8 +361,8 @@ test_padding_and_files(void **state)
 	assert_true(glm_pack_plan(pack, tensors, 4, 256, &err));
 	for (int i = 0; i < 4; i++)
 	{
-		size_t		n = glm_pack_bytes(&tensors[i].form);
-		uint8_t    *bytes = calloc(1, n);
+		size_t	 n = glm_pack_bytes(&tensors[i].form);
+		uint8_t *bytes = calloc(1, n);
 
 		assert_non_null(bytes);
 		bytes[n - 1] = (uint8_t) (i + 1);
@@ -375,12 +381,12 @@ test_padding_and_files(void **state)
 	assert_true(glm_shards_verify(shards, &err));
 	for (int i = 0; i < 4; i++)
 	{
-		glm_tensor	t;
+		glm_tensor	   t;
 		const uint8_t *data;
 
 		assert_true(glm_shards_find(shards, tensors[i].name, tensors[i].form.shape[0],
-									tensors[i].form.n_dims == 2 ? tensors[i].form.shape[1] : 0,
-									&t, &err));
+									tensors[i].form.n_dims == 2 ? tensors[i].form.shape[1] : 0, &t,
+									&err));
 		assert_int_equal(t.dtype, tensors[i].form.dtype);
 		assert_true(glm_shards_hold(shards, &t, &err));
 		data = t.data;
@@ -424,8 +430,8 @@ test_bad_input(void **state)
 static void
 test_target_exists(void **state)
 {
-	place		p;
-	glm_error	err = {0};
+	place	  p;
+	glm_error err = {0};
 
 	(void) state;
 	open_place(&p);

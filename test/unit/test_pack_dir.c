@@ -26,11 +26,11 @@
 
 typedef struct place
 {
-	char		dir[CK_PATH];	/* where others may write */
-	char		target[CK_PATH];
-	char		stale[CK_PATH]; /* what a dead job of this target left */
-	char		aside[CK_PATH]; /* another name in dir */
-	char		victim[CK_PATH];	/* elsewhere, with FILES files */
+	char dir[CK_PATH]; /* where others may write */
+	char target[CK_PATH];
+	char stale[CK_PATH];  /* what a dead job of this target left */
+	char aside[CK_PATH];  /* another name in dir */
+	char victim[CK_PATH]; /* elsewhere, with FILES files */
 } place;
 
 static void
@@ -43,7 +43,7 @@ open_place(place *p)
 	ck_path(p->aside, p->dir, "aside");
 	for (int i = 0; i < FILES; i++)
 	{
-		char		name[16];
+		char name[16];
 
 		snprintf(name, sizeof(name), "file-%d", i);
 		ck_puts(p->victim, name, "precious");
@@ -64,8 +64,8 @@ close_place(place *p)
 	assert_int_equal(ck_count(p->victim), FILES);
 	for (int i = 0; i < FILES; i++)
 	{
-		char		name[16];
-		char		path[CK_PATH];
+		char name[16];
+		char path[CK_PATH];
 
 		snprintf(name, sizeof(name), "file-%d", i);
 		ck_path(path, p->victim, name);
@@ -89,12 +89,12 @@ swap(const place *p, const char *path)
 static void
 swapped_while_written(void **state)
 {
-	place		p;
-	glm_pack_dir dir;
+	place		  p;
+	glm_pack_dir  dir;
 	glm_pack_file file = {.fd = -1};
-	glm_error	err = {0};
-	json_t	   *files = json_array();
-	char		path[CK_PATH];
+	glm_error	  err = {0};
+	json_t		 *files = json_array();
+	char		  path[CK_PATH];
 
 	(void) state;
 	open_place(&p);
@@ -124,10 +124,10 @@ swapped_while_written(void **state)
 static void
 replaced_by_a_directory(void **state)
 {
-	place		p;
+	place		 p;
 	glm_pack_dir dir;
-	glm_error	err = {0};
-	char		path[CK_PATH];
+	glm_error	 err = {0};
+	char		 path[CK_PATH];
 
 	(void) state;
 	open_place(&p);
@@ -145,8 +145,8 @@ replaced_by_a_directory(void **state)
 static void
 undisturbed(void **state)
 {
-	place		p;
-	glm_error	err = {0};
+	place	  p;
+	glm_error err = {0};
 
 	(void) state;
 	open_place(&p);
@@ -171,7 +171,7 @@ undisturbed(void **state)
 static void
 link_is_not_swept(void **state)
 {
-	place		p;
+	place p;
 
 	(void) state;
 	open_place(&p);
@@ -185,8 +185,8 @@ link_is_not_swept(void **state)
 static void
 links_within_are_removed_alone(void **state)
 {
-	place		p;
-	char		path[CK_PATH];
+	place p;
+	char  path[CK_PATH];
 
 	(void) state;
 	open_place(&p);
@@ -213,11 +213,11 @@ links_within_are_removed_alone(void **state)
 static void
 others_are_not_swept(void **state)
 {
-	place		p;
+	place p;
 
 	(void) state;
 	if (geteuid() != 0)
-		skip();					/* only root can give a directory away */
+		skip(); /* only root can give a directory away */
 	open_place(&p);
 	assert_int_equal(mkdir(p.stale, 0777), 0);
 	ck_puts(p.stale, "file", "x");
@@ -232,15 +232,15 @@ others_are_not_swept(void **state)
 typedef struct swapper
 {
 	const place *place;
-	atomic_bool stop;
-	int			swaps;
+	atomic_bool	 stop;
+	int			 swaps;
 } swapper;
 
 /* Makes stale directories, and swaps each with a link to the victim, there and back. */
 static void *
 swap_on(void *arg)
 {
-	swapper    *s = arg;
+	swapper		*s = arg;
 	const place *p = s->place;
 
 	while (!atomic_load(&s->stop))
@@ -255,9 +255,9 @@ swap_on(void *arg)
 static void
 sweep_races_with_swaps(void **state)
 {
-	place		p;
-	swapper		s = {.place = &p};
-	pthread_t	thread;
+	place	  p;
+	swapper	  s = {.place = &p};
+	pthread_t thread;
 
 	(void) state;
 	open_place(&p);

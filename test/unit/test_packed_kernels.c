@@ -23,14 +23,14 @@
 #define MOST_TABLES 5
 
 static const glm_packed_kernels *tables[MOST_TABLES];
-static int	n_tables;
+static int						 n_tables;
 
 /* The scalar table first. */
 static void
 find_tables(void)
 {
 	const char *const names[] = {"scalar", "neon", "avx2", "avx512"};
-	glm_error	err;
+	glm_error		  err;
 
 	n_tables = 0;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -52,11 +52,11 @@ find_tables(void)
 
 typedef struct product_case
 {
-	glm_tensor	w;
-	float	   *bias;			/* [n] or NULL */
-	float	   *a;				/* [m, lda] */
-	size_t		lda;
-	int			m;
+	glm_tensor w;
+	float	  *bias; /* [n] or NULL */
+	float	  *a;	 /* [m, lda] */
+	size_t	   lda;
+	int		   m;
 } product_case;
 
 static size_t
@@ -68,7 +68,7 @@ pick(size_t least, size_t most)
 static void
 open_case(product_case *c, glm_dtype dtype, int m, int n, int k, int group)
 {
-	float	   *w = mx_weights(n, k);
+	float			*w = mx_weights(n, k);
 	glm_quant_matrix q;
 
 	mx_quantize(&q, dtype, GLM_ROUND_RTN, w, n, k, group);
@@ -92,12 +92,13 @@ close_case(product_case *c)
 static glm_int8_rows
 open_rows(const glm_packed_kernels *table, const product_case *c, int m)
 {
-	size_t		cols = (size_t) c->w.shape[1];
-	glm_int8_rows x = {
-		.m = m, .block = glm_int8_block(m, table->rows), .cols = (int) cols, .group = c->w.group,
-		.groups = (int) glm_packed_groups(cols, (size_t) c->w.group)
-	};
-	size_t		groups = (size_t) (m * x.groups);
+	size_t		  cols = (size_t) c->w.shape[1];
+	glm_int8_rows x = {.m = m,
+					   .block = glm_int8_block(m, table->rows),
+					   .cols = (int) cols,
+					   .group = c->w.group,
+					   .groups = (int) glm_packed_groups(cols, (size_t) c->w.group)};
+	size_t		  groups = (size_t) (m * x.groups);
 
 	x.code = malloc(groups * (size_t) x.group);
 	x.scale = malloc(groups * sizeof(*x.scale));
@@ -118,14 +119,17 @@ close_rows(glm_int8_rows *x)
 static float *
 run(const glm_packed_kernels *table, const product_case *c, int i, int m, int cut)
 {
-	int			n = (int) c->w.shape[0];
-	int			tiles = (int) glm_packed_tiles((size_t) n);
-	glm_int8_rows x = open_rows(table, c, m);
-	float	   *out = malloc((size_t) m * (size_t) n * sizeof(*out));
-	glm_packed_product op = {
-		.x = &x, .w = c->w.data, .dtype = c->w.dtype, .n = n, .bias = c->bias, .c = out,
-		.ldc = (size_t) n
-	};
+	int				   n = (int) c->w.shape[0];
+	int				   tiles = (int) glm_packed_tiles((size_t) n);
+	glm_int8_rows	   x = open_rows(table, c, m);
+	float			  *out = malloc((size_t) m * (size_t) n * sizeof(*out));
+	glm_packed_product op = {.x = &x,
+							 .w = c->w.data,
+							 .dtype = c->w.dtype,
+							 .n = n,
+							 .bias = c->bias,
+							 .c = out,
+							 .ldc = (size_t) n};
 
 	assert_non_null(out);
 	memset(out, 0xff, (size_t) m * (size_t) n * sizeof(*out));
@@ -144,23 +148,23 @@ run(const glm_packed_kernels *table, const product_case *c, int i, int m, int cu
 static double
 defined(const product_case *c, const float *a, int j, double *size)
 {
-	int			k = (int) c->w.shape[1];
-	float	   *w = malloc((size_t) k * sizeof(*w));
-	double		sum = c->bias != NULL ? c->bias[j] : 0;
+	int	   k = (int) c->w.shape[1];
+	float *w = malloc((size_t) k * sizeof(*w));
+	double sum = c->bias != NULL ? c->bias[j] : 0;
 
 	assert_non_null(w);
 	glm_packed_row(w, &c->w, j);
 	*size = fabs(sum);
 	for (int begin = 0; begin < k; begin += c->w.group)
 	{
-		int			end = begin + c->w.group < k ? begin + c->w.group : k;
-		float		max = 0;
+		int	  end = begin + c->w.group < k ? begin + c->w.group : k;
+		float max = 0;
 
 		for (int i = begin; i < end; i++)
 			max = fabsf(a[i]) > max ? fabsf(a[i]) : max;
 		for (int i = begin; i < end && max > 0; i++)
 		{
-			double		x = nearbyintf(a[i] * (127.0f / max)) * (double) (max / 127.0f);
+			double x = nearbyintf(a[i] * (127.0f / max)) * (double) (max / 127.0f);
 
 			sum += x * w[i];
 			*size += fabs(x * w[i]);
@@ -176,9 +180,9 @@ test_scalar_is_as_defined(void **state)
 	(void) state;
 	for (int round = 0; round < 24; round++)
 	{
-		const int	group = 32 << round % 3;
+		const int	 group = 32 << round % 3;
 		product_case c;
-		float	   *out;
+		float		*out;
 
 		open_case(&c, round % 2 ? GLM_Q4 : GLM_Q8, (int) pick(1, 6), (int) pick(1, 40),
 				  (int) pick(1, 400), group);
@@ -187,8 +191,7 @@ test_scalar_is_as_defined(void **state)
 		{
 			for (int j = 0; j < c.w.shape[0]; j++)
 			{
-				double		size,
-							want = defined(&c, c.a + (size_t) i * c.lda, j, &size);
+				double size, want = defined(&c, c.a + (size_t) i * c.lda, j, &size);
 
 				assert_true(fabs(out[i * c.w.shape[0] + j] - want) <= size * 1e-5 + 1e-30);
 			}
@@ -207,14 +210,14 @@ test_tables_agree(void **state)
 	for (int round = 0; round < 120; round++)
 	{
 		product_case c;
-		float	   *want;
+		float		*want;
 
 		open_case(&c, round % 2 ? GLM_Q4 : GLM_Q8, (int) pick(1, 40), (int) pick(1, 120),
 				  (int) pick(1, 500), 32 << round % 3);
 		want = run(&glm_packed_scalar, &c, 0, c.m, 0);
 		for (int t = 1; t < n_tables; t++)
 		{
-			float	   *got = run(tables[t], &c, 0, c.m, (int) pick(0, 8));
+			float *got = run(tables[t], &c, 0, c.m, (int) pick(0, 8));
 
 			assert_memory_equal(got, want, (size_t) c.m * (size_t) c.w.shape[0] * sizeof(*got));
 			free(got);
@@ -229,8 +232,7 @@ static void
 test_rows_alone(void **state)
 {
 	product_case c;
-	const int	n = 50,
-				most = 30;
+	const int	 n = 50, most = 30;
 
 	(void) state;
 	for (int dtype = GLM_Q4; dtype <= GLM_Q8; dtype++)
@@ -238,12 +240,12 @@ test_rows_alone(void **state)
 		open_case(&c, (glm_dtype) dtype, most, n, 300, 64);
 		for (int t = 0; t < n_tables; t++)
 		{
-			float	   *all = run(tables[t], &c, 0, most, 2);
+			float *all = run(tables[t], &c, 0, most, 2);
 
 			for (int m = 1; m < most; m++)
 			{
-				int			i = (int) pick(0, (size_t) (most - m));
-				float	   *some = run(tables[t], &c, i, m, 1);
+				int	   i = (int) pick(0, (size_t) (most - m));
+				float *some = run(tables[t], &c, i, m, 1);
 
 				assert_memory_equal(some, all + i * n, (size_t) (m * n) * sizeof(*some));
 				free(some);
@@ -260,24 +262,22 @@ test_rows_alone(void **state)
 static void
 test_largest_sums(void **state)
 {
-	const int	n = 20,
-				k = 256,
-				group = 128;
+	const int n = 20, k = 256, group = 128;
 
 	(void) state;
 	for (int dtype = GLM_Q4; dtype <= GLM_Q8; dtype++)
 	{
-		product_case c;
+		product_case	 c;
 		glm_quant_matrix q;
-		float	   *want;
-		glm_error	err;
+		float			*want;
+		glm_error		 err;
 
 		open_case(&c, (glm_dtype) dtype, 3, n, k, group);
 		mx_unpack(&c.w);
 		assert_true(glm_quant_open(&q, (glm_dtype) dtype, n, k, group, &err));
 		memset(q.code, dtype == GLM_Q4 ? 15 : 255, (size_t) (n * k));
 		for (int i = 0; i < n * q.groups; i++)
-			q.scale[i] = 0x3c00;	/* 1 */
+			q.scale[i] = 0x3c00; /* 1 */
 		c.w = mx_pack(&q);
 		glm_quant_close(&q);
 		for (int i = 0; i < c.m * (int) c.lda; i++)
@@ -286,7 +286,7 @@ test_largest_sums(void **state)
 		assert_true(fabsf(want[0]) > (dtype == GLM_Q4 ? 11000.0f : 97000.0f));
 		for (int t = 1; t < n_tables; t++)
 		{
-			float	   *got = run(tables[t], &c, 0, c.m, 1);
+			float *got = run(tables[t], &c, 0, c.m, 1);
 
 			assert_memory_equal(got, want, (size_t) (c.m * n) * sizeof(*got));
 			free(got);
@@ -303,9 +303,9 @@ test_not_finite(void **state)
 	(void) state;
 	for (int t = 0; t < n_tables; t++)
 	{
-		const float values[] = {NAN, INFINITY, -INFINITY, 0x1p-120f, -0x1p-149f, 0x1.fffffep127f};
+		const float	 values[] = {NAN, INFINITY, -INFINITY, 0x1p-120f, -0x1p-149f, 0x1.fffffep127f};
 		product_case c;
-		const int	n = 33;
+		const int	 n = 33;
 
 		open_case(&c, GLM_Q4, 6, n, 64, 64);
 		free(c.bias);
@@ -313,7 +313,7 @@ test_not_finite(void **state)
 		memset(c.a, 0, 6 * c.lda * sizeof(float));
 		for (int i = 0; i < 6; i++)
 			c.a[(size_t) i * c.lda + 17] = values[i];
-		float	   *out = run(tables[t], &c, 0, 6, 1);
+		float *out = run(tables[t], &c, 0, 6, 1);
 
 		for (int j = 0; j < n; j++)
 		{
@@ -351,12 +351,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_find),
-		cmocka_unit_test(test_scalar_is_as_defined),
-		cmocka_unit_test(test_tables_agree),
-		cmocka_unit_test(test_rows_alone),
-		cmocka_unit_test(test_largest_sums),
-		cmocka_unit_test(test_not_finite),
+		cmocka_unit_test(test_find),		 cmocka_unit_test(test_scalar_is_as_defined),
+		cmocka_unit_test(test_tables_agree), cmocka_unit_test(test_rows_alone),
+		cmocka_unit_test(test_largest_sums), cmocka_unit_test(test_not_finite),
 	};
 
 	find_tables();

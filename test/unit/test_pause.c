@@ -17,8 +17,8 @@
 #include "engine/text/pieces.h"
 
 static glm_tokenizer *tok;
-static int	pauses;				/* since they were granted */
-static int	pauses_granted;
+static int			  pauses; /* since they were granted */
+static int			  pauses_granted;
 
 static bool
 grant_pause(void *arg, glm_error *err)
@@ -73,11 +73,11 @@ make_text(char *text, size_t n)
 static void
 encoding_ends_in_a_pause(void **state)
 {
-	char		text[10000];
-	glm_ids		ids = {0};
-	glm_error	err = {0};
+	char		 text[10000];
+	glm_ids		 ids = {0};
+	glm_error	 err = {0};
 	const size_t part = tok->part;
-	int			all;
+	int			 all;
 
 	(void) state;
 	make_text(text, sizeof(text));
@@ -102,10 +102,10 @@ encoding_ends_in_a_pause(void **state)
 static void
 encoding_stops_when_it_is_enough(void **state)
 {
-	char		text[10000];
+	char		 text[10000];
 	const size_t part = tok->part;
-	glm_ids		whole = {0};
-	bool		stopped;
+	glm_ids		 whole = {0};
+	bool		 stopped;
 
 	(void) state;
 	make_text(text, sizeof(text));
@@ -113,7 +113,7 @@ encoding_stops_when_it_is_enough(void **state)
 	assert_true(glm_tokenizer_encode(tok, text, sizeof(text), &whole, NULL));
 	for (size_t most = 0; most <= whole.length; most += whole.length / 10)
 	{
-		glm_ids		ids = {0};
+		glm_ids ids = {0};
 
 		assert_true(glm_tokenizer_encode_most(tok, text, sizeof(text), most, &stopped, &ids, NULL));
 		assert_int_equal(stopped, ids.length < whole.length);
@@ -129,9 +129,9 @@ static void
 decoding_ends_in_a_pause(void **state)
 {
 	const size_t n = 100000;
-	int32_t    *ids = malloc(n * sizeof(*ids));
-	glm_buf		text = {0};
-	glm_error	err = {0};
+	int32_t		*ids = malloc(n * sizeof(*ids));
+	glm_buf		 text = {0};
+	glm_error	 err = {0};
 
 	(void) state;
 	for (size_t i = 0; i < n; i++)
@@ -149,9 +149,9 @@ static void
 long_texts_are_checked(void **state)
 {
 	const size_t n = (2 << 20) + 100;
-	char	   *text = malloc(n);
-	ptrdiff_t	bad;
-	glm_error	err = {0};
+	char		*text = malloc(n);
+	ptrdiff_t	 bad;
+	glm_error	 err = {0};
 
 	(void) state;
 	/* characters of three bytes cross the windows' ends, at any of their bytes */
@@ -164,7 +164,7 @@ long_texts_are_checked(void **state)
 		assert_int_equal(bad, shift < 2 ? glm_utf8_check(text, n) : -1);
 		for (size_t at = (1 << 20) - 6; at < (1 << 20) + 6; at++)
 		{
-			const char	before = text[at];
+			const char before = text[at];
 
 			text[at] = (char) 0xFF;
 			assert_true(glm_utf8_check_long(text, n, &bad, &err));
@@ -186,10 +186,10 @@ static void
 reading_ends_in_a_pause(void **state)
 {
 	const size_t n = 1 << 20;
-	char	   *text = malloc(n + 2);
-	glm_error	err = {0};
-	json_t	   *value;
-	int			all;
+	char		*text = malloc(n + 2);
+	glm_error	 err = {0};
+	json_t		*value;
+	int			 all;
 
 	(void) state;
 	text[0] = '[';
@@ -216,9 +216,9 @@ reading_ends_in_a_pause(void **state)
 static void
 writing_ends_in_a_pause(void **state)
 {
-	json_t	   *value = json_array();
-	glm_buf		out = {0};
-	int			all;
+	json_t *value = json_array();
+	glm_buf out = {0};
+	int		all;
 
 	(void) state;
 	for (int i = 0; i < 1500; i++)
@@ -243,9 +243,8 @@ parsing_answers_ends_in_a_pause(void **state)
 {
 	static const char *const answers[] = {
 		"f\n```\ntool_call(a=[1, 2, {'b': 3}], c='d')\n```\ng\n```\ntool_call(x=1)\n```",
-		"f\n```\ntool_call(a=1)\n```\nno call\ninterpreter\n```\n1\n2\n```", "a\nb\nc", ""
-	};
-	char	   *(*const parse[]) (const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
+		"f\n```\ntool_call(a=1)\n```\nno call\ninterpreter\n```\n1\n2\n```", "a\nb\nc", ""};
+	char *(*const parse[])(const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
 
 	(void) state;
 	for (size_t i = 0; i < 2 * sizeof(answers) / sizeof(answers[0]); i++)
@@ -255,7 +254,7 @@ parsing_answers_ends_in_a_pause(void **state)
 		int			all;
 
 		grant(INT32_MAX);
-		whole = parse[i % 2] (answer, strlen(answer));
+		whole = parse[i % 2](answer, strlen(answer));
 		assert_non_null(whole);
 		free(whole);
 		all = pauses;
@@ -263,7 +262,7 @@ parsing_answers_ends_in_a_pause(void **state)
 		for (int n = 0; n < all; n++)
 		{
 			grant(n);
-			assert_null(parse[i % 2] (answer, strlen(answer)));
+			assert_null(parse[i % 2](answer, strlen(answer)));
 		}
 	}
 }

@@ -19,10 +19,10 @@
 typedef struct setup
 {
 	glm_kv_pool *pool;
-	glm_prefix *prefix;
-	glm_model	model[2];
-	uint64_t	scope;			/* of chains that are opened */
-	uint64_t	random;
+	glm_prefix	*prefix;
+	glm_model	 model[2];
+	uint64_t	 scope; /* of chains that are opened */
+	uint64_t	 random;
 } setup;
 
 static void
@@ -66,7 +66,7 @@ make_tokens(int32_t *tokens, const char *kinds)
 static float
 path_value(const char *kinds, int i, int model)
 {
-	float		value = (float) model + 1;
+	float value = (float) model + 1;
 
 	for (int j = 0; j <= i; j++)
 		value = value * 4 + (float) (kinds[j] - 'a');
@@ -77,14 +77,13 @@ path_value(const char *kinds, int i, int model)
 static int
 fill(setup *s, glm_chain *chain, const char *kinds, int model, bool index)
 {
-	int32_t		tokens[MAX_BLOCKS * GLM_KV_BLOCK];
-	int			n = (int) strlen(kinds);
-	int			found = 0;
+	int32_t tokens[MAX_BLOCKS * GLM_KV_BLOCK];
+	int		n = (int) strlen(kinds);
+	int		found = 0;
 
 	make_tokens(tokens, kinds);
 	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], s->scope, n));
-	while (index && found < n &&
-		   glm_chain_adopt(s->prefix, chain, tokens + found * GLM_KV_BLOCK))
+	while (index && found < n && glm_chain_adopt(s->prefix, chain, tokens + found * GLM_KV_BLOCK))
 	{
 		assert_true(chain->kv.block[found][0] == path_value(kinds, found, model));
 		found++;
@@ -106,8 +105,8 @@ fill(setup *s, glm_chain *chain, const char *kinds, int model, bool index)
 static void
 found_again(void **state)
 {
-	setup		s;
-	glm_chain	a, b, c;
+	setup	  s;
+	glm_chain a, b, c;
 
 	(void) state;
 	open_setup(&s, 16);
@@ -116,9 +115,9 @@ found_again(void **state)
 	assert_ptr_equal(a.kv.block[1], b.kv.block[1]);
 	assert_ptr_not_equal(a.kv.block[2], b.kv.block[2]);
 	assert_int_equal(glm_kv_pool_used(s.pool), 4 * BLOCK_BYTES);
-	assert_int_equal(fill(&s, &c, "aab", 1, true), 0);	/* another model */
+	assert_int_equal(fill(&s, &c, "aab", 1, true), 0); /* another model */
 	glm_chain_close(s.prefix, &c);
-	assert_int_equal(fill(&s, &c, "aab", 0, false), 0);	/* opted out */
+	assert_int_equal(fill(&s, &c, "aab", 0, false), 0); /* opted out */
 	glm_chain_close(s.prefix, &c);
 	glm_chain_close(s.prefix, &a);
 	glm_chain_close(s.prefix, &b);
@@ -136,9 +135,9 @@ found_again(void **state)
 static void
 computed_twice_kept_once(void **state)
 {
-	setup		s;
-	glm_chain	a, b;
-	int32_t		tokens[2 * GLM_KV_BLOCK];
+	setup	  s;
+	glm_chain a, b;
+	int32_t	  tokens[2 * GLM_KV_BLOCK];
 
 	(void) state;
 	open_setup(&s, 8);
@@ -159,16 +158,16 @@ computed_twice_kept_once(void **state)
 static void
 oldest_leaf_goes_first(void **state)
 {
-	setup		s;
-	glm_chain	a, b;
+	setup			 s;
+	glm_chain		 a, b;
 	glm_prefix_stats stats;
 
 	(void) state;
 	open_setup(&s, 4);
 	assert_int_equal(fill(&s, &a, "abc", 0, true), 0);
 	glm_chain_close(s.prefix, &a);
-	assert_int_equal(fill(&s, &b, "dd", 0, true), 0);	/* one more than is free */
-	assert_int_equal(fill(&s, &a, "ab", 0, true), 2);	/* only the leaf went */
+	assert_int_equal(fill(&s, &b, "dd", 0, true), 0); /* one more than is free */
+	assert_int_equal(fill(&s, &a, "ab", 0, true), 2); /* only the leaf went */
 	glm_prefix_stats_get(s.prefix, 1, &stats);
 	assert_int_equal(stats.evictions, 1);
 	assert_int_equal(stats.bytes_used, 4 * BLOCK_BYTES);
@@ -185,7 +184,7 @@ oldest_leaf_goes_first(void **state)
 static int
 part_after(setup *s, glm_chain *chain, int model, int alike, int n)
 {
-	int32_t		tokens[2 * GLM_KV_BLOCK];
+	int32_t tokens[2 * GLM_KV_BLOCK];
 
 	make_tokens(tokens, "ab");
 	for (int i = alike; i < GLM_KV_BLOCK; i++)
@@ -199,8 +198,8 @@ part_after(setup *s, glm_chain *chain, int model, int alike, int n)
 static void
 copied_where_they_part(void **state)
 {
-	setup		s;
-	glm_chain	a, b;
+	setup	  s;
+	glm_chain a, b;
 
 	(void) state;
 	open_setup(&s, 8);
@@ -209,8 +208,8 @@ copied_where_they_part(void **state)
 	{
 		for (int n = 0; n < GLM_KV_BLOCK; n++)
 		{
-			int			most = alike < n ? alike : n;
-			int			copied = part_after(&s, &b, 0, alike, n);
+			int most = alike < n ? alike : n;
+			int copied = part_after(&s, &b, 0, alike, n);
 
 			assert_int_equal(copied, most >= GLM_ALIKE_MIN ? most : 0);
 			assert_int_equal(b.kv.n_blocks, copied > 0 ? 2 : 1);
@@ -233,9 +232,9 @@ copied_where_they_part(void **state)
 static void
 longest_is_copied(void **state)
 {
-	setup		s;
-	glm_chain	a, b;
-	int32_t		tokens[GLM_KV_BLOCK];
+	setup	  s;
+	glm_chain a, b;
+	int32_t	  tokens[GLM_KV_BLOCK];
 
 	(void) state;
 	open_setup(&s, 8);
@@ -262,14 +261,14 @@ longest_is_copied(void **state)
 static void
 source_is_not_evicted(void **state)
 {
-	setup		s;
-	glm_chain	a, b, c;
+	setup	  s;
+	glm_chain a, b, c;
 
 	(void) state;
 	open_setup(&s, 3);
 	assert_int_equal(fill(&s, &a, "ab", 0, true), 0);
 	glm_chain_close(s.prefix, &a);
-	assert_int_equal(part_after(&s, &b, 0, 20, 31), 20);	/* the third block */
+	assert_int_equal(part_after(&s, &b, 0, 20, 31), 20); /* the third block */
 	assert_true(b.kv.block[1][0] == path_value("ab", 1, 0));
 	assert_int_equal(part_after(&s, &c, 0, 20, 31), 0); /* only the source would be left */
 	assert_int_equal(c.kv.n_blocks, 1);
@@ -284,8 +283,8 @@ source_is_not_evicted(void **state)
 static void
 scopes_are_apart(void **state)
 {
-	setup		s;
-	glm_chain	a, b, c;
+	setup	  s;
+	glm_chain a, b, c;
 
 	(void) state;
 	open_setup(&s, 16);
@@ -293,7 +292,7 @@ scopes_are_apart(void **state)
 	s.scope = 2;
 	assert_int_equal(fill(&s, &b, "ab", 0, true), 0);
 	assert_ptr_not_equal(a.kv.block[0], b.kv.block[0]);
-	assert_ptr_not_equal(a.kv.block[1], b.kv.block[1]);	/* nor while indexing what is there */
+	assert_ptr_not_equal(a.kv.block[1], b.kv.block[1]); /* nor while indexing what is there */
 	s.scope = UINT64_MAX;
 	assert_int_equal(part_after(&s, &c, 0, 20, 31), 0);
 	glm_chain_close(s.prefix, &c);
@@ -302,7 +301,7 @@ scopes_are_apart(void **state)
 	glm_chain_close(s.prefix, &c);
 	glm_chain_close(s.prefix, &a);
 	glm_chain_close(s.prefix, &b);
-	s.scope = 1;				/* cached blocks are as far apart */
+	s.scope = 1; /* cached blocks are as far apart */
 	assert_int_equal(fill(&s, &a, "ab", 0, true), 2);
 	glm_chain_close(s.prefix, &a);
 	s.scope = 3;
@@ -318,9 +317,9 @@ scopes_are_apart(void **state)
 static void
 others_hide_nothing(void **state)
 {
-	setup		s;
-	glm_chain	a;
-	int32_t		tokens[GLM_KV_BLOCK];
+	setup	  s;
+	glm_chain a;
+	int32_t	  tokens[GLM_KV_BLOCK];
 
 	(void) state;
 	open_setup(&s, 40);
@@ -347,9 +346,9 @@ others_hide_nothing(void **state)
 static void
 flood_evicts_its_own(void **state)
 {
-	setup		s;
-	glm_chain	a;
-	char		kinds[] = "a";
+	setup	  s;
+	glm_chain a;
+	char	  kinds[] = "a";
 
 	(void) state;
 	open_setup(&s, 8);
@@ -388,19 +387,16 @@ flood_evicts_its_own(void **state)
 static void
 random_chains(void **state)
 {
-	setup		s;
-	glm_chain	chain[8] = {0};
-	int			found = 0,
-				refused = 0;
+	setup	  s;
+	glm_chain chain[8] = {0};
+	int		  found = 0, refused = 0;
 
 	(void) state;
 	open_setup(&s, 20);
 	for (int step = 0; step < 20000; step++)
 	{
-		char		kinds[MAX_BLOCKS + 1] = "";
-		int			i,
-					n,
-					got;
+		char kinds[MAX_BLOCKS + 1] = "";
+		int	 i, n, got;
 
 		s.random = s.random * UINT64_C(6364136223846793005) + 1442695040888963407;
 		i = (int) (s.random >> 60) % 8;
@@ -413,7 +409,7 @@ random_chains(void **state)
 		found += got > 0 ? got : 0;
 		refused += got < 0;
 	}
-	assert_true(found > 500 && refused > 100);	/* else this tested nothing */
+	assert_true(found > 500 && refused > 100); /* else this tested nothing */
 	for (int i = 0; i < 8; i++)
 		glm_chain_close(s.prefix, &chain[i]);
 	close_setup(&s);

@@ -24,8 +24,8 @@ static double
 weight_error(glm_dtype dtype, glm_rounding how, const float *w, int rows, int cols, int group)
 {
 	glm_quant_matrix q;
-	glm_error	err;
-	glm_loss	loss = {0};
+	glm_error		 err;
+	glm_loss		 loss = {0};
 
 	mx_quantize(&q, dtype, how, w, rows, cols, group);
 	assert_true(glm_quant_weight_loss(&loss, &q, w, &alone, &err));
@@ -38,16 +38,16 @@ weight_error(glm_dtype dtype, glm_rounding how, const float *w, int rows, int co
 static void
 test_errors_on_gaussian_weights(void **state)
 {
-	float	   *w = mx_weights(400, 512);
-	double		plain = weight_error(GLM_Q4, GLM_ROUND_PLAIN, w, 400, 512, 64);
-	double		rtn = weight_error(GLM_Q4, GLM_ROUND_RTN, w, 400, 512, 64);
-	double		hqq = weight_error(GLM_Q4, GLM_ROUND_HQQ, w, 400, 512, 64);
-	double		rtn8 = weight_error(GLM_Q8, GLM_ROUND_RTN, w, 400, 512, 64);
-	double		hqq8 = weight_error(GLM_Q8, GLM_ROUND_HQQ, w, 400, 512, 64);
+	float *w = mx_weights(400, 512);
+	double plain = weight_error(GLM_Q4, GLM_ROUND_PLAIN, w, 400, 512, 64);
+	double rtn = weight_error(GLM_Q4, GLM_ROUND_RTN, w, 400, 512, 64);
+	double hqq = weight_error(GLM_Q4, GLM_ROUND_HQQ, w, 400, 512, 64);
+	double rtn8 = weight_error(GLM_Q8, GLM_ROUND_RTN, w, 400, 512, 64);
+	double hqq8 = weight_error(GLM_Q8, GLM_ROUND_HQQ, w, 400, 512, 64);
 
 	(void) state;
-	printf("# int4, group 64: plain %.4f, rtn %.4f, hqq %.4f; int8: rtn %.5f, hqq %.5f\n",
-		   plain, rtn, hqq, rtn8, hqq8);
+	printf("# int4, group 64: plain %.4f, rtn %.4f, hqq %.4f; int8: rtn %.5f, hqq %.5f\n", plain,
+		   rtn, hqq, rtn8, hqq8);
 	assert_true(hqq <= 0.93 * rtn);
 	assert_true(hqq <= 0.78 * plain);
 	assert_true(rtn < 0.095);
@@ -59,16 +59,18 @@ test_errors_on_gaussian_weights(void **state)
 static void
 test_every_group_gets_better(void **state)
 {
-	float	   *w = mx_weights(300, 64);
+	float *w = mx_weights(300, 64);
 
 	(void) state;
 	for (int i = 0; i < 300; i++)
 	{
-		float	   *group = w + 64 * i;
+		float *group = w + 64 * i;
 
 		/* all signs, skewed and with outliers too */
 		for (int k = 0; k < 64; k++)
-			group[k] = i % 3 == 0 ? group[k] : i % 3 == 1 ? fabsf(group[k]) : group[k] * group[k] * group[k];
+			group[k] = i % 3 == 0	? group[k]
+					   : i % 3 == 1 ? fabsf(group[k])
+									: group[k] * group[k] * group[k];
 		assert_true(weight_error(GLM_Q4, GLM_ROUND_HQQ, group, 1, 64, 64) <=
 					1.00001 * weight_error(GLM_Q4, GLM_ROUND_RTN, group, 1, 64, 64));
 		assert_true(weight_error(GLM_Q8, GLM_ROUND_HQQ, group, 1, 64, 64) <=
@@ -81,18 +83,18 @@ test_every_group_gets_better(void **state)
 static void
 check_codes(glm_dtype dtype, glm_rounding how)
 {
-	float	   *w = mx_weights(20, 100);
+	float			*w = mx_weights(20, 100);
 	glm_quant_matrix q;
 
 	mx_quantize(&q, dtype, how, w, 20, 100, 32);
 	for (int row = 0; row < 20; row++)
 		for (int k = 0; k < 128; k++)
 		{
-			int			code = q.code[row * 128 + k];
-			int			g = row * 4 + k / 32;
-			double		scale = glm_f16_to_f32(q.scale[g]);
-			double		zero = q.zero != NULL ? q.zero[g] / 16.0 : 128.0;
-			double		best = INFINITY;
+			int	   code = q.code[row * 128 + k];
+			int	   g = row * 4 + k / 32;
+			double scale = glm_f16_to_f32(q.scale[g]);
+			double zero = q.zero != NULL ? q.zero[g] / 16.0 : 128.0;
+			double best = INFINITY;
 
 			if (k >= 100)
 			{
@@ -122,7 +124,7 @@ test_codes_are_nearest(void **state)
 static void
 test_rtn_is_as_defined(void **state)
 {
-	float		w[32] = {-1.0f, 2.0f, 0.5f};
+	float			 w[32] = {-1.0f, 2.0f, 0.5f};
 	glm_quant_matrix q;
 
 	(void) state;
@@ -144,7 +146,7 @@ check_kept(const float *w, int n, double tolerance)
 	for (int dtype = GLM_Q4; dtype <= GLM_Q8; dtype++)
 		for (int how = GLM_ROUND_RTN; how <= GLM_ROUND_HQQ; how++)
 		{
-			float		y[64];
+			float			 y[64];
 			glm_quant_matrix q;
 
 			mx_quantize(&q, (glm_dtype) dtype, (glm_rounding) how, w, 1, n, 64);
@@ -160,14 +162,14 @@ static void
 test_unusual_groups(void **state)
 {
 	static const float sizes[] = {1e-6f, 1e-3f, 1.0f, -1.0f, 1000.0f, -300000.0f};
-	float		w[64] = {0};
+	float			   w[64] = {0};
 
 	(void) state;
-	check_kept(w, 64, 0);		/* nothing but zeros */
+	check_kept(w, 64, 0); /* nothing but zeros */
 	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
 	{
 		/* for the first one scales are too coarse: whole multiples of 2^-24 */
-		double		tolerance = s == 0 ? 0.11 : 0.001;
+		double tolerance = s == 0 ? 0.11 : 0.001;
 
 		/* the same everywhere; a single weight; a single one that is not 0 */
 		for (int k = 0; k < 64; k++)
@@ -187,12 +189,12 @@ test_unusual_groups(void **state)
 static void
 check_refused(glm_dtype dtype, glm_rounding how, float bad, glm_status status)
 {
-	float	   *w = mx_weights(70, 100);
+	float			*w = mx_weights(70, 100);
 	glm_quant_matrix q;
-	glm_error	err;
+	glm_error		 err;
 
 	w[66 * 100 + 90] = bad;
-	w[69 * 100 + 2] = NAN;		/* the first one is named */
+	w[69 * 100 + 2] = NAN; /* the first one is named */
 	assert_true(glm_quant_open(&q, dtype, 70, 100, 32, &err));
 	assert_false(glm_quantize(&q, how, w, &alone, &err));
 	ck_assert_error(&err, status, "row 66, column 90");
@@ -218,7 +220,7 @@ static void
 test_refused_matrices(void **state)
 {
 	glm_quant_matrix q;
-	glm_error	err;
+	glm_error		 err;
 
 	(void) state;
 	assert_false(glm_quant_open(&q, GLM_Q4, 10, 10, 48, &err));
@@ -237,11 +239,10 @@ test_refused_matrices(void **state)
 static void
 test_threads_do_not_matter(void **state)
 {
-	float	   *w = mx_weights(333, 200);
-	glm_quant_matrix want,
-				got;
-	glm_error	err;
-	glm_loss	loss = {0};
+	float			*w = mx_weights(333, 200);
+	glm_quant_matrix want, got;
+	glm_error		 err;
+	glm_loss		 loss = {0};
 
 	(void) state;
 	mx_quantize(&want, GLM_Q4, GLM_ROUND_HQQ, w, 333, 200, 64);
@@ -249,8 +250,8 @@ test_threads_do_not_matter(void **state)
 	assert_true(glm_quant_open(&got, GLM_Q4, 333, 200, 64, &err));
 	for (int n = 1; n <= 3; n++)
 	{
-		glm_work	work = {.pool = glm_threads_open(n, &err)};
-		glm_loss	same = {0};
+		glm_work work = {.pool = glm_threads_open(n, &err)};
+		glm_loss same = {0};
 
 		assert_non_null(work.pool);
 		assert_true(glm_quantize(&got, GLM_ROUND_HQQ, w, &work, &err));
@@ -268,11 +269,11 @@ static void
 test_cancel(void **state)
 {
 	const _Atomic bool cancel = true;
-	const glm_work work = {.cancel = &cancel};
-	float	   *w = mx_weights(10, 64);
-	glm_loss	loss = {0};
-	glm_quant_matrix q;
-	glm_error	err;
+	const glm_work	   work = {.cancel = &cancel};
+	float			  *w = mx_weights(10, 64);
+	glm_loss		   loss = {0};
+	glm_quant_matrix   q;
+	glm_error		   err;
 
 	(void) state;
 	assert_true(glm_quant_open(&q, GLM_Q4, 10, 64, 64, &err));
@@ -293,9 +294,9 @@ test_narrowing(void **state)
 	(void) state;
 	for (unsigned h = 0; h < 0x7c00; h++)
 	{
-		float		low = glm_f16_to_f32((uint16_t) h);
-		float		high = h < 0x7bff ? glm_f16_to_f32((uint16_t) (h + 1)) : 65536.0f;
-		float		middle = (low + high) / 2;
+		float low = glm_f16_to_f32((uint16_t) h);
+		float high = h < 0x7bff ? glm_f16_to_f32((uint16_t) (h + 1)) : 65536.0f;
+		float middle = (low + high) / 2;
 
 		assert_int_equal(glm_f32_to_f16(low), h);
 		assert_int_equal(glm_f32_to_f16(-low), h | 0x8000);

@@ -29,8 +29,8 @@
 static int
 make(const char *options, const char *dir, const char *name)
 {
-	char		command[1024];
-	int			status;
+	char command[1024];
+	int	 status;
 
 	snprintf(command, sizeof(command), "build/bench/make_random_model %s %s/%s >/dev/null 2>&1",
 			 options, dir, name);
@@ -43,9 +43,9 @@ static glm_model *
 open_verified(const char *dir, const char *name)
 {
 	const glm_open_options options = {.verify = GLM_VERIFY_FULL};
-	glm_error	err = {0};
-	char		path[CK_PATH];
-	glm_model  *model;
+	glm_error			   err = {0};
+	char				   path[CK_PATH];
+	glm_model			  *model;
 
 	ck_path(path, dir, name);
 	model = glm_model_open_with(name, path, &options, &err);
@@ -58,18 +58,18 @@ open_verified(const char *dir, const char *name)
 static void
 compute(const glm_model *model, float *y)
 {
-	glm_error	err = {0};
+	glm_error	 err = {0};
 	glm_threads *threads = glm_threads_open(2, &err);
 	glm_forward *forward = glm_forward_open("auto", threads, N_TOKENS, &err);
 	glm_kv_pool *pool = glm_kv_pool_open(16 << 20);
 	glm_kv_table kv = {0};
-	glm_row		row[N_TOKENS];
-	float	   *logits;
+	glm_row		 row[N_TOKENS];
+	float		*logits;
 
 	assert_true(glm_kv_take(pool, model->kv_block_bytes, N_TOKENS / GLM_KV_BLOCK + 1, &kv));
 	for (int i = 0; i < N_TOKENS; i++)
-		row[i] = (glm_row) {.token = i * 25 % VOCAB, .position = i, .kv = &kv,
-							.logits = i + 1 == N_TOKENS};
+		row[i] = (glm_row){
+			.token = i * 25 % VOCAB, .position = i, .kv = &kv, .logits = i + 1 == N_TOKENS};
 	if (!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, N_TOKENS, &logits, &err))
 		fail_msg("%s", err.message);
@@ -83,8 +83,8 @@ compute(const glm_model *model, float *y)
 static double
 deviation(const float *y, int n)
 {
-	double		sum = 0;
-	double		square = 0;
+	double sum = 0;
+	double square = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -98,8 +98,8 @@ deviation(const float *y, int n)
 static bool
 same_bytes(const glm_model *model, const glm_tensor *a, const glm_tensor *b)
 {
-	glm_error	err = {0};
-	bool		same;
+	glm_error err = {0};
+	bool	  same;
 
 	assert_true(glm_shards_hold(model->shards, a, &err));
 	assert_true(glm_shards_hold(model->shards, b, &err));
@@ -114,11 +114,11 @@ same_bytes(const glm_model *model, const glm_tensor *a, const glm_tensor *b)
 static void
 check_width(const char *options, glm_dtype matrices, glm_dtype head)
 {
-	char		dir[CK_PATH];
-	char		path[CK_PATH];
-	char		all[512];
-	float		y[VOCAB];
-	glm_model  *model;
+	char	   dir[CK_PATH];
+	char	   path[CK_PATH];
+	char	   all[512];
+	float	   y[VOCAB];
+	glm_model *model;
 
 	ck_open(dir);
 	snprintf(all, sizeof(all), "%s %s", SHAPE, options);
@@ -154,16 +154,16 @@ test_widths(void **state)
 static void
 test_seed(void **state)
 {
-	char		dir[CK_PATH];
-	char		path[CK_PATH];
-	float		y[3][VOCAB];
+	char					 dir[CK_PATH];
+	char					 path[CK_PATH];
+	float					 y[3][VOCAB];
 	static const char *const names[] = {"a", "b", "c"};
 
 	(void) state;
 	ck_open(dir);
 	for (int i = 0; i < 3; i++)
 	{
-		glm_model  *model;
+		glm_model *model;
 
 		assert_int_equal(make(i < 2 ? SHAPE " seed=1" : SHAPE " seed=2", dir, names[i]), 0);
 		model = open_verified(dir, names[i]);
@@ -187,9 +187,9 @@ test_seed(void **state)
 static double
 anonymous(void)
 {
-	FILE	   *f = fopen("/proc/self/status", "r");
-	char		line[256];
-	long		kilobytes = 0;
+	FILE *f = fopen("/proc/self/status", "r");
+	char  line[256];
+	long  kilobytes = 0;
 
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f) != NULL)
@@ -208,17 +208,15 @@ static void
 test_memory_of_a_pass(void **state)
 {
 	static glm_row row[WIDE_ROWS];
-	char		dir[CK_PATH],
-				path[CK_PATH];
-	glm_error	err = {0};
-	glm_threads *threads = glm_threads_open(2, &err);
-	glm_forward *forward = glm_forward_open("auto", threads, WIDE_ROWS, &err);
-	glm_kv_pool *pool = glm_kv_pool_open(16 << 20);
-	glm_kv_table kv = {0};
-	glm_model  *model;
-	float	   *logits;
-	double		before,
-				taken;
+	char		   dir[CK_PATH], path[CK_PATH];
+	glm_error	   err = {0};
+	glm_threads	  *threads = glm_threads_open(2, &err);
+	glm_forward	  *forward = glm_forward_open("auto", threads, WIDE_ROWS, &err);
+	glm_kv_pool	  *pool = glm_kv_pool_open(16 << 20);
+	glm_kv_table   kv = {0};
+	glm_model	  *model;
+	float		  *logits;
+	double		   before, taken;
 
 	(void) state;
 	ck_open(dir);
@@ -226,7 +224,7 @@ test_memory_of_a_pass(void **state)
 	model = open_verified(dir, "model");
 	assert_true(glm_kv_take(pool, model->kv_block_bytes, WIDE_ROWS / GLM_KV_BLOCK, &kv));
 	for (int i = 0; i < WIDE_ROWS; i++)
-		row[i] = (glm_row) {.token = i, .position = i, .kv = &kv, .logits = i + 1 == WIDE_ROWS};
+		row[i] = (glm_row){.token = i, .position = i, .kv = &kv, .logits = i + 1 == WIDE_ROWS};
 	before = anonymous();
 	if (!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, WIDE_ROWS, &logits, &err))
@@ -250,7 +248,7 @@ test_memory_of_a_pass(void **state)
 static void
 test_bad_options(void **state)
 {
-	char		dir[CK_PATH];
+	char dir[CK_PATH];
 
 	(void) state;
 	ck_open(dir);
@@ -258,7 +256,7 @@ test_bad_options(void **state)
 	assert_int_equal(make("layer=5", dir, "m"), 2);
 	assert_int_equal(make("layers=", dir, "m"), 2);
 	assert_int_equal(make("group=65", dir, "m"), 2);
-	assert_int_equal(make(SHAPE " vocab=100", dir, "m"), 1);	/* the tokenizer has more */
+	assert_int_equal(make(SHAPE " vocab=100", dir, "m"), 1); /* the tokenizer has more */
 	assert_int_equal(make(SHAPE, dir, "no/such/directory"), 1);
 	ck_close(dir);
 }

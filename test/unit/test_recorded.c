@@ -18,7 +18,7 @@
 static int32_t
 greedy(const float *logits, int vocab)
 {
-	int32_t		best = 0;
+	int32_t best = 0;
 
 	for (int i = 1; i < vocab; i++)
 		if (logits[i] > logits[best])
@@ -30,19 +30,18 @@ greedy(const float *logits, int vocab)
 static float *
 prefill(rn_setup *s, const glm_model *model, const json_t *ids, glm_kv_table *kv)
 {
-	int			n = (int) json_array_size(ids);
-	glm_row		rows[RN_MAX_ROWS];
-	float	   *logits = NULL;
+	int		n = (int) json_array_size(ids);
+	glm_row rows[RN_MAX_ROWS];
+	float  *logits = NULL;
 
 	for (int done = 0; done < n;)
 	{
-		int			size = n - done < RN_MAX_ROWS ? n - done : RN_MAX_ROWS;
+		int size = n - done < RN_MAX_ROWS ? n - done : RN_MAX_ROWS;
 
 		for (int i = 0; i < size; i++)
-			rows[i] = (glm_row) {
-				(int32_t) json_integer_value(json_array_get(ids, (size_t) (done + i))),
-				done + i, kv, done + i == n - 1
-			};
+			rows[i] =
+				(glm_row){(int32_t) json_integer_value(json_array_get(ids, (size_t) (done + i))),
+						  done + i, kv, done + i == n - 1};
 		logits = rn_run(s, model, rows, size);
 		done += size;
 	}
@@ -53,7 +52,7 @@ prefill(rn_setup *s, const glm_model *model, const json_t *ids, glm_kv_table *kv
 static double
 worst_logit(const float *logits, const json_t *expected)
 {
-	double		worst = 0;
+	double worst = 0;
 
 	for (size_t i = 0; i < json_array_size(expected); i++)
 		worst = fmax(worst, fabs(logits[i] - json_number_value(json_array_get(expected, i))));
@@ -64,13 +63,13 @@ static void
 check_logits(rn_setup *s, const glm_model *model, const json_t *entry, double *worst)
 {
 	const json_t *ids = json_object_get(entry, "ids");
-	glm_kv_table kv;
+	glm_kv_table  kv;
 
 	/* those of the padding behind the vocabulary were not recorded */
 	assert_in_range(json_array_size(json_object_get(entry, "next_logits")), 1, model->config.vocab);
 	rn_take_kv(s, model, (int) json_array_size(ids), &kv);
-	*worst = fmax(*worst, worst_logit(prefill(s, model, ids, &kv),
-									  json_object_get(entry, "next_logits")));
+	*worst = fmax(*worst,
+				  worst_logit(prefill(s, model, ids, &kv), json_object_get(entry, "next_logits")));
 	glm_kv_give(s->kv, model->kv_block_bytes, &kv);
 }
 
@@ -80,10 +79,10 @@ check_chat(rn_setup *s, const glm_model *model, const json_t *chat, double *wors
 {
 	const json_t *ids = json_object_get(chat, "ids");
 	const json_t *answer = json_object_get(chat, "greedy_ids");
-	int			n = (int) json_array_size(ids);
-	int			steps = (int) json_array_size(answer);
-	glm_kv_table kv;
-	float	   *logits;
+	int			  n = (int) json_array_size(ids);
+	int			  steps = (int) json_array_size(answer);
+	glm_kv_table  kv;
+	float		 *logits;
 
 	assert_true(n > 0 && steps > 0);
 	assert_true(json_number_value(json_object_get(chat, "min_margin")) > 1e-4);
@@ -92,8 +91,8 @@ check_chat(rn_setup *s, const glm_model *model, const json_t *chat, double *wors
 	*worst = fmax(*worst, worst_logit(logits, json_object_get(chat, "first_logits")));
 	for (int i = 0; i < steps; i++)
 	{
-		int32_t		token = greedy(logits, model->config.vocab);
-		glm_row		row = {token, n + i, &kv, true};
+		int32_t token = greedy(logits, model->config.vocab);
+		glm_row row = {token, n + i, &kv, true};
 
 		assert_int_equal(token, json_integer_value(json_array_get(answer, (size_t) i)));
 		logits = rn_run(s, model, &row, 1);
@@ -104,12 +103,12 @@ check_chat(rn_setup *s, const glm_model *model, const json_t *chat, double *wors
 static void
 check_checkpoint(const char *dir, const char *expected)
 {
-	glm_error	err;
+	glm_error	 err;
 	json_error_t json_error;
-	glm_model  *model = glm_model_open("checkpoint", dir, &err);
-	json_t	   *json = json_load_file(expected, 0, &json_error);
-	rn_setup		s = rn_open("auto", 2);
-	double		worst = 0;
+	glm_model	*model = glm_model_open("checkpoint", dir, &err);
+	json_t		*json = json_load_file(expected, 0, &json_error);
+	rn_setup	 s = rn_open("auto", 2);
+	double		 worst = 0;
 
 	if (model == NULL)
 		fail_msg("%s", err.message);

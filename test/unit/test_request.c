@@ -19,14 +19,14 @@
 typedef struct sample
 {
 	glm_request req;
-	int32_t		tokens[4];		/* three, and the NUL behind them */
+	int32_t		tokens[4]; /* three, and the NUL behind them */
 	char		text[64];
 } sample;
 
 static glm_span
 put(sample *s, uint32_t *at, const char *bytes, uint32_t n)
 {
-	glm_span	span = {offsetof(sample, text) + *at, n};
+	glm_span span = {offsetof(sample, text) + *at, n};
 
 	memcpy(s->text + *at, bytes, n);
 	s->text[*at + n] = '\0';
@@ -37,8 +37,8 @@ put(sample *s, uint32_t *at, const char *bytes, uint32_t n)
 static sample
 good(void)
 {
-	sample		s = {0};
-	uint32_t	at = 0;
+	sample	 s = {0};
+	uint32_t at = 0;
 
 	s.req.size = sizeof(s);
 	s.req.kind = GLM_GENERATE;
@@ -50,7 +50,7 @@ good(void)
 	s.req.system = put(&s, &at, "", 0);
 	s.req.tools = put(&s, &at, "[]", 2);
 	s.req.stop = put(&s, &at, "ab\0c\0", 5);
-	s.req.tokens = (glm_span) {offsetof(sample, tokens), 12};
+	s.req.tokens = (glm_span){offsetof(sample, tokens), 12};
 	s.req.max_tokens = 1;
 	s.req.top_p = 1;
 	s.req.repetition_penalty = 1;
@@ -60,7 +60,7 @@ good(void)
 static void
 assert_good(const sample *s)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	if (!glm_request_check(s, sizeof(*s), &err))
 		fail_msg("%s", err.message);
@@ -69,7 +69,7 @@ assert_good(const sample *s)
 static void
 assert_bad(const sample *s, glm_status status, const char *fragment)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	assert_false(glm_request_check(s, sizeof(*s), &err));
 	ck_assert_error(&err, status, fragment);
@@ -78,23 +78,23 @@ assert_bad(const sample *s, glm_status status, const char *fragment)
 static void
 a_good_request_passes(void **state)
 {
-	sample		s = good();
+	sample s = good();
 
 	(void) state;
 	assert_good(&s);
 	assert_string_equal(glm_request_text(&s.req, s.req.text), "你好");
 	assert_string_equal(glm_request_text(&s.req, s.req.system), "");
-	s.req.system = (glm_span) {0, 0};
+	s.req.system = (glm_span){0, 0};
 	assert_null(glm_request_text(&s.req, s.req.system));
-	s.req.stop = s.req.tools = s.req.options = s.req.tokens = (glm_span) {0, 0};
+	s.req.stop = s.req.tools = s.req.options = s.req.tokens = (glm_span){0, 0};
 	assert_good(&s);
 }
 
 static void
 sizes_must_agree(void **state)
 {
-	sample		s = good();
-	glm_error	err = {0};
+	sample			s = good();
+	glm_error		err = {0};
 	static uint64_t shifted[sizeof(sample) / 8 + 1];
 
 	(void) state;
@@ -115,7 +115,7 @@ sizes_must_agree(void **state)
 static void
 enums_and_flags_must_be_known(void **state)
 {
-	sample		s = good();
+	sample s = good();
 
 	(void) state;
 	s.req.kind = 0;
@@ -134,21 +134,27 @@ static void
 spans_must_lie_inside(void **state)
 {
 	static const glm_span spans[] = {
-		{0, 1}, {1, 0}, {sizeof(glm_request) - 1, 1}, {sizeof(sample), 0}, {sizeof(sample) - 1, 1},
-		{UINT32_MAX, 0}, {UINT32_MAX, UINT32_MAX}, {sizeof(glm_request), UINT32_MAX},
-		{sizeof(sample) - 4, UINT32_MAX - 2}, {offsetof(sample, text), 2} /* no NUL behind it */
+		{0, 1},
+		{1, 0},
+		{sizeof(glm_request) - 1, 1},
+		{sizeof(sample), 0},
+		{sizeof(sample) - 1, 1},
+		{UINT32_MAX, 0},
+		{UINT32_MAX, UINT32_MAX},
+		{sizeof(glm_request), UINT32_MAX},
+		{sizeof(sample) - 4, UINT32_MAX - 2},
+		{offsetof(sample, text), 2} /* no NUL behind it */
 	};
-	static const size_t members[] = {
-		offsetof(glm_request, model), offsetof(glm_request, path), offsetof(glm_request, options),
-		offsetof(glm_request, text), offsetof(glm_request, system), offsetof(glm_request, tools),
-		offsetof(glm_request, stop), offsetof(glm_request, tokens)
-	};
+	static const size_t members[] = {offsetof(glm_request, model),	 offsetof(glm_request, path),
+									 offsetof(glm_request, options), offsetof(glm_request, text),
+									 offsetof(glm_request, system),	 offsetof(glm_request, tools),
+									 offsetof(glm_request, stop),	 offsetof(glm_request, tokens)};
 
 	(void) state;
 	for (size_t m = 0; m < sizeof(members) / sizeof(members[0]); m++)
 		for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++)
 		{
-			sample		s = good();
+			sample s = good();
 
 			memcpy((char *) &s.req + members[m], &spans[i], sizeof(glm_span));
 			assert_bad(&s, GLM_INTERNAL, "lies outside");
@@ -158,7 +164,7 @@ spans_must_lie_inside(void **state)
 static void
 texts_must_be_utf8_without_nuls(void **state)
 {
-	sample		s = good();
+	sample s = good();
 
 	(void) state;
 	((char *) &s)[s.req.text.offset] = '\xFF';
@@ -171,10 +177,10 @@ texts_must_be_utf8_without_nuls(void **state)
 static void
 stop_strings_must_end_and_not_be_empty(void **state)
 {
-	sample		s = good();
+	sample s = good();
 
 	(void) state;
-	s.req.stop = s.req.system;	/* no strings: an empty array */
+	s.req.stop = s.req.system; /* no strings: an empty array */
 	assert_good(&s);
 	s = good();
 	((char *) &s)[s.req.stop.offset] = '\0';
@@ -191,16 +197,16 @@ static void
 long_lists_of_stop_strings_are_refused(void **state)
 {
 	const uint32_t size = sizeof(sample) + 3000;
-	glm_request *req = calloc(1, size);
-	sample		s = good();
-	glm_error	err = {0};
-	char	   *stop = (char *) req + sizeof(s);
+	glm_request	  *req = calloc(1, size);
+	sample		   s = good();
+	glm_error	   err = {0};
+	char		  *stop = (char *) req + sizeof(s);
 
 	(void) state;
 	memcpy(req, &s, sizeof(s));
 	req->size = size;
 	memset(stop, 'x', 1024);
-	req->stop = (glm_span) {sizeof(s), 1025};
+	req->stop = (glm_span){sizeof(s), 1025};
 	assert_true(glm_request_check(req, size, &err));
 	stop[1024] = 'x';
 	req->stop.length = 1026;
@@ -222,13 +228,13 @@ long_lists_of_stop_strings_are_refused(void **state)
 static void
 tokens_must_be_whole_and_aligned(void **state)
 {
-	sample		s = good();
+	sample s = good();
 
 	(void) state;
 	s.req.tokens.length = 11;
 	assert_bad(&s, GLM_INTERNAL, "aligned");
 	s = good();
-	s.req.tokens = (glm_span) {offsetof(sample, tokens) + 2, 4};
+	s.req.tokens = (glm_span){offsetof(sample, tokens) + 2, 4};
 	assert_bad(&s, GLM_INTERNAL, "aligned");
 	s = good();
 	s.req.kind = GLM_LOGITS;
@@ -242,18 +248,18 @@ tokens_must_be_whole_and_aligned(void **state)
 static void
 each_kind_has_what_it_needs(void **state)
 {
-	sample		s = good();
+	sample s = good();
 
 	(void) state;
-	s.req.model = (glm_span) {0, 0};
+	s.req.model = (glm_span){0, 0};
 	assert_bad(&s, GLM_BAD_ARGUMENT, "\"model\"");
 	s = good();
-	s.req.path = (glm_span) {0, 0};
+	s.req.path = (glm_span){0, 0};
 	assert_bad(&s, GLM_BAD_ARGUMENT, "path");
 	s.req.kind = GLM_UNLOAD;
 	assert_good(&s);
 	s = good();
-	s.req.text = (glm_span) {0, 0};
+	s.req.text = (glm_span){0, 0};
 	assert_bad(&s, GLM_BAD_ARGUMENT, "\"text\"");
 	s.req.kind = GLM_COUNT_TOKENS;
 	assert_bad(&s, GLM_BAD_ARGUMENT, "\"text\"");
@@ -266,14 +272,23 @@ parameters_must_be_in_range(void **state)
 {
 	static const double bad[][4] = {
 		/* temperature, top_p, min_p, repetition_penalty */
-		{-0.1, 1, 0, 1}, {INFINITY, 1, 0, 1}, {NAN, 1, 0, 1}, {0, 0, 0, 1}, {0, 1.01, 0, 1}, {0, NAN, 0, 1},
-		{0, 1, -1, 1}, {0, 1, 1.01, 1}, {0, 1, NAN, 1}, {0, 1, 0, 0}, {0, 1, 0, -1}, {0, 1, 0, INFINITY}, {0, 1, 0, NAN}
-	};
-	static const char *const names[] = {
-		"temperature", "temperature", "temperature", "top_p", "top_p", "top_p", "min_p", "min_p", "min_p",
-		"repetition_penalty", "repetition_penalty", "repetition_penalty", "repetition_penalty"
-	};
-	sample		s;
+		{-0.1, 1, 0, 1}, {INFINITY, 1, 0, 1}, {NAN, 1, 0, 1},  {0, 0, 0, 1},   {0, 1.01, 0, 1},
+		{0, NAN, 0, 1},	 {0, 1, -1, 1},		  {0, 1, 1.01, 1}, {0, 1, NAN, 1}, {0, 1, 0, 0},
+		{0, 1, 0, -1},	 {0, 1, 0, INFINITY}, {0, 1, 0, NAN}};
+	static const char *const names[] = {"temperature",
+										"temperature",
+										"temperature",
+										"top_p",
+										"top_p",
+										"top_p",
+										"min_p",
+										"min_p",
+										"min_p",
+										"repetition_penalty",
+										"repetition_penalty",
+										"repetition_penalty",
+										"repetition_penalty"};
+	sample					 s;
 
 	(void) state;
 	for (int i = 0; i < 13; i++)
@@ -284,7 +299,7 @@ parameters_must_be_in_range(void **state)
 		s.req.min_p = bad[i][2];
 		s.req.repetition_penalty = bad[i][3];
 		assert_bad(&s, GLM_BAD_ARGUMENT, names[i]);
-		s.req.kind = GLM_TOKENIZE;	/* which takes no notice of them */
+		s.req.kind = GLM_TOKENIZE; /* which takes no notice of them */
 		assert_good(&s);
 	}
 	s = good();
@@ -312,14 +327,14 @@ parameters_must_be_in_range(void **state)
 static void
 noise_is_survived(void **state)
 {
-	uint32_t	random = 3;
-	int			passed = 0;
+	uint32_t random = 3;
+	int		 passed = 0;
 
 	(void) state;
 	for (int round = 0; round < 200000; round++)
 	{
-		sample		s = good();
-		glm_error	err;
+		sample	  s = good();
+		glm_error err;
 
 		for (int i = 0; i < 1 + round % 3; i++)
 		{

@@ -53,7 +53,7 @@ open_good(const char *path)
 static void
 assert_refused(glm_status status, const char *fragment, const char *name)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	assert_null(glm_shards_open(dir, NULL, &err));
 	ck_assert_error(&err, status, fragment);
@@ -75,8 +75,8 @@ static const char mixed[] =
 static int
 first_byte(const glm_shards *s, const glm_tensor *t)
 {
-	glm_error	err = {0};
-	int			byte;
+	glm_error err = {0};
+	int		  byte;
 
 	assert_true(glm_shards_hold(s, t, &err));
 	byte = *(const uint8_t *) t->data;
@@ -127,7 +127,7 @@ test_find(void **state)
 		int64_t		cols;
 		glm_status	status;
 		const char *fragment;
-	}			bad[] = {
+	} bad[] = {
 		{"x", 1, 1, GLM_BAD_FILE, "no tensor \"x\""},
 		{"", 1, 1, GLM_BAD_FILE, "no tensor"},
 		{"m", 3, 2, GLM_BAD_FILE, "has shape [2, 3], but config.json makes it [3, 2]"},
@@ -145,8 +145,8 @@ test_find(void **state)
 	s = open_good(dir);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
-		glm_tensor	t;
-		glm_error	err = {0};
+		glm_tensor t;
+		glm_error  err = {0};
 
 		assert_false(glm_shards_find(s, bad[i].name, bad[i].rows, bad[i].cols, &t, &err));
 		ck_assert_error(&err, bad[i].status, bad[i].fragment);
@@ -195,9 +195,9 @@ static void
 test_golden(void **state)
 {
 	static const char *const a[] = {"model-00001-of-00002.safetensors",
-		"model-00002-of-00002.safetensors"};
+									"model-00002-of-00002.safetensors"};
 	static const char *const b[] = {ONE};
-	char		path[CK_PATH];
+	char					 path[CK_PATH];
 
 	(void) state;
 	if (ck_golden() == NULL)
@@ -210,7 +210,7 @@ test_golden(void **state)
 
 /* ---- Bad headers ---------------------------------------------------------- */
 
-#define T(name, dtype, shape, offsets) \
+#define T(name, dtype, shape, offsets)                                                             \
 	"\"" name "\": {\"dtype\": \"" dtype "\", \"shape\": " shape ", \"data_offsets\": " offsets "}"
 
 static const struct
@@ -219,7 +219,7 @@ static const struct
 	size_t		data_size;
 	glm_status	status;
 	const char *fragment;
-}			bad_headers[] = {
+} bad_headers[] = {
 	{"", 0, GLM_BAD_FILE, "invalid JSON"},
 	{"{\"a\": ", 0, GLM_BAD_FILE, "invalid JSON"},
 	{"[]", 0, GLM_BAD_FILE, "not an object"},
@@ -248,17 +248,17 @@ static const struct
 	{"{" T("a", "F32", "[1]", "[-4, 0]") "}", 4, GLM_BAD_FILE, "data_offsets"},
 	{"{" T("a", "F32", "[1]", "[4, 0]") "}", 4, GLM_BAD_FILE, "data_offsets"},
 	{"{" T("a", "F32", "[2]", "[0, 8]") "}", 4, GLM_BAD_FILE, "data_offsets"},
-	{"{" T("a", "F32", "[1]", "[9223372036854775800, 9223372036854775804]") "}", 4,
-	GLM_BAD_FILE, "data_offsets"},
+	{"{" T("a", "F32", "[1]", "[9223372036854775800, 9223372036854775804]") "}", 4, GLM_BAD_FILE,
+	 "data_offsets"},
 	{"{" T("a", "F32", "[2]", "[0, 4]") "}", 4, GLM_BAD_FILE, "need 8"},
 	{"{" T("a", "F16", "[1]", "[0, 4]") "}", 4, GLM_BAD_FILE, "need 2"},
 	{"{" T("a", "F32", "[1]", "[0, 4]") "}", 8, GLM_BAD_FILE, "4 bytes behind"},
-	{"{" T("a", "F32", "[1]", "[0, 4]") ", " T("b", "F32", "[1]", "[0, 4]") "}", 4,
-	GLM_BAD_FILE, "overlap"},
-	{"{" T("a", "F32", "[2]", "[2, 10]") ", " T("b", "F32", "[1]", "[0, 4]") "}", 10,
-	GLM_BAD_FILE, "\"b\" and \"a\""},
-	{"{" T("a", "F32", "[1]", "[0, 4]") ", " T("a", "F32", "[1]", "[4, 8]") "}", 8,
-	GLM_BAD_FILE, "duplicate"},
+	{"{" T("a", "F32", "[1]", "[0, 4]") ", " T("b", "F32", "[1]", "[0, 4]") "}", 4, GLM_BAD_FILE,
+	 "overlap"},
+	{"{" T("a", "F32", "[2]", "[2, 10]") ", " T("b", "F32", "[1]", "[0, 4]") "}", 10, GLM_BAD_FILE,
+	 "\"b\" and \"a\""},
+	{"{" T("a", "F32", "[1]", "[0, 4]") ", " T("a", "F32", "[1]", "[4, 8]") "}", 8, GLM_BAD_FILE,
+	 "duplicate"},
 	{"{" T("a\\u0000b", "F32", "[1]", "[0, 4]") "}", 4, GLM_BAD_FILE, "invalid JSON"},
 };
 
@@ -278,8 +278,8 @@ test_absurd_length(void **state)
 {
 	static const uint8_t huge[16] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, '{', '}'};
 	static const uint8_t much[16] = {9, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
-	char		path[CK_PATH];
-	FILE	   *f;
+	char				 path[CK_PATH];
+	FILE				*f;
 
 	(void) state;
 	ck_write(dir, ONE, huge, sizeof(huge));
@@ -308,14 +308,14 @@ static unsigned
 touch_all(const glm_shards *s)
 {
 	static const char *const names[] = {"flag", "m", "v", "h", "none", "scalar", "cube"};
-	unsigned	sum = 0;
+	unsigned				 sum = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		for (int64_t rows = 0; rows < 10; rows++)
 			for (int64_t cols = 0; cols < 10; cols++)
 			{
-				glm_tensor	t;
-				glm_error	err;
+				glm_tensor t;
+				glm_error  err;
 
 				if (!glm_shards_find(s, names[i], rows, cols, &t, &err))
 					continue;
@@ -330,7 +330,7 @@ touch_all(const glm_shards *s)
 static void
 test_truncated(void **state)
 {
-	uint8_t		bytes[8 + sizeof(mixed) - 1 + 47] = {0};
+	uint8_t bytes[8 + sizeof(mixed) - 1 + 47] = {0};
 
 	(void) state;
 	bytes[0] = (uint8_t) ((sizeof(mixed) - 1) & 0xff);
@@ -349,9 +349,9 @@ static void
 test_changed_bytes(void **state)
 {
 	static const char put[] = {'0', '9', '"', ',', '-', '[', '}', '\0', '\xff'};
-	char		header[sizeof(mixed)];
-	int			opened = 0;
-	int			refused = 0;
+	char			  header[sizeof(mixed)];
+	int				  opened = 0;
+	int				  refused = 0;
 
 	(void) state;
 	for (size_t at = 0; at < sizeof(mixed) - 1; at++)
@@ -387,8 +387,8 @@ test_changed_bytes(void **state)
 static void
 test_no_weights(void **state)
 {
-	char		path[CK_PATH];
-	glm_error	err = {0};
+	char	  path[CK_PATH];
+	glm_error err = {0};
 
 	(void) state;
 	assert_refused(GLM_NO_FILE, "no *.safetensors file", dir);
@@ -408,7 +408,7 @@ test_no_weights(void **state)
 static void
 test_odd_files(void **state)
 {
-	char		path[CK_PATH];
+	char path[CK_PATH];
 
 	(void) state;
 	ck_path(path, dir, ONE);
@@ -459,7 +459,7 @@ test_bad_index(void **state)
 		const char *index;
 		glm_status	status;
 		const char *fragment;
-	}			bad[] = {
+	} bad[] = {
 		{"", GLM_BAD_FILE, INDEX},
 		{"[]", GLM_BAD_FILE, INDEX},
 		{"{}", GLM_BAD_FILE, "weight_map"},
@@ -472,7 +472,8 @@ test_bad_index(void **state)
 		{"{\"weight_map\": {\"a\": \"..\"}}", GLM_BAD_FILE, "no plain file name"},
 		{"{\"weight_map\": {\"a\": \".s1\"}}", GLM_BAD_FILE, "no plain file name"},
 		{"{\"weight_map\": {\"a\": \"s1\", \"b\": \"s9\"}}", GLM_NO_FILE, "s9"},
-		{"{\"weight_map\": {\"a\": \"s1\", \"b\": \"s1\"}}", GLM_BAD_FILE, "s1\" has no tensor \"b\""},
+		{"{\"weight_map\": {\"a\": \"s1\", \"b\": \"s1\"}}", GLM_BAD_FILE,
+		 "s1\" has no tensor \"b\""},
 		{"{\"weight_map\": {\"a\": \"s2\", \"b\": \"s1\"}}", GLM_BAD_FILE, "has no tensor \""},
 		{"{\"weight_map\": {\"a\": \"s1\", \"a\": \"s2\"}}", GLM_BAD_FILE, "duplicate"},
 		{"{\"weight_map\": {\"a\": \"s1\", \"c\": \"s3\"}}", GLM_BAD_FILE, "tensor \"a\" is in"},
@@ -482,7 +483,8 @@ test_bad_index(void **state)
 	(void) state;
 	ck_raw(dir, "s1", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
 	ck_raw(dir, "s2", "{" T("b", "F32", "[1]", "[0, 4]") "}", 4);
-	ck_raw(dir, "s3", "{" T("a", "F32", "[1]", "[0, 4]") ", " T("c", "F32", "[1]", "[4, 8]") "}", 8);
+	ck_raw(dir, "s3", "{" T("a", "F32", "[1]", "[0, 4]") ", " T("c", "F32", "[1]", "[4, 8]") "}",
+		   8);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
 		ck_puts(dir, INDEX, bad[i].index);
@@ -499,13 +501,13 @@ test_bad_index(void **state)
 static void
 test_many_shards(void **state)
 {
-	char	   *index = malloc(300 * 40);
-	int			n = sprintf(index, "{\"weight_map\": {");
+	char *index = malloc(300 * 40);
+	int	  n = sprintf(index, "{\"weight_map\": {");
 
 	(void) state;
 	for (int i = 0; i < 300; i++)
 	{
-		char		name[16];
+		char name[16];
 
 		sprintf(name, "s%d", i);
 		ck_raw(dir, name, "{}", 0);

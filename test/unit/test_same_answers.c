@@ -61,9 +61,9 @@ typedef struct expected
 	int		 completion_tokens;
 } expected;
 
-static expected first[REQUESTS];
+static expected	   first[REQUESTS];
 static glm_kv_type kv_type;
-static uint64_t state;
+static uint64_t	   state;
 
 static unsigned
 draw(unsigned below)
@@ -299,7 +299,7 @@ same_under_all_conditions(void **unused)
 static void
 same_with_int8_keys_and_values(void **unused)
 {
-	int others = 0;
+	int		  others = 0;
 	expected *before = malloc(sizeof(first));
 
 	(void) unused;

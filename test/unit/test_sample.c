@@ -18,7 +18,7 @@
 static glm_request
 request(double temperature)
 {
-	return (glm_request) {.temperature = temperature, .top_p = 1, .repetition_penalty = 1};
+	return (glm_request){.temperature = temperature, .top_p = 1, .repetition_penalty = 1};
 }
 
 static glm_sampler *
@@ -34,9 +34,9 @@ open_sampler(const glm_request *req, int vocab)
 static int32_t
 pick(glm_sampler *s, const float *logits, int vocab, uint64_t index)
 {
-	float	   *copy = malloc((size_t) vocab * sizeof(float));
-	int32_t		token = -1;
-	glm_error	err;
+	float	 *copy = malloc((size_t) vocab * sizeof(float));
+	int32_t	  token = -1;
+	glm_error err;
 
 	assert_non_null(copy);
 	memcpy(copy, logits, (size_t) vocab * sizeof(float));
@@ -50,7 +50,7 @@ static int32_t
 pick_once(const glm_request *req, const float *logits, int vocab, uint64_t index)
 {
 	glm_sampler *s = open_sampler(req, vocab);
-	int32_t		token = pick(s, logits, vocab, index);
+	int32_t		 token = pick(s, logits, vocab, index);
 
 	glm_sampler_close(s);
 	return token;
@@ -86,20 +86,20 @@ test_greedy(void **state)
 static void
 test_penalty(void **state)
 {
-	float		logits[] = {4, 3, -1, -1.5f};
-	glm_request req = request(0);
+	float		 logits[] = {4, 3, -1, -1.5f};
+	glm_request	 req = request(0);
 	glm_sampler *s;
 
 	(void) state;
 	req.repetition_penalty = 2;
 	s = open_sampler(&req, 4);
 	assert_int_equal(pick(s, logits, 4, 0), 0);
-	glm_sampler_see(s, 0);		/* 4 / 2 = 2 */
-	glm_sampler_see(s, 0);		/* counts once */
+	glm_sampler_see(s, 0); /* 4 / 2 = 2 */
+	glm_sampler_see(s, 0); /* counts once */
 	assert_int_equal(pick(s, logits, 4, 1), 1);
-	glm_sampler_see(s, 1);		/* 3 / 2 */
+	glm_sampler_see(s, 1); /* 3 / 2 */
 	assert_int_equal(pick(s, logits, 4, 2), 0);
-	glm_sampler_see(s, -1);		/* ids that are not in the vocabulary */
+	glm_sampler_see(s, -1); /* ids that are not in the vocabulary */
 	glm_sampler_see(s, 4);
 	assert_int_equal(pick(s, logits, 4, 3), 0);
 	glm_sampler_close(s);
@@ -122,16 +122,16 @@ static void
 test_not_finite(void **state)
 {
 	static const float bad[] = {NAN, INFINITY, -INFINITY};
-	glm_request req = request(0.8);
-	glm_sampler *s = open_sampler(&req, 37);
+	glm_request		   req = request(0.8);
+	glm_sampler		  *s = open_sampler(&req, 37);
 
 	(void) state;
 	for (int b = 0; b < 3; b++)
 		for (int at = 0; at < 37; at++)
 		{
-			float		logits[37] = {0};
-			int32_t		token;
-			glm_error	err = {0};
+			float	  logits[37] = {0};
+			int32_t	  token;
+			glm_error err = {0};
 
 			logits[at] = bad[b];
 			assert_false(glm_sampler_pick(s, logits, 0, &token, NULL, &err));
@@ -145,8 +145,8 @@ test_not_finite(void **state)
 static void
 test_logprob_is_the_models(void **state)
 {
-	float		logits[50];
-	glm_request req = request(0.3);
+	float		 logits[50];
+	glm_request	 req = request(0.3);
 	glm_sampler *s;
 
 	(void) state;
@@ -155,11 +155,10 @@ test_logprob_is_the_models(void **state)
 	s = open_sampler(&req, 50);
 	for (uint64_t trial = 0; trial < 200; trial++)
 	{
-		double		sum = 0;
-		float		raw[50],
-					logprob;
-		int32_t		token;
-		glm_error	err;
+		double	  sum = 0;
+		float	  raw[50], logprob;
+		int32_t	  token;
+		glm_error err;
 
 		for (int i = 0; i < 50; i++)
 		{
@@ -185,17 +184,17 @@ test_philox(void **state)
 {
 	static const struct
 	{
-		uint64_t	seed;
-		uint64_t	index;
-		int			token;
-	}			known[] = {
+		uint64_t seed;
+		uint64_t index;
+		int		 token;
+	} known[] = {
 		{0, 0, 0x6627},
 		{0, 1, 0xf8e4},
 		{1, 0, 0xe3e8},
 		{42, 7, 0x5bbd},
 		{0xdeadbeefcafef00d, 0x123456789a, 0x9e45},
 	};
-	float	   *logits = calloc(65536, sizeof(float));
+	float *logits = calloc(65536, sizeof(float));
 
 	(void) state;
 	assert_non_null(logits);
@@ -212,10 +211,10 @@ test_philox(void **state)
 static void
 test_same_seed_same_token(void **state)
 {
-	float		logits[100];
-	glm_request req = request(1);
+	float		 logits[100];
+	glm_request	 req = request(1);
 	glm_sampler *s;
-	int			differ = 0;
+	int			 differ = 0;
 
 	(void) state;
 	for (int i = 0; i < 100; i++)
@@ -241,7 +240,7 @@ test_same_seed_same_token(void **state)
 static void
 count(const glm_request *req, const double *p, int n, int draws, int *times)
 {
-	float		logits[8];
+	float		 logits[8];
 	glm_sampler *s = open_sampler(req, n);
 
 	for (int i = 0; i < n; i++)
@@ -256,8 +255,8 @@ static void
 test_frequencies(void **state)
 {
 	const double p[] = {0.05, 0.5, 0.15, 0.3};
-	glm_request req = request(1);
-	int			times[4];
+	glm_request	 req = request(1);
+	int			 times[4];
 
 	(void) state;
 	count(&req, p, 4, 20000, times);
@@ -283,8 +282,7 @@ static int
 drawn(const glm_request *req)
 {
 	const double p[] = {0.05, 0.5, 0.15, 0.3};
-	int			times[4],
-				set = 0;
+	int			 times[4], set = 0;
 
 	count(req, p, 4, 2000, times);
 	for (int i = 0; i < 4; i++)
@@ -299,18 +297,18 @@ test_filters(void **state)
 
 	(void) state;
 	assert_int_equal(drawn(&req), 0xf);
-	req.top_p = 0.79;			/* the smallest set that reaches it */
+	req.top_p = 0.79; /* the smallest set that reaches it */
 	assert_int_equal(drawn(&req), 0xa);
 	req.top_p = 0.81;
 	assert_int_equal(drawn(&req), 0xe);
-	req.top_p = 1e-9;			/* never empty */
+	req.top_p = 1e-9; /* never empty */
 	assert_int_equal(drawn(&req), 0x2);
-	req.top_p = 0.6;			/* 0.5 of the 0.8 that top_k leaves is 0.625 */
+	req.top_p = 0.6; /* 0.5 of the 0.8 that top_k leaves is 0.625 */
 	req.top_k = 2;
 	assert_int_equal(drawn(&req), 0x2);
 
 	req = request(1);
-	req.min_p = 0.25;			/* of the largest: 0.125 */
+	req.min_p = 0.25; /* of the largest: 0.125 */
 	assert_int_equal(drawn(&req), 0xe);
 	req.top_k = 3;
 	assert_int_equal(drawn(&req), 0xe);
@@ -323,9 +321,9 @@ test_filters(void **state)
 static void
 test_extreme_temperatures(void **state)
 {
-	float		logits[] = {1, 88, 87.9f, -1e30f, 1e30f};
-	glm_request req = request(1e-300);
-	int			times[8];
+	float		 logits[] = {1, 88, 87.9f, -1e30f, 1e30f};
+	glm_request	 req = request(1e-300);
+	int			 times[8];
 	const double p[] = {1e-9, 1, 1e-5, 1};
 
 	(void) state;
@@ -334,7 +332,7 @@ test_extreme_temperatures(void **state)
 		assert_int_equal(pick_once(&req, logits, 5, i), 4);
 		assert_int_equal(pick_once(&req, logits, 3, i), 1);
 	}
-	req.temperature = 1e300;	/* all alike */
+	req.temperature = 1e300; /* all alike */
 	count(&req, p, 4, 8000, times);
 	for (int i = 0; i < 4; i++)
 		assert_true(abs(times[i] - 2000) < 200);
@@ -346,9 +344,9 @@ test_extreme_temperatures(void **state)
 
 typedef struct candidate
 {
-	int32_t		token;
-	double		logit;
-	double		p;
+	int32_t token;
+	double	logit;
+	double	p;
 } candidate;
 
 static int
@@ -366,13 +364,11 @@ by_logit(const void *a, const void *b)
 static int
 slow_filter(const glm_request *req, const float *logits, candidate *c)
 {
-	int			n = SLOW_VOCAB,
-				kept = 0;
-	double		sum = 0,
-				so_far = 0;
+	int	   n = SLOW_VOCAB, kept = 0;
+	double sum = 0, so_far = 0;
 
 	for (int i = 0; i < n; i++)
-		c[i] = (candidate) {.token = i, .logit = logits[i]};
+		c[i] = (candidate){.token = i, .logit = logits[i]};
 	qsort(c, (size_t) n, sizeof(*c), by_logit);
 	if (req->top_k > 0 && req->top_k < n)
 		n = req->top_k;
@@ -393,12 +389,12 @@ slow_filter(const glm_request *req, const float *logits, candidate *c)
 static void
 check_against_slow(const glm_request *req)
 {
-	static float logits[SLOW_VOCAB];
+	static float	 logits[SLOW_VOCAB];
 	static candidate c[SLOW_VOCAB];
-	static int	times[SLOW_VOCAB];
-	glm_sampler *s = open_sampler(req, SLOW_VOCAB);
-	double		sum = 0;
-	int			kept;
+	static int		 times[SLOW_VOCAB];
+	glm_sampler		*s = open_sampler(req, SLOW_VOCAB);
+	double			 sum = 0;
+	int				 kept;
 
 	for (int i = 0; i < SLOW_VOCAB; i++)
 		logits[i] = (float) (int32_t) (random_bits() & ~0xfffffffu) * 0x1p-29f; /* with ties */
@@ -410,7 +406,7 @@ check_against_slow(const glm_request *req)
 		sum += c[i].p;
 	for (int i = 0; i < SLOW_VOCAB; i++)
 	{
-		double		want = i < kept ? 4000 * c[i].p / sum : 0;
+		double want = i < kept ? 4000 * c[i].p / sum : 0;
 
 		if (i >= kept)
 			assert_int_equal(times[c[i].token], 0);
@@ -423,7 +419,7 @@ check_against_slow(const glm_request *req)
 static void
 test_against_slow(void **state)
 {
-	static const int top_k[] = {0, 1, 10, 299, 300, 1000};
+	static const int	top_k[] = {0, 1, 10, 299, 300, 1000};
 	static const double top_p[] = {1, 0.9, 0.35};
 	static const double min_p[] = {0, 0.05};
 

@@ -22,7 +22,7 @@ static const char common[] =
 static glm_request *
 make_similar(int i, int max_tokens)
 {
-	char		prompt[1024];
+	char prompt[1024];
 
 	snprintf(prompt, sizeof(prompt), "%s%d lamps", common, i);
 	return make_request(prompt, max_tokens, false);
@@ -46,10 +46,9 @@ answer_alone(char (*text)[4096], int n, int max_tokens)
 static void
 prefix_is_found_again(void **state)
 {
-	glm_engine *engine = open_engine(2, 4, ROOMY);
-	char		alone[2][4096];
-	answer	   *first,
-			   *second;
+	glm_engine	*engine = open_engine(2, 4, ROOMY);
+	char		 alone[2][4096];
+	answer		*first, *second;
 	glm_request *req;
 
 	(void) state;
@@ -83,9 +82,9 @@ parted_block_is_copied(void **state)
 	(void) state;
 	for (int length = 60; length < 240; length += 20)
 	{
-		char		prompt[2][512];
+		char		  prompt[2][512];
 		const answer *second;
-		glm_engine *fresh = open_engine(1, 4, ROOMY);
+		glm_engine	 *fresh = open_engine(1, 4, ROOMY);
 
 		for (int i = 0; i < 2; i++)
 			snprintf(prompt[i], sizeof(prompt[i]), "%d: %.*s %s in all of them", length, length,
@@ -93,8 +92,8 @@ parted_block_is_copied(void **state)
 		wait_for(engine, submit(engine, make_request(prompt[0], 40, false)));
 		second = wait_for(engine, submit(engine, make_request(prompt[1], 40, false)));
 		in_midst += second->last.cached_tokens % 32 != 0;
-		assert_string_equal(second->text,
-							wait_for(fresh, submit(fresh, make_request(prompt[1], 40, false)))->text);
+		assert_string_equal(
+			second->text, wait_for(fresh, submit(fresh, make_request(prompt[1], 40, false)))->text);
 		glm_engine_close(fresh);
 	}
 	assert_true(in_midst >= 3);
@@ -104,7 +103,7 @@ parted_block_is_copied(void **state)
 static void
 unshared_leaves_nothing(void **state)
 {
-	glm_engine *engine = open_engine(1, 4, ROOMY);
+	glm_engine	*engine = open_engine(1, 4, ROOMY);
 	glm_request *req = make_similar(0, 40);
 
 	(void) state;
@@ -141,8 +140,8 @@ computed_once_for_all(void **state)
 static void
 unloading_forgets(void **state)
 {
-	glm_engine *engine = open_engine(1, 4, ROOMY);
-	glm_request *req = make_request("", 1, false);
+	glm_engine	  *engine = open_engine(1, 4, ROOMY);
+	glm_request	  *req = make_request("", 1, false);
 	glm_model_info info;
 
 	(void) state;
@@ -164,8 +163,8 @@ unloading_forgets(void **state)
 static void
 small_pool_changes_nothing(void **state)
 {
-	char		alone[COMPANY][4096];
-	int			ticket[COMPANY];
+	char alone[COMPANY][4096];
+	int	 ticket[COMPANY];
 
 	(void) state;
 	answer_alone(alone, COMPANY, 150);
@@ -230,7 +229,7 @@ preempted_and_computed_anew(void **state)
 static glm_request *
 make_various(int i)
 {
-	char		prompt[128];
+	char		 prompt[128];
 	glm_request *req;
 
 	snprintf(prompt, sizeof(prompt), "lamp lamp lamp %d lamp lamp lamp", i % 7);
@@ -246,20 +245,20 @@ make_various(int i)
 static void
 drafts_change_nothing(void **state)
 {
-	char		plain[40][4096];
-	int			plain_tokens[40];
+	char plain[40][4096];
+	int	 plain_tokens[40];
 
 	(void) state;
 	for (int speculation = GLM_SPECULATE_OFF; speculation <= GLM_SPECULATE_ALWAYS; speculation++)
 	{
-		glm_engine *engine = open_engine(2, 8, ROOMY);
-		int			accepted = 0;
+		glm_engine	  *engine = open_engine(2, 8, ROOMY);
+		int			   accepted = 0;
 		glm_model_info info;
 
 		glm_engine_set_speculation(engine, speculation);
 		for (int i = 0; i < 40; i++)
 		{
-			answer	   *a = wait_for(engine, submit(engine, make_various(i)));
+			answer *a = wait_for(engine, submit(engine, make_various(i)));
 
 			if (speculation == GLM_SPECULATE_OFF)
 			{
@@ -283,7 +282,7 @@ make_raw(bool stream)
 {
 	glm_request *req = make_request("Repeat:", 60, stream);
 
-	req->form = GLM_RAW;		/* rambles on long enough */
+	req->form = GLM_RAW; /* rambles on long enough */
 	return req;
 }
 
@@ -373,9 +372,9 @@ tenants_take_turns(void **state)
 static void
 arrivals_cost_no_pass(void **state)
 {
-	glm_engine *engine = open_engine(1, 64, ROOMY);
-	int			first;
-	int			arrivals = 0;
+	glm_engine	*engine = open_engine(1, 64, ROOMY);
+	int			 first;
+	int			 arrivals = 0;
 	glm_request *req = make_rambling(3);
 
 	(void) state;
@@ -406,10 +405,10 @@ rename_model(glm_request *req)
 static void
 models_take_turns(void **state)
 {
-	glm_engine *engine = open_engine(1, 32, ROOMY);
-	int			many[16];
-	int			lonely;
-	glm_request *req;
+	glm_engine	  *engine = open_engine(1, 32, ROOMY);
+	int			   many[16];
+	int			   lonely;
+	glm_request	  *req;
 	glm_model_info info[2];
 
 	(void) state;
@@ -438,18 +437,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(prefix_is_found_again),
-		cmocka_unit_test(parted_block_is_copied),
-		cmocka_unit_test(unshared_leaves_nothing),
-		cmocka_unit_test(computed_once_for_all),
-		cmocka_unit_test(unloading_forgets),
-		cmocka_unit_test(small_pool_changes_nothing),
-		cmocka_unit_test(preempted_and_computed_anew),
-		cmocka_unit_test(drafts_change_nothing),
-		cmocka_unit_test(drafts_wait_for_the_reader),
-		cmocka_unit_test(interactive_comes_first),
-		cmocka_unit_test(tenants_take_turns),
-		cmocka_unit_test(arrivals_cost_no_pass),
+		cmocka_unit_test(prefix_is_found_again),	   cmocka_unit_test(parted_block_is_copied),
+		cmocka_unit_test(unshared_leaves_nothing),	   cmocka_unit_test(computed_once_for_all),
+		cmocka_unit_test(unloading_forgets),		   cmocka_unit_test(small_pool_changes_nothing),
+		cmocka_unit_test(preempted_and_computed_anew), cmocka_unit_test(drafts_change_nothing),
+		cmocka_unit_test(drafts_wait_for_the_reader),  cmocka_unit_test(interactive_comes_first),
+		cmocka_unit_test(tenants_take_turns),		   cmocka_unit_test(arrivals_cost_no_pass),
 		cmocka_unit_test(models_take_turns),
 	};
 

@@ -17,9 +17,11 @@
 static glm_request *
 make_scoped(uint64_t scope, int max_tokens)
 {
-	glm_request *req = make_request("Dear bank, a note about my card. Please keep it for your files here. "
-									"My PIN is 347607 and I would like you to send a new card to my home "
-									"address, thanks a lot.", max_tokens, false);
+	glm_request *req =
+		make_request("Dear bank, a note about my card. Please keep it for your files here. "
+					 "My PIN is 347607 and I would like you to send a new card to my home "
+					 "address, thanks a lot.",
+					 max_tokens, false);
 
 	req->scope = scope;
 	return req;
@@ -44,7 +46,8 @@ scopes_show_nothing(void **state)
 			const glm_event *last = &wait_for(engine, submit(engine, make_scoped(scope, 40)))->last;
 
 			if (again > 0)
-				assert_true(last->cached_tokens > 0 && last->accepted_tokens > first.accepted_tokens);
+				assert_true(last->cached_tokens > 0 &&
+							last->accepted_tokens > first.accepted_tokens);
 			else if (scope > 1)
 			{
 				assert_int_equal(last->cached_tokens, 0);
@@ -87,7 +90,7 @@ others_push_nothing_out(void **state)
 	assert_true(cached > 0);
 	for (int i = 0; stats_of(engine).kv_evictions < 20; i++)
 	{
-		char		prompt[64];
+		char		 prompt[64];
 		glm_request *req;
 
 		assert_true(i < 1000);
@@ -98,7 +101,8 @@ others_push_nothing_out(void **state)
 		req->scope = 2;
 		wait_for(engine, submit(engine, req));
 	}
-	assert_int_equal(wait_for(engine, submit(engine, make_scoped(1, 1)))->last.cached_tokens, cached);
+	assert_int_equal(wait_for(engine, submit(engine, make_scoped(1, 1)))->last.cached_tokens,
+					 cached);
 	glm_engine_close(engine);
 }
 
@@ -110,7 +114,8 @@ no_scope_no_sharing(void **state)
 
 	(void) state;
 	for (int again = 0; again < 2; again++)
-		assert_int_equal(wait_for(engine, submit(engine, make_scoped(0, 20)))->last.cached_tokens, 0);
+		assert_int_equal(wait_for(engine, submit(engine, make_scoped(0, 20)))->last.cached_tokens,
+						 0);
 	assert_int_equal(stats_of(engine).kv_bytes_cached, 0);
 	glm_engine_close(engine);
 }

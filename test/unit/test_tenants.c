@@ -177,7 +177,7 @@ displaced_gets_done(void **state)
 static glm_request *
 make_long_prompt(uint32_t tenant, bool batch)
 {
-	char		prompt[1600] = "";
+	char		 prompt[1600] = "";
 	glm_request *req;
 
 	for (int i = 0; i < 80; i++)
@@ -282,12 +282,12 @@ woken_streams_share_the_passes(void **state)
 static void
 cancelled_in_the_queue(void **state)
 {
-	glm_engine *engine = open_engine(1, 2, ROOMY);
-	size_t		n = (size_t) 4 << 20;
-	char	   *text = malloc(n + 1);
+	glm_engine	*engine = open_engine(1, 2, ROOMY);
+	size_t		 n = (size_t) 4 << 20;
+	char		*text = malloc(n + 1);
 	glm_request *req;
-	int			large;
-	int			small[3];
+	int			 large;
+	int			 small[3];
 
 	(void) state;
 	wait_for(engine, ask(engine, 1, INTERACTIVE, 1));

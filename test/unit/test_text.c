@@ -17,7 +17,7 @@
 static void
 buffer_grows_and_ends_in_a_nul(void **state)
 {
-	glm_buf		buf = {0};
+	glm_buf buf = {0};
 
 	(void) state;
 	for (int i = 0; i < 1000; i++)
@@ -36,7 +36,7 @@ buffer_grows_and_ends_in_a_nul(void **state)
 static void
 buffer_remembers_that_memory_ran_out(void **state)
 {
-	glm_buf		buf = {0};
+	glm_buf buf = {0};
 
 	(void) state;
 	glm_buf_puts(&buf, "kept");
@@ -50,8 +50,8 @@ buffer_remembers_that_memory_ran_out(void **state)
 static void
 ids_are_kept_in_order(void **state)
 {
-	glm_ids		ids = {0};
-	glm_error	err;
+	glm_ids	  ids = {0};
+	glm_error err;
 
 	(void) state;
 	for (int32_t i = 0; i < 5000; i++)
@@ -69,8 +69,8 @@ ids_are_kept_in_order(void **state)
 static int
 slow_length(const unsigned char *s)
 {
-	uint32_t	c;
-	int			n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : -1;
+	uint32_t c;
+	int n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : -1;
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 
 	if (n <= 1)
@@ -106,10 +106,13 @@ a_beginning_is_no_error_until_it_is_one(void **state)
 	assert_int_equal(glm_utf8_length("\xE4", 1), 0);
 	assert_int_equal(glm_utf8_length("\xE4\xBD", 2), 0);
 	assert_int_equal(glm_utf8_length("\xE4\xBD\xA0", 3), 3);
-	assert_int_equal(glm_utf8_length("\xE0\x80", 2), -1);	/* overlong */
-	assert_int_equal(glm_utf8_length("\xED\xA0", 2), -1);	/* surrogate */
-	assert_int_equal(glm_utf8_length("\xF4\x90", 2), -1);	/* past U+10FFFF */
-	assert_int_equal(glm_utf8_length("\xF0\x9F\x99" "a", 4), -1);
+	assert_int_equal(glm_utf8_length("\xE0\x80", 2), -1); /* overlong */
+	assert_int_equal(glm_utf8_length("\xED\xA0", 2), -1); /* surrogate */
+	assert_int_equal(glm_utf8_length("\xF4\x90", 2), -1); /* past U+10FFFF */
+	assert_int_equal(glm_utf8_length("\xF0\x9F\x99"
+									 "a",
+									 4),
+					 -1);
 }
 
 static void
@@ -128,7 +131,7 @@ check_finds_the_first_bad_byte(void **state)
 static void
 errors_keep_status_message_and_hint(void **state)
 {
-	glm_error	err;
+	glm_error err;
 
 	(void) state;
 	memset(&err, 'x', sizeof(err));
@@ -146,11 +149,13 @@ errors_keep_status_message_and_hint(void **state)
 static void
 messages_are_utf8_whatever_they_quote(void **state)
 {
-	glm_error	err;
-	char		name[600];
+	glm_error err;
+	char	  name[600];
 
 	(void) state;
-	glm_fail(&err, GLM_BAD_FILE, "%s", "a\xFF" "b\xE4\xBDz");
+	glm_fail(&err, GLM_BAD_FILE, "%s",
+			 "a\xFF"
+			 "b\xE4\xBDz");
 	assert_string_equal(err.message, "a?b??z");
 	/* 400 bytes do not divide by three: the last character is left out whole */
 	for (int i = 0; i < 199; i++)

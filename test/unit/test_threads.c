@@ -30,7 +30,7 @@
 static glm_threads *
 open_pool(int count)
 {
-	glm_error	err;
+	glm_error	 err;
 	glm_threads *pool = glm_threads_open(count, &err);
 
 	assert_non_null(pool);
@@ -43,7 +43,7 @@ open_pool(int count)
 typedef struct tally
 {
 	_Atomic int calls[MAX_COUNT];
-	int			plain[MAX_COUNT];	/* not atomic: the pool must order them */
+	int			plain[MAX_COUNT]; /* not atomic: the pool must order them */
 	int			count;
 	_Atomic int wrong;
 } tally;
@@ -51,7 +51,7 @@ typedef struct tally
 static void
 count_call(void *arg, int index, int count)
 {
-	tally	   *t = arg;
+	tally *t = arg;
 
 	if (index < 0 || index >= count || count != t->count)
 	{
@@ -69,7 +69,7 @@ test_every_index_once(void **state)
 	for (int count = 1; count <= MAX_COUNT; count++)
 	{
 		glm_threads *pool = open_pool(count);
-		tally		t = {.count = count};
+		tally		 t = {.count = count};
 
 		for (int run = 1; run <= 3000; run++)
 		{
@@ -92,7 +92,7 @@ test_bad_count(void **state)
 	(void) state;
 	for (int i = 0; i < 3; i++)
 	{
-		glm_error	err;
+		glm_error err;
 
 		assert_null(glm_threads_open(counts[i], &err));
 		assert_int_equal(err.status, GLM_BAD_ARGUMENT);
@@ -110,16 +110,16 @@ typedef struct meeting
 	_Atomic int signal_stacks;
 	void	   *stack[MAX_COUNT];
 	_Atomic int names;
-	int			cpus[MAX_COUNT];	/* that each may run on */
+	int			cpus[MAX_COUNT]; /* that each may run on */
 } meeting;
 
 /* Nobody leaves before all have come, so every thread has one index. */
 static void
 meet(void *arg, int index, int count)
 {
-	meeting    *m = arg;
-	stack_t		stack;
-	char		name[16];
+	meeting *m = arg;
+	stack_t	 stack;
+	char	 name[16];
 
 	(void) index;
 	atomic_fetch_add(&m->here, 1);
@@ -139,13 +139,13 @@ static void
 test_threads_are_marked(void **state)
 {
 	glm_threads *pool = open_pool(4);
-	meeting		m = {0};
+	meeting		 m = {0};
 
 	(void) state;
 	assert_false(glm_engine_thread());
 	glm_threads_run(pool, meet, &m);
 	assert_int_equal(m.here, 4);
-	assert_int_equal(m.engine_threads, 3);	/* the caller is not one here */
+	assert_int_equal(m.engine_threads, 3); /* the caller is not one here */
 	assert_int_equal(m.signal_stacks, 3);
 	assert_int_equal(m.names, 3);
 	assert_false(glm_engine_thread());
@@ -173,7 +173,7 @@ overflow(volatile int depth)
 static void
 overflow_in_engine(void *arg, int index, int count)
 {
-	meeting    *m = arg;
+	meeting *m = arg;
 
 	(void) index;
 	atomic_fetch_add(&m->here, 1);
@@ -189,16 +189,16 @@ overflow_in_engine(void *arg, int index, int count)
 static void
 test_stack_overflow_is_reported(void **state)
 {
-	pid_t		child = fork();
-	int			status;
+	pid_t child = fork();
+	int	  status;
 
 	(void) state;
 	assert_true(child >= 0);
 	if (child == 0)
 	{
 		struct sigaction action = {.sa_handler = report_fault, .sa_flags = SA_ONSTACK};
-		struct rlimit no_core = {0, 0};
-		meeting		m = {0};
+		struct rlimit	 no_core = {0, 0};
+		meeting			 m = {0};
 
 		setrlimit(RLIMIT_CORE, &no_core);
 		sigaction(SIGSEGV, &action, NULL);
@@ -217,16 +217,15 @@ test_stack_overflow_is_reported(void **state)
 static int
 threads_awake(void)
 {
-	DIR		   *dir = opendir("/proc/self/task");
+	DIR			  *dir = opendir("/proc/self/task");
 	struct dirent *entry;
-	int			awake = 0;
+	int			   awake = 0;
 
 	assert_non_null(dir);
 	while ((entry = readdir(dir)) != NULL)
 	{
-		char		path[300],
-					thread_state = 'R';
-		FILE	   *file;
+		char  path[300], thread_state = 'R';
+		FILE *file;
 
 		if (entry->d_name[0] == '.' || atoi(entry->d_name) == getpid())
 			continue;
@@ -245,16 +244,16 @@ static void
 test_idle_pool_sleeps(void **state)
 {
 	glm_threads *pool = open_pool(4);
-	time_t		end = time(NULL) + 10;
-	meeting		m = {0};
+	time_t		 end = time(NULL) + 10;
+	meeting		 m = {0};
 
 	(void) state;
 	glm_threads_run(pool, meet, &m);
 	while (threads_awake() > 0 && time(NULL) < end)
 		sched_yield();
 	assert_int_equal(threads_awake(), 0);
-	m = (meeting) {0};
-	glm_threads_run(pool, meet, &m);	/* and wakes up again */
+	m = (meeting){0};
+	glm_threads_run(pool, meet, &m); /* and wakes up again */
 	assert_int_equal(m.here, 4);
 	glm_threads_close(pool);
 }
@@ -262,11 +261,11 @@ test_idle_pool_sleeps(void **state)
 static void
 note_cpus(void *arg, int index, int count)
 {
-	meeting    *m = arg;
-	cpu_set_t	set;
+	meeting	 *m = arg;
+	cpu_set_t set;
 
 	(void) index;
-	meet(m, index, count);		/* so that every thread has its turn */
+	meet(m, index, count); /* so that every thread has its turn */
 	if (sched_getaffinity(0, sizeof(set), &set) == 0)
 		m->cpus[index] = CPU_COUNT(&set);
 }
@@ -275,12 +274,11 @@ static void
 test_bind(void **state)
 {
 	glm_threads *pool = open_pool(3);
-	meeting		m = {0};
-	cpu_set_t	allowed;
-	char		first[16],
-				range[48];
-	int			cpu = 0;
-	glm_error	err;
+	meeting		 m = {0};
+	cpu_set_t	 allowed;
+	char		 first[16], range[48];
+	int			 cpu = 0;
+	glm_error	 err;
 
 	(void) state;
 	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
@@ -295,7 +293,7 @@ test_bind(void **state)
 	glm_threads_run(pool, note_cpus, &m);
 	for (int i = 0, own = 0; i < 3; i++)
 	{
-		own += m.cpus[i] == CPU_COUNT(&allowed);	/* the caller's, if it may run on more */
+		own += m.cpus[i] == CPU_COUNT(&allowed); /* the caller's, if it may run on more */
 		assert_true(m.cpus[i] == 1 || own == 1);
 	}
 	glm_threads_close(pool);
@@ -304,8 +302,9 @@ test_bind(void **state)
 static void
 test_bad_lists(void **state)
 {
-	static const char *const bad[] = {",", "0,", "a", "1-", "3-1", "0 1", "-1", "99999", "0-99999", "0;1"};
-	glm_error	err;
+	static const char *const bad[] = {",",	 "0,", "a",		"1-",	   "3-1",
+									  "0 1", "-1", "99999", "0-99999", "0;1"};
+	glm_error				 err;
 
 	(void) state;
 	assert_true(glm_cpus_check("", &err));
@@ -323,8 +322,8 @@ test_bad_lists(void **state)
 static void
 test_close_unmaps_signal_stacks(void **state)
 {
-	glm_threads *pool = open_pool(4);
-	meeting		m = {0};
+	glm_threads	 *pool = open_pool(4);
+	meeting		  m = {0};
 	unsigned char resident;
 
 	(void) state;

@@ -23,16 +23,16 @@
 #define FFFD "\xEF\xBF\xBD"
 
 static glm_tokenizer *tok;
-static int32_t byte_zero;		/* id of <0x00>; the other bytes follow it */
-static int32_t first_special;
+static int32_t		  byte_zero; /* id of <0x00>; the other bytes follow it */
+static int32_t		  first_special;
 
 /* ---- Helpers ------------------------------------------------------------- */
 
 static glm_ids
 encode(const glm_tokenizer *t, const char *text, size_t n)
 {
-	glm_ids		ids = {0};
-	glm_error	err = {0};
+	glm_ids	  ids = {0};
+	glm_error err = {0};
 
 	if (!glm_tokenizer_encode(t, text, n, &ids, &err))
 		fail_msg("%s", err.message);
@@ -42,8 +42,8 @@ encode(const glm_tokenizer *t, const char *text, size_t n)
 static int
 open_tiny(void **state)
 {
-	glm_error	err = {0};
-	glm_ids		ids;
+	glm_error err = {0};
+	glm_ids	  ids;
 
 	(void) state;
 	tok = glm_tokenizer_open(TINY, VOCAB, &err);
@@ -68,8 +68,8 @@ close_tiny(void **state)
 static void
 assert_decoded(const glm_tokenizer *t, const int32_t *ids, size_t n, const char *want)
 {
-	glm_buf		out = {0};
-	glm_error	err = {0};
+	glm_buf	  out = {0};
+	glm_error err = {0};
 
 	glm_buf_puts(&out, "");
 	if (!glm_tokenizer_decode(t, ids, n, &out, &err))
@@ -81,8 +81,8 @@ assert_decoded(const glm_tokenizer *t, const int32_t *ids, size_t n, const char 
 static json_t *
 expected_of(const char *dir, const char *key)
 {
-	char		path[CK_PATH];
-	json_t	   *expected;
+	char	path[CK_PATH];
+	json_t *expected;
 
 	ck_path(path, dir, "expected.json");
 	expected = json_load_file(path, 0, NULL);
@@ -94,7 +94,7 @@ expected_of(const char *dir, const char *key)
 static glm_ids
 ids_of(json_t *array)
 {
-	glm_ids		ids = {0};
+	glm_ids ids = {0};
 
 	for (size_t i = 0; i < json_array_size(array); i++)
 		glm_ids_add(&ids, (int32_t) json_integer_value(json_array_get(array, i)), NULL);
@@ -104,7 +104,7 @@ ids_of(json_t *array)
 static glm_ids
 bytes_as_ids(const char *bytes, size_t n)
 {
-	glm_ids		ids = {0};
+	glm_ids ids = {0};
 
 	for (size_t i = 0; i < n; i++)
 		glm_ids_add(&ids, byte_zero + (unsigned char) bytes[i], NULL);
@@ -116,20 +116,21 @@ bytes_as_ids(const char *bytes, size_t n)
 static void
 check_golden_texts(const glm_tokenizer *t, json_t *expected)
 {
-	json_t	   *list = json_object_get(expected, "tokenize");
+	json_t *list = json_object_get(expected, "tokenize");
 
 	assert_true(json_array_size(list) > 0);
 	for (size_t i = 0; i < json_array_size(list); i++)
 	{
-		json_t	   *row = json_array_get(list, i);
-		json_t	   *text = json_object_get(row, "text");
-		glm_ids		want = ids_of(json_object_get(row, "ids"));
-		glm_ids		got = encode(t, json_string_value(text), json_string_length(text));
+		json_t *row = json_array_get(list, i);
+		json_t *text = json_object_get(row, "text");
+		glm_ids want = ids_of(json_object_get(row, "ids"));
+		glm_ids got = encode(t, json_string_value(text), json_string_length(text));
 
 		assert_int_equal(got.length, want.length);
 		if (want.length > 0)
 			assert_memory_equal(got.data, want.data, want.length * sizeof(int32_t));
-		assert_decoded(t, want.data, want.length, json_string_value(json_object_get(row, "decoded")));
+		assert_decoded(t, want.data, want.length,
+					   json_string_value(json_object_get(row, "decoded")));
 		glm_ids_free(&want);
 		glm_ids_free(&got);
 	}
@@ -139,16 +140,16 @@ check_golden_texts(const glm_tokenizer *t, json_t *expected)
 static void
 check_golden_streams(const glm_tokenizer *t, json_t *expected)
 {
-	json_t	   *list = json_object_get(expected, "chat");
+	json_t *list = json_object_get(expected, "chat");
 
 	assert_true(json_array_size(list) > 0);
 	for (size_t i = 0; i < json_array_size(list); i++)
 	{
-		json_t	   *row = json_array_get(list, i);
-		glm_ids		ids = ids_of(json_object_get(row, "greedy_ids"));
+		json_t		*row = json_array_get(list, i);
+		glm_ids		 ids = ids_of(json_object_get(row, "greedy_ids"));
 		glm_decoder *dec = glm_decoder_open(t, true, NULL, 0);
-		glm_buf		out = {0};
-		bool		stopped;
+		glm_buf		 out = {0};
+		bool		 stopped;
 
 		for (size_t j = 0; j < ids.length; j++)
 			assert_true(glm_decoder_push(dec, ids.data[j], &out, &stopped));
@@ -164,18 +165,18 @@ static void
 golden_texts_and_ids_are_exact(void **state)
 {
 	static const char *const names[] = {"chatglm3-a", "chatglm3-b"};
-	static const int vocabs[] = {768, 1024};
+	static const int		 vocabs[] = {768, 1024};
 
 	(void) state;
 	if (ck_golden() == NULL)
 		skip();
 	for (int i = 0; i < 2; i++)
 	{
-		glm_error	err = {0};
-		char		dir[CK_PATH];
+		glm_error	   err = {0};
+		char		   dir[CK_PATH];
 		glm_tokenizer *t;
-		json_t	   *expected;
-		json_t	   *special;
+		json_t		  *expected;
+		json_t		  *special;
 
 		ck_path(dir, ck_golden(), names[i]);
 		t = glm_tokenizer_open(dir, vocabs[i], &err);
@@ -199,15 +200,22 @@ golden_texts_and_ids_are_exact(void **state)
 static void
 texts_come_back_as_they_were(void **state)
 {
-	static const char *const texts[] = {
-		"", "a", " ", "  two  spaces\tand tab\n", "你好,世界!", "emoji 🙂 ñ", "\n\n\r\n", "<s></s><unk><0x41>",
-		"[gMASK]sop<|user|><|assistant|>", "\x01\x7f", "\xEF\xBB\xBFmark"
-	};
+	static const char *const texts[] = {"",
+										"a",
+										" ",
+										"  two  spaces\tand tab\n",
+										"你好,世界!",
+										"emoji 🙂 ñ",
+										"\n\n\r\n",
+										"<s></s><unk><0x41>",
+										"[gMASK]sop<|user|><|assistant|>",
+										"\x01\x7f",
+										"\xEF\xBB\xBFmark"};
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 	{
-		glm_ids		ids = encode(tok, texts[i], strlen(texts[i]));
+		glm_ids ids = encode(tok, texts[i], strlen(texts[i]));
 
 		/* no text yields a special id, whatever is typed */
 		for (size_t j = 0; j < ids.length; j++)
@@ -220,8 +228,8 @@ texts_come_back_as_they_were(void **state)
 static void
 bad_text_is_refused_with_its_place(void **state)
 {
-	glm_ids		ids = {0};
-	glm_error	err;
+	glm_ids	  ids = {0};
+	glm_error err;
 
 	(void) state;
 	assert_false(glm_tokenizer_encode(tok, "abc\xFF", 4, &ids, &err));
@@ -236,10 +244,10 @@ bad_text_is_refused_with_its_place(void **state)
 static glm_spm *
 open_spm(void)
 {
-	glm_buf		file = {0};
-	glm_spm    *spm = NULL;
-	glm_error	err;
-	char		why[100];
+	glm_buf	  file = {0};
+	glm_spm	 *spm = NULL;
+	glm_error err;
+	char	  why[100];
 
 	assert_true(glm_file_read(&file, TINY "/tokenizer.model", 1 << 24, &err));
 	assert_int_equal(glm_spm_open(file.data, file.length, &spm, why, sizeof(why)), GLM_SPM_OK);
@@ -251,11 +259,11 @@ open_spm(void)
 static void
 assert_parts_do_not_show(const char *const words[8])
 {
-	glm_spm    *spm = open_spm();
-	glm_buf		text = {0};
-	glm_ids		whole = {0};
-	glm_ids		got;
-	uint32_t	random = 7;
+	glm_spm *spm = open_spm();
+	glm_buf	 text = {0};
+	glm_ids	 whole = {0};
+	glm_ids	 got;
+	uint32_t random = 7;
 
 	while (text.length < 600000)
 	{
@@ -276,12 +284,13 @@ static void
 parts_do_not_show(void **state)
 {
 	(void) state;
-	assert_parts_do_not_show((const char *const[]) {
-		"Ship 3 lamps to Berlin.\n", "\n", "  \n", "你好 世界\r\n", "{\n    \"a\"", "x", " ", "\xE2\x96\x81"});
-	assert_parts_do_not_show((const char *const[]) {
-		"weather ", "the", "  ", "review", "s", "Berlin", "                 ", "\xE2\x96\x81"});
-	assert_parts_do_not_show((const char *const[]) {
-		"天气", "怎么样", "北京", "评论", "。", "订单", "🙂", "é"});
+	assert_parts_do_not_show((const char *const[]){"Ship 3 lamps to Berlin.\n", "\n", "  \n",
+												   "你好 世界\r\n", "{\n    \"a\"", "x", " ",
+												   "\xE2\x96\x81"});
+	assert_parts_do_not_show((const char *const[]){"weather ", "the", "  ", "review", "s", "Berlin",
+												   "                 ", "\xE2\x96\x81"});
+	assert_parts_do_not_show(
+		(const char *const[]){"天气", "怎么样", "北京", "评论", "。", "订单", "🙂", "é"});
 }
 
 /* Whatever the size of the parts, down to single characters. */
@@ -289,28 +298,31 @@ static void
 parts_of_any_size_do_not_show(void **state)
 {
 	static const char *const words[] = {
-		"Ship 3 lamps", "\n", "    ", "你好世界", "\r\n", "{\"a\": [[", "xx", " ", "\xE2\x96\x81", "🙂", "é", "\t", "天气",
-		"1234567", "----", "The weather in Berlin", "''", "\xC2\xA0", "~"
-	};
+		"Ship 3 lamps", "\n",		  "    ", "你好世界",
+		"\r\n",			"{\"a\": [[", "xx",	  " ",
+		"\xE2\x96\x81", "🙂",		  "é",	  "\t",
+		"天气",			"1234567",	  "----", "The weather in Berlin",
+		"''",			"\xC2\xA0",	  "~"};
 	const size_t part = tok->part;
-	glm_spm    *spm = open_spm();
-	uint32_t	random = 11;
+	glm_spm		*spm = open_spm();
+	uint32_t	 random = 11;
 
 	(void) state;
 	for (int round = 0; round < 300; round++)
 	{
-		glm_buf		text = {0};
-		glm_ids		whole = {0};
+		glm_buf text = {0};
+		glm_ids whole = {0};
 
 		while (text.length < 400)
 		{
 			random = random * 1664525 + 1013904223;
 			glm_buf_puts(&text, words[(random >> 16) % (sizeof(words) / sizeof(words[0]))]);
 		}
-		assert_int_equal(glm_spm_encode(spm, text.data, text.length, glm_take_id, &whole), GLM_SPM_OK);
+		assert_int_equal(glm_spm_encode(spm, text.data, text.length, glm_take_id, &whole),
+						 GLM_SPM_OK);
 		for (tok->part = 1; tok->part < 200; tok->part += 1 + (size_t) round % 7)
 		{
-			glm_ids		got = encode(tok, text.data, text.length);
+			glm_ids got = encode(tok, text.data, text.length);
 
 			assert_int_equal(got.length, whole.length);
 			assert_memory_equal(got.data, whole.data, whole.length * sizeof(int32_t));
@@ -327,12 +339,12 @@ static void
 what_cannot_be_parted_is_bounded(void **state)
 {
 	const size_t n = 5 << 20;
-	char	   *text = malloc(n);
-	glm_ids		ids = {0};
-	glm_error	err;
+	char		*text = malloc(n);
+	glm_ids		 ids = {0};
+	glm_error	 err;
 
 	(void) state;
-	memset(text, ' ', n);		/* any two blanks stand side by side in a piece */
+	memset(text, ' ', n); /* any two blanks stand side by side in a piece */
 	assert_false(glm_tokenizer_encode(tok, text, n, &ids, &err));
 	ck_assert_error(&err, GLM_TOO_LONG, "5242880 bytes");
 	assert_int_equal(ids.length, 0);
@@ -345,14 +357,14 @@ what_cannot_be_parted_is_bounded(void **state)
 static void
 decoding_agrees_with_sentencepiece(void **state)
 {
-	glm_spm    *spm = open_spm();
-	uint32_t	random = 1;
+	glm_spm *spm = open_spm();
+	uint32_t random = 1;
 
 	(void) state;
 	for (int round = 0; round < 3000; round++)
 	{
-		int32_t		ids[12];
-		glm_buf		want = {0};
+		int32_t ids[12];
+		glm_buf want = {0};
 
 		for (int i = 0; i < 12; i++)
 		{
@@ -372,17 +384,22 @@ decoding_agrees_with_sentencepiece(void **state)
 static void
 broken_bytes_become_replacement_characters(void **state)
 {
-	static const struct { const char *bytes; const char *want; } cases[] = {
-		{"a\xFFz", "a" FFFD "z"}, {"\xE4\xBD\xA0", "你"}, {"\xE4\xBD", FFFD FFFD}, {"\xE4\xBDz", FFFD FFFD "z"},
-		{"\xE4\xE4\xBD\xA0", FFFD "你"}, {"\xF0\x9F\x99\x82", "🙂"}, {"\xED\xA0\x80", FFFD FFFD FFFD},
-		{"\xF0\x9F\x99\xF0\x9F\x99\x82", FFFD FFFD FFFD "🙂"}, {"\xC0\x80", FFFD FFFD}
-	};
-	int32_t		nul = byte_zero;
+	static const struct
+	{
+		const char *bytes;
+		const char *want;
+	} cases[] = {
+		{"a\xFFz", "a" FFFD "z"},		  {"\xE4\xBD\xA0", "你"},
+		{"\xE4\xBD", FFFD FFFD},		  {"\xE4\xBDz", FFFD FFFD "z"},
+		{"\xE4\xE4\xBD\xA0", FFFD "你"},  {"\xF0\x9F\x99\x82", "🙂"},
+		{"\xED\xA0\x80", FFFD FFFD FFFD}, {"\xF0\x9F\x99\xF0\x9F\x99\x82", FFFD FFFD FFFD "🙂"},
+		{"\xC0\x80", FFFD FFFD}};
+	int32_t nul = byte_zero;
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
-		glm_ids		ids = bytes_as_ids(cases[i].bytes, strlen(cases[i].bytes));
+		glm_ids ids = bytes_as_ids(cases[i].bytes, strlen(cases[i].bytes));
 
 		assert_decoded(tok, ids.data, ids.length, cases[i].want);
 		glm_ids_free(&ids);
@@ -393,8 +410,8 @@ broken_bytes_become_replacement_characters(void **state)
 static void
 special_ids_decode_to_their_names(void **state)
 {
-	glm_ids		hello = encode(tok, "hello", 5);
-	glm_ids		ids = {0};
+	glm_ids hello = encode(tok, "hello", 5);
+	glm_ids ids = {0};
 
 	(void) state;
 	glm_ids_add(&ids, glm_tokenizer_special(tok, GLM_SP_GMASK), NULL);
@@ -402,7 +419,7 @@ special_ids_decode_to_their_names(void **state)
 	glm_ids_add(&ids, glm_tokenizer_special(tok, GLM_SP_USER), NULL);
 	for (size_t i = 0; i < hello.length; i++)
 		glm_ids_add(&ids, hello.data[i], NULL);
-	glm_ids_add(&ids, 2, NULL);	/* </s>, a control piece */
+	glm_ids_add(&ids, 2, NULL); /* </s>, a control piece */
 	glm_ids_add(&ids, glm_tokenizer_special(tok, GLM_SP_ASSISTANT), NULL);
 	for (size_t i = 0; i < hello.length; i++)
 		glm_ids_add(&ids, hello.data[i], NULL);
@@ -414,14 +431,14 @@ special_ids_decode_to_their_names(void **state)
 static void
 ids_outside_the_vocabulary_are_refused(void **state)
 {
-	glm_error	err = {0};
+	glm_error	   err = {0};
 	glm_tokenizer *padded = glm_tokenizer_open(TINY, VOCAB + 10, &err);
-	int32_t		ids[] = {VOCAB + 9, -1, VOCAB + 10};
-	glm_buf		out = {0};
+	int32_t		   ids[] = {VOCAB + 9, -1, VOCAB + 10};
+	glm_buf		   out = {0};
 
 	(void) state;
 	assert_non_null(padded);
-	assert_decoded(padded, ids, 1, "");		/* padding: an id, but no text */
+	assert_decoded(padded, ids, 1, ""); /* padding: an id, but no text */
 	assert_false(glm_tokenizer_decode(padded, ids + 1, 1, &out, &err));
 	ck_assert_error(&err, GLM_BAD_ARGUMENT, "token id -1");
 	assert_false(glm_tokenizer_decode(padded, ids, 3, &out, &err));
@@ -435,7 +452,7 @@ ids_outside_the_vocabulary_are_refused(void **state)
 static void
 assert_refused(const char *dir, int vocab, glm_status status, const char *fragment)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	assert_null(glm_tokenizer_open(dir, vocab, &err));
 	ck_assert_error(&err, status, fragment);
@@ -445,9 +462,9 @@ assert_refused(const char *dir, int vocab, glm_status status, const char *fragme
 static void
 broken_files_are_refused_by_name(void **state)
 {
-	char		dir[CK_PATH];
-	glm_buf		file = {0};
-	glm_error	err;
+	char	  dir[CK_PATH];
+	glm_buf	  file = {0};
+	glm_error err;
 
 	(void) state;
 	assert_refused("/nonexistent", VOCAB, GLM_NO_FILE, "/nonexistent");
@@ -472,10 +489,10 @@ broken_files_are_refused_by_name(void **state)
  */
 typedef struct table
 {
-	uint8_t		head[8];		/* of ModelProto, NormalizerSpec and the bytes */
-	uint32_t	size;			/* of the trie */
-	uint32_t	unit[256];
-	char		replacements[4];
+	uint8_t	 head[8]; /* of ModelProto, NormalizerSpec and the bytes */
+	uint32_t size;	  /* of the trie */
+	uint32_t unit[256];
+	char	 replacements[4];
 } table;
 
 #define NODE(label, child, at) ((uint32_t) (label) | ((uint32_t) ((child) ^ (at)) << 10))
@@ -483,16 +500,16 @@ typedef struct table
 static table
 good_table(void)
 {
-	table		t = {.size = 1024, .replacements = "abc"};
+	table		   t = {.size = 1024, .replacements = "abc"};
 	const unsigned bytes = sizeof(t) - sizeof(t.head);
 
 	t.head[0] = 3 << 3 | 2;
-	t.head[1] = 0x80 | ((bytes + 5) & 0x7F);	/* 5: the five bytes of head after these */
+	t.head[1] = 0x80 | ((bytes + 5) & 0x7F); /* 5: the five bytes of head after these */
 	t.head[2] = (bytes + 5) >> 7;
 	t.head[3] = 2 << 3 | 2;
 	t.head[4] = 0x80 | (bytes & 0x7F);
 	t.head[5] = 0x80 | (bytes >> 7);
-	t.head[6] = 0x80;			/* as long as a varint may be written */
+	t.head[6] = 0x80; /* as long as a varint may be written */
 	t.head[7] = 0;
 	t.unit[0] = NODE(0, 1, 0);
 	t.unit[1 ^ 'A'] = NODE('A', 3, 1 ^ 'A') | 0x100;
@@ -503,7 +520,7 @@ good_table(void)
 static void
 tables_that_lead_outside_are_refused(void **state)
 {
-	table		t = good_table();
+	table t = good_table();
 
 	(void) state;
 	assert_true(glm_charsmap_check("", 0));
@@ -515,13 +532,13 @@ tables_that_lead_outside_are_refused(void **state)
 	t.unit[7] = NODE('x', 0, 0) | 0xFFFFFu << 10 | 0x200;
 	assert_false(glm_charsmap_check(&t, sizeof(t)));
 	t = good_table();
-	t.unit[3] = 0x80000000u | 4;	/* a replacement past the last */
+	t.unit[3] = 0x80000000u | 4; /* a replacement past the last */
 	assert_false(glm_charsmap_check(&t, sizeof(t)));
 	t = good_table();
-	t.replacements[3] = 'x';	/* which has no end */
+	t.replacements[3] = 'x'; /* which has no end */
 	assert_false(glm_charsmap_check(&t, sizeof(t)));
 	t = good_table();
-	t.size = 1028;				/* no room for replacements */
+	t.size = 1028; /* no room for replacements */
 	assert_false(glm_charsmap_check(&t, sizeof(t)));
 	t.size = 1023;
 	assert_false(glm_charsmap_check(&t, sizeof(t)));

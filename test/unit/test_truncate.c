@@ -18,7 +18,7 @@ static glm_tokenizer *tok;
 static int
 open_tiny(void **state)
 {
-	glm_error	err = {0};
+	glm_error err = {0};
 
 	(void) state;
 	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, &err);
@@ -40,18 +40,18 @@ close_tiny(void **state)
 static glm_request *
 make_request(glm_form form, const char *text, const char *system, glm_truncate how, int max_tokens)
 {
-	size_t		n = strlen(text);
-	size_t		m = system ? strlen(system) : 0;
+	size_t		 n = strlen(text);
+	size_t		 m = system ? strlen(system) : 0;
 	glm_request *req = calloc(1, sizeof(*req) + n + m + 2);
 
 	req->kind = GLM_GENERATE;
 	req->form = form;
 	req->truncate = how;
 	req->max_tokens = max_tokens;
-	req->text = (glm_span) {sizeof(*req), (uint32_t) n};
+	req->text = (glm_span){sizeof(*req), (uint32_t) n};
 	memcpy(req + 1, text, n);
 	if (system != NULL)
-		req->system = (glm_span) {(uint32_t) (sizeof(*req) + n + 1), (uint32_t) m};
+		req->system = (glm_span){(uint32_t) (sizeof(*req) + n + 1), (uint32_t) m};
 	if (system != NULL)
 		memcpy((char *) (req + 1) + n + 1, system, m);
 	req->size = (uint32_t) (sizeof(*req) + n + m + 2);
@@ -62,8 +62,8 @@ make_request(glm_form form, const char *text, const char *system, glm_truncate h
 static glm_ids
 fit(glm_request *req, int context, glm_buf *text)
 {
-	glm_ids		ids = {0};
-	glm_error	err = {0};
+	glm_ids	  ids = {0};
+	glm_error err = {0};
 
 	if (!glm_prompt_fit(tok, req, context, SIZE_MAX, &ids, &err))
 		fail_msg("%s", err.message);
@@ -80,8 +80,8 @@ fit(glm_request *req, int context, glm_buf *text)
 static char *
 words(int n)
 {
-	char	   *text = malloc((size_t) n * 8 + 1);
-	char	   *out = text;
+	char *text = malloc((size_t) n * 8 + 1);
+	char *out = text;
 
 	*text = '\0';
 	for (int i = 0; i < n; i++)
@@ -97,18 +97,19 @@ the_named_part_is_cut(void **state)
 	static const struct
 	{
 		glm_truncate how;
-		const char *first;
-		const char *last;
-	}			cases[] = {
-		{GLM_TRUNCATE_HEAD, NULL, "10999"}, {GLM_TRUNCATE_TAIL, "10000", NULL}, {GLM_TRUNCATE_MIDDLE, "10000", "10999"}
-	};
-	char	   *text = words(1000);
+		const char	*first;
+		const char	*last;
+	} cases[] = {{GLM_TRUNCATE_HEAD, NULL, "10999"},
+				 {GLM_TRUNCATE_TAIL, "10000", NULL},
+				 {GLM_TRUNCATE_MIDDLE, "10000", "10999"}};
+	char *text = words(1000);
 
 	(void) state;
 	for (int i = 0; i < 3; i++)
 	{
-		glm_buf		shown = {0};
-		glm_ids		ids = fit(make_request(GLM_PROMPT, text, "Be brief.", cases[i].how, 40), 400, &shown);
+		glm_buf shown = {0};
+		glm_ids ids =
+			fit(make_request(GLM_PROMPT, text, "Be brief.", cases[i].how, 40), 400, &shown);
 
 		assert_int_equal(ids.length, 400 - 40);
 		assert_memory_equal(shown.data, "[gMASK]sop<|system|>\n Be brief.<|user|>\n", 40);
@@ -126,12 +127,12 @@ the_named_part_is_cut(void **state)
 static void
 ids_that_stay_are_those_of_the_whole(void **state)
 {
-	char	   *text = words(300);
-	glm_buf		shown = {0};
-	glm_ids		all = fit(make_request(GLM_RAW, text, NULL, GLM_TRUNCATE_ERROR, 1), 100000, &shown);
-	const int	context = 500;
-	size_t		keep = 400;		/* a quarter of the context is the most that is kept free */
-	glm_ids		ids;
+	char	 *text = words(300);
+	glm_buf	  shown = {0};
+	glm_ids	  all = fit(make_request(GLM_RAW, text, NULL, GLM_TRUNCATE_ERROR, 1), 100000, &shown);
+	const int context = 500;
+	size_t	  keep = 400; /* a quarter of the context is the most that is kept free */
+	glm_ids	  ids;
 
 	(void) state;
 	assert_true(all.length > 1000);
@@ -141,7 +142,8 @@ ids_that_stay_are_those_of_the_whole(void **state)
 	glm_ids_free(&ids);
 	ids = fit(make_request(GLM_RAW, text, NULL, GLM_TRUNCATE_HEAD, 100), context, &shown);
 	assert_int_equal(ids.length, keep);
-	assert_memory_equal(ids.data + 2, all.data + all.length - (keep - 2), (keep - 2) * sizeof(int32_t));
+	assert_memory_equal(ids.data + 2, all.data + all.length - (keep - 2),
+						(keep - 2) * sizeof(int32_t));
 	glm_ids_free(&ids);
 	ids = fit(make_request(GLM_RAW, text, NULL, GLM_TRUNCATE_MIDDLE, 100), context, &shown);
 	assert_int_equal(ids.length, keep);
@@ -163,8 +165,8 @@ a_prompt_that_fits_is_left_alone(void **state)
 	(void) state;
 	for (int how = GLM_TRUNCATE_ERROR; how <= GLM_TRUNCATE_MIDDLE; how++)
 	{
-		glm_buf		shown = {0};
-		glm_ids		ids = fit(make_request(GLM_PROMPT, "one two three", NULL, how, 512), 2048, &shown);
+		glm_buf shown = {0};
+		glm_ids ids = fit(make_request(GLM_PROMPT, "one two three", NULL, how, 512), 2048, &shown);
 
 		assert_string_equal(shown.data, "[gMASK]sop<|user|>\n one two three<|assistant|>");
 		glm_ids_free(&ids);
@@ -176,7 +178,7 @@ a_prompt_that_fits_is_left_alone(void **state)
 static void
 no_character_is_cut_apart(void **state)
 {
-	char		text[4 * 400 + 1] = "";
+	char text[4 * 400 + 1] = "";
 
 	(void) state;
 	for (int i = 0; i < 400; i++)
@@ -184,8 +186,8 @@ no_character_is_cut_apart(void **state)
 	for (int context = 60; context < 80; context++)
 		for (int how = GLM_TRUNCATE_HEAD; how <= GLM_TRUNCATE_MIDDLE; how++)
 		{
-			glm_buf		shown = {0};
-			glm_ids		ids = fit(make_request(GLM_PROMPT, text, NULL, how, 10), context, &shown);
+			glm_buf shown = {0};
+			glm_ids ids = fit(make_request(GLM_PROMPT, text, NULL, how, 10), context, &shown);
 
 			assert_in_range(ids.length, context - 10 - 6, context - 10);
 			glm_ids_free(&ids);
@@ -196,15 +198,19 @@ no_character_is_cut_apart(void **state)
 static void
 of_a_chat_the_longest_text_is_cut(void **state)
 {
-	char	   *text = words(500);
-	char	   *messages = malloc(strlen(text) + 400);
-	glm_buf		shown = {0};
-	glm_ids		ids;
+	char   *text = words(500);
+	char   *messages = malloc(strlen(text) + 400);
+	glm_buf shown = {0};
+	glm_ids ids;
 
 	(void) state;
-	sprintf(messages, "[{\"role\":\"system\",\"content\":\"Be brief.\"},{\"role\":\"user\",\"content\":\"question\"},"
-			"{\"role\":\"assistant\",\"content\":\"answer\"},{\"role\":\"tool\",\"content\":\"%s\"},"
-			"{\"role\":\"user\",\"content\":\"thanks\"}]", text);
+	sprintf(
+		messages,
+		"[{\"role\":\"system\",\"content\":\"Be "
+		"brief.\"},{\"role\":\"user\",\"content\":\"question\"},"
+		"{\"role\":\"assistant\",\"content\":\"answer\"},{\"role\":\"tool\",\"content\":\"%s\"},"
+		"{\"role\":\"user\",\"content\":\"thanks\"}]",
+		text);
 	ids = fit(make_request(GLM_MESSAGES, messages, NULL, GLM_TRUNCATE_TAIL, 10), 300, &shown);
 	assert_int_equal(ids.length, 290);
 	assert_non_null(strstr(shown.data, "Be brief."));
@@ -222,21 +228,23 @@ of_a_chat_the_longest_text_is_cut(void **state)
 static int
 fit_many(int n, bool longer, int context, glm_buf *shown)
 {
-	glm_buf		messages = {0};
-	glm_ids		ids;
-	int			length;
+	glm_buf messages = {0};
+	glm_ids ids;
+	int		length;
 
 	for (int i = 0; i < n; i++)
 	{
-		char	   *text = words(300 + 10 * (longer ? i : n - i));
+		char *text = words(300 + 10 * (longer ? i : n - i));
 
-		glm_buf_puts(&messages, i ? ",{\"role\":\"user\",\"content\":\"" : "[{\"role\":\"user\",\"content\":\"");
+		glm_buf_puts(&messages, i ? ",{\"role\":\"user\",\"content\":\""
+								  : "[{\"role\":\"user\",\"content\":\"");
 		glm_buf_puts(&messages, text);
 		glm_buf_puts(&messages, "\"}");
 		free(text);
 	}
 	glm_buf_puts(&messages, ",{\"role\":\"user\",\"content\":\"question\"}]");
-	ids = fit(make_request(GLM_MESSAGES, messages.data, NULL, GLM_TRUNCATE_TAIL, 10), context, shown);
+	ids =
+		fit(make_request(GLM_MESSAGES, messages.data, NULL, GLM_TRUNCATE_TAIL, 10), context, shown);
 	length = (int) ids.length;
 	glm_ids_free(&ids);
 	glm_buf_free(&messages);
@@ -247,7 +255,7 @@ fit_many(int n, bool longer, int context, glm_buf *shown)
 static void
 where_the_longest_is_not_enough_the_next_is_cut(void **state)
 {
-	glm_buf		shown = {0};
+	glm_buf shown = {0};
 
 	(void) state;
 	assert_int_equal(fit_many(3, true, 300, &shown), 290);
@@ -266,10 +274,10 @@ where_the_longest_is_not_enough_the_next_is_cut(void **state)
 static void
 what_is_not_cut_must_fit(void **state)
 {
-	char	   *text = words(300);
+	char		*text = words(300);
 	glm_request *req = make_request(GLM_PROMPT, "hi", text, GLM_TRUNCATE_HEAD, 10);
-	glm_ids		ids = {0};
-	glm_error	err = {0};
+	glm_ids		 ids = {0};
+	glm_error	 err = {0};
 
 	(void) state;
 	assert_false(glm_prompt_fit(tok, req, 300, SIZE_MAX, &ids, &err));
@@ -284,8 +292,8 @@ what_is_not_cut_must_fit(void **state)
 static void
 a_long_text_is_cut_before_it_is_encoded(void **state)
 {
-	const int	n = 2 << 20;
-	char	   *text = words(n);
+	const int n = 2 << 20;
+	char	 *text = words(n);
 
 	(void) state;
 	for (int how = GLM_TRUNCATE_HEAD; how <= GLM_TRUNCATE_MIDDLE; how++)

@@ -15,7 +15,7 @@
 #include "checkpoint.h"
 #include "engine/serve/engine.h"
 
-#define LONG (12u << 20)		/* bytes that take seconds to count */
+#define LONG (12u << 20) /* bytes that take seconds to count */
 
 static glm_engine *engine;
 
@@ -41,8 +41,8 @@ static glm_request *
 make_count(size_t bytes, uint32_t tenant)
 {
 	static const char sentence[] = "The parcel with order number 48213 has not arrived yet.\n";
-	char	   *text = malloc(bytes + 1);
-	glm_request *req;
+	char			 *text = malloc(bytes + 1);
+	glm_request		 *req;
 
 	for (size_t i = 0; i < bytes; i++)
 		text[i] = sentence[i % (sizeof(sentence) - 1)];
@@ -66,7 +66,7 @@ make_hello(uint32_t tenant)
 static void
 assert_ended(int ticket, glm_status status)
 {
-	answer	   *a = wait_for(engine, ticket);
+	answer *a = wait_for(engine, ticket);
 
 	assert_int_equal(a->last.kind, GLM_EVENT_ERROR);
 	assert_int_equal(a->last.status, status);
@@ -75,7 +75,7 @@ assert_ended(int ticket, glm_status status)
 static int
 front_threads(void)
 {
-	int			n;
+	int n;
 
 	pthread_mutex_lock(&engine->front.lock);
 	n = engine->front.n_threads + engine->front.n_loaders;
@@ -99,14 +99,16 @@ assert_quiet(void)
 static void
 short_ones_do_not_wait_for_long_ones(void **state)
 {
-	int			text = submit(engine, make_count(LONG, 1));
-	int			more = submit(engine, make_count(LONG, 1));
+	int text = submit(engine, make_count(LONG, 1));
+	int more = submit(engine, make_count(LONG, 1));
 
 	(void) state;
 	for (uint32_t tenant = 1; tenant <= 2; tenant++)
 	{
-		assert_int_equal(wait_for(engine, submit(engine, make_count(50, tenant)))->last.kind, GLM_EVENT_DONE);
-		assert_int_equal(wait_for(engine, submit(engine, make_hello(tenant)))->last.kind, GLM_EVENT_DONE);
+		assert_int_equal(wait_for(engine, submit(engine, make_count(50, tenant)))->last.kind,
+						 GLM_EVENT_DONE);
+		assert_int_equal(wait_for(engine, submit(engine, make_hello(tenant)))->last.kind,
+						 GLM_EVENT_DONE);
 	}
 	assert_false(answers[text].ended || answers[more].ended);
 	glm_engine_cancel(engine, text);
@@ -120,10 +122,10 @@ short_ones_do_not_wait_for_long_ones(void **state)
 static void
 tenants_take_turns_with_long_ones(void **state)
 {
-	int			other[6];
-	int			alone = wait_for(engine, submit(engine, make_count(700000, 2)))->last.prompt_tokens;
-	int			mine;
-	int			before = 0;
+	int other[6];
+	int alone = wait_for(engine, submit(engine, make_count(700000, 2)))->last.prompt_tokens;
+	int mine;
+	int before = 0;
 
 	(void) state;
 	for (int i = 0; i < 6; i++)
@@ -142,7 +144,7 @@ tenants_take_turns_with_long_ones(void **state)
 static void
 long_ones_end_in_time(void **state)
 {
-	int			ticket[8];
+	int ticket[8];
 
 	(void) state;
 	for (int i = 0; i < 8; i++)
@@ -152,7 +154,7 @@ long_ones_end_in_time(void **state)
 		req->timeout_ms = i >= 3 && i < 6 ? 50 : i == 6 ? 60 : 0;
 		ticket[i] = submit(engine, req);
 	}
-	for (int i = 3; i < 7; i++)	/* one of them at work, the others in the queue */
+	for (int i = 3; i < 7; i++) /* one of them at work, the others in the queue */
 		assert_ended(ticket[i], GLM_TIMED_OUT);
 	glm_engine_cancel(engine, ticket[7]);
 	assert_ended(ticket[7], GLM_CANCELLED);
@@ -168,7 +170,7 @@ long_ones_end_in_time(void **state)
 static size_t
 bytes_on_the_way(void)
 {
-	size_t		n;
+	size_t n;
 
 	pthread_mutex_lock(&engine->outbox.lock);
 	n = engine->outbox.tail - engine->outbox.head;
@@ -181,7 +183,7 @@ static void
 results_do_not_fill_the_way(void **state)
 {
 	glm_request *req = make_count(LONG, 1);
-	int			ticket;
+	int			 ticket;
 
 	(void) state;
 	req->kind = GLM_DETOKENIZE;
@@ -192,7 +194,7 @@ results_do_not_fill_the_way(void **state)
 	((char *) req)[req->tokens.offset + req->tokens.length] = '\0';
 	for (uint32_t i = 0; i < req->tokens.length / 4; i++)
 		((int32_t *) ((char *) req + req->tokens.offset))[i] = 300;
-	req->text = (glm_span) {0, 0};
+	req->text = (glm_span){0, 0};
 	ticket = submit(engine, req);
 	/* the host takes nothing yet; the half of the ring is left to others */
 	for (int i = 0; i < 20000 && bytes_on_the_way() < 400000; i++)
@@ -217,12 +219,13 @@ results_do_not_fill_the_way(void **state)
 static char *
 nested_messages(int times)
 {
-	glm_buf		text = {0};
+	glm_buf text = {0};
 
 	glm_buf_puts(&text, "[");
 	for (int i = 0; i < times; i++)
 	{
-		glm_buf_puts(&text, "{\"role\":\"system\",\"content\":\"\",\"tools\":[{\"name\":\"a\",\"x\":");
+		glm_buf_puts(&text,
+					 "{\"role\":\"system\",\"content\":\"\",\"tools\":[{\"name\":\"a\",\"x\":");
 		for (int j = 0; j < 1900; j++)
 			glm_buf_puts(&text, "[");
 		for (int j = 0; j < 1900; j++)
@@ -237,17 +240,18 @@ static void
 prompts_that_cannot_fit_are_given_up(void **state)
 {
 	static const char word[] = "word ";
-	char	   *nested = nested_messages(16);
-	char	   *text = malloc(LONG + 1);
-	glm_request *req;
-	answer	   *a;
+	char			 *nested = nested_messages(16);
+	char			 *text = malloc(LONG + 1);
+	glm_request		 *req;
+	answer			 *a;
 
 	(void) state;
 	req = make_request(nested, 1, false);
 	req->form = GLM_MESSAGES;
 	a = wait_for(engine, submit(engine, req));
 	assert_int_equal(a->last.status, GLM_TOO_LONG);
-	assert_string_equal(a->message, "prompt of more than 4096 tokens does not fit the context of 2048 tokens");
+	assert_string_equal(a->message,
+						"prompt of more than 4096 tokens does not fit the context of 2048 tokens");
 
 	/* a system prompt counts as the prompt does */
 	for (size_t i = 0; i < LONG; i++)
@@ -257,14 +261,16 @@ prompts_that_cannot_fit_are_given_up(void **state)
 	req->system = req->text;
 	a = wait_for(engine, submit(engine, req));
 	assert_int_equal(a->last.status, GLM_TOO_LONG);
-	assert_non_null(strstr(a->message, "prompt of 25165824 bytes cannot fit the context of 2048 tokens"));
+	assert_non_null(
+		strstr(a->message, "prompt of 25165824 bytes cannot fit the context of 2048 tokens"));
 
 	/* one that is not very much too long is counted to its end */
 	text[5000] = '\0';
 	req = make_request(text, 1, false);
 	req->form = GLM_RAW;
 	a = wait_for(engine, submit(engine, req));
-	assert_string_equal(a->message, "prompt of 3003 tokens does not fit the context of 2048 tokens");
+	assert_string_equal(a->message,
+						"prompt of 3003 tokens does not fit the context of 2048 tokens");
 	free(text);
 
 	/* whoever only wants the ids can end it */
@@ -285,13 +291,18 @@ prompts_that_cannot_fit_are_given_up(void **state)
 static void
 long_passes_look_around(void **state)
 {
-	glm_config	config = {.threads = 1, .cpus = "", .kv_cache_size = 64 << 20, .max_sequences = 1,
-						  .max_queue = 8, .prefill_budget = GLM_PREFILL_MAX, .kernels = "scalar"};
-	glm_error	err = {0};
-	glm_engine *slow = glm_engine_open(&config, &err);
-	char		text[3000];
-	int			in_pass;
-	int			waiting;
+	glm_config	 config = {.threads = 1,
+						   .cpus = "",
+						   .kv_cache_size = 64 << 20,
+						   .max_sequences = 1,
+						   .max_queue = 8,
+						   .prefill_budget = GLM_PREFILL_MAX,
+						   .kernels = "scalar"};
+	glm_error	 err = {0};
+	glm_engine	*slow = glm_engine_open(&config, &err);
+	char		 text[3000];
+	int			 in_pass;
+	int			 waiting;
 	glm_request *req;
 
 	(void) state;
@@ -324,10 +335,10 @@ long_passes_look_around(void **state)
 static void
 make_slow_model(char dir[CK_PATH])
 {
-	json_t	   *config = ck_config();
-	ck_weights	weights;
-	glm_buf		tokenizer = {0};
-	glm_error	err;
+	json_t	  *config = ck_config();
+	ck_weights weights;
+	glm_buf	   tokenizer = {0};
+	glm_error  err;
 
 	ck_config_set(config, "seq_length", "1048576");
 	ck_config_set(config, "kv_channels", "256");
@@ -348,7 +359,7 @@ make_load(const char *dir, int timeout_ms)
 	glm_request *req = make_request(dir, 1, false);
 
 	req->kind = GLM_LOAD;
-	memcpy((char *) req + req->model.offset, "slow", 4);	/* for "tiny" */
+	memcpy((char *) req + req->model.offset, "slow", 4); /* for "tiny" */
 	req->path = req->text;
 	req->timeout_ms = timeout_ms;
 	return req;
@@ -365,14 +376,15 @@ n_models(void)
 static void
 nobody_waits_for_a_model_but_who_wants_it(void **state)
 {
-	char		dir[CK_PATH];
-	int			first;
-	int			second;
+	char dir[CK_PATH];
+	int	 first;
+	int	 second;
 
 	(void) state;
 	make_slow_model(dir);
 	first = submit(engine, make_load(dir, 0));
-	assert_int_equal(wait_for(engine, submit(engine, make_count(50, 1)))->last.kind, GLM_EVENT_DONE);
+	assert_int_equal(wait_for(engine, submit(engine, make_count(50, 1)))->last.kind,
+					 GLM_EVENT_DONE);
 	assert_int_equal(wait_for(engine, submit(engine, make_hello(2)))->last.kind, GLM_EVENT_DONE);
 	assert_false(answers[first].ended);
 
@@ -417,7 +429,7 @@ those_that_wait_get_it_in_order(void **state)
 static void
 what_cannot_be_opened_is_an_error(void **state)
 {
-	int			ticket[3];
+	int ticket[3];
 
 	(void) state;
 	for (int i = 0; i < 3; i++)

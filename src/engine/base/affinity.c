@@ -89,7 +89,8 @@ glm_cpus_count(const char *list, glm_error *err)
 	for (int i = 0; i < CPU_SETSIZE; i++)
 		if (CPU_ISSET(i, &set) && CPU_COUNT(&allowed) > 0 && !CPU_ISSET(i, &allowed))
 		{
-			glm_fail(err, GLM_UNSUPPORTED, "CPU %d of \"%s\" is not there for this process", i, list);
+			glm_fail(err, GLM_UNSUPPORTED, "CPU %d of \"%s\" is not there for this process", i,
+					 list);
 			return 0;
 		}
 	return CPU_COUNT(&set);

@@ -18,8 +18,8 @@
 static void
 make_valid(char *s)
 {
-	size_t		n = strlen(s);
-	ptrdiff_t	bad;
+	size_t	  n = strlen(s);
+	ptrdiff_t bad;
 
 	while ((bad = glm_utf8_check(s, n)) >= 0)
 	{
@@ -36,7 +36,7 @@ make_valid(char *s)
 bool
 glm_fail(glm_error *err, glm_status status, const char *fmt, ...)
 {
-	va_list		args;
+	va_list args;
 
 	if (err == NULL)
 		return false;
@@ -52,7 +52,7 @@ glm_fail(glm_error *err, glm_status status, const char *fmt, ...)
 void
 glm_hint(glm_error *err, const char *fmt, ...)
 {
-	va_list		args;
+	va_list args;
 
 	if (err == NULL)
 		return;

@@ -25,7 +25,7 @@ glm_plain_name(const char *name)
 int
 glm_file_open(const char *path, struct stat *st, glm_error *err)
 {
-	int			fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0)
 	{
@@ -54,7 +54,7 @@ glm_file_pread(int fd, const char *path, void *to, size_t n, uint64_t offset, si
 	*got = 0;
 	while (*got < n)
 	{
-		ssize_t		m = pread(fd, (char *) to + *got, n - *got, (off_t) (offset + *got));
+		ssize_t m = pread(fd, (char *) to + *got, n - *got, (off_t) (offset + *got));
 
 		if (m < 0 && errno == EINTR)
 			continue;
@@ -70,16 +70,16 @@ glm_file_pread(int fd, const char *path, void *to, size_t n, uint64_t offset, si
 glm_status
 glm_file_status(int saved_errno)
 {
-	return saved_errno == EACCES || saved_errno == EPERM || saved_errno == EROFS ?
-		GLM_NOT_ALLOWED : GLM_NO_FILE;
+	return saved_errno == EACCES || saved_errno == EPERM || saved_errno == EROFS ? GLM_NOT_ALLOWED
+																				 : GLM_NO_FILE;
 }
 
 /* Running out of memory is not the fault of the file. */
 bool
 glm_file_fail(glm_error *err, const char *verb, const char *path)
 {
-	int			saved = errno;
-	char		text[128];
+	int	 saved = errno;
+	char text[128];
 
 	if (saved == ENOMEM)
 		return glm_no_memory(err);
@@ -126,15 +126,15 @@ json_t *
 glm_json_object(const void *bytes, size_t n, const char *path, glm_error *err)
 {
 	json_error_t why;
-	json_t	   *root = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &why);
+	json_t		*root = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &why);
 
 	if (root == NULL)
 	{
 		if (json_error_code(&why) == json_error_out_of_memory)
 			glm_no_memory(err);
 		else
-			glm_fail(err, GLM_BAD_FILE, "file \"%s\" has invalid JSON at line %d: %s",
-					 path, why.line, why.text);
+			glm_fail(err, GLM_BAD_FILE, "file \"%s\" has invalid JSON at line %d: %s", path,
+					 why.line, why.text);
 		return NULL;
 	}
 	if (!json_is_object(root))
@@ -149,8 +149,8 @@ glm_json_object(const void *bytes, size_t n, const char *path, glm_error *err)
 json_t *
 glm_json_read(const char *path, size_t limit, glm_error *err)
 {
-	glm_buf		text = {0};
-	json_t	   *root = NULL;
+	glm_buf text = {0};
+	json_t *root = NULL;
 
 	if (glm_file_read(&text, path, limit, err))
 		root = glm_json_object(text.data ? text.data : "", text.length, path, err);

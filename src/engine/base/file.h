@@ -14,7 +14,7 @@
 extern bool glm_plain_name(const char *name);
 
 /* Descriptor of a regular file, opened for reading, and what it is; -1 and *err. */
-extern int	glm_file_open(const char *path, struct stat *st, glm_error *err);
+extern int glm_file_open(const char *path, struct stat *st, glm_error *err);
 
 /* Reads n bytes at offset, fewer only at the end of the file: *got. */
 extern bool glm_file_pread(int fd, const char *path, void *to, size_t n, uint64_t offset,
@@ -26,4 +26,4 @@ extern glm_status glm_file_status(int saved_errno);
 /* Reports errno, what could not be done (a verb) and to which file. */
 extern bool glm_file_fail(glm_error *err, const char *verb, const char *path);
 
-#endif							/* GLM_FILE_H */
+#endif /* GLM_FILE_H */

@@ -14,7 +14,7 @@
 static inline float
 glm_bits_to_f32(uint32_t bits)
 {
-	float		value;
+	float value;
 
 	memcpy(&value, &bits, sizeof(value));
 	return value;
@@ -31,15 +31,15 @@ glm_bf16_to_f32(uint16_t h)
 static inline float
 glm_f16_to_f32(uint16_t h)
 {
-	uint32_t	sign = (uint32_t) (h & 0x8000) << 16;
-	uint32_t	exponent = (h >> 10) & 0x1f;
-	uint32_t	mantissa = h & 0x3ff;
+	uint32_t sign = (uint32_t) (h & 0x8000) << 16;
+	uint32_t exponent = (h >> 10) & 0x1f;
+	uint32_t mantissa = h & 0x3ff;
 
-	if (exponent == 0x1f)		/* infinity, NaN */
+	if (exponent == 0x1f) /* infinity, NaN */
 		return glm_bits_to_f32(sign | 0x7f800000 | mantissa << 13);
-	if (exponent == 0)			/* zero, subnormal: mantissa * 2^-24 */
+	if (exponent == 0) /* zero, subnormal: mantissa * 2^-24 */
 	{
-		float		value = (float) mantissa * 0x1p-24f;
+		float value = (float) mantissa * 0x1p-24f;
 
 		return sign ? -value : value;
 	}
@@ -50,19 +50,18 @@ glm_f16_to_f32(uint16_t h)
 static inline uint16_t
 glm_f32_to_f16(float value)
 {
-	uint32_t	bits,
-				sign;
+	uint32_t bits, sign;
 
 	memcpy(&bits, &value, sizeof(bits));
 	sign = bits >> 16 & 0x8000;
 	bits &= 0x7fffffff;
-	if (bits > 0x7f800000)		/* NaN */
+	if (bits > 0x7f800000) /* NaN */
 		return (uint16_t) (sign | 0x7e00);
-	if (bits >= 0x47800000)		/* 2^16 and more, infinity */
+	if (bits >= 0x47800000) /* 2^16 and more, infinity */
 		return (uint16_t) (sign | 0x7c00);
-	if (bits < 0x38800000)		/* below 2^-14: adding 1/2 leaves steps of 2^-24 */
+	if (bits < 0x38800000) /* below 2^-14: adding 1/2 leaves steps of 2^-24 */
 	{
-		float		shifted = glm_bits_to_f32(bits) + 0.5f;
+		float shifted = glm_bits_to_f32(bits) + 0.5f;
 
 		memcpy(&bits, &shifted, sizeof(bits));
 		return (uint16_t) (sign | (bits - 0x3f000000));
@@ -72,4 +71,4 @@ glm_f32_to_f16(float value)
 	return (uint16_t) (sign | ((bits - 0x38000000) >> 13));
 }
 
-#endif							/* GLM_HALF_H */
+#endif /* GLM_HALF_H */

@@ -50,8 +50,8 @@ glm_hash_parse(glm_hash *hash, const char *text)
 		return false;
 	for (size_t i = 0; i < sizeof(hash->byte); i++)
 	{
-		int			high = digit(text[2 * i]);
-		int			low = digit(text[2 * i + 1]);
+		int high = digit(text[2 * i]);
+		int low = digit(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
@@ -62,18 +62,19 @@ glm_hash_parse(glm_hash *hash, const char *text)
 
 /* Feeds the bytes to ctx; *n counts them. */
 static bool
-digest(EVP_MD_CTX *ctx, uint8_t *piece, int fd, const char *path, uint64_t offset,
-	   uint64_t length, uint64_t *n, glm_error *err)
+digest(EVP_MD_CTX *ctx, uint8_t *piece, int fd, const char *path, uint64_t offset, uint64_t length,
+	   uint64_t *n, glm_error *err)
 {
 	while (*n < length)
 	{
-		size_t		want = length - *n < PIECE ? (size_t) (length - *n) : PIECE;
-		size_t		got;
+		size_t want = length - *n < PIECE ? (size_t) (length - *n) : PIECE;
+		size_t got;
 
 		if (!glm_file_pread(fd, path, piece, want, offset + *n, &got, err))
 			return false;
 		if (got > 0 && EVP_DigestUpdate(ctx, piece, got) != 1)
-			return glm_fail(err, GLM_INTERNAL, "the SHA-256 of file \"%s\" cannot be computed", path);
+			return glm_fail(err, GLM_INTERNAL, "the SHA-256 of file \"%s\" cannot be computed",
+							path);
 		if (!glm_pause(err))
 			return false;
 		*n += got;
@@ -84,11 +85,11 @@ digest(EVP_MD_CTX *ctx, uint8_t *piece, int fd, const char *path, uint64_t offse
 }
 
 bool
-glm_hash_file(int fd, const char *path, uint64_t offset, uint64_t length,
-			  glm_hash *hash, uint64_t *n, glm_error *err)
+glm_hash_file(int fd, const char *path, uint64_t offset, uint64_t length, glm_hash *hash,
+			  uint64_t *n, glm_error *err)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	uint8_t    *piece = malloc(PIECE);
+	uint8_t	   *piece = malloc(PIECE);
 	bool		ok = false;
 
 	*n = 0;
@@ -98,8 +99,8 @@ glm_hash_file(int fd, const char *path, uint64_t offset, uint64_t length,
 		glm_fail(err, GLM_INTERNAL, "OpenSSL has no SHA-256");
 	else
 		ok = digest(ctx, piece, fd, path, offset, length, n, err) &&
-			(EVP_DigestFinal_ex(ctx, hash->byte, NULL) == 1 ||
-			 glm_fail(err, GLM_INTERNAL, "the SHA-256 of file \"%s\" cannot be computed", path));
+			 (EVP_DigestFinal_ex(ctx, hash->byte, NULL) == 1 ||
+			  glm_fail(err, GLM_INTERNAL, "the SHA-256 of file \"%s\" cannot be computed", path));
 	free(piece);
 	EVP_MD_CTX_free(ctx);
 	return ok;
@@ -109,14 +110,15 @@ bool
 glm_hash_mismatch(const char *path, int chunk, uint64_t n, uint64_t size, const glm_hash *found,
 				  const glm_hash *expected, glm_error *err)
 {
-	char		found_text[GLM_HASH_TEXT];
-	char		expected_text[GLM_HASH_TEXT];
-	char		cut[80] = "";
+	char found_text[GLM_HASH_TEXT];
+	char expected_text[GLM_HASH_TEXT];
+	char cut[80] = "";
 
 	glm_hash_text(found, found_text);
 	glm_hash_text(expected, expected_text);
 	if (n < size)
 		snprintf(cut, sizeof(cut), " is cut to %" PRIu64 " of %" PRIu64 " bytes and", n, size);
-	return glm_fail(err, GLM_BAD_FILE, "chunk %d of file \"%s\"%s has SHA-256 %s, not %s as "
-					GLM_MANIFEST " says", chunk, path, cut, found_text, expected_text);
+	return glm_fail(err, GLM_BAD_FILE,
+					"chunk %d of file \"%s\"%s has SHA-256 %s, not %s as " GLM_MANIFEST " says",
+					chunk, path, cut, found_text, expected_text);
 }

@@ -8,10 +8,10 @@
 
 typedef struct glm_hash
 {
-	uint8_t		byte[32];
+	uint8_t byte[32];
 } glm_hash;
 
-#define GLM_HASH_TEXT (2 * sizeof(glm_hash) + 1)	/* in hex, with its NUL */
+#define GLM_HASH_TEXT (2 * sizeof(glm_hash) + 1) /* in hex, with its NUL */
 
 extern void glm_hash_text(const glm_hash *hash, char text[GLM_HASH_TEXT]);
 /* Reads 64 lowercase hexadecimal digits; false when text is anything else. */
@@ -28,4 +28,4 @@ extern bool glm_hash_file(int fd, const char *path, uint64_t offset, uint64_t le
 extern bool glm_hash_mismatch(const char *path, int chunk, uint64_t n, uint64_t size,
 							  const glm_hash *found, const glm_hash *expected, glm_error *err);
 
-#endif							/* GLM_HASH_H */
+#endif /* GLM_HASH_H */

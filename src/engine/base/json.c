@@ -16,15 +16,15 @@
 #include <string.h>
 
 #define NUL_ESCAPE "\\u0000"
-#define LOOK_SLICE ((size_t) 64 << 10)	/* bytes between two pauses */
+#define LOOK_SLICE ((size_t) 64 << 10) /* bytes between two pauses */
 
 /* The text on its way to jansson. */
 typedef struct rewrite
 {
 	const char *text;
 	size_t		n;
-	size_t		done;			/* bytes of it that are in out, once anything is */
-	glm_buf		out;			/* empty: the text can stay as it is */
+	size_t		done; /* bytes of it that are in out, once anything is */
+	glm_buf		out;  /* empty: the text can stay as it is */
 } rewrite;
 
 /* ---- Numbers in disguise ----------------------------------------------- */
@@ -60,8 +60,8 @@ glm_json_fits(const char *digits, size_t n)
 json_t *
 glm_json_integer(const char *digits, size_t n)
 {
-	glm_buf		big = {0};
-	json_t	   *value;
+	glm_buf big = {0};
+	json_t *value;
 
 	if (glm_json_fits(digits, n))
 		return json_loadb(digits, n, JSON_DECODE_ANY, NULL);
@@ -106,14 +106,15 @@ skip_string(const rewrite *r, size_t at)
 static size_t
 skip_number(rewrite *r, size_t at)
 {
-	size_t		first = at + (r->text[at] == '-');
-	size_t		end = first;
+	size_t first = at + (r->text[at] == '-');
+	size_t end = first;
 
 	while (end < r->n && r->text[end] >= '0' && r->text[end] <= '9')
 		end++;
 	/* one that begins with 0 is no JSON, as jansson will find */
 	if (end < r->n && strchr(".eE", r->text[end]) != NULL && r->text[end] != '\0')
-		while (end < r->n && r->text[end] != '\0' && strchr("0123456789.eE+-", r->text[end]) != NULL)
+		while (end < r->n && r->text[end] != '\0' &&
+			   strchr("0123456789.eE+-", r->text[end]) != NULL)
 			end++;
 	else if (end > first && r->text[first] != '0' && !glm_json_fits(r->text + at, end - at))
 		disguise(r, at, end);
@@ -128,7 +129,7 @@ skip_constant(rewrite *r, size_t at)
 
 	for (int i = 0; i < 3; i++)
 	{
-		size_t		length = strlen(names[i]);
+		size_t length = strlen(names[i]);
 
 		if (r->n - at < length || memcmp(r->text + at, names[i], length) != 0)
 			continue;
@@ -142,11 +143,11 @@ skip_constant(rewrite *r, size_t at)
 static bool
 look_through(rewrite *r, bool constants, size_t *where)
 {
-	size_t		paused = 0;
+	size_t paused = 0;
 
 	for (size_t at = 0, next; at < r->n; at = next)
 	{
-		char		c = r->text[at];
+		char c = r->text[at];
 
 		if (at - paused >= LOOK_SLICE)
 		{
@@ -186,9 +187,9 @@ set_place(json_error_t *why, const char *text, size_t at)
 json_t *
 glm_json_parse(const char *text, size_t n, bool constants, json_error_t *why)
 {
-	rewrite		r = {.text = text, .n = n};
-	json_t	   *value = NULL;
-	size_t		where = 0;
+	rewrite r = {.text = text, .n = n};
+	json_t *value = NULL;
+	size_t	where = 0;
 
 	memset(why, 0, sizeof(*why));
 	if (!look_through(&r, constants, &where))

@@ -15,8 +15,7 @@
  * twice, no string may hold a NUL.  NULL and GLM_BAD_FILE naming the file when
  * they are anything else.  In file.c.
  */
-extern json_t *glm_json_object(const void *bytes, size_t n, const char *path,
-							   glm_error *err);
+extern json_t *glm_json_object(const void *bytes, size_t n, const char *path, glm_error *err);
 
 /* The same for a whole file of at most `limit` bytes. */
 extern json_t *glm_json_read(const char *path, size_t limit, glm_error *err);
@@ -46,8 +45,8 @@ extern const char *glm_json_text(const json_t *value);
 /* The digits of an integer (or the name of a constant) that jansson cannot hold, else NULL. */
 extern const char *glm_json_big(const json_t *value);
 /* Has this integer, decimal digits behind an optional '-', a place in 64 bits? */
-extern bool glm_json_fits(const char *digits, size_t n);
+extern bool		   glm_json_fits(const char *digits, size_t n);
 /* A new integer of any size from digits as JSON has them; NULL when out of memory. */
-extern json_t *glm_json_integer(const char *digits, size_t n);
+extern json_t	  *glm_json_integer(const char *digits, size_t n);
 
-#endif							/* GLM_JSON_H */
+#endif /* GLM_JSON_H */

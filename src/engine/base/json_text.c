@@ -15,17 +15,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define READ_SLICE ((size_t) 64 << 10)	/* bytes between two pauses */
-#define FREE_SLICE 4096			/* values between two pauses */
+#define READ_SLICE ((size_t) 64 << 10) /* bytes between two pauses */
+#define FREE_SLICE 4096				   /* values between two pauses */
 
 typedef struct source
 {
 	const char *text;
 	size_t		left;
-	size_t		since;			/* bytes since the last pause */
+	size_t		since; /* bytes since the last pause */
 	size_t		values;
 	bool		in_string;
-	bool		escaped;		/* in a string, behind a backslash */
+	bool		escaped; /* in a string, behind a backslash */
 } source;
 
 /* Counts the values that begin in the next n bytes. */
@@ -34,7 +34,7 @@ count_values(source *s, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 	{
-		char		c = s->text[i];
+		char c = s->text[i];
 
 		if (s->escaped)
 			s->escaped = false;
@@ -51,8 +51,8 @@ count_values(source *s, size_t n)
 static size_t
 next_bytes(void *buffer, size_t size, void *arg)
 {
-	source	   *s = arg;
-	size_t		n = s->left < size ? s->left : size;
+	source *s = arg;
+	size_t	n = s->left < size ? s->left : size;
 
 	count_values(s, n);
 	if (s->values > GLM_JSON_VALUES)
@@ -73,8 +73,8 @@ next_bytes(void *buffer, size_t size, void *arg)
 json_t *
 glm_json_loadb(const char *text, size_t n, size_t flags, json_error_t *why)
 {
-	source		s = {.text = text, .left = n};
-	json_t	   *value = json_load_callback(next_bytes, &s, flags, why);
+	source	s = {.text = text, .left = n};
+	json_t *value = json_load_callback(next_bytes, &s, flags, why);
 
 	if (s.values <= GLM_JSON_VALUES)
 		return value;
@@ -103,7 +103,7 @@ take_apart(json_t *value, size_t *count)
 		return;
 	while (json_is_array(value) && json_array_size(value) > 0)
 	{
-		size_t		last = json_array_size(value) - 1;
+		size_t last = json_array_size(value) - 1;
 
 		take_apart(json_array_get(value, last), count);
 		json_array_remove(value, last);
@@ -123,7 +123,7 @@ take_apart(json_t *value, size_t *count)
 void
 glm_json_free(json_t *value)
 {
-	size_t		count = 0;
+	size_t count = 0;
 
 	take_apart(value, &count);
 	json_decref(value);

@@ -16,7 +16,7 @@
 #include "engine/internal.h"
 
 static _Thread_local glm_pause_hook hook;
-static _Thread_local void *hook_arg;
+static _Thread_local void		   *hook_arg;
 
 void
 glm_pause_with(glm_pause_hook new_hook, void *arg)

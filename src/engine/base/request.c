@@ -20,7 +20,7 @@
 #include <string.h>
 
 #define STOP_STRINGS_MAX 64
-#define STOP_LENGTH_MAX 1024	/* a decoder holds back as much, see decoder.c */
+#define STOP_LENGTH_MAX 1024 /* a decoder holds back as much, see decoder.c */
 
 /* ---- Spans ------------------------------------------------------------- */
 
@@ -56,11 +56,11 @@ check_text(const glm_request *req, glm_span span, const char *name, glm_error *e
 	if (!glm_utf8_check_long(text, span.length, &bad, err))
 		return false;
 	if (bad >= 0)
-		return glm_fail(err, GLM_BAD_TEXT, "argument \"%s\" is not valid UTF-8 at byte %td",
-						name, bad);
+		return glm_fail(err, GLM_BAD_TEXT, "argument \"%s\" is not valid UTF-8 at byte %td", name,
+						bad);
 	if (strlen(text) != span.length)
-		return glm_fail(err, GLM_BAD_TEXT, "argument \"%s\" holds a NUL at byte %zu",
-						name, strlen(text));
+		return glm_fail(err, GLM_BAD_TEXT, "argument \"%s\" holds a NUL at byte %zu", name,
+						strlen(text));
 	return true;
 }
 
@@ -77,7 +77,7 @@ check_stop(const glm_request *req, glm_error *err)
 		return glm_fail(err, GLM_INTERNAL, "bad request: a stop string has no end");
 	for (uint32_t at = 0; at < length; count++)
 	{
-		size_t		n = strlen(stop + at);
+		size_t n = strlen(stop + at);
 
 		if (n == 0 || n > STOP_LENGTH_MAX || count == STOP_STRINGS_MAX)
 			return glm_fail(err, GLM_BAD_ARGUMENT,
@@ -105,8 +105,8 @@ check_tokens(const glm_request *req, glm_error *err)
 static bool
 needs_text(uint16_t kind)
 {
-	return kind == GLM_GENERATE || kind == GLM_TOKENIZE ||
-		kind == GLM_COUNT_TOKENS || kind == GLM_CHAT_TOKENS;
+	return kind == GLM_GENERATE || kind == GLM_TOKENIZE || kind == GLM_COUNT_TOKENS ||
+		   kind == GLM_CHAT_TOKENS;
 }
 
 static bool
@@ -157,7 +157,8 @@ static bool
 check_header(const glm_request *req, size_t size, glm_error *err)
 {
 	if (req->size != size)
-		return glm_fail(err, GLM_INTERNAL, "bad request: %zu bytes say they are %u", size, req->size);
+		return glm_fail(err, GLM_INTERNAL, "bad request: %zu bytes say they are %u", size,
+						req->size);
 	if (req->kind < GLM_GENERATE || req->kind >= GLM_N_KIND)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown kind %d", req->kind);
 	if (req->form > GLM_MESSAGES)
@@ -180,26 +181,21 @@ glm_request_check_frame(const void *block, size_t size, glm_error *err)
 		return glm_fail(err, GLM_INTERNAL, "bad request: block is not aligned");
 	if (size < sizeof(glm_request) || size > GLM_REQUEST_MAX)
 		return glm_fail(err, GLM_INTERNAL, "bad request: %zu bytes", size);
-	return check_header(req, size, err) &&
-		check_text(req, req->model, "model", err) &&
-		check_text(req, req->path, "path", err) &&
-		check_text(req, req->options, "model_options", err) &&
-		check_text(req, req->target, "target", err) &&
-		check_span(req, req->text, "text", err) &&
-		check_span(req, req->system, "system", err) &&
-		check_span(req, req->tools, "tools", err) &&
-		check_stop(req, err) &&
-		check_tokens(req, err) &&
-		check_needs(req, err) &&
-		(req->kind != GLM_GENERATE || check_sampling(req, err));
+	return check_header(req, size, err) && check_text(req, req->model, "model", err) &&
+		   check_text(req, req->path, "path", err) &&
+		   check_text(req, req->options, "model_options", err) &&
+		   check_text(req, req->target, "target", err) && check_span(req, req->text, "text", err) &&
+		   check_span(req, req->system, "system", err) &&
+		   check_span(req, req->tools, "tools", err) && check_stop(req, err) &&
+		   check_tokens(req, err) && check_needs(req, err) &&
+		   (req->kind != GLM_GENERATE || check_sampling(req, err));
 }
 
 bool
 glm_request_check_texts(const glm_request *req, glm_error *err)
 {
-	return check_text(req, req->text, "text", err) &&
-		check_text(req, req->system, "system", err) &&
-		check_text(req, req->tools, "tools", err);
+	return check_text(req, req->text, "text", err) && check_text(req, req->system, "system", err) &&
+		   check_text(req, req->tools, "tools", err);
 }
 
 bool

@@ -33,7 +33,7 @@
 
 /* Longer than the gap between two operations of a pass, short for a neighbour. */
 #define SPIN_NS 30000
-#define SPIN_PAUSES 32			/* between two looks at the clock */
+#define SPIN_PAUSES 32 /* between two looks at the clock */
 
 #define MAX_THREADS 1024
 
@@ -42,17 +42,17 @@
 
 struct glm_threads
 {
-	int			count;			/* of threads, the caller's included */
-	pthread_t  *thread;			/* [count - 1] */
+	int		   count;  /* of threads, the caller's included */
+	pthread_t *thread; /* [count - 1] */
 
 	/* the job; written by the caller while no index is claimed */
-	glm_part	part;
-	void	   *arg;
+	glm_part part;
+	void	*arg;
 
 	_Alignas(64) _Atomic uint64_t ticket;
-	_Atomic uint32_t job;		/* its upper half again, as a futex */
-	_Atomic int sleepers;		/* threads that wait for the next job */
-	_Atomic bool closing;
+	_Atomic uint32_t job;	   /* its upper half again, as a futex */
+	_Atomic int		 sleepers; /* threads that wait for the next job */
+	_Atomic bool	 closing;
 
 	_Alignas(64) _Atomic uint32_t done; /* indices computed; a futex too */
 	_Atomic bool caller_sleeps;
@@ -66,15 +66,15 @@ struct glm_threads
  */
 static __thread bool engine_thread __attribute__((tls_model("initial-exec")));
 
-static pthread_key_t signal_stack_key;
+static pthread_key_t  signal_stack_key;
 static pthread_once_t signal_stack_once = PTHREAD_ONCE_INIT;
-static bool signal_stack_key_made;
+static bool			  signal_stack_key_made;
 
 /* Runs when a thread ends. */
 static void
 drop_signal_stack(void *stack)
 {
-	stack_t		none = {.ss_flags = SS_DISABLE};
+	stack_t none = {.ss_flags = SS_DISABLE};
 
 	sigaltstack(&none, NULL);
 	munmap(stack, SIGNAL_STACK_BYTES);
@@ -93,13 +93,13 @@ make_signal_stack_key(void)
 static void
 take_signal_stack(void)
 {
-	stack_t		stack = {.ss_size = SIGNAL_STACK_BYTES};
+	stack_t stack = {.ss_size = SIGNAL_STACK_BYTES};
 
 	pthread_once(&signal_stack_once, make_signal_stack_key);
 	if (!signal_stack_key_made)
 		return;
-	stack.ss_sp = mmap(NULL, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE,
-					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack.ss_sp =
+		mmap(NULL, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (stack.ss_sp == MAP_FAILED)
 		return;
 	if (pthread_setspecific(signal_stack_key, stack.ss_sp) != 0 || sigaltstack(&stack, NULL) != 0)
@@ -160,7 +160,7 @@ now_ns(void)
 static bool
 spin_while(_Atomic uint32_t *word, uint32_t value)
 {
-	int64_t		end = now_ns() + SPIN_NS;
+	int64_t end = now_ns() + SPIN_NS;
 
 	do
 	{
@@ -180,7 +180,7 @@ spin_while(_Atomic uint32_t *word, uint32_t value)
 static void
 work(glm_threads *pool)
 {
-	uint64_t	ticket = atomic_load(&pool->ticket);
+	uint64_t ticket = atomic_load(&pool->ticket);
 
 	while ((uint32_t) ticket < (uint32_t) pool->count)
 	{
@@ -209,7 +209,7 @@ static void *
 thread_main(void *arg)
 {
 	glm_threads *pool = arg;
-	uint32_t	seen = 0;
+	uint32_t	 seen = 0;
 
 	glm_thread_enter("glm compute");
 	for (;;)
@@ -234,8 +234,7 @@ announce(glm_threads *pool, uint32_t job)
 void
 glm_threads_run(glm_threads *pool, glm_part part, void *arg)
 {
-	uint32_t	job,
-				done;
+	uint32_t job, done;
 
 	if (pool->count == 1)
 	{
@@ -295,7 +294,7 @@ glm_threads_open(int count, glm_error *err)
 	}
 	memset(pool, 0, sizeof(*pool));
 	pool->count = count;
-	atomic_store(&pool->ticket, (uint64_t) count);	/* job 0: nothing to claim */
+	atomic_store(&pool->ticket, (uint64_t) count); /* job 0: nothing to claim */
 	pool->thread = calloc((size_t) count, sizeof(*pool->thread));
 	if (pool->thread == NULL)
 	{
@@ -305,13 +304,13 @@ glm_threads_open(int count, glm_error *err)
 	}
 	for (int i = 0; i < count - 1; i++)
 	{
-		int			rc = pthread_create(&pool->thread[i], NULL, thread_main, pool);
+		int rc = pthread_create(&pool->thread[i], NULL, thread_main, pool);
 
 		if (rc != 0)
 		{
 			shut(pool, i);
-			glm_fail(err, GLM_NO_ROOM, "could not start compute thread %d of %d: %s",
-					 i + 1, count - 1, strerrordesc_np(rc));
+			glm_fail(err, GLM_NO_ROOM, "could not start compute thread %d of %d: %s", i + 1,
+					 count - 1, strerrordesc_np(rc));
 			return NULL;
 		}
 	}
@@ -328,7 +327,7 @@ glm_threads_close(glm_threads *pool)
 bool
 glm_threads_bind(const glm_threads *pool, const char *cpus)
 {
-	bool		ok = true;
+	bool ok = true;
 
 	for (int i = 0; i < pool->count - 1; i++)
 		ok = glm_cpus_bind(pool->thread[i], cpus) && ok;

@@ -13,15 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK_WINDOW ((size_t) 1 << 20)	/* bytes looked at between two pauses */
+#define CHECK_WINDOW ((size_t) 1 << 20) /* bytes looked at between two pauses */
 
 /* ---- Buffer ----------------------------------------------------------- */
 
 static bool
 reserve(glm_buf *buf, size_t n)
 {
-	size_t		capacity = buf->capacity ? buf->capacity : 64;
-	char	   *data;
+	size_t capacity = buf->capacity ? buf->capacity : 64;
+	char  *data;
 
 	/* one byte more than asked, for the NUL; half of the address space is a bug */
 	if (n >= SIZE_MAX / 4 - buf->length)
@@ -79,8 +79,8 @@ glm_ids_add(glm_ids *ids, int32_t id, glm_error *err)
 	}
 	if (ids->length == ids->capacity)
 	{
-		size_t		capacity = ids->capacity ? 2 * ids->capacity : 64;
-		int32_t    *data = NULL;
+		size_t	 capacity = ids->capacity ? 2 * ids->capacity : 64;
+		int32_t *data = NULL;
 
 		if (capacity <= SIZE_MAX / 2 / sizeof(int32_t))
 			data = realloc(ids->data, capacity * sizeof(int32_t));
@@ -110,15 +110,15 @@ lead_byte(unsigned char lead, unsigned char *low, unsigned char *high)
 	*high = 0xBF;
 	if (lead < 0x80)
 		return 1;
-	if (lead < 0xC2)			/* a trail byte, or an overlong form */
+	if (lead < 0xC2) /* a trail byte, or an overlong form */
 		return -1;
 	if (lead < 0xE0)
 		return 2;
 	if (lead < 0xF0)
 	{
-		if (lead == 0xE0)		/* shorter is overlong */
+		if (lead == 0xE0) /* shorter is overlong */
 			*low = 0xA0;
-		if (lead == 0xED)		/* above are surrogates */
+		if (lead == 0xED) /* above are surrogates */
 			*high = 0x9F;
 		return 3;
 	}
@@ -126,7 +126,7 @@ lead_byte(unsigned char lead, unsigned char *low, unsigned char *high)
 	{
 		if (lead == 0xF0)
 			*low = 0x90;
-		if (lead == 0xF4)		/* above is past U+10FFFF */
+		if (lead == 0xF4) /* above is past U+10FFFF */
 			*high = 0x8F;
 		return 4;
 	}
@@ -137,9 +137,9 @@ int
 glm_utf8_length(const char *s, size_t n)
 {
 	const unsigned char *u = (const unsigned char *) s;
-	unsigned char low;
-	unsigned char high;
-	int			length;
+	unsigned char		 low;
+	unsigned char		 high;
+	int					 length;
 
 	if (n == 0)
 		return 0;
@@ -160,7 +160,7 @@ glm_utf8_length(const char *s, size_t n)
 static size_t
 ascii_length(const char *s, size_t n)
 {
-	size_t		at = 0;
+	size_t at = 0;
 
 	for (uint64_t word; at + sizeof(word) <= n; at += sizeof(word))
 	{
@@ -174,11 +174,11 @@ ascii_length(const char *s, size_t n)
 ptrdiff_t
 glm_utf8_check(const char *s, size_t n)
 {
-	size_t		at = 0;
+	size_t at = 0;
 
 	while (at < n)
 	{
-		int			length;
+		int length;
 
 		if ((unsigned char) s[at] < 0x80)
 		{
@@ -197,11 +197,11 @@ glm_utf8_check(const char *s, size_t n)
 bool
 glm_utf8_check_long(const char *s, size_t n, ptrdiff_t *bad, glm_error *err)
 {
-	size_t		at = 0;
+	size_t at = 0;
 
 	for (size_t left; (left = n - at) > 0;)
 	{
-		size_t		window = left < CHECK_WINDOW ? left : CHECK_WINDOW;
+		size_t window = left < CHECK_WINDOW ? left : CHECK_WINDOW;
 
 		*bad = glm_utf8_check(s + at, window);
 		/* a character that the window's end cuts in two begins the next window */

@@ -27,62 +27,61 @@
 
 #define GLM_BACKEND_ABI 3
 
-typedef struct glm_device glm_device;	/* one opened device; private to its backend */
+typedef struct glm_device glm_device; /* one opened device; private to its backend */
 
 typedef struct glm_backend
 {
-	int			abi;			/* GLM_BACKEND_ABI */
+	int			abi; /* GLM_BACKEND_ABI */
 	const char *name;
 
 	/* kernels: see glm_config.  NULL and *err on failure. */
-	glm_device *(*open) (const char *kernels, glm_threads *pool, glm_error *err);
-	void		(*close) (glm_device *dev);
-	const char *(*kernels) (const glm_device *dev); /* the kernels in use */
+	glm_device *(*open)(const char *kernels, glm_threads *pool, glm_error *err);
+	void (*close)(glm_device *dev);
+	const char *(*kernels)(const glm_device *dev); /* the kernels in use */
 
 	/* Makes everything ready for passes of this model; may be called again. */
-	bool		(*prepare) (glm_device *dev, const glm_model *model, glm_error *err);
+	bool (*prepare)(glm_device *dev, const glm_model *model, glm_error *err);
 
-	float	   *(*alloc) (glm_device *dev, size_t n);	/* NULL: out of memory */
-	void		(*free) (glm_device *dev, float *x);	/* NULL is fine */
+	float *(*alloc)(glm_device *dev, size_t n); /* NULL: out of memory */
+	void (*free)(glm_device *dev, float *x);	/* NULL is fine */
 
 	/* The first n floats of x in host memory, good until x changes. */
-	float	   *(*read) (glm_device *dev, float *x, size_t n);
+	float *(*read)(glm_device *dev, float *x, size_t n);
 
 	/* x[i, :] = table[rows[i].token, :]; x [n, hidden], table [vocab, hidden] */
-	void		(*embed) (glm_device *dev, float *x, const glm_tensor *table,
-						  const glm_row *rows, int n);
+	void (*embed)(glm_device *dev, float *x, const glm_tensor *table, const glm_row *rows, int n);
 
 	/* y[i, :] = x[i, :] / sqrt(mean(x[i, :]^2) + eps) * weight; x, y [n, width] */
-	void		(*rmsnorm) (glm_device *dev, float *y, const float *x, const float *weight,
-							int n, int width, float eps);
+	void (*rmsnorm)(glm_device *dev, float *y, const float *x, const float *weight, int n,
+					int width, float eps);
 
 	/* c = a w^T + bias; a [n, k] with rows lda floats apart, w [m, k], c [n, m] dense */
-	void		(*matmul) (glm_device *dev, float *c, const float *a, size_t lda,
-						   const glm_tensor *w, const float *bias, int n);
+	void (*matmul)(glm_device *dev, float *c, const float *a, size_t lda, const glm_tensor *w,
+				   const float *bias, int n);
 
 	/*
 	 * qkv [n, (heads + 2 groups) * head_dim].  Turns Q in place and scales it by
 	 * 1 / sqrt(head_dim); turns K and stores it and V into the rows' KV blocks.
 	 */
-	void		(*rope_store) (glm_device *dev, const glm_model *model, int layer, float *qkv,
-							   const glm_row *rows, int n);
+	void (*rope_store)(glm_device *dev, const glm_model *model, int layer, float *qkv,
+					   const glm_row *rows, int n);
 
 	/*
 	 * out[i, head, :] = softmax(Q[i, head] K^T) V over the positions 0 ..
 	 * rows[i].position of the row's sequence; out [n, heads * head_dim].
 	 */
-	void		(*attention) (glm_device *dev, const glm_model *model, int layer, float *out,
-							  const float *qkv, const glm_row *rows, int n);
+	void (*attention)(glm_device *dev, const glm_model *model, int layer, float *out,
+					  const float *qkv, const glm_row *rows, int n);
 
 	/* x[i, j] = SiLU(x[i, j]) * x[i, ffn + j] for j < ffn; x [n, 2 * ffn] */
-	void		(*swiglu) (glm_device *dev, float *x, int n, int ffn);
+	void (*swiglu)(glm_device *dev, float *x, int n, int ffn);
 
 	/* x += y; both [n, width] */
-	void		(*add) (glm_device *dev, float *x, const float *y, int n, int width);
+	void (*add)(glm_device *dev, float *x, const float *y, int n, int width);
 
 	/* y[j, :] = x[i, :] for the j-th row i that wants logits; x [n, width] */
-	void		(*gather) (glm_device *dev, float *y, const float *x, const glm_row *rows,
-						   int n, int width);
+	void (*gather)(glm_device *dev, float *y, const float *x, const glm_row *rows, int n,
+				   int width);
 } glm_backend;
 
 extern const glm_backend glm_backend_cpu;
@@ -94,7 +93,7 @@ static inline size_t
 glm_kv_keys(const glm_model *model, int layer, int group)
 {
 	return ((size_t) layer * 2 * (size_t) model->config.groups + (size_t) group) *
-		glm_kv_part_bytes(&model->config, model->kv_dtype);
+		   glm_kv_part_bytes(&model->config, model->kv_dtype);
 }
 
 /* Where the values [32, head_dim] of a layer's group begin. */
@@ -111,4 +110,4 @@ glm_kv_scales(const glm_model *model)
 	return (size_t) GLM_KV_BLOCK * (size_t) model->config.head_dim;
 }
 
-#endif							/* GLM_BACKEND_H */
+#endif /* GLM_BACKEND_H */

@@ -237,7 +237,8 @@ grow_int8(glm_device *dev, size_t cols, glm_error *err)
 static bool
 cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
 {
-	return grow(dev, dev->scores, &dev->scores_length, glm_cpu_attention_scratch(&model->config), err) &&
+	return grow(dev, dev->scores, &dev->scores_length, glm_cpu_attention_scratch(&model->config),
+				err) &&
 		   grow_int8(dev, packed_columns(model), err);
 }
 

@@ -20,8 +20,8 @@ struct glm_device
 	size_t			   scores_length;
 
 	const glm_packed_kernels *packed;
-	glm_int8_rows int8;	  /* the arrays hold GLM_INT8_ROWS rows of int8_cols columns */
-	size_t		  int8_cols; /* with their groups filled up, whichever size those have */
+	glm_int8_rows			  int8; /* the arrays hold GLM_INT8_ROWS rows of int8_cols columns */
+	size_t int8_cols;				/* with their groups filled up, whichever size those have */
 };
 
 /* Computes the items [begin, end) of an operation, on thread number `thread`. */
@@ -42,9 +42,9 @@ extern void glm_cpu_matmul(glm_device *dev, float *c, const float *a, size_t lda
 
 /* cpu_attention.c */
 extern size_t glm_cpu_attention_scratch(const glm_model_config *config);
-extern void glm_cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qkv,
-							   const glm_row *rows, int n);
-extern void glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out,
-							  const float *qkv, const glm_row *rows, int n);
+extern void	  glm_cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qkv,
+								 const glm_row *rows, int n);
+extern void	  glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out,
+								const float *qkv, const glm_row *rows, int n);
 
 #endif /* GLM_BACKEND_CPU_H */

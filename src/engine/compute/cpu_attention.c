@@ -29,9 +29,9 @@
 
 #include "engine/base/half.h"
 
-#define MAX_HEAD_DIM 1024 /* see config.c */
-#define RUN_HEADS 64	  /* rows times heads of a run: enough to be worth a block's reading */
-#define STRETCH 512		  /* scores of a run fit into the second-level cache */
+#define MAX_HEAD_DIM 1024	  /* see config.c */
+#define RUN_HEADS 64		  /* rows times heads of a run: enough to be worth a block's reading */
+#define STRETCH 512			  /* scores of a run fit into the second-level cache */
 #define STRIDE (STRETCH + 16) /* between rows of scores: no power of two */
 #define RUN_MAX STRETCH		  /* behind a row's scores, its maximum */
 #define RUN_SUM (STRETCH + 1) /* and the sum of its weights */
@@ -277,7 +277,7 @@ weights(const glm_kernels *kernels, float *scores, float *out, int head_dim, int
 
 	if (max != factor && scores[RUN_SUM] != 0)
 	{
-		kernels->softmax(&factor, 1, &(float) {max}); /* exp(old - new) */
+		kernels->softmax(&factor, 1, &(float){max}); /* exp(old - new) */
 		kernels->multiply(out, factor, head_dim);
 		sum += scores[RUN_SUM] * factor;
 	}
@@ -342,7 +342,8 @@ run_end(const run *u)
 
 	for (int r = 0; r < u->rows; r++)
 	{
-		float *out = u->op->out + ((size_t) (u->row + r) * (size_t) heads + (size_t) u->head) * (size_t) hd;
+		float *out =
+			u->op->out + ((size_t) (u->row + r) * (size_t) heads + (size_t) u->head) * (size_t) hd;
 
 		memcpy(out, u->out + r * u->heads * hd, (size_t) (u->heads * hd) * sizeof(float));
 		for (int h = 0; h < u->heads; h++)
@@ -449,8 +450,8 @@ glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out
 	for (int i = 0; i < n; i++)
 		positions += (size_t) rows[i].position + 1;
 	/* long runs where there are many rows, several items for a thread where few */
-	op.run_rows = n / (2 * threads) < run_most(config) / heads ? n / (2 * threads)
-															   : run_most(config) / heads;
+	op.run_rows =
+		n / (2 * threads) < run_most(config) / heads ? n / (2 * threads) : run_most(config) / heads;
 	op.run_rows = op.run_rows < 1 ? 1 : op.run_rows;
 	while (op.parts < heads && n * config->groups * op.parts < threads)
 		op.parts++;

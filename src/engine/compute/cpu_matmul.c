@@ -10,8 +10,8 @@
 
 typedef struct matmul_args
 {
-	glm_matmul	op;
-	void		(*kernel) (const glm_matmul *op, int n0, int n1);
+	glm_matmul op;
+	void (*kernel)(const glm_matmul *op, int n0, int n1);
 } matmul_args;
 
 static void
@@ -24,17 +24,19 @@ matmul_columns(const void *arg, int thread, int begin, int end)
 }
 
 static void
-plain_matmul(glm_device *dev, float *c, const float *a, size_t lda,
-			 const glm_tensor *w, const float *bias, int n)
+plain_matmul(glm_device *dev, float *c, const float *a, size_t lda, const glm_tensor *w,
+			 const float *bias, int n)
 {
-	matmul_args args = {
-		.op = {
-			.a = a, .w = w->data, .bias = bias, .c = c,
-			.m = n, .n = (int) w->shape[0], .k = (int) w->shape[1],
-			.lda = lda, .ldc = (size_t) w->shape[0]
-		},
-		.kernel = dev->kernels->matmul[w->dtype]
-	};
+	matmul_args args = {.op = {.a = a,
+							   .w = w->data,
+							   .bias = bias,
+							   .c = c,
+							   .m = n,
+							   .n = (int) w->shape[0],
+							   .k = (int) w->shape[1],
+							   .lda = lda,
+							   .ldc = (size_t) w->shape[0]},
+						.kernel = dev->kernels->matmul[w->dtype]};
 
 	glm_cpu_spread(dev, matmul_columns, &args, args.op.n, GLM_MATMUL_COLUMNS,
 				   (size_t) n * (size_t) args.op.n * (size_t) args.op.k);
@@ -45,10 +47,10 @@ plain_matmul(glm_device *dev, float *c, const float *a, size_t lda,
 typedef struct packed_args
 {
 	const glm_packed_kernels *kernels;
-	const float *a;				/* [m, cols], rows lda floats apart */
-	size_t		lda;
-	glm_int8_rows x;
-	glm_packed_product op;
+	const float				 *a; /* [m, cols], rows lda floats apart */
+	size_t					  lda;
+	glm_int8_rows			  x;
+	glm_packed_product		  op;
 } packed_args;
 
 static void
@@ -71,16 +73,17 @@ product_tiles(const void *arg, int thread, int begin, int end)
 
 /* At most GLM_INT8_ROWS rows. */
 static void
-packed_part(glm_device *dev, float *c, const float *a, size_t lda,
-			const glm_tensor *w, const float *bias, int n)
+packed_part(glm_device *dev, float *c, const float *a, size_t lda, const glm_tensor *w,
+			const float *bias, int n)
 {
-	size_t		cols = (size_t) w->shape[1],
-				rows = (size_t) w->shape[0];
+	size_t		cols = (size_t) w->shape[1], rows = (size_t) w->shape[0];
 	packed_args args = {
-		.kernels = dev->packed, .a = a, .lda = lda,
+		.kernels = dev->packed,
+		.a = a,
+		.lda = lda,
 		.x = dev->int8,
-		.op = {.w = w->data, .dtype = w->dtype, .n = (int) rows, .bias = bias, .c = c, .ldc = rows}
-	};
+		.op = {
+			.w = w->data, .dtype = w->dtype, .n = (int) rows, .bias = bias, .c = c, .ldc = rows}};
 
 	args.x.m = n;
 	args.x.block = glm_int8_block(n, dev->packed->rows);
@@ -94,10 +97,10 @@ packed_part(glm_device *dev, float *c, const float *a, size_t lda,
 }
 
 void
-glm_cpu_matmul(glm_device *dev, float *c, const float *a, size_t lda,
-			   const glm_tensor *w, const float *bias, int n)
+glm_cpu_matmul(glm_device *dev, float *c, const float *a, size_t lda, const glm_tensor *w,
+			   const float *bias, int n)
 {
-	int			part = glm_int8_block(n, GLM_INT8_ROWS);	/* parts alike in size */
+	int part = glm_int8_block(n, GLM_INT8_ROWS); /* parts alike in size */
 
 	if (!glm_is_packed(w->dtype))
 	{

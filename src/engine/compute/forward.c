@@ -36,9 +36,9 @@
 /* The buffers of a pass; the sizes say how many floats each has. */
 typedef enum buffer_id
 {
-	X,							/* [rows, hidden]: the residual stream */
-	NORMED,						/* [rows, hidden]: normed x, then a block's output */
-	SHARED,						/* one after the other:
+	X,		/* [rows, hidden]: the residual stream */
+	NORMED, /* [rows, hidden]: normed x, then a block's output */
+	SHARED, /* one after the other:
 								 * qkv [rows, (heads + 2 groups) * head_dim], then attention's
 								 * output [rows, heads * head_dim];
 								 * gate_up [FFN_ROWS, 2 * ffn], swiglu leaves its result in the gates;
@@ -49,10 +49,10 @@ typedef enum buffer_id
 struct glm_forward
 {
 	const glm_backend *backend;
-	glm_device *dev;
-	int			max_rows;
-	float	   *buffer[N_BUFFERS];
-	size_t		size[N_BUFFERS];
+	glm_device		  *dev;
+	int				   max_rows;
+	float			  *buffer[N_BUFFERS];
+	size_t			   size[N_BUFFERS];
 };
 
 glm_forward *
@@ -112,13 +112,12 @@ static void
 sizes_of(const glm_model *model, int max_rows, size_t size[N_BUFFERS])
 {
 	const glm_model_config *config = &model->config;
-	size_t		rows = (size_t) max_rows,
-				ffn_rows = rows < FFN_ROWS ? rows : FFN_ROWS;
+	size_t					rows = (size_t) max_rows, ffn_rows = rows < FFN_ROWS ? rows : FFN_ROWS;
 
 	size[X] = rows * (size_t) config->hidden;
 	size[NORMED] = rows * (size_t) config->hidden;
-	size[SHARED] = qkv_size(model, max_rows) +
-		rows * (size_t) config->heads * (size_t) config->head_dim;
+	size[SHARED] =
+		qkv_size(model, max_rows) + rows * (size_t) config->heads * (size_t) config->head_dim;
 	size[SHARED] = larger(size[SHARED], ffn_rows * 2 * (size_t) config->ffn);
 	/* only rows that want logits have some; memory that is not touched costs none */
 	size[SHARED] = larger(size[SHARED], rows * (size_t) config->vocab);
@@ -131,12 +130,12 @@ sizes_of(const glm_model *model, int max_rows, size_t size[N_BUFFERS])
 bool
 glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err)
 {
-	size_t		size[N_BUFFERS];
+	size_t size[N_BUFFERS];
 
 	sizes_of(model, fwd->max_rows, size);
 	for (int i = 0; i < N_BUFFERS; i++)
 	{
-		float	   *bigger;
+		float *bigger;
 
 		if (size[i] <= fwd->size[i])
 			continue;
@@ -154,12 +153,12 @@ glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err)
 
 /* Do all rows name a token, a position and a KV block that exist? */
 static bool
-check_rows(const glm_forward *fwd, const glm_model *model,
-		   const glm_row *rows, int n_rows, glm_error *err)
+check_rows(const glm_forward *fwd, const glm_model *model, const glm_row *rows, int n_rows,
+		   glm_error *err)
 {
 	if (n_rows < 1 || n_rows > fwd->max_rows)
-		return glm_fail(err, GLM_INTERNAL, "a pass of %d rows; it may have 1 to %d",
-						n_rows, fwd->max_rows);
+		return glm_fail(err, GLM_INTERNAL, "a pass of %d rows; it may have 1 to %d", n_rows,
+						fwd->max_rows);
 	for (int i = 0; i < n_rows; i++)
 	{
 		const glm_row *row = &rows[i];
@@ -181,7 +180,7 @@ check_rows(const glm_forward *fwd, const glm_model *model,
 static int
 count_logits(const glm_row *rows, int n_rows)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < n_rows; i++)
 		n += rows[i].logits;
@@ -192,14 +191,13 @@ count_logits(const glm_row *rows, int n_rows)
 static void
 attention_block(glm_forward *fwd, const glm_model *model, int l, const glm_row *rows, int n)
 {
-	const glm_backend *be = fwd->backend;
+	const glm_backend	   *be = fwd->backend;
 	const glm_model_config *config = &model->config;
-	const glm_layer *layer = &model->layer[l];
-	float	   *const *buf = fwd->buffer;
-	float	   *qkv = buf[SHARED],
-			   *context = qkv + qkv_size(model, n);
-	int			hidden = config->hidden;
-	size_t		context_width = (size_t) layer->dense.shape[1];
+	const glm_layer		   *layer = &model->layer[l];
+	float *const		   *buf = fwd->buffer;
+	float				   *qkv = buf[SHARED], *context = qkv + qkv_size(model, n);
+	int						hidden = config->hidden;
+	size_t					context_width = (size_t) layer->dense.shape[1];
 
 	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], layer->attn_norm, n, hidden, config->norm_eps);
 	be->matmul(fwd->dev, qkv, buf[NORMED], (size_t) hidden, &layer->qkv, layer->qkv_bias, n);
@@ -214,9 +212,8 @@ static void
 feed_forward(glm_forward *fwd, const glm_model *model, const glm_layer *layer, float *normed, int n)
 {
 	const glm_backend *be = fwd->backend;
-	float	   *gate_up = fwd->buffer[SHARED];
-	size_t		hidden = (size_t) model->config.hidden,
-				gate_up_width = 2 * (size_t) model->config.ffn;
+	float			  *gate_up = fwd->buffer[SHARED];
+	size_t hidden = (size_t) model->config.hidden, gate_up_width = 2 * (size_t) model->config.ffn;
 
 	be->matmul(fwd->dev, gate_up, normed, hidden, &layer->gate_up, NULL, n);
 	be->swiglu(fwd->dev, gate_up, n, model->config.ffn);
@@ -227,13 +224,12 @@ feed_forward(glm_forward *fwd, const glm_model *model, const glm_layer *layer, f
 static void
 ffn_block(glm_forward *fwd, const glm_model *model, int l, int n)
 {
-	const glm_backend *be = fwd->backend;
+	const glm_backend	   *be = fwd->backend;
 	const glm_model_config *config = &model->config;
-	const glm_layer *layer = &model->layer[l];
-	float	   *const *buf = fwd->buffer;
-	int			hidden = config->hidden;
-	int			parts = (n + FFN_ROWS - 1) / FFN_ROWS,
-				part = (n + parts - 1) / parts; /* alike in size */
+	const glm_layer		   *layer = &model->layer[l];
+	float *const		   *buf = fwd->buffer;
+	int						hidden = config->hidden;
+	int parts = (n + FFN_ROWS - 1) / FFN_ROWS, part = (n + parts - 1) / parts; /* alike in size */
 
 	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], layer->ffn_norm, n, hidden, config->norm_eps);
 	for (int i = 0; i < n; i += part)
@@ -246,11 +242,11 @@ ffn_block(glm_forward *fwd, const glm_model *model, int l, int n)
 static void
 output_head(glm_forward *fwd, const glm_model *model, const glm_row *rows, int n_rows, int n)
 {
-	const glm_backend *be = fwd->backend;
+	const glm_backend	   *be = fwd->backend;
 	const glm_model_config *config = &model->config;
-	float	   *const *buf = fwd->buffer;
-	int			hidden = config->hidden;
-	float	   *last = buf[NORMED];
+	float *const		   *buf = fwd->buffer;
+	int						hidden = config->hidden;
+	float				   *last = buf[NORMED];
 
 	be->gather(fwd->dev, last, buf[X], rows, n_rows, hidden);
 	if (model->final_norm != NULL)
@@ -266,7 +262,7 @@ bool
 glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_row *rows, int n_rows,
 				float **logits, glm_error *err)
 {
-	int			n_logits = count_logits(rows, n_rows);
+	int n_logits = count_logits(rows, n_rows);
 
 	if (!check_rows(fwd, model, rows, n_rows, err) ||
 		!glm_model_touch(model, GLM_PART_EMBEDDING, err))

@@ -19,17 +19,17 @@
 
 #define CONFIG_LIMIT ((size_t) 1 << 20)
 
-#define MAX_PROJECTION 65536	/* heads * head_dim */
-#define MAX_ROPE (1 << 28)		/* context * head_dim: 512 MB of cos and sin */
+#define MAX_PROJECTION 65536 /* heads * head_dim */
+#define MAX_ROPE (1 << 28)	 /* context * head_dim: 512 MB of cos and sin */
 #define MAX_EOS ((int) (sizeof(((glm_model_config *) 0)->eos) / sizeof(int32_t)))
 
 /* What the functions below read, and where they report. */
 typedef struct reader
 {
 	const char *dir;
-	const char *path;			/* of config.json */
+	const char *path; /* of config.json */
 	json_t	   *root;
-	glm_rope	rope;			/* as the caller says */
+	glm_rope	rope; /* as the caller says */
 	glm_error  *err;
 } reader;
 
@@ -40,7 +40,7 @@ static const struct
 	size_t		offset;
 	int			min;
 	int			max;
-}			numbers[] = {
+} numbers[] = {
 	{"num_layers", offsetof(glm_model_config, layers), 1, 1024},
 	{"hidden_size", offsetof(glm_model_config, hidden), 1, 65536},
 	{"num_attention_heads", offsetof(glm_model_config, heads), 1, 4096},
@@ -54,9 +54,9 @@ static const struct
 static const struct
 {
 	const char *key;
-	bool		standard;		/* when it is left out */
+	bool		standard; /* when it is left out */
 	bool		wanted;
-}			switches[] = {
+} switches[] = {
 	{"rmsnorm", true, true},
 	{"original_rope", true, true},
 	{"add_bias_linear", false, false},
@@ -65,24 +65,23 @@ static const struct
 
 /* Features that must be absent, null, false or 0. */
 static const char *const unsupported[] = {
-	"position_encoding_2d",		/* the first ChatGLM-6B */
-	"quantization_bit",			/* ChatGLM's own int4 and int8 files */
-	"quantization_config",
-	"pre_seq_len",				/* P-tuning prefix */
+	"position_encoding_2d",				   /* the first ChatGLM-6B */
+	"quantization_bit",					   /* ChatGLM's own int4 and int8 files */
+	"quantization_config",	"pre_seq_len", /* P-tuning prefix */
 	"rope_scaling",
 };
 
 static json_t *read_file(const reader *r, const char *path);
-static bool check_variant(const reader *r);
-static bool read_shape(const reader *r, glm_model_config *config);
-static bool read_groups(const reader *r, glm_model_config *config);
-static bool read_reals(const reader *r, glm_model_config *config);
-static bool read_eos(const reader *r, glm_model_config *config);
+static bool	   check_variant(const reader *r);
+static bool	   read_shape(const reader *r, glm_model_config *config);
+static bool	   read_groups(const reader *r, glm_model_config *config);
+static bool	   read_reals(const reader *r, glm_model_config *config);
+static bool	   read_eos(const reader *r, glm_model_config *config);
 static json_t *get(const reader *r, const char *key);
-static bool missing(const reader *r, const char *key);
-static bool get_switch(const reader *r, const char *key, bool standard, bool *out);
-static bool get_number(const reader *r, const char *key, int min, int max, int *out);
-static bool get_real(const reader *r, const char *key, double max, double *out);
+static bool	   missing(const reader *r, const char *key);
+static bool	   get_switch(const reader *r, const char *key, bool standard, bool *out);
+static bool	   get_number(const reader *r, const char *key, int min, int max, int *out);
+static bool	   get_real(const reader *r, const char *key, double max, double *out);
 
 bool
 glm_config_read(glm_model_config *config, const char *dir, glm_error *err)
@@ -93,9 +92,9 @@ glm_config_read(glm_model_config *config, const char *dir, glm_error *err)
 bool
 glm_config_read_with(glm_model_config *config, const char *dir, glm_rope rope, glm_error *err)
 {
-	reader		r = {.dir = dir, .rope = rope, .err = err};
-	char	   *path;
-	bool		ok = false;
+	reader r = {.dir = dir, .rope = rope, .err = err};
+	char  *path;
+	bool   ok = false;
 
 	memset(config, 0, sizeof(*config));
 	if (asprintf(&path, "%s/config.json", dir) < 0)
@@ -103,14 +102,11 @@ glm_config_read_with(glm_model_config *config, const char *dir, glm_rope rope, g
 	r.path = path;
 	r.root = read_file(&r, path);
 	if (r.root != NULL)
-		ok = check_variant(&r) &&
-			read_shape(&r, config) &&
-			read_groups(&r, config) &&
-			read_reals(&r, config) &&
-			read_eos(&r, config) &&
-			get_switch(&r, "post_layer_norm", true, &config->final_norm) &&
-			get_switch(&r, "add_qkv_bias", false, &config->qkv_bias) &&
-			get_switch(&r, "tie_word_embeddings", false, &config->tied);
+		ok = check_variant(&r) && read_shape(&r, config) && read_groups(&r, config) &&
+			 read_reals(&r, config) && read_eos(&r, config) &&
+			 get_switch(&r, "post_layer_norm", true, &config->final_norm) &&
+			 get_switch(&r, "add_qkv_bias", false, &config->qkv_bias) &&
+			 get_switch(&r, "tie_word_embeddings", false, &config->tied);
 	json_decref(r.root);
 	free(path);
 	return ok;
@@ -124,9 +120,9 @@ glm_config_read_with(glm_model_config *config, const char *dir, glm_rope rope, g
 static json_t *
 read_file(const reader *r, const char *path)
 {
-	glm_buf		text = {0};
+	glm_buf		 text = {0};
 	json_error_t why = {.line = 0};
-	json_t	   *root = NULL;
+	json_t		*root = NULL;
 
 	if (!glm_file_read(&text, path, CONFIG_LIMIT, r->err))
 	{
@@ -136,8 +132,8 @@ read_file(const reader *r, const char *path)
 	root = glm_json_parse(text.data ? text.data : "", text.length, true, &why);
 	glm_buf_free(&text);
 	if (root == NULL)
-		glm_fail(r->err, GLM_BAD_FILE, "file \"%s\" has invalid JSON at line %d: %s",
-				 path, why.line, why.text);
+		glm_fail(r->err, GLM_BAD_FILE, "file \"%s\" has invalid JSON at line %d: %s", path,
+				 why.line, why.text);
 	else if (!json_is_object(root))
 	{
 		glm_fail(r->err, GLM_BAD_FILE, "file \"%s\" has JSON that is not an object", path);
@@ -153,14 +149,15 @@ read_file(const reader *r, const char *path)
 static bool
 check_variant(const reader *r)
 {
-	json_t	   *type = get(r, "model_type");
+	json_t *type = get(r, "model_type");
 
 	if (type == NULL)
 		return missing(r, "model_type");
 	if (!json_is_string(type) || strcmp(json_string_value(type), "chatglm") != 0)
-		return glm_fail(r->err, GLM_UNSUPPORTED, "\"%s\": model_type \"%.60s\" is not supported, "
-						"only \"chatglm\"", r->path,
-						json_is_string(type) ? json_string_value(type) : "?");
+		return glm_fail(r->err, GLM_UNSUPPORTED,
+						"\"%s\": model_type \"%.60s\" is not supported, "
+						"only \"chatglm\"",
+						r->path, json_is_string(type) ? json_string_value(type) : "?");
 
 	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++)
 	{
@@ -170,13 +167,13 @@ check_variant(const reader *r)
 		if (!get_switch(r, key, switches[i].standard, &on))
 			return false;
 		if (on != switches[i].wanted)
-			return glm_fail(r->err, GLM_UNSUPPORTED, "\"%s\": %s = %s is not supported",
-							r->path, key, on ? "true" : "false");
+			return glm_fail(r->err, GLM_UNSUPPORTED, "\"%s\": %s = %s is not supported", r->path,
+							key, on ? "true" : "false");
 	}
 
 	for (size_t i = 0; i < sizeof(unsupported) / sizeof(unsupported[0]); i++)
 	{
-		json_t	   *value = get(r, unsupported[i]);
+		json_t *value = get(r, unsupported[i]);
 
 		if (value != NULL && !json_is_false(value) &&
 			!(json_is_integer(value) && json_integer_value(value) == 0))
@@ -191,7 +188,7 @@ read_shape(const reader *r, glm_model_config *config)
 {
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 	{
-		int		   *field = (int *) ((char *) config + numbers[i].offset);
+		int *field = (int *) ((char *) config + numbers[i].offset);
 
 		if (!get_number(r, numbers[i].key, numbers[i].min, numbers[i].max, field))
 			return false;
@@ -202,11 +199,15 @@ read_shape(const reader *r, glm_model_config *config)
 		return glm_fail(r->err, GLM_BAD_FILE, "\"%s\": kv_channels %d is not a multiple of 4",
 						r->path, config->head_dim);
 	if (config->heads * config->head_dim > MAX_PROJECTION)
-		return glm_fail(r->err, GLM_BAD_FILE, "\"%s\": num_attention_heads %d times kv_channels %d "
-						"is more than %d", r->path, config->heads, config->head_dim, MAX_PROJECTION);
+		return glm_fail(r->err, GLM_BAD_FILE,
+						"\"%s\": num_attention_heads %d times kv_channels %d "
+						"is more than %d",
+						r->path, config->heads, config->head_dim, MAX_PROJECTION);
 	if (config->context > MAX_ROPE / config->head_dim)
-		return glm_fail(r->err, GLM_BAD_FILE, "\"%s\": seq_length %d times kv_channels %d "
-						"is more than %d", r->path, config->context, config->head_dim, MAX_ROPE);
+		return glm_fail(r->err, GLM_BAD_FILE,
+						"\"%s\": seq_length %d times kv_channels %d "
+						"is more than %d",
+						r->path, config->context, config->head_dim, MAX_ROPE);
 	return true;
 }
 
@@ -218,22 +219,25 @@ read_shape(const reader *r, glm_model_config *config)
 static bool
 read_groups(const reader *r, glm_model_config *config)
 {
-	bool		grouped;
+	bool grouped;
 
 	if (!get_switch(r, "multi_query_attention", false, &grouped))
 		return false;
 	if (!grouped)
 	{
 		config->groups = config->heads;
-		return config->heads == 1 ||
-			glm_fail(r->err, GLM_UNSUPPORTED, "\"%s\": models without multi_query_attention are "
-					 "not supported", r->path);
+		return config->heads == 1 || glm_fail(r->err, GLM_UNSUPPORTED,
+											  "\"%s\": models without multi_query_attention are "
+											  "not supported",
+											  r->path);
 	}
 	if (!get_number(r, "multi_query_group_num", 1, config->heads, &config->groups))
 		return false;
 	if (config->heads % config->groups != 0)
-		return glm_fail(r->err, GLM_BAD_FILE, "\"%s\": num_attention_heads %d is not a multiple of "
-						"multi_query_group_num %d", r->path, config->heads, config->groups);
+		return glm_fail(r->err, GLM_BAD_FILE,
+						"\"%s\": num_attention_heads %d is not a multiple of "
+						"multi_query_group_num %d",
+						r->path, config->heads, config->groups);
 	return true;
 }
 
@@ -242,8 +246,8 @@ read_groups(const reader *r, glm_model_config *config)
 bool
 glm_rope_named(const char *name, glm_rope *rope)
 {
-	bool		two = name != NULL && strcmp(name, "chatglm2") == 0;
-	bool		three = name != NULL && strcmp(name, "chatglm3") == 0;
+	bool two = name != NULL && strcmp(name, "chatglm2") == 0;
+	bool three = name != NULL && strcmp(name, "chatglm3") == 0;
 
 	if (two || three)
 		*rope = two ? GLM_ROPE_CHATGLM2 : GLM_ROPE_CHATGLM3;
@@ -287,12 +291,12 @@ rope_of(json_t *value)
 static glm_rope
 rope_of_tokenizer(const reader *r)
 {
-	glm_rope	rope = GLM_ROPE_BY_NAME;
-	glm_error	none;
-	glm_buf		text = {0};
+	glm_rope	 rope = GLM_ROPE_BY_NAME;
+	glm_error	 none;
+	glm_buf		 text = {0};
 	json_error_t why;
-	json_t	   *root = NULL;
-	char	   *path;
+	json_t		*root = NULL;
+	char		*path;
 
 	if (asprintf(&path, "%s/tokenizer_config.json", r->dir) < 0)
 		return rope;
@@ -308,8 +312,8 @@ rope_of_tokenizer(const reader *r)
 static bool
 read_rope(const reader *r, glm_model_config *config)
 {
-	glm_rope	rope = r->rope;
-	double		ratio = 1.0;
+	glm_rope rope = r->rope;
+	double	 ratio = 1.0;
 
 	if (!get_real(r, "rope_ratio", 1e9, &ratio))
 		return false;
@@ -334,16 +338,19 @@ read_rope(const reader *r, glm_model_config *config)
 		case GLM_ROPE_BY_NAME:
 			break;
 	}
-	glm_fail(r->err, GLM_UNSUPPORTED, "\"%s\": rope_ratio is %g, and nothing tells whether as "
-			 "ChatGLM2 or as ChatGLM3 means it", r->path, ratio);
-	glm_hint(r->err, "Load the model with the option \"rope\", which is \"chatglm2\" or \"chatglm3\".");
+	glm_fail(r->err, GLM_UNSUPPORTED,
+			 "\"%s\": rope_ratio is %g, and nothing tells whether as "
+			 "ChatGLM2 or as ChatGLM3 means it",
+			 r->path, ratio);
+	glm_hint(r->err,
+			 "Load the model with the option \"rope\", which is \"chatglm2\" or \"chatglm3\".");
 	return false;
 }
 
 static bool
 read_reals(const reader *r, glm_model_config *config)
 {
-	double		eps;
+	double eps;
 
 	if (get(r, "layernorm_epsilon") == NULL)
 		return missing(r, "layernorm_epsilon");
@@ -357,8 +364,8 @@ read_reals(const reader *r, glm_model_config *config)
 static bool
 read_eos(const reader *r, glm_model_config *config)
 {
-	json_t	   *value = get(r, "eos_token_id");
-	size_t		n = json_is_array(value) ? json_array_size(value) : 1;
+	json_t *value = get(r, "eos_token_id");
+	size_t	n = json_is_array(value) ? json_array_size(value) : 1;
 
 	config->eos[0] = 2;
 	config->n_eos = 1;
@@ -369,12 +376,14 @@ read_eos(const reader *r, glm_model_config *config)
 						r->path, n, MAX_EOS);
 	for (size_t i = 0; i < n; i++)
 	{
-		json_t	   *id = json_is_array(value) ? json_array_get(value, i) : value;
+		json_t *id = json_is_array(value) ? json_array_get(value, i) : value;
 
 		if (!json_is_integer(id) || json_integer_value(id) < 0 ||
 			json_integer_value(id) >= config->vocab)
-			return glm_fail(r->err, GLM_BAD_FILE, "\"%s\": eos_token_id is not an id below "
-							"padded_vocab_size %d", r->path, config->vocab);
+			return glm_fail(r->err, GLM_BAD_FILE,
+							"\"%s\": eos_token_id is not an id below "
+							"padded_vocab_size %d",
+							r->path, config->vocab);
 		config->eos[i] = (int32_t) json_integer_value(id);
 	}
 	config->n_eos = (int) n;
@@ -387,7 +396,7 @@ read_eos(const reader *r, glm_model_config *config)
 static json_t *
 get(const reader *r, const char *key)
 {
-	json_t	   *value = json_object_get(r->root, key);
+	json_t *value = json_object_get(r->root, key);
 
 	return json_is_null(value) ? NULL : value;
 }
@@ -401,7 +410,7 @@ missing(const reader *r, const char *key)
 static bool
 get_switch(const reader *r, const char *key, bool standard, bool *out)
 {
-	json_t	   *value = get(r, key);
+	json_t *value = get(r, key);
 
 	*out = value ? json_is_true(value) : standard;
 	if (value != NULL && !json_is_boolean(value))
@@ -412,8 +421,8 @@ get_switch(const reader *r, const char *key, bool standard, bool *out)
 static bool
 get_number(const reader *r, const char *key, int min, int max, int *out)
 {
-	json_t	   *value = get(r, key);
-	json_int_t	n = json_integer_value(value);
+	json_t	  *value = get(r, key);
+	json_int_t n = json_integer_value(value);
 
 	if (value == NULL)
 		return missing(r, key);
@@ -428,8 +437,8 @@ get_number(const reader *r, const char *key, int min, int max, int *out)
 static bool
 get_real(const reader *r, const char *key, double max, double *out)
 {
-	json_t	   *value = get(r, key);
-	double		x = json_number_value(value);
+	json_t *value = get(r, key);
+	double	x = json_number_value(value);
 
 	if (value == NULL)
 		return true;

@@ -32,22 +32,22 @@
 #include "engine/internal.h"
 #include "engine/weights/packed.h"
 
-#define NAME_SIZE 128			/* of a tensor; ours are all shorter */
+#define NAME_SIZE 128 /* of a tensor; ours are all shorter */
 
 #define EMBEDDING "transformer.embedding.word_embeddings.weight"
 #define FINAL_NORM "transformer.encoder.final_layernorm.weight"
 #define OUTPUT "transformer.output_layer.weight"
 
-#define ROPE_SLICE 1024			/* positions between two pauses */
+#define ROPE_SLICE 1024 /* positions between two pauses */
 
 /* A layer has most: four matrices, two norms, a bias. */
 #define PART_TENSORS 8
 
 typedef struct glm_model_part
 {
-	glm_tensor	tensor[PART_TENSORS];
-	int			n;
-	bool		resident;		/* all of them are held */
+	glm_tensor tensor[PART_TENSORS];
+	int		   n;
+	bool	   resident; /* all of them are held */
 } glm_model_part;
 
 static bool open_weights(glm_model *model, glm_error *err);
@@ -78,8 +78,8 @@ glm_model *
 glm_model_open_with(const char *name, const char *path, const glm_open_options *options,
 					glm_error *err)
 {
-	double		start = now_ms();
-	glm_model  *model = calloc(1, sizeof(*model));
+	double	   start = now_ms();
+	glm_model *model = calloc(1, sizeof(*model));
 
 	if (model == NULL || (model->name = strdup(name)) == NULL ||
 		(model->path = strdup(path)) == NULL)
@@ -157,7 +157,7 @@ glm_model_touch(const glm_model *model, int number, glm_error *err)
 {
 	glm_model_part *part;
 
-	if (model->part == NULL)	/* weights that are in no file, as in tests */
+	if (model->part == NULL) /* weights that are in no file, as in tests */
 		return true;
 	part = part_of(model, number);
 	if (part->resident)
@@ -196,11 +196,13 @@ glm_model_hold(glm_model *model, glm_error *err)
 	for (int i = 0; model->part != NULL && i < model->config.layers - GLM_PART_OUTPUT; i++)
 	{
 		/* as a pass reads them: the embedding first, the head last */
-		int			number = i == 0 ? GLM_PART_EMBEDDING :
-			i <= model->config.layers ? i - 1 : GLM_PART_OUTPUT;
+		int number = i == 0						 ? GLM_PART_EMBEDDING
+					 : i <= model->config.layers ? i - 1
+												 : GLM_PART_OUTPUT;
 
-		if (!(glm_model_held(model) ? populate_part(model, number, err) :
-			  glm_model_touch(model, number, err)) || !glm_pause(err))
+		if (!(glm_model_held(model) ? populate_part(model, number, err)
+									: glm_model_touch(model, number, err)) ||
+			!glm_pause(err))
 			return false;
 	}
 	atomic_store(&model->held, true);
@@ -242,7 +244,7 @@ find(const glm_model *model, int number, const char *name, int64_t rows, int64_t
 static float
 element(const void *data, glm_dtype dtype, int i)
 {
-	uint16_t	h;
+	uint16_t h;
 
 	if (dtype == GLM_F32)
 		return ((const float *) data)[i];
@@ -255,12 +257,11 @@ element(const void *data, glm_dtype dtype, int i)
  * not mapped: for a few KB no chunk comes in.
  */
 static bool
-read_vector(const glm_model *model, int part, const char *name, int n, float **out,
-			glm_error *err)
+read_vector(const glm_model *model, int part, const char *name, int n, float **out, glm_error *err)
 {
-	glm_tensor	t;
-	void	   *data = NULL;
-	bool		ok = false;
+	glm_tensor t;
+	void	  *data = NULL;
+	bool	   ok = false;
 
 	if (!find(model, part, name, n, 0, &t, err))
 		return false;
@@ -274,8 +275,8 @@ read_vector(const glm_model *model, int part, const char *name, int n, float **o
 	{
 		(*out)[i] = element(data, t.dtype, i);
 		if (!isfinite((*out)[i]))
-			ok = glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" holds NaN or infinity",
-						  name, glm_shards_file(model->shards, name));
+			ok = glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" holds NaN or infinity", name,
+						  glm_shards_file(model->shards, name));
 	}
 	free(data);
 	return ok;
@@ -286,7 +287,7 @@ read_vector(const glm_model *model, int part, const char *name, int n, float **o
 static bool
 open_weights(glm_model *model, glm_error *err)
 {
-	int			layers = model->config.layers;
+	int layers = model->config.layers;
 
 	model->layer = calloc((size_t) layers, sizeof(*model->layer));
 	model->part = calloc((size_t) (layers - GLM_PART_OUTPUT), sizeof(*model->part));
@@ -330,7 +331,7 @@ static bool
 bind_matrix(const glm_model *model, int number, const char *part, int rows, int cols,
 			glm_tensor *out, glm_error *err)
 {
-	char		name[NAME_SIZE];
+	char name[NAME_SIZE];
 
 	return find(model, number, layer_name(name, number, part), rows, cols, out, err);
 }
@@ -339,7 +340,7 @@ static bool
 bind_vector(const glm_model *model, int number, const char *part, int n, float **out,
 			glm_error *err)
 {
-	char		name[NAME_SIZE];
+	char name[NAME_SIZE];
 
 	return read_vector(model, number, layer_name(name, number, part), n, out, err);
 }
@@ -355,34 +356,36 @@ static bool
 bind_layer(glm_model *model, int number, glm_error *err)
 {
 	const glm_model_config *c = &model->config;
-	glm_layer  *l = &model->layer[number];
+	glm_layer			   *l = &model->layer[number];
 
 	return bind_vector(model, number, "input_layernorm.weight", c->hidden, &l->attn_norm, err) &&
-		bind_matrix(model, number, "self_attention.query_key_value.weight",
-					qkv_rows(c), c->hidden, &l->qkv, err) &&
-		bind_bias(model, number, err) &&
-		bind_matrix(model, number, "self_attention.dense.weight",
-					c->hidden, c->heads * c->head_dim, &l->dense, err) &&
-		bind_vector(model, number, "post_attention_layernorm.weight",
-					c->hidden, &l->ffn_norm, err) &&
-		bind_matrix(model, number, "mlp.dense_h_to_4h.weight",
-					2 * c->ffn, c->hidden, &l->gate_up, err) &&
-		bind_matrix(model, number, "mlp.dense_4h_to_h.weight", c->hidden, c->ffn, &l->down, err);
+		   bind_matrix(model, number, "self_attention.query_key_value.weight", qkv_rows(c),
+					   c->hidden, &l->qkv, err) &&
+		   bind_bias(model, number, err) &&
+		   bind_matrix(model, number, "self_attention.dense.weight", c->hidden,
+					   c->heads * c->head_dim, &l->dense, err) &&
+		   bind_vector(model, number, "post_attention_layernorm.weight", c->hidden, &l->ffn_norm,
+					   err) &&
+		   bind_matrix(model, number, "mlp.dense_h_to_4h.weight", 2 * c->ffn, c->hidden,
+					   &l->gate_up, err) &&
+		   bind_matrix(model, number, "mlp.dense_4h_to_h.weight", c->hidden, c->ffn, &l->down, err);
 }
 
 static bool
 bind_bias(glm_model *model, int number, glm_error *err)
 {
 	static const char part[] = "self_attention.query_key_value.bias";
-	char		name[NAME_SIZE];
-	const char *file = glm_shards_file(model->shards, layer_name(name, number, part));
+	char			  name[NAME_SIZE];
+	const char		 *file = glm_shards_file(model->shards, layer_name(name, number, part));
 
 	if (model->config.qkv_bias)
 		return bind_vector(model, number, part, qkv_rows(&model->config),
 						   &model->layer[number].qkv_bias, err);
 	if (file != NULL)
-		return glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" contradicts add_qkv_bias "
-						"of config.json", name, file);
+		return glm_fail(err, GLM_BAD_FILE,
+						"tensor \"%s\" in \"%s\" contradicts add_qkv_bias "
+						"of config.json",
+						name, file);
 	return true;
 }
 
@@ -391,8 +394,8 @@ static bool
 check_surplus(const glm_model *model, glm_error *err)
 {
 	static const char *const biases[] = {
-		"self_attention.dense.bias", "mlp.dense_h_to_4h.bias", "mlp.dense_4h_to_h.bias",
-		"input_layernorm.bias", "post_attention_layernorm.bias",
+		"self_attention.dense.bias", "mlp.dense_h_to_4h.bias",		  "mlp.dense_4h_to_h.bias",
+		"input_layernorm.bias",		 "post_attention_layernorm.bias",
 	};
 	int			layers = model->config.layers;
 	char		name[NAME_SIZE];
@@ -400,16 +403,20 @@ check_surplus(const glm_model *model, glm_error *err)
 
 	file = glm_shards_file(model->shards, layer_name(name, layers, "input_layernorm.weight"));
 	if (file != NULL)
-		return glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" contradicts num_layers %d "
-						"of config.json", name, file, layers);
+		return glm_fail(err, GLM_BAD_FILE,
+						"tensor \"%s\" in \"%s\" contradicts num_layers %d "
+						"of config.json",
+						name, file, layers);
 	for (int i = 0; i < layers; i++)
 	{
 		for (size_t j = 0; j < sizeof(biases) / sizeof(biases[0]); j++)
 		{
 			file = glm_shards_file(model->shards, layer_name(name, i, biases[j]));
 			if (file != NULL)
-				return glm_fail(err, GLM_UNSUPPORTED, "tensor \"%s\" in \"%s\" is a bias of a kind "
-								"that is not supported", name, file);
+				return glm_fail(err, GLM_UNSUPPORTED,
+								"tensor \"%s\" in \"%s\" is a bias of a kind "
+								"that is not supported",
+								name, file);
 		}
 	}
 	return true;
@@ -426,23 +433,23 @@ check_surplus(const glm_model *model, glm_error *err)
 static bool
 make_rope(glm_model *model, glm_error *err)
 {
-	int			pairs = model->config.head_dim / 4;
-	size_t		count = (size_t) model->config.context * (size_t) pairs;
-	float	   *out = malloc(count * 2 * sizeof(float));
-	double		theta[256];		/* head_dim is at most 1024 */
+	int	   pairs = model->config.head_dim / 4;
+	size_t count = (size_t) model->config.context * (size_t) pairs;
+	float *out = malloc(count * 2 * sizeof(float));
+	double theta[256]; /* head_dim is at most 1024 */
 
 	if (out == NULL)
 		return glm_no_memory(err);
 	model->rope = out;
 	for (int i = 0; i < pairs; i++)
 		theta[i] = pow(model->config.rope_base, -2.0 * i / (model->config.head_dim / 2)) /
-			model->config.rope_scale;
+				   model->config.rope_scale;
 	for (int p = 0; p < model->config.context; p++)
 	{
 		for (int i = 0; i < pairs; i++)
 		{
-			double		sine;
-			double		cosine;
+			double sine;
+			double cosine;
 
 			sincos(p * theta[i], &sine, &cosine);
 			*out++ = (float) cosine;

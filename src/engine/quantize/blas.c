@@ -21,7 +21,7 @@
 static bool
 find(void *function, void *library, const char *name)
 {
-	void	   *symbol = dlsym(library, name);
+	void *symbol = dlsym(library, name);
 
 	memcpy(function, &symbol, sizeof(symbol));
 	return symbol != NULL;
@@ -38,7 +38,7 @@ missing(const char *library, const char *name, glm_error *err)
 static void *
 load(const char *library, glm_error *err)
 {
-	void	   *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 
 	if (handle == NULL)
 	{
@@ -51,13 +51,13 @@ load(const char *library, glm_error *err)
 bool
 glm_blas_open(glm_blas *blas, glm_error *err)
 {
-	void	   *library = load(BLAS, err);
-	void		(*set_threads) (int count);
+	void *library = load(BLAS, err);
+	void (*set_threads)(int count);
 	const struct
 	{
 		void	   *function;
 		const char *name;
-	}			functions[] = {
+	} functions[] = {
 		{&blas->sgemm, "cblas_sgemm"},
 		{&blas->ssymm, "cblas_ssymm"},
 		{&blas->ssyrk, "cblas_ssyrk"},

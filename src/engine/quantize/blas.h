@@ -24,21 +24,19 @@ enum
 typedef struct glm_blas
 {
 	/* C [m, n] = alpha op(A) op(B) + beta C, the inner dimension is k */
-	void		(*sgemm) (int order, int trans_a, int trans_b, int m, int n, int k,
-						  float alpha, const float *a, int lda, const float *b, int ldb,
-						  float beta, float *c, int ldc);
+	void (*sgemm)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
+				  const float *a, int lda, const float *b, int ldb, float beta, float *c, int ldc);
 	/* C [m, n] = alpha B A + beta C (right); A is symmetric, one triangle of it read */
-	void		(*ssymm) (int order, int side, int uplo, int m, int n,
-						  float alpha, const float *a, int lda, const float *b, int ldb,
-						  float beta, float *c, int ldc);
+	void (*ssymm)(int order, int side, int uplo, int m, int n, float alpha, const float *a, int lda,
+				  const float *b, int ldb, float beta, float *c, int ldc);
 	/* one triangle of C [n, n] = alpha A A^T + beta C; A [n, k] */
-	void		(*ssyrk) (int order, int uplo, int trans, int n, int k,
-						  float alpha, const float *a, int lda, float beta, float *c, int ldc);
+	void (*ssyrk)(int order, int uplo, int trans, int n, int k, float alpha, const float *a,
+				  int lda, float beta, float *c, int ldc);
 	/* B [m, n] = alpha B op(A)^-1 (right); A is triangular */
-	void		(*strsm) (int order, int side, int uplo, int trans, int diag, int m, int n,
-						  float alpha, const float *a, int lda, float *b, int ldb);
+	void (*strsm)(int order, int side, int uplo, int trans, int diag, int m, int n, float alpha,
+				  const float *a, int lda, float *b, int ldb);
 	/* Cholesky factor in place, column-major; *info > 0: not positive definite */
-	void		(*spotrf) (const char *uplo, const int *n, float *a, const int *lda, int *info);
+	void (*spotrf)(const char *uplo, const int *n, float *a, const int *lda, int *info);
 } glm_blas;
 
 /*
@@ -49,4 +47,4 @@ typedef struct glm_blas
  */
 extern bool glm_blas_open(glm_blas *blas, glm_error *err);
 
-#endif							/* GLM_BLAS_H */
+#endif /* GLM_BLAS_H */

@@ -26,9 +26,9 @@
 #include "engine/quantize/stripes.h"
 #include "engine/quantize/texts.h"
 
-#define BATCH 512				/* rows of a pass */
-#define SLICE 32				/* rows of one call of the backend */
-#define HEAD_BATCH 64			/* rows whose logits are looked at together */
+#define BATCH 512	  /* rows of a pass */
+#define SLICE 32	  /* rows of one call of the backend */
+#define HEAD_BATCH 64 /* rows whose logits are looked at together */
 /*
  * Bytes of a job: with a layer of a 6B model in F16 and the chunks around it mapped,
  * a worker stays below 2 GB.
@@ -37,27 +37,27 @@
 
 typedef enum buffer_id
 {
-	NORMED,						/* [BATCH, hidden] */
-	QKV,						/* [BATCH, (heads + 2 groups) * head_dim] */
-	CONTEXT,					/* [BATCH, heads * head_dim] */
-	GATE_UP,					/* [BATCH, 2 * ffn] */
-	LAST,						/* [HEAD_BATCH, hidden] */
-	LOGITS,						/* [HEAD_BATCH, vocab] */
-	X,							/* [tokens, hidden]: the residual stream */
+	NORMED,	 /* [BATCH, hidden] */
+	QKV,	 /* [BATCH, (heads + 2 groups) * head_dim] */
+	CONTEXT, /* [BATCH, heads * head_dim] */
+	GATE_UP, /* [BATCH, 2 * ffn] */
+	LAST,	 /* [HEAD_BATCH, hidden] */
+	LOGITS,	 /* [HEAD_BATCH, vocab] */
+	X,		 /* [tokens, hidden]: the residual stream */
 	N_BUFFERS
 } buffer_id;
 
 struct glm_calibration
 {
 	const glm_backend *backend;
-	glm_device *dev;
-	const glm_blas *blas;
-	glm_work	work;
-	glm_texts	texts;
-	float	   *buffer[N_BUFFERS];
-	float	   *kv;				/* blocks of all texts, one layer */
-	float	  **block;			/* the same, as tables see them */
-	glm_kv_table *table;		/* [texts] */
+	glm_device		  *dev;
+	const glm_blas	  *blas;
+	glm_work		   work;
+	glm_texts		   texts;
+	float			  *buffer[N_BUFFERS];
+	float			  *kv;	  /* blocks of all texts, one layer */
+	float			 **block; /* the same, as tables see them */
+	glm_kv_table	  *table; /* [texts] */
 };
 
 /* ---- Opening -------------------------------------------------------------- */
@@ -65,9 +65,9 @@ struct glm_calibration
 static void
 buffer_sizes(size_t size[N_BUFFERS], const glm_model_config *config, size_t n_rows)
 {
-	size_t		hidden = (size_t) config->hidden;
-	size_t		head_dim = (size_t) config->head_dim;
-	size_t		heads = (size_t) config->heads;
+	size_t hidden = (size_t) config->hidden;
+	size_t head_dim = (size_t) config->head_dim;
+	size_t heads = (size_t) config->heads;
 
 	size[NORMED] = BATCH * hidden;
 	size[QKV] = BATCH * (heads + 2 * (size_t) config->groups) * head_dim;
@@ -85,20 +85,19 @@ buffer_sizes(size_t size[N_BUFFERS], const glm_model_config *config, size_t n_ro
 static size_t
 layer_bytes(const glm_model_config *config)
 {
-	size_t		hidden = (size_t) config->hidden;
-	size_t		query = (size_t) config->heads * (size_t) config->head_dim;
-	size_t		ffn = (size_t) config->ffn;
-	const size_t rows[] = {
-		query + 2 * (size_t) config->groups * (size_t) config->head_dim, hidden, 2 * ffn, hidden
-	};
+	size_t		 hidden = (size_t) config->hidden;
+	size_t		 query = (size_t) config->heads * (size_t) config->head_dim;
+	size_t		 ffn = (size_t) config->ffn;
+	const size_t rows[] = {query + 2 * (size_t) config->groups * (size_t) config->head_dim, hidden,
+						   2 * ffn, hidden};
 	const size_t cols[] = {hidden, query, hidden, ffn};
-	size_t		hessians = 0;
-	size_t		most = hidden * hidden * sizeof(float) +
-		glm_stripes_bytes((size_t) config->vocab, hidden);
+	size_t		 hessians = 0;
+	size_t		 most =
+		hidden * hidden * sizeof(float) + glm_stripes_bytes((size_t) config->vocab, hidden);
 
 	for (int i = 3; i >= 0; i--)
 	{
-		size_t		bytes = glm_stripes_bytes(rows[i], cols[i]);
+		size_t bytes = glm_stripes_bytes(rows[i], cols[i]);
 
 		hessians += cols[i] * cols[i] * sizeof(float);
 		if (hessians + bytes > most)
@@ -111,9 +110,9 @@ layer_bytes(const glm_model_config *config)
 static size_t
 room_for_texts(const glm_model_config *config, size_t memory)
 {
-	size_t		fixed = layer_bytes(config);
-	size_t		least = memory / 16;
-	size_t		size[N_BUFFERS];
+	size_t fixed = layer_bytes(config);
+	size_t least = memory / 16;
+	size_t size[N_BUFFERS];
 
 	buffer_sizes(size, config, 0);
 	for (int i = 0; i < N_BUFFERS; i++)
@@ -125,11 +124,11 @@ room_for_texts(const glm_model_config *config, size_t memory)
 static bool
 check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_error *err)
 {
-	size_t		limit = memory > 0 ? memory : MEMORY_MAX;
-	size_t		room = room_for_texts(&model->config, limit);
-	size_t		stream = (size_t) model->config.hidden * sizeof(float);
-	size_t		block = glm_kv_keys(model, 1, 0) + sizeof(*c->block);
-	size_t		used = 0;
+	size_t limit = memory > 0 ? memory : MEMORY_MAX;
+	size_t room = room_for_texts(&model->config, limit);
+	size_t stream = (size_t) model->config.hidden * sizeof(float);
+	size_t block = glm_kv_keys(model, 1, 0) + sizeof(*c->block);
+	size_t used = 0;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
 	{
@@ -142,11 +141,14 @@ check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_
 			used += sizeof(*c->table);
 		if (used > room)
 		{
-			glm_fail(err, GLM_BAD_ARGUMENT, "%zu tokens of calibration texts are too many for model "
-					 "\"%s\": quantizing it may take %zu MB of memory", c->texts.n_rows,
-					 model->name, limit >> 20);
-			glm_hint(err, "Set max_calibration_tokens to at most %zu; more than 16384 rarely make "
-					 "a difference.", i);
+			glm_fail(err, GLM_BAD_ARGUMENT,
+					 "%zu tokens of calibration texts are too many for model "
+					 "\"%s\": quantizing it may take %zu MB of memory",
+					 c->texts.n_rows, model->name, limit >> 20);
+			glm_hint(err,
+					 "Set max_calibration_tokens to at most %zu; more than 16384 rarely make "
+					 "a difference.",
+					 i);
 			return false;
 		}
 	}
@@ -156,7 +158,7 @@ check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_
 static bool
 take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	size_t		size[N_BUFFERS];
+	size_t size[N_BUFFERS];
 
 	buffer_sizes(size, &model->config, c->texts.n_rows);
 	for (int i = 0; i < N_BUFFERS; i++)
@@ -172,8 +174,8 @@ take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 static bool
 take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	size_t		block_floats = glm_kv_keys(model, 1, 0) / sizeof(float);
-	size_t		n_blocks = 0;
+	size_t		  block_floats = glm_kv_keys(model, 1, 0) / sizeof(float);
+	size_t		  n_blocks = 0;
 	glm_kv_table *table = NULL;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
@@ -185,7 +187,7 @@ take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 		return glm_no_memory(err);
 	for (size_t i = 0, n = 0; i < c->texts.n_rows; i++)
 	{
-		glm_row    *row = &c->texts.row[i];
+		glm_row *row = &c->texts.row[i];
 
 		if (row->position == 0)
 		{
@@ -204,8 +206,8 @@ take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 }
 
 glm_calibration *
-glm_calibration_open(const glm_model *model, const char *texts, int max_tokens,
-					 size_t memory, const char *kernels, const glm_blas *blas, const glm_work *work,
+glm_calibration_open(const glm_model *model, const char *texts, int max_tokens, size_t memory,
+					 const char *kernels, const glm_blas *blas, const glm_work *work,
 					 glm_error *err)
 {
 	glm_calibration *c = calloc(1, sizeof(*c));
@@ -259,7 +261,7 @@ glm_calibration_tokens(const glm_calibration *c)
 static int
 batch_of(const glm_calibration *c, size_t at, int most)
 {
-	size_t		left = c->texts.n_rows - at;
+	size_t left = c->texts.n_rows - at;
 
 	return left < (size_t) most ? (int) left : most;
 }
@@ -268,20 +270,20 @@ static bool
 stopped(const glm_calibration *c, glm_error *err)
 {
 	return glm_work_cancelled(&c->work) &&
-		!glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+		   !glm_fail(err, GLM_CANCELLED, "the request was cancelled");
 }
 
 bool
 glm_calibration_start(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	size_t		hidden = (size_t) model->config.hidden;
+	size_t hidden = (size_t) model->config.hidden;
 
 	if (!c->backend->prepare(c->dev, model, err) ||
 		!glm_model_touch(model, GLM_PART_EMBEDDING, err))
 		return false;
 	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
-		c->backend->embed(c->dev, c->buffer[X] + at * hidden, &model->embedding,
-						  c->texts.row + at, batch_of(c, at, BATCH));
+		c->backend->embed(c->dev, c->buffer[X] + at * hidden, &model->embedding, c->texts.row + at,
+						  batch_of(c, at, BATCH));
 	return true;
 }
 
@@ -319,7 +321,8 @@ attend(const glm_calibration *c, const glm_model *model, const glm_layer *layer,
 	{
 		if (stopped(c, err))
 			return false;
-		c->backend->attention(c->dev, model, 0, context + (size_t) at * (size_t) layer->dense.shape[1],
+		c->backend->attention(c->dev, model, 0,
+							  context + (size_t) at * (size_t) layer->dense.shape[1],
 							  qkv + (size_t) at * (size_t) layer->qkv.shape[0], rows + at,
 							  n - at < SLICE ? n - at : SLICE);
 	}
@@ -328,13 +331,13 @@ attend(const glm_calibration *c, const glm_model *model, const glm_layer *layer,
 
 /* x += dense(attention(rope(qkv(rmsnorm(x))))) */
 static bool
-attention_block(glm_calibration *c, const glm_model *model, const glm_layer *layer,
-				float *x, const glm_row *rows, int n, float *const *hessian, glm_error *err)
+attention_block(glm_calibration *c, const glm_model *model, const glm_layer *layer, float *x,
+				const glm_row *rows, int n, float *const *hessian, glm_error *err)
 {
 	const glm_backend *be = c->backend;
-	float	   *const *buf = c->buffer;
-	int			hidden = model->config.hidden;
-	size_t		width = (size_t) layer->dense.shape[1];
+	float *const	  *buf = c->buffer;
+	int				   hidden = model->config.hidden;
+	size_t			   width = (size_t) layer->dense.shape[1];
 
 	be->rmsnorm(c->dev, buf[NORMED], x, layer->attn_norm, n, hidden, model->config.norm_eps);
 	if (!observe(c, hessian, GLM_IN_QKV, &layer->qkv, buf[NORMED], (size_t) hidden, n, err))
@@ -352,16 +355,17 @@ attention_block(glm_calibration *c, const glm_model *model, const glm_layer *lay
 
 /* x += down(swiglu(gate_up(rmsnorm(x)))) */
 static bool
-ffn_block(glm_calibration *c, const glm_model *model, const glm_layer *layer,
-		  float *x, int n, float *const *hessian, glm_error *err)
+ffn_block(glm_calibration *c, const glm_model *model, const glm_layer *layer, float *x, int n,
+		  float *const *hessian, glm_error *err)
 {
 	const glm_backend *be = c->backend;
-	float	   *const *buf = c->buffer;
-	int			hidden = model->config.hidden;
-	size_t		width = 2 * (size_t) model->config.ffn;
+	float *const	  *buf = c->buffer;
+	int				   hidden = model->config.hidden;
+	size_t			   width = 2 * (size_t) model->config.ffn;
 
 	be->rmsnorm(c->dev, buf[NORMED], x, layer->ffn_norm, n, hidden, model->config.norm_eps);
-	if (!observe(c, hessian, GLM_IN_GATE_UP, &layer->gate_up, buf[NORMED], (size_t) hidden, n, err) ||
+	if (!observe(c, hessian, GLM_IN_GATE_UP, &layer->gate_up, buf[NORMED], (size_t) hidden, n,
+				 err) ||
 		!multiply(c, buf[GATE_UP], buf[NORMED], (size_t) hidden, &layer->gate_up, NULL, n, err))
 		return false;
 	be->swiglu(c->dev, buf[GATE_UP], n, model->config.ffn);
@@ -376,14 +380,14 @@ bool
 glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *const *hessian,
 					  glm_error *err)
 {
-	size_t		hidden = (size_t) model->config.hidden;
+	size_t hidden = (size_t) model->config.hidden;
 
 	if (!glm_model_touch(model, l, err))
 		return false;
 	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
 	{
-		int			n = batch_of(c, at, BATCH);
-		float	   *x = c->buffer[X] + at * hidden;
+		int	   n = batch_of(c, at, BATCH);
+		float *x = c->buffer[X] + at * hidden;
 
 		if (!attention_block(c, model, &model->layer[l], x, c->texts.row + at, n, hessian, err) ||
 			!ffn_block(c, model, &model->layer[l], x, n, hessian, err))
@@ -398,7 +402,7 @@ glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *
 static void
 final_norm(glm_calibration *c, const glm_model *model, float *y, const float *x, int n)
 {
-	size_t		hidden = (size_t) model->config.hidden;
+	size_t hidden = (size_t) model->config.hidden;
 
 	if (model->final_norm == NULL)
 		memcpy(y, x, (size_t) n * hidden * sizeof(float));
@@ -411,8 +415,8 @@ final_norm(glm_calibration *c, const glm_model *model, float *y, const float *x,
 static double
 surprise(const float *logits, int vocab, int32_t token)
 {
-	double		top = logits[0];
-	double		sum = 0;
+	double top = logits[0];
+	double sum = 0;
 
 	for (int i = 1; i < vocab; i++)
 		top = logits[i] > top ? logits[i] : top;
@@ -427,9 +431,9 @@ judge(glm_calibration *c, const glm_model *model, size_t at, int n, double *sum,
 	  glm_error *err)
 {
 	const glm_row *rows = c->texts.row + at;
-	size_t		hidden = (size_t) model->config.hidden;
-	size_t		vocab = (size_t) model->config.vocab;
-	int			wanted = 0;
+	size_t		   hidden = (size_t) model->config.hidden;
+	size_t		   vocab = (size_t) model->config.vocab;
+	int			   wanted = 0;
 
 	for (int i = 0; i < n; i++)
 		wanted += rows[i].logits;
@@ -438,33 +442,34 @@ judge(glm_calibration *c, const glm_model *model, size_t at, int n, double *sum,
 	c->backend->gather(c->dev, c->buffer[LAST], c->buffer[X] + at * hidden, rows, n,
 					   model->config.hidden);
 	final_norm(c, model, c->buffer[NORMED], c->buffer[LAST], wanted);
-	if (!multiply(c, c->buffer[LOGITS], c->buffer[NORMED], hidden, &model->output, NULL, wanted, err))
+	if (!multiply(c, c->buffer[LOGITS], c->buffer[NORMED], hidden, &model->output, NULL, wanted,
+				  err))
 		return false;
 	for (int i = 0, j = 0; i < n; i++)
 		if (rows[i].logits)
-			*sum += surprise(c->buffer[LOGITS] + (size_t) j++ * vocab, (int) vocab,
-							 rows[i + 1].token);
+			*sum +=
+				surprise(c->buffer[LOGITS] + (size_t) j++ * vocab, (int) vocab, rows[i + 1].token);
 	*count += (size_t) wanted;
 	return true;
 }
 
 bool
-glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian,
-					double *perplexity, glm_error *err)
+glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian, double *perplexity,
+					glm_error *err)
 {
-	size_t		hidden = (size_t) model->config.hidden;
-	double		sum = 0;
-	size_t		count = 0;
+	size_t hidden = (size_t) model->config.hidden;
+	double sum = 0;
+	size_t count = 0;
 
 	if (!glm_model_touch(model, GLM_PART_OUTPUT, err))
 		return false;
 	for (size_t at = 0; hessian != NULL && at < c->texts.n_rows; at += BATCH)
 	{
-		int			n = batch_of(c, at, BATCH);
+		int n = batch_of(c, at, BATCH);
 
 		final_norm(c, model, c->buffer[NORMED], c->buffer[X] + at * hidden, n);
-		if (!glm_hessian_add(hessian, model->config.hidden, c->buffer[NORMED], hidden, n,
-							 c->blas, &c->work, err))
+		if (!glm_hessian_add(hessian, model->config.hidden, c->buffer[NORMED], hidden, n, c->blas,
+							 &c->work, err))
 			return false;
 	}
 	for (size_t at = 0; at < c->texts.n_rows; at += HEAD_BATCH)
@@ -474,6 +479,6 @@ glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian,
 	}
 	*perplexity = count > 0 ? exp(sum / (double) count) : NAN;
 	return isfinite(sum) ||
-		glm_fail(err, GLM_NOT_FINITE, "model \"%s\" computes NaN or infinity on the calibration texts",
-				 model->name);
+		   glm_fail(err, GLM_NOT_FINITE,
+					"model \"%s\" computes NaN or infinity on the calibration texts", model->name);
 }

@@ -31,8 +31,8 @@ extern glm_calibration *glm_calibration_open(const glm_model *model, const char 
 											 int max_tokens, size_t memory, const char *kernels,
 											 const glm_blas *blas, const glm_work *work,
 											 glm_error *err);
-extern void glm_calibration_close(glm_calibration *c);
-extern int	glm_calibration_tokens(const glm_calibration *c);
+extern void				glm_calibration_close(glm_calibration *c);
+extern int				glm_calibration_tokens(const glm_calibration *c);
 
 extern bool glm_calibration_start(glm_calibration *c, const glm_model *model, glm_error *err);
 
@@ -51,4 +51,4 @@ extern bool glm_calibration_layer(glm_calibration *c, const glm_model *model, in
 extern bool glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian,
 								double *perplexity, glm_error *err);
 
-#endif							/* GLM_CALIBRATE_H */
+#endif /* GLM_CALIBRATE_H */

@@ -26,23 +26,23 @@
 #include "engine/quantize/recipe.h"
 #include "engine/quantize/stripes.h"
 
-#define PIECE ((size_t) 16 << 20)	/* of a tensor that is copied */
+#define PIECE ((size_t) 16 << 20) /* of a tensor that is copied */
 
 typedef struct conversion
 {
 	const glm_order *order;
-	glm_recipe	recipe;
-	glm_plan	plan;
-	glm_model  *model;
-	glm_pack   *pack;
-	glm_blas	blas;
-	glm_calibration *calibration;	/* NULL: none */
-	float	   *hessian[GLM_N_INPUTS];	/* of the layer at work; NULL: none */
-	glm_loss	weights;		/* of all that is quantized */
-	double		before;			/* perplexities */
-	double		after;
-	glm_quantized *row;			/* [plan.n + 1] */
-	int			n_rows;
+	glm_recipe		 recipe;
+	glm_plan		 plan;
+	glm_model		*model;
+	glm_pack		*pack;
+	glm_blas		 blas;
+	glm_calibration *calibration;			/* NULL: none */
+	float			*hessian[GLM_N_INPUTS]; /* of the layer at work; NULL: none */
+	glm_loss		 weights;				/* of all that is quantized */
+	double			 before;				/* perplexities */
+	double			 after;
+	glm_quantized	*row; /* [plan.n + 1] */
+	int				 n_rows;
 } conversion;
 
 static bool prepare(conversion *c, glm_error *err);
@@ -77,8 +77,8 @@ clean_up(conversion *c)
 bool
 glm_convert(const glm_order *order, glm_quantized **rows, int *n, glm_error *err)
 {
-	conversion	c = {.order = order, .before = NAN, .after = NAN};
-	bool		ok = prepare(&c, err) && convert_all(&c, err) && finish(&c, err);
+	conversion c = {.order = order, .before = NAN, .after = NAN};
+	bool	   ok = prepare(&c, err) && convert_all(&c, err) && finish(&c, err);
 
 	clean_up(&c);
 	if (!ok)
@@ -101,7 +101,7 @@ static bool
 stopped(const conversion *c, glm_error *err)
 {
 	return glm_work_cancelled(&c->order->work) &&
-		!glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+		   !glm_fail(err, GLM_CANCELLED, "the request was cancelled");
 }
 
 /* Checks all that can be wrong before the long work begins. */
@@ -110,21 +110,21 @@ prepare(conversion *c, glm_error *err)
 {
 	const glm_order *order = c->order;
 	glm_pack_tensor *tensors;
-	bool		ok;
+	bool			 ok;
 
 	if (!glm_recipe_read(&c->recipe, order->options, order->texts != NULL, err))
 		return false;
 	c->model = glm_model_open_with(order->name, order->path,
-								   &(glm_open_options) {.rope = c->recipe.rope}, err);
+								   &(glm_open_options){.rope = c->recipe.rope}, err);
 	if (c->model == NULL || !glm_plan_make(&c->plan, &c->recipe, c->model, err))
 		return false;
 	if (order->texts != NULL)
 	{
 		if (!glm_blas_open(&c->blas, err))
 			return false;
-		c->calibration = glm_calibration_open(c->model, order->texts, c->recipe.max_tokens,
-											  order->memory, order->kernels, &c->blas, &order->work,
-											  err);
+		c->calibration =
+			glm_calibration_open(c->model, order->texts, c->recipe.max_tokens, order->memory,
+								 order->kernels, &c->blas, &order->work, err);
 		if (c->calibration == NULL)
 			return false;
 	}
@@ -141,7 +141,7 @@ prepare(conversion *c, glm_error *err)
 		return glm_no_memory(err);
 	}
 	for (int i = 0; i < c->plan.n; i++)
-		tensors[i] = (glm_pack_tensor) {c->plan.part[i].name, c->plan.part[i].form};
+		tensors[i] = (glm_pack_tensor){c->plan.part[i].name, c->plan.part[i].form};
 	ok = glm_pack_plan(c->pack, tensors, c->plan.n, GLM_PACK_FILE_MAX, err);
 	free(tensors);
 	return ok;
@@ -153,11 +153,11 @@ static bool
 copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
 {
 	const uint8_t *data = part->source.data;
-	uint64_t	left = glm_pack_bytes(&part->source);
+	uint64_t	   left = glm_pack_bytes(&part->source);
 
 	while (left > 0)
 	{
-		size_t		n = left < PIECE ? (size_t) left : PIECE;
+		size_t n = left < PIECE ? (size_t) left : PIECE;
 
 		if (stopped(c, err) || !glm_pack_put(c->pack, data, n, err))
 			return false;
@@ -170,10 +170,10 @@ copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
 static bool
 convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *row, glm_error *err)
 {
-	float	  **hessian = part->input < GLM_N_INPUTS ? &c->hessian[part->input] : NULL;
-	bool		judged = hessian != NULL && *hessian != NULL;
-	glm_loss	weights = {0};
-	glm_loss	outputs = {0};
+	float  **hessian = part->input < GLM_N_INPUTS ? &c->hessian[part->input] : NULL;
+	bool	 judged = hessian != NULL && *hessian != NULL;
+	glm_loss weights = {0};
+	glm_loss outputs = {0};
 
 	if (!glm_stripes_convert(c->pack, part, judged ? *hessian : NULL, &c->blas, &c->order->work,
 							 &weights, &outputs, err))
@@ -195,8 +195,8 @@ static bool
 convert_part(conversion *c, const glm_recipe_part *part, glm_error *err)
 {
 	glm_quantized *row = &c->row[c->n_rows++];
-	double		weights = (double) part->source.shape[0] * (double) part->source.shape[1];
-	bool		ok;
+	double		   weights = (double) part->source.shape[0] * (double) part->source.shape[1];
+	bool		   ok;
 
 	snprintf(row->name, sizeof(row->name), "%s", part->name);
 	snprintf(row->method, sizeof(row->method), "%s", glm_method_name(part->method));
@@ -218,7 +218,7 @@ convert_part(conversion *c, const glm_recipe_part *part, glm_error *err)
 static uint64_t
 bytes_of(const glm_plan *plan, int layer)
 {
-	uint64_t	bytes = 0;
+	uint64_t bytes = 0;
 
 	for (int i = 0; i < plan->n; i++)
 		if (plan->part[i].layer == layer)
@@ -233,7 +233,7 @@ take_hessians(conversion *c, int layer, glm_error *err)
 	for (int i = 0; i < c->plan.n; i++)
 	{
 		const glm_recipe_part *part = &c->plan.part[i];
-		size_t		cols = (size_t) part->source.shape[1];
+		size_t				   cols = (size_t) part->source.shape[1];
 
 		if (part->layer != layer || part->input == GLM_IN_NONE || part->method == GLM_COPY)
 			continue;
@@ -248,7 +248,7 @@ take_hessians(conversion *c, int layer, glm_error *err)
 static bool
 calibrate(conversion *c, int layer, glm_error *err)
 {
-	char		name[32];
+	char name[32];
 
 	if (c->calibration == NULL)
 		return true;
@@ -256,8 +256,9 @@ calibrate(conversion *c, int layer, glm_error *err)
 	snprintf(name, sizeof(name), layer < 0 ? "head" : "layer %d", layer);
 	tell(c, "calibrating", name, 0);
 	if (!take_hessians(c, layer, err) ||
-		!(layer >= 0 ? glm_calibration_layer(c->calibration, c->model, layer, c->hessian, err) :
-		  glm_calibration_end(c->calibration, c->model, c->hessian[GLM_IN_OUTPUT], &c->before, err)))
+		!(layer >= 0 ? glm_calibration_layer(c->calibration, c->model, layer, c->hessian, err)
+					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_IN_OUTPUT],
+										   &c->before, err)))
 		return false;
 	if (layer >= 0)
 		glm_model_release(c->model, layer);
@@ -269,9 +270,9 @@ calibrate(conversion *c, int layer, glm_error *err)
 static bool
 convert_all(conversion *c, glm_error *err)
 {
-	int			at = -1;
-	int			layers = c->model->config.layers;
-	int			i = 1;
+	int at = -1;
+	int layers = c->model->config.layers;
+	int i = 1;
 
 	if (c->calibration != NULL && !glm_calibration_start(c->calibration, c->model, err))
 		return false;
@@ -295,10 +296,8 @@ convert_all(conversion *c, glm_error *err)
 static bool
 copy_files(conversion *c, glm_error *err)
 {
-	static const char *const names[] = {
-		"config.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-		"generation_config.json"
-	};
+	static const char *const names[] = {"config.json", "tokenizer.model", "tokenizer_config.json",
+										"special_tokens_map.json", "generation_config.json"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!glm_pack_copy(c->pack, c->order->path, names[i], err))
@@ -314,7 +313,7 @@ evaluate(conversion *c, const glm_model *packed, glm_error *err)
 		return false;
 	for (int l = 0; l < packed->config.layers; l++)
 	{
-		char		name[32];
+		char name[32];
 
 		snprintf(name, sizeof(name), "layer %d", l);
 		tell(c, "evaluating", name, 0);
@@ -334,8 +333,8 @@ static void
 sum_up(conversion *c)
 {
 	glm_quantized *total = &c->row[c->n_rows++];
-	double		output = 0;
-	int			n = 0;
+	double		   output = 0;
+	int			   n = 0;
 
 	snprintf(total->method, sizeof(total->method), "%s", glm_method_name(c->recipe.method));
 	for (int i = 0; i < c->plan.n; i++)
@@ -356,18 +355,18 @@ sum_up(conversion *c)
 static bool
 finish(conversion *c, glm_error *err)
 {
-	const glm_pack_info info = {
-		.dtype = c->recipe.dtype, .group = c->recipe.group,
-		.method = glm_method_name(c->recipe.method), .bits_per_weight = c->plan.bits
-	};
-	glm_model  *packed;
-	bool		ok;
+	const glm_pack_info info = {.dtype = c->recipe.dtype,
+								.group = c->recipe.group,
+								.method = glm_method_name(c->recipe.method),
+								.bits_per_weight = c->plan.bits};
+	glm_model		   *packed;
+	bool				ok;
 
 	tell(c, "writing", "", 0);
 	if (stopped(c, err) || !copy_files(c, err) || !glm_pack_seal(c->pack, &info, err))
 		return false;
 	packed = glm_model_open_with(c->order->name, glm_pack_path(c->pack),
-								 &(glm_open_options) {.rope = c->recipe.rope}, err);
+								 &(glm_open_options){.rope = c->recipe.rope}, err);
 	if (packed == NULL)
 		return false;
 	ok = c->calibration == NULL || evaluate(c, packed, err);

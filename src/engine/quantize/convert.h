@@ -7,19 +7,19 @@
 #include "engine/quantize/quantize.h"
 
 /* Called as the work goes on; bytes are those of the source done since the last call. */
-typedef void (*glm_tell) (void *arg, const char *phase, const char *tensor, uint64_t bytes);
+typedef void (*glm_tell)(void *arg, const char *phase, const char *tensor, uint64_t bytes);
 
 typedef struct glm_order
 {
-	const char *name;			/* of the source, for messages */
+	const char *name; /* of the source, for messages */
 	const char *path;
 	const char *target;
-	const char *options;		/* see glm_recipe_read; may be NULL */
-	const char *texts;			/* calibration, see glm_calibration_open; NULL = none */
-	size_t		memory;			/* of a job with texts, see glm_calibration_open; 0 = default */
+	const char *options; /* see glm_recipe_read; may be NULL */
+	const char *texts;	 /* calibration, see glm_calibration_open; NULL = none */
+	size_t		memory;	 /* of a job with texts, see glm_calibration_open; 0 = default */
 	const char *kernels;
 	glm_work	work;
-	glm_tell	tell;			/* called with the bytes that there are in all first */
+	glm_tell	tell; /* called with the bytes that there are in all first */
 	void	   *arg;
 } glm_order;
 
@@ -29,4 +29,4 @@ typedef struct glm_order
  */
 extern bool glm_convert(const glm_order *order, glm_quantized **rows, int *n, glm_error *err);
 
-#endif							/* GLM_CONVERT_H */
+#endif /* GLM_CONVERT_H */

@@ -24,12 +24,12 @@
 
 #define F16_MAX 65504.0f
 
-#define ROUNDS 8				/* most turns from one start */
+#define ROUNDS 8 /* most turns from one start */
 
 /* Parts of the full range that the grids hqq starts from cover. */
 static const float starts[] = {1.0f, 0.94f, 0.88f, 0.82f, 0.76f, 0.70f};
 
-typedef float vec __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float	vec __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t mask __attribute__((vector_size(16)));
 
 static inline vec
@@ -41,7 +41,7 @@ load(const float *p)
 static inline vec
 all(float x)
 {
-	return (vec) {x, x, x, x};
+	return (vec){x, x, x, x};
 }
 
 static inline vec
@@ -62,7 +62,7 @@ sum(vec v)
 static float
 storable_scale(float scale)
 {
-	uint16_t	half;
+	uint16_t half;
 
 	if (!(scale < F16_MAX))
 		return F16_MAX;
@@ -74,14 +74,14 @@ storable_scale(float scale)
 static glm_grid
 make_grid(glm_dtype dtype, float scale, float zero)
 {
-	glm_grid	grid = {.scale = storable_scale(scale), .top = dtype == GLM_Q4 ? 15.0f : 255.0f};
+	glm_grid grid = {.scale = storable_scale(scale), .top = dtype == GLM_Q4 ? 15.0f : 255.0f};
 
 	grid.inverse = grid.scale > 0.0f ? 1.0f / grid.scale : 0.0f;
 	if (dtype == GLM_Q8)
 		grid.zero = 128.0f;
 	else if (zero > 0.0f)
-		grid.zero = zero < 255.0f / GLM_ZERO_ONE ?
-			rintf(zero * GLM_ZERO_ONE) / GLM_ZERO_ONE : 255.0f / GLM_ZERO_ONE;
+		grid.zero = zero < 255.0f / GLM_ZERO_ONE ? rintf(zero * GLM_ZERO_ONE) / GLM_ZERO_ONE
+												 : 255.0f / GLM_ZERO_ONE;
 	return grid;
 }
 
@@ -102,37 +102,25 @@ glm_grid_zero(const glm_grid *grid)
 /* Sums over a group, weighted by importance; c counts from the zero point on. */
 typedef struct moments
 {
-	float		one;
-	float		c;
-	float		cc;
-	float		w;
-	float		cw;
+	float one;
+	float c;
+	float cc;
+	float w;
+	float cw;
 } moments;
 
 /* Error of a grid, and what the line through its codes follows from. */
 static float
 try_grid(const glm_grid *grid, const float *w, const float *importance, int n, moments *m)
 {
-	const vec	round = all(0x1.8p23f);
-	const vec	inverse = all(grid->inverse),
-				zero = all(grid->zero),
-				scale = all(grid->scale),
-				top = all(grid->top),
-				none = all(0.0f);
-	vec			error = none,
-				s_c = none,
-				s_cc = none,
-				s_w = none,
-				s_cw = none,
-				s_one = none;
+	const vec round = all(0x1.8p23f);
+	const vec inverse = all(grid->inverse), zero = all(grid->zero), scale = all(grid->scale),
+			  top = all(grid->top), none = all(0.0f);
+	vec error = none, s_c = none, s_cc = none, s_w = none, s_cw = none, s_one = none;
 
 	for (int k = 0; k < n; k += 4)
 	{
-		vec			x = load(w + k),
-					p = load(importance + k),
-					c = x * inverse + zero,
-					pc,
-					d;
+		vec x = load(w + k), p = load(importance + k), c = x * inverse + zero, pc, d;
 
 		c = choose(c > none, c, none);
 		c = choose(c < top, c, top);
@@ -146,7 +134,7 @@ try_grid(const glm_grid *grid, const float *w, const float *importance, int n, m
 		s_w += p * x;
 		s_cw += pc * x;
 	}
-	*m = (moments) {sum(s_one), sum(s_c), sum(s_cc), sum(s_w), sum(s_cw)};
+	*m = (moments){sum(s_one), sum(s_c), sum(s_cc), sum(s_w), sum(s_cw)};
 	return sum(error);
 }
 
@@ -154,9 +142,8 @@ try_grid(const glm_grid *grid, const float *w, const float *importance, int n, m
 static bool
 next_grid(glm_grid *grid, glm_dtype dtype, const moments *m)
 {
-	glm_grid	last = *grid;
-	float		scale,
-				offset = 0.0f;
+	glm_grid last = *grid;
+	float	 scale, offset = 0.0f;
 
 	if (dtype == GLM_Q8)
 		scale = m->cw / m->cc;
@@ -177,22 +164,22 @@ next_grid(glm_grid *grid, glm_dtype dtype, const moments *m)
  * lo, hi: the range of the weights.
  */
 static void
-fit_hqq(glm_grid *best, glm_dtype dtype, const float *w, const float *importance, int n,
-		float lo, float hi)
+fit_hqq(glm_grid *best, glm_dtype dtype, const float *w, const float *importance, int n, float lo,
+		float hi)
 {
-	float		range = dtype == GLM_Q4 ? hi - lo : 2.0f * fmaxf(-lo, hi);
-	float		middle = lo + (hi - lo) / 2.0f;
-	moments		m;
-	float		least = try_grid(best, w, importance, n, &m);
+	float	range = dtype == GLM_Q4 ? hi - lo : 2.0f * fmaxf(-lo, hi);
+	float	middle = lo + (hi - lo) / 2.0f;
+	moments m;
+	float	least = try_grid(best, w, importance, n, &m);
 
 	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
 	{
-		float		scale = range * starts[i] / (dtype == GLM_Q4 ? 15.0f : 254.0f);
-		glm_grid	grid = make_grid(dtype, scale, 7.5f - middle / scale);
+		float	 scale = range * starts[i] / (dtype == GLM_Q4 ? 15.0f : 254.0f);
+		glm_grid grid = make_grid(dtype, scale, 7.5f - middle / scale);
 
 		for (int round = 0; round < ROUNDS; round++)
 		{
-			float		error = try_grid(&grid, w, importance, n, &m);
+			float error = try_grid(&grid, w, importance, n, &m);
 
 			if (error < least)
 			{
@@ -211,18 +198,16 @@ fit_hqq(glm_grid *best, glm_dtype dtype, const float *w, const float *importance
 static bool
 find_range(const float *w, int n, float *lo, float *hi)
 {
-	vec			low = all(0.0f),
-				high = all(0.0f),
-				nothing = all(0.0f);
-	float		check;
+	vec	  low = all(0.0f), high = all(0.0f), nothing = all(0.0f);
+	float check;
 
 	for (int k = 0; k < n; k += 4)
 	{
-		vec			x = load(w + k);
+		vec x = load(w + k);
 
 		low = choose(x < low, x, low);
 		high = choose(x > high, x, high);
-		nothing += x * 0.0f;	/* NaN for a NaN or an infinity */
+		nothing += x * 0.0f; /* NaN for a NaN or an infinity */
 	}
 	check = sum(nothing);
 	*lo = fminf(fminf(low[0], low[1]), fminf(low[2], low[3]));
@@ -231,14 +216,11 @@ find_range(const float *w, int n, float *lo, float *hi)
 }
 
 bool
-glm_fit(glm_grid *grid, glm_dtype dtype, glm_rounding how, const float *w,
-		const float *importance, int n)
+glm_fit(glm_grid *grid, glm_dtype dtype, glm_rounding how, const float *w, const float *importance,
+		int n)
 {
-	float		lo,
-				hi,
-				largest,
-				scale;
-	bool		finite = find_range(w, n, &lo, &hi);
+	float lo, hi, largest, scale;
+	bool  finite = find_range(w, n, &lo, &hi);
 
 	largest = fmaxf(-lo, hi);
 	if (dtype == GLM_Q8)
@@ -246,7 +228,7 @@ glm_fit(glm_grid *grid, glm_dtype dtype, glm_rounding how, const float *w,
 	else if (how == GLM_ROUND_PLAIN)
 		scale = largest / 7.0f;
 	else
-		scale = hi / 15.0f - lo / 15.0f;	/* hi - lo could overflow */
+		scale = hi / 15.0f - lo / 15.0f; /* hi - lo could overflow */
 	*grid = make_grid(dtype, scale, 0.0f);
 	if (grid->scale == 0.0f)
 		return finite;
@@ -264,7 +246,7 @@ glm_fit(glm_grid *grid, glm_dtype dtype, glm_rounding how, const float *w,
 void
 glm_fit_add(float *y, float factor, const float *x, int n)
 {
-	vec			f = all(factor);
+	vec f = all(factor);
 
 	for (int j = 0; j < n; j += 4)
 		*(vec *) (y + j) = load(y + j) + f * load(x + j);

@@ -11,14 +11,14 @@
 
 #include "engine/quantize/quantize.h"
 
-#define GLM_FIT_MAX 128			/* columns of a group, at most */
+#define GLM_FIT_MAX 128 /* columns of a group, at most */
 
 typedef struct glm_grid
 {
-	float		scale;
-	float		zero;			/* in steps */
-	float		inverse;		/* 1 / scale, 0 for scale 0 */
-	float		top;			/* the highest code */
+	float scale;
+	float zero;	   /* in steps */
+	float inverse; /* 1 / scale, 0 for scale 0 */
+	float top;	   /* the highest code */
 } glm_grid;
 
 /*
@@ -27,18 +27,18 @@ typedef struct glm_grid
  * the others do not look at importance.  A scale too large for fp16 becomes its
  * largest number; false tells of it, and of weights that are not finite.
  */
-extern bool glm_fit(glm_grid *grid, glm_dtype dtype, glm_rounding how,
-					const float *w, const float *importance, int n);
+extern bool glm_fit(glm_grid *grid, glm_dtype dtype, glm_rounding how, const float *w,
+					const float *importance, int n);
 
 /* What the format stores. */
 extern uint16_t glm_grid_scale(const glm_grid *grid);
-extern uint8_t glm_grid_zero(const glm_grid *grid);
+extern uint8_t	glm_grid_zero(const glm_grid *grid);
 
 /* The code whose value is nearest to w, as a whole number in [0, top]. */
 static inline float
 glm_grid_code(const glm_grid *grid, float w)
 {
-	float		x = w * grid->inverse + grid->zero;
+	float x = w * grid->inverse + grid->zero;
 
 	x = x > 0.0f ? x : 0.0f;
 	x = x < grid->top ? x : grid->top;
@@ -54,4 +54,4 @@ glm_grid_value(const glm_grid *grid, float code)
 /* y[j] += factor * x[j] for j < n; both have room up to the next multiple of 4 */
 extern void glm_fit_add(float *y, float factor, const float *x, int n);
 
-#endif							/* GLM_FIT_H */
+#endif /* GLM_FIT_H */

@@ -36,27 +36,27 @@
 typedef struct gptq_job
 {
 	glm_quant_matrix *q;		/* by hqq at first */
-	const float *w;				/* [rows, cols] */
-	const float *hessian;		/* [cols, cols]: H above, L below the diagonal */
-	const float *diagonal;		/* [cols]: L's */
-	const glm_blas *blas;
-	const glm_work *work;
+	const float		 *w;		/* [rows, cols] */
+	const float		 *hessian;	/* [cols, cols]: H above, L below the diagonal */
+	const float		 *diagonal; /* [cols]: L's */
+	const glm_blas	 *blas;
+	const glm_work	 *work;
 } gptq_job;
 
 /* Some rows on their way through the groups. */
 typedef struct gptq_rows
 {
-	int			first;
-	int			n;
-	float	   *e;				/* [n, cols]: W - Q */
-	float	   *scratch;		/* [n, cols] */
-	uint8_t    *code;			/* [n, groups * group] */
-	uint16_t   *scale;			/* [n, groups] */
-	uint8_t    *zero;			/* [n, groups] */
-	float		feedback[GLM_QUANT_ROWS][GLM_FIT_MAX];	/* for the group at hand */
+	int		  first;
+	int		  n;
+	float	 *e;									 /* [n, cols]: W - Q */
+	float	 *scratch;								 /* [n, cols] */
+	uint8_t	 *code;									 /* [n, groups * group] */
+	uint16_t *scale;								 /* [n, groups] */
+	uint8_t	 *zero;									 /* [n, groups] */
+	float	  feedback[GLM_QUANT_ROWS][GLM_FIT_MAX]; /* for the group at hand */
 	/* of that group, zeros behind its columns and above the diagonal */
-	float		l[GLM_FIT_MAX][GLM_FIT_MAX];
-	float		importance[GLM_FIT_MAX];
+	float	  l[GLM_FIT_MAX][GLM_FIT_MAX];
+	float	  importance[GLM_FIT_MAX];
 } gptq_rows;
 
 /* ---- One group ----------------------------------------------------------- */
@@ -65,15 +65,15 @@ typedef struct gptq_rows
 static void
 enter_group(const gptq_job *job, gptq_rows *rows, int begin, int n)
 {
-	int			cols = job->q->cols;
-	int			end = begin + n;
+	int cols = job->q->cols;
+	int end = begin + n;
 
 	memset(rows->l, 0, sizeof(rows->l));
 	memset(rows->importance, 0, sizeof(rows->importance));
 	memset(rows->feedback, 0, sizeof(rows->feedback));
 	for (int k = 0; k < n; k++)
 	{
-		float		d = job->diagonal[begin + k];
+		float d = job->diagonal[begin + k];
 
 		memcpy(rows->l[k], job->hessian + (size_t) (begin + k) * (size_t) cols + begin,
 			   (size_t) k * sizeof(float));
@@ -81,11 +81,10 @@ enter_group(const gptq_job *job, gptq_rows *rows, int begin, int n)
 		rows->importance[k] = d * d;
 	}
 	if (end < cols)
-		job->blas->sgemm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_NO_TRANS, GLM_BLAS_NO_TRANS,
-						 rows->n, n, cols - end,
-						 1.0f, rows->e + end, cols,
-						 job->hessian + (size_t) end * (size_t) cols + begin, cols,
-						 0.0f, rows->feedback[0], GLM_FIT_MAX);
+		job->blas->sgemm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_NO_TRANS, GLM_BLAS_NO_TRANS, rows->n, n,
+						 cols - end, 1.0f, rows->e + end, cols,
+						 job->hessian + (size_t) end * (size_t) cols + begin, cols, 0.0f,
+						 rows->feedback[0], GLM_FIT_MAX);
 }
 
 /* Quantizes a row's columns of the group, the last one first. */
@@ -93,13 +92,13 @@ static void
 quantize_group(const gptq_job *job, gptq_rows *rows, int r, int g, int begin, int n)
 {
 	const glm_quant_matrix *q = job->q;
-	const float *w = job->w + (size_t) (rows->first + r) * (size_t) q->cols + begin;
-	float	   *e = rows->e + (size_t) r * (size_t) q->cols + begin;
-	float	   *feedback = rows->feedback[r];
-	size_t		place = (size_t) r * (size_t) q->groups + (size_t) g;
-	uint8_t    *code = rows->code + place * (size_t) q->group;
-	float		target[GLM_FIT_MAX] = {0};
-	glm_grid	grid;
+	const float			   *w = job->w + (size_t) (rows->first + r) * (size_t) q->cols + begin;
+	float				   *e = rows->e + (size_t) r * (size_t) q->cols + begin;
+	float				   *feedback = rows->feedback[r];
+	size_t					place = (size_t) r * (size_t) q->groups + (size_t) g;
+	uint8_t				   *code = rows->code + place * (size_t) q->group;
+	float					target[GLM_FIT_MAX] = {0};
+	glm_grid				grid;
 
 	for (int k = 0; k < n; k++)
 		target[k] = w[k] + feedback[k] / rows->l[k][k];
@@ -107,7 +106,7 @@ quantize_group(const gptq_job *job, gptq_rows *rows, int r, int g, int begin, in
 	glm_fit(&grid, q->dtype, GLM_ROUND_HQQ, target, rows->importance, n);
 	for (int k = n - 1; k >= 0; k--)
 	{
-		float		c = glm_grid_code(&grid, w[k] + feedback[k] / rows->l[k][k]);
+		float c = glm_grid_code(&grid, w[k] + feedback[k] / rows->l[k][k]);
 
 		code[k] = (uint8_t) c;
 		e[k] = w[k] - glm_grid_value(&grid, c);
@@ -124,9 +123,9 @@ quantize_group(const gptq_job *job, gptq_rows *rows, int r, int g, int begin, in
 static void
 keep_row(glm_quant_matrix *q, const gptq_rows *rows, int r)
 {
-	size_t		groups = (size_t) q->groups;
-	size_t		from = (size_t) r * groups;
-	size_t		to = (size_t) (rows->first + r) * groups;
+	size_t groups = (size_t) q->groups;
+	size_t from = (size_t) r * groups;
+	size_t to = (size_t) (rows->first + r) * groups;
 
 	memcpy(q->code + to * (size_t) q->group, rows->code + from * (size_t) q->group,
 		   groups * (size_t) q->group);
@@ -139,25 +138,24 @@ static void
 keep_better(const gptq_job *job, gptq_rows *rows)
 {
 	glm_quant_matrix *q = job->q;
-	size_t		cols = (size_t) q->cols;
-	double		gptq[GLM_QUANT_ROWS],
-				hqq[GLM_QUANT_ROWS];
+	size_t			  cols = (size_t) q->cols;
+	double			  gptq[GLM_QUANT_ROWS], hqq[GLM_QUANT_ROWS];
 
-	glm_hessian_norms(gptq, rows->e, rows->n, q->cols, job->hessian, job->blas,
-					  job->work, rows->scratch);
+	glm_hessian_norms(gptq, rows->e, rows->n, q->cols, job->hessian, job->blas, job->work,
+					  rows->scratch);
 	for (int r = 0; r < rows->n; r++)
 	{
 		const float *w = job->w + (size_t) (rows->first + r) * cols;
-		float	   *e = rows->e + (size_t) r * cols;
+		float		*e = rows->e + (size_t) r * cols;
 
 		glm_quant_row(e, q, rows->first + r);
 		for (size_t k = 0; k < cols; k++)
 			e[k] = w[k] - e[k];
 	}
-	glm_hessian_norms(hqq, rows->e, rows->n, q->cols, job->hessian, job->blas,
-					  job->work, rows->scratch);
+	glm_hessian_norms(hqq, rows->e, rows->n, q->cols, job->hessian, job->blas, job->work,
+					  rows->scratch);
 	for (int r = 0; r < rows->n; r++)
-		if (gptq[r] < hqq[r])	/* false for a NaN */
+		if (gptq[r] < hqq[r]) /* false for a NaN */
 			keep_row(q, rows, r);
 }
 
@@ -178,8 +176,8 @@ close_rows(gptq_rows *rows)
 static gptq_rows *
 open_rows(const glm_quant_matrix *q, int first)
 {
-	gptq_rows  *rows = calloc(1, sizeof(*rows));
-	size_t		groups;
+	gptq_rows *rows = calloc(1, sizeof(*rows));
+	size_t	   groups;
 
 	if (rows == NULL)
 		return NULL;
@@ -201,16 +199,16 @@ open_rows(const glm_quant_matrix *q, int first)
 static bool
 gptq_piece(void *arg, int index)
 {
-	const gptq_job *job = arg;
+	const gptq_job		   *job = arg;
 	const glm_quant_matrix *q = job->q;
-	gptq_rows  *rows = open_rows(q, index * GLM_QUANT_ROWS);
+	gptq_rows			   *rows = open_rows(q, index * GLM_QUANT_ROWS);
 
 	if (rows == NULL)
 		return false;
 	for (int g = q->groups - 1; g >= 0 && !glm_work_cancelled(job->work); g--)
 	{
-		int			begin = g * q->group;
-		int			n = q->cols - begin < q->group ? q->cols - begin : q->group;
+		int begin = g * q->group;
+		int n = q->cols - begin < q->group ? q->cols - begin : q->group;
 
 		enter_group(job, rows, begin, n);
 		for (int r = 0; r < rows->n; r++)
@@ -222,14 +220,13 @@ gptq_piece(void *arg, int index)
 }
 
 bool
-glm_quantize_gptq(glm_quant_matrix *q, const float *w, const float *hessian,
-				  const float *diagonal, const glm_blas *blas, const glm_work *work,
-				  glm_error *err)
+glm_quantize_gptq(glm_quant_matrix *q, const float *w, const float *hessian, const float *diagonal,
+				  const glm_blas *blas, const glm_work *work, glm_error *err)
 {
-	gptq_job	job = {
-		.q = q, .w = w, .hessian = hessian, .diagonal = diagonal, .blas = blas, .work = work
-	};
+	gptq_job job = {
+		.q = q, .w = w, .hessian = hessian, .diagonal = diagonal, .blas = blas, .work = work};
 
 	return glm_quantize(q, GLM_ROUND_HQQ, w, work, err) &&
-		glm_work_run(work, gptq_piece, &job, (q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS, err);
+		   glm_work_run(work, gptq_piece, &job, (q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS,
+						err);
 }

@@ -18,7 +18,7 @@
 #include <string.h>
 
 #define BLOCK 256
-#define DAMPING 0.01			/* of the mean of the diagonal */
+#define DAMPING 0.01 /* of the mean of the diagonal */
 #define DAMPING_MOST 10.0
 
 /* Blocks on one side of a matrix. */
@@ -45,11 +45,11 @@ block_at(float *h, int cols, int row, int column)
 
 typedef struct add_job
 {
-	float	   *h;				/* [cols, cols] */
-	int			cols;
-	const float *x;				/* [n, cols], rows ldx floats apart */
-	int			ldx;
-	int			n;
+	float		   *h; /* [cols, cols] */
+	int				cols;
+	const float	   *x; /* [n, cols], rows ldx floats apart */
+	int				ldx;
+	int				n;
 	const glm_blas *blas;
 } add_job;
 
@@ -58,20 +58,20 @@ static bool
 add_piece(void *arg, int index)
 {
 	const add_job *job = arg;
-	int			rest = job->cols - index * BLOCK;
+	int			   rest = job->cols - index * BLOCK;
 
 	job->blas->sgemm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_TRANS, GLM_BLAS_NO_TRANS,
-					 width_of(job->cols, index), rest, job->n,
-					 1.0f, job->x + index * BLOCK, job->ldx, job->x + index * BLOCK, job->ldx,
-					 1.0f, block_at(job->h, job->cols, index, index), job->cols);
+					 width_of(job->cols, index), rest, job->n, 1.0f, job->x + index * BLOCK,
+					 job->ldx, job->x + index * BLOCK, job->ldx, 1.0f,
+					 block_at(job->h, job->cols, index, index), job->cols);
 	return true;
 }
 
 bool
-glm_hessian_add(float *hessian, int cols, const float *x, size_t ldx, int n,
-				const glm_blas *blas, const glm_work *work, glm_error *err)
+glm_hessian_add(float *hessian, int cols, const float *x, size_t ldx, int n, const glm_blas *blas,
+				const glm_work *work, glm_error *err)
 {
-	add_job		job = {.h = hessian, .cols = cols, .x = x, .ldx = (int) ldx, .n = n, .blas = blas};
+	add_job job = {.h = hessian, .cols = cols, .x = x, .ldx = (int) ldx, .n = n, .blas = blas};
 
 	if (ldx > INT32_MAX)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "rows of inputs lie too far apart");
@@ -86,11 +86,11 @@ glm_hessian_add(float *hessian, int cols, const float *x, size_t ldx, int n,
  */
 typedef struct factor_job
 {
-	float	   *h;				/* [cols, cols] */
-	int			cols;
-	int			k;
+	float		   *h; /* [cols, cols] */
+	int				cols;
+	int				k;
 	const glm_blas *blas;
-	int			info;			/* of the diagonal block */
+	int				info; /* of the diagonal block */
 } factor_job;
 
 /* Block row `index` of H's upper triangle, turned over below the diagonal. */
@@ -98,9 +98,9 @@ static bool
 mirror_piece(void *arg, int index)
 {
 	const factor_job *job = arg;
-	size_t		cols = (size_t) job->cols;
-	size_t		begin = (size_t) index * BLOCK;
-	size_t		end = begin + (size_t) width_of(job->cols, index);
+	size_t			  cols = (size_t) job->cols;
+	size_t			  begin = (size_t) index * BLOCK;
+	size_t			  end = begin + (size_t) width_of(job->cols, index);
 
 	for (size_t i = begin + 1; i < cols; i++)
 		for (size_t j = begin; j < end && j < i; j++)
@@ -112,13 +112,13 @@ mirror_piece(void *arg, int index)
 static void
 factor_diagonal(factor_job *job)
 {
-	int			n = width_of(job->cols, job->k);
-	float	   *block = block_at(job->h, job->cols, job->k, job->k);
+	int	   n = width_of(job->cols, job->k);
+	float *block = block_at(job->h, job->cols, job->k, job->k);
 
 	if (job->k > 0)
 		job->blas->ssyrk(GLM_BLAS_ROW_MAJOR, GLM_BLAS_LOWER, GLM_BLAS_NO_TRANS, n, job->k * BLOCK,
-						 -1.0f, block_at(job->h, job->cols, job->k, 0), job->cols,
-						 1.0f, block, job->cols);
+						 -1.0f, block_at(job->h, job->cols, job->k, 0), job->cols, 1.0f, block,
+						 job->cols);
 	/* the lower triangle by rows is the upper one by columns */
 	job->blas->spotrf("U", &n, block, &job->cols, &job->info);
 }
@@ -128,20 +128,17 @@ static bool
 factor_piece(void *arg, int index)
 {
 	const factor_job *job = arg;
-	int			i = job->k + 1 + index;
-	int			m = width_of(job->cols, i);
-	float	   *block = block_at(job->h, job->cols, i, job->k);
+	int				  i = job->k + 1 + index;
+	int				  m = width_of(job->cols, i);
+	float			 *block = block_at(job->h, job->cols, i, job->k);
 
 	if (job->k > 0)
-		job->blas->sgemm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_NO_TRANS, GLM_BLAS_TRANS,
-						 m, BLOCK, job->k * BLOCK,
-						 -1.0f, block_at(job->h, job->cols, i, 0), job->cols,
-						 block_at(job->h, job->cols, job->k, 0), job->cols,
-						 1.0f, block, job->cols);
+		job->blas->sgemm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_NO_TRANS, GLM_BLAS_TRANS, m, BLOCK,
+						 job->k * BLOCK, -1.0f, block_at(job->h, job->cols, i, 0), job->cols,
+						 block_at(job->h, job->cols, job->k, 0), job->cols, 1.0f, block, job->cols);
 	job->blas->strsm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_RIGHT, GLM_BLAS_LOWER, GLM_BLAS_TRANS,
-					 GLM_BLAS_NON_UNIT, m, BLOCK,
-					 1.0f, block_at(job->h, job->cols, job->k, job->k), job->cols,
-					 block, job->cols);
+					 GLM_BLAS_NON_UNIT, m, BLOCK, 1.0f, block_at(job->h, job->cols, job->k, job->k),
+					 job->cols, block, job->cols);
 	return true;
 }
 
@@ -149,7 +146,7 @@ factor_piece(void *arg, int index)
 static bool
 factor(factor_job *job, const glm_work *work, glm_error *err)
 {
-	int			blocks = blocks_of(job->cols);
+	int blocks = blocks_of(job->cols);
 
 	job->info = 0;
 	if (!glm_work_run(work, mirror_piece, job, blocks, err))
@@ -171,8 +168,8 @@ swap_diagonal(float *h, int cols, float *diagonal)
 {
 	for (size_t i = 0; i < (size_t) cols; i++)
 	{
-		float	   *place = &h[i * (size_t) cols + i];
-		float		value = *place;
+		float *place = &h[i * (size_t) cols + i];
+		float  value = *place;
 
 		*place = diagonal[i];
 		diagonal[i] = value;
@@ -180,11 +177,11 @@ swap_diagonal(float *h, int cols, float *diagonal)
 }
 
 bool
-glm_hessian_factor(float *hessian, int cols, float *diagonal, float *lambda,
-				   const glm_blas *blas, const glm_work *work, glm_error *err)
+glm_hessian_factor(float *hessian, int cols, float *diagonal, float *lambda, const glm_blas *blas,
+				   const glm_work *work, glm_error *err)
 {
-	factor_job	job = {.h = hessian, .cols = cols, .blas = blas};
-	double		mean = 0.0;
+	factor_job job = {.h = hessian, .cols = cols, .blas = blas};
+	double	   mean = 0.0;
 
 	for (size_t i = 0; i < (size_t) cols; i++)
 		mean += hessian[i * (size_t) cols + i] / cols;
@@ -195,7 +192,7 @@ glm_hessian_factor(float *hessian, int cols, float *diagonal, float *lambda,
 		mean = 1.0;
 	for (double damping = DAMPING; damping <= DAMPING_MOST; damping *= 10.0)
 	{
-		bool		ok;
+		bool ok;
 
 		*lambda = (float) (damping * mean);
 		for (size_t i = 0; i < (size_t) cols; i++)
@@ -235,18 +232,17 @@ glm_hessian_norms(double *out, const float *e, int m, int cols, const float *hes
 	memset(scratch, 0, (size_t) m * (size_t) cols * sizeof(*scratch));
 	for (int b = 0; b < blocks_of(cols) && !glm_work_cancelled(work); b++)
 	{
-		int			begin = b * BLOCK;
-		int			n = width_of(cols, b);
-		int			rest = cols - begin - n;
+		int			 begin = b * BLOCK;
+		int			 n = width_of(cols, b);
+		int			 rest = cols - begin - n;
 		const float *h = hessian + (size_t) begin * (size_t) cols + begin;
 
 		add_dots(out, 2.0, scratch + begin, e + begin, m, n, cols);
-		blas->ssymm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_RIGHT, GLM_BLAS_UPPER, m, n,
-					1.0f, h, cols, e + begin, cols, 0.0f, scratch + begin, cols);
+		blas->ssymm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_RIGHT, GLM_BLAS_UPPER, m, n, 1.0f, h, cols,
+					e + begin, cols, 0.0f, scratch + begin, cols);
 		add_dots(out, 1.0, scratch + begin, e + begin, m, n, cols);
 		if (rest > 0)
-			blas->sgemm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_NO_TRANS, GLM_BLAS_NO_TRANS, m, rest, n,
-						1.0f, e + begin, cols, h + n, cols,
-						1.0f, scratch + begin + n, cols);
+			blas->sgemm(GLM_BLAS_ROW_MAJOR, GLM_BLAS_NO_TRANS, GLM_BLAS_NO_TRANS, m, rest, n, 1.0f,
+						e + begin, cols, h + n, cols, 1.0f, scratch + begin + n, cols);
 	}
 }

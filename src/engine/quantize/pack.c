@@ -25,33 +25,33 @@
 #define PAGE 4096
 #define ALIGNMENT 64
 #define INDEX_FILE "model.safetensors.index.json"
-#define COPY_MAX ((size_t) 64 << 20)	/* tokenizers have a few MB */
+#define COPY_MAX ((size_t) 64 << 20) /* tokenizers have a few MB */
 
 typedef struct planned_file
 {
-	char		name[48];
-	int			first;			/* its tensors are [first, end) */
-	int			end;
+	char name[48];
+	int	 first; /* its tensors are [first, end) */
+	int	 end;
 } planned_file;
 
 struct glm_pack
 {
 	glm_pack_dir dir;
-	json_t	   *files;			/* of the manifest */
+	json_t		*files; /* of the manifest */
 
-	glm_pack_tensor *tensor;	/* names are owned */
-	int			n_tensors;
-	bool		packed;			/* some of them are */
-	planned_file *file;
-	int			n_files;
-	uint64_t	data_bytes;		/* of all tensors */
+	glm_pack_tensor *tensor; /* names are owned */
+	int				 n_tensors;
+	bool			 packed; /* some of them are */
+	planned_file	*file;
+	int				 n_files;
+	uint64_t		 data_bytes; /* of all tensors */
 
 	/* where the stream of data is */
 	glm_pack_file out;
-	int			file_number;
-	int			next;			/* tensor that is being written */
-	uint64_t	left;			/* bytes it lacks */
-	int			n_padding;		/* padding tensors in the headers so far */
+	int			  file_number;
+	int			  next;		 /* tensor that is being written */
+	uint64_t	  left;		 /* bytes it lacks */
+	int			  n_padding; /* padding tensors in the headers so far */
 };
 
 static bool start_file(glm_pack *pack, glm_error *err);
@@ -66,9 +66,8 @@ write_file(glm_pack *pack, const char *name, const void *bytes, size_t n, json_t
 		   glm_error *err)
 {
 	glm_pack_file out = {.fd = -1};
-	bool		ok = glm_pack_file_open(&out, &pack->dir, name, err) &&
-		glm_pack_file_write(&out, bytes, n, err) &&
-		glm_pack_file_close(&out, files, err);
+	bool		  ok = glm_pack_file_open(&out, &pack->dir, name, err) &&
+			  glm_pack_file_write(&out, bytes, n, err) && glm_pack_file_close(&out, files, err);
 
 	glm_pack_file_free(&out);
 	return ok;
@@ -77,9 +76,9 @@ write_file(glm_pack *pack, const char *name, const void *bytes, size_t n, json_t
 static bool
 write_json(glm_pack *pack, const char *name, json_t *root, json_t *files, glm_error *err)
 {
-	char	   *text = root != NULL ? json_dumps(root, JSON_INDENT(1)) : NULL;
-	bool		ok = text != NULL ? write_file(pack, name, text, strlen(text), files, err) :
-		glm_no_memory(err);
+	char *text = root != NULL ? json_dumps(root, JSON_INDENT(1)) : NULL;
+	bool  ok =
+		 text != NULL ? write_file(pack, name, text, strlen(text), files, err) : glm_no_memory(err);
 
 	free(text);
 	return ok;
@@ -90,7 +89,7 @@ write_json(glm_pack *pack, const char *name, json_t *root, json_t *files, glm_er
 glm_pack *
 glm_pack_open(const char *target, glm_error *err)
 {
-	glm_pack   *pack = calloc(1, sizeof(*pack));
+	glm_pack *pack = calloc(1, sizeof(*pack));
 
 	if (pack == NULL)
 	{
@@ -134,8 +133,8 @@ glm_pack_path(const glm_pack *pack)
 uint64_t
 glm_pack_bytes(const glm_tensor *form)
 {
-	size_t		rows = (size_t) form->shape[0];
-	size_t		cols = (size_t) form->shape[1];
+	size_t rows = (size_t) form->shape[0];
+	size_t cols = (size_t) form->shape[1];
 
 	if (glm_is_packed(form->dtype))
 		return glm_packed_bytes(form->dtype, rows, cols, (size_t) form->group);
@@ -171,11 +170,11 @@ copy_tensors(glm_pack *pack, const glm_pack_tensor *tensors, int n, glm_error *e
 static void
 cut_into_files(glm_pack *pack, uint64_t file_max)
 {
-	uint64_t	in_file = 0;
+	uint64_t in_file = 0;
 
 	for (int i = 0; i < pack->n_tensors; i++)
 	{
-		uint64_t	bytes = glm_pack_bytes(&pack->tensor[i].form);
+		uint64_t bytes = glm_pack_bytes(&pack->tensor[i].form);
 
 		pack->data_bytes += bytes;
 		if (i == 0 || in_file + bytes > file_max)
@@ -188,8 +187,8 @@ cut_into_files(glm_pack *pack, uint64_t file_max)
 	}
 	for (int i = 0; i < pack->n_files; i++)
 		snprintf(pack->file[i].name, sizeof(pack->file[i].name),
-				 pack->n_files == 1 ? "model.safetensors" : "model-%05d-of-%05d.safetensors",
-				 i + 1, pack->n_files);
+				 pack->n_files == 1 ? "model.safetensors" : "model-%05d-of-%05d.safetensors", i + 1,
+				 pack->n_files);
 }
 
 /* Better told now than in an hour.  Who fills the disk meanwhile is seen then. */
@@ -197,16 +196,17 @@ static bool
 check_space(const glm_pack *pack, glm_error *err)
 {
 	struct statvfs fs;
-	uint64_t	room;
+	uint64_t	   room;
 
 	if (fstatvfs(pack->dir.fd, &fs) != 0)
 		return true;
 	room = (uint64_t) fs.f_bavail * fs.f_frsize;
 	if (room >= pack->data_bytes)
 		return true;
-	return glm_fail(err, GLM_DISK_FULL, "the model will take %.1f MB, but there are only %.1f MB left "
-					"for \"%s\"", (double) pack->data_bytes / 1e6, (double) room / 1e6,
-					pack->dir.target);
+	return glm_fail(err, GLM_DISK_FULL,
+					"the model will take %.1f MB, but there are only %.1f MB left "
+					"for \"%s\"",
+					(double) pack->data_bytes / 1e6, (double) room / 1e6, pack->dir.target);
 }
 
 bool
@@ -224,9 +224,11 @@ glm_pack_plan(glm_pack *pack, const glm_pack_tensor *tensors, int n, uint64_t fi
 static const char *
 dtype_name(glm_dtype dtype)
 {
-	static const char *const names[] = {
-		[GLM_F32] = "F32", [GLM_F16] = "F16", [GLM_BF16] = "BF16", [GLM_Q4] = "U8", [GLM_Q8] = "U8"
-	};
+	static const char *const names[] = {[GLM_F32] = "F32",
+										[GLM_F16] = "F16",
+										[GLM_BF16] = "BF16",
+										[GLM_Q4] = "U8",
+										[GLM_Q8] = "U8"};
 
 	return names[dtype];
 }
@@ -236,7 +238,7 @@ static bool
 add_entry(json_t *header, const char *name, const char *dtype, uint64_t rows, uint64_t cols,
 		  uint64_t *offset, uint64_t bytes)
 {
-	json_t	   *shape = json_pack("[I]", (json_int_t) rows);
+	json_t *shape = json_pack("[I]", (json_int_t) rows);
 
 	if (cols > 0 && json_array_append_new(shape, json_integer((json_int_t) cols)) != 0)
 	{
@@ -253,12 +255,12 @@ add_entry(json_t *header, const char *name, const char *dtype, uint64_t rows, ui
 static bool
 add_tensor(json_t *header, json_t *metadata, const glm_pack_tensor *t, uint64_t *offset)
 {
-	uint64_t	bytes = glm_pack_bytes(&t->form);
-	size_t		rows = (size_t) t->form.shape[0];
-	size_t		cols = (size_t) t->form.shape[1];
-	size_t		tiles = glm_packed_tiles(rows);
-	char		key[256];
-	char		value[96];
+	uint64_t bytes = glm_pack_bytes(&t->form);
+	size_t	 rows = (size_t) t->form.shape[0];
+	size_t	 cols = (size_t) t->form.shape[1];
+	size_t	 tiles = glm_packed_tiles(rows);
+	char	 key[256];
+	char	 value[96];
 
 	if (!glm_is_packed(t->form.dtype))
 		return add_entry(header, t->name, dtype_name(t->form.dtype), rows,
@@ -267,14 +269,15 @@ add_tensor(json_t *header, json_t *metadata, const glm_pack_tensor *t, uint64_t 
 	snprintf(value, sizeof(value), "%s %d %zu %zu", t->form.dtype == GLM_Q4 ? "int4" : "int8",
 			 t->form.group, rows, cols);
 	return json_object_set_new(metadata, key, json_string(value)) == 0 &&
-		add_entry(header, t->name, dtype_name(t->form.dtype), tiles, bytes / tiles, offset, bytes);
+		   add_entry(header, t->name, dtype_name(t->form.dtype), tiles, bytes / tiles, offset,
+					 bytes);
 }
 
 static bool
 add_padding(glm_pack *pack, json_t *header, uint64_t *offset)
 {
-	uint64_t	bytes = padding_of(*offset);
-	char		name[32];
+	uint64_t bytes = padding_of(*offset);
+	char	 name[32];
 
 	if (bytes == 0)
 		return true;
@@ -285,20 +288,20 @@ add_padding(glm_pack *pack, json_t *header, uint64_t *offset)
 static json_t *
 make_header(glm_pack *pack, const planned_file *file)
 {
-	char		version[16];
-	json_t	   *header = json_pack("{}");	/* PostgreSQL has a json_object() too */
-	json_t	   *metadata;
-	uint64_t	offset = 0;
-	bool		ok;
+	char	 version[16];
+	json_t	*header = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	json_t	*metadata;
+	uint64_t offset = 0;
+	bool	 ok;
 
 	snprintf(version, sizeof(version), "%d", GLM_PACKED_VERSION);
-	metadata = !pack->packed ? json_pack("{s:s}", "format", "pt") :
-		json_pack("{s:s, s:s, s:s}", "format", GLM_PACKED_FORMAT, "version", version,
-				  "layout", GLM_PACKED_LAYOUT);
+	metadata = !pack->packed ? json_pack("{s:s}", "format", "pt")
+							 : json_pack("{s:s, s:s, s:s}", "format", GLM_PACKED_FORMAT, "version",
+										 version, "layout", GLM_PACKED_LAYOUT);
 	ok = json_object_set(header, "__metadata__", metadata) == 0;
 	for (int i = file->first; ok && i < file->end; i++)
 		ok = add_tensor(header, metadata, &pack->tensor[i], &offset) &&
-			(i + 1 == file->end || add_padding(pack, header, &offset));
+			 (i + 1 == file->end || add_padding(pack, header, &offset));
 	json_decref(metadata);
 	if (!ok)
 	{
@@ -312,12 +315,12 @@ make_header(glm_pack *pack, const planned_file *file)
 static bool
 put_header(glm_pack *pack, const planned_file *file, glm_error *err)
 {
-	json_t	   *header = make_header(pack, file);
-	char	   *text = header != NULL ? json_dumps(header, JSON_COMPACT) : NULL;
-	size_t		length = text != NULL ? strlen(text) : 0;
-	size_t		whole = (8 + length + PAGE - 1) / PAGE * PAGE;
-	uint8_t    *bytes = text != NULL ? malloc(whole) : NULL;
-	bool		ok = false;
+	json_t	*header = make_header(pack, file);
+	char	*text = header != NULL ? json_dumps(header, JSON_COMPACT) : NULL;
+	size_t	 length = text != NULL ? strlen(text) : 0;
+	size_t	 whole = (8 + length + PAGE - 1) / PAGE * PAGE;
+	uint8_t *bytes = text != NULL ? malloc(whole) : NULL;
+	bool	 ok = false;
 
 	if (bytes == NULL)
 		glm_no_memory(err);
@@ -343,7 +346,8 @@ start_file(glm_pack *pack, glm_error *err)
 	const planned_file *file = &pack->file[pack->file_number];
 
 	pack->left = glm_pack_bytes(&pack->tensor[pack->next].form);
-	return glm_pack_file_open(&pack->out, &pack->dir, file->name, err) && put_header(pack, file, err);
+	return glm_pack_file_open(&pack->out, &pack->dir, file->name, err) &&
+		   put_header(pack, file, err);
 }
 
 /* Goes on to the next tensor, and with it perhaps to the next file. */
@@ -351,7 +355,7 @@ static bool
 end_tensor(glm_pack *pack, glm_error *err)
 {
 	static const uint8_t zeros[ALIGNMENT];
-	uint64_t	bytes = glm_pack_bytes(&pack->tensor[pack->next].form);
+	uint64_t			 bytes = glm_pack_bytes(&pack->tensor[pack->next].form);
 
 	if (++pack->next < pack->file[pack->file_number].end)
 	{
@@ -385,15 +389,14 @@ glm_pack_add(glm_pack *pack, const char *name, const void *bytes, size_t n, glm_
 bool
 glm_pack_copy(glm_pack *pack, const char *dir, const char *name, glm_error *err)
 {
-	glm_buf		bytes = {0};
-	char	   *path;
-	bool		ok;
+	glm_buf bytes = {0};
+	char   *path;
+	bool	ok;
 
 	if (asprintf(&path, "%s/%s", dir, name) < 0)
 		return glm_no_memory(err);
-	ok = access(path, F_OK) != 0 ||
-		(glm_file_read(&bytes, path, COPY_MAX, err) &&
-		 glm_pack_add(pack, name, bytes.data, bytes.length, err));
+	ok = access(path, F_OK) != 0 || (glm_file_read(&bytes, path, COPY_MAX, err) &&
+									 glm_pack_add(pack, name, bytes.data, bytes.length, err));
 	glm_buf_free(&bytes);
 	free(path);
 	return ok;
@@ -402,16 +405,17 @@ glm_pack_copy(glm_pack *pack, const char *dir, const char *name, glm_error *err)
 static bool
 write_index(glm_pack *pack, glm_error *err)
 {
-	json_t	   *map = json_pack("{}");	/* PostgreSQL has a json_object() too */
-	json_t	   *root;
-	bool		ok = map != NULL;
+	json_t *map = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	json_t *root;
+	bool	ok = map != NULL;
 
 	for (int i = 0; ok && i < pack->n_files; i++)
 		for (int j = pack->file[i].first; ok && j < pack->file[i].end; j++)
-			ok = json_object_set_new(map, pack->tensor[j].name,
-									 json_string(pack->file[i].name)) == 0;
-	root = ok ? json_pack("{s:{s:I}, s:O}", "metadata", "total_size",
-						  (json_int_t) pack->data_bytes, "weight_map", map) : NULL;
+			ok = json_object_set_new(map, pack->tensor[j].name, json_string(pack->file[i].name)) ==
+				 0;
+	root = ok ? json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t) pack->data_bytes,
+						  "weight_map", map)
+			  : NULL;
 	ok = write_json(pack, INDEX_FILE, root, pack->files, err);
 	json_decref(root);
 	json_decref(map);
@@ -422,19 +426,15 @@ write_index(glm_pack *pack, glm_error *err)
 static bool
 write_manifest(glm_pack *pack, const glm_pack_info *info, glm_error *err)
 {
-	json_t	   *root = json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:f, s:I, s:O}",
-								 "format", GLM_PACKED_FORMAT,
-								 "version", GLM_PACKED_VERSION,
-								 "layout", GLM_PACKED_LAYOUT,
-								 "quantization", info->dtype == GLM_Q4 ? "int4" : "int8",
-								 "group_size", info->group,
-								 "method", info->method,
-								 "bits_per_weight", info->bits_per_weight,
-								 "chunk_size", (json_int_t) GLM_CHUNK_SIZE,
-								 "files", pack->files);
-	json_t	   *unlisted = json_array();
-	bool		ok = unlisted != NULL ? write_json(pack, GLM_MANIFEST, root, unlisted, err) :
-		glm_no_memory(err);
+	json_t *root =
+		json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:f, s:I, s:O}", "format", GLM_PACKED_FORMAT,
+				  "version", GLM_PACKED_VERSION, "layout", GLM_PACKED_LAYOUT, "quantization",
+				  info->dtype == GLM_Q4 ? "int4" : "int8", "group_size", info->group, "method",
+				  info->method, "bits_per_weight", info->bits_per_weight, "chunk_size",
+				  (json_int_t) GLM_CHUNK_SIZE, "files", pack->files);
+	json_t *unlisted = json_array();
+	bool	ok =
+		   unlisted != NULL ? write_json(pack, GLM_MANIFEST, root, unlisted, err) : glm_no_memory(err);
 
 	json_decref(unlisted);
 	json_decref(root);
@@ -447,7 +447,7 @@ glm_pack_seal(glm_pack *pack, const glm_pack_info *info, glm_error *err)
 	if (pack->next != pack->n_tensors)
 		return glm_fail(err, GLM_INTERNAL, "less data than planned for \"%s\"", pack->dir.target);
 	return write_index(pack, err) && (info == NULL || write_manifest(pack, info, err)) &&
-		glm_pack_dir_sync(&pack->dir, err);
+		   glm_pack_dir_sync(&pack->dir, err);
 }
 
 bool

@@ -26,13 +26,13 @@ typedef struct glm_pack glm_pack;
 typedef struct glm_pack_tensor
 {
 	const char *name;
-	glm_tensor	form;			/* dtype, shape, group; data is not used */
+	glm_tensor	form; /* dtype, shape, group; data is not used */
 } glm_pack_tensor;
 
 /* What the manifest says about the whole. */
 typedef struct glm_pack_info
 {
-	glm_dtype	dtype;			/* GLM_Q4 or GLM_Q8 */
+	glm_dtype	dtype; /* GLM_Q4 or GLM_Q8 */
 	int			group;
 	const char *method;
 	double		bits_per_weight;
@@ -43,14 +43,14 @@ extern uint64_t glm_pack_bytes(const glm_tensor *form);
 
 /* target: an absolute path of something that must not exist in a directory that does. */
 extern glm_pack *glm_pack_open(const char *target, glm_error *err);
-extern void glm_pack_close(glm_pack *pack);
+extern void		 glm_pack_close(glm_pack *pack);
 
 /* The temporary directory. */
 extern const char *glm_pack_path(const glm_pack *pack);
 
 /* file_max: bytes of data in a file, for tests; GLM_PACK_FILE_MAX otherwise. */
-extern bool glm_pack_plan(glm_pack *pack, const glm_pack_tensor *tensors, int n,
-						  uint64_t file_max, glm_error *err);
+extern bool glm_pack_plan(glm_pack *pack, const glm_pack_tensor *tensors, int n, uint64_t file_max,
+						  glm_error *err);
 /* The next bytes of the data, not beyond the tensor that is being written. */
 extern bool glm_pack_put(glm_pack *pack, const void *bytes, size_t n, glm_error *err);
 /* A small file of these bytes. */
@@ -70,11 +70,11 @@ extern bool glm_pack_publish(glm_pack *pack, glm_error *err);
 
 typedef struct glm_pack_dir
 {
-	char	   *target;			/* without slashes at its end */
-	char	   *parent;
-	char	   *path;			/* the temporary one */
-	int			fd;				/* it, locked; -1 = not made */
-	int			parent_fd;		/* -1 = not open */
+	char *target; /* without slashes at its end */
+	char *parent;
+	char *path;		 /* the temporary one */
+	int	  fd;		 /* it, locked; -1 = not made */
+	int	  parent_fd; /* -1 = not open */
 } glm_pack_dir;
 
 extern bool glm_pack_dir_make(glm_pack_dir *dir, const char *target, glm_error *err);
@@ -86,4 +86,4 @@ extern void glm_pack_dir_free(glm_pack_dir *dir);
 /* Reports errno, what could not be done (a verb) and to what. */
 extern bool glm_pack_fail(glm_error *err, const char *verb, const char *path);
 
-#endif							/* GLM_PACK_H */
+#endif /* GLM_PACK_H */

@@ -37,15 +37,16 @@ static void remove_directory(const glm_pack_dir *dir, const char *name, int fd);
 bool
 glm_pack_fail(glm_error *err, const char *verb, const char *path)
 {
-	int			saved = errno;
-	char		text[128];
-	glm_status	status = GLM_NOT_WRITABLE;
+	int		   saved = errno;
+	char	   text[128];
+	glm_status status = GLM_NOT_WRITABLE;
 
 	if (saved == ENOMEM)
 		return glm_no_memory(err);
 	if (saved == ENOSPC || saved == EDQUOT)
 		status = GLM_DISK_FULL;
-	else if (saved == ENOENT || saved == ENOTDIR || saved == EACCES || saved == EPERM || saved == EROFS)
+	else if (saved == ENOENT || saved == ENOTDIR || saved == EACCES || saved == EPERM ||
+			 saved == EROFS)
 		status = glm_file_status(saved);
 	return glm_fail(err, status, "cannot %s \"%s\": %s", verb, path,
 					strerror_r(saved, text, sizeof(text)));
@@ -82,17 +83,16 @@ is_name_of(int parent_fd, const char *name, int fd)
 	struct stat named;
 	struct stat opened;
 
-	return fstatat(parent_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-		fstat(fd, &opened) == 0 &&
-		named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+	return fstatat(parent_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &opened) == 0 &&
+		   named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
 
 /* A list of what is in an open directory, from its beginning; NULL: cannot be read. */
 static DIR *
 list_of(int fd)
 {
-	int			list_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR		   *list = list_fd >= 0 ? fdopendir(list_fd) : NULL;
+	int	 list_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = list_fd >= 0 ? fdopendir(list_fd) : NULL;
 
 	if (list == NULL && list_fd >= 0)
 		close(list_fd);
@@ -108,9 +108,9 @@ is_entry(const char *name)
 static bool
 is_empty(int fd)
 {
-	DIR		   *list = list_of(fd);
+	DIR			  *list = list_of(fd);
 	struct dirent *item;
-	bool		empty = list != NULL;
+	bool		   empty = list != NULL;
 
 	while (empty && (item = readdir(list)) != NULL)
 		empty = !is_entry(item->d_name);
@@ -122,7 +122,8 @@ is_empty(int fd)
 static bool
 was_replaced(const glm_pack_dir *dir, glm_error *err)
 {
-	glm_fail(err, GLM_NOT_WRITABLE, "directory \"%s\" was replaced while it was written", dir->path);
+	glm_fail(err, GLM_NOT_WRITABLE, "directory \"%s\" was replaced while it was written",
+			 dir->path);
 	glm_hint(err, "Somebody else may write in \"%.150s\".", dir->parent);
 	return false;
 }
@@ -132,7 +133,7 @@ was_replaced(const glm_pack_dir *dir, glm_error *err)
 bool
 glm_pack_dir_make(glm_pack_dir *dir, const char *target, glm_error *err)
 {
-	*dir = (glm_pack_dir) {.fd = -1, .parent_fd = -1};
+	*dir = (glm_pack_dir){.fd = -1, .parent_fd = -1};
 	if (!split_target(dir, target, err) || !check_target(dir, err))
 		return false;
 	remove_stale(dir);
@@ -143,7 +144,7 @@ glm_pack_dir_make(glm_pack_dir *dir, const char *target, glm_error *err)
 		return glm_pack_fail(err, "lock directory", dir->path);
 	if (is_empty(dir->fd))
 		return true;
-	close(dir->fd);				/* not the one that was made: nothing in it is ours */
+	close(dir->fd); /* not the one that was made: nothing in it is ours */
 	dir->fd = -1;
 	return was_replaced(dir, err);
 }
@@ -164,12 +165,13 @@ split_target(glm_pack_dir *dir, const char *target, glm_error *err)
 	if (target[0] != '/' || slash[1] == '\0' || strcmp(slash, "/.") == 0 ||
 		strcmp(slash, "/..") == 0 || length >= PATH_MAX)
 		return glm_fail(err, GLM_BAD_ARGUMENT,
-						"target must be the absolute path of a new directory, not \"%.200s\"", target);
-	dir->parent = slash == dir->target ? strdup("/") :
-		strndup(dir->target, (size_t) (slash - dir->target));
+						"target must be the absolute path of a new directory, not \"%.200s\"",
+						target);
+	dir->parent =
+		slash == dir->target ? strdup("/") : strndup(dir->target, (size_t) (slash - dir->target));
 	if (dir->parent == NULL ||
-		asprintf(&dir->path, "%s/.%s.tmp-%d", slash == dir->target ? "" : dir->parent,
-				 slash + 1, (int) getpid()) < 0)
+		asprintf(&dir->path, "%s/.%s.tmp-%d", slash == dir->target ? "" : dir->parent, slash + 1,
+				 (int) getpid()) < 0)
 		return glm_no_memory(err);
 	return true;
 }
@@ -219,7 +221,7 @@ is_temporary(const glm_pack_dir *dir, const char *name)
 static void
 remove_if_dead(const glm_pack_dir *dir, const char *name)
 {
-	int			fd = open_ours(dir->parent_fd, name);
+	int fd = open_ours(dir->parent_fd, name);
 
 	if (fd < 0)
 		return;
@@ -231,7 +233,7 @@ remove_if_dead(const glm_pack_dir *dir, const char *name)
 static void
 remove_stale(const glm_pack_dir *dir)
 {
-	DIR		   *list = list_of(dir->parent_fd);
+	DIR			  *list = list_of(dir->parent_fd);
 	struct dirent *item;
 
 	if (list == NULL)
@@ -246,7 +248,7 @@ void
 glm_quantize_sweep(const char *target)
 {
 	glm_pack_dir dir = {.fd = -1, .parent_fd = -1};
-	glm_error	err;
+	glm_error	 err;
 
 	if (split_target(&dir, target, &err))
 	{
@@ -261,7 +263,7 @@ glm_quantize_sweep(const char *target)
 static void
 remove_directory(const glm_pack_dir *dir, const char *name, int fd)
 {
-	DIR		   *list = list_of(fd);
+	DIR			  *list = list_of(fd);
 	struct dirent *item;
 
 	if (list == NULL)
@@ -309,8 +311,8 @@ glm_pack_dir_publish(glm_pack_dir *dir, glm_error *err)
 	if (!is_name_of(dir->parent_fd, base_name(dir->path), dir->fd))
 		return was_replaced(dir, err);
 	if (rename_new(dir->parent_fd, base_name(dir->path), name) != 0)
-		return errno == EEXIST ? target_exists(dir, err) :
-			glm_pack_fail(err, "rename directory to", dir->target);
+		return errno == EEXIST ? target_exists(dir, err)
+							   : glm_pack_fail(err, "rename directory to", dir->target);
 	if (!is_name_of(dir->parent_fd, name, dir->fd))
 		return was_replaced(dir, err);
 	close(dir->fd);
@@ -331,5 +333,5 @@ glm_pack_dir_free(glm_pack_dir *dir)
 	free(dir->target);
 	free(dir->parent);
 	free(dir->path);
-	*dir = (glm_pack_dir) {.fd = -1, .parent_fd = -1};
+	*dir = (glm_pack_dir){.fd = -1, .parent_fd = -1};
 }

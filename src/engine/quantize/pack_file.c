@@ -41,7 +41,8 @@ glm_pack_file_open(glm_pack_file *out, const glm_pack_dir *dir, const char *name
 		return glm_no_memory(err);
 	if (EVP_DigestInit_ex(out->digest, EVP_sha256(), NULL) != 1)
 		return digest_failed(err, out->path);
-	out->fd = openat(dir->fd, out->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+	out->fd =
+		openat(dir->fd, out->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
 	return out->fd >= 0 || glm_pack_fail(err, "create file", out->path);
 }
 
@@ -53,15 +54,15 @@ glm_pack_file_free(glm_pack_file *out)
 	EVP_MD_CTX_free(out->digest);
 	json_decref(out->chunks);
 	free(out->path);
-	*out = (glm_pack_file) {.fd = -1};
+	*out = (glm_pack_file){.fd = -1};
 }
 
 /* A chunk is complete, or the file is: keeps its hash. */
 static bool
 end_chunk(glm_pack_file *out, glm_error *err)
 {
-	glm_hash	hash;
-	char		text[GLM_HASH_TEXT];
+	glm_hash hash;
+	char	 text[GLM_HASH_TEXT];
 
 	if (EVP_DigestFinal_ex(out->digest, hash.byte, NULL) != 1 ||
 		EVP_DigestInit_ex(out->digest, EVP_sha256(), NULL) != 1)
@@ -75,7 +76,7 @@ write_all(const glm_pack_file *out, const uint8_t *bytes, size_t n, glm_error *e
 {
 	while (n > 0)
 	{
-		ssize_t		written = write(out->fd, bytes, n);
+		ssize_t written = write(out->fd, bytes, n);
 
 		if (written < 0 && errno == EINTR)
 			continue;
@@ -91,8 +92,8 @@ write_all(const glm_pack_file *out, const uint8_t *bytes, size_t n, glm_error *e
 static void
 start_flush(const glm_pack_file *out, uint64_t before)
 {
-	uint64_t	from = before / FLUSH * FLUSH;
-	uint64_t	to = out->size / FLUSH * FLUSH;
+	uint64_t from = before / FLUSH * FLUSH;
+	uint64_t to = out->size / FLUSH * FLUSH;
 
 	if (to > from)
 		(void) sync_file_range(out->fd, (off64_t) from, (off64_t) (to - from),
@@ -103,14 +104,14 @@ bool
 glm_pack_file_write(glm_pack_file *out, const void *bytes, size_t n, glm_error *err)
 {
 	const uint8_t *at = bytes;
-	uint64_t	before = out->size;
+	uint64_t	   before = out->size;
 
 	if (!write_all(out, at, n, err))
 		return false;
 	while (n > 0)
 	{
-		uint64_t	room = GLM_CHUNK_SIZE - out->size % GLM_CHUNK_SIZE;
-		size_t		piece = n < room ? n : (size_t) room;
+		uint64_t room = GLM_CHUNK_SIZE - out->size % GLM_CHUNK_SIZE;
+		size_t	 piece = n < room ? n : (size_t) room;
 
 		if (EVP_DigestUpdate(out->digest, at, piece) != 1)
 			return digest_failed(err, out->path);
@@ -127,8 +128,8 @@ glm_pack_file_write(glm_pack_file *out, const void *bytes, size_t n, glm_error *
 bool
 glm_pack_file_close(glm_pack_file *out, json_t *files, glm_error *err)
 {
-	json_t	   *entry;
-	int			fd = out->fd;
+	json_t *entry;
+	int		fd = out->fd;
 
 	if (out->size % GLM_CHUNK_SIZE != 0 && !end_chunk(out, err))
 		return false;

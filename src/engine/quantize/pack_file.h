@@ -12,12 +12,12 @@
 /* A file being written. */
 typedef struct glm_pack_file
 {
-	int			fd;				/* -1 = none */
+	int			fd; /* -1 = none */
 	char	   *path;
-	const char *name;			/* within path */
-	uint64_t	size;			/* bytes written */
-	EVP_MD_CTX *digest;			/* of the chunk that is not complete */
-	json_t	   *chunks;			/* hashes of those that are */
+	const char *name;	/* within path */
+	uint64_t	size;	/* bytes written */
+	EVP_MD_CTX *digest; /* of the chunk that is not complete */
+	json_t	   *chunks; /* hashes of those that are */
 } glm_pack_file;
 
 /* Creates a file in the directory that was made; it must not exist. */
@@ -29,4 +29,4 @@ extern bool glm_pack_file_close(glm_pack_file *out, json_t *files, glm_error *er
 /* Drops what open made; the file stays.  Fine after close, too. */
 extern void glm_pack_file_free(glm_pack_file *out);
 
-#endif							/* GLM_PACK_FILE_H */
+#endif /* GLM_PACK_FILE_H */

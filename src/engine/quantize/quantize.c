@@ -22,24 +22,24 @@
 
 typedef struct spread
 {
-	glm_piece	piece;
-	void	   *arg;
-	int			n;
+	glm_piece		piece;
+	void		   *arg;
+	int				n;
 	const glm_work *work;
-	_Atomic int next;			/* first piece not taken */
-	_Atomic bool failed;
+	_Atomic int		next; /* first piece not taken */
+	_Atomic bool	failed;
 } spread;
 
 static void
 spread_part(void *arg, int index, int count)
 {
-	spread	   *job = arg;
+	spread *job = arg;
 
 	(void) index;
 	(void) count;
 	while (!atomic_load(&job->failed) && !glm_work_cancelled(job->work))
 	{
-		int			next = atomic_load(&job->next);
+		int next = atomic_load(&job->next);
 
 		if (next >= job->n)
 			return;
@@ -53,7 +53,7 @@ spread_part(void *arg, int index, int count)
 bool
 glm_work_run(const glm_work *work, glm_piece piece, void *arg, int n, glm_error *err)
 {
-	spread		job = {.piece = piece, .arg = arg, .n = n, .work = work};
+	spread job = {.piece = piece, .arg = arg, .n = n, .work = work};
 
 	if (work->pool == NULL || n == 1)
 		spread_part(&job, 0, 1);
@@ -77,10 +77,9 @@ pieces_of(const glm_quant_matrix *q)
 /* ---- Matrices ------------------------------------------------------------ */
 
 bool
-glm_quant_open(glm_quant_matrix *q, glm_dtype dtype, int rows, int cols, int group,
-			   glm_error *err)
+glm_quant_open(glm_quant_matrix *q, glm_dtype dtype, int rows, int cols, int group, glm_error *err)
 {
-	size_t		n;
+	size_t n;
 
 	memset(q, 0, sizeof(*q));
 	if (!glm_is_packed(dtype))
@@ -116,13 +115,13 @@ glm_quant_close(glm_quant_matrix *q)
 void
 glm_quant_row(float *y, const glm_quant_matrix *q, int row)
 {
-	size_t		first = (size_t) row * (size_t) q->groups;
+	size_t first = (size_t) row * (size_t) q->groups;
 
 	for (int k = 0; k < q->cols; k++)
 	{
-		size_t		g = first + (size_t) (k / q->group);
-		int			code = q->code[first * (size_t) q->group + (size_t) k];
-		int			zero = q->zero != NULL ? q->zero[g] : 128 * GLM_ZERO_ONE;
+		size_t g = first + (size_t) (k / q->group);
+		int	   code = q->code[first * (size_t) q->group + (size_t) k];
+		int	   zero = q->zero != NULL ? q->zero[g] : 128 * GLM_ZERO_ONE;
 
 		y[k] = glm_f16_to_f32(q->scale[g]) / GLM_ZERO_ONE * (float) (code * GLM_ZERO_ONE - zero);
 	}
@@ -131,22 +130,22 @@ glm_quant_row(float *y, const glm_quant_matrix *q, int row)
 typedef struct write_job
 {
 	const glm_quant_matrix *q;
-	uint8_t    *out;
+	uint8_t				   *out;
 } write_job;
 
 static bool
 write_piece(void *arg, int index)
 {
-	const write_job *job = arg;
+	const write_job		   *job = arg;
 	const glm_quant_matrix *q = job->q;
-	size_t		bytes = glm_packed_tile_bytes(q->dtype, (size_t) q->cols, (size_t) q->group);
-	int			begin = index * GLM_QUANT_ROWS;
-	int			end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
+	size_t bytes = glm_packed_tile_bytes(q->dtype, (size_t) q->cols, (size_t) q->group);
+	int	   begin = index * GLM_QUANT_ROWS;
+	int	   end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
 
 	for (int row = begin; row < end; row += GLM_TILE_ROWS)
 	{
-		int			n = end - row < GLM_TILE_ROWS ? end - row : GLM_TILE_ROWS;
-		size_t		g = (size_t) row * (size_t) q->groups;
+		int	   n = end - row < GLM_TILE_ROWS ? end - row : GLM_TILE_ROWS;
+		size_t g = (size_t) row * (size_t) q->groups;
 
 		glm_tile_write(job->out + (size_t) (row / GLM_TILE_ROWS) * bytes, q->dtype, n, q->cols,
 					   q->group, q->code + g * (size_t) q->group, q->scale + g,
@@ -158,7 +157,7 @@ write_piece(void *arg, int index)
 bool
 glm_quant_write(uint8_t *out, const glm_quant_matrix *q, const glm_work *work, glm_error *err)
 {
-	write_job	job = {.q = q, .out = out};
+	write_job job = {.q = q, .out = out};
 
 	return glm_work_run(work, write_piece, &job, pieces_of(q), err);
 }
@@ -168,15 +167,15 @@ glm_quant_write(uint8_t *out, const glm_quant_matrix *q, const glm_work *work, g
 typedef struct quantize_job
 {
 	glm_quant_matrix *q;
-	glm_rounding how;
-	const float *w;				/* [rows, cols] */
-	_Atomic int64_t bad;		/* least row * groups + group that failed, or INT64_MAX */
+	glm_rounding	  how;
+	const float		 *w;   /* [rows, cols] */
+	_Atomic int64_t	  bad; /* least row * groups + group that failed, or INT64_MAX */
 } quantize_job;
 
 static void
 note_bad(_Atomic int64_t *least, int64_t place)
 {
-	int64_t		seen = atomic_load(least);
+	int64_t seen = atomic_load(least);
 
 	while (place < seen && !atomic_compare_exchange_weak(least, &seen, place))
 		;
@@ -186,12 +185,12 @@ static void
 quantize_group(quantize_job *job, int row, int group, const float *importance)
 {
 	glm_quant_matrix *q = job->q;
-	int			begin = group * q->group;
-	int			n = q->cols - begin < q->group ? q->cols - begin : q->group;
-	size_t		place = (size_t) row * (size_t) q->groups + (size_t) group;
-	uint8_t    *code = q->code + place * (size_t) q->group;
-	float		w[GLM_FIT_MAX] = {0};
-	glm_grid	grid;
+	int				  begin = group * q->group;
+	int				  n = q->cols - begin < q->group ? q->cols - begin : q->group;
+	size_t			  place = (size_t) row * (size_t) q->groups + (size_t) group;
+	uint8_t			 *code = q->code + place * (size_t) q->group;
+	float			  w[GLM_FIT_MAX] = {0};
+	glm_grid		  grid;
 
 	memcpy(w, job->w + (size_t) row * (size_t) q->cols + begin, (size_t) n * sizeof(*w));
 	if (!glm_fit(&grid, q->dtype, job->how, w, importance, n))
@@ -209,13 +208,12 @@ quantize_group(quantize_job *job, int row, int group, const float *importance)
 static bool
 quantize_piece(void *arg, int index)
 {
-	quantize_job *job = arg;
+	quantize_job		   *job = arg;
 	const glm_quant_matrix *q = job->q;
-	int			begin = index * GLM_QUANT_ROWS;
-	int			end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
-	int			last = q->cols - (q->groups - 1) * q->group;	/* columns of the last group */
-	float		importance[GLM_FIT_MAX],
-				importance_last[GLM_FIT_MAX];
+	int						begin = index * GLM_QUANT_ROWS;
+	int	  end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
+	int	  last = q->cols - (q->groups - 1) * q->group; /* columns of the last group */
+	float importance[GLM_FIT_MAX], importance_last[GLM_FIT_MAX];
 
 	for (int k = 0; k < GLM_FIT_MAX; k++)
 	{
@@ -233,26 +231,27 @@ static bool
 bad_weight(const quantize_job *job, glm_error *err)
 {
 	const glm_quant_matrix *q = job->q;
-	int			row = (int) (job->bad / q->groups);
-	int			begin = (int) (job->bad % q->groups) * q->group;
-	int			end = q->cols - begin < q->group ? q->cols : begin + q->group;
-	const float *w = job->w + (size_t) row * (size_t) q->cols;
-	int			largest = begin;
+	int						row = (int) (job->bad / q->groups);
+	int						begin = (int) (job->bad % q->groups) * q->group;
+	int						end = q->cols - begin < q->group ? q->cols : begin + q->group;
+	const float			   *w = job->w + (size_t) row * (size_t) q->cols;
+	int						largest = begin;
 
 	for (int k = begin; k < end; k++)
 	{
 		if (!isfinite(w[k]))
-			return glm_fail(err, GLM_NOT_FINITE, "row %d, column %d is not a finite number", row, k);
+			return glm_fail(err, GLM_NOT_FINITE, "row %d, column %d is not a finite number", row,
+							k);
 		if (fabsf(w[k]) > fabsf(w[largest]))
 			largest = k;
 	}
-	return glm_fail(err, GLM_UNSUPPORTED, "row %d, column %d is %g, too large to be quantized",
-					row, largest, w[largest]);
+	return glm_fail(err, GLM_UNSUPPORTED, "row %d, column %d is %g, too large to be quantized", row,
+					largest, w[largest]);
 }
 
 bool
-glm_quantize(glm_quant_matrix *q, glm_rounding how, const float *w,
-			 const glm_work *work, glm_error *err)
+glm_quantize(glm_quant_matrix *q, glm_rounding how, const float *w, const glm_work *work,
+			 glm_error *err)
 {
 	quantize_job job = {.q = q, .how = how, .w = w, .bad = INT64_MAX};
 
@@ -266,17 +265,17 @@ glm_quantize(glm_quant_matrix *q, glm_rounding how, const float *w,
 typedef struct error_job
 {
 	const glm_quant_matrix *q;
-	const float *w;				/* [rows, cols] */
-	const float *hessian;		/* [cols, cols]; NULL: error of the weights */
-	const glm_blas *blas;
-	const glm_work *work;
-	double	   *norm;			/* [rows, 2]: of what W - Q does, of what W does */
+	const float			   *w;		 /* [rows, cols] */
+	const float			   *hessian; /* [cols, cols]; NULL: error of the weights */
+	const glm_blas		   *blas;
+	const glm_work		   *work;
+	double				   *norm; /* [rows, 2]: of what W - Q does, of what W does */
 } error_job;
 
 static double
 square_sum(const float *x, int n)
 {
-	double		sum = 0.0;
+	double sum = 0.0;
 
 	for (int k = 0; k < n; k++)
 		sum += (double) x[k] * (double) x[k];
@@ -286,11 +285,11 @@ square_sum(const float *x, int n)
 static bool
 weight_error_piece(void *arg, int index)
 {
-	error_job  *job = arg;
+	error_job			   *job = arg;
 	const glm_quant_matrix *q = job->q;
-	int			begin = index * GLM_QUANT_ROWS;
-	int			end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
-	float	   *e = malloc((size_t) q->cols * sizeof(*e));
+	int						begin = index * GLM_QUANT_ROWS;
+	int	   end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
+	float *e = malloc((size_t) q->cols * sizeof(*e));
 
 	if (e == NULL)
 		return false;
@@ -311,14 +310,14 @@ weight_error_piece(void *arg, int index)
 static bool
 output_error_piece(void *arg, int index)
 {
-	error_job  *job = arg;
+	error_job			   *job = arg;
 	const glm_quant_matrix *q = job->q;
-	size_t		cols = (size_t) q->cols;
-	int			begin = index * GLM_QUANT_ROWS;
-	int			n = q->rows - begin < GLM_QUANT_ROWS ? q->rows - begin : GLM_QUANT_ROWS;
-	const float *w = job->w + (size_t) begin * cols;
-	float	   *e = malloc(2 * (size_t) n * cols * sizeof(*e));
-	double		norm[2][GLM_QUANT_ROWS];
+	size_t					cols = (size_t) q->cols;
+	int						begin = index * GLM_QUANT_ROWS;
+	int						n = q->rows - begin < GLM_QUANT_ROWS ? q->rows - begin : GLM_QUANT_ROWS;
+	const float			   *w = job->w + (size_t) begin * cols;
+	float				   *e = malloc(2 * (size_t) n * cols * sizeof(*e));
+	double					norm[2][GLM_QUANT_ROWS];
 
 	if (e == NULL)
 		return false;
@@ -342,8 +341,8 @@ output_error_piece(void *arg, int index)
 static bool
 add_loss(glm_loss *loss, error_job *job, glm_piece piece, const glm_work *work, glm_error *err)
 {
-	size_t		rows = (size_t) job->q->rows;
-	bool		ok;
+	size_t rows = (size_t) job->q->rows;
+	bool   ok;
 
 	job->norm = malloc(2 * rows * sizeof(*job->norm));
 	if (job->norm == NULL)
@@ -362,7 +361,7 @@ bool
 glm_quant_weight_loss(glm_loss *loss, const glm_quant_matrix *q, const float *w,
 					  const glm_work *work, glm_error *err)
 {
-	error_job	job = {.q = q, .w = w};
+	error_job job = {.q = q, .w = w};
 
 	return add_loss(loss, &job, weight_error_piece, work, err);
 }
@@ -372,7 +371,7 @@ glm_quant_output_loss(glm_loss *loss, const glm_quant_matrix *q, const float *w,
 					  const float *hessian, const glm_blas *blas, const glm_work *work,
 					  glm_error *err)
 {
-	error_job	job = {.q = q, .w = w, .hessian = hessian, .blas = blas, .work = work};
+	error_job job = {.q = q, .w = w, .hessian = hessian, .blas = blas, .work = work};
 
 	return add_loss(loss, &job, output_error_piece, work, err);
 }

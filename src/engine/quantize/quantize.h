@@ -41,14 +41,14 @@
 
 typedef struct glm_quant_matrix
 {
-	glm_dtype	dtype;			/* GLM_Q4 or GLM_Q8 */
-	int			rows;
-	int			cols;
-	int			group;
-	int			groups;			/* of a row: ceil(cols / group) */
-	uint8_t    *code;			/* [rows, groups * group]; past cols 0 */
-	uint16_t   *scale;			/* [rows, groups], fp16 */
-	uint8_t    *zero;			/* [rows, groups], sixteenths; NULL for GLM_Q8 */
+	glm_dtype dtype; /* GLM_Q4 or GLM_Q8 */
+	int		  rows;
+	int		  cols;
+	int		  group;
+	int		  groups; /* of a row: ceil(cols / group) */
+	uint8_t	 *code;	  /* [rows, groups * group]; past cols 0 */
+	uint16_t *scale;  /* [rows, groups], fp16 */
+	uint8_t	 *zero;	  /* [rows, groups], sixteenths; NULL for GLM_Q8 */
 } glm_quant_matrix;
 
 typedef enum glm_rounding
@@ -61,14 +61,14 @@ typedef enum glm_rounding
 /* Who works, and when to stop. */
 typedef struct glm_work
 {
-	glm_threads *pool;			/* NULL: the calling thread alone */
+	glm_threads		   *pool;	/* NULL: the calling thread alone */
 	const _Atomic bool *cancel; /* NULL: never */
 } glm_work;
 
 /* group is 32, 64 or 128.  Takes (INT4, group 64) 1.05 bytes a weight. */
 extern bool glm_quant_open(glm_quant_matrix *q, glm_dtype dtype, int rows, int cols, int group,
 						   glm_error *err);
-extern void glm_quant_close(glm_quant_matrix *q);	/* zeroed or closed before is fine */
+extern void glm_quant_close(glm_quant_matrix *q); /* zeroed or closed before is fine */
 
 /*
  * Quantizes w [rows, cols] by any way but gptq.  GLM_NOT_FINITE for a NaN or
@@ -98,8 +98,8 @@ extern bool glm_quant_write(uint8_t *out, const glm_quant_matrix *q, const glm_w
 /* Squared Frobenius norms: of what quantizing changed, and of what there was. */
 typedef struct glm_loss
 {
-	double		lost;
-	double		square;
+	double lost;
+	double square;
 } glm_loss;
 
 /* The relative L2 error; 0 when there was nothing. */
@@ -111,8 +111,8 @@ extern bool glm_quant_weight_loss(glm_loss *loss, const glm_quant_matrix *q, con
 
 /* Adds ||X (W - Q)^T||^2 and ||X W^T||^2, from H = X^T X. */
 extern bool glm_quant_output_loss(glm_loss *loss, const glm_quant_matrix *q, const float *w,
-								  const float *hessian, const glm_blas *blas,
-								  const glm_work *work, glm_error *err);
+								  const float *hessian, const glm_blas *blas, const glm_work *work,
+								  glm_error *err);
 
 /* ---- hessian.c ------------------------------------------------------- */
 
@@ -138,7 +138,7 @@ extern void glm_hessian_norms(double *out, const float *e, int m, int cols, cons
 
 /* ---- For quantize.c, gptq.c, hessian.c -------------------------------- */
 
-#define GLM_QUANT_ROWS 64		/* rows that one piece of work covers */
+#define GLM_QUANT_ROWS 64 /* rows that one piece of work covers */
 
 static inline bool
 glm_work_cancelled(const glm_work *work)
@@ -147,9 +147,9 @@ glm_work_cancelled(const glm_work *work)
 }
 
 /* false: out of memory; the pieces that are left are skipped */
-typedef bool (*glm_piece) (void *arg, int index);
+typedef bool (*glm_piece)(void *arg, int index);
 
 /* Runs piece(arg, i) for all i < n on the pool.  false: cancelled, out of memory. */
 extern bool glm_work_run(const glm_work *work, glm_piece piece, void *arg, int n, glm_error *err);
 
-#endif							/* GLM_QUANTIZE_H */
+#endif /* GLM_QUANTIZE_H */

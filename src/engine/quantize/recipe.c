@@ -19,7 +19,7 @@
 
 #include "engine/quantize/pack.h"
 
-#define BITS_MAX 4.6			/* a weight, of an INT4 model, before the head is widened */
+#define BITS_MAX 4.6 /* a weight, of an INT4 model, before the head is widened */
 #define DEFAULT_GROUP 64
 #define DEFAULT_TOKENS 16384
 #define PARTS_PER_LAYER 7
@@ -50,7 +50,7 @@ static bool
 read_number(int *out, json_t *value, const char *key, const int *allowed, const char *rule,
 			glm_error *err)
 {
-	json_int_t	number = json_integer_value(value);
+	json_int_t number = json_integer_value(value);
 
 	for (; json_is_integer(value) && *allowed != 0; allowed++)
 		if (number == *allowed)
@@ -64,7 +64,7 @@ read_number(int *out, json_t *value, const char *key, const int *allowed, const 
 static bool
 read_max_tokens(glm_recipe *recipe, json_t *value, glm_error *err)
 {
-	json_int_t	number = json_integer_value(value);
+	json_int_t number = json_integer_value(value);
 
 	if (!json_is_integer(value) || number < 16 || number > 1 << 20)
 		return bad_option(err, "max_calibration_tokens", "a number between 16 and 1048576");
@@ -75,8 +75,8 @@ read_max_tokens(glm_recipe *recipe, json_t *value, glm_error *err)
 static bool
 read_patterns(json_t **out, json_t *value, const char *key, glm_error *err)
 {
-	size_t		i;
-	json_t	   *pattern;
+	size_t	i;
+	json_t *pattern;
 
 	if (!json_is_array(value))
 		return bad_option(err, key, "an array of patterns of tensor names");
@@ -94,7 +94,7 @@ read_option(glm_recipe *recipe, const char *key, json_t *value, glm_error *err)
 {
 	static const int widths[] = {4, 8, 0};
 	static const int groups[] = {32, 64, 128, 0};
-	int			bits = 4;
+	int				 bits = 4;
 
 	if (strcmp(key, "method") == 0)
 		return read_method(recipe, value, err);
@@ -115,10 +115,10 @@ read_option(glm_recipe *recipe, const char *key, json_t *value, glm_error *err)
 		return read_patterns(&recipe->wide, value, key, err);
 	if (strcmp(key, "rope") == 0)
 		return glm_rope_named(json_string_value(value), &recipe->rope) ||
-			bad_option(err, key, "\"chatglm2\" or \"chatglm3\"");
+			   bad_option(err, key, "\"chatglm2\" or \"chatglm3\"");
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown option \"%.64s\"", key);
 	glm_hint(err, "Options are method, bits, group_size, keep, wide, calibration, "
-			 "calibration_query, calibration_file, max_calibration_tokens and rope.");
+				  "calibration_query, calibration_file, max_calibration_tokens and rope.");
 	return false;
 }
 
@@ -127,8 +127,7 @@ static bool
 is_option(const char *key)
 {
 	static const char *const known[] = {
-		"method", "bits", "group_size", "keep", "wide", "max_calibration_tokens", "rope"
-	};
+		"method", "bits", "group_size", "keep", "wide", "max_calibration_tokens", "rope"};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(key, known[i]) == 0)
@@ -142,9 +141,8 @@ glm_recipe_read(glm_recipe *recipe, const char *options, bool calibrated, glm_er
 	const char *key;
 	json_t	   *value;
 
-	*recipe = (glm_recipe) {
-		.method = GLM_HQQ, .dtype = GLM_Q4, .group = DEFAULT_GROUP, .max_tokens = DEFAULT_TOKENS
-	};
+	*recipe = (glm_recipe){
+		.method = GLM_HQQ, .dtype = GLM_Q4, .group = DEFAULT_GROUP, .max_tokens = DEFAULT_TOKENS};
 	if (options != NULL)
 	{
 		recipe->root = json_loads(options, JSON_REJECT_DUPLICATES, NULL);
@@ -162,7 +160,7 @@ glm_recipe_read(glm_recipe *recipe, const char *options, bool calibrated, glm_er
 	{
 		glm_fail(err, GLM_BAD_ARGUMENT, "method \"gptq\" needs calibration texts");
 		glm_hint(err, "Give some by one of the options calibration, calibration_query "
-				 "and calibration_file, or use method \"hqq\".");
+					  "and calibration_file, or use method \"hqq\".");
 		return false;
 	}
 	return true;
@@ -172,16 +170,17 @@ void
 glm_recipe_free(glm_recipe *recipe)
 {
 	json_decref(recipe->root);
-	*recipe = (glm_recipe) {0};
+	*recipe = (glm_recipe){0};
 }
 
 const char *
 glm_method_name(glm_method method)
 {
-	static const char *const names[] = {
-		[GLM_COPY] = "copy", [GLM_SYM] = "sym", [GLM_RTN] = "rtn", [GLM_HQQ] = "hqq",
-		[GLM_GPTQ] = "gptq"
-	};
+	static const char *const names[] = {[GLM_COPY] = "copy",
+										[GLM_SYM] = "sym",
+										[GLM_RTN] = "rtn",
+										[GLM_HQQ] = "hqq",
+										[GLM_GPTQ] = "gptq"};
 
 	return names[method];
 }
@@ -193,9 +192,9 @@ static bool
 add_part(glm_plan *plan, const glm_model *model, int layer, const char *name, glm_input input,
 		 int64_t rows, int64_t cols, glm_error *err)
 {
-	glm_recipe_part   *part = &plan->part[plan->n++];
+	glm_recipe_part *part = &plan->part[plan->n++];
 
-	*part = (glm_recipe_part) {.layer = layer, .input = input};
+	*part = (glm_recipe_part){.layer = layer, .input = input};
 	if (layer < 0)
 		snprintf(part->name, sizeof(part->name), "transformer.%s", name);
 	else
@@ -213,43 +212,41 @@ static bool
 add_layer(glm_plan *plan, const glm_model *model, int l, glm_error *err)
 {
 	const glm_model_config *c = &model->config;
-	int			query = c->heads * c->head_dim;
-	int			qkv = query + 2 * c->groups * c->head_dim;
+	int						query = c->heads * c->head_dim;
+	int						qkv = query + 2 * c->groups * c->head_dim;
 
 	return add_part(plan, model, l, "input_layernorm.weight", GLM_IN_NONE, c->hidden, 0, err) &&
-		add_part(plan, model, l, "self_attention.query_key_value.weight", GLM_IN_QKV,
-				 qkv, c->hidden, err) &&
-		(!c->qkv_bias ||
-		 add_part(plan, model, l, "self_attention.query_key_value.bias", GLM_IN_NONE,
-				  qkv, 0, err)) &&
-		add_part(plan, model, l, "self_attention.dense.weight", GLM_IN_DENSE,
-				 c->hidden, query, err) &&
-		add_part(plan, model, l, "post_attention_layernorm.weight", GLM_IN_NONE,
-				 c->hidden, 0, err) &&
-		add_part(plan, model, l, "mlp.dense_h_to_4h.weight", GLM_IN_GATE_UP,
-				 2 * c->ffn, c->hidden, err) &&
-		add_part(plan, model, l, "mlp.dense_4h_to_h.weight", GLM_IN_DOWN, c->hidden, c->ffn, err);
+		   add_part(plan, model, l, "self_attention.query_key_value.weight", GLM_IN_QKV, qkv,
+					c->hidden, err) &&
+		   (!c->qkv_bias || add_part(plan, model, l, "self_attention.query_key_value.bias",
+									 GLM_IN_NONE, qkv, 0, err)) &&
+		   add_part(plan, model, l, "self_attention.dense.weight", GLM_IN_DENSE, c->hidden, query,
+					err) &&
+		   add_part(plan, model, l, "post_attention_layernorm.weight", GLM_IN_NONE, c->hidden, 0,
+					err) &&
+		   add_part(plan, model, l, "mlp.dense_h_to_4h.weight", GLM_IN_GATE_UP, 2 * c->ffn,
+					c->hidden, err) &&
+		   add_part(plan, model, l, "mlp.dense_4h_to_h.weight", GLM_IN_DOWN, c->hidden, c->ffn,
+					err);
 }
 
 static bool
 add_all(glm_plan *plan, const glm_model *model, glm_error *err)
 {
 	const glm_model_config *c = &model->config;
-	bool		has_head = !c->tied ||
-		glm_shards_file(model->shards, "transformer.output_layer.weight") != NULL;
+	bool					has_head =
+		!c->tied || glm_shards_file(model->shards, "transformer.output_layer.weight") != NULL;
 
-	if (!add_part(plan, model, -1, "embedding.word_embeddings.weight", GLM_IN_NONE,
-				  c->vocab, c->hidden, err))
+	if (!add_part(plan, model, -1, "embedding.word_embeddings.weight", GLM_IN_NONE, c->vocab,
+				  c->hidden, err))
 		return false;
 	for (int l = 0; l < c->layers; l++)
 		if (!add_layer(plan, model, l, err))
 			return false;
-	return (!c->final_norm ||
-			add_part(plan, model, -1, "encoder.final_layernorm.weight", GLM_IN_NONE,
-					 c->hidden, 0, err)) &&
-		(!has_head ||
-		 add_part(plan, model, -1, "output_layer.weight", GLM_IN_OUTPUT,
-				  c->vocab, c->hidden, err));
+	return (!c->final_norm || add_part(plan, model, -1, "encoder.final_layernorm.weight",
+									   GLM_IN_NONE, c->hidden, 0, err)) &&
+		   (!has_head || add_part(plan, model, -1, "output_layer.weight", GLM_IN_OUTPUT, c->vocab,
+								  c->hidden, err));
 }
 
 /* ---- What becomes of them ------------------------------------------------------- */
@@ -257,8 +254,8 @@ add_all(glm_plan *plan, const glm_model *model, glm_error *err)
 static bool
 matches(json_t *patterns, const char *name)
 {
-	size_t		i;
-	json_t	   *pattern;
+	size_t	i;
+	json_t *pattern;
 
 	json_array_foreach(patterns, i, pattern)
 	{
@@ -282,8 +279,8 @@ set_form(glm_recipe_part *part, const glm_recipe *recipe, glm_dtype dtype)
 static double
 bits_of(const glm_plan *plan)
 {
-	double		bytes = 0;
-	double		weights = 0;
+	double bytes = 0;
+	double weights = 0;
 
 	for (int i = 0; i < plan->n; i++)
 	{
@@ -298,7 +295,7 @@ bits_of(const glm_plan *plan)
 static void
 widen_head(glm_plan *plan, const glm_recipe *recipe)
 {
-	glm_recipe_part   *last = &plan->part[plan->n - 1];
+	glm_recipe_part *last = &plan->part[plan->n - 1];
 
 	if (last->input != GLM_IN_OUTPUT || last->form.dtype != GLM_Q4)
 		return;
@@ -311,16 +308,16 @@ widen_head(glm_plan *plan, const glm_recipe *recipe)
 static bool
 check_patterns(const glm_plan *plan, json_t *patterns, const char *key, glm_error *err)
 {
-	size_t		i;
-	json_t	   *pattern;
+	size_t	i;
+	json_t *pattern;
 
 	json_array_foreach(patterns, i, pattern)
 	{
-		bool		found = false;
+		bool found = false;
 
 		for (int j = 0; j < plan->n && !found; j++)
 			found = plan->part[j].source.n_dims == 2 &&
-				fnmatch(json_string_value(pattern), plan->part[j].name, 0) == 0;
+					fnmatch(json_string_value(pattern), plan->part[j].name, 0) == 0;
 		if (!found)
 			return glm_fail(err, GLM_BAD_ARGUMENT,
 							"pattern \"%.128s\" of option \"%s\" matches no matrix of the model",
@@ -332,17 +329,16 @@ check_patterns(const glm_plan *plan, json_t *patterns, const char *key, glm_erro
 bool
 glm_plan_make(glm_plan *plan, const glm_recipe *recipe, const glm_model *model, glm_error *err)
 {
-	*plan = (glm_plan) {0};
+	*plan = (glm_plan){0};
 	plan->part = calloc((size_t) model->config.layers * PARTS_PER_LAYER + 3, sizeof(*plan->part));
 	if (plan->part == NULL)
 		return glm_no_memory(err);
-	if (!add_all(plan, model, err) ||
-		!check_patterns(plan, recipe->keep, "keep", err) ||
+	if (!add_all(plan, model, err) || !check_patterns(plan, recipe->keep, "keep", err) ||
 		!check_patterns(plan, recipe->wide, "wide", err))
 		return false;
 	for (int i = 0; i < plan->n; i++)
 	{
-		glm_recipe_part   *part = &plan->part[i];
+		glm_recipe_part *part = &plan->part[i];
 
 		if (part->source.n_dims == 2 && !matches(recipe->keep, part->name))
 			set_form(part, recipe, matches(recipe->wide, part->name) ? GLM_Q8 : recipe->dtype);
@@ -356,5 +352,5 @@ void
 glm_plan_free(glm_plan *plan)
 {
 	free(plan->part);
-	*plan = (glm_plan) {0};
+	*plan = (glm_plan){0};
 }

@@ -10,23 +10,23 @@
 
 typedef enum glm_method
 {
-	GLM_COPY = 0,				/* as it was */
-	GLM_SYM,					/* round to nearest, no zero point; for comparison */
-	GLM_RTN,					/* round to nearest */
-	GLM_HQQ,					/* scale and zero point fitted to the weights */
-	GLM_GPTQ					/* errors compensated on calibration inputs */
+	GLM_COPY = 0, /* as it was */
+	GLM_SYM,	  /* round to nearest, no zero point; for comparison */
+	GLM_RTN,	  /* round to nearest */
+	GLM_HQQ,	  /* scale and zero point fitted to the weights */
+	GLM_GPTQ	  /* errors compensated on calibration inputs */
 } glm_method;
 
 typedef struct glm_recipe
 {
-	glm_method	method;
-	glm_dtype	dtype;			/* GLM_Q4 or GLM_Q8 */
-	int			group;			/* 32, 64 or 128 */
-	int			max_tokens;		/* of the calibration texts */
-	glm_rope	rope;			/* as glm_open_options has it */
-	json_t	   *root;			/* the options; keep and wide point into it */
-	json_t	   *keep;			/* patterns of tensors that stay as they are */
-	json_t	   *wide;			/* of those that become INT8 whatever the rest does */
+	glm_method method;
+	glm_dtype  dtype;	   /* GLM_Q4 or GLM_Q8 */
+	int		   group;	   /* 32, 64 or 128 */
+	int		   max_tokens; /* of the calibration texts */
+	glm_rope   rope;	   /* as glm_open_options has it */
+	json_t	  *root;	   /* the options; keep and wide point into it */
+	json_t	  *keep;	   /* patterns of tensors that stay as they are */
+	json_t	  *wide;	   /* of those that become INT8 whatever the rest does */
 } glm_recipe;
 
 /* Which input of a layer a matrix multiplies; see calibrate.h. */
@@ -38,27 +38,27 @@ typedef enum glm_input
 	GLM_IN_DOWN,
 	GLM_IN_OUTPUT,
 	GLM_N_INPUTS,
-	GLM_IN_NONE = GLM_N_INPUTS	/* a table, a norm, a bias */
+	GLM_IN_NONE = GLM_N_INPUTS /* a table, a norm, a bias */
 } glm_input;
 
 /* One tensor of the model and what it is to become. */
 typedef struct glm_recipe_part
 {
-	char		name[128];
-	int			layer;			/* -1: before or behind the layers */
-	glm_input	input;
-	glm_tensor	source;			/* its form; where data lies is found when it is read */
-	glm_tensor	form;			/* dtype, shape and group in the packed file */
-	glm_method	method;
+	char	   name[128];
+	int		   layer; /* -1: before or behind the layers */
+	glm_input  input;
+	glm_tensor source; /* its form; where data lies is found when it is read */
+	glm_tensor form;   /* dtype, shape and group in the packed file */
+	glm_method method;
 } glm_recipe_part;
 
 /* All tensors in the order in which they are written. */
 typedef struct glm_plan
 {
-	glm_recipe_part   *part;
-	int			n;
-	double		bits;			/* a weight, all told */
-	uint64_t	source_bytes;
+	glm_recipe_part *part;
+	int				 n;
+	double			 bits; /* a weight, all told */
+	uint64_t		 source_bytes;
 } glm_plan;
 
 /*
@@ -76,4 +76,4 @@ extern bool glm_plan_make(glm_plan *plan, const glm_recipe *recipe, const glm_mo
 						  glm_error *err);
 extern void glm_plan_free(glm_plan *plan);
 
-#endif							/* GLM_RECIPE_H */
+#endif /* GLM_RECIPE_H */

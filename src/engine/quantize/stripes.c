@@ -21,19 +21,19 @@
 
 typedef struct stripes
 {
-	glm_pack   *pack;
+	glm_pack			  *pack;
 	const glm_recipe_part *part;
-	const float *hessian;		/* [cols, cols]; factored when the method is gptq */
-	float	   *diagonal;		/* [cols], of the factor; gptq only */
-	const glm_blas *blas;
-	const glm_work *work;
-	glm_loss   *weights;
-	glm_loss   *outputs;
+	const float			  *hessian;	 /* [cols, cols]; factored when the method is gptq */
+	float				  *diagonal; /* [cols], of the factor; gptq only */
+	const glm_blas		  *blas;
+	const glm_work		  *work;
+	glm_loss			  *weights;
+	glm_loss			  *outputs;
 
 	/* the one at hand */
-	size_t		first;			/* row of the matrix */
-	int			rows;
-	float	   *w;				/* [rows, cols] */
+	size_t first; /* row of the matrix */
+	int	   rows;
+	float *w; /* [rows, cols] */
 } stripes;
 
 /* ---- Widening ---------------------------------------------------------------- */
@@ -46,7 +46,7 @@ widen(float *y, const uint8_t *x, glm_dtype dtype, size_t n)
 	else
 		for (size_t i = 0; i < n; i++)
 		{
-			uint16_t	half;
+			uint16_t half;
 
 			memcpy(&half, x + i * sizeof(half), sizeof(half));
 			y[i] = dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
@@ -56,16 +56,16 @@ widen(float *y, const uint8_t *x, glm_dtype dtype, size_t n)
 static bool
 widen_piece(void *arg, int index)
 {
-	const stripes *s = arg;
+	const stripes	 *s = arg;
 	const glm_tensor *source = &s->part->source;
-	size_t		cols = (size_t) source->shape[1];
-	int			begin = index * GLM_QUANT_ROWS;
-	int			rows = s->rows - begin < GLM_QUANT_ROWS ? s->rows - begin : GLM_QUANT_ROWS;
-	size_t		size = source->dtype == GLM_F32 ? 4 : 2;
+	size_t			  cols = (size_t) source->shape[1];
+	int				  begin = index * GLM_QUANT_ROWS;
+	int				  rows = s->rows - begin < GLM_QUANT_ROWS ? s->rows - begin : GLM_QUANT_ROWS;
+	size_t			  size = source->dtype == GLM_F32 ? 4 : 2;
 
 	widen(s->w + (size_t) begin * cols,
-		  (const uint8_t *) source->data + (s->first + (size_t) begin) * cols * size,
-		  source->dtype, (size_t) rows * cols);
+		  (const uint8_t *) source->data + (s->first + (size_t) begin) * cols * size, source->dtype,
+		  (size_t) rows * cols);
 	return true;
 }
 
@@ -90,10 +90,10 @@ quantize(const stripes *s, glm_quant_matrix *q, glm_error *err)
 static bool
 put_tiles(const stripes *s, const glm_quant_matrix *q, glm_error *err)
 {
-	size_t		bytes = glm_packed_bytes(q->dtype, (size_t) q->rows, (size_t) q->cols,
-										 (size_t) q->group);
-	uint8_t    *tiles = aligned_alloc(64, bytes);
-	bool		ok;
+	size_t bytes =
+		glm_packed_bytes(q->dtype, (size_t) q->rows, (size_t) q->cols, (size_t) q->group);
+	uint8_t *tiles = aligned_alloc(64, bytes);
+	bool	 ok;
 
 	if (tiles == NULL)
 		return glm_no_memory(err);
@@ -106,17 +106,16 @@ static bool
 convert_stripe(stripes *s, glm_error *err)
 {
 	const glm_tensor *form = &s->part->form;
-	glm_quant_matrix q = {0};
-	bool		ok;
+	glm_quant_matrix  q = {0};
+	bool			  ok;
 
 	ok = glm_work_run(s->work, widen_piece, s, (s->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS,
 					  err) &&
-		glm_quant_open(&q, form->dtype, s->rows, (int) form->shape[1], form->group, err) &&
-		quantize(s, &q, err) &&
-		glm_quant_weight_loss(s->weights, &q, s->w, s->work, err) &&
-		(s->hessian == NULL ||
-		 glm_quant_output_loss(s->outputs, &q, s->w, s->hessian, s->blas, s->work, err)) &&
-		put_tiles(s, &q, err);
+		 glm_quant_open(&q, form->dtype, s->rows, (int) form->shape[1], form->group, err) &&
+		 quantize(s, &q, err) && glm_quant_weight_loss(s->weights, &q, s->w, s->work, err) &&
+		 (s->hessian == NULL ||
+		  glm_quant_output_loss(s->outputs, &q, s->w, s->hessian, s->blas, s->work, err)) &&
+		 put_tiles(s, &q, err);
 	glm_quant_close(&q);
 	return ok;
 }
@@ -127,19 +126,19 @@ convert_stripe(stripes *s, glm_error *err)
 static bool
 name_tensor(const stripes *s, glm_error *err)
 {
-	glm_error	why = *err;
+	glm_error why = *err;
 
 	if (why.status != GLM_NOT_FINITE && why.status != GLM_UNSUPPORTED)
 		return false;
-	return glm_fail(err, why.status, "tensor \"%s\", from row %zu on: %.200s",
-					s->part->name, s->first, why.message);
+	return glm_fail(err, why.status, "tensor \"%s\", from row %zu on: %.200s", s->part->name,
+					s->first, why.message);
 }
 
 /* Rows of a stripe: whole pieces, and at least one. */
 static size_t
 stripe_rows(size_t rows, size_t cols)
 {
-	size_t		most = STRIPE / sizeof(float) / cols / GLM_QUANT_ROWS * GLM_QUANT_ROWS;
+	size_t most = STRIPE / sizeof(float) / cols / GLM_QUANT_ROWS * GLM_QUANT_ROWS;
 
 	if (most < GLM_QUANT_ROWS)
 		most = GLM_QUANT_ROWS;
@@ -155,23 +154,27 @@ glm_stripes_bytes(size_t rows, size_t cols)
 
 bool
 glm_stripes_convert(glm_pack *pack, const glm_recipe_part *part, float *hessian,
-					const glm_blas *blas, const glm_work *work,
-					glm_loss *weights, glm_loss *outputs, glm_error *err)
+					const glm_blas *blas, const glm_work *work, glm_loss *weights,
+					glm_loss *outputs, glm_error *err)
 {
-	size_t		rows = (size_t) part->source.shape[0];
-	size_t		cols = (size_t) part->source.shape[1];
-	size_t		most = stripe_rows(rows, cols);
-	stripes		s = {
-		.pack = pack, .part = part, .hessian = hessian, .blas = blas, .work = work,
-		.weights = weights, .outputs = outputs, .w = malloc(most * cols * sizeof(float)),
-		.diagonal = malloc(cols * sizeof(float))
-	};
-	float		lambda;
-	bool		ok = (s.w != NULL && s.diagonal != NULL) || glm_no_memory(err);
+	size_t	rows = (size_t) part->source.shape[0];
+	size_t	cols = (size_t) part->source.shape[1];
+	size_t	most = stripe_rows(rows, cols);
+	stripes s = {.pack = pack,
+				 .part = part,
+				 .hessian = hessian,
+				 .blas = blas,
+				 .work = work,
+				 .weights = weights,
+				 .outputs = outputs,
+				 .w = malloc(most * cols * sizeof(float)),
+				 .diagonal = malloc(cols * sizeof(float))};
+	float	lambda;
+	bool	ok = (s.w != NULL && s.diagonal != NULL) || glm_no_memory(err);
 
 	if (ok && part->method == GLM_GPTQ)
 		ok = glm_hessian_factor(hessian, (int) cols, s.diagonal, &lambda, blas, work, err) ||
-			name_tensor(&s, err);
+			 name_tensor(&s, err);
 	for (; ok && s.first < rows; s.first += most)
 	{
 		s.rows = (int) (rows - s.first < most ? rows - s.first : most);

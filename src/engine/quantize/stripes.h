@@ -15,10 +15,10 @@
  * Hessian.  blas may be NULL without one.
  */
 extern bool glm_stripes_convert(glm_pack *pack, const glm_recipe_part *part, float *hessian,
-								const glm_blas *blas, const glm_work *work,
-								glm_loss *weights, glm_loss *outputs, glm_error *err);
+								const glm_blas *blas, const glm_work *work, glm_loss *weights,
+								glm_loss *outputs, glm_error *err);
 
 /* Memory that this takes at most, in bytes, beside the Hessian and some rows a thread. */
 extern size_t glm_stripes_bytes(size_t rows, size_t cols);
 
-#endif							/* GLM_STRIPES_H */
+#endif /* GLM_STRIPES_H */

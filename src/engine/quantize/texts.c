@@ -16,7 +16,7 @@
 
 #include "engine/base/json.h"
 
-#define PREFIX 2				/* [gMASK] sop: nobody has to guess them */
+#define PREFIX 2 /* [gMASK] sop: nobody has to guess them */
 
 static bool
 is_role(const glm_tokenizer *tok, int32_t id)
@@ -31,8 +31,8 @@ is_role(const glm_tokenizer *tok, int32_t id)
 static bool
 is_chat(const char *text, size_t n)
 {
-	json_t	   *root;
-	bool		chat = false;
+	json_t *root;
+	bool	chat = false;
 
 	if (text[strspn(text, " \t\r\n")] != '[')
 		return false;
@@ -48,7 +48,7 @@ tokenize(const glm_tokenizer *tok, const char *text, size_t n, glm_ids *ids, boo
 		 glm_error *err)
 {
 	glm_request *req = calloc(1, sizeof(*req) + n + 1);
-	bool		ok;
+	bool		 ok;
 
 	if (req == NULL)
 		return glm_no_memory(err);
@@ -56,7 +56,7 @@ tokenize(const glm_tokenizer *tok, const char *text, size_t n, glm_ids *ids, boo
 	req->size = (uint32_t) (sizeof(*req) + n + 1);
 	req->kind = GLM_GENERATE;
 	req->form = *chat ? GLM_MESSAGES : GLM_RAW;
-	req->text = (glm_span) {.offset = sizeof(*req), .length = (uint32_t) n};
+	req->text = (glm_span){.offset = sizeof(*req), .length = (uint32_t) n};
 	memcpy(req + 1, text, n);
 	ok = glm_prompt_build(tok, req, ids, err);
 	free(req);
@@ -70,7 +70,7 @@ tokenize(const glm_tokenizer *tok, const char *text, size_t n, glm_ids *ids, boo
 static bool
 reserve_rows(glm_texts *texts, size_t n, glm_error *err)
 {
-	glm_row    *rows = realloc(texts->row, (texts->n_rows + n) * sizeof(*rows));
+	glm_row *rows = realloc(texts->row, (texts->n_rows + n) * sizeof(*rows));
 
 	if (rows == NULL)
 		return glm_no_memory(err);
@@ -83,17 +83,17 @@ static bool
 add_rows(glm_texts *texts, const glm_tokenizer *tok, const int32_t *ids, size_t n, bool chat,
 		 glm_error *err)
 {
-	bool		answer = !chat;
+	bool answer = !chat;
 
 	if (!reserve_rows(texts, n, err))
 		return false;
 	for (size_t i = 0; i < n; i++)
 	{
-		bool		role = chat && is_role(tok, ids[i]);
+		bool role = chat && is_role(tok, ids[i]);
 
 		if (i > 0)
 			texts->row[texts->n_rows - 1].logits = answer && i >= PREFIX;
-		texts->row[texts->n_rows++] = (glm_row) {.token = ids[i], .position = (int32_t) i};
+		texts->row[texts->n_rows++] = (glm_row){.token = ids[i], .position = (int32_t) i};
 		if (role)
 			answer = ids[i] == glm_tokenizer_special(tok, GLM_SP_ASSISTANT);
 	}
@@ -109,7 +109,7 @@ add_rows(glm_texts *texts, const glm_tokenizer *tok, const int32_t *ids, size_t 
 static size_t
 cut_text(const glm_tokenizer *tok, const char *text, size_t n, size_t left)
 {
-	size_t		most = (left + 1) * glm_tokenizer_longest(tok);
+	size_t most = (left + 1) * glm_tokenizer_longest(tok);
 
 	if (n <= most || is_chat(text, n))
 		return n;
@@ -122,12 +122,12 @@ static bool
 add_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, size_t max_tokens,
 		 glm_error *err)
 {
-	glm_ids		ids = {0};
-	size_t		left = max_tokens - texts->n_rows;
-	size_t		context = (size_t) model->config.context;
-	size_t		n = json_string_length(text);
-	bool		chat = false;
-	bool		ok = true;
+	glm_ids ids = {0};
+	size_t	left = max_tokens - texts->n_rows;
+	size_t	context = (size_t) model->config.context;
+	size_t	n = json_string_length(text);
+	bool	chat = false;
+	bool	ok = true;
 
 	if (!json_is_string(text))
 		return glm_fail(err, GLM_BAD_ARGUMENT, "calibration text %zu is not a string", number + 1);
@@ -136,7 +136,7 @@ add_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, 
 	n = cut_text(model->tokenizer, json_string_value(text), n, left);
 	if (!tokenize(model->tokenizer, json_string_value(text), n, &ids, &chat, err))
 	{
-		glm_error	why = *err;
+		glm_error why = *err;
 
 		glm_ids_free(&ids);
 		return glm_fail(err, why.status, "calibration text %zu: %.300s", number + 1, why.message);
@@ -155,12 +155,12 @@ bool
 glm_texts_read(glm_texts *texts, const glm_model *model, const char *json, int max_tokens,
 			   const glm_work *work, glm_error *err)
 {
-	json_t	   *list = glm_json_loadb(json, strlen(json), 0, NULL);
-	size_t		i;
-	json_t	   *text;
-	bool		ok = true;
+	json_t *list = glm_json_loadb(json, strlen(json), 0, NULL);
+	size_t	i;
+	json_t *text;
+	bool	ok = true;
 
-	*texts = (glm_texts) {0};
+	*texts = (glm_texts){0};
 	if (!glm_pause(err))
 		ok = false;
 	else if (!json_is_array(list))
@@ -169,8 +169,8 @@ glm_texts_read(glm_texts *texts, const glm_model *model, const char *json, int m
 	{
 		if (!ok || texts->n_rows + PREFIX >= (size_t) max_tokens)
 			break;
-		ok = glm_work_cancelled(work) ? glm_fail(err, GLM_CANCELLED, "the request was cancelled") :
-			add_text(texts, model, text, i, (size_t) max_tokens, err);
+		ok = glm_work_cancelled(work) ? glm_fail(err, GLM_CANCELLED, "the request was cancelled")
+									  : add_text(texts, model, text, i, (size_t) max_tokens, err);
 	}
 	glm_json_free(list);
 	if (ok && texts->n_rows == 0)
@@ -182,5 +182,5 @@ void
 glm_texts_free(glm_texts *texts)
 {
 	free(texts->row);
-	*texts = (glm_texts) {0};
+	*texts = (glm_texts){0};
 }

@@ -8,9 +8,9 @@
 
 typedef struct glm_texts
 {
-	glm_row    *row;			/* of all texts; kv is not set; logits: the next token counts */
-	size_t		n_rows;
-	int			n_texts;		/* each begins at a row of position 0 */
+	glm_row *row; /* of all texts; kv is not set; logits: the next token counts */
+	size_t	 n_rows;
+	int		 n_texts; /* each begins at a row of position 0 */
 } glm_texts;
 
 /* json: see glm_calibration_open.  glm_texts_free is due also after a failure. */
@@ -18,4 +18,4 @@ extern bool glm_texts_read(glm_texts *texts, const glm_model *model, const char 
 						   int max_tokens, const glm_work *work, glm_error *err);
 extern void glm_texts_free(glm_texts *texts);
 
-#endif							/* GLM_TEXTS_H */
+#endif /* GLM_TEXTS_H */

@@ -28,9 +28,9 @@
  */
 #include "engine/serve/scheduler.h"
 
-#define BATCH_TURN 3			/* interactive admissions for one of batch */
+#define BATCH_TURN 3 /* interactive admissions for one of batch */
 #define PATIENCE_NS INT64_C(1000000000)
-#define QUANTUM 16				/* tokens */
+#define QUANTUM 16 /* tokens */
 
 /* ---- Who has how much ------------------------------------------------------------- */
 
@@ -38,7 +38,7 @@
 static int
 count_active(glm_scheduler *s)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
 		tenant->n_active = 0;
@@ -56,7 +56,7 @@ count_active(glm_scheduler *s)
 static int
 count_share(const glm_scheduler *s)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (const glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
 		n += tenant->n_active > 0 || tenant->next_of[0] != NULL || tenant->next_of[1] != NULL;
@@ -122,7 +122,7 @@ may_displace(const glm_sequence *seq, const glm_sequence *other, int share)
 		(mine == theirs || theirs->n_active > mine->n_active))
 		return true;
 	return mine->n_active < share && theirs->n_active > share &&
-		(!seq->request->batch || glm_now_ns() - seq->waits_since >= PATIENCE_NS);
+		   (!seq->request->batch || glm_now_ns() - seq->waits_since >= PATIENCE_NS);
 }
 
 /* Of two that may be displaced, the one of whom more is there, of batch, and newer. */
@@ -140,7 +140,7 @@ is_displaced_before(const glm_sequence *a, const glm_sequence *b)
 static bool
 displace_for(glm_scheduler *s, const glm_sequence *seq)
 {
-	int			share = count_share(s);
+	int			   share = count_share(s);
 	glm_sequence **last = NULL;
 
 	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
@@ -171,7 +171,7 @@ find_place(glm_scheduler *s, const glm_sequence *seq)
 static uint64_t
 bytes_to_spare(const glm_scheduler *s)
 {
-	uint64_t	bytes = 0;
+	uint64_t bytes = 0;
 
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		bytes += glm_sequence_paused(s->engine, seq) ? 0 : seq->model->kv_block_bytes;
@@ -186,9 +186,10 @@ find_room(glm_scheduler *s, glm_sequence *seq)
 
 	for (;;)
 	{
-		int			tokens = (int) seq->tokens.length + 1;
-		int			blocks = ((tokens < seq->limit ? tokens : seq->limit) + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
-		uint64_t	need = (uint64_t) (blocks - seq->chain.kv.n_blocks) * seq->model->kv_block_bytes;
+		int tokens = (int) seq->tokens.length + 1;
+		int blocks =
+			((tokens < seq->limit ? tokens : seq->limit) + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
+		uint64_t need = (uint64_t) (blocks - seq->chain.kv.n_blocks) * seq->model->kv_block_bytes;
 
 		if (glm_prefix_room(e->prefix) >= need + bytes_to_spare(s))
 			return true;
@@ -201,7 +202,7 @@ find_room(glm_scheduler *s, glm_sequence *seq)
 
 typedef enum glm_admission
 {
-	ADMITTED,					/* or failed: it waits no more */
+	ADMITTED, /* or failed: it waits no more */
 	NO_PLACE,
 	NO_ROOM
 } glm_admission;
@@ -259,8 +260,9 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 		glm_sequence_fail(s, seq, &err);
 		return ADMITTED;
 	}
-	seq->entitled = seq->preempted || (seq->request->batch && is_turn_of_batch(seq->tenant)) ?
-		(int) seq->tokens.length + QUANTUM : 0;
+	seq->entitled = seq->preempted || (seq->request->batch && is_turn_of_batch(seq->tenant))
+						? (int) seq->tokens.length + QUANTUM
+						: 0;
 	seq->tenant->served = ++s->admissions;
 	count_turn(seq->tenant, seq->request->batch);
 	glm_plan_count_cached(e, seq, cached);
@@ -272,18 +274,18 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 static bool
 admit_next(glm_scheduler *s)
 {
-	bool		no_room = false;	/* somebody waits for it */
+	bool		no_room = false; /* somebody waits for it */
 	glm_tenant *tenant;
 
 	find_first(s);
 	count_active(s);
 	while ((tenant = next_tenant(s)) != NULL)
 	{
-		int			first = is_turn_of_batch(tenant);
+		int first = is_turn_of_batch(tenant);
 
 		for (int i = 0; i < 2; i++)
 		{
-			int			batch = i == 0 ? first : !first;
+			int			  batch = i == 0 ? first : !first;
 			glm_sequence *seq = tenant->next_of[batch];
 			glm_admission admission;
 

@@ -29,14 +29,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HABITS 16384			/* a power of two */
+#define HABITS 16384 /* a power of two */
 #define HABIT_TOKENS 3
 #define CONFIRMED_MAX 7
 #define MATCH_MAX 4
 #define RUN_MAX 3
-#define PLACES_SEEN 8192		/* of tokens by id, a power of two */
-#define SEEN_MAX 20000			/* tokens after which all counts are halved */
-#define COMMON 40				/* one in so many tokens of answers */
+#define PLACES_SEEN 8192 /* of tokens by id, a power of two */
+#define SEEN_MAX 20000	 /* tokens after which all counts are halved */
+#define COMMON 40		 /* one in so many tokens of answers */
 
 /* Where the classes of each source begin. */
 enum
@@ -50,30 +50,30 @@ enum
 
 typedef struct habit
 {
-	uint32_t	check;			/* the rest of the hash; 0: unused */
-	int32_t		token;
-	int			confirmed;		/* times it came true lately */
+	uint32_t check; /* the rest of the hash; 0: unused */
+	int32_t	 token;
+	int		 confirmed; /* times it came true lately */
 } habit;
 
 /* A rolling count of guesses and of those that were right. */
 typedef struct score
 {
-	float		right;
-	float		all;
+	float right;
+	float all;
 } score;
 
 typedef struct guess
 {
-	int32_t		token;			/* negative: none */
-	int			class;
+	int32_t token; /* negative: none */
+	int class;
 } guess;
 
 struct glm_learnt
 {
-	habit		habit[HABITS];
-	score		score[N_CLASSES];
-	uint16_t	seen[PLACES_SEEN];	/* tokens of answers, by id */
-	int			n_seen;
+	habit	 habit[HABITS];
+	score	 score[N_CLASSES];
+	uint16_t seen[PLACES_SEEN]; /* tokens of answers, by id */
+	int		 n_seen;
 };
 
 /* ---- Open and close ---------------------------------------------------------- */
@@ -93,7 +93,7 @@ glm_learnt_reset(glm_learnt *l)
 {
 	memset(l, 0, sizeof(*l));
 	for (int i = 0; i < N_CLASSES; i++)
-		l->score[i] = (score) {1, 2};
+		l->score[i] = (score){1, 2};
 }
 
 void
@@ -105,7 +105,7 @@ glm_learnt_close(glm_learnt *l)
 bool
 glm_foresight_open(glm_foresight *f, const int32_t *tokens, int n, int limit)
 {
-	uint32_t	places = 64;
+	uint32_t places = 64;
 
 	memset(f, 0, sizeof(*f));
 	while (places < PLACES_MAX && places < (uint32_t) limit * 2)
@@ -143,7 +143,8 @@ mixed(uint32_t x)
 static int32_t *
 place_of_pair(const glm_foresight *f, const int32_t *tokens, int n)
 {
-	return &f->after_pair[mixed((uint32_t) tokens[n - 2] * 31 + (uint32_t) tokens[n - 1]) & f->mask];
+	return &f->after_pair[mixed((uint32_t) tokens[n - 2] * 31 + (uint32_t) tokens[n - 1]) &
+						  f->mask];
 }
 
 static int32_t *
@@ -156,7 +157,7 @@ place_of_one(const glm_foresight *f, const int32_t *tokens, int n)
 static int
 match_length(const int32_t *tokens, int n, int at)
 {
-	int			length = 0;
+	int length = 0;
 
 	while (length < MATCH_MAX && length < at && tokens[at - 1 - length] == tokens[n - 1 - length])
 		length++;
@@ -167,8 +168,8 @@ match_length(const int32_t *tokens, int n, int at)
 static guess
 look_up(const glm_foresight *f, const int32_t *tokens, int n, int run)
 {
-	int			at = n >= 2 ? *place_of_pair(f, tokens, n) : 0;
-	int			length = at > 0 && at < n ? match_length(tokens, n, at) : 0;
+	int at = n >= 2 ? *place_of_pair(f, tokens, n) : 0;
+	int length = at > 0 && at < n ? match_length(tokens, n, at) : 0;
 
 	if (length < 2)
 	{
@@ -176,8 +177,9 @@ look_up(const glm_foresight *f, const int32_t *tokens, int n, int run)
 		length = at > 0 && at < n ? match_length(tokens, n, at) : 0;
 	}
 	if (length == 0)
-		return (guess) {-1, 0};
-	return (guess) {tokens[at], COPY_CLASS + length * (RUN_MAX + 1) + (run < RUN_MAX ? run : RUN_MAX)};
+		return (guess){-1, 0};
+	return (guess){tokens[at],
+				   COPY_CLASS + length * (RUN_MAX + 1) + (run < RUN_MAX ? run : RUN_MAX)};
 }
 
 static uint32_t
@@ -213,8 +215,8 @@ recall(const glm_learnt *l, uint32_t hash, int first_class)
 	const habit *h = &l->habit[hash % HABITS];
 
 	if (h->check != check_of(hash))
-		return (guess) {-1, 0};
-	return (guess) {h->token, first_class + h->confirmed};
+		return (guess){-1, 0};
+	return (guess){h->token, first_class + h->confirmed};
 }
 
 /* ---- Forms ---------------------------------------------------------------------------- */
@@ -272,21 +274,21 @@ void
 glm_foresight_draft(glm_foresight *f, const glm_learnt *l, int32_t *tokens, int n, int max,
 					const glm_draft_costs *costs, int rows)
 {
-	float		trust = (f->came + 2) / (f->hoped + 2);
-	float		all_right = trust < 1 ? trust : 1;
-	float		hope = 0;
-	float		best_gain = 0;
-	int			run = f->run;
-	int32_t		form[GLM_DRAFT_FORM];
+	float	trust = (f->came + 2) / (f->hoped + 2);
+	float	all_right = trust < 1 ? trust : 1;
+	float	hope = 0;
+	float	best_gain = 0;
+	int		run = f->run;
+	int32_t form[GLM_DRAFT_FORM];
 
 	memcpy(form, f->form, sizeof(form));
 	f->n_drafts = 0;
 	f->hope = 0;
 	for (int i = 0; i < max && (costs == NULL || rows + i < GLM_DRAFT_ROWS); i++)
 	{
-		guess		copied = look_up(f, tokens, n + i, run);
-		guess		best = copied;
-		float		gain;
+		guess copied = look_up(f, tokens, n + i, run);
+		guess best = copied;
+		float gain;
 
 		if (l != NULL && n + i >= HABIT_TOKENS)
 		{
@@ -329,7 +331,7 @@ count_guess(glm_learnt *l, guess g, int32_t token)
 static void
 teach(glm_learnt *l, uint32_t hash, int first_class, int32_t token)
 {
-	habit	   *h = &l->habit[hash % HABITS];
+	habit *h = &l->habit[hash % HABITS];
 
 	count_guess(l, recall(l, hash, first_class), token);
 	if (h->check == check_of(hash) && h->token == token)
@@ -340,14 +342,14 @@ teach(glm_learnt *l, uint32_t hash, int first_class, int32_t token)
 	else if (h->check != 0 && h->confirmed > 1)
 		h->confirmed /= 2;
 	else
-		*h = (habit) {check_of(hash), token, 0};
+		*h = (habit){check_of(hash), token, 0};
 }
 
 void
 glm_foresight_learn(glm_foresight *f, glm_learnt *l, const int32_t *tokens, int n)
 {
-	int			before = n - 1;
-	guess		copied = look_up(f, tokens, before, f->run);
+	int	  before = n - 1;
+	guess copied = look_up(f, tokens, before, f->run);
 
 	f->run = copied.token >= 0 && copied.token == tokens[before] ? f->run + 1 : 0;
 	if (before >= 2)

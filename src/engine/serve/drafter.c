@@ -16,30 +16,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCOPES_MAX 16			/* of some 200 KB each */
-#define UNKNOWN_SHARE 0.3		/* of a pass: what a row adds, until it is known */
-#define LEAST_SHARE 0.05		/* and at least */
-#define KNOWN 0.5				/* passes of a size, lately, by which it is known */
+#define SCOPES_MAX 16	  /* of some 200 KB each */
+#define UNKNOWN_SHARE 0.3 /* of a pass: what a row adds, until it is known */
+#define LEAST_SHARE 0.05  /* and at least */
+#define KNOWN 0.5		  /* passes of a size, lately, by which it is known */
 
 /* A token saved is worth less than a pass for it alone, as passes give several. */
 #define WORTH 0.65
 
 typedef struct place
 {
-	glm_learnt *learnt;			/* NULL: never used */
+	glm_learnt *learnt; /* NULL: never used */
 	uint64_t	scope;
-	int			users;			/* sequences */
+	int			users; /* sequences */
 	uint64_t	last_used;
 } place;
 
 struct glm_drafter
 {
-	place		place[SCOPES_MAX];
-	uint64_t	clock;			/* counts uses */
+	place	 place[SCOPES_MAX];
+	uint64_t clock; /* counts uses */
 	/* of passes by their rows: what the quick ones take, and how many there were lately */
-	double		quick_ns[GLM_DRAFT_ROWS + 1];
-	double		passes[GLM_DRAFT_ROWS + 1];
-	double		pass_ns[GLM_DRAFT_ROWS + 1];	/* what a pass is expected to take */
+	double	 quick_ns[GLM_DRAFT_ROWS + 1];
+	double	 passes[GLM_DRAFT_ROWS + 1];
+	double	 pass_ns[GLM_DRAFT_ROWS + 1]; /* what a pass is expected to take */
 };
 
 glm_drafter *
@@ -64,11 +64,11 @@ glm_drafter_close(glm_drafter *d)
 static place *
 find_place(glm_drafter *d, uint64_t scope)
 {
-	place	   *best = NULL;
+	place *best = NULL;
 
 	for (int i = 0; i < SCOPES_MAX; i++)
 	{
-		place	   *p = &d->place[i];
+		place *p = &d->place[i];
 
 		if (p->learnt != NULL && p->scope == scope)
 			return p;
@@ -81,7 +81,7 @@ find_place(glm_drafter *d, uint64_t scope)
 glm_learnt *
 glm_drafter_learnt(glm_drafter *d, uint64_t scope)
 {
-	place	   *p = scope != 0 ? find_place(d, scope) : NULL;
+	place *p = scope != 0 ? find_place(d, scope) : NULL;
 
 	if (p == NULL)
 		return NULL;
@@ -131,11 +131,11 @@ known_size(const glm_drafter *d, int rows, int step)
 static double
 guess_ns(const glm_drafter *d, int rows)
 {
-	int			below = known_size(d, rows, -1);
-	int			above = known_size(d, rows, 1);
-	int			before = below > 1 ? known_size(d, below - 1, -1) : 0;
+	int			  below = known_size(d, rows, -1);
+	int			  above = known_size(d, rows, 1);
+	int			  before = below > 1 ? known_size(d, below - 1, -1) : 0;
 	const double *ns = d->pass_ns;
-	double		slope;
+	double		  slope;
 
 	if (below == 0)
 		return ns[above] * (1 - UNKNOWN_SHARE * (above - rows) / above);
@@ -152,7 +152,7 @@ guess_ns(const glm_drafter *d, int rows)
 static void
 estimate_passes(glm_drafter *d)
 {
-	double		least = INFINITY;
+	double least = INFINITY;
 
 	for (int rows = GLM_DRAFT_ROWS; rows >= 1; rows--)
 	{
@@ -175,8 +175,8 @@ void
 glm_drafter_count_pass(glm_drafter *d, int rows, int64_t ns)
 {
 	const double keep = 0.998;
-	double		t = (double) ns;
-	double	   *quick = &d->quick_ns[rows <= GLM_DRAFT_ROWS ? rows : 0];
+	double		 t = (double) ns;
+	double		*quick = &d->quick_ns[rows <= GLM_DRAFT_ROWS ? rows : 0];
 
 	if (rows > GLM_DRAFT_ROWS)
 		return;
@@ -207,7 +207,7 @@ float
 glm_draft_cost(const glm_draft_costs *costs, int rows, int n)
 {
 	const double *pass_ns = costs->drafter->pass_ns;
-	double		ns = pass_ns[rows + n] - pass_ns[rows];
+	double		  ns = pass_ns[rows + n] - pass_ns[rows];
 
 	return (float) (fmax(ns, costs->least_ns * n) / costs->token_ns);
 }

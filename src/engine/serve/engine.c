@@ -26,7 +26,7 @@ bool
 glm_cond_init(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;
-	bool		ok;
+	bool			   ok;
 
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -47,11 +47,11 @@ glm_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns)
 }
 
 bool
-glm_thread_start(void *(*thread_main) (void *), void *arg)
+glm_thread_start(void *(*thread_main)(void *), void *arg)
 {
-	pthread_t	thread;
+	pthread_t	   thread;
 	pthread_attr_t attr;
-	bool		ok;
+	bool		   ok;
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -106,11 +106,13 @@ static bool
 check_config(const glm_config *c, glm_error *err)
 {
 	if (c->max_sequences < 1 || c->max_sequences > 65536)
-		return glm_fail(err, GLM_BAD_ARGUMENT, "max_sequences %d is out of range", c->max_sequences);
+		return glm_fail(err, GLM_BAD_ARGUMENT, "max_sequences %d is out of range",
+						c->max_sequences);
 	if (c->max_queue < 1 || c->max_queue > 1 << 20)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "max_queue %d is out of range", c->max_queue);
 	if (c->prefill_budget < 1 || c->prefill_budget > GLM_PREFILL_MAX)
-		return glm_fail(err, GLM_BAD_ARGUMENT, "prefill_budget %d is out of range", c->prefill_budget);
+		return glm_fail(err, GLM_BAD_ARGUMENT, "prefill_budget %d is out of range",
+						c->prefill_budget);
 	if (c->threads < 0 || c->threads > 1024)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "threads %d is out of range", c->threads);
 	return true;
@@ -136,8 +138,8 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 static bool
 open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 {
-	int			cpus = glm_cpus_count(config->cpus, err);
-	int			threads = config->threads > 0 ? config->threads : cpus;
+	int cpus = glm_cpus_count(config->cpus, err);
+	int threads = config->threads > 0 ? config->threads : cpus;
 
 	if (cpus == 0)
 		return false;
@@ -159,8 +161,8 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 	if (!glm_threads_bind(e->threads, config->cpus))
 		return glm_fail(err, GLM_UNSUPPORTED, "could not bind the compute threads to CPUs \"%s\"",
 						config->cpus);
-	e->forward = glm_forward_open(config->kernels, e->threads,
-								  config->max_sequences + GLM_PREFILL_MAX, err);
+	e->forward =
+		glm_forward_open(config->kernels, e->threads, config->max_sequences + GLM_PREFILL_MAX, err);
 	return e->forward != NULL;
 }
 
@@ -172,7 +174,8 @@ start_threads(glm_engine *e, const char *cpus, glm_error *err)
 	if (!e->engine_started)
 		return glm_fail(err, GLM_INTERNAL, "could not start the engine's threads");
 	return glm_cpus_bind(e->engine_thread, cpus) ||
-		glm_fail(err, GLM_UNSUPPORTED, "could not bind the engine's thread to CPUs \"%s\"", cpus);
+		   glm_fail(err, GLM_UNSUPPORTED, "could not bind the engine's thread to CPUs \"%s\"",
+					cpus);
 }
 
 glm_engine *
@@ -197,10 +200,8 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	e->models.closer_arg = e;
 	glm_signal_init(&e->wake);
 	glm_job_init(&e->job);
-	if (!glm_outbox_open(&e->outbox, err) ||
-		!open_tickets(e, config, err) ||
-		!open_compute(e, config, err) ||
-		!start_threads(e, config->cpus, err))
+	if (!glm_outbox_open(&e->outbox, err) || !open_tickets(e, config, err) ||
+		!open_compute(e, config, err) || !start_threads(e, config->cpus, err))
 	{
 		glm_engine_close(e);
 		return NULL;
@@ -285,7 +286,8 @@ glm_engine_give(glm_engine *e, glm_request *req, glm_error *err)
 	number = e->free_ticket[--e->n_free];
 	ticket = &e->ticket[number];
 	ticket->request = req;
-	ticket->deadline_ns = req->timeout_ms > 0 ? glm_now_ns() + req->timeout_ms * INT64_C(1000000) : 0;
+	ticket->deadline_ns =
+		req->timeout_ms > 0 ? glm_now_ns() + req->timeout_ms * INT64_C(1000000) : 0;
 	atomic_store(&ticket->cancelled, false);
 	atomic_store(&ticket->taken, 0);
 	atomic_store(&ticket->generated, 0);
@@ -299,7 +301,7 @@ int
 glm_engine_submit(glm_engine *e, const glm_request *req, glm_error *err)
 {
 	glm_request *copy = glm_request_new(req->size);
-	int			number;
+	int			 number;
 
 	if (copy == NULL)
 	{
@@ -397,8 +399,8 @@ glm_ticket_ended(const glm_ticket *ticket, glm_error *err)
 void
 glm_send_result(glm_engine *e, int ticket, const void *bytes, size_t n)
 {
-	glm_event	event = {.kind = GLM_EVENT_RESULT, .ticket = ticket,
-						 .id = e->ticket[ticket].request->id};
+	glm_event event = {
+		.kind = GLM_EVENT_RESULT, .ticket = ticket, .id = e->ticket[ticket].request->id};
 
 	for (size_t at = 0; at < n; at += event.length)
 	{
@@ -423,7 +425,7 @@ send_terminal(glm_engine *e, int ticket, glm_event *event, const void *payload)
 void
 glm_send_usage(glm_engine *e, int ticket, glm_finish finish, const glm_event *usage)
 {
-	glm_event	event = *usage;
+	glm_event event = *usage;
 
 	event.kind = GLM_EVENT_DONE;
 	event.finish = finish;
@@ -432,11 +434,10 @@ glm_send_usage(glm_engine *e, int ticket, glm_finish finish, const glm_event *us
 }
 
 void
-glm_send_done(glm_engine *e, int ticket, glm_finish finish,
-			  int prompt_tokens, int completion_tokens)
+glm_send_done(glm_engine *e, int ticket, glm_finish finish, int prompt_tokens,
+			  int completion_tokens)
 {
-	glm_event	usage = {.prompt_tokens = prompt_tokens,
-						 .completion_tokens = completion_tokens};
+	glm_event usage = {.prompt_tokens = prompt_tokens, .completion_tokens = completion_tokens};
 
 	glm_send_usage(e, ticket, finish, &usage);
 }
@@ -444,11 +445,10 @@ glm_send_done(glm_engine *e, int ticket, glm_finish finish,
 void
 glm_send_error(glm_engine *e, int ticket, const glm_error *err)
 {
-	char		text[sizeof(err->message) + sizeof(err->hint)];
-	size_t		message = strlen(err->message) + 1;
-	size_t		hint = strlen(err->hint) + 1;
-	glm_event	event = {.kind = GLM_EVENT_ERROR, .status = err->status,
-						 .length = message + hint};
+	char	  text[sizeof(err->message) + sizeof(err->hint)];
+	size_t	  message = strlen(err->message) + 1;
+	size_t	  hint = strlen(err->hint) + 1;
+	glm_event event = {.kind = GLM_EVENT_ERROR, .status = err->status, .length = message + hint};
 
 	memcpy(text, err->message, message);
 	memcpy(text + message, err->hint, hint);
@@ -462,7 +462,7 @@ void
 glm_engine_stats(glm_engine *e, glm_stats *out)
 {
 	const glm_counters *c = &e->count;
-	glm_prefix_stats kv;
+	glm_prefix_stats	kv;
 
 	memset(out, 0, sizeof(*out));
 	out->requests = atomic_load(&c->requests);

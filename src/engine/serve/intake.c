@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESULT_SLICE ((size_t) 64 << 10)	/* bytes of a result sent between two pauses */
+#define RESULT_SLICE ((size_t) 64 << 10) /* bytes of a result sent between two pauses */
 
 /* ---- Requests that need no forward pass ------------------------------------ */
 
@@ -36,9 +36,8 @@ tokenize(const glm_request *req, const glm_tokenizer *tok, glm_ids *ids, glm_err
 {
 	if (req->kind == GLM_CHAT_TOKENS)
 		return glm_prompt_build(tok, req, ids, err);
-	if (req->add_special &&
-		(!glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_GMASK), err) ||
-		 !glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_SOP), err)))
+	if (req->add_special && (!glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_GMASK), err) ||
+							 !glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_SOP), err)))
 		return false;
 	return glm_tokenizer_encode(tok, glm_request_text(req, req->text), req->text.length, ids, err);
 }
@@ -47,8 +46,8 @@ static bool
 answer_tokenize(glm_engine *e, int ticket, const glm_request *req, const glm_model *model,
 				int *tokens, glm_error *err)
 {
-	glm_ids		ids = {.counted = req->kind == GLM_COUNT_TOKENS};
-	bool		ok = tokenize(req, model->tokenizer, &ids, err);
+	glm_ids ids = {.counted = req->kind == GLM_COUNT_TOKENS};
+	bool	ok = tokenize(req, model->tokenizer, &ids, err);
 
 	if (ok && req->kind != GLM_COUNT_TOKENS)
 		ok = send_slices(e, ticket, ids.data, ids.length * sizeof(int32_t), err);
@@ -68,11 +67,11 @@ static bool
 answer_detokenize(glm_engine *e, int ticket, const glm_request *req, const glm_model *model,
 				  int *tokens, glm_error *err)
 {
-	size_t		n;
+	size_t		   n;
 	const int32_t *ids = request_tokens(req, &n);
-	glm_buf		text = {0};
-	bool		ok = glm_tokenizer_decode(model->tokenizer, ids, n, &text, err) &&
-		send_slices(e, ticket, text.data, text.length, err);
+	glm_buf		   text = {0};
+	bool		   ok = glm_tokenizer_decode(model->tokenizer, ids, n, &text, err) &&
+			  send_slices(e, ticket, text.data, text.length, err);
 
 	*tokens = (int) n;
 	glm_buf_free(&text);
@@ -94,7 +93,7 @@ too_long(size_t tokens, bool more, const glm_model *model, glm_error *err)
 static bool
 copy_tokens(const glm_request *req, const glm_model *model, glm_ids *out, glm_error *err)
 {
-	size_t		n;
+	size_t		   n;
 	const int32_t *ids = request_tokens(req, &n);
 
 	if (n == 0)
@@ -104,8 +103,8 @@ copy_tokens(const glm_request *req, const glm_model *model, glm_ids *out, glm_er
 	for (size_t i = 0; i < n; i++)
 	{
 		if (ids[i] < 0 || ids[i] >= model->config.vocab)
-			return glm_fail(err, GLM_BAD_ARGUMENT, "token id %d is not between 0 and %d",
-							ids[i], model->config.vocab - 1);
+			return glm_fail(err, GLM_BAD_ARGUMENT, "token id %d is not between 0 and %d", ids[i],
+							model->config.vocab - 1);
 		if (!glm_ids_add(out, ids[i], err))
 			return false;
 	}
@@ -119,10 +118,10 @@ copy_tokens(const glm_request *req, const glm_model *model, glm_ids *out, glm_er
 static bool
 check_length(const glm_request *req, const glm_model *model, glm_error *err)
 {
-	size_t		most = glm_tokenizer_longest(model->tokenizer) * (size_t) model->config.context;
+	size_t most = glm_tokenizer_longest(model->tokenizer) * (size_t) model->config.context;
 	/* in JSON a character takes up to six bytes for one */
-	size_t		text = req->text.length / (req->form == GLM_MESSAGES ? 6 : 1);
-	size_t		sum = text + req->system.length + req->tools.length / 6;
+	size_t text = req->text.length / (req->form == GLM_MESSAGES ? 6 : 1);
+	size_t sum = text + req->system.length + req->tools.length / 6;
 
 	if (sum <= most || req->truncate != GLM_TRUNCATE_ERROR)
 		return true;
@@ -141,7 +140,7 @@ check_length(const glm_request *req, const glm_model *model, glm_error *err)
 static bool
 build_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_error *err)
 {
-	size_t		most = 2 * (size_t) model->config.context;
+	size_t most = 2 * (size_t) model->config.context;
 
 	if (!check_length(req, model, err))
 		return false;
@@ -157,17 +156,17 @@ static bool
 set_limit(glm_sequence *seq, glm_error *err)
 {
 	const glm_request *req = seq->request;
-	size_t		context = seq->model->config.context;
-	size_t		answer = req->kind == GLM_GENERATE ? (size_t) req->max_tokens : 0;
-	size_t		room = answer > 0 ? 1 : 0;
+	size_t			   context = seq->model->config.context;
+	size_t			   answer = req->kind == GLM_GENERATE ? (size_t) req->max_tokens : 0;
+	size_t			   room = answer > 0 ? 1 : 0;
 
 	if (seq->tokens.length == 0)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the prompt is empty");
 	if (seq->tokens.length + room > context)
 		return too_long(seq->tokens.length, false, seq->model, err);
 	seq->n_prompt = (int) seq->tokens.length;
-	seq->limit = (int) (answer < context - seq->tokens.length ?
-						seq->tokens.length + answer : context);
+	seq->limit =
+		(int) (answer < context - seq->tokens.length ? seq->tokens.length + answer : context);
 	return true;
 }
 
@@ -175,7 +174,7 @@ set_limit(glm_sequence *seq, glm_error *err)
 static bool
 reserve_tokens(glm_sequence *seq, glm_error *err)
 {
-	int32_t    *data = realloc(seq->tokens.data, seq->limit * sizeof(int32_t));
+	int32_t *data = realloc(seq->tokens.data, seq->limit * sizeof(int32_t));
 
 	if (data == NULL)
 		return glm_no_memory(err);
@@ -207,7 +206,7 @@ static glm_sequence *
 open_sequence(glm_engine *e, int ticket, const glm_request *req, glm_model *model, glm_error *err)
 {
 	glm_sequence *seq = calloc(1, sizeof(*seq));
-	int			blocks;
+	int			  blocks;
 
 	if (seq == NULL)
 	{
@@ -232,8 +231,9 @@ open_sequence(glm_engine *e, int ticket, const glm_request *req, glm_model *mode
 	blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
 	if (!glm_kv_fits(e->kv, model->kv_block_bytes, blocks))
 	{
-		glm_fail(err, GLM_NO_ROOM, "%d tokens of model \"%s\" need %zu bytes of KV cache, there are %llu",
-				 seq->limit, model->name, blocks * model->kv_block_bytes,
+		glm_fail(err, GLM_NO_ROOM,
+				 "%d tokens of model \"%s\" need %zu bytes of KV cache, there are %llu", seq->limit,
+				 model->name, blocks * model->kv_block_bytes,
 				 (unsigned long long) glm_kv_pool_total(e->kv));
 		glm_hint(err, "Raise chatglm.kv_cache_size or ask for fewer max_tokens.");
 		goto fail;
@@ -277,8 +277,8 @@ unload(glm_engine *e, const glm_request *req, glm_error *err)
 static glm_outcome_kind
 use_model(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 {
-	glm_model  *model;
-	bool		ok;
+	glm_model		*model;
+	bool			 ok;
 	glm_outcome_kind kind = glm_loader_find(e, task, req, &model, &out->err);
 
 	if (kind != GLM_TASK_GOES_ON)
@@ -319,7 +319,7 @@ void
 glm_task_run(glm_engine *e, glm_task *task, glm_outcome *out)
 {
 	const glm_request *req = e->ticket[task->ticket].request;
-	glm_loading *waited = task->loading;
+	glm_loading		  *waited = task->loading;
 
 	task->loading = NULL;
 	if (waited == NULL || !glm_loading_done(waited) || glm_loading_good(waited, &out->err))
@@ -355,6 +355,6 @@ glm_task_finish(glm_engine *e, int ticket, glm_outcome *out)
 			glm_send_error(e, ticket, &out->err);
 			break;
 		default:
-			break;				/* parked */
+			break; /* parked */
 	}
 }

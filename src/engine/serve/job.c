@@ -24,7 +24,7 @@
 #include "engine/quantize/convert.h"
 #include "engine/serve/engine.h"
 
-#define QUIT_MS 3000			/* a job ends within tens of milliseconds */
+#define QUIT_MS 3000 /* a job ends within tens of milliseconds */
 
 typedef struct job_start
 {
@@ -45,7 +45,7 @@ glm_job_init(glm_job *job)
 static void
 copy_text(char *to, size_t size, const char *from)
 {
-	size_t		n = strnlen(from, size - 1);
+	size_t n = strnlen(from, size - 1);
 
 	while (n > 0 && ((uint8_t) from[n] & 0xc0) == 0x80)
 		n--;
@@ -57,7 +57,7 @@ copy_text(char *to, size_t size, const char *from)
 static void
 note_progress(void *arg, const char *phase, const char *tensor, uint64_t bytes)
 {
-	glm_job    *job = arg;
+	glm_job		 *job = arg;
 	glm_progress *p = &job->progress;
 
 	pthread_mutex_lock(&job->lock);
@@ -73,8 +73,8 @@ note_progress(void *arg, const char *phase, const char *tensor, uint64_t bytes)
 void
 glm_engine_progress(glm_engine *e, glm_progress *out)
 {
-	glm_job    *job = &e->job;
-	int64_t		start_ns;
+	glm_job *job = &e->job;
+	int64_t	 start_ns;
 
 	pthread_mutex_lock(&job->lock);
 	*out = job->progress;
@@ -83,8 +83,10 @@ glm_engine_progress(glm_engine *e, glm_progress *out)
 	if (out->id == 0)
 		return;
 	out->elapsed_s = (double) (glm_now_ns() - start_ns) / 1e9;
-	out->seconds_left = out->bytes_done == 0 ? -1 :
-		out->elapsed_s * (double) (out->bytes_total - out->bytes_done) / (double) out->bytes_done;
+	out->seconds_left = out->bytes_done == 0
+							? -1
+							: out->elapsed_s * (double) (out->bytes_total - out->bytes_done) /
+								  (double) out->bytes_done;
 }
 
 /* ---- The thread -------------------------------------------------------------- */
@@ -103,22 +105,22 @@ static bool
 run(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
 {
 	const glm_request *req = e->ticket[ticket].request;
-	glm_order	order = {
-		.name = glm_request_text(req, req->model),
-		.path = glm_request_text(req, req->path),
-		.target = glm_request_text(req, req->target),
-		.options = glm_request_text(req, req->options),
-		.texts = glm_request_text(req, req->text),
-		.kernels = glm_forward_kernels(e->forward),
-		.tell = note_progress,
-		.arg = &e->job,
-	};
+	glm_order		   order = {
+				 .name = glm_request_text(req, req->model),
+				 .path = glm_request_text(req, req->path),
+				 .target = glm_request_text(req, req->target),
+				 .options = glm_request_text(req, req->options),
+				 .texts = glm_request_text(req, req->text),
+				 .kernels = glm_forward_kernels(e->forward),
+				 .tell = note_progress,
+				 .arg = &e->job,
+	 };
 	glm_threads *pool = glm_threads_open(glm_threads_count(e->threads), err);
-	bool		ok;
+	bool		 ok;
 
 	if (pool == NULL)
 		return false;
-	order.work = (glm_work) {.pool = pool, .cancel = &e->ticket[ticket].cancelled};
+	order.work = (glm_work){.pool = pool, .cancel = &e->ticket[ticket].cancelled};
 	ok = glm_convert(&order, rows, n, err);
 	glm_threads_close(pool);
 	return ok;
@@ -129,17 +131,17 @@ static bool
 pause_job(void *cancelled, glm_error *err)
 {
 	return !atomic_load((atomic_bool *) cancelled) ||
-		glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+		   glm_fail(err, GLM_CANCELLED, "the request was cancelled");
 }
 
 static void *
 job_main(void *arg)
 {
-	job_start	start = *(job_start *) arg;
-	glm_engine *e = start.engine;
+	job_start	   start = *(job_start *) arg;
+	glm_engine	  *e = start.engine;
 	glm_quantized *rows = NULL;
-	int			n = 0;
-	glm_error	err = {0};
+	int			   n = 0;
+	glm_error	   err = {0};
 
 	free(arg);
 	glm_thread_enter("glm quantize");
@@ -192,8 +194,8 @@ enter(glm_job *job, int ticket, const glm_request *req, glm_error *err)
 bool
 glm_job_start(glm_engine *e, int ticket, glm_error *err)
 {
-	glm_job    *job = &e->job;
-	job_start  *start = malloc(sizeof(*start));
+	glm_job	  *job = &e->job;
+	job_start *start = malloc(sizeof(*start));
 
 	if (start == NULL)
 		return glm_no_memory(err);
@@ -204,7 +206,7 @@ glm_job_start(glm_engine *e, int ticket, glm_error *err)
 	}
 	if (job->started)
 		pthread_join(job->thread, NULL);
-	*start = (job_start) {e, ticket};
+	*start = (job_start){e, ticket};
 	job->started = pthread_create(&job->thread, NULL, job_main, start) == 0;
 	if (job->started)
 		return true;
@@ -217,8 +219,8 @@ glm_job_start(glm_engine *e, int ticket, glm_error *err)
 static bool
 cancel(glm_engine *e)
 {
-	glm_job    *job = &e->job;
-	bool		busy;
+	glm_job *job = &e->job;
+	bool	 busy;
 
 	pthread_mutex_lock(&job->lock);
 	job->closed = true;
@@ -232,7 +234,7 @@ cancel(glm_engine *e)
 void
 glm_job_stop(glm_engine *e)
 {
-	glm_job    *job = &e->job;
+	glm_job *job = &e->job;
 
 	cancel(e);
 	if (job->started)

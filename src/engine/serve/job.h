@@ -12,13 +12,13 @@
 typedef struct glm_job
 {
 	pthread_mutex_t lock;
-	pthread_t	thread;
-	bool		started;		/* thread is to be joined */
-	bool		busy;
-	bool		closed;			/* no job any more */
-	int			ticket;			/* of the request, while busy */
-	int64_t		start_ns;
-	glm_progress progress;
+	pthread_t		thread;
+	bool			started; /* thread is to be joined */
+	bool			busy;
+	bool			closed; /* no job any more */
+	int				ticket; /* of the request, while busy */
+	int64_t			start_ns;
+	glm_progress	progress;
 } glm_job;
 
 extern void glm_job_init(glm_job *job);
@@ -29,4 +29,4 @@ extern bool glm_job_start(glm_engine *engine, int ticket, glm_error *err);
 /* Cancels the job and waits for its end; nobody starts one any more. */
 extern void glm_job_stop(glm_engine *engine);
 
-#endif							/* GLM_JOB_H */
+#endif /* GLM_JOB_H */

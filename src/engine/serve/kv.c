@@ -49,25 +49,25 @@ typedef struct free_block
 /* One for each slab; the fields after `first` count in a run's first slab. */
 typedef struct slab
 {
-	bool		taken;			/* part of a run */
-	int32_t		first;			/* the run's first slab */
-	int32_t		length;			/* the run's slabs */
+	bool		taken;	/* part of a run */
+	int32_t		first;	/* the run's first slab */
+	int32_t		length; /* the run's slabs */
 	size_t		block_bytes;
-	size_t		capacity;		/* blocks in the run */
-	size_t		fresh;			/* of those, never taken since the run began */
+	size_t		capacity; /* blocks in the run */
+	size_t		fresh;	  /* of those, never taken since the run began */
 	size_t		used;
-	free_block *free;			/* given back, last one first */
-	int32_t		prev;			/* in the list of runs with a block to take */
+	free_block *free; /* given back, last one first */
+	int32_t		prev; /* in the list of runs with a block to take */
 	int32_t		next;
 } slab;
 
 struct glm_kv_pool
 {
-	uint8_t    *base;
-	int32_t		n_slabs;
-	slab	   *slab;			/* [n_slabs] */
-	int32_t		open;			/* runs with a block to take, newest first */
-	_Atomic uint64_t used;		/* bytes of blocks in use */
+	uint8_t			*base;
+	int32_t			 n_slabs;
+	slab			*slab; /* [n_slabs] */
+	int32_t			 open; /* runs with a block to take, newest first */
+	_Atomic uint64_t used; /* bytes of blocks in use */
 };
 
 /* ---- Shapes ------------------------------------------------------------ */
@@ -94,11 +94,11 @@ glm_kv_groups(int head_dim)
 size_t
 glm_kv_part_bytes(const glm_model_config *config, glm_dtype dtype)
 {
-	size_t		elements = (size_t) GLM_KV_BLOCK * (size_t) config->head_dim;
+	size_t elements = (size_t) GLM_KV_BLOCK * (size_t) config->head_dim;
 
 	if (dtype == GLM_I8)
 		return elements +
-			(size_t) GLM_KV_BLOCK * (size_t) glm_kv_groups(config->head_dim) * sizeof(float);
+			   (size_t) GLM_KV_BLOCK * (size_t) glm_kv_groups(config->head_dim) * sizeof(float);
 	return elements * (dtype == GLM_F16 ? 2 : 4);
 }
 
@@ -118,8 +118,8 @@ block_stride(size_t block_bytes)
 static int32_t
 run_length(const glm_kv_pool *pool, size_t block_bytes)
 {
-	size_t		stride = block_stride(block_bytes);
-	size_t		length = stride / SLAB_BYTES + (stride % SLAB_BYTES != 0);
+	size_t stride = block_stride(block_bytes);
+	size_t length = stride / SLAB_BYTES + (stride % SLAB_BYTES != 0);
 
 	if (block_bytes == 0 || length > (size_t) pool->n_slabs)
 		return 0;
@@ -150,7 +150,7 @@ list_push(glm_kv_pool *pool, int32_t run)
 static void
 list_remove(glm_kv_pool *pool, int32_t run)
 {
-	slab	   *s = &pool->slab[run];
+	slab *s = &pool->slab[run];
 
 	if (s->prev != NONE)
 		pool->slab[s->prev].next = s->next;
@@ -166,7 +166,7 @@ list_remove(glm_kv_pool *pool, int32_t run)
 static int32_t
 find_slabs(const glm_kv_pool *pool, int32_t length)
 {
-	int32_t		free = 0;
+	int32_t free = 0;
 
 	for (int32_t i = 0; i < pool->n_slabs; i++)
 	{
@@ -181,8 +181,8 @@ find_slabs(const glm_kv_pool *pool, int32_t length)
 static int32_t
 run_begin(glm_kv_pool *pool, size_t block_bytes)
 {
-	int32_t		length = run_length(pool, block_bytes);
-	int32_t		run = length > 0 ? find_slabs(pool, length) : NONE;
+	int32_t length = run_length(pool, block_bytes);
+	int32_t run = length > 0 ? find_slabs(pool, length) : NONE;
 
 	if (run == NONE)
 		return NONE;
@@ -214,9 +214,9 @@ run_end(glm_kv_pool *pool, int32_t run)
 float *
 glm_kv_take_block(glm_kv_pool *pool, size_t block_bytes)
 {
-	int32_t		run = pool->open;
-	slab	   *s;
-	uint8_t    *block;
+	int32_t	 run = pool->open;
+	slab	*s;
+	uint8_t *block;
 
 	while (run != NONE && pool->slab[run].block_bytes != block_bytes)
 		run = pool->slab[run].next;
@@ -234,7 +234,7 @@ glm_kv_take_block(glm_kv_pool *pool, size_t block_bytes)
 	else
 	{
 		block = pool->base + (size_t) run * SLAB_BYTES +
-			(s->capacity - s->fresh) * block_stride(block_bytes);
+				(s->capacity - s->fresh) * block_stride(block_bytes);
 		s->fresh--;
 	}
 	s->used++;
@@ -275,7 +275,7 @@ glm_kv_take(glm_kv_pool *pool, size_t block_bytes, int n, glm_kv_table *table)
 	table->capacity = n;
 	while (table->n_blocks < n)
 	{
-		float	   *block = glm_kv_take_block(pool, block_bytes);
+		float *block = glm_kv_take_block(pool, block_bytes);
 
 		if (block == NULL)
 		{
@@ -304,7 +304,7 @@ glm_kv_pool *
 glm_kv_pool_open(size_t bytes)
 {
 	glm_kv_pool *pool = calloc(1, sizeof(*pool));
-	size_t		n_slabs = bytes / SLAB_BYTES;
+	size_t		 n_slabs = bytes / SLAB_BYTES;
 
 	if (pool == NULL || n_slabs < 1 || n_slabs > INT32_MAX)
 		goto fail;
@@ -352,8 +352,8 @@ glm_kv_pool_used(const glm_kv_pool *pool)
 bool
 glm_kv_fits(const glm_kv_pool *pool, size_t block_bytes, int n)
 {
-	int32_t		length = run_length(pool, block_bytes);
+	int32_t length = run_length(pool, block_bytes);
 
 	return length > 0 &&
-		(size_t) n <= (size_t) (pool->n_slabs / length) * run_capacity(length, block_bytes);
+		   (size_t) n <= (size_t) (pool->n_slabs / length) * run_capacity(length, block_bytes);
 }

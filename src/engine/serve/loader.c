@@ -25,28 +25,28 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define IDLE_NS INT64_C(10000000000)	/* without a pass, after which pages may have gone */
+#define IDLE_NS INT64_C(10000000000) /* without a pass, after which pages may have gone */
 
 typedef enum loading_kind
 {
 	LOADING_OPEN,
-	LOADING_VERIFY,				/* all chunks of a model that is open */
-	LOADING_HOLD,				/* its parts into memory */
+	LOADING_VERIFY, /* all chunks of a model that is open */
+	LOADING_HOLD,	/* its parts into memory */
 	LOADING_CLOSE
 } loading_kind;
 
 struct glm_loading
 {
 	struct glm_loading *next;
-	glm_engine *engine;
-	loading_kind kind;
-	char	   *name;			/* OPEN, as are the next two */
-	char	   *path;
-	glm_open_options options;
-	glm_model  *model;			/* with a reference; OPEN: once it is */
-	atomic_int	waiters;		/* tasks parked on it */
-	atomic_bool done;
-	glm_error	err;			/* why it failed; GLM_OK: it did not */
+	glm_engine		   *engine;
+	loading_kind		kind;
+	char			   *name; /* OPEN, as are the next two */
+	char			   *path;
+	glm_open_options	options;
+	glm_model		   *model;	 /* with a reference; OPEN: once it is */
+	atomic_int			waiters; /* tasks parked on it */
+	atomic_bool			done;
+	glm_error			err; /* why it failed; GLM_OK: it did not */
 };
 
 /* ---- The work ---------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static bool
 is_unwanted(const glm_loading *l)
 {
 	return l->kind != LOADING_CLOSE &&
-		(atomic_load(&l->waiters) == 0 || atomic_load(&l->engine->stopping));
+		   (atomic_load(&l->waiters) == 0 || atomic_load(&l->engine->stopping));
 }
 
 /* What glm_pause() does in a loading. */
@@ -122,16 +122,16 @@ static void *
 loading_main(void *arg)
 {
 	glm_loading *l = arg;
-	glm_front  *f = &l->engine->front;
-	bool		alone;
-	bool		over;
+	glm_front	*f = &l->engine->front;
+	bool		 alone;
+	bool		 over;
 
 	glm_thread_enter("glm loader");
 	setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
 	glm_pause_with(pause_loading, l);
 	do
 	{
-		glm_error	err = {0};
+		glm_error err = {0};
 
 		if (work(l, &err))
 			err.status = GLM_OK;
@@ -154,7 +154,7 @@ loading_main(void *arg)
 static bool
 start_thread(glm_loading *l)
 {
-	glm_front  *f = &l->engine->front;
+	glm_front *f = &l->engine->front;
 
 	if (!glm_thread_start(loading_main, l))
 		return false;
@@ -178,9 +178,9 @@ is_same(const glm_loading *a, const glm_loading *b)
 static bool
 wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
 {
-	glm_front  *f = &e->front;
+	glm_front	*f = &e->front;
 	glm_loading *l;
-	bool		ok = true;
+	bool		 ok = true;
 
 	pthread_mutex_lock(&f->lock);
 	for (l = f->loadings; l != NULL && !is_same(l, want); l = l->next)
@@ -229,8 +229,8 @@ park_on_model(glm_engine *e, glm_task *task, loading_kind kind, glm_model *model
 }
 
 static glm_outcome_kind
-park_on_open(glm_engine *e, glm_task *task, const glm_request *req,
-			 const glm_open_options *options, glm_error *err)
+park_on_open(glm_engine *e, glm_task *task, const glm_request *req, const glm_open_options *options,
+			 glm_error *err)
 {
 	glm_loading *l = make_loading(e, LOADING_OPEN, NULL, err);
 
@@ -271,20 +271,20 @@ glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_model
 glm_outcome_kind
 glm_loader_hold(glm_engine *e, glm_task *task, glm_model *model, glm_error *err)
 {
-	int64_t		used = atomic_load(&model->used_ns);
+	int64_t used = atomic_load(&model->used_ns);
 
 	if (task->held || (glm_model_held(model) && glm_now_ns() - used < IDLE_NS))
 		return GLM_TASK_GOES_ON;
-	task->held = true;			/* when it is begun again */
+	task->held = true; /* when it is begun again */
 	return park_on_model(e, task, LOADING_HOLD, model, err);
 }
 
 void
 glm_loader_close(void *arg, glm_model *model)
 {
-	glm_engine *e = arg;
+	glm_engine	*e = arg;
 	glm_loading *l = make_loading(e, LOADING_CLOSE, model, NULL);
-	bool		started = false;
+	bool		 started = false;
 
 	if (l != NULL)
 	{
@@ -317,7 +317,7 @@ glm_loading_good(const glm_loading *l, glm_error *err)
 void
 glm_loading_drop(glm_engine *e, glm_loading *l)
 {
-	bool		last;
+	bool last;
 
 	pthread_mutex_lock(&e->front.lock);
 	last = atomic_fetch_sub(&l->waiters, 1) == 1 && atomic_load(&l->done);

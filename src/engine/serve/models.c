@@ -64,7 +64,7 @@ glm_models_free(glm_models *models)
 {
 	while (models->first != NULL)
 	{
-		glm_model  *model = models->first;
+		glm_model *model = models->first;
 
 		models->first = model->next;
 		close_model(models, model);
@@ -101,7 +101,7 @@ close_retired(glm_models *models, glm_model *list)
 {
 	while (list != NULL)
 	{
-		glm_model  *model = list;
+		glm_model *model = list;
 
 		list = model->next;
 		close_model(models, model);
@@ -112,7 +112,7 @@ close_retired(glm_models *models, glm_model *list)
 static void
 add_origin(glm_model *model, uint32_t origin)
 {
-	uint32_t   *list;
+	uint32_t *list;
 
 	for (int i = 0; i < model->n_origins; i++)
 	{
@@ -172,13 +172,13 @@ static int
 retire_others(glm_models *models, const char *name, const char *path, glm_rope rope,
 			  uint32_t origin, glm_model **close_me)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (glm_model *m = models->first, *next; m != NULL; m = next)
 	{
 		next = m->next;
-		if (m->dead || strcmp(m->name, name) != 0 ||
-			(path != NULL && is_meant(m, path, rope)) || !drop_origin(m, origin))
+		if (m->dead || strcmp(m->name, name) != 0 || (path != NULL && is_meant(m, path, rope)) ||
+			!drop_origin(m, origin))
 			continue;
 		n++;
 		if (retire(models, m))
@@ -191,7 +191,7 @@ retire_others(glm_models *models, const char *name, const char *path, glm_rope r
 static int
 retire_all(glm_models *models, const char *name, const char *path, glm_model **close_me)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (glm_model *m = models->first, *next; m != NULL; m = next)
 	{
@@ -209,7 +209,7 @@ retire_all(glm_models *models, const char *name, const char *path, glm_model **c
 static glm_model *
 find(const glm_models *models, const char *name, const char *path, glm_rope rope)
 {
-	glm_model  *m = models->first;
+	glm_model *m = models->first;
 
 	while (m != NULL && (m->dead || strcmp(m->name, name) != 0 || !is_meant(m, path, rope)))
 		m = m->next;
@@ -220,8 +220,8 @@ find(const glm_models *models, const char *name, const char *path, glm_rope rope
 static glm_model *
 over_limit(glm_models *models)
 {
-	uint64_t	bytes = 0;
-	glm_model  *oldest = NULL;
+	uint64_t   bytes = 0;
+	glm_model *oldest = NULL;
 
 	for (glm_model *m = models->first; m != NULL; m = m->next)
 	{
@@ -236,8 +236,8 @@ over_limit(glm_models *models)
 static void
 insert(glm_models *models, glm_model *model)
 {
-	glm_model  *victim;
-	glm_model  *victims = NULL;
+	glm_model *victim;
+	glm_model *victims = NULL;
 
 	pthread_mutex_lock(&models->lock);
 	model->generation = ++models->generations;
@@ -269,18 +269,20 @@ static bool
 read_option(const char *key, json_t *value, glm_open_options *options, glm_error *err)
 {
 	static const char *const verify_names[] = {"first-map", "full", "off"};
-	int			number = name_number(value, verify_names, 3);
+	int						 number = name_number(value, verify_names, 3);
 
 	if (strcmp(key, "verify") == 0)
 	{
 		if (number >= 0)
 			options->verify = (glm_verify) number;
-		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT, "option \"verify\" of a model is not "
+		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT,
+									   "option \"verify\" of a model is not "
 									   "\"first-map\", \"full\" or \"off\"");
 	}
 	if (strcmp(key, "rope") == 0)
 		return glm_rope_named(json_string_value(value), &options->rope) ||
-			glm_fail(err, GLM_BAD_ARGUMENT, "option \"rope\" of a model is not \"chatglm2\" or \"chatglm3\"");
+			   glm_fail(err, GLM_BAD_ARGUMENT,
+						"option \"rope\" of a model is not \"chatglm2\" or \"chatglm3\"");
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
 	glm_hint(err, "Known are: rope, verify.");
 	return false;
@@ -294,7 +296,7 @@ read_options(const char *text, glm_open_options *options, glm_error *err)
 	const char *key;
 	json_t	   *value;
 	bool		ok = json_is_object(root) ||
-		glm_fail(err, GLM_BAD_ARGUMENT, "the options of a model are no JSON object");
+			  glm_fail(err, GLM_BAD_ARGUMENT, "the options of a model are no JSON object");
 
 	json_object_foreach(root, key, value)
 		ok = ok && read_option(key, value, options, err);
@@ -306,14 +308,16 @@ glm_model *
 glm_models_load(glm_models *models, const char *name, const char *path,
 				const glm_open_options *options, glm_error *err)
 {
-	glm_model  *model = glm_model_open_with(name, path, options, err);
+	glm_model *model = glm_model_open_with(name, path, options, err);
 
 	if (model == NULL)
 		return NULL;
 	if (models->memory_limit > 0 && glm_shards_bytes(model->shards) > models->memory_limit)
 	{
-		glm_fail(err, GLM_NO_ROOM, "the weights of model \"%s\" are %llu bytes, more than "
-				 "chatglm.memory_limit", name, (unsigned long long) glm_shards_bytes(model->shards));
+		glm_fail(err, GLM_NO_ROOM,
+				 "the weights of model \"%s\" are %llu bytes, more than "
+				 "chatglm.memory_limit",
+				 name, (unsigned long long) glm_shards_bytes(model->shards));
 		glm_hint(err, "Raise chatglm.memory_limit.");
 		glm_model_close(model);
 		return NULL;
@@ -332,8 +336,9 @@ glm_models_find(glm_models *models, const glm_request *req, glm_open_options *op
 	const char *text = glm_request_text(req, req->options);
 	glm_model  *close_me = NULL;
 
-	*options = (glm_open_options) {.verify = (glm_verify) atomic_load(&models->verify),
-								   .files = models->files, .kv_type = models->kv_type};
+	*options = (glm_open_options){.verify = (glm_verify) atomic_load(&models->verify),
+								  .files = models->files,
+								  .kv_type = models->kv_type};
 	if (name == NULL || path == NULL)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
 	if (text != NULL && !read_options(text, options, err))
@@ -359,7 +364,7 @@ glm_models_keep(glm_models *models, glm_model *model)
 void
 glm_models_release(glm_models *models, glm_model *model)
 {
-	bool		last;
+	bool last;
 
 	pthread_mutex_lock(&models->lock);
 	model->refs--;
@@ -414,7 +419,7 @@ static void
 describe(glm_models *models, const glm_model *m, glm_model_info *out)
 {
 	static const char *const dtype_name[] = {"F32", "F16", "BF16", "INT4", "INT8"};
-	glm_chunk_usage usage = {0};
+	glm_chunk_usage			 usage = {0};
 
 	glm_shards_usage(m->shards, &usage);
 	memset(out, 0, sizeof(*out));
@@ -440,7 +445,7 @@ describe(glm_models *models, const glm_model *m, glm_model_info *out)
 int
 glm_models_list(glm_models *models, glm_model_info *out, int max)
 {
-	int			n = 0;
+	int n = 0;
 
 	pthread_mutex_lock(&models->lock);
 	for (const glm_model *m = models->first; m != NULL && n < max; m = m->next)

@@ -15,9 +15,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-_Static_assert(sizeof(glm_event) == offsetof(glm_event, payload), "a payload begins where its header ends");
+_Static_assert(sizeof(glm_event) == offsetof(glm_event, payload),
+			   "a payload begins where its header ends");
 
-#define RING_BYTES ((size_t) 1 << 20)	/* a power of two, many events large */
+#define RING_BYTES ((size_t) 1 << 20) /* a power of two, many events large */
 
 bool
 glm_outbox_open(glm_outbox *box, glm_error *err)
@@ -57,8 +58,8 @@ glm_outbox_free(glm_outbox *box)
 static void
 ring_write(glm_outbox *box, const void *bytes, size_t n)
 {
-	size_t		at = box->tail % RING_BYTES;
-	size_t		first = n < RING_BYTES - at ? n : RING_BYTES - at;
+	size_t at = box->tail % RING_BYTES;
+	size_t first = n < RING_BYTES - at ? n : RING_BYTES - at;
 
 	memcpy(box->ring + at, bytes, first);
 	memcpy(box->ring, (const uint8_t *) bytes + first, n - first);
@@ -68,8 +69,8 @@ ring_write(glm_outbox *box, const void *bytes, size_t n)
 static void
 ring_read(glm_outbox *box, void *bytes, size_t n)
 {
-	size_t		at = box->head % RING_BYTES;
-	size_t		first = n < RING_BYTES - at ? n : RING_BYTES - at;
+	size_t at = box->head % RING_BYTES;
+	size_t first = n < RING_BYTES - at ? n : RING_BYTES - at;
 
 	memcpy(bytes, box->ring + at, first);
 	memcpy((uint8_t *) bytes + first, box->ring, n - first);
@@ -79,15 +80,15 @@ ring_read(glm_outbox *box, void *bytes, size_t n)
 void
 glm_outbox_put(glm_outbox *box, const glm_event *header, const void *payload)
 {
-	size_t		n = sizeof(*header) + header->length;
-	size_t		size = header->kind == GLM_EVENT_RESULT ? RING_BYTES / 2 : RING_BYTES;
+	size_t n = sizeof(*header) + header->length;
+	size_t size = header->kind == GLM_EVENT_RESULT ? RING_BYTES / 2 : RING_BYTES;
 
 	pthread_mutex_lock(&box->lock);
 	while (!box->closed && box->tail - box->head + n > size)
 		pthread_cond_wait(&box->room, &box->lock);
 	if (!box->closed)
 	{
-		bool		was_empty = box->head == box->tail;
+		bool was_empty = box->head == box->tail;
 
 		ring_write(box, header, sizeof(*header));
 		if (header->length > 0)
@@ -101,7 +102,7 @@ glm_outbox_put(glm_outbox *box, const glm_event *header, const void *payload)
 bool
 glm_outbox_take(glm_outbox *box, glm_event *buf)
 {
-	bool		any;
+	bool any;
 
 	pthread_mutex_lock(&box->lock);
 	any = box->head != box->tail;
@@ -112,7 +113,7 @@ glm_outbox_take(glm_outbox *box, glm_event *buf)
 		pthread_cond_broadcast(&box->room);
 		if (box->head == box->tail)
 		{
-			eventfd_t	counter;
+			eventfd_t counter;
 
 			(void) eventfd_read(box->fd, &counter);
 			/* start over, so that a quiet ring stays within a page of memory */

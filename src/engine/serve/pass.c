@@ -14,8 +14,8 @@
 
 #include <math.h>
 
-#define LOOK_NS INT64_C(20000000)	/* of a pass, between two looks around */
-#define SHARED_PICKS 4			/* sequences for which waking the compute threads pays */
+#define LOOK_NS INT64_C(20000000) /* of a pass, between two looks around */
+#define SHARED_PICKS 4			  /* sequences for which waking the compute threads pays */
 
 /* ---- Tokens ---------------------------------------------------------------- */
 
@@ -30,22 +30,23 @@ is_stop_id(const glm_model *model, int32_t token)
 			return true;
 	}
 	return token == glm_tokenizer_special(model->tokenizer, GLM_SP_USER) ||
-		token == glm_tokenizer_special(model->tokenizer, GLM_SP_OBSERVATION);
+		   token == glm_tokenizer_special(model->tokenizer, GLM_SP_OBSERVATION);
 }
 
 /* Puts a sampled token behind the sequence and its text into seq->text. */
 static bool
 append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
 {
-	bool		stopped = is_stop_id(seq->model, token);
-	bool		ok = true;
+	bool stopped = is_stop_id(seq->model, token);
+	bool ok = true;
 
 	seq->tokens.data[seq->tokens.length++] = token;
 	glm_foresight_learn(&seq->foresight, seq->learnt, seq->tokens.data, (int) seq->tokens.length);
 	if (!stopped)
 		ok = glm_decoder_push(seq->decoder, token, &seq->text, &stopped);
-	*finish = stopped ? GLM_FINISH_STOP :
-		(int) seq->tokens.length == seq->limit ? GLM_FINISH_LENGTH : GLM_FINISH_NONE;
+	*finish = stopped								   ? GLM_FINISH_STOP
+			  : (int) seq->tokens.length == seq->limit ? GLM_FINISH_LENGTH
+													   : GLM_FINISH_NONE;
 	if (*finish != GLM_FINISH_NONE)
 		ok = ok && glm_decoder_finish(seq->decoder, &seq->text);
 	return ok;
@@ -54,9 +55,12 @@ append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
 static void
 send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_finish finish)
 {
-	glm_event	event = {.kind = GLM_EVENT_TOKEN, .ticket = seq->ticket,
-						 .id = seq->request->id, .token_id = token,
-						 .logprob = logprob, .finish = finish};
+	glm_event event = {.kind = GLM_EVENT_TOKEN,
+					   .ticket = seq->ticket,
+					   .id = seq->request->id,
+					   .token_id = token,
+					   .logprob = logprob,
+					   .finish = finish};
 
 	/* the decoder never holds more than an event can carry */
 	event.length = seq->text.length < GLM_EVENT_PAYLOAD ? seq->text.length : GLM_EVENT_PAYLOAD;
@@ -72,9 +76,9 @@ send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_f
 static void
 pick_tokens(glm_sequence *seq)
 {
-	int			vocab = seq->model->config.vocab;
-	size_t		known = seq->tokens.length;
-	bool		stream = seq->request->stream;
+	int	   vocab = seq->model->config.vocab;
+	size_t known = seq->tokens.length;
+	bool   stream = seq->request->stream;
 
 	seq->n_picked = 0;
 	for (int i = 0; i <= seq->foresight.n_drafts; i++)
@@ -97,7 +101,7 @@ static void
 pick_part(void *arg, int index, int count)
 {
 	const glm_scheduler *s = arg;
-	int			i = 0;
+	int					 i = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
@@ -110,8 +114,8 @@ pick_part(void *arg, int index, int count)
 static bool
 use_picked(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
 {
-	int			used = 0;
-	int			drafts = seq->foresight.n_drafts;
+	int used = 0;
+	int drafts = seq->foresight.n_drafts;
 
 	while (used < seq->n_picked && *finish == GLM_FINISH_NONE)
 	{
@@ -143,7 +147,7 @@ use_picked(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
 static bool
 send_logits(glm_engine *e, const glm_sequence *seq, const float *logits, glm_error *err)
 {
-	int			vocab = seq->model->config.vocab;
+	int vocab = seq->model->config.vocab;
 
 	for (int i = 0; i < vocab; i++)
 	{
@@ -159,7 +163,7 @@ send_logits(glm_engine *e, const glm_sequence *seq, const float *logits, glm_err
 static bool
 advance(glm_engine *e, glm_sequence *seq)
 {
-	int			n = seq->n_rows;
+	int n = seq->n_rows;
 
 	seq->n_rows = 0;
 	seq->n_computed += n;
@@ -172,7 +176,7 @@ advance(glm_engine *e, glm_sequence *seq)
 static int
 give_logits(glm_scheduler *s, int vocab, float *logits)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
@@ -199,9 +203,9 @@ use_logits(glm_scheduler *s, int vocab, float *logits)
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
 		glm_sequence *seq = *at;
-		glm_finish	finish = GLM_FINISH_NONE;
-		glm_error	err = {0};
-		bool		ok;
+		glm_finish	  finish = GLM_FINISH_NONE;
+		glm_error	  err = {0};
+		bool		  ok;
 
 		if (seq->logits == NULL)
 		{
@@ -244,7 +248,7 @@ fail_pass(glm_scheduler *s, const glm_error *err)
 static int
 count_prefill_rows(const glm_scheduler *s)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
@@ -258,7 +262,7 @@ static void
 count_pass(glm_scheduler *s, glm_model *model, int64_t ns)
 {
 	glm_counters *count = &s->engine->count;
-	int			prefill = count_prefill_rows(s);
+	int			  prefill = count_prefill_rows(s);
 
 	atomic_fetch_add(&count->steps, 1);
 	atomic_fetch_add(&count->step_ns, ns);
@@ -277,10 +281,10 @@ static bool
 look_around(void *arg, glm_error *err)
 {
 	glm_scheduler *s = arg;
-	glm_engine *e = s->engine;
-	int64_t		now = glm_now_ns();
-	bool		wanted = false;
-	glm_error	why = {0};
+	glm_engine	  *e = s->engine;
+	int64_t		   now = glm_now_ns();
+	bool		   wanted = false;
+	glm_error	   why = {0};
 
 	if (now - s->looked_ns < LOOK_NS)
 		return true;
@@ -295,7 +299,7 @@ look_around(void *arg, glm_error *err)
 	}
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
-		bool		ended = glm_ticket_ended(&e->ticket[(*at)->ticket], &why);
+		bool ended = glm_ticket_ended(&e->ticket[(*at)->ticket], &why);
 
 		wanted |= !ended && (*at)->n_rows > 0;
 		if (ended && (*at)->n_rows == 0)
@@ -304,21 +308,21 @@ look_around(void *arg, glm_error *err)
 			at = &(*at)->next;
 	}
 	return (wanted && !atomic_load(&e->stopping)) ||
-		glm_fail(err, GLM_CANCELLED, "nobody waits for the pass any more");
+		   glm_fail(err, GLM_CANCELLED, "nobody waits for the pass any more");
 }
 
 void
 glm_pass_run(glm_scheduler *s, glm_model *model)
 {
-	int			vocab = model->config.vocab;
-	int64_t		start = glm_now_ns();
-	float	   *logits;
-	glm_error	err = {0};
-	bool		ok;
+	int		  vocab = model->config.vocab;
+	int64_t	  start = glm_now_ns();
+	float	 *logits;
+	glm_error err = {0};
+	bool	  ok;
 
 	glm_plan_pass(s, model);
 	if (s->n_rows == 0)
-		return;					/* the only one was preempted */
+		return; /* the only one was preempted */
 	s->looked_ns = start;
 	glm_pause_with(look_around, s);
 	ok = glm_forward_run(s->engine->forward, model, s->engine->row, s->n_rows, &logits, &err);

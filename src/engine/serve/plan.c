@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-#define WAIT_LEAST (GLM_KV_BLOCK / 2)	/* tokens to be copied for which a pass is waited */
+#define WAIT_LEAST (GLM_KV_BLOCK / 2) /* tokens to be copied for which a pass is waited */
 
 /* ---- Cached blocks ----------------------------------------------------------- */
 
@@ -28,15 +28,14 @@
 static bool
 may_share(const glm_sequence *seq)
 {
-	return seq->request->scope != 0 &&
-		seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
+	return seq->request->scope != 0 && seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
 }
 
 /* How many tokens of the block that it would begin are known, not counting the last of all. */
 static int
 known_in_block(const glm_sequence *seq)
 {
-	int			n = (int) seq->tokens.length - 1 - seq->n_computed;
+	int n = (int) seq->tokens.length - 1 - seq->n_computed;
 
 	return n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK;
 }
@@ -55,7 +54,7 @@ glm_plan_count_cached(glm_engine *e, glm_sequence *seq, int tokens)
 int
 glm_plan_adopt(glm_engine *e, glm_sequence *seq)
 {
-	int			before = seq->n_computed;
+	int before = seq->n_computed;
 
 	while (may_share(seq) && known_in_block(seq) == GLM_KV_BLOCK &&
 		   glm_chain_adopt(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed))
@@ -67,9 +66,9 @@ glm_plan_adopt(glm_engine *e, glm_sequence *seq)
 static int
 adopt_and_copy(glm_engine *e, glm_sequence *seq)
 {
-	int			n = glm_plan_adopt(e, seq);
-	int			known = known_in_block(seq);
-	int			copied = 0;
+	int n = glm_plan_adopt(e, seq);
+	int known = known_in_block(seq);
+	int copied = 0;
 
 	if (may_share(seq))
 		copied = glm_chain_copy(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed,
@@ -82,14 +81,14 @@ adopt_and_copy(glm_engine *e, glm_sequence *seq)
 static bool
 computes_block_of(const glm_sequence *other, const glm_sequence *seq)
 {
-	int			begin = seq->n_computed;
-	int			end = begin + GLM_KV_BLOCK;
+	int begin = seq->n_computed;
+	int end = begin + GLM_KV_BLOCK;
 
 	return other->n_rows > 0 && other->request->scope == seq->request->scope &&
-		other->model == seq->model &&
-		other->n_computed < end && end <= (int) other->tokens.length &&
-		memcmp(other->tokens.data, seq->tokens.data,
-			   (size_t) (begin + WAIT_LEAST) * sizeof(int32_t)) == 0;
+		   other->model == seq->model && other->n_computed < end &&
+		   end <= (int) other->tokens.length &&
+		   memcmp(other->tokens.data, seq->tokens.data,
+				  (size_t) (begin + WAIT_LEAST) * sizeof(int32_t)) == 0;
 }
 
 /* Is it held back, because one before it computes what it would begin with? */
@@ -131,16 +130,16 @@ find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
 static int
 lacks(const glm_sequence *seq)
 {
-	int			left = (int) seq->tokens.length - seq->n_computed;
+	int left = (int) seq->tokens.length - seq->n_computed;
 
-	return left > 1 ? left : 0;	/* the newest token costs no budget */
+	return left > 1 ? left : 0; /* the newest token costs no budget */
 }
 
 /* Reserves an equal part of the budget for each tenant, or what it needs. */
 static void
 share_budget(glm_scheduler *s, int budget)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
 		tenant->prefill = 0;
@@ -163,7 +162,7 @@ share_budget(glm_scheduler *s, int budget)
 static void
 need_less(glm_scheduler *s, glm_tenant *tenant, int tokens)
 {
-	int			reserved;
+	int reserved;
 
 	tenant->prefill -= tokens;
 	reserved = tenant->prefill < tenant->reserved ? tenant->prefill : tenant->reserved;
@@ -175,7 +174,7 @@ need_less(glm_scheduler *s, glm_tenant *tenant, int tokens)
 static void
 spend(glm_scheduler *s, glm_tenant *tenant, int n, int *budget)
 {
-	int			own = n < tenant->reserved ? n : tenant->reserved;
+	int own = n < tenant->reserved ? n : tenant->reserved;
 
 	*budget -= n;
 	tenant->prefill -= n;
@@ -222,14 +221,14 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 static int
 room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 {
-	int			known = (int) seq->tokens.length;
-	int			most = budget < GLM_DRAFT_MAX ? budget : GLM_DRAFT_MAX;
+	int known = (int) seq->tokens.length;
+	int most = budget < GLM_DRAFT_MAX ? budget : GLM_DRAFT_MAX;
 
 	if (most > seq->limit - known - 1)
 		most = seq->limit - known - 1;
 	if (seq->request->stream)
 	{
-		int			unread = (int) (seq->made - atomic_load(&s->engine->ticket[seq->ticket].taken));
+		int unread = (int) (seq->made - atomic_load(&s->engine->ticket[seq->ticket].taken));
 
 		if (most > GLM_OUTBOX - unread - 1)
 			most = GLM_OUTBOX - unread - 1;
@@ -245,7 +244,7 @@ static bool
 is_sampled(const glm_sequence *seq)
 {
 	return seq->n_rows > 0 && seq->request->kind == GLM_GENERATE &&
-		seq->n_computed + seq->n_rows == (int) seq->tokens.length;
+		   seq->n_computed + seq->n_rows == (int) seq->tokens.length;
 }
 
 /* Drafts for the sequences that are going to be sampled, with what is left of the budget. */
@@ -253,10 +252,10 @@ static void
 plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 {
 	glm_speculation speculation = (glm_speculation) atomic_load(&s->engine->speculation);
-	bool		always = speculation == GLM_SPECULATE_ALWAYS;
+	bool			always = speculation == GLM_SPECULATE_ALWAYS;
 	glm_draft_costs costs;
-	int			rows = 0;
-	int			sampled = 0;
+	int				rows = 0;
+	int				sampled = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
@@ -274,9 +273,9 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 	{
 		if (!is_sampled(seq))
 			continue;
-		glm_foresight_draft(&seq->foresight, seq->learnt,
-							seq->tokens.data, (int) seq->tokens.length,
-							room_for_drafts(s, seq, budget), always ? NULL : &costs, rows);
+		glm_foresight_draft(&seq->foresight, seq->learnt, seq->tokens.data,
+							(int) seq->tokens.length, room_for_drafts(s, seq, budget),
+							always ? NULL : &costs, rows);
 		budget -= seq->foresight.n_drafts;
 		rows += seq->foresight.n_drafts;
 	}
@@ -287,15 +286,14 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 static void
 write_rows(glm_scheduler *s, glm_sequence *seq)
 {
-	int			known = (int) seq->tokens.length;
-	int			n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
+	int known = (int) seq->tokens.length;
+	int n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
 
 	for (int i = 0; i < n; i++)
 	{
-		int			position = seq->n_computed + i;
+		int position = seq->n_computed + i;
 
-		s->engine->row[s->n_rows++] = (glm_row)
-		{
+		s->engine->row[s->n_rows++] = (glm_row){
 			.token = seq->tokens.data[position],
 			.position = position,
 			.kv = &seq->chain.kv,
@@ -307,8 +305,8 @@ write_rows(glm_scheduler *s, glm_sequence *seq)
 void
 glm_plan_pass(glm_scheduler *s, glm_model *model)
 {
-	int			budget = atomic_load(&s->engine->prefill_budget);
-	int			n = glm_rank_pass(s, model);
+	int budget = atomic_load(&s->engine->prefill_budget);
+	int n = glm_rank_pass(s, model);
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		seq->n_rows = 0;

@@ -42,15 +42,15 @@
 
 struct glm_prefix
 {
-	pthread_mutex_t lock;
-	glm_kv_pool *pool;
-	glm_owner  *owners;
-	glm_scope  *scopes;
+	pthread_mutex_t	 lock;
+	glm_kv_pool		*pool;
+	glm_owner		*owners;
+	glm_scope		*scopes;
 	glm_prefix_index index;
-	glm_cached *spare;			/* nodes without a block */
-	int			n_spare;
-	int			n_promised;		/* of those, for open chains */
-	uint64_t	evictions;
+	glm_cached		*spare; /* nodes without a block */
+	int				 n_spare;
+	int				 n_promised; /* of those, for open chains */
+	uint64_t		 evictions;
 };
 
 /* ---- Nodes ------------------------------------------------------------- */
@@ -121,7 +121,7 @@ static bool
 evict(glm_prefix *p, const glm_scope *own)
 {
 	const glm_scope *most = glm_scopes_most_cached(p->scopes, own);
-	glm_cached *oldest = most->idle.next;
+	glm_cached		*oldest = most->idle.next;
 
 	if (oldest == &most->idle)
 		return false;
@@ -193,9 +193,9 @@ bool
 glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, uint64_t scope,
 			   int capacity)
 {
-	glm_owner  *own;
-	glm_scope  *sharers;
-	bool		ok;
+	glm_owner *own;
+	glm_scope *sharers;
+	bool	   ok;
 
 	memset(chain, 0, sizeof(*chain));
 	chain->kv.block = malloc((size_t) capacity * sizeof(*chain->kv.block));
@@ -204,7 +204,7 @@ glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, uint64_t
 	own = glm_owner_get(&p->owners, model);
 	sharers = glm_scope_get(&p->scopes, scope);
 	ok = chain->kv.block != NULL && chain->node != NULL && own != NULL && sharers != NULL &&
-		promise(p, capacity);
+		 promise(p, capacity);
 	if (ok)
 	{
 		chain->kv.capacity = capacity;
@@ -266,7 +266,7 @@ grow(glm_prefix *p, glm_chain *chain)
 	p->n_spare--;
 	p->n_promised--;
 	chain->n_promised--;
-	*node = (glm_cached) {.block = block, .owner = own, .scope = chain->scope, .refs = 1};
+	*node = (glm_cached){.block = block, .owner = own, .scope = chain->scope, .refs = 1};
 	own->n_blocks++;
 	chain->scope->n_blocks++;
 	append(chain, node);
@@ -276,7 +276,7 @@ grow(glm_prefix *p, glm_chain *chain)
 bool
 glm_chain_grow(glm_prefix *p, glm_chain *chain)
 {
-	bool		ok;
+	bool ok;
 
 	if (chain->n_promised == 0)
 		return false;
@@ -290,14 +290,14 @@ glm_chain_grow(glm_prefix *p, glm_chain *chain)
 static glm_tree
 tree_of(const glm_chain *chain)
 {
-	return (glm_tree) {chain->owner, chain->scope};
+	return (glm_tree){chain->owner, chain->scope};
 }
 
 /* May what is cached come next?  Then all blocks before it are indexed. */
 static bool
 may_continue(const glm_chain *chain, glm_cached **parent)
 {
-	int			n = chain->kv.n_blocks;
+	int n = chain->kv.n_blocks;
 
 	*parent = n > 0 ? chain->node[n - 1] : NULL;
 	return chain->n_indexed == n && n < chain->kv.capacity;
@@ -338,7 +338,7 @@ glm_chain_copy(glm_prefix *p, glm_chain *chain, const int32_t *ids, int n)
 	alike = glm_prefix_index_find_alike(&p->index, tree_of(chain), parent, ids, n, &n_alike);
 	if (alike != NULL)
 	{
-		hold(alike);			/* growing must not evict it */
+		hold(alike); /* growing must not evict it */
 		if (grow(p, chain))
 			memcpy(chain->kv.block[chain->kv.n_blocks - 1], alike->block,
 				   chain->owner->block_bytes);
@@ -372,7 +372,7 @@ index_block(glm_prefix *p, glm_chain *chain, int i, const int32_t *ids)
 void
 glm_chain_index(glm_prefix *p, glm_chain *chain, const int32_t *tokens, int n_computed)
 {
-	int			full = n_computed / GLM_KV_BLOCK;
+	int full = n_computed / GLM_KV_BLOCK;
 
 	if (chain->n_indexed >= full)
 		return;

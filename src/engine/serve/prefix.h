@@ -8,30 +8,30 @@
 #include "engine/internal.h"
 
 typedef struct glm_prefix glm_prefix;
-struct glm_cached;				/* a KV block with what the index knows of it */
+struct glm_cached; /* a KV block with what the index knows of it */
 
 /* The blocks of one sequence.  kv is what a forward pass reads. */
 typedef struct glm_chain
 {
-	glm_kv_table kv;
-	struct glm_cached **node;	/* [kv.capacity], beside kv.block */
-	int			n_indexed;		/* leading blocks that others can find */
-	int			n_promised;		/* nodes kept for blocks not yet taken */
-	struct glm_owner *owner;	/* its model's; NULL: not open */
-	struct glm_scope *scope;	/* of those it shares blocks with */
+	glm_kv_table		kv;
+	struct glm_cached **node;		/* [kv.capacity], beside kv.block */
+	int					n_indexed;	/* leading blocks that others can find */
+	int					n_promised; /* nodes kept for blocks not yet taken */
+	struct glm_owner   *owner;		/* its model's; NULL: not open */
+	struct glm_scope   *scope;		/* of those it shares blocks with */
 } glm_chain;
 
 /* What the blocks of one model come to, or those of all. */
 typedef struct glm_prefix_stats
 {
-	uint64_t	bytes_used;		/* in blocks that sequences hold */
-	uint64_t	bytes_cached;	/* in blocks that nobody holds */
-	uint64_t	evictions;		/* cached blocks given up for others */
+	uint64_t bytes_used;   /* in blocks that sequences hold */
+	uint64_t bytes_cached; /* in blocks that nobody holds */
+	uint64_t evictions;	   /* cached blocks given up for others */
 } glm_prefix_stats;
 
 /* NULL when out of memory.  The pool is the prefix's alone from now on. */
 extern glm_prefix *glm_prefix_open(glm_kv_pool *pool);
-extern void glm_prefix_close(glm_prefix *prefix);
+extern void		   glm_prefix_close(glm_prefix *prefix);
 
 /*
  * Memory for an empty chain of at most `capacity` blocks; nothing below allocates.
@@ -56,7 +56,7 @@ extern bool glm_chain_adopt(glm_prefix *prefix, glm_chain *chain, const int32_t 
  * one that begins like ids [n], n < GLM_KV_BLOCK, and returns how many those are; 0
  * when there is none, or no room.  All blocks of the chain must be indexed.
  */
-extern int	glm_chain_copy(glm_prefix *prefix, glm_chain *chain, const int32_t *ids, int n);
+extern int glm_chain_copy(glm_prefix *prefix, glm_chain *chain, const int32_t *ids, int n);
 
 /*
  * Lets others find the blocks whose KV is complete; tokens [n_computed].  A
@@ -74,4 +74,4 @@ extern uint64_t glm_prefix_room(glm_prefix *prefix);
 /* Sums of the model of this generation, or with 0 of all.  Any thread. */
 extern void glm_prefix_stats_get(glm_prefix *prefix, uint64_t generation, glm_prefix_stats *out);
 
-#endif							/* GLM_PREFIX_H */
+#endif /* GLM_PREFIX_H */

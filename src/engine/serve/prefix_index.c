@@ -16,7 +16,7 @@
 #define BUCKETS_MIN 1024
 #define BUCKETS_MAX (1 << 18)
 #define BYTES_A_BUCKET (64 * 1024)
-#define ALIKE_LOOKED_AT 8		/* of a thousand rows with one instruction any will do */
+#define ALIKE_LOOKED_AT 8 /* of a thousand rows with one instruction any will do */
 
 /* ---- Open and close ---------------------------------------------------- */
 
@@ -58,9 +58,9 @@ mixed(uint64_t x)
 static void
 hash_ids(uint64_t out[2], glm_tree tree, const glm_cached *parent, const int32_t *ids, int n)
 {
-	uint64_t	root = tree.owner->generation ^ mixed(tree.scope->id);
-	uint64_t	a = parent != NULL ? parent->hash[0] : root;
-	uint64_t	b = parent != NULL ? parent->hash[1] : ~root;
+	uint64_t root = tree.owner->generation ^ mixed(tree.scope->id);
+	uint64_t a = parent != NULL ? parent->hash[0] : root;
+	uint64_t b = parent != NULL ? parent->hash[1] : ~root;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -74,7 +74,7 @@ hash_ids(uint64_t out[2], glm_tree tree, const glm_cached *parent, const int32_t
 static uint64_t
 hash_opening(glm_tree tree, const glm_cached *parent, const int32_t *ids)
 {
-	uint64_t	hash[2];
+	uint64_t hash[2];
 
 	hash_ids(hash, tree, parent, ids, GLM_ALIKE_MIN);
 	return hash[0] ^ hash[1];
@@ -95,8 +95,8 @@ is_of(const glm_cached *node, glm_tree tree)
 }
 
 glm_cached *
-glm_prefix_index_find(const glm_prefix_index *index, glm_tree tree,
-					  const glm_cached *parent, const int32_t *ids)
+glm_prefix_index_find(const glm_prefix_index *index, glm_tree tree, const glm_cached *parent,
+					  const int32_t *ids)
 {
 	uint64_t	hash[2];
 	glm_cached *node;
@@ -104,9 +104,8 @@ glm_prefix_index_find(const glm_prefix_index *index, glm_tree tree,
 	hash_ids(hash, tree, parent, ids, GLM_KV_BLOCK);
 	node = *bucket(index->whole, index, hash[0]);
 	while (node != NULL &&
-		   (node->hash[0] != hash[0] || node->hash[1] != hash[1] ||
-			!is_of(node, tree) || node->parent != parent ||
-			memcmp(node->ids, ids, sizeof(node->ids)) != 0))
+		   (node->hash[0] != hash[0] || node->hash[1] != hash[1] || !is_of(node, tree) ||
+			node->parent != parent || memcmp(node->ids, ids, sizeof(node->ids)) != 0))
 		node = node->whole_next;
 	return node;
 }
@@ -114,7 +113,7 @@ glm_prefix_index_find(const glm_prefix_index *index, glm_tree tree,
 static int
 count_alike(const glm_cached *node, const int32_t *ids, int n)
 {
-	int			alike = 0;
+	int alike = 0;
 
 	while (alike < n && node->ids[alike] == ids[alike])
 		alike++;
@@ -122,8 +121,8 @@ count_alike(const glm_cached *node, const int32_t *ids, int n)
 }
 
 glm_cached *
-glm_prefix_index_find_alike(const glm_prefix_index *index, glm_tree tree,
-							const glm_cached *parent, const int32_t *ids, int n, int *n_alike)
+glm_prefix_index_find_alike(const glm_prefix_index *index, glm_tree tree, const glm_cached *parent,
+							const int32_t *ids, int n, int *n_alike)
 {
 	uint64_t	opening;
 	glm_cached *best = NULL;
@@ -136,7 +135,7 @@ glm_prefix_index_find_alike(const glm_prefix_index *index, glm_tree tree,
 	for (glm_cached *node = *bucket(index->opening, index, opening);
 		 node != NULL && looked_at < ALIKE_LOOKED_AT; node = node->opening_next)
 	{
-		int			alike;
+		int alike;
 
 		if (node->opening != opening || !is_of(node, tree) || node->parent != parent)
 			continue;
@@ -157,7 +156,7 @@ void
 glm_prefix_index_add(glm_prefix_index *index, glm_cached *node, glm_cached *parent,
 					 const int32_t *ids)
 {
-	glm_tree	tree = {node->owner, node->scope};
+	glm_tree	 tree = {node->owner, node->scope};
 	glm_cached **whole;
 	glm_cached **opening;
 

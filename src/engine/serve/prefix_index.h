@@ -8,48 +8,48 @@
 
 #include "engine/internal.h"
 
-#define GLM_ALIKE_MIN 8			/* leading tokens by which blocks are found that begin alike */
+#define GLM_ALIKE_MIN 8 /* leading tokens by which blocks are found that begin alike */
 
 /* The blocks of one model; freed when it has none. */
 typedef struct glm_owner
 {
 	struct glm_owner *next;
-	uint64_t	generation;
-	size_t		block_bytes;
-	int			n_blocks;		/* held and cached */
-	int			n_cached;
-	int			n_chains;
-	uint64_t	evictions;
+	uint64_t		  generation;
+	size_t			  block_bytes;
+	int				  n_blocks; /* held and cached */
+	int				  n_cached;
+	int				  n_chains;
+	uint64_t		  evictions;
 } glm_owner;
 
 typedef struct glm_cached
 {
-	float	   *block;
-	glm_owner  *owner;
-	struct glm_scope *scope;
-	int			refs;			/* chains that hold it */
-	bool		indexed;
-	struct glm_cached *prev;	/* among those of its scope that nobody holds */
+	float			  *block;
+	glm_owner		  *owner;
+	struct glm_scope  *scope;
+	int				   refs; /* chains that hold it */
+	bool			   indexed;
+	struct glm_cached *prev; /* among those of its scope that nobody holds */
 	struct glm_cached *next;
-	struct glm_cached *spare;	/* the next one without a block */
+	struct glm_cached *spare; /* the next one without a block */
 	/* while indexed */
-	struct glm_cached *parent;	/* NULL: the first block of a prompt */
-	struct glm_cached *whole_next;	/* in its buckets */
+	struct glm_cached *parent;	   /* NULL: the first block of a prompt */
+	struct glm_cached *whole_next; /* in its buckets */
 	struct glm_cached *opening_next;
-	uint64_t	hash[2];		/* of the path, its ids included */
-	uint64_t	opening;		/* of the path to its parent and the first ids */
-	int32_t		ids[GLM_KV_BLOCK];
+	uint64_t		   hash[2]; /* of the path, its ids included */
+	uint64_t		   opening; /* of the path to its parent and the first ids */
+	int32_t			   ids[GLM_KV_BLOCK];
 } glm_cached;
 
 /* The blocks of one scope of requests (glm_request), of whatever model. */
 typedef struct glm_scope
 {
 	struct glm_scope *next;
-	uint64_t	id;
-	glm_cached	idle;			/* head of the ring of cached blocks, oldest next */
-	uint64_t	bytes_cached;
-	int			n_blocks;		/* held and cached */
-	int			n_chains;
+	uint64_t		  id;
+	glm_cached		  idle; /* head of the ring of cached blocks, oldest next */
+	uint64_t		  bytes_cached;
+	int				  n_blocks; /* held and cached */
+	int				  n_chains;
 } glm_scope;
 
 /* Blocks that may follow each other: those of one model and scope. */
@@ -76,9 +76,9 @@ extern const glm_scope *glm_scopes_most_cached(const glm_scope *list, const glm_
 
 typedef struct glm_prefix_index
 {
-	size_t		n_buckets;		/* a power of two */
-	glm_cached **whole;			/* [n_buckets] by hash */
-	glm_cached **opening;		/* [n_buckets] by opening, newest first */
+	size_t		 n_buckets; /* a power of two */
+	glm_cached **whole;		/* [n_buckets] by hash */
+	glm_cached **opening;	/* [n_buckets] by opening, newest first */
 } glm_prefix_index;
 
 /* For a pool of so many bytes; false: out of memory.  Both may be called on zeroes. */
@@ -94,12 +94,12 @@ extern glm_cached *glm_prefix_index_find(const glm_prefix_index *index, glm_tree
  * the one that shares most; *n_alike tells how many, at least GLM_ALIKE_MIN.
  */
 extern glm_cached *glm_prefix_index_find_alike(const glm_prefix_index *index, glm_tree tree,
-											   const glm_cached *parent, const int32_t *ids,
-											   int n, int *n_alike);
+											   const glm_cached *parent, const int32_t *ids, int n,
+											   int *n_alike);
 
 /* Adds a block, its owner and scope known, as the one behind `parent` with these ids. */
 extern void glm_prefix_index_add(glm_prefix_index *index, glm_cached *node, glm_cached *parent,
 								 const int32_t *ids);
 extern void glm_prefix_index_remove(glm_prefix_index *index, glm_cached *node);
 
-#endif							/* GLM_PREFIX_INDEX_H */
+#endif /* GLM_PREFIX_INDEX_H */

@@ -14,7 +14,7 @@
 glm_owner *
 glm_owner_get(glm_owner **list, const glm_model *model)
 {
-	glm_owner  *own = *list;
+	glm_owner *own = *list;
 
 	while (own != NULL && own->generation != model->generation)
 		own = own->next;
@@ -32,7 +32,7 @@ glm_owners_tidy(glm_owner **list)
 {
 	for (glm_owner **at = list; *at != NULL;)
 	{
-		glm_owner  *own = *at;
+		glm_owner *own = *at;
 
 		if (own->n_blocks > 0 || own->n_chains > 0)
 			at = &own->next;
@@ -49,7 +49,7 @@ glm_owners_tidy(glm_owner **list)
 glm_scope *
 glm_scope_get(glm_scope **list, uint64_t id)
 {
-	glm_scope  *scope = *list;
+	glm_scope *scope = *list;
 
 	while (scope != NULL && scope->id != id)
 		scope = scope->next;
@@ -71,7 +71,7 @@ glm_scopes_tidy(glm_scope **list)
 {
 	for (glm_scope **at = list; *at != NULL;)
 	{
-		glm_scope  *scope = *at;
+		glm_scope *scope = *at;
 
 		if (scope->n_blocks > 0 || scope->n_chains > 0)
 			at = &scope->next;

@@ -40,7 +40,7 @@ was_in_last_pass(const glm_sequence *seq)
 static int
 deal_turns(glm_scheduler *s, const glm_model *model, bool rotate)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
 		tenant->turns = 0;
@@ -49,7 +49,7 @@ deal_turns(glm_scheduler *s, const glm_model *model, bool rotate)
 		for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		{
 			if (round == 0)
-				seq->turn = INT_MAX;	/* behind all who have one */
+				seq->turn = INT_MAX; /* behind all who have one */
 			if (glm_sequence_paused(s->engine, seq) || (model != NULL && seq->model != model) ||
 				(rotate && was_in_last_pass(seq) != (round == 1)))
 				continue;
@@ -65,8 +65,8 @@ deal_turns(glm_scheduler *s, const glm_model *model, bool rotate)
 static int
 sort_by_turn(glm_scheduler *s, int n_turns)
 {
-	int		   *end = s->engine->turn_end;
-	int			n = 0;
+	int *end = s->engine->turn_end;
+	int	 n = 0;
 
 	memset(end, 0, n_turns * sizeof(*end));
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
@@ -76,9 +76,9 @@ sort_by_turn(glm_scheduler *s, int n_turns)
 	}
 	for (int turn = 0; turn < n_turns; turn++)
 	{
-		int			count = end[turn];
+		int count = end[turn];
 
-		end[turn] = n;			/* where its first one goes */
+		end[turn] = n; /* where its first one goes */
 		n += count;
 	}
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
@@ -93,7 +93,7 @@ sort_by_turn(glm_scheduler *s, int n_turns)
 static int
 choose_all(glm_scheduler *s, const glm_model *model)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{

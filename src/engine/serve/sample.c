@@ -31,35 +31,35 @@
 /* A token that was seen, and its logit before the penalty. */
 typedef struct seen_token
 {
-	int32_t		token;
-	float		logit;
+	int32_t token;
+	float	logit;
 } seen_token;
 
 struct glm_sampler
 {
-	int			n_ids;
-	int			top_k;			/* 0 = off */
-	double		temperature;	/* 0 = greedy */
-	double		top_p;
-	double		min_p;
-	double		penalty;
-	uint64_t	seed;
+	int		 n_ids;
+	int		 top_k;		  /* 0 = off */
+	double	 temperature; /* 0 = greedy */
+	double	 top_p;
+	double	 min_p;
+	double	 penalty;
+	uint64_t seed;
 
 	/* repetition penalty; NULL without one */
-	uint8_t    *is_seen;		/* [n_ids] */
-	seen_token *seen;			/* [n_ids], distinct tokens */
+	uint8_t	   *is_seen; /* [n_ids] */
+	seen_token *seen;	 /* [n_ids], distinct tokens */
 	int			n_seen;
 
 	/* candidates; NULL when greedy */
-	float	   *weight;			/* [n_ids] exp((logit - max) / temperature) */
-	int32_t    *heap;			/* [n_ids] token ids; see choose_top_p() */
+	float	*weight; /* [n_ids] exp((logit - max) / temperature) */
+	int32_t *heap;	 /* [n_ids] token ids; see choose_top_p() */
 };
 
 glm_sampler *
 glm_sampler_open(const glm_request *req, int n_ids)
 {
 	glm_sampler *s = calloc(1, sizeof(*s));
-	size_t		n = (size_t) n_ids;
+	size_t		 n = (size_t) n_ids;
 
 	if (s == NULL)
 		return NULL;
@@ -114,7 +114,7 @@ glm_sampler_see(glm_sampler *s, int32_t token)
 
 /* ---- Arithmetic -------------------------------------------------------- */
 
-#define EXP_BLOCK 64			/* exponentials that are made together */
+#define EXP_BLOCK 64 /* exponentials that are made together */
 
 /*
  * y[i] = exp((logit[i] - max) / temperature) for n <= EXP_BLOCK logits that are at
@@ -125,21 +125,21 @@ glm_sampler_see(glm_sampler *s, int32_t token)
 static void
 exponentials(double *y, const float *logit, int n, double max, double temperature)
 {
-	static const double series[] = {
-		1, 1, 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720, 1. / 5040, 1. / 40320, 1. / 362880
-	};
-	const double round = 0x1.8p52;
+	static const double series[] = {1,		  1,		1. / 2,	   1. / 6,	   1. / 24,
+									1. / 120, 1. / 720, 1. / 5040, 1. / 40320, 1. / 362880};
+	const double		round = 0x1.8p52;
 
 	for (int i = 0; i < n; i++)
 	{
-		double		x = (logit[i] - max) / temperature;
-		double		within = x < -700 ? -700 : x;
-		double		t = within * 0x1.71547652b82fep+0 + round;	/* x / ln 2; the integer in its low bits */
-		double		whole = t - round;
-		double		r = (within - whole * 0x1.62e42fefa0000p-1) - whole * 0x1.cf79abc9e3b3ap-40;
-		double		p = series[9];
-		double		power;
-		uint64_t	bits;
+		double x = (logit[i] - max) / temperature;
+		double within = x < -700 ? -700 : x;
+		double t =
+			within * 0x1.71547652b82fep+0 + round; /* x / ln 2; the integer in its low bits */
+		double	 whole = t - round;
+		double	 r = (within - whole * 0x1.62e42fefa0000p-1) - whole * 0x1.cf79abc9e3b3ap-40;
+		double	 p = series[9];
+		double	 power;
+		uint64_t bits;
 
 #pragma GCC unroll 9
 		for (int k = 8; k >= 0; k--)
@@ -155,8 +155,8 @@ exponentials(double *y, const float *logit, int n, double max, double temperatur
 static void
 philox_round(uint32_t x[4], uint32_t k0, uint32_t k1)
 {
-	uint64_t	a = (uint64_t) 0xD2511F53 * x[0];
-	uint64_t	b = (uint64_t) 0xCD9E8D57 * x[2];
+	uint64_t a = (uint64_t) 0xD2511F53 * x[0];
+	uint64_t b = (uint64_t) 0xCD9E8D57 * x[2];
 
 	x[0] = (uint32_t) (b >> 32) ^ x[1] ^ k0;
 	x[1] = (uint32_t) b;
@@ -168,9 +168,9 @@ philox_round(uint32_t x[4], uint32_t k0, uint32_t k1)
 static double
 uniform(uint64_t seed, uint64_t index)
 {
-	uint32_t	x[4] = {(uint32_t) index, (uint32_t) (index >> 32), 0, 0};
-	uint32_t	k0 = (uint32_t) seed;
-	uint32_t	k1 = (uint32_t) (seed >> 32);
+	uint32_t x[4] = {(uint32_t) index, (uint32_t) (index >> 32), 0, 0};
+	uint32_t k0 = (uint32_t) seed;
+	uint32_t k1 = (uint32_t) (seed >> 32);
 
 	for (int i = 0; i < 10; i++)
 	{
@@ -186,11 +186,11 @@ uniform(uint64_t seed, uint64_t index)
 static bool
 all_finite(const float *x, int n)
 {
-	unsigned	bad = 0;
+	unsigned bad = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		uint32_t	bits;
+		uint32_t bits;
 
 		memcpy(&bits, &x[i], sizeof bits);
 		bad |= (bits & 0x7f800000) == 0x7f800000;
@@ -202,7 +202,7 @@ all_finite(const float *x, int n)
 static int32_t
 largest(const float *logits, int n)
 {
-	int32_t		best = 0;
+	int32_t best = 0;
 
 	for (int32_t i = 1; i < n; i++)
 		if (logits[i] > logits[best])
@@ -214,13 +214,12 @@ largest(const float *logits, int n)
 static double
 log_sum(const float *logits, int n)
 {
-	double		max = logits[largest(logits, n)];
-	double		sum = 0,
-				e[EXP_BLOCK];
+	double max = logits[largest(logits, n)];
+	double sum = 0, e[EXP_BLOCK];
 
 	for (int i = 0; i < n; i += EXP_BLOCK)
 	{
-		int			block = n - i < EXP_BLOCK ? n - i : EXP_BLOCK;
+		int block = n - i < EXP_BLOCK ? n - i : EXP_BLOCK;
 
 		exponentials(e, logits + i, block, max, 1);
 		for (int j = 0; j < block; j++)
@@ -234,8 +233,8 @@ penalize(glm_sampler *s, float *logits)
 {
 	for (int i = 0; i < s->n_seen; i++)
 	{
-		float	   *logit = &logits[s->seen[i].token];
-		double		value = *logit > 0 ? *logit / s->penalty : *logit * s->penalty;
+		float *logit = &logits[s->seen[i].token];
+		double value = *logit > 0 ? *logit / s->penalty : *logit * s->penalty;
 
 		s->seen[i].logit = *logit;
 		/* a tiny penalty must not make an infinity */
@@ -267,8 +266,8 @@ before(const float *logits, int32_t a, int32_t b)
 static void
 sift_down(int32_t *heap, int n, int at, const float *logits, bool last)
 {
-	int32_t		token = heap[at];
-	int			child;
+	int32_t token = heap[at];
+	int		child;
 
 	while ((child = 2 * at + 1) < n)
 	{
@@ -296,7 +295,7 @@ make_heap(int32_t *heap, int n, const float *logits, bool last)
 static int32_t
 pop(int32_t *heap, int n, const float *logits, bool last)
 {
-	int32_t		top = heap[0];
+	int32_t top = heap[0];
 
 	heap[0] = heap[n - 1];
 	heap[n - 1] = top;
@@ -308,13 +307,12 @@ pop(int32_t *heap, int n, const float *logits, bool last)
 static double
 weigh(glm_sampler *s, const float *logits)
 {
-	double		max = logits[largest(logits, s->n_ids)];
-	double		sum = 0,
-				e[EXP_BLOCK];
+	double max = logits[largest(logits, s->n_ids)];
+	double sum = 0, e[EXP_BLOCK];
 
 	for (int i = 0; i < s->n_ids; i += EXP_BLOCK)
 	{
-		int			block = s->n_ids - i < EXP_BLOCK ? s->n_ids - i : EXP_BLOCK;
+		int block = s->n_ids - i < EXP_BLOCK ? s->n_ids - i : EXP_BLOCK;
 
 		exponentials(e, logits + i, block, max, s->temperature);
 		for (int j = 0; j < block; j++)
@@ -330,8 +328,8 @@ weigh(glm_sampler *s, const float *logits)
 static void
 take_top_k(glm_sampler *s, const float *logits)
 {
-	int			k = s->top_k;
-	int32_t    *best = s->heap + (s->n_ids - k);
+	int		 k = s->top_k;
+	int32_t *best = s->heap + (s->n_ids - k);
 
 	for (int i = 0; i < k; i++)
 		best[i] = i;
@@ -348,7 +346,7 @@ take_top_k(glm_sampler *s, const float *logits)
 		pop(best, n, logits, true);
 	for (int i = 0; i < k / 2; i++)
 	{
-		int32_t		token = best[i];
+		int32_t token = best[i];
 
 		best[i] = best[k - 1 - i];
 		best[k - 1 - i] = token;
@@ -360,14 +358,13 @@ static int
 choose_top_k(glm_sampler *s, const float *logits)
 {
 	const int32_t *first = &s->heap[s->n_ids - 1];
-	double		sum = 0,
-				so_far = 0;
-	int			n = 0;
+	double		   sum = 0, so_far = 0;
+	int			   n = 0;
 
 	take_top_k(s, logits);
 	for (int i = 0; i < s->top_k; i++)
 	{
-		double		e;
+		double e;
 
 		exponentials(&e, &logits[first[-i]], 1, logits[first[0]], s->temperature);
 		s->weight[first[-i]] = (float) e;
@@ -386,13 +383,11 @@ choose_top_k(glm_sampler *s, const float *logits)
 static int
 choose_top_p(glm_sampler *s, const float *logits)
 {
-	double		sum = weigh(s, logits),
-				so_far = 0;
+	double	 sum = weigh(s, logits), so_far = 0;
 	/* all that weigh less than this are together less than what top_p leaves out */
-	double		least = (1 - s->top_p) * sum / s->n_ids / 2;
-	int32_t    *heap = s->heap + s->n_ids;
-	int			n_heap,
-				n = 0;
+	double	 least = (1 - s->top_p) * sum / s->n_ids / 2;
+	int32_t *heap = s->heap + s->n_ids;
+	int		 n_heap, n = 0;
 
 	for (int i = s->n_ids - 1; i >= 0; i--)
 		if (s->weight[i] >= least)
@@ -401,9 +396,9 @@ choose_top_p(glm_sampler *s, const float *logits)
 	make_heap(heap, n_heap, logits, false);
 	while (n < n_heap)
 	{
-		int32_t		token = pop(heap, n_heap - n, logits, false);
+		int32_t token = pop(heap, n_heap - n, logits, false);
 
-		if (n > 0 && s->weight[token] < s->min_p)	/* the first one's is 1 */
+		if (n > 0 && s->weight[token] < s->min_p) /* the first one's is 1 */
 			break;
 		so_far += s->weight[token];
 		n++;
@@ -418,8 +413,7 @@ static int32_t
 draw_chosen(const glm_sampler *s, int n, double u)
 {
 	const int32_t *first = &s->heap[s->n_ids - 1];
-	double		sum = 0,
-				so_far = 0;
+	double		   sum = 0, so_far = 0;
 
 	for (int i = 0; i < n; i++)
 		sum += s->weight[first[-i]];
@@ -429,15 +423,14 @@ draw_chosen(const glm_sampler *s, int n, double u)
 		if (so_far > u * sum)
 			return first[-i];
 	}
-	return first[0];			/* only if rounding ate the last one's share */
+	return first[0]; /* only if rounding ate the last one's share */
 }
 
 /* Draws from all tokens that min_p leaves, by ascending id. */
 static int32_t
 draw_any(glm_sampler *s, const float *logits, double u)
 {
-	double		sum = 0,
-				so_far = 0;
+	double sum = 0, so_far = 0;
 
 	weigh(s, logits);
 	for (int i = 0; i < s->n_ids; i++)
@@ -454,10 +447,10 @@ draw_any(glm_sampler *s, const float *logits, double u)
 }
 
 bool
-glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index,
-				 int32_t *token, float *logprob, glm_error *err)
+glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, int32_t *token, float *logprob,
+				 glm_error *err)
 {
-	double		total = 0;
+	double total = 0;
 
 	if (!all_finite(logits, s->n_ids))
 		return glm_fail(err, GLM_NOT_FINITE, "the model computed a logit that is not finite");
@@ -469,7 +462,7 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index,
 		*token = largest(logits, s->n_ids);
 	else
 	{
-		double		u = uniform(s->seed, index);
+		double u = uniform(s->seed, index);
 
 		if (s->top_k > 0)
 			*token = draw_chosen(s, choose_top_k(s, logits), u);

@@ -61,7 +61,7 @@ bool
 glm_sequence_paused(const glm_engine *e, const glm_sequence *seq)
 {
 	return seq->request->stream &&
-		seq->made - atomic_load(&e->ticket[seq->ticket].taken) >= GLM_OUTBOX;
+		   seq->made - atomic_load(&e->ticket[seq->ticket].taken) >= GLM_OUTBOX;
 }
 
 /* Frees a sequence that has left the lists, and its tenant with the last one. */
@@ -88,7 +88,7 @@ free_sequence(glm_scheduler *s, glm_sequence *seq)
 void
 glm_sequence_fail(glm_scheduler *s, glm_sequence *seq, const glm_error *err)
 {
-	int			ticket = seq->ticket;
+	int ticket = seq->ticket;
 
 	free_sequence(s, seq);
 	glm_send_error(s->engine, ticket, err);
@@ -187,8 +187,8 @@ find_tenant(glm_scheduler *s, uint32_t id)
 static void
 take_in(glm_scheduler *s, glm_sequence *seq)
 {
-	int			ticket = seq->ticket;
-	glm_error	err = {0};
+	int		  ticket = seq->ticket;
+	glm_error err = {0};
 
 	seq->tenant = find_tenant(s, seq->request->tenant);
 	if (seq->tenant == NULL)
@@ -205,13 +205,13 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 		seq->learnt = glm_drafter_learnt(seq->model->drafter, seq->request->scope);
 	seq->waits_since = glm_now_ns();
 	atomic_fetch_add(&seq->model->tally.prompt_tokens, seq->n_prompt);
-	insert(&s->waiting, seq);	/* counted when it was handed over */
+	insert(&s->waiting, seq); /* counted when it was handed over */
 }
 
 void
 glm_scheduler_collect(glm_scheduler *s)
 {
-	glm_engine *e = s->engine;
+	glm_engine	 *e = s->engine;
 	glm_sequence *seq;
 
 	pthread_mutex_lock(&e->inbox_lock);
@@ -325,12 +325,12 @@ glm_scheduler_preempt(glm_scheduler *s, glm_sequence *seq)
 static glm_model *
 next_model(glm_scheduler *s)
 {
-	glm_model  *next = NULL;
-	int			paused = 0;
+	glm_model *next = NULL;
+	int		   paused = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		glm_pace   *pace = &seq->model->pace;
+		glm_pace *pace = &seq->model->pace;
 
 		if (glm_sequence_paused(s->engine, seq))
 		{
@@ -338,7 +338,7 @@ next_model(glm_scheduler *s)
 			continue;
 		}
 		if (pace->spent_ns < s->clock_ns)
-			pace->spent_ns = s->clock_ns;	/* it had nothing to do */
+			pace->spent_ns = s->clock_ns; /* it had nothing to do */
 		if (next == NULL || pace->spent_ns < next->pace.spent_ns)
 			next = seq->model;
 	}
@@ -350,7 +350,7 @@ next_model(glm_scheduler *s)
 static bool
 run_step(glm_scheduler *s)
 {
-	glm_model  *model = next_model(s);
+	glm_model *model = next_model(s);
 
 	if (model == NULL)
 		return false;
@@ -363,14 +363,14 @@ run_step(glm_scheduler *s)
 static int64_t
 next_deadline(const glm_scheduler *s)
 {
-	int64_t		next = 0;
+	int64_t				next = 0;
 	const glm_sequence *list[2] = {s->running, s->waiting};
 
 	for (int i = 0; i < 2; i++)
 	{
 		for (const glm_sequence *seq = list[i]; seq != NULL; seq = seq->next)
 		{
-			int64_t		deadline = s->engine->ticket[seq->ticket].deadline_ns;
+			int64_t deadline = s->engine->ticket[seq->ticket].deadline_ns;
 
 			if (deadline != 0 && (next == 0 || deadline < next))
 				next = deadline;
@@ -417,7 +417,7 @@ free_sequences(glm_scheduler *s, glm_sequence *list)
 void *
 glm_scheduler_main(void *arg)
 {
-	glm_engine *e = arg;
+	glm_engine	 *e = arg;
 	glm_scheduler s = {.engine = e};
 
 	glm_thread_enter("glm engine");

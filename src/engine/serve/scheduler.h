@@ -10,17 +10,17 @@
 
 typedef struct glm_scheduler
 {
-	glm_engine *engine;
-	glm_sequence *waiting;		/* both lists interactive first, then by arrival */
+	glm_engine	 *engine;
+	glm_sequence *waiting; /* both lists interactive first, then by arrival */
 	glm_sequence *running;
-	int			n_running;
-	int			n_rows;			/* rows of the pass, in engine->row */
-	int			reserved;		/* of its prefill budget, for all tenants */
-	glm_tenant *tenants;		/* that have sequences */
-	uint64_t	arrivals;		/* sequences ever come in */
-	uint64_t	admissions;		/* and admitted */
-	int64_t		clock_ns;		/* glm_pace.spent_ns of the model that ran last */
-	int64_t		looked_ns;		/* when a pass last looked around, see pass.c */
+	int			  n_running;
+	int			  n_rows;	  /* rows of the pass, in engine->row */
+	int			  reserved;	  /* of its prefill budget, for all tenants */
+	glm_tenant	 *tenants;	  /* that have sequences */
+	uint64_t	  arrivals;	  /* sequences ever come in */
+	uint64_t	  admissions; /* and admitted */
+	int64_t		  clock_ns;	  /* glm_pace.spent_ns of the model that ran last */
+	int64_t		  looked_ns;  /* when a pass last looked around, see pass.c */
 } glm_scheduler;
 
 /* ---- scheduler.c ---- */
@@ -89,4 +89,4 @@ extern void glm_plan_pass(glm_scheduler *s, glm_model *model);
 /* One forward pass of a model. */
 extern void glm_pass_run(glm_scheduler *s, glm_model *model);
 
-#endif							/* GLM_SCHEDULER_H */
+#endif /* GLM_SCHEDULER_H */

@@ -21,7 +21,7 @@
 
 #include "engine/serve/turns.h"
 
-#define LARGE (32u << 10)		/* bytes of a request that goes slow at once */
+#define LARGE (32u << 10) /* bytes of a request that goes slow at once */
 #define SLOW_TASKS 4
 
 static void *front_main(void *engine);
@@ -44,7 +44,7 @@ has_ended(const glm_engine *e, const glm_task *task, int64_t now)
 	const glm_ticket *ticket = &e->ticket[task->ticket];
 
 	return atomic_load(&ticket->cancelled) ||
-		(ticket->deadline_ns != 0 && now >= ticket->deadline_ns);
+		   (ticket->deadline_ns != 0 && now >= ticket->deadline_ns);
 }
 
 /* ---- Tenants ------------------------------------------------------------------ */
@@ -66,7 +66,7 @@ find_tenant(glm_front *f, uint32_t id)
 	}
 	if (unused == NULL)
 		unused = &f->tenant[f->n_tenants++];
-	*unused = (glm_task_tenant) {.id = id};
+	*unused = (glm_task_tenant){.id = id};
 	return unused;
 }
 
@@ -104,9 +104,9 @@ may_begin(const glm_task *task)
 static glm_task *
 next_task(glm_engine *e)
 {
-	glm_front  *f = &e->front;
-	glm_task   *next = NULL;
-	int64_t		now = glm_now_ns();
+	glm_front *f = &e->front;
+	glm_task  *next = NULL;
+	int64_t	   now = glm_now_ns();
 
 	for (glm_task *task = f->queue; task != NULL; task = task->next)
 	{
@@ -130,11 +130,11 @@ next_task(glm_engine *e)
 static int64_t
 next_deadline(const glm_engine *e)
 {
-	int64_t		next = 0;
+	int64_t next = 0;
 
 	for (const glm_task *task = e->front.queue; task != NULL; task = task->next)
 	{
-		int64_t		deadline = e->ticket[task->ticket].deadline_ns;
+		int64_t deadline = e->ticket[task->ticket].deadline_ns;
 
 		if (deadline != 0 && (next == 0 || deadline < next))
 			next = deadline;
@@ -146,8 +146,8 @@ next_deadline(const glm_engine *e)
 static bool
 leave(glm_engine *e, glm_task *task, bool parked)
 {
-	glm_front  *f = &e->front;
-	bool		slow;
+	glm_front *f = &e->front;
+	bool	   slow;
 
 	pthread_mutex_lock(&f->lock);
 	slow = task->state == GLM_TASK_SLOW;
@@ -199,7 +199,7 @@ front_main(void *arg)
 	pthread_mutex_lock(&f->lock);
 	while (!slow && !atomic_load(&e->stopping))
 	{
-		glm_task   *task = next_task(e);
+		glm_task *task = next_task(e);
 
 		if (task == NULL)
 		{
@@ -227,8 +227,8 @@ wants_turns(const glm_request *req)
 void
 glm_front_add(glm_engine *e, int ticket)
 {
-	glm_front  *f = &e->front;
-	glm_task   *task = &f->task[ticket];
+	glm_front		  *f = &e->front;
+	glm_task		  *task = &f->task[ticket];
 	const glm_request *req = e->ticket[ticket].request;
 
 	pthread_mutex_lock(&f->lock);
@@ -247,8 +247,8 @@ glm_front_add(glm_engine *e, int ticket)
 void
 glm_front_poke(glm_engine *e, int ticket)
 {
-	glm_front  *f = &e->front;
-	glm_task   *task = &f->task[ticket];
+	glm_front *f = &e->front;
+	glm_task  *task = &f->task[ticket];
 
 	pthread_mutex_lock(&f->lock);
 	if (task->state == GLM_TASK_QUEUED)
@@ -261,7 +261,7 @@ glm_front_poke(glm_engine *e, int ticket)
 bool
 glm_front_open(glm_engine *e, int n_tickets, glm_error *err)
 {
-	glm_front  *f = &e->front;
+	glm_front *f = &e->front;
 
 	f->task = calloc(n_tickets, sizeof(*f->task));
 	f->tenant = calloc(n_tickets, sizeof(*f->tenant));
@@ -283,7 +283,7 @@ glm_front_open(glm_engine *e, int n_tickets, glm_error *err)
 bool
 glm_front_start(glm_engine *e)
 {
-	bool		ok;
+	bool ok;
 
 	pthread_mutex_lock(&e->front.lock);
 	ok = glm_front_thread(e);
@@ -294,7 +294,7 @@ glm_front_start(glm_engine *e)
 void
 glm_front_stop(glm_engine *e)
 {
-	glm_front  *f = &e->front;
+	glm_front *f = &e->front;
 
 	if (f->n_slots == 0)
 		return;
@@ -311,11 +311,11 @@ glm_front_stop(glm_engine *e)
 void
 glm_front_close(glm_engine *e)
 {
-	glm_front  *f = &e->front;
+	glm_front *f = &e->front;
 
 	for (int i = 0; i < f->n_slots; i++)
 	{
-		glm_task   *task = &f->task[i];
+		glm_task *task = &f->task[i];
 
 		if (task->loading != NULL)
 			glm_loading_drop(e, task->loading);

@@ -23,8 +23,8 @@
 
 #include "engine/serve/turns.h"
 
-#define FAST_NS INT64_C(2000000)	/* of CPU time ... */
-#define PATIENCE_NS INT64_C(20000000)	/* ... and of any */
+#define FAST_NS INT64_C(2000000)	  /* of CPU time ... */
+#define PATIENCE_NS INT64_C(20000000) /* ... and of any */
 #define SLICE_NS INT64_C(5000000)
 
 static int64_t
@@ -57,7 +57,7 @@ append_task(glm_task **list, glm_task *task)
 void
 glm_turn_begin(glm_task *task)
 {
-	glm_front  *f = &task->engine->front;
+	glm_front *f = &task->engine->front;
 
 	task->tenant->turn = ++f->turns;
 	task->slice_ns = glm_now_ns();
@@ -75,7 +75,7 @@ glm_turn_fast(glm_task *task)
 static void
 give_turn(glm_front *f)
 {
-	glm_task   *next = f->ready;
+	glm_task *next = f->ready;
 
 	if (f->slow != NULL || next == NULL)
 		return;
@@ -96,7 +96,7 @@ give_turn(glm_front *f)
 static bool
 wait_for_turn(glm_engine *e, glm_task *task, glm_error *err)
 {
-	glm_front  *f = &e->front;
+	glm_front *f = &e->front;
 
 	task->state = GLM_TASK_READY;
 	append_task(&f->ready, task);
@@ -113,7 +113,7 @@ wait_for_turn(glm_engine *e, glm_task *task, glm_error *err)
 		}
 		glm_task_remove(&f->ready, task);
 		atomic_fetch_sub(&f->n_ready, 1);
-		task->state = GLM_TASK_SLOW;	/* without a turn, to clear up */
+		task->state = GLM_TASK_SLOW; /* without a turn, to clear up */
 		return false;
 	}
 	return true;
@@ -123,9 +123,9 @@ wait_for_turn(glm_engine *e, glm_task *task, glm_error *err)
 static bool
 go_slow(glm_engine *e, glm_task *task, glm_error *err)
 {
-	glm_front  *f = &e->front;
-	bool		moved;
-	bool		ok = true;
+	glm_front *f = &e->front;
+	bool	   moved;
+	bool	   ok = true;
 
 	pthread_mutex_lock(&f->lock);
 	moved = glm_front_thread(e);
@@ -134,7 +134,7 @@ go_slow(glm_engine *e, glm_task *task, glm_error *err)
 		task->tenant->n_slow++;
 		ok = wait_for_turn(e, task, err);
 	}
-	else						/* nobody else is there to serve the others */
+	else /* nobody else is there to serve the others */
 	{
 		task->slice_ns = glm_now_ns();
 		task->cpu_ns = cpu_ns();
@@ -149,8 +149,8 @@ go_slow(glm_engine *e, glm_task *task, glm_error *err)
 static bool
 pass_turn(glm_engine *e, glm_task *task, glm_error *err)
 {
-	glm_front  *f = &e->front;
-	bool		ok;
+	glm_front *f = &e->front;
+	bool	   ok;
 
 	pthread_mutex_lock(&f->lock);
 	f->slow = NULL;
@@ -164,7 +164,7 @@ static bool
 is_long(const glm_task *task, int64_t spent)
 {
 	return task->large || spent > PATIENCE_NS ||
-		(spent > FAST_NS && cpu_ns() - task->cpu_ns > FAST_NS);
+		   (spent > FAST_NS && cpu_ns() - task->cpu_ns > FAST_NS);
 }
 
 bool
@@ -192,7 +192,7 @@ glm_turn_pause(void *arg, glm_error *err)
 void
 glm_turn_leave(glm_task *task)
 {
-	glm_front  *f = &task->engine->front;
+	glm_front *f = &task->engine->front;
 
 	task->tenant->n_slow--;
 	if (f->slow == task)

@@ -24,4 +24,4 @@ extern bool glm_turn_pause(void *task, glm_error *err);
 /* A slow task is over, or parked; under front.lock. */
 extern void glm_turn_leave(glm_task *task);
 
-#endif							/* GLM_TURNS_H */
+#endif /* GLM_TURNS_H */

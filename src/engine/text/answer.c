@@ -33,7 +33,7 @@
 
 #define FENCE "```"
 #define TURN "<|assistant|>"
-#define SLICE 65536				/* bytes between two pauses */
+#define SLICE 65536 /* bytes between two pauses */
 
 /* Some bytes of the answer: [at, end). */
 typedef struct slice
@@ -45,10 +45,10 @@ typedef struct slice
 /* What was found so far. */
 typedef struct answer
 {
-	glm_buf		content;		/* of all turns that are no calls */
-	bool		has_content;	/* though it may be empty */
-	json_t	   *calls;
-	bool		failed;			/* out of memory, or ended by a pause */
+	glm_buf content;	 /* of all turns that are no calls */
+	bool	has_content; /* though it may be empty */
+	json_t *calls;
+	bool	failed; /* out of memory, or ended by a pause */
 } answer;
 
 /* Is the rest still worth reading?  To be asked wherever a text may have many of something. */
@@ -92,7 +92,7 @@ first_line(slice s)
 {
 	const char *newline = s.at < s.end ? memchr(s.at, '\n', s.end - s.at) : NULL;
 
-	return (slice) {s.at, newline ? newline : s.end};
+	return (slice){s.at, newline ? newline : s.end};
 }
 
 /* What lies behind that line. */
@@ -101,7 +101,7 @@ after_line(slice s)
 {
 	const char *end = first_line(s).end;
 
-	return (slice) {end < s.end ? end + 1 : s.end, s.end};
+	return (slice){end < s.end ? end + 1 : s.end, s.end};
 }
 
 /* ---- Calls ------------------------------------------------------------- */
@@ -112,7 +112,7 @@ is_interpreter(slice name)
 	const char *interpreter = "interpreter";
 
 	return (size_t) (name.end - name.at) == strlen(interpreter) &&
-		memcmp(name.at, interpreter, strlen(interpreter)) == 0;
+		   memcmp(name.at, interpreter, strlen(interpreter)) == 0;
 }
 
 /* What a fenced block holds: all that stands between its first and last line. */
@@ -133,7 +133,7 @@ fenced(slice body, slice *code)
 static json_t *
 call_arguments(slice name, slice body)
 {
-	slice		code;
+	slice code;
 
 	if (!glm_literal_is_name(name.at, name.end - name.at) || !fenced(body, &code))
 		return NULL;
@@ -146,17 +146,17 @@ call_arguments(slice name, slice body)
 static bool
 add_call(answer *a, slice name, json_t *arguments)
 {
-	glm_buf		written = {0};
-	bool		fits = glm_literal_write(&written, arguments, GLM_STYLE_JSON);
+	glm_buf written = {0};
+	bool	fits = glm_literal_write(&written, arguments, GLM_STYLE_JSON);
 
 	if (fits && a->calls == NULL)
 		a->calls = json_array();
 	if (!fits)
 		a->failed = a->failed || written.failed || !glm_pause(NULL);
 	else if (json_array_append_new(a->calls,
-								   json_pack("{s:o, s:o}",
-											 "name", json_stringn(name.at, name.end - name.at),
-											 "arguments", json_stringn(written.data, written.length))) != 0)
+								   json_pack("{s:o, s:o}", "name",
+											 json_stringn(name.at, name.end - name.at), "arguments",
+											 json_stringn(written.data, written.length))) != 0)
 		a->failed = true;
 	glm_buf_free(&written);
 	glm_json_free(arguments);
@@ -176,7 +176,7 @@ add_content(answer *a, slice content)
 static bool
 is_content(slice turn)
 {
-	slice		line = stripped(first_line(turn));
+	slice line = stripped(first_line(turn));
 
 	return line.at == line.end;
 }
@@ -187,7 +187,7 @@ is_content(slice turn)
 static bool
 may_call(slice s)
 {
-	slice		name = stripped(first_line(s));
+	slice name = stripped(first_line(s));
 
 	if (!glm_literal_is_name(name.at, name.end - name.at))
 		return false;
@@ -213,9 +213,9 @@ read_code(slice *s)
 {
 	for (slice line = *s; line.at < s->end && glm_pause(NULL); line = after_line(line))
 	{
-		slice		mark = stripped(first_line(line));
-		slice		rest = next_line(line);
-		slice		code = {s->at, line.at > s->at ? line.at - 1 : line.at};
+		slice mark = stripped(first_line(line));
+		slice rest = next_line(line);
+		slice code = {s->at, line.at > s->at ? line.at - 1 : line.at};
 
 		if (mark.end - mark.at != (ptrdiff_t) strlen(FENCE) || !is_fence(mark.at, mark) ||
 			(rest.at < rest.end && !may_call(rest)))
@@ -230,10 +230,10 @@ read_code(slice *s)
 static json_t *
 read_literals(slice *s)
 {
-	size_t		used;
-	json_t	   *arguments = glm_literal_read_call_in(s->at, s->end - s->at, &used);
-	slice		rest = {s->at + used, s->end};
-	slice		mark;
+	size_t	used;
+	json_t *arguments = glm_literal_read_call_in(s->at, s->end - s->at, &used);
+	slice	rest = {s->at + used, s->end};
+	slice	mark;
 
 	if (arguments == NULL)
 		return NULL;
@@ -256,9 +256,9 @@ read_calls(answer *a, slice *s, bool *open)
 {
 	while (s->at < s->end && may_call(*s) && goes_on(a))
 	{
-		slice		name = stripped(first_line(*s));
-		slice		body = next_line(next_line(*s));
-		json_t	   *arguments = NULL;
+		slice	name = stripped(first_line(*s));
+		slice	body = next_line(next_line(*s));
+		json_t *arguments = NULL;
 
 		if (!is_interpreter(name))
 			arguments = read_literals(&body);
@@ -281,19 +281,19 @@ read_calls(answer *a, slice *s, bool *open)
 static void
 read_text(answer *a, slice text)
 {
-	slice		body = stripped(text);
-	slice		s = {text.at, body.end};
-	bool		open = false;
+	slice body = stripped(text);
+	slice s = {text.at, body.end};
+	bool  open = false;
 
 	while (s.at < s.end && !is_content(text) && goes_on(a))
 	{
-		slice		start = s;
+		slice start = s;
 
 		if (may_call(s))
 			read_calls(a, &s, &open);
 		if (a->calls != NULL && s.at >= s.end)
 		{
-			body = stripped((slice) {text.at, start.at});
+			body = stripped((slice){text.at, start.at});
 			if (body.at < body.end)
 				add_content(a, body);
 			return;
@@ -315,9 +315,9 @@ read_text(answer *a, slice text)
 static void
 read_turn(answer *a, slice turn)
 {
-	slice		name = stripped(first_line(turn));
-	answer		own = {0};
-	json_t	   *arguments;
+	slice	name = stripped(first_line(turn));
+	answer	own = {0};
+	json_t *arguments;
 
 	if (is_content(turn))
 	{
@@ -329,7 +329,7 @@ read_turn(answer *a, slice turn)
 		return;
 	read_text(&own, turn);
 	if (own.has_content)
-		add_content(a, (slice) {own.content.data, own.content.data + own.content.length});
+		add_content(a, (slice){own.content.data, own.content.data + own.content.length});
 	if (a->calls == NULL)
 		a->calls = json_incref(own.calls);
 	else if (own.calls != NULL && json_array_extend(a->calls, own.calls) != 0)
@@ -344,11 +344,11 @@ read_turn(answer *a, slice turn)
 static void
 add_valid(glm_buf *out, const char *s, size_t n)
 {
-	size_t		look = SLICE;
+	size_t look = SLICE;
 
 	for (size_t i = 0; i < n;)
 	{
-		int			length = s[i] ? glm_utf8_length(s + i, n - i) : -1;
+		int length = s[i] ? glm_utf8_length(s + i, n - i) : -1;
 
 		if (length > 0)
 			glm_buf_add(out, s + i, length);
@@ -368,7 +368,7 @@ add_valid(glm_buf *out, const char *s, size_t n)
 static int
 take_bytes(const char *bytes, size_t n, void *arg)
 {
-	glm_buf    *out = arg;
+	glm_buf *out = arg;
 
 	glm_buf_add(out, bytes, n);
 	return out->failed || !glm_pause(NULL) ? -1 : 0;
@@ -378,9 +378,9 @@ take_bytes(const char *bytes, size_t n, void *arg)
 static char *
 finish(answer *a)
 {
-	json_t	   *content = json_null();
-	json_t	   *object;
-	glm_buf		text = {0};
+	json_t *content = json_null();
+	json_t *object;
+	glm_buf text = {0};
 
 	/* silence beside a call is no content */
 	if (a->calls == NULL || a->content.length > 0)
@@ -411,7 +411,7 @@ static const char *
 find_turn(slice s, const char *at)
 {
 	const ptrdiff_t n = strlen(FENCE);
-	const char *next;
+	const char	   *next;
 
 	for (at = find_mark(at, s.end); at != NULL; at = next)
 	{
@@ -419,7 +419,7 @@ find_turn(slice s, const char *at)
 
 		next = find_mark(behind, s.end);
 		if ((at - s.at >= n && is_fence(at - n, s)) ||
-			may_call((slice) {behind, next ? next : s.end}))
+			may_call((slice){behind, next ? next : s.end}))
 			break;
 	}
 	return at;
@@ -435,7 +435,7 @@ read_written_turns(answer *a, slice text)
 	do
 	{
 		mark = find_turn(text, at);
-		read_turn(a, (slice) {at, mark ? mark : text.end});
+		read_turn(a, (slice){at, mark ? mark : text.end});
 		at = mark ? mark + strlen(TURN) : text.end;
 	} while (mark != NULL && goes_on(a));
 	if (a->calls == NULL)
@@ -448,14 +448,14 @@ read_written_turns(answer *a, slice text)
 char *
 glm_answer_parse(const char *raw, size_t length)
 {
-	glm_buf		text = {0};
-	answer		a = {0};
-	slice		all;
+	glm_buf text = {0};
+	answer	a = {0};
+	slice	all;
 
 	add_valid(&text, raw, length);
 	if (text.failed)
 		return NULL;
-	all = (slice) {text.data, text.data + text.length};
+	all = (slice){text.data, text.data + text.length};
 	if (find_turn(all, all.at) != NULL)
 		read_written_turns(&a, all);
 	if (a.calls == NULL)
@@ -479,7 +479,7 @@ glm_answer_parse_turns(const char *raw, size_t length)
 		if (text.failed)
 			a.failed = true;
 		else
-			read_turn(&a, (slice) {text.data, text.data + text.length});
+			read_turn(&a, (slice){text.data, text.data + text.length});
 		glm_buf_free(&text);
 		turn = (nul ? nul : end) + 1;
 	}

@@ -22,50 +22,50 @@
 #include <string.h>
 
 #define DEFINED_MAX 64
-#define PAUSE_EVERY 4096		/* characters or merges between two pauses */
+#define PAUSE_EVERY 4096 /* characters or merges between two pauses */
 
 struct glm_bpe
 {
-	glm_buf		text;			/* of all pieces, as the model has them */
-	uint32_t   *offset;			/* [size + 1], in text */
-	float	   *score;			/* [size] */
-	size_t		longest;
-	uint32_t	mask;			/* of slot */
-	int32_t    *slot;			/* [mask + 1], ids by hash; -1: empty */
-	int32_t		byte_id[256];
-	int32_t		defined[DEFINED_MAX];	/* pieces that users have defined */
-	size_t		n_defined;
-	bool		begins[256];	/* one of these, by its first byte */
+	glm_buf	  text;	  /* of all pieces, as the model has them */
+	uint32_t *offset; /* [size + 1], in text */
+	float	 *score;  /* [size] */
+	size_t	  longest;
+	uint32_t  mask; /* of slot */
+	int32_t	 *slot; /* [mask + 1], ids by hash; -1: empty */
+	int32_t	  byte_id[256];
+	int32_t	  defined[DEFINED_MAX]; /* pieces that users have defined */
+	size_t	  n_defined;
+	bool	  begins[256]; /* one of these, by its first byte */
 };
 
 typedef struct symbol
 {
-	uint32_t	at;				/* in the text */
-	uint32_t	length;			/* 0: merged into the one before */
-	int32_t		prev;			/* -1: none */
-	int32_t		next;
-	int32_t		id;				/* -1: no piece */
-	bool		stays;			/* as it is */
+	uint32_t at;	 /* in the text */
+	uint32_t length; /* 0: merged into the one before */
+	int32_t	 prev;	 /* -1: none */
+	int32_t	 next;
+	int32_t	 id;	/* -1: no piece */
+	bool	 stays; /* as it is */
 } symbol;
 
 /* Two neighbours that make a piece. */
 typedef struct pair
 {
-	float		score;
-	int32_t		left;
-	int32_t		right;
-	uint32_t	length;			/* of both together */
-	int32_t		id;
+	float	 score;
+	int32_t	 left;
+	int32_t	 right;
+	uint32_t length; /* of both together */
+	int32_t	 id;
 } pair;
 
 typedef struct merging
 {
 	const glm_bpe *bpe;
-	const char *text;
-	symbol	   *symbol;
-	pair	   *heap;
-	size_t		n_pairs;
-	size_t		capacity;
+	const char	  *text;
+	symbol		  *symbol;
+	pair		  *heap;
+	size_t		   n_pairs;
+	size_t		   capacity;
 } merging;
 
 /* ---- Pieces --------------------------------------------------------------------- */
@@ -73,7 +73,7 @@ typedef struct merging
 static uint32_t
 hash(const char *s, size_t n)
 {
-	uint32_t	h = 2166136261u;
+	uint32_t h = 2166136261u;
 
 	for (size_t i = 0; i < n; i++)
 		h = (h ^ (unsigned char) s[i]) * 16777619u;
@@ -88,9 +88,10 @@ find(const glm_bpe *b, const char *s, size_t n)
 		return -1;
 	for (uint32_t i = hash(s, n) & b->mask; b->slot[i] >= 0; i = (i + 1) & b->mask)
 	{
-		int32_t		id = b->slot[i];
+		int32_t id = b->slot[i];
 
-		if (b->offset[id + 1] - b->offset[id] == n && memcmp(b->text.data + b->offset[id], s, n) == 0)
+		if (b->offset[id + 1] - b->offset[id] == n &&
+			memcmp(b->text.data + b->offset[id], s, n) == 0)
 			return id;
 	}
 	return -1;
@@ -99,8 +100,8 @@ find(const glm_bpe *b, const char *s, size_t n)
 static void
 put(glm_bpe *b, int32_t id)
 {
-	size_t		n = b->offset[id + 1] - b->offset[id];
-	uint32_t	i = hash(b->text.data + b->offset[id], n) & b->mask;
+	size_t	 n = b->offset[id + 1] - b->offset[id];
+	uint32_t i = hash(b->text.data + b->offset[id], n) & b->mask;
 
 	while (b->slot[i] >= 0)
 		i = (i + 1) & b->mask;
@@ -143,9 +144,9 @@ define(glm_bpe *b, int32_t id, int size)
 glm_bpe *
 glm_bpe_open(const glm_tokenizer *tok, glm_error *err)
 {
-	glm_bpe    *b = calloc(1, sizeof(*b));
-	uint32_t	slots = 16;
-	bool		ok = b != NULL;
+	glm_bpe *b = calloc(1, sizeof(*b));
+	uint32_t slots = 16;
+	bool	 ok = b != NULL;
 
 	while (slots < 2 * (uint32_t) tok->size)
 		slots *= 2;
@@ -214,12 +215,12 @@ is_better(const pair *a, const pair *b)
 static bool
 push(merging *m, pair p)
 {
-	size_t		i = m->n_pairs;
+	size_t i = m->n_pairs;
 
 	if (m->n_pairs == m->capacity)
 	{
-		size_t		capacity = m->capacity ? 2 * m->capacity : 1024;
-		pair	   *bigger = realloc(m->heap, capacity * sizeof(*bigger));
+		size_t capacity = m->capacity ? 2 * m->capacity : 1024;
+		pair  *bigger = realloc(m->heap, capacity * sizeof(*bigger));
 
 		if (bigger == NULL)
 			return false;
@@ -236,9 +237,9 @@ push(merging *m, pair p)
 static pair
 pop(merging *m)
 {
-	pair		top = m->heap[0];
-	pair		last = m->heap[--m->n_pairs];
-	size_t		i = 0;
+	pair   top = m->heap[0];
+	pair   last = m->heap[--m->n_pairs];
+	size_t i = 0;
 
 	for (size_t child; (child = 2 * i + 1) < m->n_pairs; i = child)
 	{
@@ -258,21 +259,21 @@ pop(merging *m)
 static bool
 consider(merging *m, int32_t left, int32_t right)
 {
-	uint32_t	length;
-	int32_t		id;
+	uint32_t length;
+	int32_t	 id;
 
 	if (left < 0 || right < 0 || m->symbol[left].stays || m->symbol[right].stays)
 		return true;
 	length = m->symbol[left].length + m->symbol[right].length;
 	id = find(m->bpe, m->text + m->symbol[left].at, length);
-	return id < 0 || push(m, (pair) {m->bpe->score[id], left, right, length, id});
+	return id < 0 || push(m, (pair){m->bpe->score[id], left, right, length, id});
 }
 
 /* Bytes of the longest piece that users have defined and the text begins with; 0: none. */
 static size_t
 match_defined(const glm_bpe *b, const char *text, size_t n)
 {
-	size_t		longest = 0;
+	size_t longest = 0;
 
 	for (size_t i = 0; b->begins[(unsigned char) text[0]] && i < b->n_defined; i++)
 	{
@@ -289,16 +290,20 @@ match_defined(const glm_bpe *b, const char *text, size_t n)
 static bool
 split(merging *m, size_t n, glm_error *err)
 {
-	int32_t		count = 0;
+	int32_t count = 0;
 
 	for (size_t at = 0, length; at < n; count++)
 	{
-		bool		stays = (length = match_defined(m->bpe, m->text + at, n - at)) > 0;
+		bool stays = (length = match_defined(m->bpe, m->text + at, n - at)) > 0;
 
 		if (!stays)
 			length = (size_t) glm_utf8_length(m->text + at, n - at);
-		m->symbol[count] = (symbol) {(uint32_t) at, (uint32_t) length, count - 1, count + 1,
-									 find(m->bpe, m->text + at, length), stays};
+		m->symbol[count] = (symbol){(uint32_t) at,
+									(uint32_t) length,
+									count - 1,
+									count + 1,
+									find(m->bpe, m->text + at, length),
+									stays};
 		at += length;
 		if (at == n)
 			m->symbol[count].next = -1;
@@ -315,14 +320,14 @@ merge(merging *m, glm_error *err)
 {
 	for (size_t i = 1; m->n_pairs > 0; i++)
 	{
-		pair		best = pop(m);
-		symbol	   *left = &m->symbol[best.left];
-		symbol	   *right = &m->symbol[best.right];
+		pair	best = pop(m);
+		symbol *left = &m->symbol[best.left];
+		symbol *right = &m->symbol[best.right];
 
 		if (i % PAUSE_EVERY == 0 && !glm_pause(err))
 			return false;
 		if (left->length == 0 || right->length == 0 || left->length + right->length != best.length)
-			continue;			/* one of them has changed */
+			continue; /* one of them has changed */
 		left->length = best.length;
 		left->id = best.id;
 		left->next = right->next;
@@ -356,8 +361,8 @@ put_ids(const merging *m, glm_ids *out, glm_error *err)
 bool
 glm_bpe_encode(const glm_bpe *bpe, const char *text, size_t n, glm_ids *out, glm_error *err)
 {
-	merging		m = {.bpe = bpe, .text = text};
-	bool		ok = true;
+	merging m = {.bpe = bpe, .text = text};
+	bool	ok = true;
 
 	if (n == 0)
 		return true;

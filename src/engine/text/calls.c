@@ -42,14 +42,14 @@ is_nothing(const char *text)
 static json_t *
 call_arguments(glm_walk *w, json_t *arguments, const char *key)
 {
-	const char *text = glm_json_text(arguments);
+	const char	*text = glm_json_text(arguments);
 	json_error_t why;
-	json_t	   *object;
+	json_t		*object;
 
 	if (arguments == NULL || json_is_null(arguments) || (text != NULL && is_nothing(text)))
 		return json_pack("{}");
-	object = text == NULL ? json_incref(arguments) :
-		glm_json_parse(text, json_string_length(arguments), false, &why);
+	object = text == NULL ? json_incref(arguments)
+						  : glm_json_parse(text, json_string_length(arguments), false, &why);
 	if (json_is_object(object))
 		return object;
 	glm_json_free(object);
@@ -117,7 +117,8 @@ read_call(glm_walk *w, json_t *call, size_t i)
 	if (type != NULL && (type_text == NULL || strcmp(type_text, "function") != 0))
 		return glm_walk_bad_key(w, key, "must be of type \"function\"");
 	if (name == NULL || !glm_literal_is_name(name, strlen(name)))
-		return glm_walk_bad_key(w, key, "has no function name made of letters, digits, _, -, ., : and /");
+		return glm_walk_bad_key(w, key,
+								"has no function name made of letters, digits, _, -, ., : and /");
 	snprintf(key, sizeof(key), "tool_calls[%zu].function.arguments", i);
 	arguments = call_arguments(w, json_object_get(function, "arguments"), key);
 	if (arguments == NULL)
@@ -144,8 +145,8 @@ glm_calls_forget(glm_calls *calls)
 static bool
 reserve(glm_calls *calls)
 {
-	size_t		capacity = calls->capacity ? 2 * calls->capacity : 16;
-	int64_t    *next;
+	size_t	 capacity = calls->capacity ? 2 * calls->capacity : 16;
+	int64_t *next;
 
 	if (calls->n < calls->capacity)
 		return true;
@@ -165,8 +166,8 @@ reserve(glm_calls *calls)
 static bool
 note_call(glm_walk *w, glm_calls *calls, const char *id)
 {
-	json_int_t	number = (json_int_t) calls->n;
-	json_t	   *last;
+	json_int_t number = (json_int_t) calls->n;
+	json_t	  *last;
 
 	if (!reserve(calls))
 		return glm_no_memory(w->err);
@@ -191,13 +192,13 @@ glm_calls_own(glm_walk *w, glm_calls *calls)
 bool
 glm_calls_read(glm_walk *w, json_t *tool_calls, glm_calls *calls)
 {
-	size_t		i;
-	json_t	   *call;
+	size_t	i;
+	json_t *call;
 
 	json_array_foreach(tool_calls, i, call)
 	{
-		json_t	   *id = json_object_get(call, "id");
-		char		key[48];
+		json_t *id = json_object_get(call, "id");
+		char	key[48];
 
 		if (!glm_pause(w->err))
 			return false;
@@ -216,18 +217,20 @@ glm_calls_read(glm_walk *w, json_t *tool_calls, glm_calls *calls)
 static bool
 take_call(glm_walk *w, glm_calls *calls, const char *id, json_int_t *number)
 {
-	json_t	   *head = json_object_get(calls->head, id);
-	json_int_t	next;
+	json_t	  *head = json_object_get(calls->head, id);
+	json_int_t next;
 
 	if (head == NULL && calls->own)
 		return true;
 	if (head == NULL)
-		return glm_fail(w->err, GLM_BAD_JSON, "messages[%zu].tool_call_id \"%.100s\" is not the id "
-						"of a call in the assistant message before it", w->index, id);
+		return glm_fail(w->err, GLM_BAD_JSON,
+						"messages[%zu].tool_call_id \"%.100s\" is not the id "
+						"of a call in the assistant message before it",
+						w->index, id);
 	*number = json_integer_value(head);
 	if (*number < 0)
-		return glm_fail(w->err, GLM_BAD_JSON, "messages[%zu].tool_call_id \"%.100s\" has a result already",
-						w->index, id);
+		return glm_fail(w->err, GLM_BAD_JSON,
+						"messages[%zu].tool_call_id \"%.100s\" has a result already", w->index, id);
 	next = calls->next[*number];
 	return json_object_set_new(calls->head, id, json_integer(next)) == 0 || glm_no_memory(w->err);
 }
@@ -239,8 +242,9 @@ place_results(glm_walk *w, glm_calls *calls, json_t *messages, size_t from, size
 {
 	for (size_t i = from; i < to; i++)
 	{
-		const char *id = glm_json_text(json_object_get(json_array_get(messages, i), "tool_call_id"));
-		json_int_t	number = -1;
+		const char *id =
+			glm_json_text(json_object_get(json_array_get(messages, i), "tool_call_id"));
+		json_int_t number = -1;
 
 		if (i % 1024 == 0 && !glm_pause(w->err))
 			return false;
@@ -259,13 +263,13 @@ static bool
 write_order(glm_walk *w, const glm_calls *calls, const size_t *place, const bool *placed,
 			size_t from, size_t to, size_t *order)
 {
-	size_t		n = 0;
-	size_t		free_one = from;
-	size_t		gap = SIZE_MAX;
+	size_t n = 0;
+	size_t free_one = from;
+	size_t gap = SIZE_MAX;
 
 	for (size_t call = 0; call < calls->n; call++)
 	{
-		size_t		message = place[call];
+		size_t message = place[call];
 
 		while (message == SIZE_MAX && free_one < to && placed[free_one - from])
 			free_one++;
@@ -277,8 +281,10 @@ write_order(glm_walk *w, const glm_calls *calls, const size_t *place, const bool
 			continue;
 		w->index = message;
 		if (gap != SIZE_MAX)
-			return glm_fail(w->err, GLM_BAD_JSON, "messages[%zu] is the result of call %zu, but call %zu "
-							"has none", message, call + 1, gap + 1);
+			return glm_fail(w->err, GLM_BAD_JSON,
+							"messages[%zu] is the result of call %zu, but call %zu "
+							"has none",
+							message, call + 1, gap + 1);
 		order[n++] = message;
 	}
 	for (; free_one < to; free_one++)
@@ -288,18 +294,19 @@ write_order(glm_walk *w, const glm_calls *calls, const size_t *place, const bool
 }
 
 bool
-glm_calls_sort(glm_walk *w, glm_calls *calls, json_t *messages, size_t from, size_t to, size_t *order)
+glm_calls_sort(glm_walk *w, glm_calls *calls, json_t *messages, size_t from, size_t to,
+			   size_t *order)
 {
-	size_t	   *place = malloc((calls->n + 1) * sizeof(*place));
-	bool	   *placed = malloc(to - from);
-	bool		ok = place != NULL && placed != NULL;
+	size_t *place = malloc((calls->n + 1) * sizeof(*place));
+	bool   *placed = malloc(to - from);
+	bool	ok = place != NULL && placed != NULL;
 
 	if (!ok)
 		glm_no_memory(w->err);
 	for (size_t i = 0; ok && i < calls->n; i++)
 		place[i] = SIZE_MAX;
 	ok = ok && place_results(w, calls, messages, from, to, place, placed) &&
-		write_order(w, calls, place, placed, from, to, order);
+		 write_order(w, calls, place, placed, from, to, order);
 	free(place);
 	free(placed);
 	return ok;

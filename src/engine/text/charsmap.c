@@ -32,9 +32,9 @@ typedef struct cursor
 
 typedef struct field
 {
-	uint64_t	number;
-	uint64_t	value;			/* of a varint */
-	cursor		bytes;			/* of a length-delimited field, else empty */
+	uint64_t number;
+	uint64_t value; /* of a varint */
+	cursor	 bytes; /* of a length-delimited field, else empty */
 } field;
 
 enum
@@ -53,7 +53,7 @@ read_varint(cursor *c, uint64_t *value)
 	*value = 0;
 	for (int shift = 0; shift < 64 && c->at < c->end; shift += 7)
 	{
-		uint8_t		byte = *c->at++;
+		uint8_t byte = *c->at++;
 
 		*value |= (uint64_t) (byte & 0x7F) << shift;
 		if (byte < 0x80)
@@ -74,14 +74,14 @@ skip(cursor *c, uint64_t n)
 static bool
 read_field(cursor *c, field *f)
 {
-	uint64_t	tag;
-	uint64_t	n = 0;
+	uint64_t tag;
+	uint64_t n = 0;
 
 	if (!read_varint(c, &tag))
 		return false;
 	f->number = tag >> 3;
 	f->value = 0;
-	f->bytes = (cursor) {c->at, c->at};
+	f->bytes = (cursor){c->at, c->at};
 	switch (tag & 7)
 	{
 		case WIRE_VARINT:
@@ -98,7 +98,7 @@ read_field(cursor *c, field *f)
 				return false;
 			f->bytes.end = c->at;
 			return true;
-		default:				/* groups, which no such model has */
+		default: /* groups, which no such model has */
 			return false;
 	}
 }
@@ -118,8 +118,8 @@ read_u32(const uint8_t *p)
 static bool
 check_unit(const uint8_t *units, uint32_t n, uint32_t i, size_t replacements)
 {
-	uint32_t	unit = read_u32(units + 4 * (size_t) i);
-	uint32_t	child = i ^ ((unit >> 10) << ((unit & 0x200) >> 6));
+	uint32_t unit = read_u32(units + 4 * (size_t) i);
+	uint32_t child = i ^ ((unit >> 10) << ((unit & 0x200) >> 6));
 
 	if (unit >> 31)
 		return true;
@@ -127,18 +127,19 @@ check_unit(const uint8_t *units, uint32_t n, uint32_t i, size_t replacements)
 	if ((child | 0xFF) >= n)
 		return false;
 	return (unit & 0x100) == 0 ||
-		(read_u32(units + 4 * (size_t) child) & 0x7FFFFFFF) < replacements;
+		   (read_u32(units + 4 * (size_t) child) & 0x7FFFFFFF) < replacements;
 }
 
 static bool
 check_table(cursor table)
 {
-	size_t		size = (size_t) (table.end - table.at);
-	uint32_t	trie;
+	size_t	 size = (size_t) (table.end - table.at);
+	uint32_t trie;
 
-	if (size == 0)				/* no replacements */
+	if (size == 0) /* no replacements */
 		return true;
-	if (size < 4 || (trie = read_u32(table.at)) % 4 != 0 || trie >= size - 4 || table.end[-1] != '\0')
+	if (size < 4 || (trie = read_u32(table.at)) % 4 != 0 || trie >= size - 4 ||
+		table.end[-1] != '\0')
 		return false;
 	for (uint32_t i = 0; i < trie / 4; i++)
 		if (!check_unit(table.at + 4, trie / 4, i, size - 4 - trie))
@@ -149,7 +150,7 @@ check_table(cursor table)
 static bool
 check_normalizer(cursor spec)
 {
-	field		f;
+	field f;
 
 	while (spec.at < spec.end)
 		if (!read_field(&spec, &f) || (f.number == 2 && !check_table(f.bytes)))
@@ -163,7 +164,7 @@ check_normalizer(cursor spec)
 static bool
 read_type(cursor message, uint64_t *type)
 {
-	field		f;
+	field f;
 
 	while (message.at < message.end)
 	{
@@ -178,18 +179,22 @@ read_type(cursor message, uint64_t *type)
 bool
 glm_charsmap_is_plain_bpe(const void *bytes, size_t n, glm_ids *defined)
 {
-	enum {BPE = 2, USER_DEFINED = 4, UNUSED = 5};
-	cursor		model = {bytes, (const uint8_t *) bytes + n};
-	uint64_t	model_type = 0;
-	int32_t		id = -1;
-	field		f;
+	enum
+	{
+		BPE = 2,
+		USER_DEFINED = 4,
+		UNUSED = 5
+	};
+	cursor	 model = {bytes, (const uint8_t *) bytes + n};
+	uint64_t model_type = 0;
+	int32_t	 id = -1;
+	field	 f;
 
 	while (model.at < model.end)
 	{
-		uint64_t	type = 0;
+		uint64_t type = 0;
 
-		if (!read_field(&model, &f) ||
-			(f.number == 1 && !read_type(f.bytes, &type)) ||
+		if (!read_field(&model, &f) || (f.number == 1 && !read_type(f.bytes, &type)) ||
 			(f.number == 2 && !read_type(f.bytes, &model_type)))
 			return false;
 		id += f.number == 1;
@@ -204,10 +209,10 @@ glm_charsmap_is_plain_bpe(const void *bytes, size_t n, glm_ids *defined)
 bool
 glm_charsmap_check(const void *bytes, size_t n)
 {
-	cursor		model = {bytes, bytes};
-	field		f;
+	cursor model = {bytes, bytes};
+	field  f;
 
-	if (n > 0)					/* NULL is no place to count from */
+	if (n > 0) /* NULL is no place to count from */
 		model.end = model.at + n;
 	while (model.at < model.end)
 		if (!read_field(&model, &f) ||

@@ -36,33 +36,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLANKS_MAX 2048			/* blanks held back at either end of an answer */
+#define BLANKS_MAX 2048 /* blanks held back at either end of an answer */
 #define BLANKS " \t\r\n"
 
 typedef enum phase
 {
-	FIRST_LINE,					/* chat: nothing but blanks so far */
-	BEFORE_CONTENT,				/* chat: first line was empty, skipping blanks */
-	CONTENT,					/* chat: blanks at the end are not shown */
-	VERBATIM					/* everything is shown */
+	FIRST_LINE,		/* chat: nothing but blanks so far */
+	BEFORE_CONTENT, /* chat: first line was empty, skipping blanks */
+	CONTENT,		/* chat: blanks at the end are not shown */
+	VERBATIM		/* everything is shown */
 } phase;
 
 struct glm_decoder
 {
-	glm_detok	detok;
-	phase		phase;
-	bool		chat;
-	bool		stopped;
-	bool		marked;			/* turns are, see above */
-	bool		joined;			/* match begins with a newline that a mark stands for */
-	bool		shown;			/* this turn has shown something */
-	bool		follows;		/* so has one before it */
-	glm_buf		fresh;			/* text of this push */
-	glm_buf		lead;			/* FIRST_LINE: the blanks so far */
-	glm_buf		match;			/* begins a stop string, or is yet to be looked at */
-	glm_buf		trail;			/* CONTENT: blanks that something may follow */
-	char	   *stop;			/* strings, each ended by a NUL */
-	size_t		stop_length;
+	glm_detok detok;
+	phase	  phase;
+	bool	  chat;
+	bool	  stopped;
+	bool	  marked;  /* turns are, see above */
+	bool	  joined;  /* match begins with a newline that a mark stands for */
+	bool	  shown;   /* this turn has shown something */
+	bool	  follows; /* so has one before it */
+	glm_buf	  fresh;   /* text of this push */
+	glm_buf	  lead;	   /* FIRST_LINE: the blanks so far */
+	glm_buf	  match;   /* begins a stop string, or is yet to be looked at */
+	glm_buf	  trail;   /* CONTENT: blanks that something may follow */
+	char	 *stop;	   /* strings, each ended by a NUL */
+	size_t	  stop_length;
 };
 
 /* ---- Opening ---------------------------------------------------------- */
@@ -101,8 +101,7 @@ glm_decoder_open(const glm_tokenizer *tok, bool chat, const char *stop, size_t s
 	dec->phase = chat ? FIRST_LINE : VERBATIM;
 	dec->chat = chat;
 	glm_detok_begin(&dec->detok, tok, chat);
-	if (!preallocate(&dec->fresh, push_max) ||
-		!preallocate(&dec->lead, BLANKS_MAX + push_max) ||
+	if (!preallocate(&dec->fresh, push_max) || !preallocate(&dec->lead, BLANKS_MAX + push_max) ||
 		!preallocate(&dec->trail, BLANKS_MAX + push_max) ||
 		!preallocate(&dec->match, BLANKS_MAX + push_max + stop_length) ||
 		!copy_stop(dec, stop, stop_length))
@@ -172,7 +171,7 @@ mark_turn(glm_decoder *dec, glm_buf *out)
 static void
 show(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
 {
-	size_t		solid;
+	size_t solid;
 
 	if (dec->joined && n > 0)
 	{
@@ -208,7 +207,7 @@ show(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
 static size_t
 skip_lead(glm_decoder *dec, const char *s, size_t n)
 {
-	size_t		at = 0;
+	size_t at = 0;
 
 	while (at < n && dec->phase == FIRST_LINE)
 	{
@@ -244,15 +243,15 @@ skip_lead(glm_decoder *dec, const char *s, size_t n)
 typedef enum verdict
 {
 	NO_STOP,
-	STOP_HERE,					/* a whole stop string */
-	MAYBE_STOP					/* the text ends within one */
+	STOP_HERE, /* a whole stop string */
+	MAYBE_STOP /* the text ends within one */
 } verdict;
 
 static verdict
 look_at(const glm_decoder *dec, const char *s, size_t n)
 {
-	verdict		found = NO_STOP;
-	size_t		length;
+	verdict found = NO_STOP;
+	size_t	length;
 
 	for (size_t at = 0; at < dec->stop_length; at += length + 1)
 	{
@@ -272,12 +271,12 @@ look_at(const glm_decoder *dec, const char *s, size_t n)
 static void
 scan(glm_decoder *dec, bool at_end, glm_buf *out)
 {
-	glm_buf    *match = &dec->match;
-	size_t		n = dec->stop_length > 0 ? 0 : match->length;
+	glm_buf *match = &dec->match;
+	size_t	 n = dec->stop_length > 0 ? 0 : match->length;
 
 	for (; n < match->length; n++)
 	{
-		verdict		v = look_at(dec, match->data + n, match->length - n);
+		verdict v = look_at(dec, match->data + n, match->length - n);
 
 		dec->stopped = v == STOP_HERE;
 		if (v == STOP_HERE || (v == MAYBE_STOP && !at_end))
@@ -292,20 +291,20 @@ scan(glm_decoder *dec, bool at_end, glm_buf *out)
 static bool
 advance(glm_decoder *dec, bool at_end, glm_buf *out)
 {
-	size_t		skipped = skip_lead(dec, dec->fresh.data, dec->fresh.length);
+	size_t skipped = skip_lead(dec, dec->fresh.data, dec->fresh.length);
 
 	glm_buf_add(&dec->match, dec->fresh.data + skipped, dec->fresh.length - skipped);
 	dec->fresh.length = 0;
 	scan(dec, at_end, out);
-	return !out->failed && !dec->fresh.failed && !dec->lead.failed &&
-		!dec->match.failed && !dec->trail.failed;
+	return !out->failed && !dec->fresh.failed && !dec->lead.failed && !dec->match.failed &&
+		   !dec->trail.failed;
 }
 
 /* Shows all of a turn that is over, and makes ready for the next. */
 static bool
 end_turn(glm_decoder *dec, glm_buf *out)
 {
-	bool		ok;
+	bool ok;
 
 	glm_detok_end(&dec->detok, &dec->fresh);
 	ok = advance(dec, true, out);
@@ -323,10 +322,9 @@ end_turn(glm_decoder *dec, glm_buf *out)
 bool
 glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped)
 {
-	bool		ok = true;
+	bool ok = true;
 
-	if (!dec->stopped && dec->chat &&
-		id == glm_tokenizer_special(dec->detok.tok, GLM_SP_ASSISTANT))
+	if (!dec->stopped && dec->chat && id == glm_tokenizer_special(dec->detok.tok, GLM_SP_ASSISTANT))
 		ok = end_turn(dec, out);
 	else if (!dec->stopped)
 	{

@@ -29,9 +29,9 @@
 
 #define PART_SIZE (8u << 10)
 #define WHOLE_MAX (4u << 20)
-#define CALL_MAX (64u << 10)	/* bytes that one call of SentencePiece may take: 20 ms */
-#define BLANK "\xE2\x96\x81"	/* U+2581 */
-#define PAIR_BITS 20			/* of the hash of a pair of characters */
+#define CALL_MAX (64u << 10) /* bytes that one call of SentencePiece may take: 20 ms */
+#define BLANK "\xE2\x96\x81" /* U+2581 */
+#define PAIR_BITS 20		 /* of the hash of a pair of characters */
 
 /* ---- Pairs of neighbours ----------------------------------------------- */
 
@@ -42,7 +42,7 @@
 static uint32_t
 pair_hash(uint32_t a, uint32_t b)
 {
-	uint32_t	h = a * 0x9E3779B1u + b * 0x85EBCA6Bu;
+	uint32_t h = a * 0x9E3779B1u + b * 0x85EBCA6Bu;
 
 	h = (h ^ h >> 15) * 0xC2B2AE35u;
 	return h >> (32 - PAIR_BITS);
@@ -52,7 +52,7 @@ pair_hash(uint32_t a, uint32_t b)
 static uint32_t
 character(const char *s, int length)
 {
-	uint32_t	c = 0;
+	uint32_t c = 0;
 
 	for (int i = 0; i < length; i++)
 		c = c << 8 | (unsigned char) s[i];
@@ -62,13 +62,13 @@ character(const char *s, int length)
 static void
 add_pairs(uint8_t *pairs, const char *s, size_t n)
 {
-	uint32_t	last = 0;
+	uint32_t last = 0;
 
 	for (size_t at = 0; at < n;)
 	{
-		int			length = glm_utf8_length(s + at, n - at);
-		uint32_t	c = character(s + at, length);
-		uint32_t	h = pair_hash(last, c);
+		int		 length = glm_utf8_length(s + at, n - at);
+		uint32_t c = character(s + at, length);
+		uint32_t h = pair_hash(last, c);
 
 		if (at > 0)
 			pairs[h / 8] |= 1 << h % 8;
@@ -85,15 +85,15 @@ probe_identity(const glm_tokenizer *tok, bool *identity)
 {
 	/* full-width A, ligature fi, circled 1, e with an accent apart, wide blanks */
 	static const char text[] = "A  b\t\xEF\xBC\xA1 \xEF\xAC\x81 \xE2\x91\xA0 e\xCC\x81 "
-		"\xC2\xA0\xE3\x80\x80 \r\n \n";
-	glm_ids		ids = {0};
-	glm_buf		back = {0};
-	glm_spm_status status = glm_spm_encode(tok->spm, text, strlen(text), glm_take_id, &ids);
+							   "\xC2\xA0\xE3\x80\x80 \r\n \n";
+	glm_ids			  ids = {0};
+	glm_buf			  back = {0};
+	glm_spm_status	  status = glm_spm_encode(tok->spm, text, strlen(text), glm_take_id, &ids);
 
 	if (status == GLM_SPM_OK)
 		status = glm_spm_decode(tok->spm, ids.data, ids.length, glm_take_text, &back);
 	*identity = status == GLM_SPM_OK && back.length == strlen(text) &&
-		memcmp(back.data, text, back.length) == 0;
+				memcmp(back.data, text, back.length) == 0;
 	glm_ids_free(&ids);
 	glm_buf_free(&back);
 	return status;
@@ -103,13 +103,13 @@ probe_identity(const glm_tokenizer *tok, bool *identity)
 static glm_spm_status
 probe_newline(const glm_tokenizer *tok, bool *alone)
 {
-	glm_ids		ids = {0};
+	glm_ids		   ids = {0};
 	glm_spm_status status = glm_spm_encode(tok->spm, "\n", 1, glm_take_id, &ids);
 
 	*alone = status == GLM_SPM_OK && ids.length == 2 &&
-		tok->pieces[ids.data[1]].kind == GLM_SPM_BYTE &&
-		tok->pieces[ids.data[1]].byte == '\n' &&
-		memchr(tok->text.data, '\n', tok->text.length) == NULL;
+			 tok->pieces[ids.data[1]].kind == GLM_SPM_BYTE &&
+			 tok->pieces[ids.data[1]].byte == '\n' &&
+			 memchr(tok->text.data, '\n', tok->text.length) == NULL;
 	glm_ids_free(&ids);
 	return status;
 }
@@ -134,8 +134,8 @@ open_bpe(glm_tokenizer *tok, glm_error *err)
 bool
 glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 {
-	bool		identity = false;
-	bool		alone = false;
+	bool		   identity = false;
+	bool		   alone = false;
 	glm_spm_status status;
 
 	tok->part = PART_SIZE;
@@ -166,17 +166,17 @@ glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 static size_t
 part_length(const glm_tokenizer *tok, const char *text, size_t n)
 {
-	uint32_t	last = 0;
-	size_t		at = tok->part;
+	uint32_t last = 0;
+	size_t	 at = tok->part;
 
 	if (tok->pairs == NULL || n <= 2 * tok->part)
 		return n;
-	while (glm_utf8_length(text + at, n - at) < 0)	/* inside a character */
+	while (glm_utf8_length(text + at, n - at) < 0) /* inside a character */
 		at++;
 	for (int length; at < n; at += length)
 	{
-		uint32_t	c;
-		uint32_t	h;
+		uint32_t c;
+		uint32_t h;
 
 		length = glm_utf8_length(text + at, n - at);
 		c = character(text + at, length);
@@ -191,14 +191,14 @@ part_length(const glm_tokenizer *tok, const char *text, size_t n)
 /* Ids on their way to a list, but for the first few. */
 typedef struct sink
 {
-	glm_ids    *ids;
-	int			skip;
+	glm_ids *ids;
+	int		 skip;
 } sink;
 
 static bool
 take_id(void *arg, int32_t id)
 {
-	sink	   *s = arg;
+	sink *s = arg;
 
 	if (s->skip > 0)
 	{
@@ -210,11 +210,11 @@ take_id(void *arg, int32_t id)
 
 /* By bpe.c, which can be ended meanwhile; blanks are written as SentencePiece sees them. */
 static bool
-encode_whole(const glm_tokenizer *tok, const char *text, size_t n, bool first,
-			 glm_ids *out, glm_error *err)
+encode_whole(const glm_tokenizer *tok, const char *text, size_t n, bool first, glm_ids *out,
+			 glm_error *err)
 {
-	glm_buf		escaped = {0};
-	bool		ok;
+	glm_buf escaped = {0};
+	bool	ok;
 
 	if (first)
 		glm_buf_puts(&escaped, BLANK);
@@ -230,24 +230,24 @@ encode_whole(const glm_tokenizer *tok, const char *text, size_t n, bool first,
 			run++;
 		}
 	}
-	ok = escaped.failed ? glm_no_memory(err) :
-		glm_bpe_encode(tok->bpe, escaped.data, escaped.length, out, err);
+	ok = escaped.failed ? glm_no_memory(err)
+						: glm_bpe_encode(tok->bpe, escaped.data, escaped.length, out, err);
 	glm_buf_free(&escaped);
 	return ok;
 }
 
 static bool
-encode_part(const glm_tokenizer *tok, const char *text, size_t n, bool first,
-			glm_ids *out, glm_error *err)
+encode_part(const glm_tokenizer *tok, const char *text, size_t n, bool first, glm_ids *out,
+			glm_error *err)
 {
-	sink		s = {out, first ? 0 : 2};
-	glm_buf		led = {0};
+	sink		   s = {out, first ? 0 : 2};
+	glm_buf		   led = {0};
 	glm_spm_status status = GLM_SPM_NO_MEMORY;
 
 	if (n > WHOLE_MAX)
 		return glm_fail(err, GLM_TOO_LONG,
-						"text has %zu bytes that can only be tokenized together, more than %u",
-						n, WHOLE_MAX);
+						"text has %zu bytes that can only be tokenized together, more than %u", n,
+						WHOLE_MAX);
 	if (n > CALL_MAX && tok->bpe != NULL)
 		return encode_whole(tok, text, n, first, out, err);
 	if (!first)
@@ -305,10 +305,10 @@ glm_tokenizer_encode_most(const glm_tokenizer *tok, const char *text, size_t n, 
 }
 
 bool
-glm_tokenizer_encode(const glm_tokenizer *tok, const char *text, size_t n,
-					 glm_ids *out, glm_error *err)
+glm_tokenizer_encode(const glm_tokenizer *tok, const char *text, size_t n, glm_ids *out,
+					 glm_error *err)
 {
-	bool		stopped;
+	bool stopped;
 
 	return glm_tokenizer_encode_most(tok, text, n, SIZE_MAX, &stopped, out, err);
 }

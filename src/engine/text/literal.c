@@ -15,15 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAUSE_EVERY ((size_t) 256 << 10)	/* bytes written between two pauses */
+#define PAUSE_EVERY ((size_t) 256 << 10) /* bytes written between two pauses */
 
 typedef struct writer
 {
-	glm_buf    *out;
-	glm_style	style;
-	size_t		limit;			/* of out->length */
-	size_t		pause_at;		/* out->length at which the next is due */
-	int			depth;
+	glm_buf	 *out;
+	glm_style style;
+	size_t	  limit;	/* of out->length */
+	size_t	  pause_at; /* out->length at which the next is due */
+	int		  depth;
 } writer;
 
 static bool write_value(writer *w, json_t *value);
@@ -79,7 +79,7 @@ is_plain(const writer *w, unsigned char c)
 static void
 write_string(writer *w, const char *s, size_t n)
 {
-	size_t		from = 0;
+	size_t from = 0;
 
 	glm_buf_add(w->out, "\"", 1);
 	for (size_t i = 0; i < n; i++)
@@ -100,8 +100,8 @@ write_string(writer *w, const char *s, size_t n)
 static void
 shortest_digits(double value, char digits[24], int *exponent)
 {
-	char		text[40];
-	int			n = 0;
+	char text[40];
+	int	 n = 0;
 
 	for (int precision = 0; precision < 17; precision++)
 	{
@@ -121,10 +121,10 @@ shortest_digits(double value, char digits[24], int *exponent)
 static void
 write_real(writer *w, double value)
 {
-	char		digits[24];
-	char		tail[16];
-	int			exponent;
-	int			n;
+	char digits[24];
+	char tail[16];
+	int	 exponent;
+	int	 n;
 
 	shortest_digits(value, digits, &exponent);
 	n = (int) strlen(digits);
@@ -153,7 +153,7 @@ write_real(writer *w, double value)
 static void
 write_integer(writer *w, json_int_t value)
 {
-	char		text[24];
+	char text[24];
 
 	snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, value);
 	glm_buf_puts(w->out, text);
@@ -237,7 +237,7 @@ write_object(writer *w, json_t *value)
 static bool
 write_value(writer *w, json_t *value)
 {
-	bool		python = w->style == GLM_STYLE_PYTHON;
+	bool python = w->style == GLM_STYLE_PYTHON;
 
 	if (w->out->failed || w->out->length > w->limit)
 		return false;
@@ -282,7 +282,7 @@ write_value(writer *w, json_t *value)
 bool
 glm_literal_write(glm_buf *out, json_t *value, glm_style style)
 {
-	writer		w = {out, style, out->length + GLM_LITERAL_MAX, out->length + PAUSE_EVERY, 0};
+	writer w = {out, style, out->length + GLM_LITERAL_MAX, out->length + PAUSE_EVERY, 0};
 
 	return write_value(&w, value) && !out->failed && out->length <= w.limit;
 }

@@ -11,12 +11,12 @@
 
 typedef enum glm_style
 {
-	GLM_STYLE_JSON,				/* json.dumps(v, ensure_ascii=False) */
-	GLM_STYLE_INDENT,			/* the same with indent=4 */
-	GLM_STYLE_PYTHON			/* repr(v), strings always in double quotes */
+	GLM_STYLE_JSON,	  /* json.dumps(v, ensure_ascii=False) */
+	GLM_STYLE_INDENT, /* the same with indent=4 */
+	GLM_STYLE_PYTHON  /* repr(v), strings always in double quotes */
 } glm_style;
 
-#define GLM_LITERAL_MAX (16u << 20)	/* most bytes a value may become */
+#define GLM_LITERAL_MAX (16u << 20) /* most bytes a value may become */
 
 /*
  * Appends the value.  False when memory ran out (out->failed) or it would take
@@ -37,7 +37,7 @@ extern json_t *glm_literal_read_call_in(const char *text, size_t n, size_t *used
 
 /* ---- identifier.c ------------------------------------------------------ */
 
-#define GLM_NAME_MAX 256		/* bytes of a function's name in a call */
+#define GLM_NAME_MAX 256 /* bytes of a function's name in a call */
 
 /*
  * Could this be the name of a function that a model calls?  Letters, digits and
@@ -51,4 +51,4 @@ extern bool glm_literal_is_keyword(const char *s, size_t n);
 /* Bytes of the identifier that the text (UTF-8) begins with, 0 when it does with none. */
 extern size_t glm_identifier_length(const char *s, size_t n);
 
-#endif							/* GLM_LITERAL_H */
+#endif /* GLM_LITERAL_H */

@@ -31,8 +31,8 @@ take_next(glm_scan *s, const char *text)
 static json_t *
 parse_string(glm_scan *s)
 {
-	glm_buf		text = {0};
-	json_t	   *value = glm_scan_text(s, &text) ? json_stringn(text.data, text.length) : NULL;
+	glm_buf text = {0};
+	json_t *value = glm_scan_text(s, &text) ? json_stringn(text.data, text.length) : NULL;
 
 	glm_buf_free(&text);
 	return value;
@@ -49,7 +49,7 @@ static json_t *
 parse_constant(glm_scan *s)
 {
 	static const char *const names[] = {"None", "null", "False", "false", "True", "true"};
-	size_t		n = name_length(s);
+	size_t					 n = name_length(s);
 
 	for (int i = 0; i < 6; i++)
 		if (strlen(names[i]) == n && memcmp(names[i], s->at, n) == 0)
@@ -66,13 +66,13 @@ parse_constant(glm_scan *s)
 static json_t *
 parse_items(glm_scan *s, const char *close)
 {
-	json_t	   *list = json_array();
-	bool		tuple = *close == ')';
-	bool		comma = true;
+	json_t *list = json_array();
+	bool	tuple = *close == ')';
+	bool	comma = true;
 
 	while (!take_next(s, close))
 	{
-		json_t	   *item = comma ? parse_value(s) : NULL;
+		json_t *item = comma ? parse_value(s) : NULL;
 
 		if (item == NULL || json_array_append_new(list, item) != 0)
 		{
@@ -84,7 +84,7 @@ parse_items(glm_scan *s, const char *close)
 	/* (x) is x; only a comma makes it a tuple */
 	if (tuple && !comma && json_array_size(list) == 1)
 	{
-		json_t	   *item = json_incref(json_array_get(list, 0));
+		json_t *item = json_incref(json_array_get(list, 0));
 
 		json_decref(list);
 		return item;
@@ -96,15 +96,15 @@ parse_items(glm_scan *s, const char *close)
 static bool
 parse_key(glm_scan *s, glm_buf *out)
 {
-	json_t	   *key;
-	bool		ok;
+	json_t *key;
+	bool	ok;
 
 	glm_scan_blanks(s);
 	if (glm_scan_at_string(s))
 		return glm_scan_text(s, out);
 	key = parse_value(s);
 	ok = key != NULL && !json_is_array(key) && !json_is_object(key);
-	if (ok && glm_json_text(key) != NULL)	/* ("a") */
+	if (ok && glm_json_text(key) != NULL) /* ("a") */
 		glm_buf_add(out, json_string_value(key), json_string_length(key));
 	else if (ok)
 		ok = glm_literal_write(out, key, GLM_STYLE_JSON);
@@ -116,13 +116,14 @@ parse_key(glm_scan *s, glm_buf *out)
 static bool
 parse_pair(glm_scan *s, json_t *object)
 {
-	glm_buf		key = {0};
-	json_t	   *value = NULL;
-	bool		ok;
+	glm_buf key = {0};
+	json_t *value = NULL;
+	bool	ok;
 
 	if (parse_key(s, &key) && take_next(s, ":"))
 		value = parse_value(s);
-	ok = value != NULL && !key.failed && json_object_set_new(object, key.data ? key.data : "", value) == 0;
+	ok = value != NULL && !key.failed &&
+		 json_object_set_new(object, key.data ? key.data : "", value) == 0;
 	glm_buf_free(&key);
 	return ok;
 }
@@ -131,7 +132,7 @@ parse_pair(glm_scan *s, json_t *object)
 static bool
 parse_pairs(glm_scan *s, json_t *object)
 {
-	bool		comma = true;
+	bool comma = true;
 
 	while (!take_next(s, "}"))
 	{
@@ -145,7 +146,7 @@ parse_pairs(glm_scan *s, json_t *object)
 static json_t *
 parse_dict(glm_scan *s)
 {
-	json_t	   *object = json_pack("{}");	/* PostgreSQL has a json_object() too */
+	json_t *object = json_pack("{}"); /* PostgreSQL has a json_object() too */
 
 	if (object != NULL && parse_pairs(s, object))
 		return object;
@@ -157,7 +158,7 @@ parse_dict(glm_scan *s)
 static json_t *
 parse_value(glm_scan *s)
 {
-	json_t	   *value;
+	json_t *value;
 
 	glm_scan_blanks(s);
 	if (s->at == s->end || s->depth == DEPTH_MAX || !glm_pause(NULL))
@@ -188,10 +189,10 @@ parse_value(glm_scan *s)
 static bool
 parse_keyword(glm_scan *s, json_t *arguments)
 {
-	glm_buf		name = {0};
-	size_t		n = name_length(s);
-	json_t	   *value;
-	bool		ok = false;
+	glm_buf name = {0};
+	size_t	n = name_length(s);
+	json_t *value;
+	bool	ok = false;
 
 	glm_buf_add(&name, s->at, n);
 	s->at += n;
@@ -215,7 +216,7 @@ parse_unpacked(glm_scan *s, json_t *arguments)
 
 	json_object_foreach(more, key, value)
 		ok = ok && json_object_get(arguments, key) == NULL &&
-			json_object_set(arguments, key, value) == 0;
+			 json_object_set(arguments, key, value) == 0;
 	json_decref(more);
 	return ok;
 }
@@ -224,7 +225,7 @@ parse_unpacked(glm_scan *s, json_t *arguments)
 static bool
 parse_arguments(glm_scan *s, json_t *arguments)
 {
-	bool		comma = true;
+	bool comma = true;
 
 	while (!take_next(s, ")"))
 	{
@@ -241,8 +242,8 @@ parse_arguments(glm_scan *s, json_t *arguments)
 json_t *
 glm_literal_read_call_in(const char *text, size_t n, size_t *used)
 {
-	glm_scan	s = {text, text + n, 0};
-	json_t	   *arguments = json_pack("{}");	/* PostgreSQL has a json_object() too */
+	glm_scan s = {text, text + n, 0};
+	json_t	*arguments = json_pack("{}"); /* PostgreSQL has a json_object() too */
 
 	if (take_next(&s, "tool_call") && take_next(&s, "(") && parse_arguments(&s, arguments))
 	{
@@ -258,8 +259,8 @@ glm_literal_read_call_in(const char *text, size_t n, size_t *used)
 json_t *
 glm_literal_read_call(const char *code, size_t n)
 {
-	size_t		used;
-	json_t	   *arguments = glm_literal_read_call_in(code, n, &used);
+	size_t	used;
+	json_t *arguments = glm_literal_read_call_in(code, n, &used);
 
 	if (used == n)
 		return arguments;

@@ -11,8 +11,8 @@
  */
 #include "engine/text/literal_scan.h"
 
-#define DECIMAL_MAX 4300		/* digits of an integer, as Python has it */
-#define RADIX_MAX 256			/* digits of one that is not decimal */
+#define DECIMAL_MAX 4300 /* digits of an integer, as Python has it */
+#define RADIX_MAX 256	 /* digits of one that is not decimal */
 
 /* ---- Blanks ------------------------------------------------------------ */
 
@@ -51,7 +51,7 @@ glm_scan_blanks(glm_scan *s)
 static void
 add_utf8(glm_buf *out, uint32_t c)
 {
-	char		b[4];
+	char b[4];
 
 	if (c < 0x80)
 	{
@@ -105,8 +105,8 @@ take_hex(glm_scan *s, int digits, uint32_t *value)
 static bool
 parse_code_point(glm_scan *s, int digits, glm_buf *out)
 {
-	uint32_t	c;
-	uint32_t	low;
+	uint32_t c;
+	uint32_t low;
 
 	if (!take_hex(s, digits, &c))
 		return false;
@@ -126,7 +126,7 @@ parse_code_point(glm_scan *s, int digits, glm_buf *out)
 static bool
 parse_octal(glm_scan *s, glm_buf *out)
 {
-	uint32_t	c = 0;
+	uint32_t c = 0;
 
 	for (int i = 0; i < 3 && s->at < s->end && *s->at >= '0' && *s->at <= '7'; i++)
 		c = c * 8 + (uint32_t) (*s->at++ - '0');
@@ -142,8 +142,8 @@ parse_escape(glm_scan *s, glm_buf *out)
 {
 	static const char from[] = "\\'\"abfnrtv";
 	static const char to[] = "\\'\"\a\b\f\n\r\t\v";
-	const char *known;
-	char		c;
+	const char		 *known;
+	char			  c;
 
 	if (s->at == s->end)
 		return false;
@@ -158,13 +158,13 @@ parse_escape(glm_scan *s, glm_buf *out)
 			return parse_code_point(s, 4, out);
 		case 'U':
 			return parse_code_point(s, 8, out);
-		case 'N':				/* by name: we have no table of names */
+		case 'N': /* by name: we have no table of names */
 			return false;
-		case '\n':				/* a continued line */
+		case '\n': /* a continued line */
 			return true;
 	}
 	known = strchr(from, c);
-	if (known == NULL)			/* Python keeps an escape it does not know */
+	if (known == NULL) /* Python keeps an escape it does not know */
 		glm_buf_add(out, "\\", 1);
 	glm_buf_add(out, known ? &to[known - from] : &c, 1);
 	return true;
@@ -205,7 +205,7 @@ static bool
 has_prefix(const glm_scan *s)
 {
 	return s->end - s->at >= 2 && strchr("rRuU", s->at[0]) != NULL && s->at[0] != '\0' &&
-		(s->at[1] == '"' || s->at[1] == '\'');
+		   (s->at[1] == '"' || s->at[1] == '\'');
 }
 
 bool
@@ -218,7 +218,7 @@ static bool
 parse_string(glm_scan *s, glm_buf *out)
 {
 	static const char *const quotes[] = {"\"\"\"", "'''", "\"", "'"};
-	bool		raw = *s->at == 'r' || *s->at == 'R';
+	bool					 raw = *s->at == 'r' || *s->at == 'R';
 
 	if (has_prefix(s))
 		s->at++;
@@ -249,11 +249,11 @@ glm_scan_text(glm_scan *s, glm_buf *out)
 static size_t
 copy_digits(glm_scan *s, glm_buf *out)
 {
-	size_t		n = 0;
+	size_t n = 0;
 
 	for (; s->at < s->end; s->at++)
 	{
-		bool		grouped = *s->at == '_' && n > 0 && s->end - s->at > 1 && is_digit(s->at[1]);
+		bool grouped = *s->at == '_' && n > 0 && s->end - s->at > 1 && is_digit(s->at[1]);
 
 		if (!is_digit(*s->at) && !grouped)
 			break;
@@ -296,12 +296,12 @@ copy_rest(glm_scan *s, size_t digits, glm_buf *out, bool *real)
 static json_t *
 parse_decimal(glm_scan *s, bool negative)
 {
-	glm_buf		whole = {0};
-	glm_buf		text = {0};
-	json_t	   *value = NULL;
-	bool		real = false;
-	size_t		digits = copy_digits(s, &whole);
-	size_t		zeros = 0;
+	glm_buf whole = {0};
+	glm_buf text = {0};
+	json_t *value = NULL;
+	bool	real = false;
+	size_t	digits = copy_digits(s, &whole);
+	size_t	zeros = 0;
 
 	while (zeros + 1 < digits && whole.data[zeros] == '0')
 		zeros++;
@@ -349,15 +349,15 @@ digit_value(char c)
 static json_t *
 parse_radix(glm_scan *s, bool negative, int radix)
 {
-	uint8_t		value[RADIX_MAX * 2] = {0};
-	char		text[RADIX_MAX * 2 + 1];
-	int			n = 1;
-	int			count = 0;
-	int			length = 0;
+	uint8_t value[RADIX_MAX * 2] = {0};
+	char	text[RADIX_MAX * 2 + 1];
+	int		n = 1;
+	int		count = 0;
+	int		length = 0;
 
 	for (; s->at < s->end; s->at++)
 	{
-		bool		grouped = *s->at == '_' && s->end - s->at > 1 && digit_value(s->at[1]) < radix;
+		bool grouped = *s->at == '_' && s->end - s->at > 1 && digit_value(s->at[1]) < radix;
 
 		if (digit_value(*s->at) >= radix && !grouped)
 			break;
@@ -379,8 +379,8 @@ parse_radix(glm_scan *s, bool negative, int radix)
 json_t *
 glm_scan_number(glm_scan *s)
 {
-	bool		negative = glm_scan_take(s, "-");
-	json_t	   *value;
+	bool	negative = glm_scan_take(s, "-");
+	json_t *value;
 
 	if (!negative)
 		glm_scan_take(s, "+");

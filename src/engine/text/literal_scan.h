@@ -13,14 +13,14 @@ typedef struct glm_scan
 {
 	const char *at;
 	const char *end;
-	int			depth;			/* of the value being parsed */
+	int			depth; /* of the value being parsed */
 } glm_scan;
 
 /* Takes the text if it comes next. */
 static inline bool
 glm_scan_take(glm_scan *s, const char *text)
 {
-	size_t		n = strlen(text);
+	size_t n = strlen(text);
 
 	if ((size_t) (s->end - s->at) < n || memcmp(s->at, text, n) != 0)
 		return false;
@@ -40,4 +40,4 @@ extern bool glm_scan_text(glm_scan *s, glm_buf *out);
 /* A number; NULL when there is none that JSON could hold. */
 extern json_t *glm_scan_number(glm_scan *s);
 
-#endif							/* GLM_LITERAL_SCAN_H */
+#endif /* GLM_LITERAL_SCAN_H */

@@ -26,7 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_SYSTEM \
+#define DEFAULT_SYSTEM                                                                             \
 	"Answer the following questions as best as you can. You have access to the following tools:"
 
 static bool read_messages(glm_walk *w, const glm_request *req, json_t *tools);
@@ -47,7 +47,7 @@ glm_walk_begin(glm_walk *w)
 bool
 glm_walk_end(glm_walk *w, glm_special role)
 {
-	glm_turn	turn = {role, &w->metadata, &w->content};
+	glm_turn turn = {role, &w->metadata, &w->content};
 
 	if (w->metadata.failed || w->content.failed)
 		return glm_no_memory(w->err);
@@ -74,13 +74,13 @@ static json_t *
 parse_array(const char *text, size_t n, const char *name, glm_error *err)
 {
 	json_error_t why;
-	json_t	   *array = glm_json_parse(text, n, false, &why);
+	json_t		*array = glm_json_parse(text, n, false, &why);
 
 	if (array == NULL && !glm_pause(err))
 		return NULL;
 	if (array == NULL)
-		glm_fail(err, GLM_BAD_JSON, "%s: %s at line %d, column %d",
-				 name, why.text, why.line, why.column);
+		glm_fail(err, GLM_BAD_JSON, "%s: %s at line %d, column %d", name, why.text, why.line,
+				 why.column);
 	else if (!json_is_array(array) && !json_is_null(array))
 	{
 		glm_fail(err, GLM_BAD_JSON, "%s must be a JSON array", name);
@@ -114,13 +114,13 @@ read_prompt(glm_walk *w, const glm_request *req, json_t *tools)
 }
 
 bool
-glm_messages_walk(const glm_request *req, bool is_json,
-				  glm_take_turn take, void *arg, glm_error *err)
+glm_messages_walk(const glm_request *req, bool is_json, glm_take_turn take, void *arg,
+				  glm_error *err)
 {
-	glm_walk	w = {.take = take, .arg = arg, .err = err};
-	json_t	   *parsed = NULL;
-	json_t	   *tools = NULL;
-	bool		ok;
+	glm_walk w = {.take = take, .arg = arg, .err = err};
+	json_t	*parsed = NULL;
+	json_t	*tools = NULL;
+	bool	 ok;
 
 	if (req->tools.offset != 0)
 	{
@@ -160,8 +160,8 @@ is_result(json_t *message)
 static bool
 read_results(glm_walk *w, json_t *messages, size_t from, size_t to, glm_calls *calls)
 {
-	size_t	   *order = malloc((to - from) * sizeof(*order));
-	bool		ok;
+	size_t *order = malloc((to - from) * sizeof(*order));
+	bool	ok;
 
 	if (order == NULL)
 		return glm_no_memory(w->err);
@@ -179,11 +179,11 @@ read_results(glm_walk *w, json_t *messages, size_t from, size_t to, glm_calls *c
 static bool
 read_in_order(glm_walk *w, json_t *messages, size_t first, json_t *tools, glm_calls *calls)
 {
-	size_t		n = json_array_size(messages);
+	size_t n = json_array_size(messages);
 
 	for (size_t at = 0, next; at < n; at = next)
 	{
-		json_t	   *message = json_array_get(messages, at);
+		json_t *message = json_array_get(messages, at);
 
 		if (!glm_pause(w->err))
 			return false;
@@ -209,10 +209,10 @@ read_in_order(glm_walk *w, json_t *messages, size_t first, json_t *tools, glm_ca
 static bool
 walk_array(glm_walk *w, const glm_request *req, json_t *messages, json_t *tools)
 {
-	size_t		n = json_array_size(messages);
-	size_t		first = 0;		/* system message, n when there is none */
-	glm_calls	calls = {0};
-	bool		ok;
+	size_t	  n = json_array_size(messages);
+	size_t	  first = 0; /* system message, n when there is none */
+	glm_calls calls = {0};
+	bool	  ok;
 
 	if (n == 0)
 		return glm_fail(w->err, GLM_BAD_JSON, "messages must not be empty");
@@ -235,8 +235,8 @@ walk_array(glm_walk *w, const glm_request *req, json_t *messages, json_t *tools)
 static bool
 read_messages(glm_walk *w, const glm_request *req, json_t *tools)
 {
-	json_t	   *messages;
-	bool		ok;
+	json_t *messages;
+	bool	ok;
 
 	if (req->text.length == 0)
 		return glm_fail(w->err, GLM_BAD_JSON, "messages must not be empty");
@@ -280,7 +280,8 @@ add_content(glm_walk *w, json_t *content, bool may_lack)
 	}
 	if (may_lack && (content == NULL || json_is_null(content)))
 		return true;
-	return glm_walk_bad_key(w, "content", content ? "must be a string or a list of text parts" : "is missing");
+	return glm_walk_bad_key(w, "content",
+							content ? "must be a string or a list of text parts" : "is missing");
 }
 
 static bool
@@ -297,8 +298,8 @@ add_metadata(glm_walk *w, json_t *metadata)
 static bool
 read_system(glm_walk *w, json_t *message, json_t *tools)
 {
-	json_t	   *own = json_object_get(message, "tools");
-	char		where[48];
+	json_t *own = json_object_get(message, "tools");
+	char	where[48];
 
 	if (json_is_null(own))
 		own = NULL;
@@ -323,9 +324,9 @@ read_system(glm_walk *w, json_t *message, json_t *tools)
 static bool
 read_assistant(glm_walk *w, json_t *message, glm_calls *calls)
 {
-	json_t	   *tool_calls = json_object_get(message, "tool_calls");
-	json_t	   *content = json_object_get(message, "content");
-	bool		called = json_array_size(tool_calls) > 0;
+	json_t *tool_calls = json_object_get(message, "tool_calls");
+	json_t *content = json_object_get(message, "content");
+	bool	called = json_array_size(tool_calls) > 0;
 
 	if (tool_calls != NULL && !json_is_null(tool_calls) && !json_is_array(tool_calls))
 		return glm_walk_bad_key(w, "tool_calls", "must be an array");
@@ -350,20 +351,20 @@ read_plain(glm_walk *w, json_t *message, glm_special role)
 {
 	glm_walk_begin(w);
 	return add_metadata(w, json_object_get(message, "metadata")) &&
-		add_content(w, json_object_get(message, "content"), false) &&
-		glm_walk_end(w, role);
+		   add_content(w, json_object_get(message, "content"), false) && glm_walk_end(w, role);
 }
 
 /* Keys that would be lost in silence on a message of another role. */
 static bool
 check_keys(glm_walk *w, json_t *message, const char *role)
 {
-	json_t	   *tools = json_object_get(message, "tools");
-	json_t	   *id = json_object_get(message, "tool_call_id");
+	json_t *tools = json_object_get(message, "tools");
+	json_t *id = json_object_get(message, "tool_call_id");
 
 	if (tools != NULL && !json_is_null(tools) && !has_role(message, "system"))
 		return glm_walk_bad_key(w, "tools", "belongs to a system message");
-	if (json_array_size(json_object_get(message, "tool_calls")) > 0 && strcmp(role, "assistant") != 0)
+	if (json_array_size(json_object_get(message, "tool_calls")) > 0 &&
+		strcmp(role, "assistant") != 0)
 		return glm_walk_bad_key(w, "tool_calls", "belongs to an assistant message");
 	if (id != NULL && !json_is_null(id) && glm_json_text(id) == NULL)
 		return glm_walk_bad_key(w, "tool_call_id", "must be a string");
@@ -390,7 +391,9 @@ read_message(glm_walk *w, json_t *message, json_t *tools, glm_calls *calls)
 		return read_assistant(w, message, calls);
 	if (is_result(message))
 		return read_plain(w, message, GLM_SP_OBSERVATION);
-	return glm_fail(w->err, GLM_BAD_JSON,
-					"messages[%zu].role \"%.100s\" is none of system, user, assistant, observation, "
-					"tool", w->index, role);
+	return glm_fail(
+		w->err, GLM_BAD_JSON,
+		"messages[%zu].role \"%.100s\" is none of system, user, assistant, observation, "
+		"tool",
+		w->index, role);
 }

@@ -16,19 +16,19 @@
  */
 typedef struct glm_turn
 {
-	glm_special role;			/* GLM_SP_SYSTEM ... GLM_SP_OBSERVATION */
+	glm_special	   role; /* GLM_SP_SYSTEM ... GLM_SP_OBSERVATION */
 	const glm_buf *metadata;
 	const glm_buf *content;
 } glm_turn;
 
-typedef bool (*glm_take_turn) (void *arg, const glm_turn *turn, glm_error *err);
+typedef bool (*glm_take_turn)(void *arg, const glm_turn *turn, glm_error *err);
 
 /*
  * Walks the turns of a request of form GLM_PROMPT or GLM_MESSAGES: system
  * prompt and tools in their place, OpenAI's way of writing turned into
  * ChatGLM3's.  Stops at the first turn that the callback refuses.
  */
-extern bool glm_messages_walk(const glm_request *req, bool is_json,
-							  glm_take_turn take, void *arg, glm_error *err);
+extern bool glm_messages_walk(const glm_request *req, bool is_json, glm_take_turn take, void *arg,
+							  glm_error *err);
 
-#endif							/* GLM_MESSAGES_H */
+#endif /* GLM_MESSAGES_H */

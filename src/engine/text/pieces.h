@@ -15,30 +15,30 @@
 
 typedef struct glm_piece
 {
-	uint32_t	offset;			/* of its text in glm_tokenizer.text */
-	uint16_t	length;
-	uint8_t		kind;			/* glm_spm_kind */
-	uint8_t		byte;			/* GLM_SPM_BYTE: which */
-	bool		blank;			/* begins with a blank that decoding may drop */
+	uint32_t offset; /* of its text in glm_tokenizer.text */
+	uint16_t length;
+	uint8_t	 kind;	/* glm_spm_kind */
+	uint8_t	 byte;	/* GLM_SPM_BYTE: which */
+	bool	 blank; /* begins with a blank that decoding may drop */
 } glm_piece;
 
 typedef struct glm_bpe glm_bpe;
 
 struct glm_tokenizer
 {
-	glm_spm    *spm;
-	int			size;			/* pieces */
-	int			vocab;			/* ids, padding included */
-	glm_piece  *pieces;			/* [size] */
-	size_t		longest;		/* bytes of the longest piece as it stands in the model */
-	glm_buf		text;			/* of all pieces, as they decode */
-	bool		drops_blank;	/* decoding drops the first blank of a run ... */
-	bool		drops_blanks;	/* ... or all of them */
-	uint8_t    *pairs;			/* encode.c: neighbours within pieces; NULL: never cut */
-	bool		plain_bpe;		/* see charsmap.c */
-	glm_ids		defined;		/* by users: pieces that stand where their text does */
-	glm_bpe    *bpe;			/* for long texts that cannot be cut; NULL: SentencePiece's affair */
-	size_t		part;			/* bytes of a text that are encoded at a time; changes no ids */
+	glm_spm	  *spm;
+	int		   size;		 /* pieces */
+	int		   vocab;		 /* ids, padding included */
+	glm_piece *pieces;		 /* [size] */
+	size_t	   longest;		 /* bytes of the longest piece as it stands in the model */
+	glm_buf	   text;		 /* of all pieces, as they decode */
+	bool	   drops_blank;	 /* decoding drops the first blank of a run ... */
+	bool	   drops_blanks; /* ... or all of them */
+	uint8_t	  *pairs;		 /* encode.c: neighbours within pieces; NULL: never cut */
+	bool	   plain_bpe;	 /* see charsmap.c */
+	glm_ids	   defined;		 /* by users: pieces that stand where their text does */
+	glm_bpe	  *bpe;			 /* for long texts that cannot be cut; NULL: SentencePiece's affair */
+	size_t	   part;		 /* bytes of a text that are encoded at a time; changes no ids */
 };
 
 /* Callbacks for spm.h: into a glm_buf, into a glm_ids. */
@@ -60,12 +60,12 @@ extern bool glm_charsmap_is_plain_bpe(const void *bytes, size_t n, glm_ids *defi
 
 /* Of a tokenizer whose pieces are loaded; NULL: out of memory. */
 extern glm_bpe *glm_bpe_open(const glm_tokenizer *tok, glm_error *err);
-extern void glm_bpe_close(glm_bpe *bpe);	/* NULL is fine */
+extern void		glm_bpe_close(glm_bpe *bpe); /* NULL is fine */
 /* Is there a piece for each byte, and are not too many defined by users? */
-extern bool glm_bpe_is_good(const glm_bpe *bpe);
+extern bool		glm_bpe_is_good(const glm_bpe *bpe);
 /* Appends the ids of valid UTF-8 in which blanks are U+2581, with pauses. */
-extern bool glm_bpe_encode(const glm_bpe *bpe, const char *text, size_t n, glm_ids *out,
-						   glm_error *err);
+extern bool		glm_bpe_encode(const glm_bpe *bpe, const char *text, size_t n, glm_ids *out,
+							   glm_error *err);
 
 /* ---- encode.c --------------------------------------------------------- */
 
@@ -81,9 +81,9 @@ extern bool glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *
 typedef struct glm_detok
 {
 	const glm_tokenizer *tok;
-	bool		at_start;		/* no text yet: the blank that encoding put in front goes */
-	int			n_bytes;
-	char		bytes[4];		/* of byte pieces: the beginning of a character */
+	bool				 at_start; /* no text yet: the blank that encoding put in front goes */
+	int					 n_bytes;
+	char				 bytes[4]; /* of byte pieces: the beginning of a character */
 } glm_detok;
 
 /* at_start: drop one leading blank of the run, as SentencePiece does. */
@@ -93,4 +93,4 @@ extern void glm_detok_push(glm_detok *d, int32_t id, glm_buf *out);
 /* The run is over: what was held back never becomes a character. */
 extern void glm_detok_end(glm_detok *d, glm_buf *out);
 
-#endif							/* GLM_TOKENIZER_H */
+#endif /* GLM_TOKENIZER_H */

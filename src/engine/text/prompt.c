@@ -25,20 +25,20 @@
 /* The ids [from, to) of a text that may be cut. */
 typedef struct piece
 {
-	size_t		from;
-	size_t		to;
+	size_t from;
+	size_t to;
 } piece;
 
 typedef struct prompt
 {
 	const glm_tokenizer *tok;
-	glm_ids    *ids;
-	size_t		most;			/* ids, after which it is given up */
-	glm_truncate truncate;
-	size_t		limit;			/* most ids, where it is to be cut */
-	piece	   *pieces;			/* in their order; those without ids are left out */
-	size_t		n_pieces;
-	size_t		capacity;
+	glm_ids				*ids;
+	size_t				 most; /* ids, after which it is given up */
+	glm_truncate		 truncate;
+	size_t				 limit;	 /* most ids, where it is to be cut */
+	piece				*pieces; /* in their order; those without ids are left out */
+	size_t				 n_pieces;
+	size_t				 capacity;
 } prompt;
 
 static bool
@@ -50,7 +50,7 @@ add_special(prompt *p, glm_special which, glm_error *err)
 static bool
 add_text(prompt *p, const char *text, size_t n, glm_error *err)
 {
-	bool		stopped;
+	bool stopped;
 
 	if (!glm_tokenizer_encode_most(p->tok, text, n, p->most, &stopped, p->ids, err))
 		return false;
@@ -68,15 +68,15 @@ note_piece(prompt *p, size_t from, glm_error *err)
 {
 	if (p->n_pieces == p->capacity)
 	{
-		size_t		capacity = p->capacity ? 2 * p->capacity : 16;
-		piece	   *more = realloc(p->pieces, capacity * sizeof(*more));
+		size_t capacity = p->capacity ? 2 * p->capacity : 16;
+		piece *more = realloc(p->pieces, capacity * sizeof(*more));
 
 		if (more == NULL)
 			return glm_no_memory(err);
 		p->pieces = more;
 		p->capacity = capacity;
 	}
-	p->pieces[p->n_pieces++] = (piece) {from, p->ids->length};
+	p->pieces[p->n_pieces++] = (piece){from, p->ids->length};
 	return true;
 }
 
@@ -90,7 +90,7 @@ piece_length(const piece *one)
 static piece *
 longest_piece(const prompt *p)
 {
-	piece	   *longest = p->pieces;
+	piece *longest = p->pieces;
 
 	for (size_t i = 1; i < p->n_pieces; i++)
 		if (piece_length(&p->pieces[i]) > piece_length(longest))
@@ -102,14 +102,14 @@ longest_piece(const prompt *p)
 static void
 remove_piece(prompt *p, piece *gone)
 {
-	size_t		n = piece_length(gone);
-	piece	   *end = p->pieces + p->n_pieces--;
+	size_t n = piece_length(gone);
+	piece *end = p->pieces + p->n_pieces--;
 
 	memmove(p->ids->data + gone->from, p->ids->data + gone->to,
 			(p->ids->length - gone->to) * sizeof(int32_t));
 	p->ids->length -= n;
 	for (; gone + 1 < end; gone++)
-		*gone = (piece) {gone[1].from - n, gone[1].to - n};
+		*gone = (piece){gone[1].from - n, gone[1].to - n};
 }
 
 /* Takes away what cannot stay whatever follows, so that a long chat takes little memory. */
@@ -118,7 +118,7 @@ remove_hopeless(prompt *p)
 {
 	while (p->n_pieces > 1 && p->ids->length > p->limit)
 	{
-		piece	   *longest = longest_piece(p);
+		piece *longest = longest_piece(p);
 
 		if (p->ids->length - piece_length(longest) <= p->limit)
 			break;
@@ -132,25 +132,27 @@ cut(prompt *p, glm_error *err)
 {
 	while (p->n_pieces > 1 && p->ids->length > p->limit)
 	{
-		piece	   *longest = longest_piece(p);
+		piece *longest = longest_piece(p);
 
 		if (p->ids->length - piece_length(longest) < p->limit &&
-			glm_truncate_ids(p->tok, p->truncate, p->limit, p->ids, longest->from, longest->to, err))
+			glm_truncate_ids(p->tok, p->truncate, p->limit, p->ids, longest->from, longest->to,
+							 err))
 			return true;
 		remove_piece(p, longest);
 	}
 	return glm_truncate_ids(p->tok, p->truncate, p->limit, p->ids,
-							p->n_pieces ? p->pieces->from : 0, p->n_pieces ? p->pieces->to : 0, err);
+							p->n_pieces ? p->pieces->from : 0, p->n_pieces ? p->pieces->to : 0,
+							err);
 }
 
 /* Adds a text that may be cut. */
 static bool
 add_user_text(prompt *p, const char *text, size_t n, glm_error *err)
 {
-	size_t		from = p->ids->length;
-	glm_buf		joined = {0};
-	bool		ok = glm_truncate_text(p->tok, p->truncate, p->limit, &text, &n, &joined, err) &&
-		add_text(p, text, n, err);
+	size_t	from = p->ids->length;
+	glm_buf joined = {0};
+	bool	ok = glm_truncate_text(p->tok, p->truncate, p->limit, &text, &n, &joined, err) &&
+			  add_text(p, text, n, err);
 
 	glm_buf_free(&joined);
 	if (!ok || p->truncate == GLM_TRUNCATE_ERROR || p->ids->length == from)
@@ -166,17 +168,18 @@ add_user_text(prompt *p, const char *text, size_t n, glm_error *err)
 static bool
 add_turn(void *arg, const glm_turn *turn, glm_error *err)
 {
-	prompt	   *p = arg;
-	bool		said = turn->role == GLM_SP_USER || turn->role == GLM_SP_OBSERVATION;
-	glm_buf		head = {0};
-	bool		ok;
+	prompt *p = arg;
+	bool	said = turn->role == GLM_SP_USER || turn->role == GLM_SP_OBSERVATION;
+	glm_buf head = {0};
+	bool	ok;
 
 	glm_buf_add(&head, turn->metadata->data, turn->metadata->length);
 	glm_buf_add(&head, "\n", 1);
-	ok = head.failed ? glm_no_memory(err) :
-		add_special(p, turn->role, err) &&
-		add_text(p, head.data, head.length, err) &&
-		(said ? add_user_text : add_text) (p, turn->content->data, turn->content->length, err);
+	ok = head.failed
+			 ? glm_no_memory(err)
+			 : add_special(p, turn->role, err) && add_text(p, head.data, head.length, err) &&
+				   (said ? add_user_text : add_text)(p, turn->content->data, turn->content->length,
+													 err);
 	glm_buf_free(&head);
 	return ok;
 }
@@ -197,20 +200,20 @@ add_raw(prompt *p, const glm_request *req, glm_error *err)
 static bool
 build(prompt *p, const glm_request *req, glm_error *err)
 {
-	bool		is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
+	bool is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
 
 	if (!add_special(p, GLM_SP_GMASK, err) || !add_special(p, GLM_SP_SOP, err))
 		return false;
 	if (req->form == GLM_RAW && !is_json)
 		return add_raw(p, req, err);
 	return glm_messages_walk(req, is_json, add_turn, p, err) &&
-		add_special(p, GLM_SP_ASSISTANT, err);
+		   add_special(p, GLM_SP_ASSISTANT, err);
 }
 
 bool
 glm_prompt_build(const glm_tokenizer *tok, const glm_request *req, glm_ids *out, glm_error *err)
 {
-	prompt		p = {.tok = tok, .ids = out, .most = SIZE_MAX};
+	prompt p = {.tok = tok, .ids = out, .most = SIZE_MAX};
 
 	return build(&p, req, err);
 }
@@ -219,13 +222,16 @@ bool
 glm_prompt_fit(const glm_tokenizer *tok, const glm_request *req, int context, size_t most,
 			   glm_ids *out, glm_error *err)
 {
-	prompt		p = {.tok = tok, .ids = out, .truncate = (glm_truncate) req->truncate,
-					 .limit = glm_truncate_limit(context, req->max_tokens)};
-	bool		ok;
+	prompt p = {.tok = tok,
+				.ids = out,
+				.truncate = (glm_truncate) req->truncate,
+				.limit = glm_truncate_limit(context, req->max_tokens)};
+	bool   ok;
 
 	/* what is cut comes to no more ids than bytes that glm_truncate_text() leaves, the rest must fit */
-	p.most = p.truncate == GLM_TRUNCATE_ERROR ? most :
-		(2 * glm_tokenizer_longest(tok) + 1) * ((size_t) context + 8);
+	p.most = p.truncate == GLM_TRUNCATE_ERROR
+				 ? most
+				 : (2 * glm_tokenizer_longest(tok) + 1) * ((size_t) context + 8);
 
 	ok = build(&p, req, err) && cut(&p, err);
 	free(p.pieces);

@@ -44,20 +44,21 @@ glm_spm_open(const void *bytes, size_t n, glm_spm **out, char *message, size_t s
 {
 	*out = nullptr;
 	std::snprintf(message, size, "cannot be parsed");
-	return guard([&]
-	{
-		auto		spm = std::make_unique<glm_spm>();
-		auto		status = spm->processor.LoadFromSerializedProto(
-			absl::string_view(static_cast<const char *>(bytes), n));
-
-		if (!status.ok())
+	return guard(
+		[&]
 		{
-			std::snprintf(message, size, "%s", status.error_message());
-			return GLM_SPM_FAILED;
-		}
-		*out = spm.release();
-		return GLM_SPM_OK;
-	});
+			auto spm = std::make_unique<glm_spm>();
+			auto status = spm->processor.LoadFromSerializedProto(
+				absl::string_view(static_cast<const char *>(bytes), n));
+
+			if (!status.ok())
+			{
+				std::snprintf(message, size, "%s", status.error_message());
+				return GLM_SPM_FAILED;
+			}
+			*out = spm.release();
+			return GLM_SPM_OK;
+		});
 }
 
 void
@@ -83,16 +84,16 @@ kind_of(const sentencepiece::SentencePieceProcessor &processor, int id)
 }
 
 glm_spm_status
-glm_spm_piece(const glm_spm *spm, int32_t id, glm_spm_kind *kind,
-			  glm_spm_take_text take, void *arg)
+glm_spm_piece(const glm_spm *spm, int32_t id, glm_spm_kind *kind, glm_spm_take_text take, void *arg)
 {
-	return guard([&]
-	{
-		const std::string &piece = spm->processor.IdToPiece(id);
+	return guard(
+		[&]
+		{
+			const std::string &piece = spm->processor.IdToPiece(id);
 
-		*kind = kind_of(spm->processor, id);
-		return take(arg, piece.data(), piece.size()) ? GLM_SPM_OK : GLM_SPM_NO_MEMORY;
-	});
+			*kind = kind_of(spm->processor, id);
+			return take(arg, piece.data(), piece.size()) ? GLM_SPM_OK : GLM_SPM_NO_MEMORY;
+		});
 }
 
 float
@@ -102,33 +103,33 @@ glm_spm_score(const glm_spm *spm, int32_t id)
 }
 
 glm_spm_status
-glm_spm_encode(const glm_spm *spm, const char *text, size_t n,
-			   glm_spm_take_id take, void *arg)
+glm_spm_encode(const glm_spm *spm, const char *text, size_t n, glm_spm_take_id take, void *arg)
 {
-	return guard([&]
-	{
-		std::vector<int> ids;
+	return guard(
+		[&]
+		{
+			std::vector<int> ids;
 
-		if (!spm->processor.Encode(absl::string_view(text, n), &ids).ok())
-			return GLM_SPM_FAILED;
-		for (int id : ids)
-			if (!take(arg, id))
-				return GLM_SPM_NO_MEMORY;
-		return GLM_SPM_OK;
-	});
+			if (!spm->processor.Encode(absl::string_view(text, n), &ids).ok())
+				return GLM_SPM_FAILED;
+			for (int id : ids)
+				if (!take(arg, id))
+					return GLM_SPM_NO_MEMORY;
+			return GLM_SPM_OK;
+		});
 }
 
 glm_spm_status
-glm_spm_decode(const glm_spm *spm, const int32_t *ids, size_t n,
-			   glm_spm_take_text take, void *arg)
+glm_spm_decode(const glm_spm *spm, const int32_t *ids, size_t n, glm_spm_take_text take, void *arg)
 {
-	return guard([&]
-	{
-		std::vector<int> list(ids, ids + n);
-		std::string text;
+	return guard(
+		[&]
+		{
+			std::vector<int> list(ids, ids + n);
+			std::string		 text;
 
-		if (!spm->processor.Decode(list, &text).ok())
-			return GLM_SPM_FAILED;
-		return take(arg, text.data(), text.size()) ? GLM_SPM_OK : GLM_SPM_NO_MEMORY;
-	});
+			if (!spm->processor.Decode(list, &text).ok())
+				return GLM_SPM_FAILED;
+			return take(arg, text.data(), text.size()) ? GLM_SPM_OK : GLM_SPM_NO_MEMORY;
+		});
 }

@@ -21,17 +21,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MODEL_FILE_MAX (64u << 20)	/* bytes of tokenizer.model; the published has 1 MB */
+#define MODEL_FILE_MAX (64u << 20) /* bytes of tokenizer.model; the published has 1 MB */
 
-#define DECODE_SLICE 8192			/* ids between two pauses */
+#define DECODE_SLICE 8192 /* ids between two pauses */
 
-#define BLANK "\xE2\x96\x81"		/* U+2581, how pieces write a blank */
-#define REPLACEMENT "\xEF\xBF\xBD"	/* U+FFFD */
+#define BLANK "\xE2\x96\x81"	   /* U+2581, how pieces write a blank */
+#define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
 static const char *const special_names[GLM_N_SPECIAL] = {
-	"[MASK]", "[gMASK]", "[sMASK]", "sop", "eop",
-	"<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"
-};
+	"[MASK]",	"[gMASK]",		 "[sMASK]",		   "sop", "eop", "<|system|>",
+	"<|user|>", "<|assistant|>", "<|observation|>"};
 
 static bool load_pieces(glm_tokenizer *tok, const char *path, glm_error *err);
 static bool probe_blanks(glm_tokenizer *tok, glm_error *err);
@@ -41,8 +40,8 @@ static bool probe_blanks(glm_tokenizer *tok, glm_error *err);
 static bool
 open_spm(glm_tokenizer *tok, const char *path, glm_error *err)
 {
-	glm_buf		file = {0};
-	char		why[200];
+	glm_buf		   file = {0};
+	char		   why[200];
 	glm_spm_status status;
 
 	if (!glm_file_read(&file, path, MODEL_FILE_MAX, err))
@@ -55,8 +54,8 @@ open_spm(glm_tokenizer *tok, const char *path, glm_error *err)
 		glm_buf_free(&file);
 		return glm_fail(err, GLM_BAD_FILE, "\"%s\" is not a SentencePiece model", path);
 	}
-	tok->plain_bpe = file.length > 0 && 
-		glm_charsmap_is_plain_bpe(file.data, file.length, &tok->defined);
+	tok->plain_bpe =
+		file.length > 0 && glm_charsmap_is_plain_bpe(file.data, file.length, &tok->defined);
 	status = glm_spm_open(file.data, file.length, &tok->spm, why, sizeof(why));
 	glm_buf_free(&file);
 	if (status == GLM_SPM_NO_MEMORY)
@@ -76,7 +75,7 @@ glm_tokenizer *
 glm_tokenizer_open(const char *dir, int vocab, glm_error *err)
 {
 	glm_tokenizer *tok = calloc(1, sizeof(*tok));
-	char	   *path = NULL;
+	char		  *path = NULL;
 
 	if (tok == NULL || asprintf(&path, "%s/tokenizer.model", dir) < 0)
 	{
@@ -85,9 +84,7 @@ glm_tokenizer_open(const char *dir, int vocab, glm_error *err)
 		return NULL;
 	}
 	tok->vocab = vocab;
-	if (!open_spm(tok, path, err) ||
-		!load_pieces(tok, path, err) ||
-		!probe_blanks(tok, err) ||
+	if (!open_spm(tok, path, err) || !load_pieces(tok, path, err) || !probe_blanks(tok, err) ||
 		!glm_encode_prepare(tok, path, err))
 	{
 		glm_tokenizer_close(tok);
@@ -130,7 +127,7 @@ static void
 add_unblanked(glm_buf *out, const char *s, size_t n)
 {
 	const size_t width = strlen(BLANK);
-	const char *end = s + n;
+	const char	*end = s + n;
 
 	while (s < end)
 	{
@@ -147,9 +144,9 @@ add_unblanked(glm_buf *out, const char *s, size_t n)
 static bool
 load_piece(glm_tokenizer *tok, int32_t id, glm_buf *text, const char *path, glm_error *err)
 {
-	glm_piece  *p = &tok->pieces[id];
+	glm_piece	*p = &tok->pieces[id];
 	glm_spm_kind kind = GLM_SPM_TEXT;
-	unsigned	byte = 0;
+	unsigned	 byte = 0;
 
 	text->length = 0;
 	if (!piece_text(tok, id, &kind, text) || text->failed)
@@ -180,8 +177,8 @@ load_piece(glm_tokenizer *tok, int32_t id, glm_buf *text, const char *path, glm_
 static bool
 load_pieces(glm_tokenizer *tok, const char *path, glm_error *err)
 {
-	glm_buf		text = {0};
-	bool		ok = true;
+	glm_buf text = {0};
+	bool	ok = true;
 
 	tok->pieces = calloc(tok->size, sizeof(glm_piece));
 	glm_buf_add(&tok->text, "", 0);
@@ -199,7 +196,7 @@ load_pieces(glm_tokenizer *tok, const char *path, glm_error *err)
 static int32_t
 blank_piece(const glm_tokenizer *tok)
 {
-	int32_t		found = -1;
+	int32_t found = -1;
 
 	for (int32_t id = 0; id < tok->size; id++)
 		if (tok->pieces[id].blank &&
@@ -215,18 +212,19 @@ blank_piece(const glm_tokenizer *tok)
 static bool
 probe_blanks(glm_tokenizer *tok, glm_error *err)
 {
-	int32_t		id = blank_piece(tok);
-	int32_t		twice[2] = {id, id};
-	glm_buf		one = {0};
-	glm_buf		two = {0};
-	bool		ok = true;
+	int32_t id = blank_piece(tok);
+	int32_t twice[2] = {id, id};
+	glm_buf one = {0};
+	glm_buf two = {0};
+	bool	ok = true;
 
 	if (id >= 0)
 	{
 		ok = glm_spm_decode(tok->spm, twice, 1, glm_take_text, &one) == GLM_SPM_OK &&
-			glm_spm_decode(tok->spm, twice, 2, glm_take_text, &two) == GLM_SPM_OK;
+			 glm_spm_decode(tok->spm, twice, 2, glm_take_text, &two) == GLM_SPM_OK;
 		tok->drops_blank = ok && one.length < tok->pieces[id].length;
-		tok->drops_blanks = tok->drops_blank && two.length < 2 * (size_t) tok->pieces[id].length - 1;
+		tok->drops_blanks =
+			tok->drops_blank && two.length < 2 * (size_t) tok->pieces[id].length - 1;
 	}
 	glm_buf_free(&one);
 	glm_buf_free(&two);
@@ -289,7 +287,7 @@ drop_bytes(glm_detok *d, int n)
 static void
 push_byte(glm_detok *d, uint8_t byte, glm_buf *out)
 {
-	int			length;
+	int length;
 
 	d->at_start = false;
 	d->bytes[d->n_bytes++] = (char) byte;
@@ -348,19 +346,19 @@ glm_detok_end(glm_detok *d, glm_buf *out)
 }
 
 bool
-glm_tokenizer_decode(const glm_tokenizer *tok, const int32_t *ids, size_t n,
-					 glm_buf *out, glm_error *err)
+glm_tokenizer_decode(const glm_tokenizer *tok, const int32_t *ids, size_t n, glm_buf *out,
+					 glm_error *err)
 {
-	glm_detok	run;
+	glm_detok run;
 
 	glm_detok_begin(&run, tok, true);
 	for (size_t i = 0; i < n; i++)
 	{
-		int32_t		special = ids[i] - tok->size;
+		int32_t special = ids[i] - tok->size;
 
 		if (ids[i] < 0 || ids[i] >= tok->vocab)
-			return glm_fail(err, GLM_BAD_ARGUMENT, "token id %d is not between 0 and %d",
-							ids[i], tok->vocab - 1);
+			return glm_fail(err, GLM_BAD_ARGUMENT, "token id %d is not between 0 and %d", ids[i],
+							tok->vocab - 1);
 		if (i % DECODE_SLICE == 0 && !glm_pause(err))
 			return false;
 		glm_detok_push(&run, ids[i], out);

@@ -22,9 +22,9 @@ static json_t *
 ordered_tool(json_t *tool)
 {
 	static const char *const first[] = {"name", "description", "parameters"};
-	json_t	   *ordered = json_pack("{}");	/* PostgreSQL has a json_object() too */
-	const char *key;
-	json_t	   *value;
+	json_t					*ordered = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	const char				*key;
+	json_t					*value;
 
 	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++)
 		if ((value = json_object_get(tool, first[i])) != NULL)
@@ -52,17 +52,20 @@ bare_tool(json_t *tool)
 static bool
 add_tool(glm_walk *w, json_t *list, json_t *tool, bool reorder, const char *where, size_t i)
 {
-	json_t	   *bare = bare_tool(tool);
-	json_t	   *name = json_object_get(bare, "name");
+	json_t *bare = bare_tool(tool);
+	json_t *name = json_object_get(bare, "name");
 
 	if (bare == NULL || glm_json_text(name) == NULL)
-		return glm_fail(w->err, GLM_BAD_JSON, "%s[%zu] must be an object with a \"name\"", where, i);
+		return glm_fail(w->err, GLM_BAD_JSON, "%s[%zu] must be an object with a \"name\"", where,
+						i);
 	if (!glm_literal_is_name(json_string_value(name), json_string_length(name)))
 	{
 		glm_fail(w->err, GLM_BAD_JSON, "%s[%zu] has the name \"%.100s\", which no call could have",
 				 where, i, json_string_value(name));
-		glm_hint(w->err, "Names are made of letters, digits, _ and -, with ., : and / inside, "
-				 "and have at most %d bytes.", GLM_NAME_MAX);
+		glm_hint(w->err,
+				 "Names are made of letters, digits, _ and -, with ., : and / inside, "
+				 "and have at most %d bytes.",
+				 GLM_NAME_MAX);
 		return false;
 	}
 	if (json_array_append_new(list, reorder ? ordered_tool(bare) : json_incref(bare)) != 0)
@@ -73,8 +76,8 @@ add_tool(glm_walk *w, json_t *list, json_t *tool, bool reorder, const char *wher
 bool
 glm_tools_add(glm_walk *w, json_t *tools, bool reorder, const char *where)
 {
-	json_t	   *list = json_array();
-	bool		ok = true;
+	json_t *list = json_array();
+	bool	ok = true;
 
 	for (size_t i = 0; ok && i < json_array_size(tools); i++)
 		ok = glm_pause(w->err) && add_tool(w, list, json_array_get(tools, i), reorder, where, i);

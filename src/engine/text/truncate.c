@@ -14,13 +14,13 @@
 
 #include "engine/text/pieces.h"
 
-#define ROOM_SHARE 4			/* of the context: the room kept for an answer is at most one part */
-#define SPARE 8					/* ids by which a cut of bytes misses those that are kept */
+#define ROOM_SHARE 4 /* of the context: the room kept for an answer is at most one part */
+#define SPARE 8		 /* ids by which a cut of bytes misses those that are kept */
 
 size_t
 glm_truncate_limit(int context, int max_tokens)
 {
-	int			room = context / ROOM_SHARE;
+	int room = context / ROOM_SHARE;
 
 	if (room > max_tokens)
 		room = max_tokens;
@@ -50,7 +50,7 @@ first_bytes(const char *text, size_t most)
 static size_t
 last_bytes(const char *text, size_t n, size_t most)
 {
-	size_t		start = n - most;
+	size_t start = n - most;
 
 	while (start < n && inside_character(text[start]))
 		start++;
@@ -58,12 +58,12 @@ last_bytes(const char *text, size_t n, size_t most)
 }
 
 bool
-glm_truncate_text(const glm_tokenizer *tok, glm_truncate how, size_t limit,
-				  const char **text, size_t *n, glm_buf *joined, glm_error *err)
+glm_truncate_text(const glm_tokenizer *tok, glm_truncate how, size_t limit, const char **text,
+				  size_t *n, glm_buf *joined, glm_error *err)
 {
 	/* no id stands for more bytes than the longest piece has */
-	size_t		most = (limit + SPARE) * glm_tokenizer_longest(tok);
-	size_t		start;
+	size_t most = (limit + SPARE) * glm_tokenizer_longest(tok);
+	size_t start;
 
 	if (how == GLM_TRUNCATE_ERROR || *n <= (how == GLM_TRUNCATE_MIDDLE ? 2 * most : most))
 		return true;
@@ -93,7 +93,7 @@ static bool
 continues(const glm_tokenizer *tok, int32_t id)
 {
 	return id < tok->size && tok->pieces[id].kind == GLM_SPM_BYTE &&
-		inside_character((char) tok->pieces[id].byte);
+		   inside_character((char) tok->pieces[id].byte);
 }
 
 /* Takes ids[a, b) out of the list. */
@@ -105,13 +105,13 @@ take_out(glm_ids *ids, size_t a, size_t b)
 }
 
 bool
-glm_truncate_ids(const glm_tokenizer *tok, glm_truncate how, size_t limit,
-				 glm_ids *ids, size_t from, size_t to, glm_error *err)
+glm_truncate_ids(const glm_tokenizer *tok, glm_truncate how, size_t limit, glm_ids *ids,
+				 size_t from, size_t to, glm_error *err)
 {
-	size_t		others = ids->length - (to - from);
-	size_t		keep = limit > others ? limit - others : 0;
-	size_t		a = from;		/* what goes: [a, b) */
-	size_t		b = to;
+	size_t others = ids->length - (to - from);
+	size_t keep = limit > others ? limit - others : 0;
+	size_t a = from; /* what goes: [a, b) */
+	size_t b = to;
 
 	if (how == GLM_TRUNCATE_ERROR || ids->length <= limit)
 		return true;
@@ -130,8 +130,10 @@ glm_truncate_ids(const glm_tokenizer *tok, glm_truncate how, size_t limit,
 		b++;
 	if (a == from && b == to)
 	{
-		glm_fail(err, GLM_TOO_LONG, "%zu tokens that are not cut leave no room for the text, "
-				 "as %zu may be used", others, limit);
+		glm_fail(err, GLM_TOO_LONG,
+				 "%zu tokens that are not cut leave no room for the text, "
+				 "as %zu may be used",
+				 others, limit);
 		glm_hint(err, "Shorten the system message, the tools or the other messages.");
 		return false;
 	}

@@ -34,7 +34,7 @@ extern bool glm_truncate_text(const glm_tokenizer *tok, glm_truncate how, size_t
  * stays is whole characters.  Does nothing where there are few enough;
  * GLM_TOO_LONG where nothing of the piece would be left.
  */
-extern bool glm_truncate_ids(const glm_tokenizer *tok, glm_truncate how, size_t limit,
-							 glm_ids *ids, size_t from, size_t to, glm_error *err);
+extern bool glm_truncate_ids(const glm_tokenizer *tok, glm_truncate how, size_t limit, glm_ids *ids,
+							 size_t from, size_t to, glm_error *err);
 
-#endif							/* GLM_TRUNCATE_H */
+#endif /* GLM_TRUNCATE_H */

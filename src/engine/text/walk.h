@@ -10,11 +10,11 @@
 typedef struct glm_walk
 {
 	glm_take_turn take;
-	void	   *arg;
-	glm_error  *err;
-	size_t		index;			/* of the message being read */
-	glm_buf		metadata;		/* of the turn being made */
-	glm_buf		content;
+	void		 *arg;
+	glm_error	 *err;
+	size_t		  index;	/* of the message being read */
+	glm_buf		  metadata; /* of the turn being made */
+	glm_buf		  content;
 } glm_walk;
 
 /* ---- messages.c ---------------------------------------------------------- */
@@ -34,12 +34,12 @@ extern bool glm_tools_add(glm_walk *w, json_t *tools, bool reorder, const char *
 /* The calls that results may come for, in order. */
 typedef struct glm_calls
 {
-	size_t		n;
-	bool		own;			/* one was written ChatGLM's way, which has no ids */
-	json_t	   *head;			/* id -> number of the first call of that id without a result */
-	json_t	   *tail;			/* id -> number of the last one */
-	int64_t    *next;			/* [n] of the same id; -1: none */
-	size_t		capacity;
+	size_t	 n;
+	bool	 own;  /* one was written ChatGLM's way, which has no ids */
+	json_t	*head; /* id -> number of the first call of that id without a result */
+	json_t	*tail; /* id -> number of the last one */
+	int64_t *next; /* [n] of the same id; -1: none */
+	size_t	 capacity;
 } glm_calls;
 
 /* Makes a turn of each of an assistant's tool_calls, and notes them. */
@@ -52,7 +52,7 @@ extern void glm_calls_forget(glm_calls *calls);
  * The order in which results tell which call they answer: that of the calls.
  * messages[from, to) are results; fills order[to - from] with their numbers.
  */
-extern bool glm_calls_sort(glm_walk *w, glm_calls *calls, json_t *messages,
-						   size_t from, size_t to, size_t *order);
+extern bool glm_calls_sort(glm_walk *w, glm_calls *calls, json_t *messages, size_t from, size_t to,
+						   size_t *order);
 
-#endif							/* GLM_WALK_H */
+#endif /* GLM_WALK_H */

@@ -28,8 +28,8 @@
 
 #include "engine/base/file.h"
 
-#define POPULATE_SLICE ((uint64_t) 8 << 20)	/* bytes brought in between two pauses */
-#define READ_AHEAD ((off_t) 32 << 20)	/* bytes behind them that the kernel is told of */
+#define POPULATE_SLICE ((uint64_t) 8 << 20) /* bytes brought in between two pauses */
+#define READ_AHEAD ((off_t) 32 << 20)		/* bytes behind them that the kernel is told of */
 
 static bool hold_chunk(glm_weight_file *file, const char *path, const glm_hash *expected,
 					   int number, glm_error *err);
@@ -41,7 +41,7 @@ static bool
 is_verified(glm_weight_file *file, const glm_hash *expected, int number)
 {
 	const glm_chunk *c = &file->chunk[number];
-	bool		is;
+	bool			 is;
 
 	pthread_mutex_lock(&file->lock);
 	is = c->verified && memcmp(&c->hash, &expected[number], sizeof(c->hash)) == 0;
@@ -53,10 +53,10 @@ bool
 glm_chunk_verify(glm_weight_file *file, const char *path, const glm_hash *expected, int number,
 				 glm_error *err)
 {
-	glm_chunk  *c = &file->chunk[number];
-	size_t		size = glm_chunk_size(file, number);
-	glm_hash	found;
-	uint64_t	n;
+	glm_chunk *c = &file->chunk[number];
+	size_t	   size = glm_chunk_size(file, number);
+	glm_hash   found;
+	uint64_t   n;
 
 	if (is_verified(file, expected, number))
 		return true;
@@ -93,8 +93,10 @@ check_unchanged(glm_weight_file *file, const char *path, const glm_hash *expecte
 	pthread_mutex_unlock(&file->lock);
 	if (same || expected != NULL)
 		return true;
-	glm_fail(err, GLM_BAD_FILE, "file \"%s\" has changed since its model was loaded; "
-			 "chunk %d cannot be used", path, number);
+	glm_fail(err, GLM_BAD_FILE,
+			 "file \"%s\" has changed since its model was loaded; "
+			 "chunk %d cannot be used",
+			 path, number);
 	glm_hint(err, "Unload the model and load it again.");
 	return false;
 }
@@ -102,10 +104,10 @@ check_unchanged(glm_weight_file *file, const char *path, const glm_hash *expecte
 /* ---- Mapping ---------------------------------------------------------------------- */
 
 bool
-glm_chunks_hold(glm_weight_file *file, const char *path, const glm_hash *expected,
-				uint64_t begin, uint64_t end, glm_error *err)
+glm_chunks_hold(glm_weight_file *file, const char *path, const glm_hash *expected, uint64_t begin,
+				uint64_t end, glm_error *err)
 {
-	int			first = (int) (begin / GLM_CHUNK_SIZE);
+	int first = (int) (begin / GLM_CHUNK_SIZE);
 
 	if (begin == end)
 		return true;
@@ -134,8 +136,8 @@ glm_chunks_drop(glm_weight_file *file, uint64_t begin, uint64_t end)
 static bool
 map_chunk(glm_weight_file *file, const char *path, int number, bool *fresh, glm_error *err)
 {
-	glm_chunk  *c = &file->chunk[number];
-	bool		ok = true;
+	glm_chunk *c = &file->chunk[number];
+	bool	   ok = true;
 
 	pthread_mutex_lock(&file->lock);
 	*fresh = !c->mapped;
@@ -159,7 +161,7 @@ bool
 glm_chunks_populate(glm_weight_file *file, const char *path, uint64_t begin, uint64_t end,
 					glm_error *err)
 {
-	begin -= begin % POPULATE_SLICE;	/* on a page's boundary */
+	begin -= begin % POPULATE_SLICE; /* on a page's boundary */
 	for (uint64_t at = begin, n; at < end; at += n)
 	{
 		n = end - at < POPULATE_SLICE ? end - at : POPULATE_SLICE;
@@ -168,9 +170,11 @@ glm_chunks_populate(glm_weight_file *file, const char *path, uint64_t begin, uin
 		if (madvise(file->data + at, n, MADV_POPULATE_READ) != 0)
 		{
 			if (errno == EFAULT)
-				return glm_fail(err, GLM_BAD_FILE, "chunk %d of file \"%s\" cannot be read: "
-								"the file has become shorter", (int) (at / GLM_CHUNK_SIZE), path);
-			(void) madvise(file->data + at, n, MADV_WILLNEED);	/* a kernel before 5.14 */
+				return glm_fail(err, GLM_BAD_FILE,
+								"chunk %d of file \"%s\" cannot be read: "
+								"the file has become shorter",
+								(int) (at / GLM_CHUNK_SIZE), path);
+			(void) madvise(file->data + at, n, MADV_WILLNEED); /* a kernel before 5.14 */
 		}
 		if (!glm_pause(err))
 			return false;
@@ -182,9 +186,9 @@ static bool
 hold_chunk(glm_weight_file *file, const char *path, const glm_hash *expected, int number,
 		   glm_error *err)
 {
-	uint64_t	begin;
-	size_t		size;
-	bool		fresh;
+	uint64_t begin;
+	size_t	 size;
+	bool	 fresh;
 
 	if (!check_unchanged(file, path, expected, number, err) ||
 		(expected != NULL && !glm_chunk_verify(file, path, expected, number, err)) ||
@@ -194,7 +198,7 @@ hold_chunk(glm_weight_file *file, const char *path, const glm_hash *expected, in
 		return true;
 	begin = glm_chunk_begin(number);
 	size = glm_chunk_size(file, number);
-	(void) madvise(file->data + begin, size, MADV_HUGEPAGE);	/* few file systems have them */
+	(void) madvise(file->data + begin, size, MADV_HUGEPAGE); /* few file systems have them */
 	if (glm_chunks_populate(file, path, begin, begin + size, err))
 		return true;
 	drop_chunk(file, number);
@@ -208,12 +212,12 @@ hold_chunk(glm_weight_file *file, const char *path, const glm_hash *expected, in
 static void
 drop_chunk(glm_weight_file *file, int number)
 {
-	glm_chunk  *c = &file->chunk[number];
+	glm_chunk *c = &file->chunk[number];
 
 	pthread_mutex_lock(&file->lock);
 	if (atomic_fetch_sub(&c->refs, 1) == 1)
-		c->mapped = mmap(file->data + glm_chunk_begin(number), glm_chunk_size(file, number), PROT_NONE,
-						 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-			== MAP_FAILED;
+		c->mapped =
+			mmap(file->data + glm_chunk_begin(number), glm_chunk_size(file, number), PROT_NONE,
+				 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED;
 	pthread_mutex_unlock(&file->lock);
 }

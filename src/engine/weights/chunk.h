@@ -15,12 +15,12 @@ typedef struct glm_weight_file glm_weight_file;
 /* Opens a file or shares it with who has it open; files NULL: shares nothing. */
 extern glm_weight_file *glm_weight_file_open(glm_weight_files *files, const char *path,
 											 glm_error *err);
-extern void glm_weight_file_close(glm_weight_file *file);	/* NULL is fine */
+extern void				glm_weight_file_close(glm_weight_file *file); /* NULL is fine */
 
-extern uint64_t glm_weight_file_size(const glm_weight_file *file);
+extern uint64_t		  glm_weight_file_size(const glm_weight_file *file);
 /* Where byte 0 would be; what is not held must not be touched. */
 extern const uint8_t *glm_weight_file_data(const glm_weight_file *file);
-extern int	glm_weight_file_chunks(const glm_weight_file *file);
+extern int			  glm_weight_file_chunks(const glm_weight_file *file);
 
 /*
  * The functions below name the file `path` in their errors, since a shared file
@@ -29,8 +29,8 @@ extern int	glm_weight_file_chunks(const glm_weight_file *file);
  */
 
 /* Copies bytes that lie inside the file, mapping nothing. */
-extern bool glm_weight_file_read(glm_weight_file *file, const char *path, void *to,
-								 uint64_t offset, size_t n, glm_error *err);
+extern bool glm_weight_file_read(glm_weight_file *file, const char *path, void *to, uint64_t offset,
+								 size_t n, glm_error *err);
 
 /* Makes [begin, end) readable: maps, verifies and populates its chunks. */
 extern bool glm_chunks_hold(glm_weight_file *file, const char *path, const glm_hash *expected,
@@ -46,10 +46,10 @@ extern bool glm_chunk_verify(glm_weight_file *file, const char *path, const glm_
 
 typedef struct glm_chunk_usage
 {
-	int			mapped;			/* chunks */
-	int			total;
-	uint64_t	bytes_mapped;
-	uint64_t	bytes_resident;
+	int		 mapped; /* chunks */
+	int		 total;
+	uint64_t bytes_mapped;
+	uint64_t bytes_resident;
 } glm_chunk_usage;
 
 /* Adds what is mapped now; one thread at a time asks. */
@@ -57,4 +57,4 @@ extern void glm_weight_file_usage(glm_weight_file *file, glm_chunk_usage *sum);
 /* The same for all files of a model; in shards_data.c. */
 extern void glm_shards_usage(const glm_shards *shards, glm_chunk_usage *sum);
 
-#endif							/* GLM_CHUNK_H */
+#endif /* GLM_CHUNK_H */

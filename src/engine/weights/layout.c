@@ -11,8 +11,8 @@
 
 #include "engine/base/half.h"
 
-#define VECTOR 64				/* bytes that hold `step` columns of 16 rows */
-#define LANE 4					/* bytes of one row in it */
+#define VECTOR 64 /* bytes that hold `step` columns of 16 rows */
+#define LANE 4	  /* bytes of one row in it */
 
 /* Columns in one vector. */
 static int
@@ -25,7 +25,7 @@ step_of(glm_dtype dtype)
 static void
 write_codes(uint8_t *out, glm_dtype dtype, const uint8_t *code, int width)
 {
-	int			step = step_of(dtype);
+	int step = step_of(dtype);
 
 	for (int k = 0; k < width; k += step, out += VECTOR)
 	{
@@ -39,13 +39,13 @@ write_codes(uint8_t *out, glm_dtype dtype, const uint8_t *code, int width)
 }
 
 void
-glm_tile_write(uint8_t *tile, glm_dtype dtype, int n_rows, int cols, int group,
-			   const uint8_t *code, const uint16_t *scale, const uint8_t *zero)
+glm_tile_write(uint8_t *tile, glm_dtype dtype, int n_rows, int cols, int group, const uint8_t *code,
+			   const uint16_t *scale, const uint8_t *zero)
 {
-	int			groups = (int) glm_packed_groups((size_t) cols, (size_t) group);
-	int			width = groups * group;
-	uint8_t    *zeros = tile + (size_t) groups * GLM_TILE_ROWS * sizeof(*scale);
-	uint8_t    *codes = tile + glm_packed_head(dtype, (size_t) cols, (size_t) group);
+	int		 groups = (int) glm_packed_groups((size_t) cols, (size_t) group);
+	int		 width = groups * group;
+	uint8_t *zeros = tile + (size_t) groups * GLM_TILE_ROWS * sizeof(*scale);
+	uint8_t *codes = tile + glm_packed_head(dtype, (size_t) cols, (size_t) group);
 
 	/* missing rows, padding and what fills up the head */
 	memset(tile, 0, glm_packed_tile_bytes(dtype, (size_t) cols, (size_t) group));
@@ -53,8 +53,8 @@ glm_tile_write(uint8_t *tile, glm_dtype dtype, int n_rows, int cols, int group,
 	{
 		for (int g = 0; g < groups; g++)
 		{
-			size_t		from = (size_t) r * (size_t) groups + (size_t) g;
-			size_t		to = (size_t) g * GLM_TILE_ROWS + (size_t) r;
+			size_t from = (size_t) r * (size_t) groups + (size_t) g;
+			size_t to = (size_t) g * GLM_TILE_ROWS + (size_t) r;
 
 			memcpy(tile + to * sizeof(*scale), &scale[from], sizeof(*scale));
 			if (dtype == GLM_Q4)
@@ -68,8 +68,8 @@ glm_tile_write(uint8_t *tile, glm_dtype dtype, int n_rows, int cols, int group,
 static int
 read_code(const uint8_t *codes, glm_dtype dtype, int k)
 {
-	int			step = step_of(dtype);
-	int			byte = codes[(size_t) (k / step) * VECTOR + (size_t) (k % LANE)];
+	int step = step_of(dtype);
+	int byte = codes[(size_t) (k / step) * VECTOR + (size_t) (k % LANE)];
 
 	if (dtype == GLM_Q8)
 		return byte;
@@ -79,22 +79,23 @@ read_code(const uint8_t *codes, glm_dtype dtype, int k)
 void
 glm_packed_row(float *y, const glm_tensor *t, int64_t row)
 {
-	size_t		cols = (size_t) t->shape[1];
-	size_t		group = (size_t) t->group;
-	size_t		groups = glm_packed_groups(cols, group);
-	size_t		r = (size_t) row % GLM_TILE_ROWS;
-	const uint8_t *tile = (const uint8_t *) t->data +
+	size_t		   cols = (size_t) t->shape[1];
+	size_t		   group = (size_t) t->group;
+	size_t		   groups = glm_packed_groups(cols, group);
+	size_t		   r = (size_t) row % GLM_TILE_ROWS;
+	const uint8_t *tile =
+		(const uint8_t *) t->data +
 		(size_t) row / GLM_TILE_ROWS * glm_packed_tile_bytes(t->dtype, cols, group);
 	const uint8_t *zeros = tile + groups * GLM_TILE_ROWS * sizeof(uint16_t);
 	const uint8_t *codes = tile + glm_packed_head(t->dtype, cols, group) + r * LANE;
 
 	for (size_t g = 0; g < groups; g++)
 	{
-		size_t		place = g * GLM_TILE_ROWS + r;
-		size_t		end = (g + 1) * group < cols ? (g + 1) * group : cols;
-		int			zero = t->dtype == GLM_Q4 ? zeros[place] : 128 * GLM_ZERO_ONE;
-		uint16_t	half;
-		float		scale;
+		size_t	 place = g * GLM_TILE_ROWS + r;
+		size_t	 end = (g + 1) * group < cols ? (g + 1) * group : cols;
+		int		 zero = t->dtype == GLM_Q4 ? zeros[place] : 128 * GLM_ZERO_ONE;
+		uint16_t half;
+		float	 scale;
 
 		memcpy(&half, tile + place * sizeof(half), sizeof(half));
 		/* 11 bits times 12 bits: no rounding anywhere */

@@ -47,9 +47,9 @@ bool
 glm_manifest_read(glm_manifest **out, const char *dir, glm_error *err)
 {
 	glm_manifest *m = calloc(1, sizeof(*m));
-	json_t	   *root;
-	struct stat st;
-	bool		ok;
+	json_t		 *root;
+	struct stat	  st;
+	bool		  ok;
 
 	*out = NULL;
 	if (m == NULL || asprintf(&m->path, "%s/%s", dir, GLM_MANIFEST) < 0)
@@ -65,7 +65,7 @@ glm_manifest_read(glm_manifest **out, const char *dir, glm_error *err)
 	}
 	root = glm_json_read(m->path, MANIFEST_LIMIT, err);
 	ok = root != NULL && check_format(m, root, err) && read_quantization(m, root, err) &&
-		read_files(m, root, err) && sort_files(m, err);
+		 read_files(m, root, err) && sort_files(m, err);
 	json_decref(root);
 	if (ok)
 		*out = m;
@@ -106,11 +106,11 @@ glm_manifest_find(const glm_manifest *m, const char *name)
 bool
 glm_manifest_check(const glm_manifest *m, const char *dir, glm_verify verify, glm_error *err)
 {
-	bool		ok = check_listed(m, dir, err);
+	bool ok = check_listed(m, dir, err);
 
 	for (int i = 0; ok && i < m->n_files; i++)
 	{
-		char	   *path;
+		char *path;
 
 		if (asprintf(&path, "%s/%s", dir, m->file[i].name) < 0)
 			return glm_no_memory(err);
@@ -134,8 +134,8 @@ get_string(json_t *root, const char *key)
 static bool
 check_format(const glm_manifest *m, json_t *root, glm_error *err)
 {
-	json_t	   *version = json_object_get(root, "version");
-	json_t	   *chunk_size = json_object_get(root, "chunk_size");
+	json_t *version = json_object_get(root, "version");
+	json_t *chunk_size = json_object_get(root, "chunk_size");
 
 	if (strcmp(get_string(root, "format"), GLM_PACKED_FORMAT) != 0)
 		return glm_fail(err, GLM_BAD_FILE, "file \"%s\" has the format \"%.40s\", not \"%s\"",
@@ -144,19 +144,21 @@ check_format(const glm_manifest *m, json_t *root, glm_error *err)
 		return glm_fail(err, GLM_BAD_FILE, "file \"%s\" has no version", m->path);
 	if (json_integer_value(version) > GLM_PACKED_VERSION)
 	{
-		glm_fail(err, GLM_UNSUPPORTED, "file \"%s\" has version %" JSON_INTEGER_FORMAT
-				 " of the packed format; only version %d is known", m->path,
-				 json_integer_value(version), GLM_PACKED_VERSION);
+		glm_fail(err, GLM_UNSUPPORTED,
+				 "file \"%s\" has version %" JSON_INTEGER_FORMAT
+				 " of the packed format; only version %d is known",
+				 m->path, json_integer_value(version), GLM_PACKED_VERSION);
 		glm_hint(err, "Use a newer chatglm, or quantize the model again with this one.");
 		return false;
 	}
 	if (strcmp(get_string(root, "layout"), GLM_PACKED_LAYOUT) != 0)
-		return glm_fail(err, GLM_UNSUPPORTED, "file \"%s\" has the layout \"%.40s\"; only \"%s\" is known",
-						m->path, get_string(root, "layout"), GLM_PACKED_LAYOUT);
+		return glm_fail(err, GLM_UNSUPPORTED,
+						"file \"%s\" has the layout \"%.40s\"; only \"%s\" is known", m->path,
+						get_string(root, "layout"), GLM_PACKED_LAYOUT);
 	if (!json_is_integer(chunk_size) ||
 		json_integer_value(chunk_size) != (json_int_t) GLM_CHUNK_SIZE)
-		return glm_fail(err, GLM_UNSUPPORTED, "file \"%s\": chunk_size is not %" PRIu64,
-						m->path, GLM_CHUNK_SIZE);
+		return glm_fail(err, GLM_UNSUPPORTED, "file \"%s\": chunk_size is not %" PRIu64, m->path,
+						GLM_CHUNK_SIZE);
 	return true;
 }
 
@@ -167,8 +169,10 @@ read_quantization(glm_manifest *m, json_t *root, glm_error *err)
 	json_int_t	group = json_integer_value(json_object_get(root, "group_size"));
 
 	if (strcmp(quantization, "int4") != 0 && strcmp(quantization, "int8") != 0)
-		return glm_fail(err, GLM_UNSUPPORTED, "file \"%s\" has the quantization \"%.40s\"; "
-						"only \"int4\" and \"int8\" are known", m->path, quantization);
+		return glm_fail(err, GLM_UNSUPPORTED,
+						"file \"%s\" has the quantization \"%.40s\"; "
+						"only \"int4\" and \"int8\" are known",
+						m->path, quantization);
 	if (!glm_packed_group_known(group))
 		return glm_fail(err, GLM_UNSUPPORTED, "file \"%s\": group_size is not 32, 64 or 128",
 						m->path);
@@ -182,9 +186,9 @@ read_quantization(glm_manifest *m, json_t *root, glm_error *err)
 static bool
 read_files(glm_manifest *m, json_t *root, glm_error *err)
 {
-	json_t	   *files = json_object_get(root, "files");
-	json_t	   *value;
-	size_t		i;
+	json_t *files = json_object_get(root, "files");
+	json_t *value;
+	size_t	i;
 
 	if (json_array_size(files) < 1 || json_array_size(files) > MAX_FILES)
 		return glm_fail(err, GLM_BAD_FILE, "\"files\" of \"%s\" is not a list of 1 to %d files",
@@ -224,22 +228,25 @@ read_file(const glm_manifest *m, glm_manifest_file *file, json_t *value, glm_err
 static bool
 read_hashes(const glm_manifest *m, glm_manifest_file *file, json_t *chunks, glm_error *err)
 {
-	uint64_t	n = file->size / GLM_CHUNK_SIZE + (file->size % GLM_CHUNK_SIZE != 0);
-	size_t		i;
-	json_t	   *text;
+	uint64_t n = file->size / GLM_CHUNK_SIZE + (file->size % GLM_CHUNK_SIZE != 0);
+	size_t	 i;
+	json_t	*text;
 
 	if (!json_is_array(chunks) || json_array_size(chunks) != n)
-		return glm_fail(err, GLM_BAD_FILE, "\"files\" of \"%s\" gives %zu chunks for the %" PRIu64
-						" bytes of \"%.100s\", not %" PRIu64, m->path, json_array_size(chunks),
-						file->size, file->name, n);
+		return glm_fail(err, GLM_BAD_FILE,
+						"\"files\" of \"%s\" gives %zu chunks for the %" PRIu64
+						" bytes of \"%.100s\", not %" PRIu64,
+						m->path, json_array_size(chunks), file->size, file->name, n);
 	file->hash = calloc(n + 1, sizeof(*file->hash));
 	if (file->hash == NULL)
 		return glm_no_memory(err);
 	json_array_foreach(chunks, i, text)
 	{
 		if (!json_is_string(text) || !glm_hash_parse(&file->hash[i], json_string_value(text)))
-			return glm_fail(err, GLM_BAD_FILE, "\"files\" of \"%s\": chunk %zu of \"%.100s\" "
-							"has no SHA-256 in hex", m->path, i, file->name);
+			return glm_fail(err, GLM_BAD_FILE,
+							"\"files\" of \"%s\": chunk %zu of \"%.100s\" "
+							"has no SHA-256 in hex",
+							m->path, i, file->name);
 	}
 	file->n_chunks = (int) n;
 	return true;
@@ -264,9 +271,9 @@ sort_files(glm_manifest *m, glm_error *err)
 static bool
 check_listed(const glm_manifest *m, const char *dir, glm_error *err)
 {
-	DIR		   *d = opendir(dir);
+	DIR			  *d = opendir(dir);
 	struct dirent *item;
-	bool		ok = true;
+	bool		   ok = true;
 
 	if (d == NULL)
 		return glm_file_fail(err, "list", dir);
@@ -274,8 +281,10 @@ check_listed(const glm_manifest *m, const char *dir, glm_error *err)
 	{
 		if (item->d_name[0] != '.' && strcmp(item->d_name, GLM_MANIFEST) != 0 &&
 			glm_manifest_find(m, item->d_name) == NULL)
-			ok = glm_fail(err, GLM_BAD_FILE, "directory \"%s\" has a file \"%s\" that its "
-						  GLM_MANIFEST " does not list", dir, item->d_name);
+			ok = glm_fail(err, GLM_BAD_FILE,
+						  "directory \"%s\" has a file \"%s\" that its " GLM_MANIFEST
+						  " does not list",
+						  dir, item->d_name);
 	}
 	closedir(d);
 	return ok;
@@ -294,11 +303,11 @@ check_hashes(const glm_manifest_file *file, int fd, const char *path, glm_error 
 {
 	for (int i = 0; i < file->n_chunks; i++)
 	{
-		uint64_t	begin = (uint64_t) i * GLM_CHUNK_SIZE;
-		uint64_t	left = file->size - begin;
-		uint64_t	size = left < GLM_CHUNK_SIZE ? left : GLM_CHUNK_SIZE;
-		glm_hash	found;
-		uint64_t	n;
+		uint64_t begin = (uint64_t) i * GLM_CHUNK_SIZE;
+		uint64_t left = file->size - begin;
+		uint64_t size = left < GLM_CHUNK_SIZE ? left : GLM_CHUNK_SIZE;
+		glm_hash found;
+		uint64_t n;
 
 		if (!glm_hash_file(fd, path, begin, size, &found, &n, err))
 			return false;
@@ -322,8 +331,9 @@ check_file(const glm_manifest_file *file, const char *path, glm_verify verify, g
 	if (fd < 0)
 		return false;
 	if ((uint64_t) st.st_size != file->size)
-		ok = glm_fail(err, GLM_BAD_FILE, "file \"%s\" has %" PRIu64 " bytes, not %" PRIu64 " as "
-					  GLM_MANIFEST " says", path, (uint64_t) st.st_size, file->size);
+		ok = glm_fail(err, GLM_BAD_FILE,
+					  "file \"%s\" has %" PRIu64 " bytes, not %" PRIu64 " as " GLM_MANIFEST " says",
+					  path, (uint64_t) st.st_size, file->size);
 	else if (verify != GLM_VERIFY_OFF && !is_weights(file->name))
 		ok = check_hashes(file, fd, path, err);
 	close(fd);

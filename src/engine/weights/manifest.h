@@ -10,19 +10,19 @@
 
 typedef struct glm_manifest_file
 {
-	char	   *name;
-	uint64_t	size;
-	int			n_chunks;
-	glm_hash   *hash;			/* [n_chunks] */
+	char	 *name;
+	uint64_t  size;
+	int		  n_chunks;
+	glm_hash *hash; /* [n_chunks] */
 } glm_manifest_file;
 
 typedef struct glm_manifest
 {
-	char	   *path;			/* of the manifest itself */
-	char		quantization[8];	/* "int4" or "int8" */
-	int			group;
-	glm_manifest_file *file;	/* by name */
-	int			n_files;
+	char			  *path;			/* of the manifest itself */
+	char			   quantization[8]; /* "int4" or "int8" */
+	int				   group;
+	glm_manifest_file *file; /* by name */
+	int				   n_files;
 } glm_manifest;
 
 /*
@@ -30,7 +30,7 @@ typedef struct glm_manifest
  * is a plain one, and that is no error.
  */
 extern bool glm_manifest_read(glm_manifest **out, const char *dir, glm_error *err);
-extern void glm_manifest_free(glm_manifest *manifest);	/* NULL is fine */
+extern void glm_manifest_free(glm_manifest *manifest); /* NULL is fine */
 
 /* The entry of a file, NULL when it is not listed. */
 extern const glm_manifest_file *glm_manifest_find(const glm_manifest *manifest, const char *name);
@@ -43,4 +43,4 @@ extern const glm_manifest_file *glm_manifest_find(const glm_manifest *manifest, 
 extern bool glm_manifest_check(const glm_manifest *manifest, const char *dir, glm_verify verify,
 							   glm_error *err);
 
-#endif							/* GLM_MANIFEST_H */
+#endif /* GLM_MANIFEST_H */

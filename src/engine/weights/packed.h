@@ -54,7 +54,7 @@
 #define GLM_CHUNK_SIZE ((uint64_t) 128 << 20)
 
 #define GLM_TILE_ROWS 16
-#define GLM_ZERO_ONE 16			/* a zero point counts sixteenths of a step */
+#define GLM_ZERO_ONE 16 /* a zero point counts sixteenths of a step */
 
 static inline bool
 glm_is_packed(glm_dtype dtype)
@@ -85,7 +85,7 @@ glm_packed_tiles(size_t rows)
 static inline size_t
 glm_packed_head(glm_dtype dtype, size_t cols, size_t group)
 {
-	size_t		bytes = glm_packed_groups(cols, group) * GLM_TILE_ROWS * (dtype == GLM_Q4 ? 3 : 2);
+	size_t bytes = glm_packed_groups(cols, group) * GLM_TILE_ROWS * (dtype == GLM_Q4 ? 3 : 2);
 
 	return (bytes + 63) / 64 * 64;
 }
@@ -93,7 +93,7 @@ glm_packed_head(glm_dtype dtype, size_t cols, size_t group)
 static inline size_t
 glm_packed_tile_bytes(glm_dtype dtype, size_t cols, size_t group)
 {
-	size_t		codes = glm_packed_groups(cols, group) * group * GLM_TILE_ROWS;
+	size_t codes = glm_packed_groups(cols, group) * group * GLM_TILE_ROWS;
 
 	return glm_packed_head(dtype, cols, group) + (dtype == GLM_Q4 ? codes / 2 : codes);
 }
@@ -120,4 +120,4 @@ extern void glm_tile_write(uint8_t *tile, glm_dtype dtype, int n_rows, int cols,
  */
 extern void glm_packed_row(float *y, const glm_tensor *t, int64_t row);
 
-#endif							/* GLM_PACKED_H */
+#endif /* GLM_PACKED_H */

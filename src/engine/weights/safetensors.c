@@ -27,52 +27,42 @@
 #include "engine/weights/safetensors.h"
 
 #define PAGE 4096
-#define ALIGNMENT 64			/* of tensors in a packed file */
-#define PACKED_KEY "packed."	/* in __metadata__, before a tensor's name */
+#define ALIGNMENT 64		 /* of tensors in a packed file */
+#define PACKED_KEY "packed." /* in __metadata__, before a tensor's name */
 
 static const glm_shard_dtype dtypes[] = {
-	{"F32", 4, true, GLM_F32},
-	{"F16", 2, true, GLM_F16},
-	{"BF16", 2, true, GLM_BF16},
-	{"F64", 8, false, 0},
-	{"I64", 8, false, 0},
-	{"U64", 8, false, 0},
-	{"I32", 4, false, 0},
-	{"U32", 4, false, 0},
-	{"I16", 2, false, 0},
-	{"U16", 2, false, 0},
-	{"I8", 1, false, 0},
-	{"U8", 1, false, 0},
-	{"BOOL", 1, false, 0},
-	{"F8_E4M3", 1, false, 0},
-	{"F8_E5M2", 1, false, 0},
+	{"F32", 4, true, GLM_F32}, {"F16", 2, true, GLM_F16}, {"BF16", 2, true, GLM_BF16},
+	{"F64", 8, false, 0},	   {"I64", 8, false, 0},	  {"U64", 8, false, 0},
+	{"I32", 4, false, 0},	   {"U32", 4, false, 0},	  {"I16", 2, false, 0},
+	{"U16", 2, false, 0},	   {"I8", 1, false, 0},		  {"U8", 1, false, 0},
+	{"BOOL", 1, false, 0},	   {"F8_E4M3", 1, false, 0},  {"F8_E5M2", 1, false, 0},
 	{"F8_E8M0", 1, false, 0},
 };
 
 #define N_DTYPES (sizeof(dtypes) / sizeof(dtypes[0]))
 
 static json_t *read_header(const glm_shard *shard, uint64_t *data_offset, glm_error *err);
-static bool read_entries(glm_shard *shard, json_t *header, uint64_t data_offset, glm_error *err);
-static bool read_entry(glm_shard_entry *e, const char *name, json_t *value,
-					   uint64_t data_size, glm_error *err);
-static bool read_shape(glm_shard_entry *e, json_t *shape, uint64_t *bytes);
-static bool read_offsets(glm_shard_entry *e, json_t *offsets, uint64_t data_size);
-static bool read_metadata(glm_shard *shard, json_t *metadata, glm_error *err);
-static bool check_packed_format(const glm_shard *shard, json_t *metadata, uint64_t data_offset,
-								glm_error *err);
-static bool read_packed(glm_shard *shard, json_t *metadata, glm_error *err);
-static bool read_packed_entry(glm_shard_entry *e, const char *text, glm_error *err);
-static bool check_layout(const glm_shard *shard, uint64_t data_size, glm_error *err);
+static bool	   read_entries(glm_shard *shard, json_t *header, uint64_t data_offset, glm_error *err);
+static bool	   read_entry(glm_shard_entry *e, const char *name, json_t *value, uint64_t data_size,
+						  glm_error *err);
+static bool	   read_shape(glm_shard_entry *e, json_t *shape, uint64_t *bytes);
+static bool	   read_offsets(glm_shard_entry *e, json_t *offsets, uint64_t data_size);
+static bool	   read_metadata(glm_shard *shard, json_t *metadata, glm_error *err);
+static bool	   check_packed_format(const glm_shard *shard, json_t *metadata, uint64_t data_offset,
+								   glm_error *err);
+static bool	   read_packed(glm_shard *shard, json_t *metadata, glm_error *err);
+static bool	   read_packed_entry(glm_shard_entry *e, const char *text, glm_error *err);
+static bool	   check_layout(const glm_shard *shard, uint64_t data_size, glm_error *err);
 
 /* ---- Entry points ------------------------------------------------------ */
 
 bool
 glm_shard_open(glm_shard *shard, glm_weight_files *files, char *path, glm_error *err)
 {
-	uint64_t	data_offset;
-	json_t	   *header;
-	json_t	   *metadata;
-	bool		ok;
+	uint64_t data_offset;
+	json_t	*header;
+	json_t	*metadata;
+	bool	 ok;
 
 	memset(shard, 0, sizeof(*shard));
 	shard->path = path;
@@ -84,10 +74,9 @@ glm_shard_open(glm_shard *shard, glm_weight_files *files, char *path, glm_error 
 		return false;
 	metadata = json_object_get(header, "__metadata__");
 	ok = read_metadata(shard, metadata, err) &&
-		check_packed_format(shard, metadata, data_offset, err) &&
-		read_entries(shard, header, data_offset, err) &&
-		read_packed(shard, metadata, err) &&
-		check_layout(shard, glm_weight_file_size(shard->file) - data_offset, err);
+		 check_packed_format(shard, metadata, data_offset, err) &&
+		 read_entries(shard, header, data_offset, err) && read_packed(shard, metadata, err) &&
+		 check_layout(shard, glm_weight_file_size(shard->file) - data_offset, err);
 	json_decref(header);
 	return ok;
 }
@@ -108,7 +97,7 @@ glm_shard_close(glm_shard *shard)
 static uint64_t
 read_u64_le(const uint8_t *bytes)
 {
-	uint64_t	value = 0;
+	uint64_t value = 0;
 
 	for (int i = 7; i >= 0; i--)
 		value = value << 8 | bytes[i];
@@ -119,11 +108,11 @@ read_u64_le(const uint8_t *bytes)
 static json_t *
 read_header(const glm_shard *shard, uint64_t *data_offset, glm_error *err)
 {
-	uint64_t	size = glm_weight_file_size(shard->file);
-	uint64_t	length;
-	uint8_t		prefix[8];
-	char	   *text;
-	json_t	   *header = NULL;
+	uint64_t size = glm_weight_file_size(shard->file);
+	uint64_t length;
+	uint8_t	 prefix[8];
+	char	*text;
+	json_t	*header = NULL;
 
 	if (size < sizeof(prefix))
 	{
@@ -135,14 +124,18 @@ read_header(const glm_shard *shard, uint64_t *data_offset, glm_error *err)
 	length = read_u64_le(prefix);
 	if (length > size - sizeof(prefix))
 	{
-		glm_fail(err, GLM_BAD_FILE, "file \"%s\" is truncated or no safetensors file: a header of %"
-				 PRIu64 " bytes in a file of %" PRIu64, shard->path, length, size);
+		glm_fail(err, GLM_BAD_FILE,
+				 "file \"%s\" is truncated or no safetensors file: a header of %" PRIu64
+				 " bytes in a file of %" PRIu64,
+				 shard->path, length, size);
 		return NULL;
 	}
 	if (length > GLM_SHARD_JSON_MAX)
 	{
-		glm_fail(err, GLM_BAD_FILE, "file \"%s\" has a header of %" PRIu64 " bytes, "
-				 "more than the %zu allowed", shard->path, length, GLM_SHARD_JSON_MAX);
+		glm_fail(err, GLM_BAD_FILE,
+				 "file \"%s\" has a header of %" PRIu64 " bytes, "
+				 "more than the %zu allowed",
+				 shard->path, length, GLM_SHARD_JSON_MAX);
 		return NULL;
 	}
 	text = malloc(length + 1);
@@ -199,8 +192,9 @@ read_metadata(glm_shard *shard, json_t *metadata, glm_error *err)
 	json_object_foreach(metadata, key, value)
 	{
 		if (!json_is_string(value))
-			return glm_fail(err, GLM_BAD_FILE, "\"__metadata__\" in \"%s\": \"%.100s\" is not a string",
-							shard->path, key);
+			return glm_fail(err, GLM_BAD_FILE,
+							"\"__metadata__\" in \"%s\": \"%.100s\" is not a string", shard->path,
+							key);
 		if (strcmp(key, "format") == 0)
 			shard->packed = strcmp(json_string_value(value), GLM_PACKED_FORMAT) == 0;
 	}
@@ -210,32 +204,36 @@ read_metadata(glm_shard *shard, json_t *metadata, glm_error *err)
 /* ---- One tensor -------------------------------------------------------- */
 
 static bool
-read_entry(glm_shard_entry *e, const char *name, json_t *value, uint64_t data_size,
-		   glm_error *err)
+read_entry(glm_shard_entry *e, const char *name, json_t *value, uint64_t data_size, glm_error *err)
 {
 	const char *type = json_string_value(json_object_get(value, "dtype"));
 	uint64_t	bytes;
 
 	if (type == NULL)
-		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" has no dtype", name, e->path);
+		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" has no dtype", name,
+						e->path);
 	for (size_t i = 0; i < N_DTYPES; i++)
 		if (strcmp(dtypes[i].name, type) == 0)
 			e->type = &dtypes[i];
 	if (e->type == NULL)
-		return glm_fail(err, GLM_UNSUPPORTED, "tensor \"%.100s\" in \"%s\" has unknown dtype \"%.20s\"",
-						name, e->path, type);
+		return glm_fail(err, GLM_UNSUPPORTED,
+						"tensor \"%.100s\" in \"%s\" has unknown dtype \"%.20s\"", name, e->path,
+						type);
 	e->dtype = e->type->dtype;
 	e->computable = e->type->computable;
 	if (!read_shape(e, json_object_get(value, "shape"), &bytes))
-		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" has no valid shape",
-						name, e->path);
+		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" has no valid shape", name,
+						e->path);
 	if (!read_offsets(e, json_object_get(value, "data_offsets"), data_size))
-		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" has no data_offsets "
-						"inside the file's %" PRIu64 " bytes of data", name, e->path, data_size);
+		return glm_fail(err, GLM_BAD_FILE,
+						"tensor \"%.100s\" in \"%s\" has no data_offsets "
+						"inside the file's %" PRIu64 " bytes of data",
+						name, e->path, data_size);
 	if (e->end - e->begin != bytes)
-		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" has %" PRIu64 " bytes of data, "
-						"but its shape and dtype need %" PRIu64, name, e->path,
-						e->end - e->begin, bytes);
+		return glm_fail(err, GLM_BAD_FILE,
+						"tensor \"%.100s\" in \"%s\" has %" PRIu64 " bytes of data, "
+						"but its shape and dtype need %" PRIu64,
+						name, e->path, e->end - e->begin, bytes);
 	return true;
 }
 
@@ -243,8 +241,8 @@ read_entry(glm_shard_entry *e, const char *name, json_t *value, uint64_t data_si
 static bool
 read_shape(glm_shard_entry *e, json_t *shape, uint64_t *bytes)
 {
-	size_t		i;
-	json_t	   *dim;
+	size_t	i;
+	json_t *dim;
 
 	if (!json_is_array(shape))
 		return false;
@@ -253,10 +251,9 @@ read_shape(glm_shard_entry *e, json_t *shape, uint64_t *bytes)
 	*bytes = e->type->size;
 	json_array_foreach(shape, i, dim)
 	{
-		json_int_t	n = json_integer_value(dim);
+		json_int_t n = json_integer_value(dim);
 
-		if (!json_is_integer(dim) || n < 0 ||
-			__builtin_mul_overflow(*bytes, (uint64_t) n, bytes))
+		if (!json_is_integer(dim) || n < 0 || __builtin_mul_overflow(*bytes, (uint64_t) n, bytes))
 			return false;
 		if (i < 2)
 			e->shape[i] = n;
@@ -267,8 +264,8 @@ read_shape(glm_shard_entry *e, json_t *shape, uint64_t *bytes)
 static bool
 read_offsets(glm_shard_entry *e, json_t *offsets, uint64_t data_size)
 {
-	json_t	   *begin = json_array_get(offsets, 0);
-	json_t	   *end = json_array_get(offsets, 1);
+	json_t *begin = json_array_get(offsets, 0);
+	json_t *end = json_array_get(offsets, 1);
 
 	if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
 		json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
@@ -290,25 +287,28 @@ get_text(json_t *metadata, const char *key)
 
 /* Is a packed file of the one kind we read? */
 static bool
-check_packed_format(const glm_shard *shard, json_t *metadata, uint64_t data_offset,
-					glm_error *err)
+check_packed_format(const glm_shard *shard, json_t *metadata, uint64_t data_offset, glm_error *err)
 {
-	char		version[16];
+	char version[16];
 
 	if (!shard->packed)
 		return true;
 	snprintf(version, sizeof(version), "%d", GLM_PACKED_VERSION);
 	if (strcmp(get_text(metadata, "version"), version) != 0)
-		return glm_fail(err, GLM_UNSUPPORTED, "file \"%s\" has version \"%.20s\" of the packed "
-						"format; only version %s is known", shard->path,
-						get_text(metadata, "version"), version);
+		return glm_fail(err, GLM_UNSUPPORTED,
+						"file \"%s\" has version \"%.20s\" of the packed "
+						"format; only version %s is known",
+						shard->path, get_text(metadata, "version"), version);
 	if (strcmp(get_text(metadata, "layout"), GLM_PACKED_LAYOUT) != 0)
-		return glm_fail(err, GLM_UNSUPPORTED, "file \"%s\" has the layout \"%.40s\"; "
-						"only \"%s\" is known", shard->path, get_text(metadata, "layout"),
-						GLM_PACKED_LAYOUT);
+		return glm_fail(err, GLM_UNSUPPORTED,
+						"file \"%s\" has the layout \"%.40s\"; "
+						"only \"%s\" is known",
+						shard->path, get_text(metadata, "layout"), GLM_PACKED_LAYOUT);
 	if (data_offset % PAGE != 0)
-		return glm_fail(err, GLM_BAD_FILE, "the data of \"%s\" begins at byte %" PRIu64 ", "
-						"on no page boundary", shard->path, data_offset);
+		return glm_fail(err, GLM_BAD_FILE,
+						"the data of \"%s\" begins at byte %" PRIu64 ", "
+						"on no page boundary",
+						shard->path, data_offset);
 	return true;
 }
 
@@ -346,8 +346,10 @@ read_packed(glm_shard *shard, json_t *metadata, glm_error *err)
 	}
 	json_object_foreach(metadata, key, value)
 		said += strncmp(key, PACKED_KEY, strlen(PACKED_KEY)) == 0;
-	return said == known || glm_fail(err, GLM_BAD_FILE, "\"__metadata__\" in \"%s\" describes %zu "
-									 "packed tensors that are not there", shard->path, said - known);
+	return said == known || glm_fail(err, GLM_BAD_FILE,
+									 "\"__metadata__\" in \"%s\" describes %zu "
+									 "packed tensors that are not there",
+									 shard->path, said - known);
 }
 
 /* A whole number from 1 to INT32_MAX with a blank before it; moves *text behind. */
@@ -379,20 +381,27 @@ read_packed_entry(glm_shard_entry *e, const char *text, glm_error *err)
 	int64_t		cols;
 
 	if (dtype == GLM_Q8 && strncmp(text, "int8", 4) != 0)
-		return glm_fail(err, GLM_UNSUPPORTED, "tensor \"%.100s\" in \"%s\" is packed as \"%.40s\"; "
-						"only int4 and int8 are known", e->name, e->path, text);
+		return glm_fail(err, GLM_UNSUPPORTED,
+						"tensor \"%.100s\" in \"%s\" is packed as \"%.40s\"; "
+						"only int4 and int8 are known",
+						e->name, e->path, text);
 	if (!read_count(&rest, &group) || !read_count(&rest, &rows) || !read_count(&rest, &cols) ||
 		*rest != '\0')
-		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" is packed as \"%.40s\", "
-						"not as type, group, rows and columns", e->name, e->path, text);
+		return glm_fail(err, GLM_BAD_FILE,
+						"tensor \"%.100s\" in \"%s\" is packed as \"%.40s\", "
+						"not as type, group, rows and columns",
+						e->name, e->path, text);
 	if (!glm_packed_group_known(group))
-		return glm_fail(err, GLM_UNSUPPORTED, "tensor \"%.100s\" in \"%s\" has groups of %" PRId64
-						", not 32, 64 or 128", e->name, e->path, group);
+		return glm_fail(err, GLM_UNSUPPORTED,
+						"tensor \"%.100s\" in \"%s\" has groups of %" PRId64 ", not 32, 64 or 128",
+						e->name, e->path, group);
 	if (strcmp(e->type->name, "U8") != 0 || e->n_dims != 2 ||
 		(size_t) e->shape[0] != glm_packed_tiles(rows) ||
 		(size_t) e->shape[1] != glm_packed_tile_bytes(dtype, cols, group))
-		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" is not the U8 [%zu, %zu] "
-						"that \"%.60s\" calls for", e->name, e->path, glm_packed_tiles(rows),
+		return glm_fail(err, GLM_BAD_FILE,
+						"tensor \"%.100s\" in \"%s\" is not the U8 [%zu, %zu] "
+						"that \"%.60s\" calls for",
+						e->name, e->path, glm_packed_tiles(rows),
 						glm_packed_tile_bytes(dtype, cols, group), text);
 	e->dtype = dtype;
 	e->computable = true;
@@ -420,22 +429,26 @@ static bool
 check_layout(const glm_shard *shard, uint64_t data_size, glm_error *err)
 {
 	glm_shard_entry *entry = shard->entry;
-	uint64_t	end = 0;
+	uint64_t		 end = 0;
 
 	qsort(entry, shard->n_entries, sizeof(*entry), compare_begin);
 	for (size_t i = 0; i < shard->n_entries; i++)
 	{
 		if (entry[i].begin < end)
-			return glm_fail(err, GLM_BAD_FILE, "tensors \"%.100s\" and \"%.100s\" in \"%s\" overlap",
+			return glm_fail(err, GLM_BAD_FILE,
+							"tensors \"%.100s\" and \"%.100s\" in \"%s\" overlap",
 							entry[i - 1].name, entry[i].name, shard->path);
 		if (shard->packed && entry[i].begin % ALIGNMENT != 0 &&
 			strncmp(entry[i].name, GLM_PADDING, strlen(GLM_PADDING)) != 0)
-			return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" begins on no multiple "
-							"of %d bytes", entry[i].name, shard->path, ALIGNMENT);
+			return glm_fail(err, GLM_BAD_FILE,
+							"tensor \"%.100s\" in \"%s\" begins on no multiple "
+							"of %d bytes",
+							entry[i].name, shard->path, ALIGNMENT);
 		end = entry[i].end;
 	}
 	if (end != data_size)
-		return glm_fail(err, GLM_BAD_FILE, "file \"%s\" has %" PRIu64 " bytes behind its last tensor",
-						shard->path, data_size - end);
+		return glm_fail(err, GLM_BAD_FILE,
+						"file \"%s\" has %" PRIu64 " bytes behind its last tensor", shard->path,
+						data_size - end);
 	return true;
 }

@@ -16,34 +16,34 @@
 typedef struct glm_shard_dtype
 {
 	const char *name;
-	uint64_t	size;			/* bytes of an element */
-	bool		computable;		/* one the kernels read: */
+	uint64_t	size;		/* bytes of an element */
+	bool		computable; /* one the kernels read: */
 	glm_dtype	dtype;
 } glm_shard_dtype;
 
 typedef struct glm_shard_entry
 {
-	char	   *name;
-	const char *path;			/* of its file */
-	const glm_shard_dtype *type;	/* as the file says: U8 when packed */
-	glm_dtype	dtype;			/* as the kernels see it, if they do: */
-	bool		computable;
-	int			group;			/* packed only; shape is then that of the weight */
-	size_t		n_dims;
-	int64_t		shape[2];		/* the first two; 1 where there is none */
-	uint64_t	begin;			/* [begin, end) of the file's data */
-	uint64_t	end;
-	const uint8_t *data;		/* its address; end - begin bytes */
+	char				  *name;
+	const char			  *path;  /* of its file */
+	const glm_shard_dtype *type;  /* as the file says: U8 when packed */
+	glm_dtype			   dtype; /* as the kernels see it, if they do: */
+	bool				   computable;
+	int					   group; /* packed only; shape is then that of the weight */
+	size_t				   n_dims;
+	int64_t				   shape[2]; /* the first two; 1 where there is none */
+	uint64_t			   begin;	 /* [begin, end) of the file's data */
+	uint64_t			   end;
+	const uint8_t		  *data; /* its address; end - begin bytes */
 } glm_shard_entry;
 
 typedef struct glm_shard
 {
-	char	   *path;			/* owned */
+	char			*path; /* owned */
 	glm_weight_file *file;
-	const glm_hash *expected;	/* of its chunks, by the manifest; NULL: do not verify */
-	bool		packed;			/* __metadata__ calls it GLM_PACKED_FORMAT */
-	glm_shard_entry *entry;		/* by begin */
-	size_t		n_entries;
+	const glm_hash	*expected; /* of its chunks, by the manifest; NULL: do not verify */
+	bool			 packed;   /* __metadata__ calls it GLM_PACKED_FORMAT */
+	glm_shard_entry *entry;	   /* by begin */
+	size_t			 n_entries;
 } glm_shard;
 
 /*
@@ -54,4 +54,4 @@ typedef struct glm_shard
 extern bool glm_shard_open(glm_shard *shard, glm_weight_files *files, char *path, glm_error *err);
 extern void glm_shard_close(glm_shard *shard);
 
-#endif							/* GLM_SAFETENSORS_H */
+#endif /* GLM_SAFETENSORS_H */

@@ -31,11 +31,11 @@
 #define INDEX_FILE "model.safetensors.index.json"
 #define SINGLE_FILE "model.safetensors"
 
-static bool open_manifest(glm_shards *s, glm_error *err);
-static bool open_files(glm_shards *s, glm_error *err);
-static bool two_models(const glm_shards *s, glm_error *err);
+static bool				open_manifest(glm_shards *s, glm_error *err);
+static bool				open_files(glm_shards *s, glm_error *err);
+static bool				two_models(const glm_shards *s, glm_error *err);
 static const glm_shard *shard_named(const glm_shards *s, const char *name);
-static bool open_index(glm_shards *s, const char *index_path, glm_error *err);
+static bool				open_index(glm_shards *s, const char *index_path, glm_error *err);
 static bool open_indexed(glm_shards *s, json_t *weight_map, const char *index_path, glm_error *err);
 static bool check_weight_map(const glm_shards *s, json_t *weight_map, glm_error *err);
 static bool open_only_file(glm_shards *s, glm_error *err);
@@ -83,7 +83,7 @@ glm_shards_close(glm_shards *s)
 uint64_t
 glm_shards_bytes(const glm_shards *s)
 {
-	uint64_t	bytes = 0;
+	uint64_t bytes = 0;
 
 	for (int i = 0; i < s->n_shards; i++)
 		bytes += glm_weight_file_size(s->shard[i].file);
@@ -105,11 +105,11 @@ glm_shards_file(const glm_shards *s, const char *name)
 }
 
 bool
-glm_shards_find(const glm_shards *s, const char *name, int64_t rows, int64_t cols,
-				glm_tensor *out, glm_error *err)
+glm_shards_find(const glm_shards *s, const char *name, int64_t rows, int64_t cols, glm_tensor *out,
+				glm_error *err)
 {
 	const glm_shard_entry *e = find_entry(s, name);
-	size_t		n_dims = cols == 0 ? 1 : 2;
+	size_t				   n_dims = cols == 0 ? 1 : 2;
 
 	if (e == NULL)
 		return glm_fail(err, GLM_BAD_FILE, "model \"%s\" has no tensor \"%s\"", s->dir, name);
@@ -134,14 +134,16 @@ static bool
 open_manifest(glm_shards *s, glm_error *err)
 {
 	return glm_manifest_read(&s->manifest, s->dir, err) &&
-		(s->manifest == NULL || glm_manifest_check(s->manifest, s->dir, s->options.verify, err));
+		   (s->manifest == NULL || glm_manifest_check(s->manifest, s->dir, s->options.verify, err));
 }
 
 static bool
 two_models(const glm_shards *s, glm_error *err)
 {
-	glm_fail(err, GLM_BAD_FILE, "directory \"%s\" has both " SINGLE_FILE " and " INDEX_FILE
-			 ", which names other files", s->dir);
+	glm_fail(err, GLM_BAD_FILE,
+			 "directory \"%s\" has both " SINGLE_FILE " and " INDEX_FILE
+			 ", which names other files",
+			 s->dir);
 	glm_hint(err, "Remove what is left over from another model.");
 	return false;
 }
@@ -164,9 +166,8 @@ open_files(glm_shards *s, glm_error *err)
 
 	/* lstat: a name that is there but cannot be opened is an error, not absent */
 	if (lstat(index_path, &st) == 0)
-		ok = open_index(s, index_path, err) &&
-			(shard_named(s, SINGLE_FILE) != NULL || lstat(single_path, &st) != 0 ||
-			 two_models(s, err));
+		ok = open_index(s, index_path, err) && (shard_named(s, SINGLE_FILE) != NULL ||
+												lstat(single_path, &st) != 0 || two_models(s, err));
 	else if (lstat(single_path, &st) == 0)
 		ok = open_shard(s, SINGLE_FILE, err) && sort_entries(s, err);
 	else
@@ -179,9 +180,9 @@ open_files(glm_shards *s, glm_error *err)
 static bool
 open_index(glm_shards *s, const char *index_path, glm_error *err)
 {
-	json_t	   *root = glm_json_read(index_path, GLM_SHARD_JSON_MAX, err);
-	json_t	   *weight_map = json_object_get(root, "weight_map");
-	bool		ok = false;
+	json_t *root = glm_json_read(index_path, GLM_SHARD_JSON_MAX, err);
+	json_t *weight_map = json_object_get(root, "weight_map");
+	bool	ok = false;
 
 	if (root == NULL)
 		return false;
@@ -190,7 +191,7 @@ open_index(glm_shards *s, const char *index_path, glm_error *err)
 				 index_path);
 	else
 		ok = open_indexed(s, weight_map, index_path, err) && sort_entries(s, err) &&
-			check_weight_map(s, weight_map, err);
+			 check_weight_map(s, weight_map, err);
 	json_decref(root);
 	return ok;
 }
@@ -198,7 +199,7 @@ open_index(glm_shards *s, const char *index_path, glm_error *err)
 static const glm_shard *
 shard_named(const glm_shards *s, const char *name)
 {
-	size_t		skip = strlen(s->dir) + 1;
+	size_t skip = strlen(s->dir) + 1;
 
 	for (int i = 0; i < s->n_shards; i++)
 		if (strcmp(s->shard[i].path + skip, name) == 0)
@@ -224,8 +225,9 @@ open_indexed(glm_shards *s, json_t *weight_map, const char *index_path, glm_erro
 		if (shard_named(s, name))
 			continue;
 		if (s->n_shards == GLM_SHARDS_MAX)
-			return glm_fail(err, GLM_UNSUPPORTED, "\"weight_map\" of \"%s\" names more than %d files",
-							index_path, GLM_SHARDS_MAX);
+			return glm_fail(err, GLM_UNSUPPORTED,
+							"\"weight_map\" of \"%s\" names more than %d files", index_path,
+							GLM_SHARDS_MAX);
 		if (!open_shard(s, name, err))
 			return false;
 	}
@@ -241,11 +243,12 @@ check_weight_map(const glm_shards *s, json_t *weight_map, glm_error *err)
 	json_object_foreach(weight_map, tensor, file)
 	{
 		const glm_shard *shard = shard_named(s, json_string_value(file));
-		const char *path = glm_shards_file(s, tensor);
+		const char		*path = glm_shards_file(s, tensor);
 
 		if (path != shard->path)
-			return glm_fail(err, GLM_BAD_FILE, "file \"%s\" has no tensor \"%.100s\", but %s says so",
-							shard->path, tensor, INDEX_FILE);
+			return glm_fail(err, GLM_BAD_FILE,
+							"file \"%s\" has no tensor \"%.100s\", but %s says so", shard->path,
+							tensor, INDEX_FILE);
 	}
 	return true;
 }
@@ -253,8 +256,8 @@ check_weight_map(const glm_shards *s, json_t *weight_map, glm_error *err)
 static bool
 ends_with(const char *s, const char *end)
 {
-	size_t		n = strlen(s);
-	size_t		m = strlen(end);
+	size_t n = strlen(s);
+	size_t m = strlen(end);
 
 	return n >= m && strcmp(s + n - m, end) == 0;
 }
@@ -263,12 +266,12 @@ ends_with(const char *s, const char *end)
 static bool
 open_only_file(glm_shards *s, glm_error *err)
 {
-	DIR		   *dir = opendir(s->dir);
+	DIR			  *dir = opendir(s->dir);
 	struct dirent *item;
-	int			n_found = 0;
-	bool		pytorch = false;
-	char		found[sizeof(item->d_name)] = "";
-	char		why[128];
+	int			   n_found = 0;
+	bool		   pytorch = false;
+	char		   found[sizeof(item->d_name)] = "";
+	char		   why[128];
 
 	if (dir == NULL)
 		return glm_fail(err, glm_file_status(errno), "cannot open directory \"%s\": %s", s->dir,
@@ -292,7 +295,8 @@ open_only_file(glm_shards *s, glm_error *err)
 						s->dir, n_found, INDEX_FILE);
 	if (!pytorch)
 		return glm_fail(err, GLM_NO_FILE, "directory \"%s\" has no *.safetensors file", s->dir);
-	glm_fail(err, GLM_UNSUPPORTED, "model \"%s\" has its weights in pytorch_model*.bin files", s->dir);
+	glm_fail(err, GLM_UNSUPPORTED, "model \"%s\" has its weights in pytorch_model*.bin files",
+			 s->dir);
 	glm_hint(err, "Convert them to safetensors; README.md shows how, under \"PyTorch files\".");
 	return false;
 }
@@ -300,29 +304,32 @@ open_only_file(glm_shards *s, glm_error *err)
 static bool
 open_shard(glm_shards *s, const char *name, glm_error *err)
 {
-	char	   *path;
+	char *path;
 
 	if (asprintf(&path, "%s/%s", s->dir, name) < 0)
 		return glm_no_memory(err);
 	s->n_shards++;
 	return glm_shard_open(&s->shard[s->n_shards - 1], s->options.files, path, err) &&
-		check_shard(s, &s->shard[s->n_shards - 1], err);
+		   check_shard(s, &s->shard[s->n_shards - 1], err);
 }
 
 /* Holds a shard against the manifest, and gives it the hashes of its chunks. */
 static bool
 check_shard(const glm_shards *s, glm_shard *shard, glm_error *err)
 {
-	uint64_t	size = glm_weight_file_size(shard->file);
+	uint64_t				 size = glm_weight_file_size(shard->file);
 	const glm_manifest_file *listed;
 
 	if (s->manifest == NULL)
-		return !shard->packed || glm_fail(err, GLM_BAD_FILE, "file \"%s\" is packed, but there is "
-										  "no " GLM_MANIFEST " beside it", shard->path);
+		return !shard->packed || glm_fail(err, GLM_BAD_FILE,
+										  "file \"%s\" is packed, but there is "
+										  "no " GLM_MANIFEST " beside it",
+										  shard->path);
 	listed = glm_manifest_find(s->manifest, strrchr(shard->path, '/') + 1);
 	if (listed == NULL || listed->size != size)
-		return glm_fail(err, GLM_BAD_FILE, "file \"%s\" with its %" PRIu64 " bytes is not what "
-						GLM_MANIFEST " lists", shard->path, size);
+		return glm_fail(err, GLM_BAD_FILE,
+						"file \"%s\" with its %" PRIu64 " bytes is not what " GLM_MANIFEST " lists",
+						shard->path, size);
 	if (s->options.verify != GLM_VERIFY_OFF)
 		shard->expected = listed->hash;
 	return true;
@@ -340,7 +347,7 @@ compare_name(const void *a, const void *b)
 static bool
 sort_entries(glm_shards *s, glm_error *err)
 {
-	size_t		total = 0;
+	size_t total = 0;
 
 	for (int i = 0; i < s->n_shards; i++)
 		total += s->shard[i].n_entries;
@@ -362,8 +369,8 @@ sort_entries(glm_shards *s, glm_error *err)
 static const glm_shard_entry *
 find_entry(const glm_shards *s, const char *name)
 {
-	const glm_shard_entry wanted = {.name = (char *) name};
-	const glm_shard_entry *key = &wanted;
+	const glm_shard_entry	wanted = {.name = (char *) name};
+	const glm_shard_entry  *key = &wanted;
 	const glm_shard_entry **found;
 
 	found = bsearch(&key, s->entry, s->n_entries, sizeof(*s->entry), compare_name);
@@ -384,12 +391,12 @@ describe_shape(char *out, size_t size, size_t n_dims, int64_t rows, int64_t cols
 static bool
 wrong_shape(const glm_shard_entry *e, int64_t rows, int64_t cols, glm_error *err)
 {
-	char		found[64];
-	char		wanted[64];
+	char found[64];
+	char wanted[64];
 
 	describe_shape(found, sizeof(found), e->n_dims, e->shape[0], e->shape[1]);
 	describe_shape(wanted, sizeof(wanted), cols == 0 ? 1 : 2, rows, cols);
 	return glm_fail(err, GLM_BAD_FILE,
-					"tensor \"%s\" in \"%s\" has shape %s, but config.json makes it %s",
-					e->name, e->path, found, wanted);
+					"tensor \"%s\" in \"%s\" has shape %s, but config.json makes it %s", e->name,
+					e->path, found, wanted);
 }

@@ -13,13 +13,13 @@
 
 struct glm_shards
 {
-	char	   *dir;
-	glm_open_options options;
-	glm_manifest *manifest;		/* NULL: a plain directory */
-	glm_shard	shard[GLM_SHARDS_MAX];
-	int			n_shards;
-	const glm_shard_entry **entry;	/* of all shards, by name */
-	size_t		n_entries;
+	char				   *dir;
+	glm_open_options		options;
+	glm_manifest		   *manifest; /* NULL: a plain directory */
+	glm_shard				shard[GLM_SHARDS_MAX];
+	int						n_shards;
+	const glm_shard_entry **entry; /* of all shards, by name */
+	size_t					n_entries;
 };
 
-#endif							/* GLM_SHARDS_H */
+#endif /* GLM_SHARDS_H */

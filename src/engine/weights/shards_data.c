@@ -17,7 +17,7 @@
 size_t
 glm_tensor_bytes(const glm_tensor *t)
 {
-	size_t		count = (size_t) t->shape[0] * (size_t) t->shape[1];
+	size_t count = (size_t) t->shape[0] * (size_t) t->shape[1];
 
 	if (glm_is_packed(t->dtype))
 		return glm_packed_bytes(t->dtype, (size_t) t->shape[0], (size_t) t->shape[1],
@@ -47,7 +47,7 @@ locate(const glm_shards *s, const glm_tensor *t, uint64_t *begin)
 bool
 glm_shards_hold(const glm_shards *s, const glm_tensor *t, glm_error *err)
 {
-	uint64_t	begin;
+	uint64_t		 begin;
 	const glm_shard *shard = locate(s, t, &begin);
 
 	if (shard == NULL)
@@ -59,7 +59,7 @@ glm_shards_hold(const glm_shards *s, const glm_tensor *t, glm_error *err)
 void
 glm_shards_drop(const glm_shards *s, const glm_tensor *t)
 {
-	uint64_t	begin;
+	uint64_t		 begin;
 	const glm_shard *shard = locate(s, t, &begin);
 
 	if (shard != NULL)
@@ -69,17 +69,17 @@ glm_shards_drop(const glm_shards *s, const glm_tensor *t)
 bool
 glm_shards_populate(const glm_shards *s, const glm_tensor *t, glm_error *err)
 {
-	uint64_t	begin;
+	uint64_t		 begin;
 	const glm_shard *shard = locate(s, t, &begin);
 
-	return shard == NULL || glm_chunks_populate(shard->file, shard->path, begin,
-												begin + glm_tensor_bytes(t), err);
+	return shard == NULL ||
+		   glm_chunks_populate(shard->file, shard->path, begin, begin + glm_tensor_bytes(t), err);
 }
 
 bool
 glm_shards_read(const glm_shards *s, const glm_tensor *t, void *to, glm_error *err)
 {
-	uint64_t	begin;
+	uint64_t		 begin;
 	const glm_shard *shard = locate(s, t, &begin);
 
 	if (shard == NULL)
@@ -100,9 +100,9 @@ glm_shards_usage(const glm_shards *s, glm_chunk_usage *sum)
 typedef struct verify_job
 {
 	const glm_shards *shards;
-	atomic_int	next;			/* chunks are counted through all shards */
-	atomic_bool failed;
-	glm_error  *err;			/* filled by the one that sets `failed` */
+	atomic_int		  next; /* chunks are counted through all shards */
+	atomic_bool		  failed;
+	glm_error		 *err; /* filled by the one that sets `failed` */
 } verify_job;
 
 /* The shard of a chunk counted through all; *number becomes the one in its file. */
@@ -111,7 +111,7 @@ shard_of_chunk(const glm_shards *s, int *number)
 {
 	for (int i = 0; i < s->n_shards; i++)
 	{
-		int			n = glm_weight_file_chunks(s->shard[i].file);
+		int n = glm_weight_file_chunks(s->shard[i].file);
 
 		if (*number < n)
 			return &s->shard[i];
@@ -125,9 +125,9 @@ verify_chunks(verify_job *job)
 {
 	while (!atomic_load(&job->failed))
 	{
-		int			number = atomic_fetch_add(&job->next, 1);
+		int				 number = atomic_fetch_add(&job->next, 1);
 		const glm_shard *shard = shard_of_chunk(job->shards, &number);
-		glm_error	err;
+		glm_error		 err;
 
 		if (shard == NULL)
 			return;
@@ -160,10 +160,10 @@ verify_main(void *job)
 bool
 glm_shards_verify(const glm_shards *s, glm_error *err)
 {
-	glm_error	first = {0};
-	verify_job	job = {.shards = s, .err = &first};
-	pthread_t	thread[VERIFY_THREADS - 1];
-	int			n = 0;
+	glm_error  first = {0};
+	verify_job job = {.shards = s, .err = &first};
+	pthread_t  thread[VERIFY_THREADS - 1];
+	int		   n = 0;
 
 	while (n < VERIFY_THREADS - 1 && pthread_create(&thread[n], NULL, verify_main, &job) == 0)
 		n++;

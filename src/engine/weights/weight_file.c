@@ -23,17 +23,17 @@
 #include "engine/base/file.h"
 
 #define HUGE_PAGE ((size_t) 2 << 20)
-#define RESIDENT_AGE 1000000000	/* ns for which a count of resident pages is good */
+#define RESIDENT_AGE 1000000000 /* ns for which a count of resident pages is good */
 #define LOOKS 16				/* chunks whose pages are counted in one call: some milliseconds */
 
 struct glm_weight_files
 {
-	pthread_mutex_t lock;
+	pthread_mutex_t	 lock;
 	glm_weight_file *first;
 };
 
 static glm_weight_file *open_file(int fd, const struct stat *st, glm_error *err);
-static void free_file(glm_weight_file *file);
+static void				free_file(glm_weight_file *file);
 
 /* ---- Files that are open -------------------------------------------------- */
 
@@ -86,9 +86,9 @@ share(glm_weight_files *files, const struct stat *st)
 glm_weight_file *
 glm_weight_file_open(glm_weight_files *files, const char *path, glm_error *err)
 {
-	struct stat st;
+	struct stat		 st;
 	glm_weight_file *file = NULL;
-	int			fd = glm_file_open(path, &st, err);
+	int				 fd = glm_file_open(path, &st, err);
 
 	if (fd < 0)
 		return NULL;
@@ -119,7 +119,7 @@ glm_weight_file_open(glm_weight_files *files, const char *path, glm_error *err)
 			files->first = file;
 		}
 		pthread_mutex_unlock(&files->lock);
-		if (other != NULL)		/* somebody opened it just now */
+		if (other != NULL) /* somebody opened it just now */
 		{
 			free_file(file);
 			file = other;
@@ -132,7 +132,7 @@ void
 glm_weight_file_close(glm_weight_file *file)
 {
 	glm_weight_files *files = file ? file->files : NULL;
-	bool		last = true;
+	bool			  last = true;
 
 	if (file == NULL)
 		return;
@@ -176,12 +176,14 @@ bool
 glm_weight_file_read(glm_weight_file *file, const char *path, void *to, uint64_t offset, size_t n,
 					 glm_error *err)
 {
-	size_t		got;
+	size_t got;
 
 	if (!glm_file_pread(file->fd, path, to, n, offset, &got, err))
 		return false;
-	return got == n || glm_fail(err, GLM_BAD_FILE, "file \"%s\" has become shorter: "
-								"%zu of %zu bytes at %" PRIu64, path, got, n, offset);
+	return got == n || glm_fail(err, GLM_BAD_FILE,
+								"file \"%s\" has become shorter: "
+								"%zu of %zu bytes at %" PRIu64,
+								path, got, n, offset);
 }
 
 /* ---- One file ---------------------------------------------------------------- */
@@ -197,7 +199,7 @@ static glm_weight_file *
 open_file(int fd, const struct stat *st, glm_error *err)
 {
 	glm_weight_file *file = calloc(1, sizeof(*file));
-	size_t		size = (size_t) st->st_size;
+	size_t			 size = (size_t) st->st_size;
 
 	if (file == NULL)
 		goto fail;
@@ -249,10 +251,10 @@ now_ns(void)
 static uint64_t
 count_resident(const glm_weight_file *file, int number)
 {
-	size_t		page = (size_t) sysconf(_SC_PAGESIZE);
-	size_t		n_pages = (glm_chunk_size(file, number) + page - 1) / page;
+	size_t		   page = (size_t) sysconf(_SC_PAGESIZE);
+	size_t		   n_pages = (glm_chunk_size(file, number) + page - 1) / page;
 	unsigned char *there = malloc(n_pages);
-	uint64_t	bytes = 0;
+	uint64_t	   bytes = 0;
 
 	if (there != NULL &&
 		mincore(file->data + glm_chunk_begin(number), glm_chunk_size(file, number), there) == 0)
@@ -271,13 +273,13 @@ count_resident(const glm_weight_file *file, int number)
 void
 glm_weight_file_usage(glm_weight_file *file, glm_chunk_usage *sum)
 {
-	int64_t		now = now_ns();
-	int			looks = 0;
+	int64_t now = now_ns();
+	int		looks = 0;
 
 	for (int i = 0; i < file->n_chunks && looks < LOOKS; i++)
 	{
-		int			number = (file->next_look + i) % file->n_chunks;
-		glm_chunk  *c = &file->chunk[number];
+		int		   number = (file->next_look + i) % file->n_chunks;
+		glm_chunk *c = &file->chunk[number];
 
 		if (atomic_load(&c->refs) == 0 ||
 			(c->resident_at != 0 && now - c->resident_at <= RESIDENT_AGE))
@@ -289,7 +291,7 @@ glm_weight_file_usage(glm_weight_file *file, glm_chunk_usage *sum)
 	}
 	for (int i = 0; i < file->n_chunks; i++)
 	{
-		glm_chunk  *c = &file->chunk[i];
+		glm_chunk *c = &file->chunk[i];
 
 		if (atomic_load(&c->refs) == 0)
 			c->resident_at = 0;

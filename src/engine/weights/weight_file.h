@@ -13,32 +13,32 @@
 
 typedef struct glm_chunk
 {
-	atomic_int	refs;			/* written under the lock */
-	bool		mapped;
-	bool		verified;		/* hash is that of the file's bytes */
-	glm_hash	hash;
+	atomic_int refs; /* written under the lock */
+	bool	   mapped;
+	bool	   verified; /* hash is that of the file's bytes */
+	glm_hash   hash;
 	/* of the thread that asks for the usage */
-	uint64_t	resident;		/* bytes in memory ... */
-	int64_t		resident_at;	/* ... then; 0: not mapped when it was last looked at */
+	uint64_t   resident;	/* bytes in memory ... */
+	int64_t	   resident_at; /* ... then; 0: not mapped when it was last looked at */
 } glm_chunk;
 
 struct glm_weight_file
 {
-	glm_weight_file *next;
-	glm_weight_files *files;	/* or NULL */
-	int			users;			/* under files->lock */
-	int			fd;
-	struct stat id;				/* when it was opened */
-	uint8_t    *reserved;
-	size_t		reserved_size;
-	uint8_t    *data;			/* in the reservation, on a huge page's boundary */
-	int			n_chunks;
+	glm_weight_file	 *next;
+	glm_weight_files *files; /* or NULL */
+	int				  users; /* under files->lock */
+	int				  fd;
+	struct stat		  id; /* when it was opened */
+	uint8_t			 *reserved;
+	size_t			  reserved_size;
+	uint8_t			 *data; /* in the reservation, on a huge page's boundary */
+	int				  n_chunks;
 
 	pthread_mutex_t lock;
-	struct stat seen;			/* when the hashes were taken */
-	glm_chunk  *chunk;			/* [n_chunks] */
+	struct stat		seen;  /* when the hashes were taken */
+	glm_chunk	   *chunk; /* [n_chunks] */
 
-	int			next_look;		/* chunk to be looked at first; of the thread that asks for the usage */
+	int next_look; /* chunk to be looked at first; of the thread that asks for the usage */
 };
 
 static inline uint64_t
@@ -50,7 +50,7 @@ glm_chunk_begin(int number)
 static inline size_t
 glm_chunk_size(const glm_weight_file *file, int number)
 {
-	uint64_t	left = glm_weight_file_size(file) - glm_chunk_begin(number);
+	uint64_t left = glm_weight_file_size(file) - glm_chunk_begin(number);
 
 	return left < GLM_CHUNK_SIZE ? (size_t) left : (size_t) GLM_CHUNK_SIZE;
 }
@@ -60,7 +60,7 @@ static inline bool
 glm_same_contents(const struct stat *a, const struct stat *b)
 {
 	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-		a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+		   a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-#endif							/* GLM_WEIGHT_FILE_H */
+#endif /* GLM_WEIGHT_FILE_H */

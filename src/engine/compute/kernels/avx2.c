@@ -20,9 +20,9 @@
 INLINE float
 reduce(__m256 l, __m256 h)
 {
-	__m256		s8 = _mm256_add_ps(l, h);
-	__m128		s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
-	__m128		s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+	__m256 s8 = _mm256_add_ps(l, h);
+	__m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+	__m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
 
 	return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
@@ -31,11 +31,8 @@ INLINE __m256
 exponential(__m256 x)
 {
 	const __m256 round = _mm256_set1_ps(GLM_EXP_ROUND);
-	__m256		t,
-				n,
-				r,
-				p;
-	__m256i		power;
+	__m256		 t, n, r, p;
+	__m256i		 power;
 
 	/* min and max return their second operand when one is a NaN */
 	x = _mm256_max_ps(_mm256_set1_ps(GLM_EXP_MIN), x);
@@ -96,9 +93,9 @@ sums(float *out, vec acc[4][2])
 	__m256d x = _mm256_castps_pd(sum_halves(acc[0], acc[2]));
 	__m256d y = _mm256_castps_pd(sum_halves(acc[1], acc[3]));
 	/* s[j] + s[j + 2]: [0, 0, 1, 1][2, 2, 3, 3] */
-	vec s2 = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(x, y)),
-						   _mm256_castpd_ps(_mm256_unpackhi_pd(x, y)));
-	vec s1 = _mm256_add_ps(_mm256_shuffle_ps(s2, s2, 0x88), _mm256_shuffle_ps(s2, s2, 0xdd));
+	vec		s2 = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(x, y)),
+							   _mm256_castpd_ps(_mm256_unpackhi_pd(x, y)));
+	vec		s1 = _mm256_add_ps(_mm256_shuffle_ps(s2, s2, 0x88), _mm256_shuffle_ps(s2, s2, 0xdd));
 
 	_mm_storeu_ps(out, _mm_movelh_ps(_mm256_castps256_ps128(s1), _mm256_extractf128_ps(s1, 1)));
 }
@@ -124,10 +121,9 @@ sums(float *out, vec acc[4][2])
 static float
 maximum(const float *x, int n, float most)
 {
-	__m256		max8 = _mm256_set1_ps(most);
-	float		lane[8],
-				max;
-	int			i = 0;
+	__m256 max8 = _mm256_set1_ps(most);
+	float  lane[8], max;
+	int	   i = 0;
 
 	for (; i + 8 <= n; i += 8)
 		max8 = _mm256_max_ps(_mm256_loadu_ps(x + i), max8);
@@ -143,15 +139,15 @@ maximum(const float *x, int n, float most)
 static float
 softmax(float *x, int n, float *most)
 {
-	__m256		max = _mm256_set1_ps(*most = maximum(x, n, *most));
-	__m256		sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-	int			i = 0;
+	__m256 max = _mm256_set1_ps(*most = maximum(x, n, *most));
+	__m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+	int	   i = 0;
 
 	for (; i + GLM_LANES <= n; i += GLM_LANES)
 	{
 		for (int h = 0; h < 2; h++)
 		{
-			__m256		e = exponential(_mm256_sub_ps(_mm256_loadu_ps(x + i + 8 * h), max));
+			__m256 e = exponential(_mm256_sub_ps(_mm256_loadu_ps(x + i + 8 * h), max));
 
 			_mm256_storeu_ps(x + i + 8 * h, e);
 			sum[h] = _mm256_add_ps(sum[h], e);
@@ -159,15 +155,15 @@ softmax(float *x, int n, float *most)
 	}
 	if (i < n)
 	{
-		float		whole[GLM_LANES] = {0};
-		size_t		bytes = (size_t) (n - i) * sizeof(float);
+		float  whole[GLM_LANES] = {0};
+		size_t bytes = (size_t) (n - i) * sizeof(float);
 
 		memcpy(whole, x + i, bytes);
 		for (int h = 0; h < 2; h++)
 			_mm256_storeu_ps(whole + 8 * h,
 							 exponential(_mm256_sub_ps(_mm256_loadu_ps(whole + 8 * h), max)));
 		memcpy(x + i, whole, bytes);
-		memset(whole + (n - i), 0, sizeof(whole) - bytes);	/* what is past the end counts 0 */
+		memset(whole + (n - i), 0, sizeof(whole) - bytes); /* what is past the end counts 0 */
 		for (int h = 0; h < 2; h++)
 			sum[h] = _mm256_add_ps(sum[h], _mm256_loadu_ps(whole + 8 * h));
 	}
@@ -178,7 +174,7 @@ INLINE __m256
 swiglu8(__m256 gate, __m256 up)
 {
 	/* a true change of sign: 0 - gate would turn a zero's sign around */
-	__m256		e = exponential(_mm256_xor_ps(gate, _mm256_set1_ps(-0.0f)));
+	__m256 e = exponential(_mm256_xor_ps(gate, _mm256_set1_ps(-0.0f)));
 
 	return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(_mm256_set1_ps(1.0f), e)), up);
 }
@@ -186,9 +182,8 @@ swiglu8(__m256 gate, __m256 up)
 static void
 swiglu(float *gate, const float *up, int n)
 {
-	float		g[8] = {0},
-				u[8] = {0};
-	int			i = 0;
+	float g[8] = {0}, u[8] = {0};
+	int	  i = 0;
 
 	for (; i + 8 <= n; i += 8)
 		_mm256_storeu_ps(gate + i, swiglu8(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
@@ -200,11 +195,12 @@ swiglu(float *gate, const float *up, int n)
 
 const glm_kernels glm_kernels_avx2 = {
 	.name = "avx2",
-	.matmul = {
-		[GLM_F32] = matmul_f32,
-		[GLM_F16] = matmul_f16,
-		[GLM_BF16] = matmul_bf16,
-	},
+	.matmul =
+		{
+			[GLM_F32] = matmul_f32,
+			[GLM_F16] = matmul_f16,
+			[GLM_BF16] = matmul_bf16,
+		},
 	.softmax = softmax,
 	.weigh = weigh,
 	.swiglu = swiglu,
@@ -216,4 +212,4 @@ const glm_kernels glm_kernels_avx2 = {
 	.rotate = rotate,
 };
 
-#endif							/* __x86_64__ */
+#endif /* __x86_64__ */

@@ -25,9 +25,9 @@ lanes(int left)
 INLINE float
 reduce(__m512 lane)
 {
-	__m256		s8 = _mm256_add_ps(_mm512_castps512_ps256(lane), _mm512_extractf32x8_ps(lane, 1));
-	__m128		s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
-	__m128		s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+	__m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(lane), _mm512_extractf32x8_ps(lane, 1));
+	__m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+	__m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
 
 	return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
@@ -36,11 +36,8 @@ INLINE __m512
 exponential(__m512 x)
 {
 	const __m512 round = _mm512_set1_ps(GLM_EXP_ROUND);
-	__m512		t,
-				n,
-				r,
-				p;
-	__m512i		power;
+	__m512		 t, n, r, p;
+	__m512i		 power;
 
 	/* min and max return their second operand when one is a NaN */
 	x = _mm512_max_ps(_mm512_set1_ps(GLM_EXP_MIN), x);
@@ -139,8 +136,8 @@ sums(float *out, vec acc[16][1])
 static float
 softmax(float *x, int n, float *most)
 {
-	__m512		max = _mm512_set1_ps(*most);
-	__m512		sum = _mm512_setzero_ps();
+	__m512 max = _mm512_set1_ps(*most);
+	__m512 sum = _mm512_setzero_ps();
 
 	for (int i = 0; i < n; i += GLM_LANES)
 		max = _mm512_max_ps(_mm512_mask_loadu_ps(max, lanes(n - i), x + i), max);
@@ -148,8 +145,8 @@ softmax(float *x, int n, float *most)
 	max = _mm512_set1_ps(*most);
 	for (int i = 0; i < n; i += GLM_LANES)
 	{
-		__mmask16	mask = lanes(n - i);
-		__m512		e = exponential(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), max));
+		__mmask16 mask = lanes(n - i);
+		__m512	  e = exponential(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), max));
 
 		_mm512_mask_storeu_ps(x + i, mask, e);
 		sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(mask, e));
@@ -162,11 +159,11 @@ swiglu(float *gate, const float *up, int n)
 {
 	for (int i = 0; i < n; i += GLM_LANES)
 	{
-		__mmask16	mask = lanes(n - i);
-		__m512		g = _mm512_maskz_loadu_ps(mask, gate + i);
-		__m512		u = _mm512_maskz_loadu_ps(mask, up + i);
+		__mmask16 mask = lanes(n - i);
+		__m512	  g = _mm512_maskz_loadu_ps(mask, gate + i);
+		__m512	  u = _mm512_maskz_loadu_ps(mask, up + i);
 		/* a true change of sign: 0 - g would turn a zero's sign around */
-		__m512		e = exponential(_mm512_xor_ps(g, _mm512_set1_ps(-0.0f)));
+		__m512	  e = exponential(_mm512_xor_ps(g, _mm512_set1_ps(-0.0f)));
 
 		g = _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
 		_mm512_mask_storeu_ps(gate + i, mask, _mm512_mul_ps(g, u));
@@ -175,11 +172,12 @@ swiglu(float *gate, const float *up, int n)
 
 const glm_kernels glm_kernels_avx512 = {
 	.name = "avx512",
-	.matmul = {
-		[GLM_F32] = matmul_f32,
-		[GLM_F16] = matmul_f16,
-		[GLM_BF16] = matmul_bf16,
-	},
+	.matmul =
+		{
+			[GLM_F32] = matmul_f32,
+			[GLM_F16] = matmul_f16,
+			[GLM_BF16] = matmul_bf16,
+		},
 	.softmax = softmax,
 	.weigh = weigh,
 	.swiglu = swiglu,
@@ -191,4 +189,4 @@ const glm_kernels glm_kernels_avx512 = {
 	.rotate = rotate,
 };
 
-#endif							/* __x86_64__ */
+#endif /* __x86_64__ */

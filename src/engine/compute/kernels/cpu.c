@@ -19,42 +19,35 @@ static const char *const names[] = {"avx512", "avx2", "neon", "scalar"};
 #if defined(__x86_64__)
 
 /* XCR0: state that the operating system saves */
-#define XCR0_AVX 0x06u			/* xmm, ymm */
-#define XCR0_AVX512 0xe6u		/* and the mask registers, zmm, zmm16-31 */
+#define XCR0_AVX 0x06u	  /* xmm, ymm */
+#define XCR0_AVX512 0xe6u /* and the mask registers, zmm, zmm16-31 */
 
 #define LEAF7_AVX2 (1u << 5)
-#define LEAF7_AVX512 (1u << 16 | 1u << 17 | 1u << 30 | 1u << 31)	/* F, DQ, BW, VL */
+#define LEAF7_AVX512 (1u << 16 | 1u << 17 | 1u << 30 | 1u << 31) /* F, DQ, BW, VL */
 
 static bool
 has_avx2_fma_f16c(void)
 {
 	const unsigned need = bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C;
-	unsigned	a,
-				b,
-				c,
-				d;
+	unsigned	   a, b, c, d;
 
 	return __get_cpuid(1, &a, &b, &c, &d) && (c & need) == need &&
-		__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & LEAF7_AVX2) != 0;
+		   __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & LEAF7_AVX2) != 0;
 }
 
 static bool
 has_avx512(void)
 {
-	unsigned	a,
-				b,
-				c,
-				d;
+	unsigned a, b, c, d;
 
-	return has_avx2_fma_f16c() &&
-		__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & LEAF7_AVX512) == LEAF7_AVX512;
+	return has_avx2_fma_f16c() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+		   (b & LEAF7_AVX512) == LEAF7_AVX512;
 }
 
 static bool
 system_saves(unsigned state)
 {
-	unsigned	low,
-				high;
+	unsigned low, high;
 
 	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
 	return (low & state) == state;
@@ -100,7 +93,7 @@ glm_kernels_there(const char *name, glm_error *err)
 const glm_kernels *
 glm_kernels_find(const char *name, glm_error *err)
 {
-	bool		best = strcmp(name, "auto") == 0;
+	bool best = strcmp(name, "auto") == 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 	{

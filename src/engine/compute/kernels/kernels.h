@@ -41,9 +41,9 @@
 #define GLM_EXP_MIN -87.0f
 #define GLM_EXP_MAX 88.0f
 #define GLM_EXP_ROUND 0x1.8p23f
-#define GLM_EXP_ONE 0x3f800000u	/* the bits of 1.0f */
+#define GLM_EXP_ONE 0x3f800000u /* the bits of 1.0f */
 #define GLM_LOG2_E 0x1.715476p+0f
-#define GLM_LN2_HIGH 0x1.62e4p-1f	/* 15 bits, so that n * LN2_HIGH is exact */
+#define GLM_LN2_HIGH 0x1.62e4p-1f /* 15 bits, so that n * LN2_HIGH is exact */
 #define GLM_LN2_LOW 0x1.7f7d1cp-20f
 #define GLM_EXP_C7 (1.0f / 5040)
 #define GLM_EXP_C6 (1.0f / 720)
@@ -55,15 +55,15 @@
 /* C = A W^T + bias: one product, of which threads compute ranges of columns. */
 typedef struct glm_matmul
 {
-	const float *a;				/* [m, k], rows lda floats apart */
-	const void *w;				/* [n, k], dense, of the kernel's dtype, any alignment */
-	const float *bias;			/* [n] or NULL */
-	float	   *c;				/* [m, n], rows ldc floats apart; not A */
-	int			m;
-	int			n;
-	int			k;
-	size_t		lda;
-	size_t		ldc;
+	const float *a;	   /* [m, k], rows lda floats apart */
+	const void	*w;	   /* [n, k], dense, of the kernel's dtype, any alignment */
+	const float *bias; /* [n] or NULL */
+	float		*c;	   /* [m, n], rows ldc floats apart; not A */
+	int			 m;
+	int			 n;
+	int			 k;
+	size_t		 lda;
+	size_t		 ldc;
 } glm_matmul;
 
 /*
@@ -74,19 +74,19 @@ typedef struct glm_matmul
  */
 typedef struct glm_weigh
 {
-	float	   *y;				/* [m, width], rows ldy floats apart */
-	size_t		ldy;
-	const float *p;				/* [m, n], rows ldp floats apart */
-	size_t		ldp;
-	const void *v;				/* [n, width], dense */
-	glm_dtype	dtype;			/* of V: GLM_F32, GLM_F16 or GLM_I8 */
-	const float *scale;			/* of GLM_I8 */
-	const void *next;			/* as large as V and read soon: fetched meanwhile; NULL: nothing */
-	bool		down;
-	int			m;
-	int			n;
-	int			width;
-	bool		add;			/* Y has values already; it begins at +0 else */
+	float		*y; /* [m, width], rows ldy floats apart */
+	size_t		 ldy;
+	const float *p; /* [m, n], rows ldp floats apart */
+	size_t		 ldp;
+	const void	*v;		/* [n, width], dense */
+	glm_dtype	 dtype; /* of V: GLM_F32, GLM_F16 or GLM_I8 */
+	const float *scale; /* of GLM_I8 */
+	const void	*next;	/* as large as V and read soon: fetched meanwhile; NULL: nothing */
+	bool		 down;
+	int			 m;
+	int			 n;
+	int			 width;
+	bool		 add; /* Y has values already; it begins at +0 else */
 } glm_weigh;
 
 /* Ranges that begin at multiples of this leave no tile cut in two. */
@@ -97,43 +97,43 @@ typedef struct glm_kernels
 	const char *name;
 
 	/* C[i, j] = A[i, :] . W[j, :] + bias[j], all i, j in [n0, n1) */
-	void		(*matmul[GLM_N_DTYPES]) (const glm_matmul *op, int n0, int n1);
+	void (*matmul[GLM_N_DTYPES])(const glm_matmul *op, int n0, int n1);
 
 	/* *max = max(*max, x); x[i] = exp(x[i] - *max) for the n >= 1 of x; returns their sum */
-	float		(*softmax) (float *x, int n, float *max);
+	float (*softmax)(float *x, int n, float *max);
 
 	/* Y[r, d] = fma(P[r, i], V[i, d], Y[r, d]) for i = 0, 1, ... n - 1 */
-	void		(*weigh) (const glm_weigh *op);
+	void (*weigh)(const glm_weigh *op);
 
 	/* gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i] */
-	void		(*swiglu) (float *gate, const float *up, int n);
+	void (*swiglu)(float *gate, const float *up, int n);
 
 	/* the dot product of x [n] with itself */
-	float		(*square_sum) (const float *x, int n);
+	float (*square_sum)(const float *x, int n);
 
 	/* y[i] = x[i] * by * weight[i]; y is not x */
-	void		(*scale) (float *y, const float *x, float by, const float *weight, int n);
+	void (*scale)(float *y, const float *x, float by, const float *weight, int n);
 
 	/* x[i] += y[i] */
-	void		(*add) (float *x, const float *y, size_t n);
+	void (*add)(float *x, const float *y, size_t n);
 
 	/* x[i] *= by */
-	void		(*multiply) (float *x, float by, int n);
+	void (*multiply)(float *x, float by, int n);
 
 	/* x[i] /= by */
-	void		(*divide) (float *x, float by, int n);
+	void (*divide)(float *x, float by, int n);
 
 	/*
 	 * y = x with the pairs (2i, 2i + 1) of its first half turned, all times `by`:
 	 * angle [n / 4, 2] of cosines and sines; y is not x
 	 */
-	void		(*rotate) (float *y, const float *x, const float *angle, float by, int n);
+	void (*rotate)(float *y, const float *x, const float *angle, float by, int n);
 } glm_kernels;
 
-extern const glm_kernels glm_kernels_scalar;	/* any CPU, the reference */
-extern const glm_kernels glm_kernels_avx2;	/* x86-64 with AVX2, FMA, F16C */
-extern const glm_kernels glm_kernels_avx512;	/* x86-64 with AVX-512 F, BW, VL, DQ */
-extern const glm_kernels glm_kernels_neon;	/* AArch64 */
+extern const glm_kernels glm_kernels_scalar; /* any CPU, the reference */
+extern const glm_kernels glm_kernels_avx2;	 /* x86-64 with AVX2, FMA, F16C */
+extern const glm_kernels glm_kernels_avx512; /* x86-64 with AVX-512 F, BW, VL, DQ */
+extern const glm_kernels glm_kernels_neon;	 /* AArch64 */
 
 /*
  * The table of this name, or the best this CPU has for "auto".  NULL and *err:
@@ -142,4 +142,4 @@ extern const glm_kernels glm_kernels_neon;	/* AArch64 */
  */
 extern const glm_kernels *glm_kernels_find(const char *name, glm_error *err);
 
-#endif							/* GLM_KERNELS_H */
+#endif /* GLM_KERNELS_H */

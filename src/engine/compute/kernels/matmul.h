@@ -44,7 +44,7 @@
 #define PANEL_COLUMNS(rows) ((rows) < 16 ? 16 : 8)
 #define PANEL_MOST 16
 #define LOW_BYTES (64 * 1024) /* of W, that a few rows walk over together */
-#define K_WHOLE 512 /* k up to this is one chunk */
+#define K_WHOLE 512			  /* k up to this is one chunk */
 #define K_CHUNK 384
 #define BLOCK_ROWS 64
 #define BLOCK_BYTES (1024 * 1024)
@@ -407,8 +407,7 @@ matmul_panel(const glm_matmul *op, int j, int n, int n1, glm_dtype dtype)
 			prefetch_rows(chunk + (size_t) t.k * dtype_size(dtype), row_bytes, n,
 						  (size_t) t.k * dtype_size(dtype));
 		else if (k0 > 0 && j + 2 * n <= n1)
-			prefetch_rows(w + (size_t) n * row_bytes, row_bytes, n,
-						  K_CHUNK * dtype_size(dtype));
+			prefetch_rows(w + (size_t) n * row_bytes, row_bytes, n, K_CHUNK * dtype_size(dtype));
 		panel_chunk(t, op->m);
 	}
 }
@@ -459,7 +458,7 @@ matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 		return;
 	}
 	if (op->m <= TILE_ROWS)
-		columns = n1 - n0;		/* which nobody walks over again */
+		columns = n1 - n0; /* which nobody walks over again */
 	columns = columns < 16 ? 16 : columns;
 	for (int j = n0; j < n1; j += columns)
 		for (int i = 0; i < op->m; i += TILE_ROWS)
@@ -499,7 +498,7 @@ square_sum(const float *x, int n)
 		sum[q] = v_zero();
 	for (int i = 0; i < n; i += GLM_LANES)
 	{
-		float whole[GLM_LANES] = {0};
+		float		 whole[GLM_LANES] = {0};
 		const float *part = x + i;
 
 		if (n - i < GLM_LANES)

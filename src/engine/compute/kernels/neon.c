@@ -28,11 +28,8 @@ INLINE float32x4_t
 exponential(float32x4_t x)
 {
 	const float32x4_t round = vdupq_n_f32(GLM_EXP_ROUND);
-	float32x4_t t,
-				n,
-				r,
-				p;
-	uint32x4_t	power;
+	float32x4_t		  t, n, r, p;
+	uint32x4_t		  power;
 
 	x = vmaxq_f32(vdupq_n_f32(GLM_EXP_MIN), x);
 	x = vminq_f32(vdupq_n_f32(GLM_EXP_MAX), x);
@@ -115,7 +112,7 @@ sums(float *out, vec acc[4][4])
 INLINE vec
 v_codes(const char *w)
 {
-	int32_t		four;
+	int32_t four;
 
 	memcpy(&four, w, sizeof(four));
 	return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
@@ -165,14 +162,14 @@ softmax(float *x, int n, float *most)
 	}
 	if (i < n)
 	{
-		float		whole[GLM_LANES] = {0};
-		size_t		bytes = (size_t) (n - i) * sizeof(float);
+		float  whole[GLM_LANES] = {0};
+		size_t bytes = (size_t) (n - i) * sizeof(float);
 
 		memcpy(whole, x + i, bytes);
 		for (int q = 0; q < 4; q++)
 			vst1q_f32(whole + 4 * q, exponential(vsubq_f32(vld1q_f32(whole + 4 * q), max)));
 		memcpy(x + i, whole, bytes);
-		memset(whole + (n - i), 0, sizeof(whole) - bytes);	/* what is past the end counts 0 */
+		memset(whole + (n - i), 0, sizeof(whole) - bytes); /* what is past the end counts 0 */
 		for (int q = 0; q < 4; q++)
 			sum[q] = vaddq_f32(sum[q], vld1q_f32(whole + 4 * q));
 	}
@@ -190,9 +187,8 @@ swiglu4(float32x4_t gate, float32x4_t up)
 static void
 swiglu(float *gate, const float *up, int n)
 {
-	float		g[4] = {0},
-				u[4] = {0};
-	int			i = 0;
+	float g[4] = {0}, u[4] = {0};
+	int	  i = 0;
 
 	for (; i + 4 <= n; i += 4)
 		vst1q_f32(gate + i, swiglu4(vld1q_f32(gate + i), vld1q_f32(up + i)));
@@ -204,11 +200,12 @@ swiglu(float *gate, const float *up, int n)
 
 const glm_kernels glm_kernels_neon = {
 	.name = "neon",
-	.matmul = {
-		[GLM_F32] = matmul_f32,
-		[GLM_F16] = matmul_f16,
-		[GLM_BF16] = matmul_bf16,
-	},
+	.matmul =
+		{
+			[GLM_F32] = matmul_f32,
+			[GLM_F16] = matmul_f16,
+			[GLM_BF16] = matmul_bf16,
+		},
 	.softmax = softmax,
 	.weigh = weigh,
 	.swiglu = swiglu,
@@ -220,4 +217,4 @@ const glm_kernels glm_kernels_neon = {
 	.rotate = rotate,
 };
 
-#endif							/* __aarch64__ */
+#endif /* __aarch64__ */

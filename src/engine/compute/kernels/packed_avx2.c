@@ -21,7 +21,7 @@ static inline __attribute__((always_inline)) __m256i
 dot4(__m256i sum, __m256i code, __m256i x, glm_dtype dtype)
 {
 	const __m256i mask = _mm256_set1_epi8(15);
-	__m256i		high;
+	__m256i		  high;
 
 	if (dtype == GLM_Q4)
 		return _mm256_add_epi32(sum, nibbles4(code, x));
@@ -33,7 +33,6 @@ dot4(__m256i sum, __m256i code, __m256i x, glm_dtype dtype)
 #include "engine/compute/kernels/packed_avx2.h"
 
 const glm_packed_kernels glm_packed_avx2 = {
-	.name = "avx2", .rows = ROWS, .quantize = quantize, .product = product
-};
+	.name = "avx2", .rows = ROWS, .quantize = quantize, .product = product};
 
-#endif							/* __x86_64__ */
+#endif /* __x86_64__ */

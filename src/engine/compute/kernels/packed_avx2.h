@@ -15,12 +15,12 @@
 
 typedef struct ints
 {
-	__m256i		half[2];
+	__m256i half[2];
 } ints;
 
 typedef struct floats
 {
-	__m256		half[2];
+	__m256 half[2];
 } floats;
 
 #define LANES static inline __attribute__((always_inline))
@@ -28,7 +28,7 @@ typedef struct floats
 LANES ints
 ints_spread(int32_t x)
 {
-	return (ints) {{_mm256_set1_epi32(x), _mm256_set1_epi32(x)}};
+	return (ints){{_mm256_set1_epi32(x), _mm256_set1_epi32(x)}};
 }
 
 LANES ints
@@ -40,15 +40,14 @@ ints_zero(void)
 LANES ints
 ints_load(const uint8_t *p)
 {
-	return (ints) {{_mm256_loadu_si256((const __m256i *) p),
-					_mm256_loadu_si256((const __m256i *) (p + 32))}};
+	return (ints){
+		{_mm256_loadu_si256((const __m256i *) p), _mm256_loadu_si256((const __m256i *) (p + 32))}};
 }
 
 LANES ints
 ints_add(ints a, ints b)
 {
-	return (ints) {{_mm256_add_epi32(a.half[0], b.half[0]),
-					_mm256_add_epi32(a.half[1], b.half[1])}};
+	return (ints){{_mm256_add_epi32(a.half[0], b.half[0]), _mm256_add_epi32(a.half[1], b.half[1])}};
 }
 
 LANES ints
@@ -56,13 +55,13 @@ low_nibbles(ints v)
 {
 	const __m256i mask = _mm256_set1_epi8(15);
 
-	return (ints) {{_mm256_and_si256(v.half[0], mask), _mm256_and_si256(v.half[1], mask)}};
+	return (ints){{_mm256_and_si256(v.half[0], mask), _mm256_and_si256(v.half[1], mask)}};
 }
 
 LANES ints
 high_nibbles(ints v)
 {
-	return low_nibbles((ints) {{_mm256_srli_epi16(v.half[0], 4), _mm256_srli_epi16(v.half[1], 4)}});
+	return low_nibbles((ints){{_mm256_srli_epi16(v.half[0], 4), _mm256_srli_epi16(v.half[1], 4)}});
 }
 
 LANES ints
@@ -74,21 +73,21 @@ code_of_int8(ints v)
 LANES ints
 dot(ints sum, ints code, ints x, glm_dtype dtype)
 {
-	return (ints) {{dot4(sum.half[0], code.half[0], x.half[0], dtype),
-					dot4(sum.half[1], code.half[1], x.half[1], dtype)}};
+	return (ints){{dot4(sum.half[0], code.half[0], x.half[0], dtype),
+				   dot4(sum.half[1], code.half[1], x.half[1], dtype)}};
 }
 
 LANES ints
 zeros_load(const uint8_t *p)
 {
-	return (ints) {{_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) p)),
-					_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p + 8)))}};
+	return (ints){{_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) p)),
+				   _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *) (p + 8)))}};
 }
 
 LANES floats
 floats_zero(void)
 {
-	return (floats) {{_mm256_setzero_ps(), _mm256_setzero_ps()}};
+	return (floats){{_mm256_setzero_ps(), _mm256_setzero_ps()}};
 }
 
 LANES void
@@ -102,11 +101,11 @@ LANES floats
 scales_load(const uint8_t *scales, glm_dtype dtype)
 {
 	const __m256 part = _mm256_set1_ps(dtype == GLM_Q4 ? 1.0f / GLM_ZERO_ONE : 1.0f);
-	floats		scale;
+	floats		 scale;
 
 	for (int h = 0; h < 2; h++)
-		scale.half[h] = _mm256_mul_ps(part, _mm256_cvtph_ps(
-									  _mm_loadu_si128((const __m128i *) scales + h)));
+		scale.half[h] =
+			_mm256_mul_ps(part, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) scales + h)));
 	return scale;
 }
 
@@ -118,14 +117,13 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 	for (int h = 0; h < 2; h++)
 	{
 		/* zero fills only the lower 16 bits of a lane, so this is zero * minus_sum */
-		__m256i		whole = dtype == GLM_Q4 ?
-			_mm256_add_epi32(_mm256_slli_epi32(sum.half[h], 4),
-							 _mm256_madd_epi16(zero.half[h], minus)) :
-			_mm256_add_epi32(sum.half[h], minus);
+		__m256i whole = dtype == GLM_Q4 ? _mm256_add_epi32(_mm256_slli_epi32(sum.half[h], 4),
+														   _mm256_madd_epi16(zero.half[h], minus))
+										: _mm256_add_epi32(sum.half[h], minus);
 
-		c.half[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole),
-									_mm256_mul_ps(wscale.half[h], _mm256_set1_ps(xscale)),
-									c.half[h]);
+		c.half[h] =
+			_mm256_fmadd_ps(_mm256_cvtepi32_ps(whole),
+							_mm256_mul_ps(wscale.half[h], _mm256_set1_ps(xscale)), c.half[h]);
 	}
 	return c;
 }

@@ -18,7 +18,7 @@
 #define FEW_DOTS 4
 
 typedef __m512i ints;
-typedef __m512 floats;
+typedef __m512	floats;
 
 #define ints_zero() _mm512_setzero_si512()
 #define ints_load(p) _mm512_loadu_si512(p)
@@ -44,7 +44,7 @@ dot(ints sum, ints code, ints x, glm_dtype dtype)
 static inline __attribute__((always_inline)) floats
 scales_load(const uint8_t *scales, glm_dtype dtype)
 {
-	floats		scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) scales));
+	floats scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) scales));
 
 	return dtype == GLM_Q4 ? _mm512_mul_ps(scale, _mm512_set1_ps(1.0f / GLM_ZERO_ONE)) : scale;
 }
@@ -65,7 +65,6 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 #include "engine/compute/kernels/packed_quantize.h"
 
 const glm_packed_kernels glm_packed_avx512vnni = {
-	.name = "avx512vnni", .rows = ROWS, .quantize = quantize, .product = product
-};
+	.name = "avx512vnni", .rows = ROWS, .quantize = quantize, .product = product};
 
-#endif							/* __x86_64__ */
+#endif /* __x86_64__ */

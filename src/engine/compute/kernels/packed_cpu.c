@@ -11,16 +11,13 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-#define LEAF7_AVX512_VNNI (1u << 11)	/* in ecx */
-#define LEAF7_1_AVX_VNNI (1u << 4)	/* in eax */
+#define LEAF7_AVX512_VNNI (1u << 11) /* in ecx */
+#define LEAF7_1_AVX_VNNI (1u << 4)	 /* in eax */
 
 static bool
 has_avx512_vnni(void)
 {
-	unsigned	a,
-				b,
-				c,
-				d;
+	unsigned a, b, c, d;
 
 	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & LEAF7_AVX512_VNNI) != 0;
 }
@@ -28,19 +25,16 @@ has_avx512_vnni(void)
 static bool
 has_avx_vnni(void)
 {
-	unsigned	a,
-				b,
-				c,
-				d;
+	unsigned a, b, c, d;
 
 	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && a >= 1 &&
-		__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & LEAF7_1_AVX_VNNI) != 0;
+		   __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & LEAF7_1_AVX_VNNI) != 0;
 }
 
 const glm_packed_kernels *
 glm_packed_find(const char *name)
 {
-	bool		wide = strcmp(name, "avx512") == 0;
+	bool wide = strcmp(name, "avx512") == 0;
 
 	if (wide && has_avx512_vnni())
 		return &glm_packed_avx512vnni;
@@ -52,7 +46,7 @@ glm_packed_find(const char *name)
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 
-#define DOT_PRODUCT (1ul << 20)	/* HWCAP_ASIMDDP */
+#define DOT_PRODUCT (1ul << 20) /* HWCAP_ASIMDDP */
 
 const glm_packed_kernels *
 glm_packed_find(const char *name)

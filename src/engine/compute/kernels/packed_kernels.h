@@ -37,45 +37,45 @@
  */
 typedef struct glm_int8_rows
 {
-	int			m;				/* rows */
-	int			block;			/* rows of all blocks but the last */
-	int			cols;			/* columns of a and of the weights */
-	int			group;			/* columns with one scale: 32, 64 or 128 */
-	int			groups;
-	int8_t	   *code;			/* block: [groups * group / 4][rows][4] */
-	float	   *scale;			/* block: [groups][rows] */
-	int32_t    *minus_sum;		/* block: [groups][rows], -(sum of the codes) */
+	int		 m;		/* rows */
+	int		 block; /* rows of all blocks but the last */
+	int		 cols;	/* columns of a and of the weights */
+	int		 group; /* columns with one scale: 32, 64 or 128 */
+	int		 groups;
+	int8_t	*code;		/* block: [groups * group / 4][rows][4] */
+	float	*scale;		/* block: [groups][rows] */
+	int32_t *minus_sum; /* block: [groups][rows], -(sum of the codes) */
 } glm_int8_rows;
 
 /* C = A W^T + bias, of which threads compute ranges of tiles. */
 typedef struct glm_packed_product
 {
 	const glm_int8_rows *x;		/* [m, cols] */
-	const uint8_t *w;			/* tiles, any alignment */
-	glm_dtype	dtype;			/* GLM_Q4 or GLM_Q8 */
-	int			n;				/* rows of W, columns of C */
-	const float *bias;			/* [n] or NULL */
-	float	   *c;				/* [m, n], rows ldc floats apart */
-	size_t		ldc;
+	const uint8_t		*w;		/* tiles, any alignment */
+	glm_dtype			 dtype; /* GLM_Q4 or GLM_Q8 */
+	int					 n;		/* rows of W, columns of C */
+	const float			*bias;	/* [n] or NULL */
+	float				*c;		/* [m, n], rows ldc floats apart */
+	size_t				 ldc;
 } glm_packed_product;
 
 typedef struct glm_packed_kernels
 {
 	const char *name;
-	int			rows;			/* of a block, at most */
+	int			rows; /* of a block, at most */
 
 	/* Fills in the rows [i0, i1) of x from a, whose rows are lda floats apart. */
-	void		(*quantize) (const glm_int8_rows *x, const float *a, size_t lda, int i0, int i1);
+	void (*quantize)(const glm_int8_rows *x, const float *a, size_t lda, int i0, int i1);
 
 	/* The columns of C that the tiles [tile0, tile1) hold, for all rows. */
-	void		(*product) (const glm_packed_product *op, int tile0, int tile1);
+	void (*product)(const glm_packed_product *op, int tile0, int tile1);
 } glm_packed_kernels;
 
-extern const glm_packed_kernels glm_packed_scalar;	/* any CPU, the reference */
-extern const glm_packed_kernels glm_packed_avx2;	/* x86-64 with AVX2, FMA, F16C */
-extern const glm_packed_kernels glm_packed_avxvnni; /* and AVX-VNNI */
-extern const glm_packed_kernels glm_packed_avx512vnni;	/* AVX-512 F, BW, VL, DQ, VNNI */
-extern const glm_packed_kernels glm_packed_neon;	/* AArch64 with dot products */
+extern const glm_packed_kernels glm_packed_scalar;	   /* any CPU, the reference */
+extern const glm_packed_kernels glm_packed_avx2;	   /* x86-64 with AVX2, FMA, F16C */
+extern const glm_packed_kernels glm_packed_avxvnni;	   /* and AVX-VNNI */
+extern const glm_packed_kernels glm_packed_avx512vnni; /* AVX-512 F, BW, VL, DQ, VNNI */
+extern const glm_packed_kernels glm_packed_neon;	   /* AArch64 with dot products */
 
 /*
  * The best table this CPU has among those that go with the kernel table `name`
@@ -95,9 +95,9 @@ glm_int8_block_rows(const glm_int8_rows *x, int row0)
 static inline int
 glm_int8_block(int m, int most)
 {
-	int			blocks = (m + most - 1) / most;
+	int blocks = (m + most - 1) / most;
 
 	return (m + blocks - 1) / blocks;
 }
 
-#endif							/* GLM_PACKED_KERNELS_H */
+#endif /* GLM_PACKED_KERNELS_H */

@@ -19,7 +19,7 @@
 
 typedef struct ints
 {
-	int32x4_t	part[4];
+	int32x4_t part[4];
 } ints;
 
 typedef struct floats
@@ -33,7 +33,7 @@ typedef struct floats
 LANES ints
 ints_spread(int32_t x)
 {
-	ints		v;
+	ints v;
 
 	EACH v.part[i] = vdupq_n_s32(x);
 	return v;
@@ -48,7 +48,7 @@ ints_zero(void)
 LANES ints
 ints_load(const uint8_t *p)
 {
-	ints		v;
+	ints v;
 
 	EACH v.part[i] = vreinterpretq_s32_u8(vld1q_u8(p + 16 * i));
 	return v;
@@ -86,28 +86,27 @@ LANES ints
 dot(ints sum, ints code, ints x, glm_dtype dtype)
 {
 	(void) dtype;
-	EACH sum.part[i] = vdotq_s32(sum.part[i], vreinterpretq_s8_s32(code.part[i]),
-								 vreinterpretq_s8_s32(x.part[i]));
+	EACH sum.part[i] =
+		vdotq_s32(sum.part[i], vreinterpretq_s8_s32(code.part[i]), vreinterpretq_s8_s32(x.part[i]));
 	return sum;
 }
 
 LANES ints
 zeros_load(const uint8_t *p)
 {
-	uint8x16_t	bytes = vld1q_u8(p);
-	uint16x8_t	low = vmovl_u8(vget_low_u8(bytes)),
-				high = vmovl_u8(vget_high_u8(bytes));
+	uint8x16_t bytes = vld1q_u8(p);
+	uint16x8_t low = vmovl_u8(vget_low_u8(bytes)), high = vmovl_u8(vget_high_u8(bytes));
 
-	return (ints) {{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))),
-					vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(low))),
-					vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))),
-					vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(high)))}};
+	return (ints){{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))),
+				   vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(low))),
+				   vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))),
+				   vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(high)))}};
 }
 
 LANES floats
 floats_zero(void)
 {
-	floats		v;
+	floats v;
 
 	EACH v.part[i] = vdupq_n_f32(0);
 	return v;
@@ -122,7 +121,7 @@ floats_store(float *p, floats v)
 LANES floats
 scales_load(const uint8_t *scales, glm_dtype dtype)
 {
-	floats		v;
+	floats v;
 
 	EACH
 	{
@@ -138,11 +137,11 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 {
 	EACH
 	{
-		int32x4_t	whole = dtype == GLM_Q4 ?
-			vmlaq_n_s32(vshlq_n_s32(sum.part[i], 4), zero.part[i], minus_sum) : sum.part[i];
+		int32x4_t whole = dtype == GLM_Q4
+							  ? vmlaq_n_s32(vshlq_n_s32(sum.part[i], 4), zero.part[i], minus_sum)
+							  : sum.part[i];
 
-		c.part[i] = vfmaq_f32(c.part[i], vcvtq_f32_s32(whole),
-							  vmulq_n_f32(wscale.part[i], xscale));
+		c.part[i] = vfmaq_f32(c.part[i], vcvtq_f32_s32(whole), vmulq_n_f32(wscale.part[i], xscale));
 	}
 	return c;
 }
@@ -151,7 +150,6 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 #include "engine/compute/kernels/packed_quantize.h"
 
 const glm_packed_kernels glm_packed_neon = {
-	.name = "neon", .rows = ROWS, .quantize = quantize, .product = product
-};
+	.name = "neon", .rows = ROWS, .quantize = quantize, .product = product};
 
-#endif							/* __aarch64__ */
+#endif /* __aarch64__ */

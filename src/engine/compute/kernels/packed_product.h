@@ -32,8 +32,8 @@
 #define GLM_PACKED_PRODUCT_H
 
 #define INLINE static inline __attribute__((always_inline))
-#define VECTOR 64				/* bytes of codes for four or eight columns of a tile */
-#define SECOND_LEVEL 2			/* of the caches, for __builtin_prefetch: into the first it took more time */
+#define VECTOR 64	   /* bytes of codes for four or eight columns of a tile */
+#define SECOND_LEVEL 2 /* of the caches, for __builtin_prefetch: into the first it took more time */
 
 /*
  * Bytes of a tile's codes between what is summed and what is fetched.  A few rows may be
@@ -48,10 +48,10 @@
 /* Where the parts of a tile lie. */
 typedef struct tile_parts
 {
-	const uint8_t *scales;		/* [groups][16] fp16 */
-	const uint8_t *zeros;		/* [groups][16], INT4 */
+	const uint8_t *scales; /* [groups][16] fp16 */
+	const uint8_t *zeros;  /* [groups][16], INT4 */
 	const uint8_t *codes;
-	size_t		next;			/* bytes from here to the tile of the next step */
+	size_t		   next; /* bytes from here to the tile of the next step */
 } tile_parts;
 
 INLINE bool
@@ -63,7 +63,7 @@ few_rows(int rows, glm_dtype dtype)
 INLINE int32_t
 four_columns(const int8_t *x)
 {
-	int32_t		four;
+	int32_t four;
 
 	memcpy(&four, x, sizeof(four));
 	return four;
@@ -71,13 +71,13 @@ four_columns(const int8_t *x)
 
 /* sum[t][r] += codes of tile t * columns [4 * step, 4 * step + 4) of row r */
 INLINE void
-dot_step(ints sum[TILES][ROWS], const ints code[TILES], const int8_t *x, glm_dtype dtype,
-		 int rows, int tiles)
+dot_step(ints sum[TILES][ROWS], const ints code[TILES], const int8_t *x, glm_dtype dtype, int rows,
+		 int tiles)
 {
 #pragma GCC unroll 16
 	for (int r = 0; r < rows; r++)
 	{
-		ints		four = ints_spread(four_columns(x + r * 4));
+		ints four = ints_spread(four_columns(x + r * 4));
 
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
@@ -93,7 +93,7 @@ dot_step(ints sum[TILES][ROWS], const ints code[TILES], const int8_t *x, glm_dty
 INLINE const uint8_t *
 fetch_head(const tile_parts *tile, int g, int groups, int vectors, glm_dtype dtype)
 {
-	size_t		next = g < groups ? 0 : tile->next;
+	size_t next = g < groups ? 0 : tile->next;
 
 	g -= g < groups ? 0 : groups;
 	__builtin_prefetch(tile->scales + next + g * GLM_TILE_ROWS * 2, 0, SECOND_LEVEL);
@@ -110,15 +110,14 @@ INLINE void
 group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vectors,
 		   const int8_t *x, const uint8_t *const later[TILES], glm_dtype dtype, int rows, int tiles)
 {
-	ints		high[TILES][ROWS];
+	ints high[TILES][ROWS];
 
 #pragma GCC unroll 4
 	for (int t = 0; t < tiles; t++)
 		high[t][0] = ints_zero();
 	for (int v = 0; v < vectors; v++)
 	{
-		ints		vector[TILES],
-					code[TILES];
+		ints vector[TILES], code[TILES];
 
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
@@ -152,9 +151,8 @@ add_group(floats c[TILES][ROWS], ints sum[TILES][ROWS], const tile_parts *tile, 
 #pragma GCC unroll 4
 	for (int t = 0; t < tiles; t++)
 	{
-		floats		wscale = scales_load(tile[t].scales + g * GLM_TILE_ROWS * 2, dtype);
-		ints		zero = dtype == GLM_Q4 ? zeros_load(tile[t].zeros + g * GLM_TILE_ROWS) :
-			ints_zero();
+		floats wscale = scales_load(tile[t].scales + g * GLM_TILE_ROWS * 2, dtype);
+		ints   zero = dtype == GLM_Q4 ? zeros_load(tile[t].zeros + g * GLM_TILE_ROWS) : ints_zero();
 
 #pragma GCC unroll 16
 		for (int r = 0; r < rows; r++)
@@ -166,10 +164,10 @@ add_group(floats c[TILES][ROWS], ints sum[TILES][ROWS], const tile_parts *tile, 
 INLINE void
 store_row(const glm_packed_product *op, int row, int tile, floats sums)
 {
-	float		line[GLM_TILE_ROWS];
-	int			j0 = tile * GLM_TILE_ROWS;
-	int			count = op->n - j0 < GLM_TILE_ROWS ? op->n - j0 : GLM_TILE_ROWS;
-	float	   *c = op->c + (size_t) row * op->ldc + j0;
+	float  line[GLM_TILE_ROWS];
+	int	   j0 = tile * GLM_TILE_ROWS;
+	int	   count = op->n - j0 < GLM_TILE_ROWS ? op->n - j0 : GLM_TILE_ROWS;
+	float *c = op->c + (size_t) row * op->ldc + j0;
 
 	if (count == GLM_TILE_ROWS && op->bias == NULL)
 	{
@@ -186,14 +184,14 @@ store_row(const glm_packed_product *op, int row, int tile, floats sums)
  * `ahead` groups later, at most all of a tile, is brought nearer.
  */
 INLINE void
-block_product(const glm_packed_product *op, const tile_parts *parts, int tile, int row0,
-			  int ahead, glm_dtype dtype, int rows, int tiles)
+block_product(const glm_packed_product *op, const tile_parts *parts, int tile, int row0, int ahead,
+			  glm_dtype dtype, int rows, int tiles)
 {
 	const glm_int8_rows *x = op->x;
-	const int	vectors = x->group / (dtype == GLM_Q4 ? 8 : 4);
-	const int8_t *code = x->code + (size_t) row0 * (size_t) (x->groups * x->group);
-	size_t		at = (size_t) row0 * (size_t) x->groups;
-	floats		c[TILES][ROWS];
+	const int			 vectors = x->group / (dtype == GLM_Q4 ? 8 : 4);
+	const int8_t		*code = x->code + (size_t) row0 * (size_t) (x->groups * x->group);
+	size_t				 at = (size_t) row0 * (size_t) x->groups;
+	floats				 c[TILES][ROWS];
 
 #pragma GCC unroll 4
 	for (int t = 0; t < tiles; t++)
@@ -202,7 +200,7 @@ block_product(const glm_packed_product *op, const tile_parts *parts, int tile, i
 			c[t][r] = floats_zero();
 	for (int g = 0; g < x->groups; g++)
 	{
-		ints		sum[TILES][ROWS];
+		ints		   sum[TILES][ROWS];
 		const uint8_t *later[TILES];
 
 #pragma GCC unroll 4
@@ -229,41 +227,37 @@ block_product(const glm_packed_product *op, const tile_parts *parts, int tile, i
 static inline tile_parts
 parts_of(const glm_packed_product *op, int tile, int tiles)
 {
-	size_t		cols = (size_t) op->x->cols,
-				group = (size_t) op->x->group,
-				bytes = glm_packed_tile_bytes(op->dtype, cols, group);
+	size_t cols = (size_t) op->x->cols, group = (size_t) op->x->group,
+		   bytes = glm_packed_tile_bytes(op->dtype, cols, group);
 	const uint8_t *begin = op->w + (size_t) tile * bytes;
 
-	return (tile_parts) {
-		.scales = begin,
-		.zeros = begin + (size_t) op->x->groups * GLM_TILE_ROWS * 2,
-		.codes = begin + glm_packed_head(op->dtype, cols, group),
-		.next = (size_t) tiles * bytes
-	};
+	return (tile_parts){.scales = begin,
+						.zeros = begin + (size_t) op->x->groups * GLM_TILE_ROWS * 2,
+						.codes = begin + glm_packed_head(op->dtype, cols, group),
+						.next = (size_t) tiles * bytes};
 }
 
 /*
  * A function for each number of rows and tiles, so that the sums are registers;
  * apart from each other, because compilers take very long over all of them in one.
  */
-typedef void (*block_function) (const glm_packed_product *op, const tile_parts *parts, int tile,
-								int row0, int ahead);
+typedef void (*block_function)(const glm_packed_product *op, const tile_parts *parts, int tile,
+							   int row0, int ahead);
 
-#define BLOCK_FUNCTION(dtype, tiles, rows) \
-	static __attribute__((noinline)) void \
-	block_##dtype##_##tiles##_##rows(const glm_packed_product *op, const tile_parts *parts, \
-									 int tile, int row0, int ahead) \
-	{ \
-		block_product(op, parts, tile, row0, ahead, GLM_##dtype, rows, tiles); \
+#define BLOCK_FUNCTION(dtype, tiles, rows)                                                         \
+	static __attribute__((noinline)) void block_##dtype##_##tiles##_##rows(                        \
+		const glm_packed_product *op, const tile_parts *parts, int tile, int row0, int ahead)      \
+	{                                                                                              \
+		block_product(op, parts, tile, row0, ahead, GLM_##dtype, rows, tiles);                     \
 	}
 #define BLOCK_NAME(dtype, tiles, rows) [rows] = block_##dtype##_##tiles##_##rows,
 
-#define EACH_ROWS_4(what, dtype, tiles) \
+#define EACH_ROWS_4(what, dtype, tiles)                                                            \
 	what(dtype, tiles, 1) what(dtype, tiles, 2) what(dtype, tiles, 3) what(dtype, tiles, 4)
-#define EACH_ROWS_12(what, dtype, tiles) \
-	EACH_ROWS_4(what, dtype, tiles) \
-	what(dtype, tiles, 5) what(dtype, tiles, 6) what(dtype, tiles, 7) what(dtype, tiles, 8) \
-	what(dtype, tiles, 9) what(dtype, tiles, 10) what(dtype, tiles, 11) what(dtype, tiles, 12)
+#define EACH_ROWS_12(what, dtype, tiles)                                                           \
+	EACH_ROWS_4(what, dtype, tiles)                                                                \
+	what(dtype, tiles, 5) what(dtype, tiles, 6) what(dtype, tiles, 7) what(dtype, tiles, 8)        \
+		what(dtype, tiles, 9) what(dtype, tiles, 10) what(dtype, tiles, 11) what(dtype, tiles, 12)
 
 EACH_ROWS(BLOCK_FUNCTION, Q4, 1)
 EACH_ROWS(BLOCK_FUNCTION, Q8, 1)
@@ -287,26 +281,26 @@ static void
 tiles_product(const glm_packed_product *op, int tile, int tiles, const block_function *functions)
 {
 	const glm_int8_rows *x = op->x;
-	int			group_bytes = x->group * GLM_TILE_ROWS / (op->dtype == GLM_Q4 ? 2 : 1);
-	int			ahead = (few_rows(x->m, op->dtype) ? FEW_ROWS_AHEAD : AHEAD) / group_bytes;
-	tile_parts	parts[TILES];
+	int					 group_bytes = x->group * GLM_TILE_ROWS / (op->dtype == GLM_Q4 ? 2 : 1);
+	int					 ahead = (few_rows(x->m, op->dtype) ? FEW_ROWS_AHEAD : AHEAD) / group_bytes;
+	tile_parts			 parts[TILES];
 
 	ahead = ahead < x->groups ? ahead : x->groups;
 	for (int t = 0; t < tiles; t++)
 		parts[t] = parts_of(op, tile + t, tiles);
 	for (int row0 = 0; row0 < x->m; row0 += x->block)
 	{
-		bool		last = row0 + x->block >= x->m;
+		bool last = row0 + x->block >= x->m;
 
-		functions[glm_int8_block_rows(x, row0)] (op, parts, tile, row0,
-												 last && row0 > 0 ? x->groups : ahead);
+		functions[glm_int8_block_rows(x, row0)](op, parts, tile, row0,
+												last && row0 > 0 ? x->groups : ahead);
 	}
 }
 
 static void
 product(const glm_packed_product *op, int tile0, int tile1)
 {
-	int			tile = tile0;
+	int tile = tile0;
 
 #if TILES == 2
 	for (; tile + 2 <= tile1; tile += 2)
@@ -316,4 +310,4 @@ product(const glm_packed_product *op, int tile0, int tile1)
 		tiles_product(op, tile, 1, op->dtype == GLM_Q4 ? one_tile_q4 : one_tile_q8);
 }
 
-#endif							/* GLM_PACKED_PRODUCT_H */
+#endif /* GLM_PACKED_PRODUCT_H */

@@ -16,7 +16,7 @@
 static float
 reduce(const float lane[GLM_LANES])
 {
-	float		s[8];
+	float s[8];
 
 	for (int j = 0; j < 8; j++)
 		s[j] = lane[j] + lane[j + 8];
@@ -28,11 +28,8 @@ reduce(const float lane[GLM_LANES])
 static float
 exponential(float x)
 {
-	float		t,
-				n,
-				r,
-				p;
-	uint32_t	bits;
+	float	 t, n, r, p;
+	uint32_t bits;
 
 	x = x < GLM_EXP_MIN ? GLM_EXP_MIN : x;
 	x = x > GLM_EXP_MAX ? GLM_EXP_MAX : x;
@@ -63,8 +60,8 @@ static float
 element(const uint8_t *array, int i, glm_dtype dtype)
 {
 	const uint8_t *p = array + (size_t) i * element_size(dtype);
-	float		value;
-	uint16_t	half;
+	float		   value;
+	uint16_t	   half;
 
 	if (dtype == GLM_F32)
 	{
@@ -79,17 +76,16 @@ element(const uint8_t *array, int i, glm_dtype dtype)
 static float
 dot(const float *a, const uint8_t *w, int k, glm_dtype dtype)
 {
-	float		lane[GLM_LANES] = {0};
+	float lane[GLM_LANES] = {0};
 
 	for (int i = 0; i < k; i += GLM_LANES)
 	{
 		for (int j = 0; j < GLM_LANES; j++)
 		{
-			bool		inside = i + j < k;
+			bool inside = i + j < k;
 
-			lane[j] = fmaf(inside ? a[i + j] : 0.0f,
-						   inside ? element(w, i + j, dtype) : 0.0f,
-						   lane[j]);
+			lane[j] =
+				fmaf(inside ? a[i + j] : 0.0f, inside ? element(w, i + j, dtype) : 0.0f, lane[j]);
 		}
 	}
 	return reduce(lane);
@@ -98,7 +94,7 @@ dot(const float *a, const uint8_t *w, int k, glm_dtype dtype)
 static void
 matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 {
-	size_t		row_bytes = (size_t) op->k * element_size(dtype);
+	size_t row_bytes = (size_t) op->k * element_size(dtype);
 
 	for (int j = n0; j < n1; j++)
 	{
@@ -106,7 +102,7 @@ matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 
 		for (int i = 0; i < op->m; i++)
 		{
-			float		sum = dot(op->a + (size_t) i * op->lda, w, op->k, dtype);
+			float sum = dot(op->a + (size_t) i * op->lda, w, op->k, dtype);
 
 			op->c[(size_t) i * op->ldc + j] = op->bias ? sum + op->bias[j] : sum;
 		}
@@ -134,8 +130,8 @@ matmul_bf16(const glm_matmul *op, int n0, int n1)
 static float
 softmax(float *x, int n, float *most)
 {
-	float		lane[GLM_LANES] = {0};
-	float		max = *most;
+	float lane[GLM_LANES] = {0};
+	float max = *most;
 
 	for (int i = 0; i < n; i++)
 		max = x[i] > max ? x[i] : max;
@@ -152,13 +148,13 @@ softmax(float *x, int n, float *most)
 static float
 weighed(const glm_weigh *op, int i, int d)
 {
-	int			at = i * op->width + d;
-	int			groups = (op->width + GLM_KV_GROUP - 1) / GLM_KV_GROUP;
+	int at = i * op->width + d;
+	int groups = (op->width + GLM_KV_GROUP - 1) / GLM_KV_GROUP;
 
 	if (op->dtype != GLM_I8)
 		return element(op->v, at, op->dtype);
 	return (float) ((const int8_t *) op->v)[at] *
-		op->scale[op->down ? i / GLM_KV_GROUP * op->width + d : i * groups + d / GLM_KV_GROUP];
+		   op->scale[op->down ? i / GLM_KV_GROUP * op->width + d : i * groups + d / GLM_KV_GROUP];
 }
 
 static void
@@ -167,8 +163,8 @@ weigh(const glm_weigh *op)
 	for (int r = 0; r < op->m; r++)
 		for (int d = 0; d < op->width; d++)
 		{
-			float	   *y = op->y + (size_t) r * op->ldy + d;
-			float		sum = op->add ? *y : 0.0f;
+			float *y = op->y + (size_t) r * op->ldy + d;
+			float  sum = op->add ? *y : 0.0f;
 
 			for (int i = 0; i < op->n; i++)
 				sum = fmaf(op->p[(size_t) r * op->ldp + (size_t) i], weighed(op, i, d), sum);
@@ -191,11 +187,12 @@ swiglu(float *gate, const float *up, int n)
 
 const glm_kernels glm_kernels_scalar = {
 	.name = "scalar",
-	.matmul = {
-		[GLM_F32] = matmul_f32,
-		[GLM_F16] = matmul_f16,
-		[GLM_BF16] = matmul_bf16,
-	},
+	.matmul =
+		{
+			[GLM_F32] = matmul_f32,
+			[GLM_F16] = matmul_f16,
+			[GLM_BF16] = matmul_bf16,
+		},
 	.softmax = softmax,
 	.weigh = weigh,
 	.swiglu = swiglu,

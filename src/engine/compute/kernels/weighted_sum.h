@@ -50,7 +50,8 @@ weigh_scale(const glm_weigh *op, int i, int d, weigh_kind kind)
 INLINE vec
 weigh_load(const glm_weigh *op, int i, int d, weigh_kind kind)
 {
-	const char *v = (const char *) op->v + ((size_t) i * (size_t) op->width + (size_t) d) * weigh_size(kind);
+	const char *v =
+		(const char *) op->v + ((size_t) i * (size_t) op->width + (size_t) d) * weigh_size(kind);
 
 	if (kind == WEIGH_F32)
 		return v_widen(v, GLM_F32);
@@ -77,8 +78,8 @@ weigh_fetch(const char *next, size_t first, int width, size_t size)
  * read next has elements of next_size bytes
  */
 INLINE void
-weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind,
-		   size_t next_size, int rows, int registers)
+weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind, size_t next_size,
+		   int rows, int registers)
 {
 	/* the first rows bring it for all */
 	const char *next = p == op->p ? op->next : NULL;
@@ -102,7 +103,8 @@ weigh_tile(const glm_weigh *op, float *y, const float *p, int d, weigh_kind kind
 		vec row[4];
 
 		if (next != NULL)
-			weigh_fetch(next, (size_t) i * (size_t) op->width + (size_t) d, registers * VEC, next_size);
+			weigh_fetch(next, (size_t) i * (size_t) op->width + (size_t) d, registers * VEC,
+						next_size);
 
 #pragma GCC unroll 4
 		for (int c = 0; c < registers; c++)
@@ -140,7 +142,8 @@ weigh_element(const glm_weigh *op, float *y, const float *p, int d, weigh_kind k
 		char		 element[VEC * 4] = {0};
 		float		 wide[VEC];
 
-		memcpy(element, (const char *) op->v + ((size_t) i * (size_t) op->width + (size_t) d) * size, size);
+		memcpy(element,
+			   (const char *) op->v + ((size_t) i * (size_t) op->width + (size_t) d) * size, size);
 		if (kind == WEIGH_F32 || kind == WEIGH_F16)
 			v_store(wide, v_widen(element, kind == WEIGH_F32 ? GLM_F32 : GLM_F16));
 		else
@@ -171,32 +174,32 @@ weigh_rows(const glm_weigh *op, int r, weigh_kind kind, size_t next_size, int ro
  * What full tiles and the rest of the rows take are functions of their own for each
  * kind: GCC 12 runs out of registers for the rows' addresses where all are one.
  */
-#define WEIGH_FUNCTION(name, kind, next_size)                                \
-	static __attribute__((noinline)) void name##_full(const glm_weigh *op, int r) \
-	{                                                                        \
-		weigh_rows(op, r, kind, next_size, WEIGH_ROWS);                      \
-	}                                                                        \
-	static __attribute__((noinline)) void name##_rest(const glm_weigh *op, int r) \
-	{                                                                        \
-		for (; WEIGH_ROWS > 8 && r + 8 <= op->m; r += 8)                     \
-			weigh_rows(op, r, kind, next_size, 8);                           \
-		for (; r + 4 <= op->m; r += 4)                                       \
-			weigh_rows(op, r, kind, next_size, 4);                           \
-		if (op->m - r == 3)                                                  \
-			weigh_rows(op, r, kind, next_size, 3);                           \
-		else if (op->m - r == 2)                                             \
-			weigh_rows(op, r, kind, next_size, 2);                           \
-		else if (op->m - r == 1)                                             \
-			weigh_rows(op, r, kind, next_size, 1);                           \
-	}                                                                        \
-	static void name(const glm_weigh *op)                                    \
-	{                                                                        \
-		int r = 0;                                                           \
-                                                                             \
-		for (; r + WEIGH_ROWS <= op->m; r += WEIGH_ROWS)                     \
-			name##_full(op, r);                                              \
-		if (r < op->m)                                                       \
-			name##_rest(op, r);                                              \
+#define WEIGH_FUNCTION(name, kind, next_size)                                                      \
+	static __attribute__((noinline)) void name##_full(const glm_weigh *op, int r)                  \
+	{                                                                                              \
+		weigh_rows(op, r, kind, next_size, WEIGH_ROWS);                                            \
+	}                                                                                              \
+	static __attribute__((noinline)) void name##_rest(const glm_weigh *op, int r)                  \
+	{                                                                                              \
+		for (; WEIGH_ROWS > 8 && r + 8 <= op->m; r += 8)                                           \
+			weigh_rows(op, r, kind, next_size, 8);                                                 \
+		for (; r + 4 <= op->m; r += 4)                                                             \
+			weigh_rows(op, r, kind, next_size, 4);                                                 \
+		if (op->m - r == 3)                                                                        \
+			weigh_rows(op, r, kind, next_size, 3);                                                 \
+		else if (op->m - r == 2)                                                                   \
+			weigh_rows(op, r, kind, next_size, 2);                                                 \
+		else if (op->m - r == 1)                                                                   \
+			weigh_rows(op, r, kind, next_size, 1);                                                 \
+	}                                                                                              \
+	static void name(const glm_weigh *op)                                                          \
+	{                                                                                              \
+		int r = 0;                                                                                 \
+                                                                                                   \
+		for (; r + WEIGH_ROWS <= op->m; r += WEIGH_ROWS)                                           \
+			name##_full(op, r);                                                                    \
+		if (r < op->m)                                                                             \
+			name##_rest(op, r);                                                                    \
 	}
 
 WEIGH_FUNCTION(weigh_f32, WEIGH_F32, 4)
@@ -207,17 +210,17 @@ WEIGH_FUNCTION(weigh_widened_f16, WEIGH_F32, 2)
 WEIGH_FUNCTION(weigh_widened_i8, WEIGH_F32, 1)
 
 /* Widens V for all tiles, which then take it for fp32. */
-#define WEIGH_SHARED_FUNCTION(name, kind, tiles)                             \
-	static __attribute__((noinline)) void name(const glm_weigh *op)          \
-	{                                                                        \
-		_Alignas(64) float wide[WEIGH_WIDE];                                 \
-		glm_weigh widened = *op;                                             \
-                                                                             \
-		for (int i = 0; i < op->n; i++)                                      \
-			for (int d = 0; d < op->width; d += VEC)                         \
-				v_store(wide + i * op->width + d, weigh_load(op, i, d, kind)); \
-		widened.v = wide;                                                    \
-		tiles(&widened);                                                     \
+#define WEIGH_SHARED_FUNCTION(name, kind, tiles)                                                   \
+	static __attribute__((noinline)) void name(const glm_weigh *op)                                \
+	{                                                                                              \
+		_Alignas(64) float wide[WEIGH_WIDE];                                                       \
+		glm_weigh		   widened = *op;                                                          \
+                                                                                                   \
+		for (int i = 0; i < op->n; i++)                                                            \
+			for (int d = 0; d < op->width; d += VEC)                                               \
+				v_store(wide + i * op->width + d, weigh_load(op, i, d, kind));                     \
+		widened.v = wide;                                                                          \
+		tiles(&widened);                                                                           \
 	}
 
 WEIGH_SHARED_FUNCTION(weigh_shared_f16, WEIGH_F16, weigh_widened_f16)
