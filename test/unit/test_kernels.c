@@ -613,8 +613,13 @@ test_elementwise(void **state)
 			glm_kernels_scalar.add(want, y, (size_t) n);
 			tables[t]->add(got, y, (size_t) n);
 			assert_memory_equal(got, want, (size_t) n * sizeof(float));
-			glm_kernels_scalar.multiply(want, y[2], n);
-			tables[t]->multiply(got, y[2], n);
+			for (int i = 0; i < n; i++)
+				want[i] = fmaf(x[i], z[1], want[i] * y[2]);
+			glm_kernels_scalar.join(got, y[2], x, z[1], n);
+			assert_memory_equal(got, want, (size_t) n * sizeof(float));
+			glm_kernels_scalar.join(want, z[2], y, y[3], n);
+			tables[t]->join(got, z[2], y, y[3], n);
+			assert_memory_equal(got, want, (size_t) n * sizeof(float));
 			glm_kernels_scalar.divide(want, y[1], n);
 			tables[t]->divide(got, y[1], n);
 			assert_memory_equal(got, want, (size_t) n * sizeof(float));

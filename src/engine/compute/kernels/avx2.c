@@ -207,7 +207,7 @@ const glm_kernels glm_kernels_avx2 = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
-	.multiply = multiply,
+	.join = join,
 	.divide = divide,
 	.rotate = rotate,
 };

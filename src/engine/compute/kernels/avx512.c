@@ -184,7 +184,7 @@ const glm_kernels glm_kernels_avx512 = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
-	.multiply = multiply,
+	.join = join,
 	.divide = divide,
 	.rotate = rotate,
 };

@@ -117,8 +117,8 @@ typedef struct glm_kernels
 	/* x[i] += y[i] */
 	void (*add)(float *x, const float *y, size_t n);
 
-	/* x[i] *= by */
-	void (*multiply)(float *x, float by, int n);
+	/* y[i] = fma(x[i], x_by, y[i] * by); y is not x */
+	void (*join)(float *y, float by, const float *x, float x_by, int n);
 
 	/* x[i] /= by */
 	void (*divide)(float *x, float by, int n);

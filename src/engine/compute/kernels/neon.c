@@ -212,7 +212,7 @@ const glm_kernels glm_kernels_neon = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
-	.multiply = multiply,
+	.join = join,
 	.divide = divide,
 	.rotate = rotate,
 };

@@ -199,7 +199,7 @@ const glm_kernels glm_kernels_scalar = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
-	.multiply = multiply,
+	.join = join,
 	.divide = divide,
 	.rotate = rotate,
 };
