@@ -62,6 +62,7 @@ typedef __m256 vec;
 #define v_zero _mm256_setzero_ps
 #define v_load _mm256_loadu_ps
 #define v_store _mm256_storeu_ps
+#define v_add _mm256_add_ps
 #define v_fma _mm256_fmadd_ps
 #define v_keep(x) __asm__("" : "+x"(x))
 

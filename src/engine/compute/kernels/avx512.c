@@ -67,6 +67,7 @@ typedef __m512 vec;
 #define v_zero _mm512_setzero_ps
 #define v_load _mm512_loadu_ps
 #define v_store _mm512_storeu_ps
+#define v_add _mm512_add_ps
 #define v_fma _mm512_fmadd_ps
 #define v_keep(x) __asm__("" : "+v"(x))
 

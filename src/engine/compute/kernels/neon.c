@@ -57,6 +57,7 @@ typedef float32x4_t vec;
 #define v_zero() vdupq_n_f32(0.0f)
 #define v_load vld1q_f32
 #define v_store vst1q_f32
+#define v_add vaddq_f32
 #define v_fma(a, b, c) vfmaq_f32(c, a, b)
 #define v_keep(x) __asm__("" : "+w"(x))
 

@@ -175,7 +175,14 @@ weigh(const glm_weigh *op)
 static float
 square_sum(const float *x, int n)
 {
-	return dot(x, (const uint8_t *) x, n, GLM_F32);
+	float lane[GLM_SQUARE_LANES] = {0};
+
+	for (int i = 0; i < n; i++)
+		lane[i % GLM_SQUARE_LANES] = fmaf(x[i], x[i], lane[i % GLM_SQUARE_LANES]);
+	for (int width = GLM_SQUARE_LANES / 2; width >= GLM_LANES; width /= 2)
+		for (int j = 0; j < width; j++)
+			lane[j] += lane[j + width];
+	return reduce(lane);
 }
 
 static void
