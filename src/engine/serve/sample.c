@@ -20,12 +20,14 @@
  * A sampler belongs to one sequence and is used by one thread at a time.  All
  * its memory is taken when it is opened.
  */
-#include "engine/serve/sample_math.h"
+#include "engine/serve/sample.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/serve/sample_math.h"
 
 /* A token that was seen, and its logit before the penalty. */
 typedef struct seen_token

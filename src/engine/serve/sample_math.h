@@ -13,8 +13,7 @@
 #ifndef GLM_SAMPLE_MATH_H
 #define GLM_SAMPLE_MATH_H
 
-#include "engine/internal.h"
-
+#include <stdint.h>
 #include <string.h>
 
 #define BLOCK 64 /* tokens whose exponentials are made, and added up, together */
