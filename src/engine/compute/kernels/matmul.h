@@ -20,7 +20,6 @@
  * The file that includes this defines before:
  *   vec, VEC                  a register and how many floats it holds
  *   v_zero, v_load, v_store   any address will do
- *   v_add(a, b)               a + b
  *   v_fma(a, b, c)            a * b + c
  *   v_widen(w, dtype)         VEC elements of W from any address
  *   v_keep(x)                 makes the compiler load x once, not at each use
@@ -488,46 +487,6 @@ static void
 matmul_bf16(const glm_matmul *op, int n0, int n1)
 {
 	matmul(op, n0, n1, GLM_BF16);
-}
-
-/* ---- Sum of squares ------------------------------------------------------- */
-
-/* sum += the squares of x [GLM_SQUARE_LANES] */
-INLINE void
-square_step(vec sum[4 * PARTS], const float *x)
-{
-#pragma GCC unroll 16
-	for (int q = 0; q < 4 * PARTS; q++)
-	{
-		vec v = v_load(x + VEC * q);
-
-		sum[q] = v_fma(v, v, sum[q]);
-	}
-}
-
-static float
-square_sum(const float *x, int n)
-{
-	vec sum[4 * PARTS];
-	int i = 0;
-
-#pragma GCC unroll 16
-	for (int q = 0; q < 4 * PARTS; q++)
-		sum[q] = v_zero();
-	for (; i + GLM_SQUARE_LANES <= n; i += GLM_SQUARE_LANES)
-		square_step(sum, x + i);
-	if (i < n)
-	{
-		float whole[GLM_SQUARE_LANES] = {0};
-
-		memcpy(whole, x + i, (size_t) (n - i) * sizeof(float));
-		square_step(sum, whole);
-	}
-#pragma GCC unroll 4
-	for (int q = 0; q < PARTS; q++)
-		sum[q] =
-			v_add(v_add(sum[q], sum[q + 2 * PARTS]), v_add(sum[q + PARTS], sum[q + 3 * PARTS]));
-	return v_reduce(sum);
 }
 
 #endif /* GLM_MATMUL_H */
