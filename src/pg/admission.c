@@ -18,13 +18,18 @@
  * A call's own time limit includes this wait.  That of a row in flight begins with its
  * admission: it was read ahead, and never fails for want of room.
  */
-#include "session.h"
+#include "chatglm.h"
 
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
-#include "args.h"
+#include "admission.h"
+#include "client.h"
+#include "errors.h"
+#include "privileges.h"
 #include "room.h"
+#include "session.h"
+#include "shared.h"
 
 static void count_time(ChatglmRoomWish *wish, int timeout_ms, TimestampTz start);
 static bool waits_for_itself(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer);

@@ -23,10 +23,13 @@
 #include "utils/fmgrprotos.h"
 
 #include "args.h"
+#include "call.h"
+#include "encoding.h"
+#include "model_name.h"
+#include "options.h"
 
 #define MAX_STOP_STRINGS 16
 #define MAX_STOP_LENGTH 1024 /* bytes of UTF-8 */
-#define MAX_SHOWN 80		 /* bytes of a value in a message */
 
 /* The arguments of ...G, in order. */
 enum
@@ -49,80 +52,7 @@ static void read_numbers(ChatglmCall *call, const NullableDatum *values);
 static void read_seed(ChatglmCall *call, const NullableDatum *seed);
 static void read_stop(ChatglmCall *call, ArrayType *stop);
 static void check_response_format(Jsonb *format);
-static void read_options(ChatglmCall *call, Jsonb *options);
-static void read_option(ChatglmCall *call, const char *key, const JsonbValue *value);
-
-/* ---- Text ------------------------------------------------------------- */
-
-char *
-chatglm_text_to_utf8(const text *value, Size *length)
-{
-	char *utf8 = chatglm_cstring_to_utf8(text_to_cstring(value));
-
-	if (length != NULL)
-		*length = strlen(utf8);
-	return utf8;
-}
-
-char *
-chatglm_cstring_to_utf8(const char *value)
-{
-	return pg_server_to_any(value, strlen(value), PG_UTF8);
-}
-
-char *
-chatglm_without_nuls(const char *bytes, Size length)
-{
-	StringInfoData clean;
-
-	initStringInfo(&clean);
-	for (Size i = 0; i < length;)
-	{
-		Size run = strnlen(bytes + i, length - i);
-
-		appendBinaryStringInfo(&clean, bytes + i, run);
-		i += run;
-		if (i < length)
-		{
-			appendStringInfoString(&clean, "\xEF\xBF\xBD");
-			i++;
-		}
-	}
-	return clean.data;
-}
-
-char *
-chatglm_cstring_from_utf8(const char *bytes, Size length)
-{
-	char *clean = chatglm_without_nuls(bytes, length);
-
-	return pg_any_to_server(clean, strlen(clean), PG_UTF8);
-}
-
-text *
-chatglm_text_from_utf8(const char *bytes, Size length)
-{
-	return cstring_to_text(chatglm_cstring_from_utf8(bytes, length));
-}
-
-/* ---- Text that is only shown ------------------------------------------- */
-
-static char *
-clip(char *shown)
-{
-	int length = strlen(shown);
-
-	if (length <= MAX_SHOWN)
-		return shown;
-	shown[pg_mbcliplen(shown, length, MAX_SHOWN)] = '\0';
-	return psprintf("%s...", shown);
-}
-
-char *
-chatglm_show_json(Jsonb *value)
-{
-	return clip(JsonbToCString(NULL, &value->root, VARSIZE(value)));
-}
+static void read_option(const char *key, JsonbValue *value, void *arg);
 
 /* ---- Common arguments -------------------------------------------------- */
 
@@ -167,7 +97,7 @@ chatglm_read_tail(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_RESPONSE_FORMAT].isnull)
 		check_response_format(DatumGetJsonbP(values[TAIL_RESPONSE_FORMAT].value));
 	if (!values[TAIL_OPTIONS].isnull)
-		read_options(call, DatumGetJsonbP(values[TAIL_OPTIONS].value));
+		chatglm_read_options(DatumGetJsonbP(values[TAIL_OPTIONS].value), read_option, call);
 	if (!values[TAIL_SYSTEM].isnull)
 		call->system = chatglm_text_to_utf8(DatumGetTextPP(values[TAIL_SYSTEM].value), NULL);
 	chatglm_read_model(call, &values[TAIL_MODEL]);
@@ -285,39 +215,9 @@ check_response_format(Jsonb *format)
 			chatglm_show_json(format));
 }
 
-static void
-read_options(ChatglmCall *call, Jsonb *options)
-{
-	JsonbIterator	  *it;
-	JsonbIteratorToken token;
-	JsonbValue		   value;
-
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"options\" must be a JSON object, not %s",
-							   chatglm_show_json(options))));
-
-	it = JsonbIteratorInit(&options->root);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-		if (token == WJB_KEY)
-		{
-			char *key = pnstrdup(value.val.string.val, value.val.string.len);
-
-			(void) JsonbIteratorNext(&it, &value, true);
-			read_option(call, key, &value);
-		}
-}
-
-static bool
-is_string(const JsonbValue *value, const char *string)
-{
-	return value->type == jbvString && value->val.string.len == (int) strlen(string) &&
-		   memcmp(value->val.string.val, string, value->val.string.len) == 0;
-}
-
 /* Options that are numbers. */
 static void
-read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_number_option(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	const char *argument = psprintf("options.%s", key);
 	double		number;
@@ -330,8 +230,7 @@ read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 	/* no_overflow: what is too large becomes infinite, and is refused below */
 	number = DatumGetFloat8(
 		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
-	shown = clip(
-		DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric))));
+	shown = chatglm_show_json(JsonbValueToJsonb(value));
 	if (strcmp(key, "min_p") == 0)
 	{
 		require(number >= 0 && number <= 1, argument, "at least 0 and at most 1", shown);
@@ -350,24 +249,21 @@ read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 	}
 }
 
-/* The number of a string among n names; an ERROR when it is none of them. */
+/* The number of the option's value among n names; an ERROR when it is none of them. */
 static int
 read_choice(const char *key, const JsonbValue *value, const char *const *names, int n)
 {
-	StringInfoData list;
+	int number = chatglm_option_choice(value, names, n);
 
-	for (int i = 0; i < n; i++)
-		if (is_string(value, names[i]))
-			return i;
-	initStringInfo(&list);
-	for (int i = 0; i < n; i++)
-		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == n - 1 ? " or " : ", ", names[i]);
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("argument \"options.%s\" must be %s", key, list.data)));
+	if (number < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options.%s\" must be %s", key,
+							   chatglm_list_choices(names, n))));
+	return number;
 }
 
 static void
-read_priority(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_priority(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	static const char *const names[] = {"interactive", "batch"};
 
@@ -375,7 +271,7 @@ read_priority(ChatglmCall *call, const char *key, const JsonbValue *value)
 }
 
 static void
-read_on_length(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_on_length(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	static const char *const names[] = {"keep", "null", "error"};
 
@@ -383,7 +279,7 @@ read_on_length(ChatglmCall *call, const char *key, const JsonbValue *value)
 }
 
 static void
-read_truncate(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_truncate(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	static const char *const names[] = {"error", "head", "tail", "middle"};
 
@@ -391,7 +287,7 @@ read_truncate(ChatglmCall *call, const char *key, const JsonbValue *value)
 }
 
 static void
-read_cache(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_cache(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	if (value->type != jbvBool)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -401,12 +297,12 @@ read_cache(ChatglmCall *call, const char *key, const JsonbValue *value)
 
 /* An option that is null is left to its default, as an argument that is NULL. */
 static void
-read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_option(const char *key, JsonbValue *value, void *arg)
 {
 	static const struct
 	{
 		const char *key;
-		void (*read)(ChatglmCall *call, const char *key, const JsonbValue *value);
+		void (*read)(ChatglmCall *call, const char *key, JsonbValue *value);
 	} known[] = {
 		{"cache", read_cache},
 		{"min_p", read_number_option},
@@ -421,7 +317,7 @@ read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 		if (strcmp(key, known[i].key) == 0)
 		{
 			if (value->type != jbvNull)
-				known[i].read(call, key, value);
+				known[i].read(arg, key, value);
 			return;
 		}
 	ereport(

@@ -8,7 +8,7 @@
  * Errors: what is wrong with a row's arguments, or what its requests failed of, is
  * raised when the row's turn comes.  Only the child's own errors and those of
  * argument expressions come up when the row is read.  After an error the
- * callbacks of request.c cancel what is in flight; without one EndCustomScan
+ * callbacks of client_request.c cancel what is in flight; without one EndCustomScan
  * does.  A cursor may outlive a subtransaction in which it was fetched from:
  * when that is rolled back, so are the requests sent then, and the rows that
  * wait for them are asked anew.
@@ -20,7 +20,13 @@
 #include "catalog/objectaccess.h"
 #include "utils/lsyscache.h"
 
+#include "ask.h"
+#include "batch.h"
 #include "batch_exec.h"
+#include "batch_stat.h"
+#include "call.h"
+#include "client.h"
+#include "function.h"
 
 /* Rows read before one that is ready goes out: the queue fills, nobody waits. */
 #define READS_BEFORE_READY 2

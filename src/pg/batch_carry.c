@@ -16,7 +16,9 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 
+#include "batch.h"
 #include "batch_plan.h"
+#include "batch_same.h"
 
 static bool
 is_stacked(const Plan *plan)

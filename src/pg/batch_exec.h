@@ -5,6 +5,7 @@
 #ifndef CHATGLM_BATCH_EXEC_H
 #define CHATGLM_BATCH_EXEC_H
 
+#include "ask.h"
 #include "batch.h"
 #include "batch_stat.h"
 

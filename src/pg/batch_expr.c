@@ -18,7 +18,10 @@
 #include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
 
+#include "ask.h"
 #include "batch_plan.h"
+#include "batch_same.h"
+#include "function.h"
 
 /* More calls at a time would leave no room for a second row. */
 #define MAX_CALLS 16

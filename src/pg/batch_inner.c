@@ -25,8 +25,10 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
-#include "args.h"
+#include "ask.h"
 #include "batch_plan.h"
+#include "batch_same.h"
+#include "function.h"
 
 /* ---- Parameters -------------------------------------------------------------- */
 

@@ -17,7 +17,9 @@
 #include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
 
+#include "batch.h"
 #include "batch_plan.h"
+#include "batch_same.h"
 
 bool
 chatglm_fits_tuple(const List *columns, int more)

@@ -191,17 +191,6 @@ extern List *chatglm_carry_calls(Rewrite *rewrite, Plan *child, List **columns, 
 /* Puts GlmBatch nodes below a ModifyTable for calls in the actions of its MERGE. */
 extern void chatglm_batch_merge(Rewrite *rewrite, Plan *plan);
 
-/* ---- batch_same.c ------------------------------------------------------- */
-
-/* Marks the equal calls that fields are taken of, in all of the query. */
-extern void chatglm_mark_composites(Query *query);
-
-/* The same in the expressions of one plan node, for calls without a mark. */
-extern void chatglm_mark_in_plan(List *exprs);
-
-/* The call of ours that a field is taken of; NULL: it is no such node. */
-extern FuncExpr *chatglm_call_of_field(Node *node);
-
 /* ---- batch_expr.c ------------------------------------------------------- */
 
 /*

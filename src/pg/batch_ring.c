@@ -17,7 +17,15 @@
  */
 #include "chatglm.h"
 
+#include "admission.h"
+#include "ask.h"
+#include "batch.h"
 #include "batch_exec.h"
+#include "batch_stat.h"
+#include "client.h"
+#include "function.h"
+#include "segment.h"
+#include "settings.h"
 
 /* Requests of a session that reading ahead leaves alone. */
 #define RESERVE 16

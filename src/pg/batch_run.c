@@ -26,6 +26,7 @@
 #include "tcop/pquery.h"
 #include "utils/portal.h"
 
+#include "batch.h"
 #include "batch_exec.h"
 
 typedef struct Run

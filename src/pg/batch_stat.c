@@ -9,19 +9,20 @@
  * goes after an error (batch_ring.c), and when it exits.  ChatglmShared.lock guards
  * taking and giving back; counters are words that only their backend writes.
  */
-#include "batch_stat.h"
+#include "chatglm.h"
 
-#include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/shmem.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "args.h"
+#include "batch_stat.h"
+#include "privileges.h"
+#include "result_rows.h"
+#include "shared.h"
 
 PG_FUNCTION_INFO_V1(chatglm_stat_batches);
 
@@ -183,8 +184,7 @@ put_batch(Tuplestorestate *rows, TupleDesc desc, ChatglmBatchStat *stat)
 	nulls[2] = database == NULL;
 	if (database != NULL)
 		values[2] = CStringGetTextDatum(database);
-	if (has_privs_of_role(GetUserId(), stat->role) ||
-		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+	if (chatglm_may_see_requests_of(stat->role))
 	{
 		values[3] = CStringGetTextDatum(stat->functions);
 		values[4] = count_of(&stat->rows_read);

@@ -19,8 +19,17 @@
 #include "utils/builtins.h"
 #include "utils/typcache.h"
 
+#include "admission.h"
 #include "args.h"
+#include "ask.h"
 #include "batch_stat.h"
+#include "batchfuncs.h"
+#include "call.h"
+#include "client.h"
+#include "encoding.h"
+#include "result_rows.h"
+#include "settings.h"
+#include "sql_values.h"
 
 PG_FUNCTION_INFO_V1(chatglm_try_generate);
 PG_FUNCTION_INFO_V1(chatglm_generate_batch);

@@ -18,12 +18,12 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 
-#include "args.h"
 #include "calibration.h"
+#include "encoding.h"
+#include "privileges.h"
 
 #define FETCH_ROWS 1000
 

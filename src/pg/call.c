@@ -4,9 +4,12 @@
  * The block is laid out twice by the same code: once to learn its size, with
  * nowhere to write, once for good.
  */
-#include "session.h"
+#include "chatglm.h"
 
 #include "miscadmin.h"
+
+#include "call.h"
+#include "settings.h"
 
 typedef struct Layout
 {

@@ -1,8 +1,8 @@
 /*
  * chat.c - glm_chat, and what chats are made of.
  *
- * Messages go to the engine as the JSON text they are; messages.c there turns
- * them into turns and finds fault with them.  Here it matters only whether tools
+ * Messages go to the engine as the JSON text they are; which
+ * reads them as turns and says what is wrong with them.  Here it matters only whether tools
  * were offered, as an argument or inside a system message: the answer may then
  * be a call (toolcalls.c), and with tool_choice "none" they are left out.  Both
  * are seen in the one pass that makes text of jsonb, message by message: its
@@ -15,13 +15,18 @@
  */
 #include "chatglm.h"
 
-#include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
 #include "args.h"
+#include "ask.h"
+#include "call.h"
+#include "chat.h"
+#include "encoding.h"
+#include "options.h"
+#include "sql_values.h"
+#include "toolcalls.h"
 
 PG_FUNCTION_INFO_V1(chatglm_chat);
 PG_FUNCTION_INFO_V1(chatglm_chat_tokens);
@@ -88,18 +93,12 @@ read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
 	return true;
 }
 
-static Datum
-ids_value(const ChatglmAnswer *answer, Oid type)
-{
-	return PointerGetDatum(chatglm_array_of_words(INT4OID, &answer->bytes));
-}
-
 const ChatglmFunction chatglm_chat_tokens_function = {.symbol = "chatglm_chat_tokens",
 													  .address = chatglm_chat_tokens,
 													  .n_args = 3,
 													  .model = 2,
 													  .read = read_chat_tokens,
-													  .value = ids_value};
+													  .value = chatglm_ids_value};
 
 /* glm_chat_tokens(messages jsonb, tools json, model text) returns int[] */
 Datum

@@ -15,7 +15,12 @@
 
 #include "fmgr.h"
 
+#include "batch.h"
 #include "batch_stat.h"
+#include "settings.h"
+#include "shared.h"
+#include "stream.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 

@@ -1,5 +1,5 @@
 /*
- * request.c - a backend's requests: sending them, reading their events, ending
+ * client.c - a backend's requests: sending them, reading their events, ending
  * them whatever happens to the transaction.
  *
  * All requests of a session share one line (session.c).  Whoever waits for an
@@ -21,14 +21,19 @@
  *
  * Everything here lives in a memory context of its own, which outlives queries.
  */
-#include "session.h"
+#include "chatglm.h"
 
 #include "access/xact.h"
 #include "lib/ilist.h"
 
-#include "args.h"
-
+#include "admission.h"
+#include "call.h"
+#include "client.h"
+#include "errors.h"
 #include "room.h"
+#include "segment.h"
+#include "session.h"
+#include "shared.h"
 
 typedef enum RequestState
 {

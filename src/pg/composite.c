@@ -19,7 +19,9 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 
-#include "args.h"
+#include "ask.h"
+#include "batch_same.h"
+#include "composite.h"
 
 typedef struct Kept
 {

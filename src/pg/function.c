@@ -1,6 +1,5 @@
 /*
- * function.c - the functions that ask once and answer once: their call in its
- * place, and how the planner and GlmBatch recognise them.
+ * function.c - how the SQL functions of this library are recognised in a query.
  *
  * Schema and name of a function may be anything; the C function behind it says
  * what it is.  Its name alone does not, so where that fits, the address decides.
@@ -21,7 +20,11 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-#include "args.h"
+#include "ask.h"
+#include "batchfuncs.h"
+#include "chat.h"
+#include "function.h"
+#include "sqlfuncs.h"
 
 typedef struct KnownFunction
 {
@@ -39,22 +42,6 @@ static bool	 known_outdated; /* pg_proc has changed since */
 
 static const ChatglmFunction *look_up(Oid function);
 
-/* Asks and waits for the answer. */
-static NullableDatum
-ask_in_place(FunctionCallInfo fcinfo, const ChatglmFunction *function, Oid type)
-{
-	ChatglmAnswer answer;
-	NullableDatum value;
-
-	if (function->catches)
-		chatglm_ask_or_error(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer,
-							 CurrentMemoryContext, NULL, NULL);
-	else
-		chatglm_ask(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer);
-	value.value = chatglm_answer_value(function, &answer, type, &value.isnull);
-	return value;
-}
-
 void
 chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage)
 {
@@ -62,23 +49,6 @@ chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage)
 
 	InitFunctionCallInfoData(*fcinfo, function, 0, InvalidOid, NULL, NULL);
 	pgstat_init_function_usage(fcinfo, usage);
-}
-
-Datum
-chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
-{
-	Oid			  type = get_func_rettype(fcinfo->flinfo->fn_oid);
-	int			  mark = chatglm_composite_mark(fcinfo);
-	NullableDatum value;
-
-	if (mark == 0 || !chatglm_composite_kept(fcinfo, mark, type, &value))
-	{
-		value = ask_in_place(fcinfo, function, type);
-		if (mark != 0)
-			chatglm_composite_keep(fcinfo, mark, type, value);
-	}
-	fcinfo->isnull = value.isnull;
-	return value.value;
 }
 
 /* ---- Recognising ------------------------------------------------------------- */

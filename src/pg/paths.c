@@ -9,20 +9,10 @@
  */
 #include "chatglm.h"
 
-#include "catalog/pg_authid.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
-
-#include "args.h"
+#include "paths.h"
 
 /* A message with a path in it may have been cut off at its end, within the path. */
 #define CUT_OFF (sizeof(((glm_error *) NULL)->hint) - 8)
-
-bool
-chatglm_may_see_paths(void)
-{
-	return has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
-}
 
 /* The length of the path, or of its beginning that a cut text ends in, at this place. */
 static Size

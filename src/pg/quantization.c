@@ -1,5 +1,5 @@
 /*
- * quantize.c - glm_quantize, and how far it has come: glm_stat_progress.
+ * quantization.c - glm_quantize, and how far it has come: glm_stat_progress.
  *
  * The work is the engine's, in a job of its own (job.c).  Here the caller's
  * rights are checked: the server writes a directory where he says, so that is
@@ -20,8 +20,15 @@
 #include "utils/fmgrprotos.h"
 #include "utils/tuplestore.h"
 
-#include "args.h"
+#include "ask.h"
 #include "calibration.h"
+#include "call.h"
+#include "encoding.h"
+#include "model_name.h"
+#include "options.h"
+#include "privileges.h"
+#include "result_rows.h"
+#include "shared.h"
 
 #define QUANTIZE_COLUMNS 7
 #define PROGRESS_COLUMNS 11
@@ -77,15 +84,6 @@ chatglm_quantize(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-void
-chatglm_require_role(Oid role, const char *name, const char *to_do_what)
-{
-	if (!has_privs_of_role(GetUserId(), role))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied to %s", to_do_what),
-						errhint("Only members of the role %s may do so.", name)));
-}
-
 /* A name, or the path of a directory; such a model is called by its last part. */
 static void
 read_source(ChatglmCall *call, const char *source)
@@ -119,10 +117,7 @@ read_options(ChatglmCall *call, Jsonb *options)
 	Datum					 rest = JsonbPGetDatum(options);
 	Jsonb					*json;
 
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"options\" must be a JSON object, not %s",
-							   chatglm_show_json(options))));
+	chatglm_require_object(options);
 	for (int i = 0; i < (int) lengthof(ours); i++)
 		rest = DirectFunctionCall2(jsonb_delete, rest, CStringGetTextDatum(ours[i]));
 	json = DatumGetJsonbP(rest);
@@ -195,7 +190,7 @@ put_progress(Tuplestorestate *rows, TupleDesc desc, const glm_progress *p,
 	values[1] = Int32GetDatum(stat->pid);
 	values[2] = utf8_datum(p->source);
 	values[3] = CStringGetTextDatum(p->target);
-	nulls[2] = !own && !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	nulls[2] = !chatglm_may_see_requests_of(stat->role);
 	nulls[3] = nulls[2] || !(own || chatglm_may_see_paths()) || !readable(p->target);
 	values[4] = utf8_datum(p->phase);
 	values[5] = utf8_datum(p->tensor);

@@ -34,10 +34,18 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "args.h"
+#include "ask.h"
+#include "call.h"
+#include "catalog.h"
+#include "catch.h"
+#include "encoding.h"
+#include "model_name.h"
+#include "options.h"
+#include "privileges.h"
+#include "shared.h"
 
 #define WRITE_LOCK ShareRowExclusiveLock
 
@@ -135,47 +143,33 @@ chatglm_model_unregister(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
+/* A request to unload, for chatglm_catch_all(). */
+static void
+run_unload(void *arg)
+{
+	ChatglmAnswer answer;
+
+	chatglm_run(arg, &answer);
+}
+
 /*
  * Asks the worker to unload the model of this name and path; NULL: those of the name
  * that no other database uses.  Only the worker knows for sure whether there was one,
- * and says so by an ERROR; in a subtransaction it can be caught.
+ * and says so by an ERROR.
  */
 static bool
 unload(const char *name, const char *path)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ChatglmCall	  call;
-	ChatglmAnswer answer;
-	volatile bool unloaded = true;
+	ChatglmCall call;
+	ErrorData  *error;
 
 	chatglm_call_defaults(&call, GLM_UNLOAD);
 	call.model = chatglm_cstring_to_utf8(name);
 	call.path = path;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		chatglm_run(&call, &answer);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_UNDEFINED_OBJECT)
-			ReThrowError(error);
-		unloaded = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return unloaded;
+	error = chatglm_catch_all(run_unload, &call, CurrentMemoryContext);
+	if (error != NULL && error->sqlerrcode != ERRCODE_UNDEFINED_OBJECT)
+		ReThrowError(error);
+	return error == NULL;
 }
 
 /* ---- Writing the table ------------------------------------------------------------ */
@@ -400,54 +394,35 @@ check_path(const char *path)
 					errmsg("directory \"%s\" holds no config.json", path)));
 }
 
-static bool
-is_string(const JsonbValue *value, const char *text)
-{
-	return value->type == jbvString && value->val.string.len == (int) strlen(text) &&
-		   memcmp(value->val.string.val, text, strlen(text)) == 0;
-}
-
-static void
-bad_model_option(const char *option, const char *values)
-{
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("model option \"%s\" must be %s", option, values)));
-}
-
 /* An option nobody knows would be believed to work: refuse it. */
+static void
+check_model_option(const char *key, JsonbValue *value, void *arg)
+{
+	static const struct
+	{
+		const char *key;
+		int			n;
+		const char *values[3];
+	} known[] = {{"rope", 2, {"chatglm2", "chatglm3"}},
+				 {"verify", 3, {"first-map", "full", "off"}}};
+
+	for (int i = 0; i < (int) lengthof(known); i++)
+	{
+		if (strcmp(key, known[i].key) != 0)
+			continue;
+		if (chatglm_option_choice(value, known[i].values, known[i].n) < 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("model option \"%s\" must be %s", key,
+								   chatglm_list_choices(known[i].values, known[i].n))));
+		return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown model option \"%s\"", key),
+			 errhint("Known options are rope and verify.")));
+}
+
 static void
 check_model_options(Jsonb *options)
 {
-	JsonbIterator	  *it;
-	JsonbIteratorToken token;
-	JsonbValue		   item;
-
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"options\" must be a JSON object, not %s",
-							   chatglm_show_json(options))));
-	it = JsonbIteratorInit(&options->root);
-	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
-	{
-		if (token != WJB_KEY)
-			continue;
-		if (is_string(&item, "verify"))
-		{
-			(void) JsonbIteratorNext(&it, &item, true);
-			if (!is_string(&item, "first-map") && !is_string(&item, "full") &&
-				!is_string(&item, "off"))
-				bad_model_option("verify", "\"first-map\", \"full\" or \"off\"");
-		}
-		else if (is_string(&item, "rope"))
-		{
-			(void) JsonbIteratorNext(&it, &item, true);
-			if (!is_string(&item, "chatglm2") && !is_string(&item, "chatglm3"))
-				bad_model_option("rope", "\"chatglm2\" or \"chatglm3\"");
-		}
-		else
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("unknown model option \"%.*s\"", item.val.string.len,
-								   item.val.string.val),
-							errhint("Known options are rope and verify.")));
-	}
+	chatglm_read_options(options, check_model_option, NULL);
 }

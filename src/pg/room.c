@@ -40,6 +40,7 @@
 #include "utils/timestamp.h"
 
 #include "room.h"
+#include "settings.h"
 
 #define SMALL_BYTES (64 * 1024)				/* a block for which the last bytes are kept */
 #define RESERVE_BYTES (INT64CONST(8) << 20) /* so many at most */

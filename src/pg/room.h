@@ -73,12 +73,4 @@ typedef struct ChatglmRoomUse
 
 extern void chatglm_room_look(Oid role, ChatglmRoomUse *use);
 
-/* ---- admission.c ---- */
-
-/*
- * Takes room for a request of this session and returns its place.  Batch waits for it,
- * serving interrupts and the session's line; what stands alone fails where there is none.
- */
-extern int chatglm_admission(ChatglmRoomWish *wish); /* leaves in timeout_ms what is left */
-
 #endif /* CHATGLM_ROOM_H */

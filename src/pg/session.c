@@ -19,9 +19,7 @@
  *
  * Locks: ChatglmShared.lock for the slot; the words are atomics.
  */
-#include "session.h"
-
-#include "room.h"
+#include "chatglm.h"
 
 /* libpq-be.h would include GSSAPI's headers, which need not be installed. */
 #undef ENABLE_GSS
@@ -29,6 +27,12 @@
 #include "libpq/libpq-be.h"
 #include "tcop/tcopprot.h"
 #include "utils/timestamp.h"
+
+#include "encoding.h"
+#include "room.h"
+#include "segment.h"
+#include "session.h"
+#include "shared.h"
 
 #define WORKER_WAIT_MS 3000 /* for a worker that restarts within a second */
 #define WORKER_RETRY_MS 10

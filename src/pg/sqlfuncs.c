@@ -14,6 +14,11 @@
 #include "utils/builtins.h"
 
 #include "args.h"
+#include "ask.h"
+#include "call.h"
+#include "encoding.h"
+#include "sql_values.h"
+#include "sqlfuncs.h"
 
 PG_FUNCTION_INFO_V1(chatglm_generate);
 PG_FUNCTION_INFO_V1(chatglm_complete);
@@ -108,12 +113,6 @@ text_value(const ChatglmAnswer *answer, Oid type)
 }
 
 static Datum
-ids_value(const ChatglmAnswer *answer, Oid type)
-{
-	return PointerGetDatum(chatglm_array_of_words(INT4OID, &answer->bytes));
-}
-
-static Datum
 logits_value(const ChatglmAnswer *answer, Oid type)
 {
 	return PointerGetDatum(chatglm_array_of_words(FLOAT4OID, &answer->bytes));
@@ -160,7 +159,7 @@ const ChatglmFunction chatglm_tokenize_function = {.symbol = "chatglm_tokenize",
 												   .n_args = 3,
 												   .model = 1,
 												   .read = read_tokenize,
-												   .value = ids_value};
+												   .value = chatglm_ids_value};
 
 /* glm_tokenize(content text, model text, add_special bool) returns int[] */
 Datum

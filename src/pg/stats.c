@@ -15,20 +15,21 @@
  */
 #include "chatglm.h"
 
-#include "catalog/pg_authid.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "args.h"
+#include "encoding.h"
+#include "model_name.h"
+#include "privileges.h"
+#include "result_rows.h"
 #include "room.h"
+#include "shared.h"
 
 PG_FUNCTION_INFO_V1(chatglm_health);
 PG_FUNCTION_INFO_V1(chatglm_ready);
@@ -73,12 +74,6 @@ static void
 append_count(StringInfo out, const char *key, uint64 value)
 {
 	appendStringInfo(out, ", \"%s\": " UINT64_FORMAT, key, value);
-}
-
-bool
-chatglm_may_see_totals(void)
-{
-	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
 }
 
 static void
@@ -199,51 +194,11 @@ chatglm_health(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }
 
-bool
-chatglm_worker_is_up(void)
-{
-	bool up = false;
-
-	if (chatglm_shared != NULL)
-	{
-		LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-		up = chatglm_shared->worker_pid != 0;
-		LWLockRelease(chatglm_shared->lock);
-	}
-	return up;
-}
-
 /* glm_ready() returns boolean */
 Datum
 chatglm_ready(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(chatglm_worker_is_up());
-}
-
-/* ---- Rows ------------------------------------------------------------------ */
-
-Tuplestorestate *
-chatglm_begin_rows(FunctionCallInfo fcinfo, TupleDesc *desc)
-{
-	ReturnSetInfo	*info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext	 old;
-	Tuplestorestate *rows;
-
-	if (info == NULL || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("set-valued function called in context that cannot accept a set")));
-	if (get_call_result_type(fcinfo, NULL, desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	rows =
-		tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
-	*desc = CreateTupleDescCopy(*desc);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = rows;
-	info->setDesc = *desc;
-	MemoryContextSwitchTo(old);
-	return rows;
 }
 
 /* ---- Models ------------------------------------------------------------------ */
@@ -386,8 +341,7 @@ put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *sta
 	values[0] = Int64GetDatum((int64) stat->id);
 	values[1] = Int32GetDatum(stat->pid);
 	values[2] = ObjectIdGetDatum(stat->role);
-	if (has_privs_of_role(GetUserId(), stat->role) ||
-		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+	if (chatglm_may_see_requests_of(stat->role))
 	{
 		values[3] = CStringGetTextDatum(kind_name(stat));
 		values[4] = CStringGetTextDatum(chatglm_shown(stat->model));

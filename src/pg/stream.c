@@ -19,7 +19,7 @@
  *	- the end of the stream: chatglm_stream_next();
  *	- LIMIT, CLOSE, the end of a portal: EndCustomScan, or in the select list
  *	  the shutdown callback of the expression context;
- *	- an aborted transaction or subtransaction: the callbacks of request.c; the
+ *	- an aborted transaction or subtransaction: the callbacks of client_request.c; the
  *	  executor's are not called then;
  *	- never ShutdownCustomScan: the executor calls it after every FETCH.
  */

@@ -4,7 +4,7 @@
 #ifndef CHATGLM_STREAM_H
 #define CHATGLM_STREAM_H
 
-#include "chatglm.h"
+#include "client.h"
 
 #define CHATGLM_STREAM_COLUMNS 5 /* seq, token, token_id, logprob, finish_reason */
 
@@ -29,5 +29,7 @@ extern bool chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *null
 
 /* Ends it early; does nothing to one that has ended. */
 extern void chatglm_stream_end(ChatglmStream *stream);
+
+extern void chatglm_stream_init(void); /* planner hook, custom scan */
 
 #endif /* CHATGLM_STREAM_H */

@@ -15,7 +15,14 @@
 #include "libpq/libpq.h"
 
 #include "args.h"
+#include "ask.h"
+#include "call.h"
+#include "chat.h"
+#include "client.h"
+#include "encoding.h"
+#include "sql_values.h"
 #include "stream.h"
+#include "toolcalls.h"
 
 void
 chatglm_stream_begin(ChatglmStream *stream, bool chat, const NullableDatum *args,

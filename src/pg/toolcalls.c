@@ -14,7 +14,9 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
-#include "args.h"
+#include "call.h"
+#include "encoding.h"
+#include "toolcalls.h"
 
 PG_FUNCTION_INFO_V1(chatglm_parse_tool_calls);
 

@@ -14,14 +14,18 @@
  * The worker has a connection to no database in particular.  That makes it
  * visible in pg_stat_activity and lets it run on a hot standby.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include <unistd.h>
 
 #include "postmaster/interrupt.h"
 #include "utils/timestamp.h"
 
+#include "model_name.h"
 #include "room.h"
+#include "settings.h"
+#include "shared.h"
+#include "worker.h"
 
 #define PUBLISH_MS 50  /* at most so often while requests run */
 #define RETRY_MS 60000 /* between starts that fail */

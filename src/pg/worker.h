@@ -10,7 +10,8 @@
 #ifndef CHATGLM_WORKER_H
 #define CHATGLM_WORKER_H
 
-#include "chatglm.h"
+#include "segment.h"
+#include "shared.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -18,6 +19,9 @@
 #include "lib/ilist.h"
 
 /* ---- worker.c --------------------------------------------------------- */
+
+extern PGDLLEXPORT void chatglm_worker_main(Datum arg);
+extern void				chatglm_worker_register(void);
 
 /* What chatglm_shared->worker_error will say when this process ends. */
 extern void chatglm_worker_reason(const char *fmt, ...) pg_attribute_printf(1, 2);

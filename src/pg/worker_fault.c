@@ -17,12 +17,14 @@
  * in this way; then a last alarm, with its default action, ends the process, and
  * that is still better than a worker that hangs.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "worker.h"
 
 #define ALARM_SECONDS 1 /* between looks at the main thread after a fault */
 #define MAX_ALARMS 10	/* then it has had its chance */

@@ -10,9 +10,13 @@
  * The reason for a leave is what can be told from outside: somebody asked for
  * it, or its name has come to mean another directory, or the memory limit.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include "mb/pg_wchar.h"
+
+#include "settings.h"
+#include "shared.h"
+#include "worker.h"
 
 static glm_model_info known[CHATGLM_MAX_MODELS];
 static int			  n_known;

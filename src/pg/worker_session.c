@@ -21,9 +21,12 @@
  * its cancel has been served to the end; then the words' id goes back to 0 and
  * the backend may use the entry again.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include "room.h"
+#include "segment.h"
+#include "shared.h"
+#include "worker.h"
 
 #define PIECES_AT_A_TIME 32 /* of a session, before the others have their turn */
 

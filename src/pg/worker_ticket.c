@@ -7,12 +7,14 @@
  * more: its backend cancelled it, or is gone.  Then, too, its room in the queue is
  * given back.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
 #include "room.h"
+#include "shared.h"
+#include "worker.h"
 
 #define EVENTS_AT_A_TIME 256 /* before the main loop looks around again */
 

@@ -15,6 +15,7 @@
 #include "storage/shmem.h"
 
 #include "room.h"
+#include "shared.h"
 
 ChatglmShared *chatglm_shared;
 
@@ -75,6 +76,20 @@ chatglm_wake_worker(void)
 	if (chatglm_shared->worker_latch != NULL)
 		SetLatch(chatglm_shared->worker_latch);
 	LWLockRelease(chatglm_shared->lock);
+}
+
+bool
+chatglm_worker_is_up(void)
+{
+	bool up = false;
+
+	if (chatglm_shared != NULL)
+	{
+		LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+		up = chatglm_shared->worker_pid != 0;
+		LWLockRelease(chatglm_shared->lock);
+	}
+	return up;
 }
 
 /* ---- hooks ------------------------------------------------------------ */
