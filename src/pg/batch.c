@@ -37,21 +37,14 @@ static TupleTableSlot *batch_exec(CustomScanState *node);
 static void			   batch_end(CustomScanState *node);
 static void			   batch_rescan(CustomScanState *node);
 
-const CustomScanMethods		   chatglm_batch_scan_methods = {.CustomName = "GlmBatch",
-															 .CreateCustomScanState = batch_create_state};
-static const CustomExecMethods exec_methods = {.CustomName = "GlmBatch",
-											   .BeginCustomScan = batch_begin,
-											   .ExecCustomScan = batch_exec,
-											   .EndCustomScan = batch_end,
-											   .ReScanCustomScan = batch_rescan,
-											   .ExplainCustomScan = chatglm_batch_explain};
-
-bool
-chatglm_is_batch(const PlanState *planstate)
-{
-	return IsA(planstate, CustomScanState) &&
-		   ((const CustomScanState *) planstate)->methods == &exec_methods;
-}
+const CustomScanMethods chatglm_batch_scan_methods = {.CustomName = "GlmBatch",
+													  .CreateCustomScanState = batch_create_state};
+const CustomExecMethods chatglm_batch_exec_methods = {.CustomName = "GlmBatch",
+													  .BeginCustomScan = batch_begin,
+													  .ExecCustomScan = batch_exec,
+													  .EndCustomScan = batch_end,
+													  .ReScanCustomScan = batch_rescan,
+													  .ExplainCustomScan = chatglm_batch_explain};
 
 /* ---- Beginning --------------------------------------------------------------- */
 
@@ -60,7 +53,7 @@ batch_create_state(CustomScan *scan)
 {
 	BatchState *state = (BatchState *) newNode(sizeof(BatchState), T_CustomScanState);
 
-	state->css.methods = &exec_methods;
+	state->css.methods = &chatglm_batch_exec_methods;
 	return (Node *) state;
 }
 

@@ -129,7 +129,7 @@ chatglm_run_enter(BatchState *state)
 	}
 	if (state->bound < 0)
 	{
-		chatglm_ring_evaluate_limits(state);
+		chatglm_limits_evaluate(state);
 		chatglm_hand_on_bound(state);
 	}
 }
@@ -148,9 +148,9 @@ chatglm_run_wanted(const BatchState *state)
 	if (state->run_demand == CHATGLM_DEMAND_ONE)
 		return 1 - state->n_rows;
 	/* what an OFFSET still throws away comes on top */
-	return Min(
-		most - state->n_rows,
-		chatglm_ring_left(state, run->rows + Max(0, state->skipped - state->emitted_before), true));
+	return Min(most - state->n_rows,
+			   chatglm_limits_left(
+				   state, run->rows + Max(0, state->skipped - state->emitted_before), true));
 }
 
 /* ---- For the nodes below ------------------------------------------------------------ */
@@ -173,6 +173,6 @@ chatglm_hand_on_bound(BatchState *state)
 {
 	if (state->exact == 0)
 		return;
-	chatglm_ring_evaluate_limits(state);
+	chatglm_limits_evaluate(state);
 	hand_on(state, state->bound_below == PG_INT64_MAX ? -1 : state->bound_below);
 }
