@@ -1,6 +1,6 @@
 /*
  * segment.h - the shared memory of one session, as its backend and the worker see it.
- * 
+ *
  * It has a header of words that both sides touch without locks, a queue of requests and a
  * queue of replies.
  */

@@ -16,7 +16,7 @@
 
 #include "settings.h"
 #include "shared.h"
-#include "worker.h"
+#include "worker_models.h"
 
 static glm_model_info known[CHATGLM_MAX_MODELS];
 static int			  n_known;
@@ -51,7 +51,7 @@ log_loaded(const glm_model_info *model)
  * only beside a new one, of another name, it is the reason.
  */
 static const char *
-reason(const glm_model_info *gone, const glm_model_info *models, int n)
+reason_to_unload(const glm_model_info *gone, const glm_model_info *models, int n)
 {
 	bool limit = false;
 
@@ -74,7 +74,7 @@ chatglm_models_compare(const glm_model_info *models, int n)
 	for (int i = 0; i < n_known && n < CHATGLM_MAX_MODELS; i++)
 		if (with_number(models, n, known[i].number) == NULL)
 			ereport(LOG, (errmsg("chatglm model \"%s\" unloaded: %s", in_log(known[i].name),
-								 reason(&known[i], models, n))));
+								 reason_to_unload(&known[i], models, n))));
 
 	memcpy(known, models, n * sizeof(known[0]));
 	n_known = n;

@@ -26,7 +26,9 @@
 #include "room.h"
 #include "segment.h"
 #include "shared.h"
-#include "worker.h"
+#include "worker_engine.h"
+#include "worker_session.h"
+#include "worker_ticket.h"
 
 #define PIECES_AT_A_TIME 32 /* of a session, before the others have their turn */
 
@@ -44,15 +46,15 @@ static MemoryContext  event_context;
 static WorkerSession *sessions; /* [n_slots] */
 static dlist_head	  attached = DLIST_STATIC_INIT(attached);
 
-static void attach(WorkerSession *session, dsm_handle handle, pid_t pid);
-static void drop(WorkerSession *session);
+static void attach_session(WorkerSession *session, dsm_handle handle, pid_t pid);
+static void drop_session(WorkerSession *session);
 static bool receive_requests(WorkerSession *session);
 static bool receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size);
 static int	find_entry(const WorkerSession *session, uint64 id);
 static int	begin_request(WorkerSession *session, const ChatglmPiece *piece);
 static void drop_block(WorkerEntry *entry);
 static void clear_entry(WorkerEntry *entry);
-static void charge(WorkerSession *session, const OutgoingEvent *out, int sign);
+static void charge_event(WorkerSession *session, const OutgoingEvent *out, int sign);
 static void serve_words(WorkerSession *session);
 static void abandon_entry(WorkerSession *session, int entry);
 static void purge_events(WorkerSession *session, uint64 id);
@@ -93,8 +95,8 @@ chatglm_sessions_attach(void)
 
 		/* the process number's last owner may not have been noticed leaving */
 		if (sessions[i].segment != NULL)
-			drop(&sessions[i]);
-		attach(&sessions[i], seen.handle, seen.pid);
+			drop_session(&sessions[i]);
+		attach_session(&sessions[i], seen.handle, seen.pid);
 
 		/* only now: what a backend that leaves before has taken, it gives back itself */
 		LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
@@ -106,7 +108,7 @@ chatglm_sessions_attach(void)
 }
 
 static void
-attach(WorkerSession *session, dsm_handle handle, pid_t pid)
+attach_session(WorkerSession *session, dsm_handle handle, pid_t pid)
 {
 	MemoryContext old_context;
 	shm_mq		 *requests;
@@ -138,7 +140,7 @@ attach(WorkerSession *session, dsm_handle handle, pid_t pid)
 
 /* Lets a session go, with all it has asked for. */
 static void
-drop(WorkerSession *session)
+drop_session(WorkerSession *session)
 {
 	dlist_mutable_iter iter;
 
@@ -177,7 +179,7 @@ chatglm_sessions_serve(void)
 
 		if (session->broken || !receive_requests(session))
 		{
-			drop(session);
+			drop_session(session);
 			continue;
 		}
 		if (pg_atomic_read_u32(&session->header->doorbell) != 0)
@@ -401,12 +403,12 @@ chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
 	out->entry = entry;
 	memcpy(OUTGOING(out), event, size);
 	dlist_push_tail(&session->outgoing, &out->link);
-	charge(session, out, 1);
+	charge_event(session, out, 1);
 }
 
 /* An event has come into the list of outgoing ones, or leaves it. */
 static void
-charge(WorkerSession *session, const OutgoingEvent *out, int sign)
+charge_event(WorkerSession *session, const OutgoingEvent *out, int sign)
 {
 	WorkerEntry *entry = &session->entry[out->entry];
 	int64		 bytes = sign * (int64) (sizeof(glm_event) + OUTGOING(out)->length);
@@ -426,7 +428,7 @@ send_outgoing(WorkerSession *session)
 
 		if (!try_send(session, out->entry, OUTGOING(out)))
 			return;
-		charge(session, out, -1);
+		charge_event(session, out, -1);
 		dlist_delete(&out->link);
 		pfree(out);
 	}
@@ -461,7 +463,7 @@ purge_events(WorkerSession *session, uint64 id)
 
 		if (OUTGOING(out)->id != id || iter.cur == dlist_head_node(&session->outgoing))
 			continue;
-		charge(session, out, -1);
+		charge_event(session, out, -1);
 		dlist_delete(iter.cur);
 		pfree(out);
 	}
