@@ -68,8 +68,8 @@ chatglm_read_model(ChatglmCall *call, const NullableDatum *model)
 		call->model_options = chatglm_cstring_to_utf8(ref.options);
 }
 
-bool
-chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args)
+static bool
+read_text(ChatglmCall *call, glm_form form, const NullableDatum *args)
 {
 	chatglm_call_defaults(call, GLM_GENERATE);
 	call->form = form;
@@ -85,6 +85,18 @@ chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args)
 	/* one without text is a turn too, as it is in a chat */
 	call->text = chatglm_text_to_utf8(DatumGetTextPP(args[0].value), &call->text_length);
 	return true;
+}
+
+bool
+chatglm_read_prompt(ChatglmCall *call, const NullableDatum *args)
+{
+	return read_text(call, GLM_PROMPT, args);
+}
+
+bool
+chatglm_read_raw_prompt(ChatglmCall *call, const NullableDatum *args)
+{
+	return read_text(call, GLM_RAW, args);
 }
 
 void

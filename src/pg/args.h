@@ -19,9 +19,10 @@ extern void chatglm_read_tail(ChatglmCall *call, const NullableDatum *values);
 extern void chatglm_read_model(ChatglmCall *call, const NullableDatum *model);
 
 /*
- * The call of a function that starts (prompt text, ...G).  false: the prompt
- * is NULL, and so is the answer.
+ * Reads (prompt text, ...G), of a function that asks in the chat template, or of one that
+ * continues the text as it is.  false: the prompt is NULL, and so is the answer.
  */
-extern bool chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args);
+extern bool chatglm_read_prompt(ChatglmCall *call, const NullableDatum *args);
+extern bool chatglm_read_raw_prompt(ChatglmCall *call, const NullableDatum *args);
 
 #endif /* CHATGLM_ARGS_H */

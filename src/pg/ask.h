@@ -28,8 +28,8 @@ typedef struct ChatglmAnswer
 } ChatglmAnswer;
 
 /*
- * An SQL function that asks once and answers once.  Cut in two, it can be
- * called in its place or have many rows in flight (batch.c).
+ * An SQL function that asks once.  Most answer once; cut in two, they can be called in
+ * their place or have many rows in flight (batch.c).  Others give a row for every token.
  */
 typedef struct ChatglmFunction
 {
@@ -39,6 +39,7 @@ typedef struct ChatglmFunction
 	int			model;		  /* which of them is the model; from 0 */
 	bool		catches;	  /* answers with what went wrong, too */
 	bool		tells_finish; /* and with how it ended, though its text be NULL */
+	bool		streams;	  /* gives a row for every token (stream.c); has no value() */
 	/* reads the arguments; false: the answer is NULL without asking */
 	bool (*read)(ChatglmCall *call, const NullableDatum *args);
 	/* makes the value, of the function's result type, in the current context */
@@ -95,7 +96,16 @@ extern void chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer);
 /* ERROR: an answer that may not be cut was, after so many tokens. */
 extern void chatglm_cut_error(int tokens) pg_attribute_noreturn();
 
-/* The whole of the C function of a ChatglmFunction. */
+/* The whole of the C function of a ChatglmFunction that answers once. */
 extern Datum chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function);
+
+/* Defines that C function and, with these members, name_function, declared before. */
+#define CHATGLM_DEFINE_FUNCTION(name, ...)                                                         \
+	PG_FUNCTION_INFO_V1(name);                                                                     \
+	Datum name(PG_FUNCTION_ARGS)                                                                   \
+	{                                                                                              \
+		return chatglm_call_function(fcinfo, &name##_function);                                    \
+	}                                                                                              \
+	const ChatglmFunction name##_function = {.symbol = #name, .address = name, __VA_ARGS__}
 
 #endif /* CHATGLM_ASK_H */

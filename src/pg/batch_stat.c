@@ -34,11 +34,6 @@ PG_FUNCTION_INFO_V1(chatglm_stat_batches);
 static ChatglmBatchStat *stats;
 static ChatglmBatchStat	 unseen;
 
-static shmem_startup_hook_type prev_startup_hook;
-#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
-static shmem_request_hook_type prev_request_hook;
-#endif
-
 /* ---- Shared memory ----------------------------------------------------------- */
 
 static int
@@ -47,14 +42,10 @@ count_stats(void)
 	return 2 * chatglm_max_backends();
 }
 
-static void
-request_shmem(void)
+Size
+chatglm_batch_stat_size(void)
 {
-#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
-	if (prev_request_hook != NULL)
-		prev_request_hook();
-#endif
-	RequestAddinShmemSpace(mul_size(count_stats(), sizeof(ChatglmBatchStat)));
+	return mul_size(count_stats(), sizeof(ChatglmBatchStat));
 }
 
 static void
@@ -66,38 +57,16 @@ init_counters(ChatglmBatchStat *stat)
 	pg_atomic_init_u64(&stat->tokens, 0);
 }
 
-static void
-startup_shmem(void)
-{
-	Size size = mul_size(count_stats(), sizeof(ChatglmBatchStat));
-	bool found;
-
-	if (prev_startup_hook != NULL)
-		prev_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	stats = ShmemInitStruct("chatglm batches", size, &found);
-	if (!found)
-	{
-		memset(stats, 0, size);
-		for (int i = 0; i < count_stats(); i++)
-			init_counters(&stats[i]);
-	}
-	LWLockRelease(AddinShmemInitLock);
-	init_counters(&unseen);
-}
-
 void
-chatglm_batch_stat_init(void)
+chatglm_batch_stat_init(void *memory, bool filled)
 {
-#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
-	prev_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-#else
-	request_shmem();
-#endif
-	prev_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	stats = memory;
+	init_counters(&unseen);
+	if (filled)
+		return;
+	memset(stats, 0, chatglm_batch_stat_size());
+	for (int i = 0; i < count_stats(); i++)
+		init_counters(&stats[i]);
 }
 
 /* ---- One's own entries ---------------------------------------------------------- */

@@ -31,7 +31,6 @@
 #include "settings.h"
 #include "sql_values.h"
 
-PG_FUNCTION_INFO_V1(chatglm_try_generate);
 PG_FUNCTION_INFO_V1(chatglm_generate_batch);
 
 /* Columns of glm_result; a row of glm_generate_batch has idx before the first five. */
@@ -52,12 +51,6 @@ static void result_columns(const ChatglmAnswer *answer, Datum *values, bool *nul
 
 /* ---- glm_try_generate ------------------------------------------------------ */
 
-static bool
-read_try_generate(ChatglmCall *call, const NullableDatum *args)
-{
-	return chatglm_read_prompt(call, GLM_PROMPT, args);
-}
-
 static Datum
 result_value(const ChatglmAnswer *answer, Oid type)
 {
@@ -74,21 +67,10 @@ result_value(const ChatglmAnswer *answer, Oid type)
 	return HeapTupleGetDatum(row);
 }
 
-const ChatglmFunction chatglm_try_generate_function = {.symbol = "chatglm_try_generate",
-													   .address = chatglm_try_generate,
-													   .n_args = 1 + CHATGLM_N_TAIL,
-													   .model = 1,
-													   .catches = true,
-													   .tells_finish = true,
-													   .read = read_try_generate,
-													   .value = result_value};
-
 /* glm_try_generate(prompt text, ...G) returns glm_result */
-Datum
-chatglm_try_generate(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_try_generate_function);
-}
+CHATGLM_DEFINE_FUNCTION(chatglm_try_generate, .n_args = 1 + CHATGLM_N_TAIL, .model = 1,
+						.catches = true, .tells_finish = true, .read = chatglm_read_prompt,
+						.value = result_value);
 
 /* The columns of glm_result, in the current context. */
 static void

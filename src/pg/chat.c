@@ -28,9 +28,6 @@
 #include "sql_values.h"
 #include "toolcalls.h"
 
-PG_FUNCTION_INFO_V1(chatglm_chat);
-PG_FUNCTION_INFO_V1(chatglm_chat_tokens);
-
 /* Positions of glm_chat's own arguments. */
 enum
 {
@@ -40,15 +37,15 @@ enum
 	CHAT_TAIL
 };
 
-static void read_chat(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
-					  bool offer_tools);
-static bool tool_choice_offers(const NullableDatum *choice);
+static void	  read_messages(ChatglmCall *call, const NullableDatum *messages,
+							const NullableDatum *tools, bool offer_tools);
+static bool	  tool_choice_offers(const NullableDatum *choice);
 static Jsonb *chat_object(const ChatglmAnswer *answer);
 
 /* ---- Entry points ------------------------------------------------------ */
 
-static bool
-read_glm_chat(ChatglmCall *call, const NullableDatum *args)
+bool
+chatglm_read_chat(ChatglmCall *call, const NullableDatum *args)
 {
 	bool offer_tools;
 
@@ -57,7 +54,7 @@ read_glm_chat(ChatglmCall *call, const NullableDatum *args)
 	offer_tools = tool_choice_offers(&args[CHAT_TOOL_CHOICE]);
 	if (args[CHAT_MESSAGES].isnull)
 		return false;
-	read_chat(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], offer_tools);
+	read_messages(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], offer_tools);
 	return true;
 }
 
@@ -67,20 +64,9 @@ chat_value(const ChatglmAnswer *answer, Oid type)
 	return PointerGetDatum(chat_object(answer));
 }
 
-const ChatglmFunction chatglm_chat_function = {.symbol = "chatglm_chat",
-											   .address = chatglm_chat,
-											   .n_args = CHAT_TAIL + CHATGLM_N_TAIL,
-											   .model = 3,
-											   .tells_finish = true,
-											   .read = read_glm_chat,
-											   .value = chat_value};
-
 /* glm_chat(messages jsonb, tools json, tool_choice jsonb, ...G) returns jsonb */
-Datum
-chatglm_chat(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_chat_function);
-}
+CHATGLM_DEFINE_FUNCTION(chatglm_chat, .n_args = CHAT_TAIL + CHATGLM_N_TAIL, .model = 3,
+						.tells_finish = true, .read = chatglm_read_chat, .value = chat_value);
 
 static bool
 read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
@@ -89,29 +75,13 @@ read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
 		return false;
 	chatglm_call_defaults(call, GLM_CHAT_TOKENS);
 	chatglm_read_model(call, &args[2]);
-	read_chat(call, &args[0], &args[1], true);
+	read_messages(call, &args[0], &args[1], true);
 	return true;
 }
 
-const ChatglmFunction chatglm_chat_tokens_function = {.symbol = "chatglm_chat_tokens",
-													  .address = chatglm_chat_tokens,
-													  .n_args = 3,
-													  .model = 2,
-													  .read = read_chat_tokens,
-													  .value = chatglm_ids_value};
-
 /* glm_chat_tokens(messages jsonb, tools json, model text) returns int[] */
-Datum
-chatglm_chat_tokens(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_chat_tokens_function);
-}
-
-bool
-chatglm_read_chat_stream(ChatglmCall *call, const NullableDatum *args)
-{
-	return read_glm_chat(call, args);
-}
+CHATGLM_DEFINE_FUNCTION(chatglm_chat_tokens, .n_args = 3, .model = 2, .read = read_chat_tokens,
+						.value = chatglm_ids_value);
 
 /* ---- Messages and tools --------------------------------------------------- */
 
@@ -239,8 +209,8 @@ messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
  * whether the model gets to see any tools.
  */
 static void
-read_chat(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
-		  bool offer_tools)
+read_messages(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
+			  bool offer_tools)
 {
 	bool has_tools;
 

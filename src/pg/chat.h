@@ -10,9 +10,9 @@ extern const ChatglmFunction chatglm_chat_function;
 extern const ChatglmFunction chatglm_chat_tokens_function;
 
 /*
- * The call of glm_chat_stream(messages jsonb, tools json, tool_choice jsonb, ...G).
- * false: the messages are NULL, and so is the answer.
+ * Reads (messages jsonb, tools json, tool_choice jsonb, ...G).  false: the messages are
+ * NULL, and so is the answer.
  */
-extern bool chatglm_read_chat_stream(ChatglmCall *call, const NullableDatum *args);
+extern bool chatglm_read_chat(ChatglmCall *call, const NullableDatum *args);
 
 #endif /* CHATGLM_CHAT_H */

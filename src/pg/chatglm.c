@@ -16,7 +16,6 @@
 #include "fmgr.h"
 
 #include "batch.h"
-#include "batch_stat.h"
 #include "settings.h"
 #include "shared.h"
 #include "stream.h"
@@ -37,7 +36,6 @@ _PG_init(void)
 	if (process_shared_preload_libraries_in_progress)
 	{
 		chatglm_shmem_init();
-		chatglm_batch_stat_init();
 		chatglm_worker_register();
 	}
 }

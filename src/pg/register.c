@@ -26,7 +26,6 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
@@ -34,7 +33,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "args.h"
 #include "ask.h"
@@ -42,6 +40,7 @@
 #include "catalog.h"
 #include "catch.h"
 #include "encoding.h"
+#include "function.h"
 #include "model_name.h"
 #include "options.h"
 #include "privileges.h"
@@ -177,20 +176,9 @@ unload(const char *name, const char *path)
 static bool
 is_our_trigger(const Trigger *trigger)
 {
-	HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(trigger->tgfoid));
-	bool	  ours = false;
+	char *symbol = chatglm_c_function(trigger->tgfoid, Anum_pg_proc_prosrc);
 
-	if (!HeapTupleIsValid(row))
-		return false;
-	if (((Form_pg_proc) GETSTRUCT(row))->prolang == ClanguageId)
-	{
-		bool  isnull;
-		Datum symbol = SysCacheGetAttr(PROCOID, row, Anum_pg_proc_prosrc, &isnull);
-
-		ours = !isnull && strcmp(TextDatumGetCString(symbol), "chatglm_model_check") == 0;
-	}
-	ReleaseSysCache(row);
-	return ours;
+	return symbol != NULL && strcmp(symbol, "chatglm_model_check") == 0;
 }
 
 /*

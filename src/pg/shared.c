@@ -3,8 +3,9 @@
  *
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the
- * worker knows (one for each ticket of the engine), then who has taken how much
- * room in the queue (room.c, which has a lock of its own).
+ * worker knows (one for each ticket of the engine).  Who has taken how much room in
+ * the queue (room.c, which has a lock of its own) and what statements have in flight
+ * (batch_stat.c) have memory of their own.
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -14,6 +15,7 @@
 
 #include "storage/shmem.h"
 
+#include "batch_stat.h"
 #include "room.h"
 #include "shared.h"
 
@@ -101,8 +103,9 @@ request_shmem(void)
 	if (prev_request_hook != NULL)
 		prev_request_hook();
 #endif
-	RequestAddinShmemSpace(
-		add_size(shmem_size(chatglm_max_backends(), chatglm_room_places()), chatglm_room_size()));
+	RequestAddinShmemSpace(shmem_size(chatglm_max_backends(), chatglm_room_places()));
+	RequestAddinShmemSpace(chatglm_room_size());
+	RequestAddinShmemSpace(chatglm_batch_stat_size());
 	RequestNamedLWLockTranche("chatglm", 2);
 }
 
@@ -111,6 +114,7 @@ startup_shmem(void)
 {
 	LWLockPadded *locks = NULL;
 	void		 *room;
+	void		 *batches;
 	bool		  found;
 
 	if (prev_startup_hook != NULL)
@@ -120,12 +124,14 @@ startup_shmem(void)
 	chatglm_shared = ShmemInitStruct(
 		"chatglm", shmem_size(chatglm_max_backends(), chatglm_room_places()), &found);
 	room = ShmemInitStruct("chatglm room", chatglm_room_size(), &found);
+	batches = ShmemInitStruct("chatglm batches", chatglm_batch_stat_size(), &found);
 	if (!found)
 	{
 		locks = GetNamedLWLockTranche("chatglm");
 		init_shared(chatglm_shared, &locks[0].lock);
 	}
 	chatglm_room_init(room, found ? NULL : &locks[1].lock);
+	chatglm_batch_stat_init(batches, found);
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -14,10 +14,8 @@
 #undef USE_OPENSSL
 #include "libpq/libpq.h"
 
-#include "args.h"
 #include "ask.h"
 #include "call.h"
-#include "chat.h"
 #include "client.h"
 #include "encoding.h"
 #include "sql_values.h"
@@ -25,15 +23,13 @@
 #include "toolcalls.h"
 
 void
-chatglm_stream_begin(ChatglmStream *stream, bool chat, const NullableDatum *args,
-					 MemoryContext context)
+chatglm_stream_begin(ChatglmStream *stream, const ChatglmFunction *function,
+					 const NullableDatum *args, MemoryContext context)
 {
 	ChatglmCall call;
-	bool		wanted =
-		   chat ? chatglm_read_chat_stream(&call, args) : chatglm_read_prompt(&call, GLM_PROMPT, args);
 
 	memset(stream, 0, sizeof(*stream));
-	if (!wanted)
+	if (!function->read(&call, args))
 		return;
 	stream->cut_is_error = call.on_length == CHATGLM_ON_LENGTH_ERROR;
 	if (call.tools_offered)
