@@ -52,7 +52,7 @@ static void read_numbers(ChatglmCall *call, const NullableDatum *values);
 static void read_seed(ChatglmCall *call, const NullableDatum *seed);
 static void read_stop(ChatglmCall *call, ArrayType *stop);
 static void check_response_format(Jsonb *format);
-static void read_option(const char *key, JsonbValue *value, void *arg);
+static void read_tail_option(const char *key, JsonbValue *value, void *arg);
 
 /* ---- Common arguments -------------------------------------------------- */
 
@@ -69,7 +69,7 @@ chatglm_read_model(ChatglmCall *call, const NullableDatum *model)
 }
 
 static bool
-read_text(ChatglmCall *call, glm_form form, const NullableDatum *args)
+read_prompt_text(ChatglmCall *call, glm_form form, const NullableDatum *args)
 {
 	chatglm_call_defaults(call, GLM_GENERATE);
 	call->form = form;
@@ -90,13 +90,13 @@ read_text(ChatglmCall *call, glm_form form, const NullableDatum *args)
 bool
 chatglm_read_prompt(ChatglmCall *call, const NullableDatum *args)
 {
-	return read_text(call, GLM_PROMPT, args);
+	return read_prompt_text(call, GLM_PROMPT, args);
 }
 
 bool
 chatglm_read_raw_prompt(ChatglmCall *call, const NullableDatum *args)
 {
-	return read_text(call, GLM_RAW, args);
+	return read_prompt_text(call, GLM_RAW, args);
 }
 
 void
@@ -109,7 +109,7 @@ chatglm_read_tail(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_RESPONSE_FORMAT].isnull)
 		check_response_format(DatumGetJsonbP(values[TAIL_RESPONSE_FORMAT].value));
 	if (!values[TAIL_OPTIONS].isnull)
-		chatglm_read_options(DatumGetJsonbP(values[TAIL_OPTIONS].value), read_option, call);
+		chatglm_read_options(DatumGetJsonbP(values[TAIL_OPTIONS].value), read_tail_option, call);
 	if (!values[TAIL_SYSTEM].isnull)
 		call->system = chatglm_text_to_utf8(DatumGetTextPP(values[TAIL_SYSTEM].value), NULL);
 	chatglm_read_model(call, &values[TAIL_MODEL]);
@@ -118,7 +118,7 @@ chatglm_read_tail(ChatglmCall *call, const NullableDatum *values)
 /* ---- Each argument ------------------------------------------------------ */
 
 static void
-require(bool good, const char *argument, const char *rule, const char *value)
+require_argument(bool good, const char *argument, const char *rule, const char *value)
 {
 	if (!good)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -141,25 +141,25 @@ read_numbers(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_MAX_TOKENS].isnull)
 	{
 		call->max_tokens = DatumGetInt32(values[TAIL_MAX_TOKENS].value);
-		require(call->max_tokens >= 1, "max_tokens", "at least 1",
-				psprintf("%d", call->max_tokens));
+		require_argument(call->max_tokens >= 1, "max_tokens", "at least 1",
+						 psprintf("%d", call->max_tokens));
 	}
 	if (!values[TAIL_TEMPERATURE].isnull)
 	{
 		call->temperature = DatumGetFloat8(values[TAIL_TEMPERATURE].value);
-		require(isfinite(call->temperature) && call->temperature >= 0, "temperature",
-				"a finite number not below 0", show_number(call->temperature));
+		require_argument(isfinite(call->temperature) && call->temperature >= 0, "temperature",
+						 "a finite number not below 0", show_number(call->temperature));
 	}
 	if (!values[TAIL_TOP_P].isnull)
 	{
 		call->top_p = DatumGetFloat8(values[TAIL_TOP_P].value);
-		require(call->top_p > 0 && call->top_p <= 1, "top_p", "above 0 and at most 1",
-				show_number(call->top_p));
+		require_argument(call->top_p > 0 && call->top_p <= 1, "top_p", "above 0 and at most 1",
+						 show_number(call->top_p));
 	}
 	if (!values[TAIL_TOP_K].isnull)
 	{
 		call->top_k = DatumGetInt32(values[TAIL_TOP_K].value);
-		require(call->top_k >= 0, "top_k", "0 (off) or more", psprintf("%d", call->top_k));
+		require_argument(call->top_k >= 0, "top_k", "0 (off) or more", psprintf("%d", call->top_k));
 	}
 }
 
@@ -181,8 +181,8 @@ read_stop(ChatglmCall *call, ArrayType *stop)
 	int	   n;
 
 	deconstruct_array(stop, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
-	require(n <= MAX_STOP_STRINGS, "stop", psprintf("at most %d strings", MAX_STOP_STRINGS),
-			psprintf("%d", n));
+	require_argument(n <= MAX_STOP_STRINGS, "stop",
+					 psprintf("at most %d strings", MAX_STOP_STRINGS), psprintf("%d", n));
 
 	call->stop = makeStringInfo();
 	for (int i = 0; i < n; i++)
@@ -197,9 +197,9 @@ read_stop(ChatglmCall *call, ArrayType *stop)
 		if (length == 0)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("argument \"stop\" must not contain an empty string")));
-		require(length <= MAX_STOP_LENGTH, "stop",
-				psprintf("of strings of at most %d bytes", MAX_STOP_LENGTH),
-				psprintf("%zu bytes", length));
+		require_argument(length <= MAX_STOP_LENGTH, "stop",
+						 psprintf("of strings of at most %d bytes", MAX_STOP_LENGTH),
+						 psprintf("%zu bytes", length));
 		appendBinaryStringInfo(call->stop, string, length + 1);
 	}
 }
@@ -223,8 +223,8 @@ check_response_format(Jsonb *format)
 						errmsg("response_format of type \"%.*s\" is not supported",
 							   type.val.string.len, type.val.string.val),
 						errhint("Leave it out, or use {\"type\": \"text\"}.")));
-	require(JB_ROOT_COUNT(format) == 1, "response_format", "{\"type\": \"text\"}",
-			chatglm_show_json(format));
+	require_argument(JB_ROOT_COUNT(format) == 1, "response_format", "{\"type\": \"text\"}",
+					 chatglm_show_json(format));
 }
 
 /* Options that are numbers. */
@@ -245,18 +245,19 @@ read_number_option(ChatglmCall *call, const char *key, JsonbValue *value)
 	shown = chatglm_show_json(JsonbValueToJsonb(value));
 	if (strcmp(key, "min_p") == 0)
 	{
-		require(number >= 0 && number <= 1, argument, "at least 0 and at most 1", shown);
+		require_argument(number >= 0 && number <= 1, argument, "at least 0 and at most 1", shown);
 		call->min_p = number;
 	}
 	else if (strcmp(key, "repetition_penalty") == 0)
 	{
-		require(isfinite(number) && number > 0, argument, "a finite number above 0", shown);
+		require_argument(isfinite(number) && number > 0, argument, "a finite number above 0",
+						 shown);
 		call->repetition_penalty = number;
 	}
 	else
 	{
-		require(number >= 0 && number <= INT_MAX && number == floor(number), argument,
-				"a whole number of milliseconds, 0 for none", shown);
+		require_argument(number >= 0 && number <= INT_MAX && number == floor(number), argument,
+						 "a whole number of milliseconds, 0 for none", shown);
 		call->timeout_ms = (int) number;
 	}
 }
@@ -304,12 +305,12 @@ read_cache(ChatglmCall *call, const char *key, JsonbValue *value)
 	if (value->type != jbvBool)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"options.%s\" must be true or false", key)));
-	call->unshared = !value->val.boolean;
+	call->no_cache = !value->val.boolean;
 }
 
 /* An option that is null is left to its default, as an argument that is NULL. */
 static void
-read_option(const char *key, JsonbValue *value, void *arg)
+read_tail_option(const char *key, JsonbValue *value, void *arg)
 {
 	static const struct
 	{

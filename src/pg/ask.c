@@ -23,7 +23,7 @@
 #include "composite.h"
 #include "toolcalls.h"
 
-static void start(const ChatglmCall *call, ChatglmAnswer *answer);
+static void start_question(const ChatglmCall *call, ChatglmAnswer *answer);
 
 /* ---- Asking --------------------------------------------------------------- */
 
@@ -55,7 +55,7 @@ ask_question(void *arg)
 	if (call.priority == CHATGLM_PRIORITY_UNSAID)
 		call.priority = question->priority;
 	if (question->known == NULL || !question->known(&call, question->arg))
-		start(&call, answer);
+		start_question(&call, answer);
 }
 
 void
@@ -82,7 +82,7 @@ chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 }
 
 static void
-start(const ChatglmCall *call, ChatglmAnswer *answer)
+start_question(const ChatglmCall *call, ChatglmAnswer *answer)
 {
 	answer->tools_offered = call->tools_offered;
 	answer->on_length = call->on_length;
@@ -132,7 +132,7 @@ chatglm_collect(ChatglmAnswer *answer)
 
 /* Waits until all of the answer is on file.  A cancel of the query is thrown here. */
 static void
-await(const ChatglmAnswer *answer)
+await_answer(const ChatglmAnswer *answer)
 {
 	for (;;)
 	{
@@ -194,7 +194,7 @@ chatglm_use_answer(ChatglmAnswer *answer, void (*use)(const ChatglmAnswer *answe
 
 	if (answer->request != NULL)
 	{
-		await(answer);
+		await_answer(answer);
 		collect_or_error(answer);
 	}
 	if (answer->error == NULL)
@@ -258,7 +258,7 @@ void
 chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer)
 {
 	memset(answer, 0, sizeof(*answer));
-	start(call, answer);
+	start_question(call, answer);
 	chatglm_collect(answer);
 }
 

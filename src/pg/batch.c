@@ -298,7 +298,7 @@ next_row(BatchState *state)
 }
 
 static ChatglmBatchStat *
-begin_stat(BatchState *state)
+begin_node_stat(BatchState *state)
 {
 	return chatglm_batch_stat_begin(chatglm_batch_functions(state),
 									(int64) outerPlan(state->css.ss.ps.plan)->plan_rows);
@@ -328,7 +328,7 @@ batch_exec(CustomScanState *node)
 
 	chatglm_run_enter(state);
 	if (state->stat == NULL)
-		state->stat = begin_stat(state);
+		state->stat = begin_node_stat(state);
 	error_context_stack = &callback;
 	slot = next_row(state);
 	error_context_stack = callback.previous;

@@ -152,7 +152,7 @@ may_ask(const Batch *batch)
 
 /* Asks as many as may be in flight; true once the first unanswered one is ready. */
 static bool
-advance(Batch *batch)
+ask_ahead(Batch *batch)
 {
 	const ChatglmAnswer *answer = &batch->answers[batch->done];
 
@@ -197,7 +197,7 @@ put_answer(Batch *batch, Tuplestorestate *rows, TupleDesc desc)
 
 /* Called at the end, and when the memory of the call goes after an error. */
 static void
-end_stat(void *arg)
+end_call_stat(void *arg)
 {
 	Batch *batch = arg;
 
@@ -206,12 +206,12 @@ end_stat(void *arg)
 }
 
 static void
-begin_stat(Batch *batch)
+begin_call_stat(Batch *batch)
 {
 	MemoryContextCallback *callback = palloc(sizeof(*callback));
 
 	batch->stat = chatglm_batch_stat_begin("glm_generate_batch", batch->n);
-	callback->func = end_stat;
+	callback->func = end_call_stat;
 	callback->arg = batch;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 }
@@ -239,14 +239,14 @@ chatglm_generate_batch(PG_FUNCTION_ARGS)
 		palloc_extended((Size) batch->n * sizeof(ChatglmAnswer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	batch->scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "glm_generate_batch", ALLOCSET_DEFAULT_SIZES);
-	begin_stat(batch);
+	begin_call_stat(batch);
 	while (batch->done < batch->n)
 	{
-		if (advance(batch))
+		if (ask_ahead(batch))
 			put_answer(batch, rows, desc);
 		else
 			chatglm_wait();
 	}
-	end_stat(batch);
+	end_call_stat(batch);
 	return (Datum) 0;
 }

@@ -53,7 +53,7 @@ typedef struct ChatglmCall
 	bool			add_special;
 	ChatglmPriority priority;
 	bool			in_flight;	   /* one of several rows that are asked for at a time */
-	bool			unshared;	   /* options.cache = false */
+	bool			no_cache;	   /* options.cache = false */
 	bool			tools_offered; /* the answer may be a call */
 	ChatglmOnLength on_length;	   /* of no concern to the worker */
 	glm_truncate	truncate;

@@ -24,6 +24,7 @@
 #include "call.h"
 #include "chat.h"
 #include "encoding.h"
+#include "jsonb_build.h"
 #include "options.h"
 #include "sql_values.h"
 #include "toolcalls.h"
@@ -37,8 +38,8 @@ enum
 	CHAT_TAIL
 };
 
-static void	  read_messages(ChatglmCall *call, const NullableDatum *messages,
-							const NullableDatum *tools, bool offer_tools);
+static void	  read_chat_messages(ChatglmCall *call, const NullableDatum *messages,
+								 const NullableDatum *tools, bool offer_tools);
 static bool	  tool_choice_offers(const NullableDatum *choice);
 static Jsonb *chat_object(const ChatglmAnswer *answer);
 
@@ -54,7 +55,7 @@ chatglm_read_chat(ChatglmCall *call, const NullableDatum *args)
 	offer_tools = tool_choice_offers(&args[CHAT_TOOL_CHOICE]);
 	if (args[CHAT_MESSAGES].isnull)
 		return false;
-	read_messages(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], offer_tools);
+	read_chat_messages(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], offer_tools);
 	return true;
 }
 
@@ -75,7 +76,7 @@ read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
 		return false;
 	chatglm_call_defaults(call, GLM_CHAT_TOKENS);
 	chatglm_read_model(call, &args[2]);
-	read_messages(call, &args[0], &args[1], true);
+	read_chat_messages(call, &args[0], &args[1], true);
 	return true;
 }
 
@@ -209,8 +210,8 @@ messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
  * whether the model gets to see any tools.
  */
 static void
-read_messages(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
-			  bool offer_tools)
+read_chat_messages(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
+				   bool offer_tools)
 {
 	bool has_tools;
 
@@ -269,36 +270,51 @@ ends_in_call(const ChatglmAnswer *answer)
 	return chatglm_text_calls(answer->bytes.data + start, answer->bytes.len - start);
 }
 
-static Jsonb *
-chat_object(const ChatglmAnswer *answer)
+/* Adds what was answered; how many calls are in it. */
+static int
+add_content(JsonbParseState **json, const ChatglmAnswer *answer)
 {
-	StringInfoData out;
-	const char	  *finish = chatglm_finish_name(answer->finish);
-
-	initStringInfo(&out);
-	appendStringInfoString(&out, "{\"role\": \"assistant\", ");
 	if (answer->withheld)
-		appendStringInfoString(&out, "\"content\": null");
+		chatglm_json_null(json, "content");
 	else if (answer->tools_offered)
 	{
 		uint64 hash = chatglm_hash(answer->hash, answer->bytes.data, answer->bytes.len);
 		char  *parsed =
 			chatglm_parse_answer(glm_answer_parse_turns, answer->bytes.data, answer->bytes.len);
 
-		if (chatglm_append_parsed(&out, parsed, hash) > 0 &&
-			(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))
-			finish = "tool_calls";
+		return chatglm_add_parsed(json, parsed, hash);
 	}
 	else
-	{
-		appendStringInfoString(&out, "\"content\": ");
-		escape_json(&out, chatglm_cstring_from_utf8(answer->bytes.data, answer->bytes.len));
-	}
-	appendStringInfo(&out,
-					 ", \"finish_reason\": \"%s\", \"usage\": {\"prompt_tokens\": %d, "
-					 "\"completion_tokens\": %d, \"total_tokens\": %d, "
-					 "\"prompt_tokens_details\": {\"cached_tokens\": %d}}}",
-					 finish, answer->prompt_tokens, answer->completion_tokens,
-					 answer->prompt_tokens + answer->completion_tokens, answer->cached_tokens);
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+		chatglm_json_string(json, "content",
+							chatglm_cstring_from_utf8(answer->bytes.data, answer->bytes.len));
+	return 0;
+}
+
+static void
+add_usage(JsonbParseState **json, const ChatglmAnswer *answer)
+{
+	chatglm_json_object(json, "usage");
+	chatglm_json_count(json, "prompt_tokens", answer->prompt_tokens);
+	chatglm_json_count(json, "completion_tokens", answer->completion_tokens);
+	chatglm_json_count(json, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
+	chatglm_json_object(json, "prompt_tokens_details");
+	chatglm_json_count(json, "cached_tokens", answer->cached_tokens);
+	chatglm_json_end_object(json);
+	chatglm_json_end_object(json);
+}
+
+static Jsonb *
+chat_object(const ChatglmAnswer *answer)
+{
+	JsonbParseState *json = NULL;
+	const char		*finish = chatglm_finish_name(answer->finish);
+
+	chatglm_json_object(&json, NULL);
+	chatglm_json_string(&json, "role", "assistant");
+	if (add_content(&json, answer) > 0 &&
+		(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))
+		finish = "tool_calls";
+	chatglm_json_string(&json, "finish_reason", finish);
+	add_usage(&json, answer);
+	return chatglm_json_finish(&json);
 }

@@ -19,7 +19,7 @@
 
 static void				file_event(const glm_event *event);
 static const glm_event *take_event(ChatglmRequest *request);
-static void				count_token(ChatglmRequest *request);
+static void				count_taken(ChatglmRequest *request);
 static void				check_running(const ChatglmRequest *request);
 
 const glm_event *
@@ -120,7 +120,7 @@ take_event(ChatglmRequest *request)
 		dlist_container(ChatglmFiledEvent, link, dlist_pop_head_node(&request->events));
 	event = FILED(request->current);
 	if (event->kind == GLM_EVENT_TOKEN)
-		count_token(request);
+		count_taken(request);
 	else if (event->kind == GLM_EVENT_ERROR)
 		chatglm_throw_event(event, request->model, request->path);
 	return event;
@@ -131,7 +131,7 @@ take_event(ChatglmRequest *request)
  * it need be woken only often enough that a full outbox does not stay full.
  */
 static void
-count_token(ChatglmRequest *request)
+count_taken(ChatglmRequest *request)
 {
 	ChatglmRequestWords *words = chatglm_session_words(request->entry, request->id);
 

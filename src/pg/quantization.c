@@ -37,7 +37,7 @@ PG_FUNCTION_INFO_V1(chatglm_quantize);
 PG_FUNCTION_INFO_V1(chatglm_stat_progress);
 
 static void read_source(ChatglmCall *call, const char *source);
-static void read_options(ChatglmCall *call, Jsonb *options);
+static void take_options(ChatglmCall *call, Jsonb *options);
 static void put_quantized(Tuplestorestate *rows, TupleDesc desc, const glm_quantized *q);
 
 /* glm_quantize(source text, target text, options jsonb) returns table (...) */
@@ -71,7 +71,7 @@ chatglm_quantize(PG_FUNCTION_ARGS)
 	call.target = target;
 	read_source(&call, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (!PG_ARGISNULL(2))
-		read_options(&call, PG_GETARG_JSONB_P(2));
+		take_options(&call, PG_GETARG_JSONB_P(2));
 	chatglm_run(&call, &answer);
 	for (int at = 0; at + (int) sizeof(glm_quantized) <= answer.bytes.len;
 		 at += sizeof(glm_quantized))
@@ -111,7 +111,7 @@ read_source(ChatglmCall *call, const char *source)
 
 /* Takes the calibration out of the options; the rest is the engine's. */
 static void
-read_options(ChatglmCall *call, Jsonb *options)
+take_options(ChatglmCall *call, Jsonb *options)
 {
 	static const char *const ours[] = {"calibration", "calibration_query", "calibration_file"};
 	Datum					 rest = JsonbPGetDatum(options);
@@ -167,7 +167,7 @@ find_request(uint64 id)
 
 /* A path is in the encoding of the database where it was named; ours may be another. */
 static bool
-readable(const char *path)
+is_readable(const char *path)
 {
 	return pg_verifymbstr(path, strlen(path), true);
 }
@@ -191,7 +191,7 @@ put_progress(Tuplestorestate *rows, TupleDesc desc, const glm_progress *p,
 	values[2] = utf8_datum(p->source);
 	values[3] = CStringGetTextDatum(p->target);
 	nulls[2] = !chatglm_may_see_requests_of(stat->role);
-	nulls[3] = nulls[2] || !(own || chatglm_may_see_paths()) || !readable(p->target);
+	nulls[3] = nulls[2] || !(own || chatglm_may_see_paths()) || !is_readable(p->target);
 	values[4] = utf8_datum(p->phase);
 	values[5] = utf8_datum(p->tensor);
 	nulls[5] = p->tensor[0] == '\0';

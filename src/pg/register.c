@@ -60,7 +60,7 @@ static void		check_model_options(Jsonb *options);
 static Relation open_for_writing(bool to_delete);
 static void		store_row(const char *name, Datum path, const NullableDatum *options);
 static bool		delete_row(const char *name);
-static bool		unload(const char *name, const char *path);
+static bool		unload_model(const char *name, const char *path);
 
 /* ---- Loading and unloading ------------------------------------------------------ */
 
@@ -116,7 +116,7 @@ chatglm_model_unload(PG_FUNCTION_ARGS)
 
 	chatglm_check_model_name(name);
 	known = chatglm_look_up_model(name, &ref);
-	unloaded = unload(name, ref.path);
+	unloaded = unload_model(name, ref.path);
 	if (!known && !unloaded)
 		ereport(NOTICE,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name)));
@@ -138,7 +138,7 @@ chatglm_model_unregister(PG_FUNCTION_ARGS)
 	if (!delete_row(name))
 		PG_RETURN_BOOL(false);
 	if (chatglm_worker_is_up())
-		unload(name, NULL);
+		unload_model(name, NULL);
 	PG_RETURN_BOOL(true);
 }
 
@@ -157,7 +157,7 @@ run_unload(void *arg)
  * and says so by an ERROR.
  */
 static bool
-unload(const char *name, const char *path)
+unload_model(const char *name, const char *path)
 {
 	ChatglmCall call;
 	ErrorData  *error;

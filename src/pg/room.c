@@ -361,51 +361,54 @@ chatglm_room_open(const ChatglmRoomWish *wish)
 	return open;
 }
 
+/* The place while it is this request's, locked; NULL: it is not (any more). */
+static Place *
+lock_place(int number, uint64 id)
+{
+	if (id == 0 || number < 0 || number >= room->n_places)
+		return NULL;
+	LWLockAcquire(room->lock, LW_EXCLUSIVE);
+	if (places()[number].id == id)
+		return &places()[number];
+	LWLockRelease(room->lock);
+	return NULL;
+}
+
 void
 chatglm_room_charge(int number, uint64 id, int64 block, int64 results)
 {
-	Place *place;
+	Place *place = lock_place(number, id);
 
-	if (number < 0 || number >= room->n_places)
+	if (place == NULL)
 		return;
-	place = &places()[number];
-	LWLockAcquire(room->lock, LW_EXCLUSIVE);
-	if (id != 0 && place->id == id)
-	{
-		place->bytes += block;
-		place->results += results;
-		find_holder(place->role)->bytes += block + results;
-		room->bytes += block;
-		room->results += results;
-		if (block + results < 0)
-			wake_first();
-	}
+	place->bytes += block;
+	place->results += results;
+	find_holder(place->role)->bytes += block + results;
+	room->bytes += block;
+	room->results += results;
+	if (block + results < 0)
+		wake_first();
 	LWLockRelease(room->lock);
 }
 
 void
 chatglm_room_give(int number, uint64 id)
 {
-	Place *place;
+	Place  *place = lock_place(number, id);
+	Holder *holder;
 
-	if (number < 0 || number >= room->n_places)
+	if (place == NULL)
 		return;
-	place = &places()[number];
-	LWLockAcquire(room->lock, LW_EXCLUSIVE);
-	if (id != 0 && place->id == id)
-	{
-		Holder *holder = find_holder(place->role);
-
-		holder->bytes -= place->bytes + place->results;
-		if (--holder->requests == 0)
-			*holder = holders()[--room->n_holders];
-		room->requests--;
-		room->bytes -= place->bytes;
-		room->results -= place->results;
-		*place = (Place){.next_free = room->first_free};
-		room->first_free = number;
-		wake_first();
-	}
+	holder = find_holder(place->role);
+	holder->bytes -= place->bytes + place->results;
+	if (--holder->requests == 0)
+		*holder = holders()[--room->n_holders];
+	room->requests--;
+	room->bytes -= place->bytes;
+	room->results -= place->results;
+	*place = (Place){.next_free = room->first_free};
+	room->first_free = number;
+	wake_first();
 	LWLockRelease(room->lock);
 }
 

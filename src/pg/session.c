@@ -54,8 +54,8 @@ static Session session;
 
 static bool			 worker_present(void);
 static void			 create_segment(void);
-static bool			 announce(void);
-static bool			 withdraw(dsm_handle handle);
+static bool			 announce_segment(void);
+static bool			 withdraw_segment(dsm_handle handle);
 static void			 give_room_back(void);
 static shm_mq_result try_piece(void);
 static void			 wait_on_latch(long timeout_ms);
@@ -94,7 +94,7 @@ chatglm_session_connect(void)
 		if (worker_present())
 		{
 			create_segment();
-			if (announce())
+			if (announce_segment())
 				return;
 			chatglm_session_disconnect();
 		}
@@ -118,7 +118,7 @@ chatglm_session_disconnect(void)
 		return;
 
 	/* a worker that never saw the segment cannot give back what its words have taken */
-	if (withdraw(dsm_segment_handle(session.segment)))
+	if (withdraw_segment(dsm_segment_handle(session.segment)))
 		give_room_back();
 
 	/* Not left to dsm_detach, which would leak the handles' memory. */
@@ -192,7 +192,7 @@ create_segment(void)
 
 /* Shows the segment to the worker; false when that has just gone. */
 static bool
-announce(void)
+announce_segment(void)
 {
 	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
 	bool		 present;
@@ -217,7 +217,7 @@ announce(void)
  * worker has come to see it.
  */
 static bool
-withdraw(dsm_handle handle)
+withdraw_segment(dsm_handle handle)
 {
 	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
 	bool		 unseen = true;

@@ -14,10 +14,10 @@ extern uint64 chatglm_call_hash(const ChatglmCall *call);
 extern char	 *chatglm_parse_answer(char *(*parse)(const char *, size_t), const char *bytes,
 								   Size length);
 /*
- * Appends "content" and "tool_calls", as members of an object, of what
+ * Adds "content" and "tool_calls", as members of an object, of what
  * glm_answer_parse() gave, and frees that.  Returns how many calls there are.
  */
-extern int	  chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash);
+extern int	  chatglm_add_parsed(JsonbParseState **json, char *parsed, uint64 hash);
 /* Does the text of a stream, in UTF-8, end in calls? */
 extern bool	  chatglm_text_calls(const char *bytes, Size length);
 

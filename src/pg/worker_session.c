@@ -50,7 +50,7 @@ static void attach_session(WorkerSession *session, dsm_handle handle, pid_t pid)
 static void drop_session(WorkerSession *session);
 static bool receive_requests(WorkerSession *session);
 static bool receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size);
-static int	find_entry(const WorkerSession *session, uint64 id);
+static int	entry_of_request(const WorkerSession *session, uint64 id);
 static int	begin_request(WorkerSession *session, const ChatglmPiece *piece);
 static void drop_block(WorkerEntry *entry);
 static void clear_entry(WorkerEntry *entry);
@@ -246,7 +246,7 @@ receive_requests(WorkerSession *session)
 
 /* The entry of a request that has begun to come; -1: none. */
 static int
-find_entry(const WorkerSession *session, uint64 id)
+entry_of_request(const WorkerSession *session, uint64 id)
 {
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 		if (session->entry[i].id == id)
@@ -271,7 +271,8 @@ receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size)
 		length > piece->size - piece->offset)
 		return false;
 
-	number = piece->offset == 0 ? begin_request(session, piece) : find_entry(session, piece->id);
+	number =
+		piece->offset == 0 ? begin_request(session, piece) : entry_of_request(session, piece->id);
 	if (number < 0)
 		return piece->offset != 0;
 	entry = &session->entry[number];
