@@ -8,7 +8,7 @@
 
 /*
  * Takes room for a request of this session and returns its place.  Batch waits for it,
- * serving interrupts and the session's line; what stands alone fails where there is none.
+ * serving interrupts and the session's queue; an interactive call fails where there is none.
  */
 extern int chatglm_admission(ChatglmRoomWish *wish); /* leaves in timeout_ms what is left */
 

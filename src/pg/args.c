@@ -125,7 +125,7 @@ require_argument(bool good, const char *argument, const char *rule, const char *
 						errmsg("argument \"%s\" must be %s, not %s", argument, rule, value)));
 }
 
-/* All its digits, whatever extra_float_digits says: what is refused must be told from what is not. */
+/* All its digits, whatever extra_float_digits says, so that 1.0000000001 does not look like 1. */
 static char *
 show_number(double number)
 {

@@ -1,6 +1,6 @@
 /*
- * batch_run.c - how many rows whoever runs the plan wants, and other bounds that
- * show only then.
+ * batch_run.c - how many rows a run of the plan wants, and other bounds that are known
+ * only then.
  *
  * A plan may be run for some rows now and the rest later or never: by FETCH n,
  * by SELECT INTO, by an SQL function that gives one value, by a loop in plpgsql.

@@ -140,7 +140,7 @@ count_of(pg_atomic_uint64 *counter)
 	return Int64GetDatum((int64) pg_atomic_read_u64(counter));
 }
 
-/* As in glm_stat_requests, what for is the role's own business. */
+/* As in glm_stat_requests, others do not see what for. */
 static void
 put_batch(Tuplestorestate *rows, TupleDesc desc, ChatglmBatchStat *stat)
 {

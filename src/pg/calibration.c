@@ -155,8 +155,8 @@ typedef struct Lines
 } Lines;
 
 /*
- * Only regular files: opening a FIFO would wait for its writer, whom nobody cancels, and
- * a device may never end.  O_NONBLOCK makes the open return in any case.
+ * Only regular files: opening a FIFO would wait for its writer, uncancellable, and a
+ * device may never end.  O_NONBLOCK makes the open return in any case.
  */
 static void
 open_lines(Lines *lines, const char *path)

@@ -6,7 +6,7 @@
 
 #include "chatglm.h"
 
-/* Whose turn comes first in the worker. */
+/* Interactive requests come before batch in the worker. */
 typedef enum ChatglmPriority
 {
 	CHATGLM_PRIORITY_UNSAID = 0, /* batch for rows of GlmBatch, else interactive */

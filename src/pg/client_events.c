@@ -1,8 +1,8 @@
 /*
  * client_events.c - what comes back for the requests of a backend.
  *
- * Whoever waits for an event reads all that the session's queue has and files each
- * event with its request, so an event of one cursor is not lost while another is being
+ * Waiting for an event reads all that the session's queue has and files each event with
+ * its request, so an event of one cursor is not lost while another is being
  * fetched.  A streaming request's file stays short, because the engine pauses a sequence
  * whose tokens are not taken, and a token counts as taken only when its caller has got it.
  */

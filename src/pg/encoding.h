@@ -11,8 +11,8 @@ extern char *chatglm_text_to_utf8(const text *value, Size *length);
 /* The same for a C string in the database's encoding. */
 extern char *chatglm_cstring_to_utf8(const char *value);
 /*
- * A model with byte fallback may well utter a NUL, which no text can hold and
- * which is no reason to fail an answer: it becomes U+FFFD.
+ * A copy in which each NUL is U+FFFD.  A model with byte fallback may answer with a NUL,
+ * which no text can hold; its answer should not fail for that.
  */
 extern char *chatglm_without_nuls(const char *bytes, Size length);
 /* From UTF-8 to the database's encoding, without NULs. */

@@ -17,7 +17,7 @@ extern void chatglm_ereport(int elevel, glm_status status, const char *message, 
 
 /*
  * Throws an ERROR event: its payload is message NUL hint NUL, and two more NULs are always
- * behind it.  Of a model's path (may be NULL) only who may see it is told.
+ * behind it.  The model's path (may be NULL) is told only to those who may see it.
  */
 extern void chatglm_throw_event(const glm_event *event, const char *model, const char *path)
 	pg_attribute_noreturn();

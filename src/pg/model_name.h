@@ -18,8 +18,8 @@ typedef struct ChatglmModelRef
 /*
  * Resolves a model's name (NULL: chatglm.model) to its directory: a row of
  * chatglm.model, else a directory of that name under chatglm.model_dir.
- * ERROR 42704 when there is neither, 22004 for a row without a path, 42602 for a name that is no name
- * (empty, over 63 bytes, slashes, leading dot, control characters).
+ * ERROR 42704 when there is neither, 22004 for a row without a path, 42602 for a name that
+ * can be none (empty, over 63 bytes, slashes, leading dot, control characters).
  */
 extern ChatglmModelRef chatglm_resolve_model(const char *name);
 

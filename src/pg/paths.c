@@ -1,10 +1,9 @@
 /*
- * paths.c - where models lie is for those who may read the server's files.
+ * paths.c - messages without the paths of models.
  *
- * Anybody may use a model, by its name; its directory is the administrator's
- * business.  The engine's errors name files, so what is told to a role that may not
- * see paths is rewritten here, in the one place where errors of requests arrive: the
- * directory goes, the name of the model and that of the file in it stay.  The
+ * Anybody may use a model, by its name; its directory is shown only to those who may read
+ * the server's files.  The engine's errors name files, so for other roles a message is
+ * rewritten: the directory goes, the name of the model and that of the file in it stay.  The
  * server's log has the path only when its own settings log the error.
  */
 #include "chatglm.h"

@@ -153,7 +153,7 @@ put_quantized(Tuplestorestate *rows, TupleDesc desc, const glm_quantized *q)
 
 /* ---- Progress ------------------------------------------------------------ */
 
-/* Who asked for the job; its role decides who sees more than that. */
+/* The request of the job; its role decides who sees more than that there is one. */
 static const ChatglmRequestStat *
 find_request(uint64 id)
 {

@@ -1,13 +1,13 @@
 /*
- * register.c - what becomes of names: glm_model_load, glm_model_unload,
- * glm_model_unregister, and what chatglm.model may hold.
+ * register.c - glm_model_load, glm_model_unload and glm_model_unregister, and what
+ * chatglm.model may hold.
  *
- * Who may call these functions needs no right on the table.  An INSERT with the rights
+ * Callers of these functions need no right on the table.  An INSERT with the rights
  * of its owner would run what others have attached to the table with these rights, and
  * a grant of TRIGGER would be as good as the owner's password.  So the row is written
  * as rows of catalogs are, past the executor: nothing runs but the indexes' own
- * comparisons.  What is attached was meant to be heeded, though, so a table that has
- * more on it than the extension made is refused, and left to plain SQL.
+ * comparisons.  But what is attached was meant to run, so a table that has more on it
+ * than the extension made is refused, and left to plain SQL.
  *
  * The lock that a write takes keeps other writers out, and triggers from being
  * made, until the transaction ends.
@@ -382,7 +382,7 @@ check_path(const char *path)
 					errmsg("directory \"%s\" holds no config.json", path)));
 }
 
-/* An option nobody knows would be believed to work: refuse it. */
+/* Unknown options are refused, as otherwise they would seem to work. */
 static void
 check_model_option(const char *key, JsonbValue *value, void *arg)
 {

@@ -14,8 +14,7 @@
  * A block is sent in pieces (ChatglmPiece).  An interrupt may end a send halfway; the
  * queue then still expects the rest of the piece it has begun with, but not the
  * pieces behind it.  So the piece being sent belongs to the session, not to the call,
- * and is finished by whoever sends or looks next (its request is marked as
- * cancelled by then).
+ * and the next send or look finishes it (its request is marked as cancelled by then).
  *
  * Locks: ChatglmShared.lock for the slot; the words are atomics.
  */
@@ -44,7 +43,7 @@ typedef struct Session
 	ChatglmSessionHeader *header;
 	shm_mq_handle		 *requests;
 	shm_mq_handle		 *replies;
-	uint32				  generation; /* of the worker we announced us to */
+	uint32				  generation; /* of the worker that was told of the segment */
 	bool				  detached;	  /* the other end was found missing */
 	ChatglmPiece		 *piece;	  /* on its way; memory for any one */
 	Size				  piece_size; /* of the message; 0: none is on its way */
@@ -63,7 +62,7 @@ static void			 check_client(void);
 static bool			 worker_cannot_start(void);
 static void			 worker_missing(void) pg_attribute_noreturn();
 
-/* ---- coming and going ------------------------------------------------- */
+/* ---- connecting ------------------------------------------------- */
 
 static void
 disconnect_at_exit(int code, Datum arg)
@@ -452,7 +451,7 @@ chatglm_session_lost(void)
 					errhint("Run it again; the worker is back within about a second.")));
 }
 
-/* Has it said that there is no use in waiting for it? */
+/* Has it said that it cannot start, so that waiting is of no use? */
 static bool
 worker_cannot_start(void)
 {

@@ -32,7 +32,7 @@ extern double chatglm_temperature;
 extern int	  chatglm_request_timeout; /* ms, 0 = none */
 extern int	  chatglm_prefetch;		   /* rows in flight; 1 = one by one */
 
-/* Who finds in the prefix cache what a request left there. */
+/* The requests that find in the prefix cache what another left there. */
 typedef enum ChatglmSharing
 {
 	CHATGLM_SHARING_ROLE, /* requests of the same role in the same database */

@@ -3,9 +3,9 @@
  *
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the
- * worker knows (one for each ticket of the engine).  Who has taken how much room in
- * the queue (room.c, which has a lock of its own) and what statements have in flight
- * (batch_stat.c) have memory of their own.
+ * worker knows (one for each ticket of the engine).  The room that is taken
+ * in the queue (room.c, which has a lock of its own) and the statements with rows in
+ * flight (batch_stat.c) have memory of their own.
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -69,7 +69,7 @@ chatglm_require_preload(void)
 
 /*
  * The latch may belong to a worker that is just going; it lies in shared
- * memory all the same, and at worst a stranger wakes once for nothing.
+ * memory all the same, and at worst another process wakes once for nothing.
  */
 void
 chatglm_wake_worker(void)

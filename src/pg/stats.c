@@ -1,17 +1,16 @@
 /*
  * stats.c - what the worker is doing: glm_health, glm_ready, glm_models,
- * glm_stat_models, glm_stat_requests; and glm_cancel, which acts on what the
- * latter shows.
+ * glm_stat_models, glm_stat_requests; and glm_cancel, for a row of the latter.
  *
  * Everything is read from shared memory, where the worker leaves a copy of the
  * engine's figures, so that looking costs the worker nothing and works while
  * it is busy, down, or was never configured.  ChatglmShared is copied
  * under the lock (shared mode, a few microseconds) and rows are built after.
  *
- * How many requests there were is no secret.  What depends on what is in them - how
- * long they are, what they have in common, and so how much memory they take - is for
- * members of pg_read_all_stats: whoever can read such a total before and after a
- * request of his own learns something about everybody else's.  Others see null.
+ * Everybody sees how many requests there were.  Totals that depend on what is in them
+ * (their length, what they have in common, and so the memory they take) are for members
+ * of pg_read_all_stats: such a total, read before and after a request of one's own, tells
+ * something of all others.  Others see null.
  */
 #include "chatglm.h"
 
@@ -59,7 +58,7 @@ copy_shared(ChatglmShared *copy)
 	return true;
 }
 
-/* Null for who may not see it. */
+/* Null where the current user may not see it. */
 static void
 add_total(JsonbParseState **json, const char *key, uint64 value)
 {
@@ -311,8 +310,8 @@ kind_name(const ChatglmRequestStat *stat)
 }
 
 /*
- * Who asks is no secret, what for is the role's own business: as in
- * pg_stat_activity, the rest is for the role and for pg_read_all_stats.
+ * Everybody sees which role asks.  What it asks is shown to the role itself and to
+ * pg_read_all_stats, as in pg_stat_activity.
  */
 static void
 put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *stat)
@@ -362,7 +361,7 @@ chatglm_stat_requests(PG_FUNCTION_ARGS)
 
 /*
  * The worker looks for the mark when it next wakes.  A request that is still on
- * its way to the worker is nobody's to see yet, so it is not found.
+ * its way to the worker is not shown yet, so it is not found.
  */
 static bool
 mark_cancelled(uint64 id)

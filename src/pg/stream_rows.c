@@ -79,7 +79,7 @@ chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *nulls)
 
 	if (stream->request == NULL)
 		return false;
-	/* out with the row before, whose successor may take its time */
+	/* sends the row before now, as the next one may take a while */
 	if (stream->seq > 0 && whereToSendOutput == DestRemote)
 		(void) pq_flush_if_writable();
 

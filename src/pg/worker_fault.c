@@ -28,7 +28,7 @@
 #include "worker_state.h"
 
 #define ALARM_SECONDS 1 /* between looks at the main thread after a fault */
-#define MAX_ALARMS 10	/* then it has had its chance */
+#define MAX_ALARMS 10	/* then the process ends */
 
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 

@@ -11,11 +11,11 @@
  * repeated to the end: purging leaves the head alone.  The list is bounded by
  * nature: a streaming request has at most GLM_OUTBOX events made and not taken,
  * and other results are finite.  What is in it is charged to the request's role (room.c),
- * so that who does not read his results cannot ask for more and more.
+ * so that a role that does not read its results cannot ask for more and more.
  *
  * Requests come in pieces and are put together in memory of the engine's, which takes it
- * over.  What an announced size has no memory for costs that request only.  A session
- * that sends nonsense, or whose events there is no memory for, is dropped.
+ * over.  Where there is no memory for a block, only that request fails.  A session
+ * that sends malformed messages, or whose events there is no memory for, is dropped.
  *
  * An entry stays claimed until the last event of its request is in the queue, or
  * its cancel has been served to the end; then the words' id goes back to 0 and
@@ -72,7 +72,7 @@ chatglm_sessions_init(void)
 		sessions[i].proc = GetPGProcByNumber(i);
 }
 
-/* ---- coming and going ------------------------------------------------- */
+/* ---- attaching and dropping ------------------------------------------------- */
 
 void
 chatglm_sessions_attach(void)
@@ -83,7 +83,7 @@ chatglm_sessions_attach(void)
 	{
 		ChatglmSlot seen;
 
-		/* a glance first: most slots are not new, and one may always be later */
+		/* without the lock first: most slots are not new, and one may always be later */
 		if (slots[i].state != CHATGLM_SLOT_NEW)
 			continue;
 
@@ -138,7 +138,7 @@ attach_session(WorkerSession *session, dsm_handle handle, pid_t pid)
 	MemoryContextSwitchTo(old_context);
 }
 
-/* Lets a session go, with all it has asked for. */
+/* Drops a session, with all its requests. */
 static void
 drop_session(WorkerSession *session)
 {
@@ -166,7 +166,7 @@ drop_session(WorkerSession *session)
 	dlist_delete(&session->link);
 }
 
-/* ---- what backends have to say ---------------------------------------- */
+/* ---- requests ---------------------------------------- */
 
 void
 chatglm_sessions_serve(void)
@@ -189,7 +189,7 @@ chatglm_sessions_serve(void)
 }
 
 /*
- * A message that is none is an ERROR inside shm_mq_receive(), as is a lack of memory;
+ * A malformed message is an ERROR inside shm_mq_receive(), as is a lack of memory;
  * neither is to end the worker.
  */
 static shm_mq_result
@@ -213,8 +213,8 @@ try_receive(WorkerSession *session, Size *size, void **data)
 }
 
 /*
- * Reads the pieces there are, but so many only: who sends faster than the others is not
- * to hold them up.  False when the session is to be dropped.
+ * Reads the pieces there are, but so many only: a session that sends faster than the others
+ * must not hold them up.  False when the session is to be dropped.
  */
 static bool
 receive_requests(WorkerSession *session)
@@ -335,7 +335,7 @@ drop_block(WorkerEntry *entry)
 static void
 serve_words(WorkerSession *session)
 {
-	/* lower the bell first, with a barrier: what comes later rings again */
+	/* reset the doorbell first, with a barrier: what comes later rings again */
 	pg_atomic_exchange_u32(&session->header->doorbell, 0);
 
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
@@ -383,7 +383,7 @@ chatglm_session_end(WorkerSession *session, int entry)
 	SetLatch(&session->proc->procLatch); /* it may wait for a free entry */
 }
 
-/* ---- what they get ---------------------------------------------------- */
+/* ---- events ---------------------------------------------------- */
 
 void
 chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
@@ -436,8 +436,8 @@ send_outgoing(WorkerSession *session)
 }
 
 /*
- * False when the queue is full.  A detached queue swallows everything; the
- * request queue will tell the same story and the session be dropped.
+ * False when the queue is full.  Events for a detached queue are lost; the request queue
+ * is detached as well, and the session will be dropped for it.
  */
 static bool
 try_send(WorkerSession *session, int entry, const glm_event *event)
@@ -447,7 +447,7 @@ try_send(WorkerSession *session, int entry, const glm_event *event)
 	if (chatglm_mq_send(session->replies, sizeof(glm_event) + event->length, event) ==
 		SHM_MQ_WOULD_BLOCK)
 		return false;
-	/* a head that outlived its request's cancel finds the entry in other hands */
+	/* the entry may belong to another request now, if this one was cancelled */
 	if (last && session->entry[entry].id == event->id)
 		chatglm_session_end(session, entry);
 	return true;

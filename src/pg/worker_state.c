@@ -59,7 +59,7 @@ chatglm_state_reason(const char *fmt, ...)
 
 /*
  * The latch of a slot's owner is found by process number; should the owner have changed,
- * a stranger wakes once for nothing.
+ * another process wakes once for nothing.
  */
 void
 chatglm_state_end(void)

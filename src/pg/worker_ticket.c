@@ -1,7 +1,7 @@
 /*
  * worker_ticket.c - the requests the engine has, by ticket.
  *
- * The engine numbers what it has by tickets; the table here says whose each is
+ * The engine numbers its requests by tickets; the table here has the session of each
  * and shows it in chatglm_request_stats() at the same index.  A ticket stays in
  * use until its last event was polled, even when nobody wants the events any
  * more: its backend cancelled it, or is gone.  Then, too, its room in the queue is

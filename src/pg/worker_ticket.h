@@ -29,7 +29,7 @@ extern void chatglm_tickets_cancel_marked(void);
  */
 extern bool chatglm_tickets_take_event(bool *publish_first);
 
-/* Passes the event on to who asked. */
+/* Passes the event on to the session that asked. */
 extern void chatglm_tickets_post_event(void);
 
 extern int chatglm_tickets_live(void);
