@@ -177,10 +177,15 @@ install-model:
 	$(MKDIR_P) '$(DESTDIR)$(datadir)/extension/chatglm/$(MODEL)'
 	$(INSTALL_DATA) $(MODEL_FILES) '$(DESTDIR)$(datadir)/extension/chatglm/$(MODEL)/'
 
-# All extensions' manuals lie in one directory, so a README.md needs a name.
+# In a folder of their own, laid out as here so that their links lead somewhere.
+DOC_FILES = README.md CHANGELOG.md $(patsubst $(S)%,%,$(wildcard $(S)docs/*.md)) \
+	test/bench/RESULTS.md test/bench/forward.svg test/model/README.md
+DOC_DIR = $(DESTDIR)$(docdir)/extension/chatglm
+
 install-doc:
-	$(MKDIR_P) '$(DESTDIR)$(docdir)/extension'
-	$(INSTALL_DATA) $(S)README.md '$(DESTDIR)$(docdir)/extension/chatglm.md'
+	for file in $(DOC_FILES); do \
+		$(MKDIR_P) "$$(dirname '$(DOC_DIR)'/$$file)" && $(INSTALL_DATA) $(S)$$file '$(DOC_DIR)'/$$file || exit 1; \
+	done
 
 uninstall: uninstall-model uninstall-doc
 
@@ -188,7 +193,7 @@ uninstall-model:
 	rm -rf '$(DESTDIR)$(datadir)/extension/chatglm'
 
 uninstall-doc:
-	rm -f '$(DESTDIR)$(docdir)/extension/chatglm.md'
+	rm -rf '$(DOC_DIR)'
 
 model:
 	test/model/make.sh
