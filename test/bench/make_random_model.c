@@ -21,6 +21,7 @@
 #include "engine/base/half.h"
 #include "engine/base/json.h"
 #include "engine/quantize/pack.h"
+#include "engine/model/model.h"
 
 typedef struct shape
 {

@@ -3,7 +3,7 @@
  */
 #include "fuzz.h"
 
-#include "engine/internal.h"
+#include "engine/model/model.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "engine/base/half.h"
+#include "engine/model/kv_layout.h"
 #include "made_up.h"
 #include "matrix.h"
 

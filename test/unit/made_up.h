@@ -5,7 +5,7 @@
 #ifndef MADE_UP_H
 #define MADE_UP_H
 
-#include "engine/internal.h"
+#include "engine/model/model.h"
 #include "engine/weights/packed.h"
 
 #define MD_CONTEXT 640

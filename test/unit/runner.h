@@ -4,7 +4,8 @@
 #ifndef RUNNER_H
 #define RUNNER_H
 
-#include "engine/internal.h"
+#include "engine/compute/forward.h"
+#include "engine/serve/kv.h"
 
 #define RN_MAX_ROWS 512 /* of a pass */
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "engine/compute/backend.h"
+#include "engine/serve/kv.h"
 
 #define HEAD_DIM 72 /* groups of 32, 32 and 8 */
 #define HEADS 4		/* in 2 groups of KV */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "engine/base/file.h"
+#include "engine/model/model.h"
 
 #include <cmocka.h>
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "engine/internal.h"
+#include "engine/text/decoder.h"
 
 #define FFFD "\xEF\xBF\xBD"
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/internal.h"
+#include "engine/serve/kv.h"
 
 #define MIB ((size_t) 1 << 20)
 

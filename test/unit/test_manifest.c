@@ -15,6 +15,7 @@
 #include "checkpoint.h"
 #include "engine/base/file.h"
 #include "engine/weights/manifest.h"
+#include "engine/model/model.h"
 
 #include <cmocka.h>
 
@@ -125,7 +126,7 @@ teardown(void **state)
 static glm_shards *
 open_shards(glm_verify verify, glm_error *err)
 {
-	return glm_shards_open(dir, &(glm_open_options){.verify = verify}, err);
+	return glm_shards_open(dir, &(glm_weight_options){.verify = verify}, err);
 }
 
 static glm_shards *

@@ -15,6 +15,7 @@
 
 #include "checkpoint.h"
 #include "engine/base/half.h"
+#include "engine/model/kv_layout.h"
 
 #include <cmocka.h>
 

@@ -117,7 +117,7 @@ find_or_load(const glm_request *req, glm_error *err)
 		assert_ptr_equal(model, loaded);
 		glm_models_release(&models, loaded);
 	}
-	else if (options.verify == GLM_VERIFY_FULL && !glm_shards_verify(model->shards, err))
+	else if (options.weights.verify == GLM_VERIFY_FULL && !glm_shards_verify(model->shards, err))
 	{
 		glm_models_release(&models, model);
 		return NULL;
@@ -327,11 +327,12 @@ test_hold_can_be_ended(void **state)
 static void
 test_open_can_be_ended(void **state)
 {
-	const glm_open_options options = {
-		.verify = GLM_VERIFY_FIRST_MAP, .files = models.files, .kv_type = GLM_KV_AUTO};
-	glm_model *model = NULL;
-	glm_error  err = {0};
-	int		   rounds = 0;
+	const glm_open_options options = {.weights.verify = GLM_VERIFY_FIRST_MAP,
+									  .weights.files = models.files,
+									  .kv_type = GLM_KV_AUTO};
+	glm_model			  *model = NULL;
+	glm_error			   err = {0};
+	int					   rounds = 0;
 
 	(void) state;
 	while (model == NULL)

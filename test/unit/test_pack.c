@@ -22,6 +22,7 @@
 #include "checkpoint.h"
 #include "engine/quantize/convert.h"
 #include "engine/quantize/pack.h"
+#include "engine/model/model.h"
 
 #define MODEL_PATH "models/tiny-chatglm3"
 
@@ -348,7 +349,7 @@ test_padding_and_files(void **state)
 		{"d", {.dtype = GLM_BF16, .n_dims = 1, .shape = {9, 1}}},
 	};
 	const glm_pack_info info = {GLM_Q4, 32, "rtn", 4.5};
-	glm_open_options	options = {.verify = GLM_VERIFY_FULL};
+	glm_weight_options	options = {.verify = GLM_VERIFY_FULL};
 	place				p;
 	glm_error			err = {0};
 	glm_pack		   *pack;

@@ -17,6 +17,7 @@
 
 #include "checkpoint.h"
 #include "engine/text/messages.h"
+#include "engine/text/prompt.h"
 
 #define USER "{\"role\":\"user\",\"content\":\"hi\"}"
 #define TOOL_TEXT "\n[\n    {\n        \"name\": \"f\",\n        \"parameters\": {}\n    }\n]"

@@ -18,7 +18,8 @@
 #include <cmocka.h>
 
 #include "checkpoint.h"
-#include "engine/internal.h"
+#include "engine/compute/forward.h"
+#include "engine/serve/kv.h"
 
 /* 77 columns, 1030 rows: neither fills groups nor tiles. */
 #define SHAPE "layers=3 hidden=77 heads=4 kv_groups=2 head_dim=20 ffn=150 vocab=1030 context=96"
@@ -42,7 +43,7 @@ make(const char *options, const char *dir, const char *name)
 static glm_model *
 open_verified(const char *dir, const char *name)
 {
-	const glm_open_options options = {.verify = GLM_VERIFY_FULL};
+	const glm_open_options options = {.weights.verify = GLM_VERIFY_FULL};
 	glm_error			   err = {0};
 	char				   path[CK_PATH];
 	glm_model			  *model;

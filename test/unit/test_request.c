@@ -1,6 +1,8 @@
 /*
  * test_request.c - blocks of bytes that are, or are not, requests.
  */
+#include "engine/base/base.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +15,6 @@
 #include <cmocka.h>
 
 #include "checkpoint.h"
-#include "engine/internal.h"
 
 /* A request with every span present; tests spoil it. */
 typedef struct sample

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "checkpoint.h"
+#include "engine/weights/weights.h"
 
 #include <cmocka.h>
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/internal.h"
+#include "engine/serve/sample.h"
 
 static glm_request
 request(double temperature)

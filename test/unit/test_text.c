@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "engine/internal.h"
+#include "engine/base/base.h"
 
 /* ---- Buffer and list ----------------------------------------------------- */
 

@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/internal.h"
+#include "engine/base/threads.h"
 
 #define MAX_COUNT 8
 

@@ -17,6 +17,8 @@
 
 #include "checkpoint.h"
 #include "engine/text/pieces.h"
+#include "engine/base/file.h"
+#include "engine/text/decoder.h"
 
 #define TINY "models/tiny-chatglm3"
 #define VOCAB 1024

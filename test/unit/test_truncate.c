@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "engine/text/truncate.h"
+#include "engine/text/prompt.h"
 
 static glm_tokenizer *tok;
 

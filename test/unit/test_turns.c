@@ -14,6 +14,7 @@
 
 #include "checkpoint.h"
 #include "engine/serve/engine.h"
+#include "engine/base/file.h"
 
 #define LONG (12u << 20) /* bytes that take seconds to count */
 

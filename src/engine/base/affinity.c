@@ -5,7 +5,7 @@
  * run on all CPUs of the list, and the kernel spreads them: a thread that was tied
  * to one CPU would wait there for a busy PostgreSQL process while another is free.
  */
-#include "engine/internal.h"
+#include "engine/base/threads.h"
 
 #include <ctype.h>
 #include <sched.h>

@@ -9,7 +9,7 @@
  *
  * No locks: an error belongs to its caller.
  */
-#include "engine/internal.h"
+#include "engine/base/base.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -8,7 +8,10 @@
 
 #include <sys/stat.h>
 
-#include "engine/internal.h"
+#include "engine/base/base.h"
+
+/* Reads a small text file (at most `limit` bytes) into *buf. */
+extern bool glm_file_read(glm_buf *buf, const char *path, size_t limit, glm_error *err);
 
 /* A file name that stays inside its directory and is no hidden file's. */
 extern bool glm_plain_name(const char *name);

@@ -18,7 +18,6 @@
 #include <openssl/evp.h>
 
 #include "engine/base/file.h"
-#include "engine/weights/packed.h"
 
 #define PIECE ((size_t) 256 * 1024)
 
@@ -104,21 +103,4 @@ glm_hash_file(int fd, const char *path, uint64_t offset, uint64_t length, glm_ha
 	free(piece);
 	EVP_MD_CTX_free(ctx);
 	return ok;
-}
-
-bool
-glm_hash_mismatch(const char *path, int chunk, uint64_t n, uint64_t size, const glm_hash *found,
-				  const glm_hash *expected, glm_error *err)
-{
-	char found_text[GLM_HASH_TEXT];
-	char expected_text[GLM_HASH_TEXT];
-	char cut[80] = "";
-
-	glm_hash_text(found, found_text);
-	glm_hash_text(expected, expected_text);
-	if (n < size)
-		snprintf(cut, sizeof(cut), " is cut to %" PRIu64 " of %" PRIu64 " bytes and", n, size);
-	return glm_fail(err, GLM_BAD_FILE,
-					"chunk %d of file \"%s\"%s has SHA-256 %s, not %s as " GLM_MANIFEST " says",
-					chunk, path, cut, found_text, expected_text);
 }

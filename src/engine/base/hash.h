@@ -1,10 +1,10 @@
 /*
- * hash.h - SHA-256 of bytes in files; shared by chunk.c and manifest.c.
+ * hash.h - SHA-256 of bytes in files.
  */
 #ifndef GLM_HASH_H
 #define GLM_HASH_H
 
-#include "engine/internal.h"
+#include "engine/base/base.h"
 
 typedef struct glm_hash
 {
@@ -23,9 +23,5 @@ extern bool glm_hash_parse(glm_hash *hash, const char *text);
  */
 extern bool glm_hash_file(int fd, const char *path, uint64_t offset, uint64_t length,
 						  glm_hash *hash, uint64_t *n, glm_error *err);
-
-/* Reports a chunk of `size` bytes of which n were there and hashed to `found`. */
-extern bool glm_hash_mismatch(const char *path, int chunk, uint64_t n, uint64_t size,
-							  const glm_hash *found, const glm_hash *expected, glm_error *err);
 
 #endif /* GLM_HASH_H */

@@ -12,6 +12,7 @@
  * No locks: pure functions.
  */
 #include "engine/base/json.h"
+#include "engine/base/base.h"
 
 #include <string.h>
 

@@ -6,9 +6,9 @@
 #ifndef GLM_JSON_H
 #define GLM_JSON_H
 
-#include <jansson.h>
+#include "engine/base/base.h"
 
-#include "engine/internal.h"
+#include <jansson.h>
 
 /*
  * Parses n bytes of the file `path` as one JSON object.  No key may come

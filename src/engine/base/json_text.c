@@ -11,6 +11,7 @@
  * No locks: pure functions.
  */
 #include "engine/base/json.h"
+#include "engine/base/base.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -13,7 +13,7 @@
  * The hook is the thread's own, so that it need not be handed through everything
  * between the request and the loop.  No locks.
  */
-#include "engine/internal.h"
+#include "engine/base/base.h"
 
 static _Thread_local glm_pause_hook hook;
 static _Thread_local void		   *hook_arg;

@@ -13,7 +13,7 @@
  * have megabytes, with pauses.  No locks: pure
  * functions, callable from any thread.
  */
-#include "engine/internal.h"
+#include "engine/base/base.h"
 
 #include <math.h>
 #include <stdalign.h>

@@ -19,7 +19,7 @@
  *
  * glm_threads_run is called by one thread at a time (the engine's).
  */
-#include "engine/internal.h"
+#include "engine/base/threads.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -121,6 +121,20 @@ bool
 glm_engine_thread(void)
 {
 	return engine_thread;
+}
+
+bool
+glm_thread_start(void *(*thread_main)(void *), void *arg)
+{
+	pthread_t	   thread;
+	pthread_attr_t attr;
+	bool		   ok;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	ok = pthread_create(&thread, &attr, thread_main, arg) == 0;
+	pthread_attr_destroy(&attr);
+	return ok;
 }
 
 /* ---- Waiting ----------------------------------------------------------- */

@@ -23,7 +23,7 @@
 #ifndef GLM_BACKEND_H
 #define GLM_BACKEND_H
 
-#include "engine/internal.h"
+#include "engine/compute/forward.h"
 
 #define GLM_BACKEND_ABI 3
 
@@ -85,29 +85,5 @@ typedef struct glm_backend
 } glm_backend;
 
 extern const glm_backend glm_backend_cpu;
-
-/* ---- Layout of a KV block, in bytes; see kv.c ------------------------------ */
-
-/* Where the keys [head_dim, 32] of a layer's group begin: transposed. */
-static inline size_t
-glm_kv_keys(const glm_model *model, int layer, int group)
-{
-	return ((size_t) layer * 2 * (size_t) model->config.groups + (size_t) group) *
-		   glm_kv_part_bytes(&model->config, model->kv_dtype);
-}
-
-/* Where the values [32, head_dim] of a layer's group begin. */
-static inline size_t
-glm_kv_values(const glm_model *model, int layer, int group)
-{
-	return glm_kv_keys(model, layer, model->config.groups + group);
-}
-
-/* Where the scales behind GLM_I8 keys or values begin. */
-static inline size_t
-glm_kv_scales(const glm_model *model)
-{
-	return (size_t) GLM_KV_BLOCK * (size_t) model->config.head_dim;
-}
 
 #endif /* GLM_BACKEND_H */

@@ -8,6 +8,7 @@
 #include "engine/compute/backend.h"
 #include "engine/compute/kernels/kernels.h"
 #include "engine/compute/kernels/packed_kernels.h"
+#include "engine/compute/forward.h"
 
 /* Rows of activations in 8 bits at a time: blocks of 12, a usual prefill in one part. */
 #define GLM_INT8_ROWS 516

@@ -16,6 +16,8 @@
 #include <string.h>
 
 #include "engine/base/json.h"
+#include "engine/base/file.h"
+#include "engine/model/model.h"
 
 #define CONFIG_LIMIT ((size_t) 1 << 20)
 

@@ -29,7 +29,7 @@
 #include <time.h>
 
 #include "engine/base/half.h"
-#include "engine/internal.h"
+#include "engine/model/kv_layout.h"
 #include "engine/weights/packed.h"
 
 #define NAME_SIZE 128 /* of a tensor; ours are all shorter */
@@ -91,7 +91,7 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 		model->rope_option = options->rope;
 	if (!glm_config_read_with(&model->config, path, model->rope_option, err))
 		goto fail;
-	model->shards = glm_shards_open(path, options, err);
+	model->shards = glm_shards_open(path, options != NULL ? &options->weights : NULL, err);
 	if (model->shards == NULL || !open_weights(model, err))
 		goto fail;
 	model->tokenizer = glm_tokenizer_open(path, model->config.vocab, err);

@@ -9,6 +9,7 @@
  * loaded.  dlopen and openblas_set_num_threads do their own locking.
  */
 #include "engine/quantize/blas.h"
+#include "engine/base/base.h"
 
 #include <dlfcn.h>
 #include <string.h>

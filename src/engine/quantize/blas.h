@@ -7,7 +7,7 @@
 #ifndef GLM_BLAS_H
 #define GLM_BLAS_H
 
-#include "engine/internal.h"
+#include "engine/base/base.h"
 
 /* CBLAS's numbers. */
 enum

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "engine/quantize/pack_file.h"
+#include "engine/base/file.h"
 
 #define PAGE 4096
 #define ALIGNMENT 64

@@ -17,6 +17,7 @@
 #define GLM_PACK_H
 
 #include "engine/weights/packed.h"
+#include "engine/weights/weights.h"
 
 /* Most bytes of data in one safetensors file, unless a single tensor has more. */
 #define GLM_PACK_FILE_MAX ((uint64_t) 2 << 30)

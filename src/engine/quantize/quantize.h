@@ -38,6 +38,8 @@
 
 #include "engine/quantize/blas.h"
 #include "engine/weights/packed.h"
+#include "engine/base/threads.h"
+#include "engine/weights/weights.h"
 
 typedef struct glm_quant_matrix
 {

@@ -7,6 +7,7 @@
 
 #include "engine/base/json.h"
 #include "engine/weights/packed.h"
+#include "engine/model/model.h"
 
 typedef enum glm_method
 {

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "engine/base/json.h"
+#include "engine/text/prompt.h"
 
 #define PREFIX 2 /* [gMASK] sop: nobody has to guess them */
 

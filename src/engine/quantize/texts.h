@@ -5,6 +5,7 @@
 #define GLM_TEXTS_H
 
 #include "engine/quantize/quantize.h"
+#include "engine/compute/forward.h"
 
 typedef struct glm_texts
 {

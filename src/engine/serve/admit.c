@@ -152,7 +152,7 @@ displace_for(glm_scheduler *s, const glm_sequence *seq)
 	if (last == NULL)
 		return false;
 	(*last)->tenant->n_active--;
-	glm_scheduler_preempt_at(s, last);
+	glm_sequence_preempt_at(s, last);
 	return true;
 }
 
@@ -193,7 +193,7 @@ find_room(glm_scheduler *s, glm_sequence *seq)
 
 		if (glm_prefix_room(e->prefix) >= need + bytes_to_spare(s))
 			return true;
-		if (!glm_scheduler_preempt_paused(s) && !displace_for(s, seq))
+		if (!glm_sequence_preempt_paused(s) && !displace_for(s, seq))
 			return false;
 	}
 }

@@ -9,96 +9,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-/* ---- Small tools ------------------------------------------------------ */
-
-int64_t
-glm_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-bool
-glm_cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-	bool			   ok;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	ok = pthread_cond_init(cond, &attr) == 0;
-	pthread_condattr_destroy(&attr);
-	return ok;
-}
-
-void
-glm_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t deadline_ns)
-{
-	struct timespec until = {deadline_ns / 1000000000, deadline_ns % 1000000000};
-
-	if (deadline_ns == 0)
-		pthread_cond_wait(cond, lock);
-	else
-		pthread_cond_timedwait(cond, lock, &until);
-}
-
-bool
-glm_thread_start(void *(*thread_main)(void *), void *arg)
-{
-	pthread_t	   thread;
-	pthread_attr_t attr;
-	bool		   ok;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	ok = pthread_create(&thread, &attr, thread_main, arg) == 0;
-	pthread_attr_destroy(&attr);
-	return ok;
-}
-
-bool
-glm_signal_init(glm_signal *s)
-{
-	s->raised = false;
-	return pthread_mutex_init(&s->lock, NULL) == 0 && glm_cond_init(&s->raised_cond);
-}
-
-void
-glm_signal_destroy(glm_signal *s)
-{
-	pthread_cond_destroy(&s->raised_cond);
-	pthread_mutex_destroy(&s->lock);
-}
-
-void
-glm_signal_raise(glm_signal *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->raised = true;
-	pthread_cond_signal(&s->raised_cond);
-	pthread_mutex_unlock(&s->lock);
-}
-
-void
-glm_signal_wait(glm_signal *s, int64_t deadline_ns)
-{
-	struct timespec until = {deadline_ns / 1000000000, deadline_ns % 1000000000};
-
-	pthread_mutex_lock(&s->lock);
-	while (!s->raised)
-	{
-		if (deadline_ns == 0)
-			pthread_cond_wait(&s->raised_cond, &s->lock);
-		else if (pthread_cond_timedwait(&s->raised_cond, &s->lock, &until) != 0)
-			break;
-	}
-	s->raised = false;
-	pthread_mutex_unlock(&s->lock);
-}
 
 /* ---- Open and close ---------------------------------------------------- */
 
@@ -144,9 +54,7 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 	if (cpus == 0)
 		return false;
 	e->row = calloc(config->max_sequences + GLM_PREFILL_MAX, sizeof(*e->row));
-	e->order = calloc(e->n_tickets, sizeof(*e->order));
-	e->turn_end = calloc(e->n_tickets, sizeof(*e->turn_end));
-	if (e->row == NULL || e->order == NULL || e->turn_end == NULL)
+	if (e->row == NULL)
 		return glm_no_memory(err);
 	e->kv = glm_kv_pool_open(config->kv_cache_size);
 	if (e->kv == NULL)
@@ -374,86 +282,6 @@ void
 glm_engine_set_prefill_budget(glm_engine *e, int tokens)
 {
 	atomic_store(&e->prefill_budget, tokens < GLM_PREFILL_MAX ? tokens : GLM_PREFILL_MAX);
-}
-
-/* ---- Events, as the engine's threads send them ---------------------------- */
-
-bool
-glm_ticket_ended(const glm_ticket *ticket, glm_error *err)
-{
-	if (atomic_load(&ticket->cancelled))
-	{
-		glm_fail(err, GLM_CANCELLED, "the request was cancelled");
-		return true;
-	}
-	if (ticket->deadline_ns != 0 && glm_now_ns() >= ticket->deadline_ns)
-	{
-		glm_fail(err, GLM_TIMED_OUT, "the request took longer than %d ms",
-				 ticket->request->timeout_ms);
-		glm_hint(err, "Raise chatglm.request_timeout or options.timeout_ms.");
-		return true;
-	}
-	return false;
-}
-
-void
-glm_send_result(glm_engine *e, int ticket, const void *bytes, size_t n)
-{
-	glm_event event = {
-		.kind = GLM_EVENT_RESULT, .ticket = ticket, .id = e->ticket[ticket].request->id};
-
-	for (size_t at = 0; at < n; at += event.length)
-	{
-		event.length = n - at < GLM_EVENT_PAYLOAD ? n - at : GLM_EVENT_PAYLOAD;
-		glm_outbox_put(&e->outbox, &event, (const char *) bytes + at);
-	}
-}
-
-/* Puts the last event of a request; after it the ticket is not ours. */
-static void
-send_terminal(glm_engine *e, int ticket, glm_event *event, const void *payload)
-{
-	glm_ticket *t = &e->ticket[ticket];
-
-	event->ticket = ticket;
-	event->id = t->request->id;
-	free(t->request);
-	t->request = NULL;
-	glm_outbox_put(&e->outbox, event, payload);
-}
-
-void
-glm_send_usage(glm_engine *e, int ticket, glm_finish finish, const glm_event *usage)
-{
-	glm_event event = *usage;
-
-	event.kind = GLM_EVENT_DONE;
-	event.finish = finish;
-	atomic_fetch_add(&e->count.completed, 1);
-	send_terminal(e, ticket, &event, NULL);
-}
-
-void
-glm_send_done(glm_engine *e, int ticket, glm_finish finish, int prompt_tokens,
-			  int completion_tokens)
-{
-	glm_event usage = {.prompt_tokens = prompt_tokens, .completion_tokens = completion_tokens};
-
-	glm_send_usage(e, ticket, finish, &usage);
-}
-
-void
-glm_send_error(glm_engine *e, int ticket, const glm_error *err)
-{
-	char	  text[sizeof(err->message) + sizeof(err->hint)];
-	size_t	  message = strlen(err->message) + 1;
-	size_t	  hint = strlen(err->hint) + 1;
-	glm_event event = {.kind = GLM_EVENT_ERROR, .status = err->status, .length = message + hint};
-
-	memcpy(text, err->message, message);
-	memcpy(text + message, err->hint, hint);
-	atomic_fetch_add(err->status == GLM_CANCELLED ? &e->count.cancelled : &e->count.failed, 1);
-	send_terminal(e, ticket, &event, text);
 }
 
 /* ---- Observation ------------------------------------------------------------ */

@@ -10,6 +10,7 @@
  * last event of a request is sent by glm_task_finish, when the task is gone.
  */
 #include "engine/serve/engine.h"
+#include "engine/text/prompt.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,9 +4,9 @@
 #ifndef GLM_JOB_H
 #define GLM_JOB_H
 
-#include <pthread.h>
+#include "engine/base/base.h"
 
-#include "engine/internal.h"
+#include <pthread.h>
 
 /* One job at a time.  `started` is the fast front thread's, the rest is under lock. */
 typedef struct glm_job

@@ -1,19 +1,7 @@
 /*
  * kv.c - the pool of KV blocks: keys and values of all sequences of all models.
  *
- * A KV block holds 32 positions of one sequence, in fp32, fp16 or int8.  Its layout,
- * which the backends share (glm_kv_keys and glm_kv_values in backend.h):
- *
- *     [layer] { K [group][head_dim][32], V [group][32][head_dim] }
- *
- * so that attention walks contiguous memory: the scores of 32 positions are sums
- * of rows of K, as the output is one of rows of V.
- *
- * In int8 an element is code * scale, codes -127 to 127.  GLM_KV_GROUP elements of a
- * position's head share an fp32 scale; those of each [head_dim][32] of keys lie
- * behind it as [head_dim / GLM_KV_GROUP][32], those of each [32][head_dim] of values
- * as [32][head_dim / GLM_KV_GROUP].  A position is written once, from itself
- * alone, and blocks hold no addresses: a copy of one is as good.
+ * What lies in a block is said in model/kv_layout.h.
  *
  * Models have blocks of different sizes.  The pool is one anonymous mapping cut
  * into slabs of 256 KiB.  A *run* is a row of neighbouring slabs that serves
@@ -28,7 +16,7 @@
  * Locks: none.  Who takes and gives sees to it that nobody else does meanwhile
  * (prefix.c, under its lock); total, used and fits may be called by any thread.
  */
-#include "engine/internal.h"
+#include "engine/serve/kv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,43 +58,7 @@ struct glm_kv_pool
 	_Atomic uint64_t used; /* bytes of blocks in use */
 };
 
-/* ---- Shapes ------------------------------------------------------------ */
-
-glm_dtype
-glm_kv_dtype(glm_kv_type type, glm_dtype weights)
-{
-	if (type == GLM_KV_F32)
-		return GLM_F32;
-	if (type == GLM_KV_F16)
-		return GLM_F16;
-	if (type == GLM_KV_INT8)
-		return GLM_I8;
-	/* what packed weights cost in precision is more than fp16 keys and values do */
-	return glm_is_packed(weights) ? GLM_F16 : GLM_F32;
-}
-
-int
-glm_kv_groups(int head_dim)
-{
-	return (head_dim + GLM_KV_GROUP - 1) / GLM_KV_GROUP;
-}
-
-size_t
-glm_kv_part_bytes(const glm_model_config *config, glm_dtype dtype)
-{
-	size_t elements = (size_t) GLM_KV_BLOCK * (size_t) config->head_dim;
-
-	if (dtype == GLM_I8)
-		return elements +
-			   (size_t) GLM_KV_BLOCK * (size_t) glm_kv_groups(config->head_dim) * sizeof(float);
-	return elements * (dtype == GLM_F16 ? 2 : 4);
-}
-
-size_t
-glm_kv_block_bytes(const glm_model_config *config, glm_dtype dtype)
-{
-	return (size_t) config->layers * 2 * (size_t) config->groups * glm_kv_part_bytes(config, dtype);
-}
+/* ---- Sizes -------------------------------------------------------------- */
 
 static size_t
 block_stride(size_t block_bytes)

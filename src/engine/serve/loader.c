@@ -260,7 +260,7 @@ glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_model
 	if (*model == NULL)
 		return park_on_open(e, task, req, &options, err);
 	/* asked for expressly, it is done now; what was done before, as by opening, is not repeated */
-	if (req->kind != GLM_LOAD || options.verify != GLM_VERIFY_FULL || task->verified)
+	if (req->kind != GLM_LOAD || options.weights.verify != GLM_VERIFY_FULL || task->verified)
 		return GLM_TASK_GOES_ON;
 	task->verified = true;
 	outcome = park_on_model(e, task, LOADING_VERIFY, *model, err);

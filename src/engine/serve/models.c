@@ -274,7 +274,7 @@ read_option(const char *key, json_t *value, glm_open_options *options, glm_error
 	if (strcmp(key, "verify") == 0)
 	{
 		if (number >= 0)
-			options->verify = (glm_verify) number;
+			options->weights.verify = (glm_verify) number;
 		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT,
 									   "option \"verify\" of a model is not "
 									   "\"first-map\", \"full\" or \"off\"");
@@ -336,8 +336,8 @@ glm_models_find(glm_models *models, const glm_request *req, glm_open_options *op
 	const char *text = glm_request_text(req, req->options);
 	glm_model  *close_me = NULL;
 
-	*options = (glm_open_options){.verify = (glm_verify) atomic_load(&models->verify),
-								  .files = models->files,
+	*options = (glm_open_options){.weights.verify = (glm_verify) atomic_load(&models->verify),
+								  .weights.files = models->files,
 								  .kv_type = models->kv_type};
 	if (name == NULL || path == NULL)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");

@@ -115,9 +115,9 @@ find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
 	{
 		if (glm_chain_grow(s->engine->prefix, &seq->chain))
 			continue;
-		if (!glm_scheduler_preempt_for(s, seq))
+		if (!glm_sequence_preempt_for(s, seq))
 		{
-			glm_scheduler_preempt(s, seq);
+			glm_sequence_preempt(s, seq);
 			return false;
 		}
 	}

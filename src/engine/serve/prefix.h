@@ -5,7 +5,7 @@
 #ifndef GLM_PREFIX_H
 #define GLM_PREFIX_H
 
-#include "engine/internal.h"
+#include "engine/serve/kv.h"
 
 typedef struct glm_prefix glm_prefix;
 struct glm_cached; /* a KV block with what the index knows of it */

@@ -6,7 +6,7 @@
 #ifndef GLM_PREFIX_INDEX_H
 #define GLM_PREFIX_INDEX_H
 
-#include "engine/internal.h"
+#include "engine/model/kv_layout.h"
 
 #define GLM_ALIKE_MIN 8 /* leading tokens by which blocks are found that begin alike */
 

@@ -21,7 +21,7 @@
  * A sampler belongs to one sequence and is used by one thread at a time.  All
  * its memory is taken when it is opened.
  */
-#include "engine/internal.h"
+#include "engine/serve/sample.h"
 
 #include <float.h>
 #include <math.h>

@@ -9,16 +9,9 @@
  * request gets does not depend on its company: each row's result is its own,
  * bit for bit (forward.c).
  *
- * Both lists are kept interactive sequences first, then those of batch jobs, and
- * within each class in the order in which they came.  Who is admitted next is told in
- * admit.c, in which order running ones are served in rank.c: in both tenants take turns
- * before classes count.
- *
- * When the pool is full somebody is preempted: gives his blocks up, waits again,
- * and computes them anew later, or finds them still cached.  Paused sequences
- * (whose reader does not read) go first, newest first, so that cursors left open
- * hold nobody up; then who ranks last.  The first in rank is never preempted, so
- * there is always progress.
+ * Who is admitted next is told in admit.c, in which order running ones are served in
+ * rank.c: in both tenants take turns before classes count.  When the pool is full
+ * somebody is preempted (sequence.c).
  *
  * Models share the time: the one whose passes have taken least so far is next.
  * One that had nothing to do meanwhile does not save its time up.
@@ -27,7 +20,7 @@
 
 #include <stdlib.h>
 
-/* ---- Sequences --------------------------------------------------------------- */
+/* ---- Coming and going ----------------------------------------------------------- */
 
 void
 glm_scheduler_add(glm_engine *e, glm_sequence *seq)
@@ -40,133 +33,6 @@ glm_scheduler_add(glm_engine *e, glm_sequence *seq)
 	atomic_fetch_add(&e->count.waiting, 1);
 	glm_signal_raise(&e->wake);
 }
-
-void
-glm_sequence_free(glm_engine *e, glm_sequence *seq)
-{
-	glm_chain_close(e->prefix, &seq->chain);
-	glm_foresight_close(&seq->foresight);
-	glm_drafter_release(seq->model->drafter, seq->learnt);
-	if (seq->sampler != NULL)
-		glm_sampler_close(seq->sampler);
-	if (seq->decoder != NULL)
-		glm_decoder_close(seq->decoder);
-	glm_buf_free(&seq->text);
-	glm_ids_free(&seq->tokens);
-	glm_models_release(&e->models, seq->model);
-	free(seq);
-}
-
-bool
-glm_sequence_paused(const glm_engine *e, const glm_sequence *seq)
-{
-	return seq->request->stream &&
-		   seq->made - atomic_load(&e->ticket[seq->ticket].taken) >= GLM_OUTBOX;
-}
-
-/* Frees a sequence that has left the lists, and its tenant with the last one. */
-static void
-free_sequence(glm_scheduler *s, glm_sequence *seq)
-{
-	glm_tenant *tenant = seq->tenant;
-
-	glm_sequence_free(s->engine, seq);
-	if (--tenant->n_sequences > 0)
-		return;
-	for (glm_tenant **at = &s->tenants; *at != NULL; at = &(*at)->next)
-	{
-		if (*at == tenant)
-		{
-			*at = tenant->next;
-			free(tenant);
-			return;
-		}
-	}
-}
-
-/* Freed before its reader is told, so that whoever knows of the end finds it gone. */
-void
-glm_sequence_fail(glm_scheduler *s, glm_sequence *seq, const glm_error *err)
-{
-	int ticket = seq->ticket;
-
-	free_sequence(s, seq);
-	glm_send_error(s->engine, ticket, err);
-}
-
-void
-glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish)
-{
-	glm_engine *e = s->engine;
-	int			ticket = seq->ticket;
-	glm_event	usage = {.prompt_tokens = seq->n_prompt,
-						 .cached_tokens = seq->n_cached,
-						 .accepted_tokens = seq->n_accepted,
-						 .completion_tokens = (int) seq->tokens.length - seq->n_prompt};
-
-	if (!seq->request->stream && seq->text.length > 0)
-		glm_send_result(e, ticket, seq->text.data, seq->text.length);
-	free_sequence(s, seq);
-	glm_send_usage(e, ticket, finish, &usage);
-}
-
-/* ---- The lists ------------------------------------------------------------------- */
-
-static bool
-stands_before(const glm_sequence *a, const glm_sequence *b)
-{
-	if (a->request->batch != b->request->batch)
-		return b->request->batch;
-	return a->arrival < b->arrival;
-}
-
-static void
-insert(glm_sequence **at, glm_sequence *seq)
-{
-	while (*at != NULL && stands_before(*at, seq))
-		at = &(*at)->next;
-	seq->next = *at;
-	*at = seq;
-}
-
-static void
-add_waiting(glm_scheduler *s, glm_sequence *seq)
-{
-	seq->waits_since = glm_now_ns();
-	insert(&s->waiting, seq);
-	atomic_fetch_add(&s->engine->count.waiting, 1);
-}
-
-glm_sequence *
-glm_sequence_unwait(glm_scheduler *s, glm_sequence **at)
-{
-	glm_sequence *seq = *at;
-
-	*at = seq->next;
-	atomic_fetch_sub(&s->engine->count.waiting, 1);
-	return seq;
-}
-
-void
-glm_sequence_start(glm_scheduler *s, glm_sequence *seq)
-{
-	insert(&s->running, seq);
-	s->n_running++;
-	atomic_store(&s->engine->count.running, s->n_running);
-}
-
-glm_sequence *
-glm_sequence_remove(glm_scheduler *s, glm_sequence **at)
-{
-	glm_sequence *seq = *at;
-
-	*at = seq->next;
-	s->n_running--;
-	atomic_store(&s->engine->count.running, s->n_running);
-	return seq;
-}
-
-/* ---- Coming and going ------------------------------------------------------------- */
 
 static glm_tenant *
 find_tenant(glm_scheduler *s, uint32_t id)
@@ -203,9 +69,8 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 	seq->arrival = s->arrivals++;
 	if (seq->request->kind == GLM_GENERATE && seq->model->drafter != NULL)
 		seq->learnt = glm_drafter_learnt(seq->model->drafter, seq->request->scope);
-	seq->waits_since = glm_now_ns();
 	atomic_fetch_add(&seq->model->tally.prompt_tokens, seq->n_prompt);
-	insert(&s->waiting, seq); /* counted when it was handed over */
+	glm_sequence_wait(s, seq); /* counted when it was handed over */
 }
 
 void
@@ -249,74 +114,6 @@ drop_ended(glm_scheduler *s)
 		else
 			at = &(*at)->next;
 	}
-}
-
-/* ---- Preemption -------------------------------------------------------------------- */
-
-void
-glm_scheduler_preempt_at(glm_scheduler *s, glm_sequence **at)
-{
-	glm_sequence *seq = glm_sequence_remove(s, at);
-
-	glm_chain_close(s->engine->prefix, &seq->chain);
-	seq->n_computed = 0;
-	seq->n_rows = 0;
-	seq->chosen = false;
-	seq->preempted = true;
-	atomic_fetch_add(&s->engine->count.preemptions, 1);
-	atomic_fetch_add(&seq->model->tally.preemptions, 1);
-	add_waiting(s, seq);
-}
-
-bool
-glm_scheduler_preempt_paused(glm_scheduler *s)
-{
-	glm_sequence **newest = NULL;
-
-	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
-	{
-		if (glm_sequence_paused(s->engine, *at) &&
-			(newest == NULL || (*at)->arrival > (*newest)->arrival))
-			newest = at;
-	}
-	if (newest == NULL)
-		return false;
-	glm_scheduler_preempt_at(s, newest);
-	return true;
-}
-
-bool
-glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq)
-{
-	glm_sequence **last = NULL;
-
-	if (glm_scheduler_preempt_paused(s))
-		return true;
-	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
-	{
-		if (glm_ranks_before(seq, *at) && (last == NULL || glm_ranks_before(*last, *at)))
-			last = at;
-	}
-	if (last == NULL)
-		return false;
-	glm_scheduler_preempt_at(s, last);
-	return true;
-}
-
-/*
- * What a lonely sequence lacks is there, but scattered between blocks of other
- * sizes; in an empty pool it finds the room that glm_kv_fits promised it.
- */
-void
-glm_scheduler_preempt(glm_scheduler *s, glm_sequence *seq)
-{
-	glm_sequence **at = &s->running;
-
-	while (*at != seq)
-		at = &(*at)->next;
-	glm_scheduler_preempt_at(s, at);
-	if (s->running == NULL)
-		glm_prefix_forget(s->engine->prefix, 0);
 }
 
 /* ---- The thread ------------------------------------------------------------------------ */
@@ -410,7 +207,7 @@ free_sequences(glm_scheduler *s, glm_sequence *list)
 		glm_sequence *seq = list;
 
 		list = seq->next;
-		free_sequence(s, seq);
+		glm_sequence_drop(s, seq);
 	}
 }
 

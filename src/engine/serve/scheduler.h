@@ -1,7 +1,7 @@
 /*
- * scheduler.h - the engine thread's own state: scheduler.c (who runs, who
- * waits), admit.c (who is next), rank.c (in which order), plan.c (what the next pass computes) and pass.c
- * (one forward pass and what comes of it).
+ * scheduler.h - the engine thread's own state: scheduler.c (the loop), sequence.c (the
+ * lists of sequences), admit.c (who is next), rank.c (in which order), plan.c (what the
+ * next pass computes) and pass.c (one forward pass and what comes of it).
  */
 #ifndef GLM_SCHEDULER_H
 #define GLM_SCHEDULER_H
@@ -28,6 +28,8 @@ typedef struct glm_scheduler
 /* Takes in the sequences that were handed over, as waiting ones. */
 extern void glm_scheduler_collect(glm_scheduler *s);
 
+/* ---- sequence.c ---- */
+
 /* Has its reader left GLM_OUTBOX tokens unread? */
 extern bool glm_sequence_paused(const glm_engine *engine, const glm_sequence *seq);
 
@@ -35,10 +37,14 @@ extern bool glm_sequence_paused(const glm_engine *engine, const glm_sequence *se
 extern glm_sequence *glm_sequence_remove(glm_scheduler *s, glm_sequence **at);
 extern glm_sequence *glm_sequence_unwait(glm_scheduler *s, glm_sequence **at);
 
-/* Puts a sequence among the running ones. */
+/* Puts a sequence among the waiting ones, which are counted apart, or the running ones. */
+extern void glm_sequence_wait(glm_scheduler *s, glm_sequence *seq);
 extern void glm_sequence_start(glm_scheduler *s, glm_sequence *seq);
 
-/* Frees a sequence, then tells its reader how it ended. */
+/* Frees a sequence that has left the lists. */
+extern void glm_sequence_drop(glm_scheduler *s, glm_sequence *seq);
+
+/* The same, then tells its reader how it ended. */
 extern void glm_sequence_fail(glm_scheduler *s, glm_sequence *seq, const glm_error *err);
 extern void glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish);
 
@@ -46,16 +52,16 @@ extern void glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish 
  * Makes somebody give his KV blocks up for `seq` and wait again: the newest
  * paused sequence, else the last in rank behind it.  False when there is nobody.
  */
-extern bool glm_scheduler_preempt_for(glm_scheduler *s, const glm_sequence *seq);
+extern bool glm_sequence_preempt_for(glm_scheduler *s, const glm_sequence *seq);
 
 /* The newest paused one only. */
-extern bool glm_scheduler_preempt_paused(glm_scheduler *s);
+extern bool glm_sequence_preempt_paused(glm_scheduler *s);
 
 /* The same for a sequence itself, which no other can make room for. */
-extern void glm_scheduler_preempt(glm_scheduler *s, glm_sequence *seq);
+extern void glm_sequence_preempt(glm_scheduler *s, glm_sequence *seq);
 
 /* The same for the running one that *at points to. */
-extern void glm_scheduler_preempt_at(glm_scheduler *s, glm_sequence **at);
+extern void glm_sequence_preempt_at(glm_scheduler *s, glm_sequence **at);
 
 /* ---- admit.c ---- */
 

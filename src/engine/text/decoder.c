@@ -32,6 +32,7 @@
  * No locks: a decoder belongs to its sequence.
  */
 #include "engine/text/pieces.h"
+#include "engine/text/decoder.h"
 
 #include <stdlib.h>
 #include <string.h>

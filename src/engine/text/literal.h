@@ -8,6 +8,7 @@
 #define GLM_LITERAL_H
 
 #include "engine/base/json.h"
+#include "engine/base/base.h"
 
 typedef enum glm_style
 {

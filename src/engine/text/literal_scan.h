@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/text/literal.h"
+#include "engine/base/base.h"
 
 /* What is left to read: [at, end). */
 typedef struct glm_scan

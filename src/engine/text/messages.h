@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "engine/internal.h"
+#include "engine/text/tokenizer.h"
 
 /*
  * One turn of ChatGLM3's template.  Both texts are good until the callback

@@ -1,13 +1,13 @@
 /*
- * tokenizer.h - what the files of the tokenizer share.
+ * pieces.h - what the files of the tokenizer share.
  *
  * tokenizer.c opens a model and decodes, encode.c encodes, with bpe.c where that takes
  * long, charsmap.c checks a model's bytes, decoder.c decodes the stream of an answer.
  */
-#ifndef GLM_TOKENIZER_H
-#define GLM_TOKENIZER_H
+#ifndef GLM_PIECES_H
+#define GLM_PIECES_H
 
-#include "engine/internal.h"
+#include "engine/text/tokenizer.h"
 #include "engine/text/spm.h"
 
 /* Most bytes of one piece; the longest of the published vocabularies has 48. */
@@ -93,4 +93,4 @@ extern void glm_detok_push(glm_detok *d, int32_t id, glm_buf *out);
 /* The run is over: what was held back never becomes a character. */
 extern void glm_detok_end(glm_detok *d, glm_buf *out);
 
-#endif /* GLM_TOKENIZER_H */
+#endif /* GLM_PIECES_H */

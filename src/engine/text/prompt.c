@@ -14,7 +14,7 @@
  *
  * No locks: pure functions.
  */
-#include "engine/internal.h"
+#include "engine/text/prompt.h"
 
 #include <stdlib.h>
 #include <string.h>

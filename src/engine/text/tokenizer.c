@@ -16,6 +16,7 @@
  * No locks: a tokenizer is immutable once opened.
  */
 #include "engine/text/pieces.h"
+#include "engine/base/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
 #ifndef GLM_TRUNCATE_H
 #define GLM_TRUNCATE_H
 
-#include "engine/internal.h"
+#include "engine/text/tokenizer.h"
 
 /*
  * Most ids that a prompt may have: the context less the room kept for the answer,

@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 
 #include "engine/base/file.h"
+#include "engine/weights/manifest.h"
 
 #define POPULATE_SLICE ((uint64_t) 8 << 20) /* bytes brought in between two pauses */
 #define READ_AHEAD ((off_t) 32 << 20)		/* bytes behind them that the kernel is told of */
@@ -63,7 +64,7 @@ glm_chunk_verify(glm_weight_file *file, const char *path, const glm_hash *expect
 	if (!glm_hash_file(file->fd, path, glm_chunk_begin(number), size, &found, &n, err))
 		return false;
 	if (n < size || memcmp(&found, &expected[number], sizeof(found)) != 0)
-		return glm_hash_mismatch(path, number, n, size, &found, &expected[number], err);
+		return glm_manifest_mismatch(path, number, n, size, &found, &expected[number], err);
 	pthread_mutex_lock(&file->lock);
 	c->hash = found;
 	c->verified = true;

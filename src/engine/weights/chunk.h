@@ -9,6 +9,7 @@
 #define GLM_CHUNK_H
 
 #include "engine/base/hash.h"
+#include "engine/weights/weights.h"
 
 typedef struct glm_weight_file glm_weight_file;
 

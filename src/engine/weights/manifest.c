@@ -312,7 +312,7 @@ check_hashes(const glm_manifest_file *file, int fd, const char *path, glm_error 
 		if (!glm_hash_file(fd, path, begin, size, &found, &n, err))
 			return false;
 		if (n < size || memcmp(&found, &file->hash[i], sizeof(found)) != 0)
-			return glm_hash_mismatch(path, i, n, size, &found, &file->hash[i], err);
+			return glm_manifest_mismatch(path, i, n, size, &found, &file->hash[i], err);
 	}
 	return true;
 }
@@ -338,4 +338,21 @@ check_file(const glm_manifest_file *file, const char *path, glm_verify verify, g
 		ok = check_hashes(file, fd, path, err);
 	close(fd);
 	return ok;
+}
+
+bool
+glm_manifest_mismatch(const char *path, int chunk, uint64_t n, uint64_t size, const glm_hash *found,
+					  const glm_hash *expected, glm_error *err)
+{
+	char found_text[GLM_HASH_TEXT];
+	char expected_text[GLM_HASH_TEXT];
+	char cut[80] = "";
+
+	glm_hash_text(found, found_text);
+	glm_hash_text(expected, expected_text);
+	if (n < size)
+		snprintf(cut, sizeof(cut), " is cut to %" PRIu64 " of %" PRIu64 " bytes and", n, size);
+	return glm_fail(err, GLM_BAD_FILE,
+					"chunk %d of file \"%s\"%s has SHA-256 %s, not %s as " GLM_MANIFEST " says",
+					chunk, path, cut, found_text, expected_text);
 }

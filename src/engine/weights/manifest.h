@@ -43,4 +43,8 @@ extern const glm_manifest_file *glm_manifest_find(const glm_manifest *manifest, 
 extern bool glm_manifest_check(const glm_manifest *manifest, const char *dir, glm_verify verify,
 							   glm_error *err);
 
+/* Reports a chunk of `size` bytes of which n were there and hashed to `found`. */
+extern bool glm_manifest_mismatch(const char *path, int chunk, uint64_t n, uint64_t size,
+								  const glm_hash *found, const glm_hash *expected, glm_error *err);
+
 #endif /* GLM_MANIFEST_H */

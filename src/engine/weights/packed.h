@@ -44,7 +44,7 @@
 #ifndef GLM_PACKED_H
 #define GLM_PACKED_H
 
-#include "engine/internal.h"
+#include "engine/weights/weights.h"
 
 #define GLM_MANIFEST "chatglm.json"
 #define GLM_PACKED_FORMAT "chatglm-packed"

@@ -48,7 +48,7 @@ static bool wrong_shape(const glm_shard_entry *e, int64_t rows, int64_t cols, gl
 /* ---- Entry points ------------------------------------------------------ */
 
 glm_shards *
-glm_shards_open(const char *dir, const glm_open_options *options, glm_error *err)
+glm_shards_open(const char *dir, const glm_weight_options *options, glm_error *err)
 {
 	glm_shards *s = calloc(1, sizeof(*s));
 

@@ -14,7 +14,7 @@
 struct glm_shards
 {
 	char				   *dir;
-	glm_open_options		options;
+	glm_weight_options		options;
 	glm_manifest		   *manifest; /* NULL: a plain directory */
 	glm_shard				shard[GLM_SHARDS_MAX];
 	int						n_shards;

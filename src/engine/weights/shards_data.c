@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "engine/weights/shards.h"
+#include "engine/base/threads.h"
 
 #define VERIFY_THREADS 2
 

@@ -32,7 +32,7 @@
 #ifndef GLM_KERNELS_H
 #define GLM_KERNELS_H
 
-#include "engine/internal.h"
+#include "engine/weights/weights.h"
 
 #define GLM_N_DTYPES (GLM_BF16 + 1)
 

@@ -34,6 +34,7 @@
 #define GLM_MATMUL_H
 
 #include <string.h>
+#include "engine/weights/weights.h"
 
 #define PARTS (GLM_LANES / VEC)
 

@@ -12,6 +12,7 @@
 
 #include "engine/base/half.h"
 #include "engine/compute/kernels/elementwise.h"
+#include "engine/model/kv_layout.h"
 
 static float
 reduce(const float lane[GLM_LANES])

@@ -20,6 +20,8 @@
 #ifndef GLM_WEIGH_H
 #define GLM_WEIGH_H
 
+#include "engine/model/kv_layout.h"
+
 #define WEIGH_WIDE (GLM_KV_BLOCK * 128) /* a block of keys or values of a head */
 
 typedef enum weigh_kind

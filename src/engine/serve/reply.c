@@ -1,0 +1,85 @@
+/*
+ * reply.c - how requests end, and what is sent to their readers.
+ */
+#include "engine/serve/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool
+glm_ticket_ended(const glm_ticket *ticket, glm_error *err)
+{
+	if (atomic_load(&ticket->cancelled))
+	{
+		glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+		return true;
+	}
+	if (ticket->deadline_ns != 0 && glm_now_ns() >= ticket->deadline_ns)
+	{
+		glm_fail(err, GLM_TIMED_OUT, "the request took longer than %d ms",
+				 ticket->request->timeout_ms);
+		glm_hint(err, "Raise chatglm.request_timeout or options.timeout_ms.");
+		return true;
+	}
+	return false;
+}
+
+void
+glm_send_result(glm_engine *e, int ticket, const void *bytes, size_t n)
+{
+	glm_event event = {
+		.kind = GLM_EVENT_RESULT, .ticket = ticket, .id = e->ticket[ticket].request->id};
+
+	for (size_t at = 0; at < n; at += event.length)
+	{
+		event.length = n - at < GLM_EVENT_PAYLOAD ? n - at : GLM_EVENT_PAYLOAD;
+		glm_outbox_put(&e->outbox, &event, (const char *) bytes + at);
+	}
+}
+
+/* Puts the last event of a request; after it the ticket is not ours. */
+static void
+send_terminal(glm_engine *e, int ticket, glm_event *event, const void *payload)
+{
+	glm_ticket *t = &e->ticket[ticket];
+
+	event->ticket = ticket;
+	event->id = t->request->id;
+	free(t->request);
+	t->request = NULL;
+	glm_outbox_put(&e->outbox, event, payload);
+}
+
+void
+glm_send_usage(glm_engine *e, int ticket, glm_finish finish, const glm_event *usage)
+{
+	glm_event event = *usage;
+
+	event.kind = GLM_EVENT_DONE;
+	event.finish = finish;
+	atomic_fetch_add(&e->count.completed, 1);
+	send_terminal(e, ticket, &event, NULL);
+}
+
+void
+glm_send_done(glm_engine *e, int ticket, glm_finish finish, int prompt_tokens,
+			  int completion_tokens)
+{
+	glm_event usage = {.prompt_tokens = prompt_tokens, .completion_tokens = completion_tokens};
+
+	glm_send_usage(e, ticket, finish, &usage);
+}
+
+void
+glm_send_error(glm_engine *e, int ticket, const glm_error *err)
+{
+	char	  text[sizeof(err->message) + sizeof(err->hint)];
+	size_t	  message = strlen(err->message) + 1;
+	size_t	  hint = strlen(err->hint) + 1;
+	glm_event event = {.kind = GLM_EVENT_ERROR, .status = err->status, .length = message + hint};
+
+	memcpy(text, err->message, message);
+	memcpy(text + message, err->hint, hint);
+	atomic_fetch_add(err->status == GLM_CANCELLED ? &e->count.cancelled : &e->count.failed, 1);
+	send_terminal(e, ticket, &event, text);
+}

@@ -1,0 +1,78 @@
+/*
+ * sequence.h - sequences: prompts with the tokens generated after them, and on whose behalf.
+ */
+#ifndef GLM_SEQUENCE_H
+#define GLM_SEQUENCE_H
+
+#include "engine/serve/draft.h"
+#include "engine/serve/models.h"
+#include "engine/serve/prefix.h"
+#include "engine/serve/reply.h"
+#include "engine/serve/sample.h"
+#include "engine/text/decoder.h"
+
+/* On whose behalf sequences are computed; the engine thread's alone. */
+typedef struct glm_tenant
+{
+	struct glm_tenant	*next;
+	uint32_t			 id;			 /* of requests */
+	int					 n_sequences;	 /* running and waiting */
+	uint64_t			 served;		 /* when one was last admitted */
+	int					 ahead_of_batch; /* interactive ones admitted while batch waited */
+	/* of the admission or pass that is being planned: */
+	int					 n_active;	 /* running and not paused */
+	struct glm_sequence *next_of[2]; /* waiting ones: interactive, batch; NULL: none */
+	bool				 tried;
+	int					 turns;	   /* dealt out to its sequences */
+	int					 prefill;  /* tokens of prompts that they lack */
+	int					 reserved; /* of the prefill budget */
+} glm_tenant;
+
+/* A token as it was sampled. */
+typedef struct glm_picked
+{
+	int32_t token;
+	float	logprob; /* of streams */
+} glm_picked;
+
+typedef struct glm_sequence
+{
+	struct glm_sequence *next;
+	int					 ticket;
+	const glm_request	*request; /* the ticket's */
+	glm_model			*model;	  /* one reference */
+	glm_tenant			*tenant;
+	uint64_t			 arrival;	  /* its number among all; with batch, its rank in the tenant */
+	int					 turn;		  /* its number among its tenant's, see rank.c */
+	int64_t				 waits_since; /* when it last came to wait */
+	int					 entitled;	  /* tokens up to which it is not displaced */
+	glm_ids				 tokens;	  /* prompt, then answer; room for `limit` */
+	int					 n_prompt;
+	int					 limit;		 /* most tokens it may come to */
+	int					 n_computed; /* positions whose KV is in place */
+	int					 n_cached;	 /* of its prompt, found in the prefix cache */
+	int					 n_rows;	 /* rows of its known tokens in the pass being run */
+	uint32_t			 pass;		 /* its last one, as its model counts them */
+	bool				 chosen;	 /* for the pass that is planned */
+	bool				 preempted;	 /* once at least */
+	glm_chain			 chain;
+	glm_foresight		 foresight;	 /* what may come next; GLM_GENERATE only */
+	glm_learnt			*learnt;	 /* by answers of its scope; NULL: by none */
+	int					 n_accepted; /* drafts that were right */
+	float				*logits;	 /* of the pass just run; NULL: none */
+	int					 n_picked;	 /* tokens sampled from them */
+	glm_picked			 picked[GLM_DRAFT_MAX + 1];
+	glm_error			 pick_error; /* why there are no more */
+	glm_sampler			*sampler;	 /* NULL for GLM_LOGITS, as are the next two */
+	glm_decoder			*decoder;
+	glm_buf				 text; /* text not yet sent */
+	uint32_t			 made; /* TOKEN events sent */
+} glm_sequence;
+
+/* Hands a sequence over to the engine thread.  Any thread. */
+extern void	 glm_scheduler_add(glm_engine *engine, glm_sequence *seq);
+extern void *glm_scheduler_main(void *engine); /* the engine thread */
+/* Frees a sequence that never reached the scheduler, or has left it. */
+extern void	 glm_sequence_free(glm_engine *engine, glm_sequence *seq);
+
+#endif /* GLM_SEQUENCE_H */
