@@ -54,9 +54,14 @@ def tables(text):
     """Rows of each table of a text, the header first, the line of dashes left out; cells of a row."""
     found = []
     for match in re.finditer(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
-        rows = [re.split(r"(?<!\\) \| ", line.strip()[2:-2]) for line in match.group(0).splitlines()]
+        rows = [[cell.strip() for cell in re.split(r"(?<=\s)\|(?=\s)", line.strip()[1:-1])] for line in match.group(0).splitlines()]
         found.append([rows[0], *rows[2:]])
     return found
+
+
+def code(cell):
+    """The words in backticks of a cell."""
+    return re.findall(r"`([^`]+)`", cell)
 
 
 # ---- Blocks ---------------------------------------------------------------------
@@ -199,6 +204,36 @@ class Figures(unittest.TestCase):
             self.assertEqual(re.findall(r"[\d.,]+ (?:tokens/s|GB/s|GFLOP/s|GOP/s|rows/s|µs|us)\b", text), [], path)
 
 
+class Internals(unittest.TestCase):
+    """The page on the sources beside the sources."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.page = PAGES["docs/internals.md"]
+        cls.room = {}                           # of each file of src
+        for place, _, names in os.walk(os.path.join(ROOT, "src")):
+            folders = os.path.relpath(place, os.path.join(ROOT, "src")).split(os.sep)
+            for name in names:
+                cls.room[name] = folders[1] if folders[0] == "engine" and len(folders) > 1 else folders[0]
+
+    def test_files_that_it_names_are_there(self):
+        named = set(re.findall(r"`(\w+\.(?:c|cc|h))`", self.page))
+        self.assertEqual(named - set(self.room), set())
+
+    def test_every_source_stands_once_in_its_room(self):
+        rows = next(rows for header, *rows in tables(self.page) if header == ["Room", "Family", "Files"])
+        listed = sorted((name, code(room)[0]) for room, _, files in rows for name in code(files))
+        self.assertEqual(listed, sorted((name, room) for name, room in self.room.items() if name.endswith((".c", ".cc"))))
+
+    def test_rooms_and_their_rule(self):
+        said = {code(room)[0]: below.replace(",", "") for room, below, _ in
+                next(rows for header, *rows in tables(self.page) if header[:2] == ["Room", "May include"])}
+        self.assertEqual(said["serve"], "all of these")
+        rule = dict(re.findall(r"^(\w+): ?([\w ]*)$", text_of(".ci/layers"), re.MULTILINE))
+        said["serve"] = " ".join(name for name in said if name != "serve")
+        self.assertEqual(said, rule)
+
+
 # ---- The reference beside the catalogs --------------------------------------------
 
 REFERENCE = text_of("docs/reference.md")
@@ -228,11 +263,6 @@ def section(title):
 def table_of(first_cell, text=REFERENCE):
     """Cells of the rows of the table whose header begins with this."""
     return next(rows for header, *rows in tables(text) if header[0] == first_cell)
-
-
-def code(cell):
-    """The words in backticks of a cell."""
-    return re.findall(r"`([^`]+)`", cell)
 
 
 class Reference(unittest.TestCase):
