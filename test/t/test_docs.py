@@ -225,6 +225,14 @@ class Internals(unittest.TestCase):
         listed = sorted((name, code(room)[0]) for room, _, files in rows for name in code(files))
         self.assertEqual(listed, sorted((name, room) for name, room in self.room.items() if name.endswith((".c", ".cc"))))
 
+    def test_files_of_a_prompts_way_are_in_their_rooms(self):
+        rows = next(rows for header, *rows in tables(self.page) if header == ["Stop", "Thread", "Files"])
+        for _, _, files in rows:
+            for group in files.split("; "):
+                room, names = group.split(": ")
+                for name in code(names):
+                    self.assertEqual(self.room[name], room, name)
+
     def test_rooms_and_their_rule(self):
         said = {code(room)[0]: below.replace(",", "") for room, below, _ in
                 next(rows for header, *rows in tables(self.page) if header[:2] == ["Room", "May include"])}
