@@ -71,7 +71,8 @@ compute(const glm_model *model, float *y)
 	for (int i = 0; i < N_TOKENS; i++)
 		row[i] = (glm_row){
 			.token = i * 25 % VOCAB, .position = i, .kv = &kv, .logits = i + 1 == N_TOKENS};
-	if (!glm_forward_prepare(forward, model, &err) ||
+	if (!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
+		!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, N_TOKENS, &logits, &err))
 		fail_msg("%s", err.message);
 	memcpy(y, logits, VOCAB * sizeof(*y));
@@ -227,7 +228,8 @@ test_memory_of_a_pass(void **state)
 	for (int i = 0; i < WIDE_ROWS; i++)
 		row[i] = (glm_row){.token = i, .position = i, .kv = &kv, .logits = i + 1 == WIDE_ROWS};
 	before = anonymous();
-	if (!glm_forward_prepare(forward, model, &err) ||
+	if (!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
+		!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, WIDE_ROWS, &logits, &err))
 		fail_msg("%s", err.message);
 	taken = anonymous() - before;
