@@ -53,16 +53,19 @@ set_up(glm_dtype kv_dtype)
 	glm_model *model = &s->model;
 	glm_error  err;
 
-	model->config = (glm_model_config){
-		.layers = 1, .heads = HEADS, .groups = 2, .head_dim = HEAD_DIM, .context = ROWS};
-	model->layer = calloc(1, sizeof(*model->layer));
+	model->config = (glm_model_config){.layers = 1,
+									   .heads = HEADS,
+									   .groups = 2,
+									   .head_dim = HEAD_DIM,
+									   .rotary = HEAD_DIM / 2,
+									   .context = ROWS};
 	model->kv_dtype = kv_dtype;
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, kv_dtype);
 	model->rope = calloc(ROWS * HEAD_DIM / 2, sizeof(float));
 	s->pool = glm_threads_open(2, &err);
 	s->dev = glm_backend_cpu.open("auto", s->pool, &err);
 	s->kv_pool = glm_kv_pool_open((size_t) 4 << 20);
-	assert_true(model->layer && model->rope && s->pool && s->dev && s->kv_pool);
+	assert_true(model->rope && s->pool && s->dev && s->kv_pool);
 	assert_true(glm_backend_cpu.prepare(s->dev, model, &err));
 	assert_true(glm_kv_take(s->kv_pool, model->kv_block_bytes, 2, &s->kv));
 	seed = 5;
@@ -84,7 +87,6 @@ tear_down(setup *s)
 	glm_kv_pool_close(s->kv_pool);
 	glm_backend_cpu.close(s->dev);
 	glm_threads_close(s->pool);
-	free(s->model.layer);
 	free(s->model.rope);
 	free(s);
 }

@@ -621,9 +621,12 @@ test_elementwise(void **state)
 			sums[0] = glm_kernels_scalar.square_sum(x, n);
 			sums[1] = tables[t]->square_sum(x, n);
 			assert_memory_equal(&sums[0], &sums[1], sizeof(float));
-			glm_kernels_scalar.rotate(want, x, y, z[0], n / 4 * 4);
-			tables[t]->rotate(got, x, y, z[0], n / 4 * 4);
-			assert_memory_equal(got, want, (size_t) (n / 4 * 4) * sizeof(float));
+			for (int turned = 0; turned <= n; turned += n < 8 ? 2 : n / 8 * 2)
+			{
+				glm_kernels_scalar.rotate(want, x, y, z[0], turned, n);
+				tables[t]->rotate(got, x, y, z[0], turned, n);
+				assert_memory_equal(got, want, (size_t) n * sizeof(float));
+			}
 		}
 }
 
