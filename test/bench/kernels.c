@@ -239,16 +239,18 @@ attentions(void)
 {
 	static const int	   contexts[] = {512, 2048, 8192, LONGEST};
 	static const glm_dtype dtypes[] = {GLM_F32, GLM_F16, GLM_I8};
-	attention			   a = {.model.config = {
-									.layers = 1, .heads = 32, .groups = 2, .head_dim = 128, .context = LONGEST}};
-	glm_layer			   no_weights = {0};
+	attention			   a = {.model.config = {.layers = 1,
+												 .heads = 32,
+												 .groups = 2,
+												 .head_dim = 128,
+												 .rotary = 64,
+												 .context = LONGEST}};
 	glm_kv_table		   kv = {.n_blocks = LONGEST / GLM_KV_BLOCK};
 	size_t	  bytes = glm_kv_block_bytes(&a.model.config, GLM_F32) * (size_t) kv.n_blocks;
 	float	 *memory;
 	glm_error err;
 
 	kv.block = calloc((size_t) kv.n_blocks, sizeof(*kv.block));
-	a.model.layer = &no_weights;
 	a.qkv = random_floats(PROMPT_ROWS * 36 * 128);
 	a.out = random_floats(PROMPT_ROWS * 32 * 128);
 	memory = glm_backend_cpu.kv_pool(device, bytes, &err);

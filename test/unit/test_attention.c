@@ -59,16 +59,19 @@ set_up(glm_dtype kv_dtype, const char *kernels, int rows)
 	glm_model *model = &s->model;
 	glm_error  err;
 
-	model->config = (glm_model_config){
-		.layers = 1, .heads = HEADS, .groups = 2, .head_dim = HEAD_DIM, .context = rows};
-	model->layer = calloc(1, sizeof(*model->layer));
+	model->config = (glm_model_config){.layers = 1,
+									   .heads = HEADS,
+									   .groups = 2,
+									   .head_dim = HEAD_DIM,
+									   .rotary = HEAD_DIM / 2,
+									   .context = rows};
 	model->kv_dtype = kv_dtype;
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, kv_dtype);
 	model->rope = calloc((size_t) rows * HEAD_DIM / 2, sizeof(float));
 	s->pool = glm_threads_open(2, &err);
 	s->dev = glm_backend_cpu.open(kernels, s->pool, &err);
 	s->kv_pool = glm_kv_pool_open((size_t) 16 << 20);
-	assert_true(model->layer && model->rope && s->pool && s->dev && s->kv_pool);
+	assert_true(model->rope && s->pool && s->dev && s->kv_pool);
 	s->kv_memory = glm_backend_cpu.kv_pool(s->dev, (size_t) 16 << 20, &err);
 	assert_non_null(s->kv_memory);
 	assert_true(glm_backend_cpu.prepare(s->dev, model, &err));
@@ -93,7 +96,6 @@ tear_down(setup *s)
 	glm_kv_pool_close(s->kv_pool);
 	glm_backend_cpu.close(s->dev);
 	glm_threads_close(s->pool);
-	free(s->model.layer);
 	free(s->model.rope);
 	free(s);
 }

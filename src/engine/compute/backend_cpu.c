@@ -211,21 +211,19 @@ grow(glm_device *dev, float **arrays, size_t *length, size_t need, glm_error *er
 	return true;
 }
 
-/* Columns of the widest packed tensor, 0 when none is packed. */
+/* Columns of the widest packed matrix that is multiplied, 0 when none is packed. */
 static size_t
 packed_columns(const glm_model *model)
 {
 	size_t most = 0;
 
-	for (int i = 0; i < model->config.layers; i++)
+	for (int i = 0; i < model->n_matrices; i++)
 	{
-		const glm_layer	 *layer = &model->layer[i];
-		const glm_tensor *tensors[] = {&layer->qkv, &layer->dense, &layer->gate_up, &layer->down,
-									   &model->output};
+		const glm_matrix *m = &model->matrix[i];
 
-		for (size_t j = 0; j < sizeof(tensors) / sizeof(tensors[0]); j++)
-			if (glm_is_packed(tensors[j]->dtype) && (size_t) tensors[j]->shape[1] > most)
-				most = (size_t) tensors[j]->shape[1];
+		if (m->projection != GLM_EMBEDDING && glm_is_packed(m->tensor.dtype) &&
+			(size_t) m->tensor.shape[1] > most)
+			most = (size_t) m->tensor.shape[1];
 	}
 	return most;
 }

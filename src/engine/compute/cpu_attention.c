@@ -156,12 +156,12 @@ rope_store_row(const head_args *op, int i)
 	const glm_row		   *row = &op->rows[i];
 	int						hd = config->head_dim, block = row->position / GLM_KV_BLOCK;
 	int						place = row->position % GLM_KV_BLOCK;
-	const float *angle = op->model->rope + (size_t) row->position * (size_t) (hd / 4) * 2;
+	const float *angle = op->model->rope + (size_t) row->position * (size_t) config->rotary;
 	float		*x = qkv_row(op, i), turned[MAX_HEAD_DIM];
 
 	for (int h = 0; h < config->heads; h++, x += hd)
 	{
-		kernels->rotate(turned, x, angle, op->scale, hd);
+		kernels->rotate(turned, x, angle, op->scale, config->rotary, hd);
 		memcpy(x, turned, (size_t) hd * sizeof(float));
 	}
 	for (int g = 0; g < config->groups; g++, x += hd)
@@ -169,7 +169,7 @@ rope_store_row(const head_args *op, int i)
 		char *keys = kv_at(op, row, block, glm_kv_keys(op->model, op->layer, g));
 		char *values = kv_at(op, row, block, glm_kv_values(op->model, op->layer, g));
 
-		kernels->rotate(turned, x, angle, 1, hd);
+		kernels->rotate(turned, x, angle, 1, config->rotary, hd);
 		store(keys, place, GLM_KV_BLOCK, op->model, turned);
 		store(values, place, 1, op->model, x + config->groups * hd);
 	}
