@@ -36,10 +36,10 @@ typedef struct conversion
 	glm_model		*model;
 	glm_pack		*pack;
 	glm_blas		 blas;
-	glm_calibration *calibration;			/* NULL: none */
-	float			*hessian[GLM_N_INPUTS]; /* of the layer at work; NULL: none */
-	glm_loss		 weights;				/* of all that is quantized */
-	double			 before;				/* perplexities */
+	glm_calibration *calibration;				 /* NULL: none */
+	float			*hessian[GLM_N_PROJECTIONS]; /* of the layer at work; NULL: none */
+	glm_loss		 weights;					 /* of all that is quantized */
+	double			 before;					 /* perplexities */
 	double			 after;
 	glm_quantized	*row; /* [plan.n + 1] */
 	int				 n_rows;
@@ -54,7 +54,7 @@ static bool finish(conversion *c, glm_error *err);
 static void
 free_hessians(conversion *c)
 {
-	for (int i = 0; i < GLM_N_INPUTS; i++)
+	for (int i = 0; i < GLM_N_PROJECTIONS; i++)
 	{
 		free(c->hessian[i]);
 		c->hessian[i] = NULL;
@@ -170,7 +170,7 @@ copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
 static bool
 convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *row, glm_error *err)
 {
-	float  **hessian = part->input < GLM_N_INPUTS ? &c->hessian[part->input] : NULL;
+	float  **hessian = part->projection != GLM_EMBEDDING ? &c->hessian[part->projection] : NULL;
 	bool	 judged = hessian != NULL && *hessian != NULL;
 	glm_loss weights = {0};
 	glm_loss outputs = {0};
@@ -235,10 +235,10 @@ take_hessians(conversion *c, int layer, glm_error *err)
 		const glm_recipe_part *part = &c->plan.part[i];
 		size_t				   cols = (size_t) part->source.shape[1];
 
-		if (part->layer != layer || part->input == GLM_IN_NONE || part->method == GLM_COPY)
+		if (part->layer != layer || part->projection == GLM_EMBEDDING || part->method == GLM_COPY)
 			continue;
-		c->hessian[part->input] = calloc(cols * cols, sizeof(float));
-		if (c->hessian[part->input] == NULL)
+		c->hessian[part->projection] = calloc(cols * cols, sizeof(float));
+		if (c->hessian[part->projection] == NULL)
 			return glm_no_memory(err);
 	}
 	return true;
@@ -257,7 +257,7 @@ calibrate(conversion *c, int layer, glm_error *err)
 	tell(c, "calibrating", name, 0);
 	if (!take_hessians(c, layer, err) ||
 		!(layer >= 0 ? glm_calibration_layer(c->calibration, c->model, layer, c->hessian, err)
-					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_IN_OUTPUT],
+					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_HEAD],
 										   &c->before, err)))
 		return false;
 	if (layer >= 0)
@@ -276,7 +276,7 @@ convert_all(conversion *c, glm_error *err)
 
 	if (c->calibration != NULL && !glm_calibration_start(c->calibration, c->model, err))
 		return false;
-	glm_model_release(c->model, GLM_PART_EMBEDDING);
+	glm_model_release(c->model, GLM_SEGMENT_EMBEDDING);
 	if (!convert_part(c, &c->plan.part[0], err))
 		return false;
 	while (at < layers)
@@ -288,7 +288,7 @@ convert_all(conversion *c, glm_error *err)
 			if (!convert_part(c, &c->plan.part[i], err))
 				return false;
 	}
-	glm_model_release(c->model, GLM_PART_OUTPUT);
+	glm_model_release(c->model, GLM_SEGMENT_OUTPUT);
 	free_hessians(c);
 	return true;
 }
