@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <jansson.h>
 
 #include "checkpoint.h"
 #include "engine/text/pieces.h"

@@ -47,7 +47,7 @@ call_arguments(glm_walk *w, json_t *arguments, const char *key)
 	json_t		*object;
 
 	if (arguments == NULL || json_is_null(arguments) || (text != NULL && is_nothing(text)))
-		return json_pack("{}");
+		return glm_json_new();
 	object = text == NULL ? json_incref(arguments)
 						  : glm_json_parse(text, json_string_length(arguments), false, &why);
 	if (json_is_object(object))
@@ -156,9 +156,9 @@ reserve(glm_calls *calls)
 	calls->next = next;
 	calls->capacity = capacity;
 	if (calls->head == NULL)
-		calls->head = json_pack("{}");
+		calls->head = glm_json_new();
 	if (calls->tail == NULL)
-		calls->tail = json_pack("{}");
+		calls->tail = glm_json_new();
 	return calls->head != NULL && calls->tail != NULL;
 }
 

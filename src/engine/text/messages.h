@@ -6,8 +6,6 @@
 #ifndef GLM_MESSAGES_H
 #define GLM_MESSAGES_H
 
-#include <jansson.h>
-
 #include "engine/text/tokenizer.h"
 
 /*

@@ -22,7 +22,7 @@ static json_t *
 ordered_tool(json_t *tool)
 {
 	static const char *const first[] = {"name", "description", "parameters"};
-	json_t					*ordered = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	json_t					*ordered = glm_json_new();
 	const char				*key;
 	json_t					*value;
 
