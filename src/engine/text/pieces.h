@@ -41,7 +41,8 @@ struct glm_tokenizer
 	size_t	   part;		 /* bytes of a text that are encoded at a time; changes no ids */
 };
 
-/* Callbacks for spm.h: into a glm_buf, into a glm_ids. */
+/* ---- spm_take.c: callbacks for spm.h ------------------------------------ */
+
 extern bool glm_take_text(void *buf, const char *text, size_t n);
 extern bool glm_take_id(void *ids, int32_t id);
 

@@ -252,19 +252,6 @@ glm_tokenizer_special(const glm_tokenizer *tok, glm_special which)
 	return tok->size + (int32_t) which;
 }
 
-bool
-glm_take_text(void *buf, const char *text, size_t n)
-{
-	glm_buf_add(buf, text, n);
-	return !((glm_buf *) buf)->failed;
-}
-
-bool
-glm_take_id(void *ids, int32_t id)
-{
-	return glm_ids_add(ids, id, NULL);
-}
-
 /* ---- Decoding ---------------------------------------------------------- */
 
 /* A byte that is or begins no character; NULs count as such, see above. */
