@@ -4,7 +4,7 @@
 #ifndef GLM_MODEL_H
 #define GLM_MODEL_H
 
-#include "engine/text/tokenizer.h"
+#include "engine/text/chat_format.h"
 #include "engine/weights/weights.h"
 
 /* ---- config.c ---------------------------------------------------------------------------- */
@@ -91,6 +91,7 @@ typedef struct glm_model
 	glm_model_config config;
 	glm_rope		 rope_option; /* as it was opened */
 	glm_tokenizer	*tokenizer;
+	const glm_chat	*chat; /* how it talks */
 	glm_shards		*shards;
 	glm_dtype		 dtype; /* of the projections */
 

@@ -83,8 +83,7 @@ glm_tools_add(glm_walk *w, json_t *tools, bool reorder, const char *where)
 		ok = glm_pause(w->err) && add_tool(w, list, json_array_get(tools, i), reorder, where, i);
 	if (ok)
 	{
-		glm_buf_add(&w->content, "\n", 1);
-		ok = glm_literal_write(&w->content, list, GLM_STYLE_INDENT);
+		ok = w->chat->write_tools(&w->content, list);
 		if (!glm_pause(w->err))
 			ok = false;
 		else if (!ok && !w->content.failed)
