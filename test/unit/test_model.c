@@ -200,7 +200,7 @@ test_three_shards(void **state)
 {
 	static const char *const files[] = {"a.safetensors", "b.safetensors", "c.safetensors"};
 	const int				 ends[] = {0, 5, 6, weights.n};
-	json_t					*map = json_object();
+	json_t					*map = glm_json_new();
 	json_t					*index = json_pack("{s:o}", "weight_map", map);
 	char					*text;
 	glm_model				*m;

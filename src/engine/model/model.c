@@ -64,6 +64,9 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 	model->tokenizer = glm_tokenizer_open(path, model->config.vocab, err);
 	if (model->tokenizer == NULL || !make_rope(model, err))
 		goto fail;
+	model->chat = glm_chat_choose(model->tokenizer, err);
+	if (model->chat == NULL)
+		goto fail;
 	model->kv_dtype = glm_kv_dtype(options != NULL ? options->kv_type : GLM_KV_AUTO, model->dtype);
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, model->kv_dtype);
 	model->load_ms = now_ms() - start;

@@ -6,7 +6,7 @@
 
 #include "engine/model/config.h"
 #include "engine/model/tensor_list.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/chat_format.h"
 #include "engine/weights/weights.h"
 
 typedef struct glm_open_options
@@ -67,6 +67,7 @@ typedef struct glm_model
 	glm_model_config config;
 	glm_rope		 rope_option; /* as it was opened */
 	glm_tokenizer	*tokenizer;
+	const glm_chat	*chat; /* how it talks */
 	glm_shards		*shards;
 	glm_dtype		 dtype; /* of the projections */
 

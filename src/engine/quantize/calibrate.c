@@ -23,7 +23,7 @@
 #include <string.h>
 
 #include "engine/compute/backend.h"
-#include "engine/quantize/stripes.h"
+#include "engine/quantize/row_bands.h"
 #include "engine/quantize/texts.h"
 
 #define BATCH 512	  /* rows of a pass */
@@ -92,11 +92,11 @@ layer_bytes(const glm_model_config *config)
 	const size_t cols[] = {hidden, query, hidden, ffn};
 	size_t		 hessians = 0;
 	size_t		 most =
-		hidden * hidden * sizeof(float) + glm_stripes_bytes((size_t) config->vocab, hidden);
+		hidden * hidden * sizeof(float) + glm_row_bands_bytes((size_t) config->vocab, hidden);
 
 	for (int i = 3; i >= 0; i--)
 	{
-		size_t bytes = glm_stripes_bytes(rows[i], cols[i]);
+		size_t bytes = glm_row_bands_bytes(rows[i], cols[i]);
 
 		hessians += cols[i] * cols[i] * sizeof(float);
 		if (hessians + bytes > most)
