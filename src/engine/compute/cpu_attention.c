@@ -4,19 +4,28 @@
  *
  * The heads of a group read the same keys and values, and so do rows of a prompt
  * that follow each other.  So an item of work is a *run*: neighbouring rows of one
- * sequence and the heads of one group, which read every KV block once.  It walks
- * the context in stretches of STRETCH positions, always from 0 on:
+ * sequence and the heads of one group, which read every KV block once.
+ *
+ * The context is cut into stretches of STRETCH positions, always from 0 on, and each
+ * of them, s, is computed for itself:
  *
  *     scores = Q K^T             each row of Q scaled before
- *     max' = max(max, scores)
- *     weights = exp(scores - max')
- *     out = out * exp(max - max') + weights V
- *     sum = sum * exp(max - max') + sum of weights
+ *     max_s = max of the scores
+ *     weights = exp(scores - max_s)
+ *     out_s = weights V
+ *     sum_s = sum of the weights
+ *
+ * The first one's max, out and sum are then joined with the others', one after the other:
+ *
+ *     max' = max(max, max_s), before = exp(max - max'), now = exp(max_s - max')
+ *     out = fma(out_s, now, out * before)
+ *     sum = fma(sum_s, now, sum * before)
  *
  * and at last out / sum.  Both products are weighted sums of rows (of K's and of V's
- * block, K being stored transposed), added up in the order of head_dim and of the
- * positions.  So a row's result is the same however rows are cut into runs and
- * prompts into chunks, and up to STRETCH positions it is the plain softmax.
+ * block, K being stored transposed), added up from +0 in the order of head_dim and of
+ * the positions.  So a row's result is the same however rows are cut into runs and
+ * prompts into chunks, stretches may be computed in any order, and up to STRETCH
+ * positions it is the plain softmax.
  *
  * Blocks lie anywhere, so the CPU cannot guess the next one: while one is computed
  * the kernel fetches the next that will be read.
@@ -33,8 +42,12 @@
 #define RUN_HEADS 64		  /* rows times heads of a run: enough to be worth a block's reading */
 #define STRETCH 512			  /* scores of a run fit into the second-level cache */
 #define STRIDE (STRETCH + 16) /* between rows of scores: no power of two */
-#define RUN_MAX STRETCH		  /* behind a row's scores, its maximum */
-#define RUN_SUM (STRETCH + 1) /* and the sum of its weights */
+
+/* Behind a row's scores: maximum and sum of the stretches that were joined, and of this one. */
+#define JOINED_MAX STRETCH
+#define JOINED_SUM (STRETCH + 1)
+#define STRETCH_MAX (STRETCH + 2)
+#define STRETCH_SUM (STRETCH + 3)
 
 typedef struct head_args
 {
@@ -198,9 +211,10 @@ typedef struct run
 	int				 group; /* of KV */
 	int				 head;	/* the first one */
 	int				 heads;
-	float			*q;		 /* [rows * heads, head_dim]: row after row, head after head */
-	float			*out;	 /* the same */
-	float			*scores; /* [rows * heads, STRIDE] */
+	float			*q;		  /* [rows * heads, head_dim]: row after row, head after head */
+	float			*out;	  /* the same, of the stretches that were joined */
+	float			*stretch; /* the same, of the stretch that is computed */
+	float			*scores;  /* [rows * heads, STRIDE] */
 } run;
 
 /* Positions from `start` on that row r of the run sees, at most `most`. */
@@ -220,11 +234,6 @@ run_begin(const run *u)
 	for (int r = 0; r < u->rows; r++)
 		memcpy(u->q + r * width, qkv_row(u->op, u->row + r) + u->head * (width / u->heads),
 			   (size_t) width * sizeof(float));
-	for (int i = 0; i < u->rows * u->heads; i++)
-	{
-		u->scores[i * STRIDE + RUN_MAX] = -INFINITY;
-		u->scores[i * STRIDE + RUN_SUM] = 0;
-	}
 }
 
 /* The keys of the run's group in the block of this position. */
@@ -268,23 +277,20 @@ run_scores(const run *u, int start)
 	}
 }
 
-/* Turns a row's n scores into weights, and what it has so far to the same maximum. */
+/* Turns the scores of the stretch at `start` into weights. */
 static void
-weights(const glm_kernels *kernels, float *scores, float *out, int head_dim, int n)
+run_weights(const run *u, int start)
 {
-	float max = scores[RUN_MAX], factor = max;
-	float sum = kernels->softmax(scores, n, &max);
-
-	if (max != factor && scores[RUN_SUM] != 0)
+	for (int i = 0; i < u->rows * u->heads; i++)
 	{
-		kernels->softmax(&factor, 1, &(float){max}); /* exp(old - new) */
-		kernels->multiply(out, factor, head_dim);
-		sum += scores[RUN_SUM] * factor;
+		float *scores = u->scores + i * STRIDE;
+		int	   n = seen(u, i / u->heads, start, STRETCH);
+
+		if (n == 0)
+			continue;
+		scores[STRETCH_MAX] = -INFINITY;
+		scores[STRETCH_SUM] = u->op->dev->kernels->softmax(scores, n, &scores[STRETCH_MAX]);
 	}
-	else
-		sum += scores[RUN_SUM];
-	scores[RUN_MAX] = max;
-	scores[RUN_SUM] = sum;
 }
 
 /* What is read after the values of the block at `start`, if the first row sees it. */
@@ -305,7 +311,7 @@ add_values(const run *u, int start, int r0, int r1, int n)
 	const glm_model *model = u->op->model;
 	int				 first = r0 * u->heads, hd = model->config.head_dim;
 	const char		*values = values_of(u, start);
-	glm_weigh		 sum = {.y = u->out + first * hd,
+	glm_weigh		 sum = {.y = u->stretch + first * hd,
 							.ldy = (size_t) hd,
 							.p = u->scores + first * STRIDE + start % STRETCH,
 							.ldp = STRIDE,
@@ -316,7 +322,7 @@ add_values(const run *u, int start, int r0, int r1, int n)
 							.m = (r1 - r0) * u->heads,
 							.n = n,
 							.width = hd,
-							.add = start > 0};
+							.add = start % STRETCH > 0};
 
 	if (n > 0)
 		u->op->dev->kernels->weigh(&sum);
@@ -335,6 +341,40 @@ run_values(const run *u, int start)
 	}
 }
 
+/* Joins a row's stretch with those before, all of them by its max and sum behind the scores. */
+static void
+join(const glm_kernels *kernels, float *scores, float *out, const float *stretch, int head_dim)
+{
+	float before = scores[JOINED_MAX], now = scores[STRETCH_MAX];
+	float max = now > before ? now : before;
+
+	scores[JOINED_MAX] = max;
+	kernels->softmax(&before, 1, &(float){max}); /* exp(before - max) */
+	kernels->softmax(&now, 1, &(float){max});
+	kernels->join(out, before, stretch, now, head_dim);
+	kernels->join(&scores[JOINED_SUM], before, &scores[STRETCH_SUM], now, 1);
+}
+
+static void
+run_join(const run *u, int start)
+{
+	int hd = u->op->model->config.head_dim;
+
+	for (int i = 0; i < u->rows * u->heads; i++)
+	{
+		float *scores = u->scores + i * STRIDE;
+
+		if (start == 0)
+		{
+			scores[JOINED_MAX] = scores[STRETCH_MAX];
+			scores[JOINED_SUM] = scores[STRETCH_SUM];
+			memcpy(u->out + i * hd, u->stretch + i * hd, (size_t) hd * sizeof(float));
+		}
+		else if (seen(u, i / u->heads, start, STRETCH) > 0)
+			join(u->op->dev->kernels, scores, u->out + i * hd, u->stretch + i * hd, hd);
+	}
+}
+
 static void
 run_end(const run *u)
 {
@@ -348,25 +388,22 @@ run_end(const run *u)
 		memcpy(out, u->out + r * u->heads * hd, (size_t) (u->heads * hd) * sizeof(float));
 		for (int h = 0; h < u->heads; h++)
 			u->op->dev->kernels->divide(out + h * hd,
-										u->scores[(r * u->heads + h) * STRIDE + RUN_SUM], hd);
+										u->scores[(r * u->heads + h) * STRIDE + JOINED_SUM], hd);
 	}
 }
 
 static void
 attend(const run *u)
 {
-	int hd = u->op->model->config.head_dim;
 	int end = u->op->rows[u->row + u->rows - 1].position + 1;
 
 	run_begin(u);
 	for (int start = 0; start < end; start += STRETCH)
 	{
 		run_scores(u, start);
-		for (int i = 0; i < u->rows * u->heads; i++)
-			if (seen(u, i / u->heads, start, STRETCH) > 0)
-				weights(u->op->dev->kernels, u->scores + i * STRIDE, u->out + i * hd, hd,
-						seen(u, i / u->heads, start, STRETCH));
+		run_weights(u, start);
 		run_values(u, start);
+		run_join(u, start);
 	}
 	run_end(u);
 }
@@ -384,7 +421,7 @@ run_most(const glm_model_config *config)
 size_t
 glm_cpu_attention_scratch(const glm_model_config *config)
 {
-	return (size_t) run_most(config) * (STRIDE + 2 * (size_t) config->head_dim);
+	return (size_t) run_most(config) * (STRIDE + 3 * (size_t) config->head_dim);
 }
 
 /* Rows from `row` on, before `end`, that are one run. */
@@ -424,7 +461,8 @@ attention_items(const void *arg, int thread, int begin, int end)
 			u.rows = run_length(op, row, last);
 			u.q = op->dev->scores[thread];
 			u.out = u.q + u.rows * u.heads * hd;
-			u.scores = u.out + u.rows * u.heads * hd;
+			u.stretch = u.out + u.rows * u.heads * hd;
+			u.scores = u.stretch + u.rows * u.heads * hd;
 			attend(&u);
 		}
 	}

@@ -16,6 +16,10 @@
  * s[0] + s[1].  F16 and BF16 weights are widened first, which is exact.  Sums
  * without a product use the same lanes and the same tree with plain additions.
  *
+ * Sum of squares.  The same with 64 lanes, because it has one output alone: lane j
+ * takes k = j, j + 64, ...  The tree begins with l[j] + l[j + 32], of those
+ * s[j] + s[j + 16], and goes on as that of 16 lanes.
+ *
  * Exponential.  exp(x) = 2^n * exp(r), n = round(x / ln 2), r = x - n ln 2:
  *     x is clamped to [GLM_EXP_MIN, GLM_EXP_MAX]       (a NaN stays one)
  *     t = fma(x, 1 / ln 2, GLM_EXP_ROUND)              n is in t's low bits
@@ -37,6 +41,7 @@
 #define GLM_N_DTYPES (GLM_BF16 + 1)
 
 #define GLM_LANES 16
+#define GLM_SQUARE_LANES 64
 
 #define GLM_EXP_MIN -87.0f
 #define GLM_EXP_MAX 88.0f
@@ -108,7 +113,7 @@ typedef struct glm_kernels
 	/* gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i] */
 	void (*swiglu)(float *gate, const float *up, int n);
 
-	/* the dot product of x [n] with itself */
+	/* the sum of the squares of x [n] */
 	float (*square_sum)(const float *x, int n);
 
 	/* y[i] = x[i] * by * weight[i]; y is not x */
@@ -117,8 +122,8 @@ typedef struct glm_kernels
 	/* x[i] += y[i] */
 	void (*add)(float *x, const float *y, size_t n);
 
-	/* x[i] *= by */
-	void (*multiply)(float *x, float by, int n);
+	/* y[i] = fma(x[i], x_by, y[i] * by); y is not x */
+	void (*join)(float *y, float by, const float *x, float x_by, int n);
 
 	/* x[i] /= by */
 	void (*divide)(float *x, float by, int n);

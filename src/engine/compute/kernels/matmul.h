@@ -489,25 +489,4 @@ matmul_bf16(const glm_matmul *op, int n0, int n1)
 	matmul(op, n0, n1, GLM_BF16);
 }
 
-/* Sum of squares, for RMSNorm: the dot product of a row with itself. */
-static float
-square_sum(const float *x, int n)
-{
-	vec sum[PARTS];
-
-	for (int q = 0; q < PARTS; q++)
-		sum[q] = v_zero();
-	for (int i = 0; i < n; i += GLM_LANES)
-	{
-		float		 whole[GLM_LANES] = {0};
-		const float *part = x + i;
-
-		if (n - i < GLM_LANES)
-			part = memcpy(whole, x + i, (size_t) (n - i) * sizeof(float));
-		for (int q = 0; q < PARTS; q++)
-			sum[q] = v_fma(v_load(part + VEC * q), v_load(part + VEC * q), sum[q]);
-	}
-	return v_reduce(sum);
-}
-
 #endif /* GLM_MATMUL_H */

@@ -176,7 +176,14 @@ weigh(const glm_weigh *op)
 static float
 square_sum(const float *x, int n)
 {
-	return dot(x, (const uint8_t *) x, n, GLM_F32);
+	float lane[GLM_SQUARE_LANES] = {0};
+
+	for (int i = 0; i < n; i++)
+		lane[i % GLM_SQUARE_LANES] = fmaf(x[i], x[i], lane[i % GLM_SQUARE_LANES]);
+	for (int width = GLM_SQUARE_LANES / 2; width >= GLM_LANES; width /= 2)
+		for (int j = 0; j < width; j++)
+			lane[j] += lane[j + width];
+	return reduce(lane);
 }
 
 static void
@@ -200,7 +207,7 @@ const glm_kernels glm_kernels_scalar = {
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
-	.multiply = multiply,
+	.join = join,
 	.divide = divide,
 	.rotate = rotate,
 };
