@@ -204,19 +204,21 @@ open_sampler(glm_sequence *seq, glm_error *err)
 
 /* A sequence for the request; takes over the reference to the model. */
 static glm_sequence *
-open_sequence(glm_engine *e, int ticket, const glm_request *req, glm_model *model, glm_error *err)
+open_sequence(glm_engine *e, int ticket, const glm_request *req, glm_served *served, glm_error *err)
 {
-	glm_sequence *seq = calloc(1, sizeof(*seq));
-	int			  blocks;
+	const glm_model *model = served->model;
+	glm_sequence	*seq = calloc(1, sizeof(*seq));
+	int				 blocks;
 
 	if (seq == NULL)
 	{
-		glm_models_release(&e->models, model);
+		glm_models_release(&e->models, served);
 		glm_no_memory(err);
 		return NULL;
 	}
 	seq->ticket = ticket;
 	seq->request = req;
+	seq->served = served;
 	seq->model = model;
 	if (req->kind == GLM_LOGITS)
 	{
@@ -278,19 +280,19 @@ unload(glm_engine *e, const glm_request *req, glm_error *err)
 static glm_outcome_kind
 use_model(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 {
-	glm_model		*model;
+	glm_served		*served;
 	bool			 ok;
-	glm_outcome_kind kind = glm_loader_find(e, task, req, &model, &out->err);
+	glm_outcome_kind kind = glm_loader_find(e, task, req, &served, &out->err);
 
 	if (kind != GLM_TASK_GOES_ON)
 		return kind;
 	if (req->kind == GLM_GENERATE || req->kind == GLM_LOGITS)
 	{
-		task->sequence = open_sequence(e, task->ticket, req, model, &out->err);
+		task->sequence = open_sequence(e, task->ticket, req, served, &out->err);
 		return task->sequence != NULL ? GLM_TASK_GOES_ON : GLM_TASK_FAILED;
 	}
-	ok = answer(e, task->ticket, req, model, &out->tokens, &out->err);
-	glm_models_release(&e->models, model);
+	ok = answer(e, task->ticket, req, served->model, &out->tokens, &out->err);
+	glm_models_release(&e->models, served);
 	return ok ? GLM_TASK_ANSWERED : GLM_TASK_FAILED;
 }
 
@@ -313,7 +315,7 @@ go_on(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 		if (kind != GLM_TASK_GOES_ON)
 			return kind;
 	}
-	return glm_loader_hold(e, task, task->sequence->model, &out->err);
+	return glm_loader_hold(e, task, task->sequence->served, &out->err);
 }
 
 void

@@ -40,7 +40,8 @@ typedef struct glm_sequence
 	struct glm_sequence *next;
 	int					 ticket;
 	const glm_request	*request; /* the ticket's */
-	glm_model			*model;	  /* one reference */
+	glm_served			*served;  /* its model, one reference */
+	const glm_model		*model;	  /* the same */
 	glm_tenant			*tenant;
 	uint64_t			 arrival;	  /* its number among all; with batch, its rank in the tenant */
 	int					 turn;		  /* its number among its tenant's, see rank.c */
