@@ -75,6 +75,7 @@ compute(const glm_model *model, float *y)
 		row[i] = (glm_row){
 			.token = i * 25 % VOCAB, .position = i, .kv = &kv, .logits = i + 1 == N_TOKENS};
 	if (!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err) ||
+		!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
 		!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, N_TOKENS, &logits, &err))
 		fail_msg("%s", err.message);
@@ -234,6 +235,7 @@ test_memory_of_a_pass(void **state)
 		row[i] = (glm_row){.token = i, .position = i, .kv = &kv, .logits = i + 1 == WIDE_ROWS};
 	before = anonymous();
 	if (!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err) ||
+		!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
 		!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, WIDE_ROWS, &logits, &err))
 		fail_msg("%s", err.message);

@@ -93,6 +93,20 @@ glm_forward_kernels(const glm_forward *fwd)
 	return fwd->backend->kernels(fwd->dev);
 }
 
+bool
+glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err)
+{
+	return fwd->backend->kv_pool(fwd->dev, bytes, err) != NULL;
+}
+
+void
+glm_forward_kv_copy(void *arg, uint32_t to, uint32_t from, size_t bytes)
+{
+	glm_forward *fwd = arg;
+
+	fwd->backend->kv_copy(fwd->dev, to, from, bytes);
+}
+
 /* ---- Buffers ----------------------------------------------------------- */
 
 /* The one matrix of a projection. */

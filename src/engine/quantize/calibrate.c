@@ -56,8 +56,7 @@ struct glm_calibration
 	glm_work		   work;
 	glm_texts		   texts;
 	float			  *buffer[N_BUFFERS];
-	float			  *kv;		  /* blocks of all texts, one layer */
-	float			 **block;	  /* the same, as tables see them */
+	uint32_t		  *block;	  /* the KV blocks of all texts, each of one layer */
 	glm_kv_table	  *table;	  /* [texts] */
 	glm_residency	   residency; /* of the model that is walked through */
 };
@@ -122,6 +121,13 @@ room_for_texts(const glm_model_config *config, size_t memory)
 	return fixed + least < memory ? memory - fixed : least;
 }
 
+/* Units of a KV block of one layer. */
+static size_t
+block_units(const glm_model *model)
+{
+	return (glm_kv_keys(model, 1, 0) + GLM_KV_UNIT - 1) / GLM_KV_UNIT;
+}
+
 /* Refuses texts for which there is no room. */
 static bool
 check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_error *err)
@@ -129,7 +135,7 @@ check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_
 	size_t limit = memory > 0 ? memory : MEMORY_MAX;
 	size_t room = room_for_texts(&model->config, limit);
 	size_t stream = (size_t) model->config.hidden * sizeof(float);
-	size_t block = glm_kv_keys(model, 1, 0) + sizeof(*c->block);
+	size_t block = block_units(model) * GLM_KV_UNIT + sizeof(*c->block);
 	size_t used = 0;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
@@ -176,17 +182,18 @@ take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 static bool
 take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	size_t		  block_floats = glm_kv_keys(model, 1, 0) / sizeof(float);
+	size_t		  units = block_units(model);
 	size_t		  n_blocks = 0;
 	glm_kv_table *table = NULL;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
 		n_blocks += c->texts.row[i].position % GLM_KV_BLOCK == 0;
-	c->kv = c->backend->alloc(c->dev, n_blocks * block_floats);
 	c->block = calloc(n_blocks, sizeof(*c->block));
 	c->table = calloc((size_t) c->texts.n_texts, sizeof(*c->table));
-	if (c->kv == NULL || c->block == NULL || c->table == NULL)
+	if (c->block == NULL || c->table == NULL)
 		return glm_no_memory(err);
+	if (c->backend->kv_pool(c->dev, n_blocks * units * GLM_KV_UNIT, err) == NULL)
+		return false;
 	for (size_t i = 0, n = 0; i < c->texts.n_rows; i++)
 	{
 		glm_row *row = &c->texts.row[i];
@@ -198,7 +205,7 @@ take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 		}
 		if (row->position % GLM_KV_BLOCK == 0)
 		{
-			c->block[n] = c->kv + n * block_floats;
+			c->block[n] = (uint32_t) (n * units);
 			n++;
 			table->n_blocks++;
 		}
@@ -242,7 +249,6 @@ glm_calibration_close(glm_calibration *c)
 	{
 		for (int i = 0; i < N_BUFFERS; i++)
 			c->backend->free(c->dev, c->buffer[i]);
-		c->backend->free(c->dev, c->kv);
 		c->backend->close(c->dev);
 	}
 	glm_residency_close(&c->residency);
