@@ -111,7 +111,7 @@ run(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
 		  .target = glm_request_text(req, req->target),
 		  .options = glm_request_text(req, req->options),
 		  .texts = glm_request_text(req, req->text),
-		  .kernels = glm_forward_kernels(e->forward),
+		  .kernels = e->kernels,
 		  .progress = note_progress,
 		  .arg = &e->job,
 	  };

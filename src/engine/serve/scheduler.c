@@ -93,7 +93,13 @@ glm_scheduler_collect(glm_scheduler *s)
 	}
 }
 
-/* Ends sequences that were cancelled or ran out of time. */
+/* Was it cancelled, is its time up, or is there nothing left to compute it? */
+static bool
+has_ended(const glm_engine *e, const glm_sequence *seq, glm_error *err)
+{
+	return glm_ticket_ended(&e->ticket[seq->ticket], err) || glm_engine_lost(e, err);
+}
+
 static void
 drop_ended(glm_scheduler *s)
 {
@@ -102,14 +108,14 @@ drop_ended(glm_scheduler *s)
 
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
-		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
+		if (has_ended(e, *at, &err))
 			glm_sequence_fail(s, glm_sequence_remove(s, at), &err);
 		else
 			at = &(*at)->next;
 	}
 	for (glm_sequence **at = &s->waiting; *at != NULL;)
 	{
-		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
+		if (has_ended(e, *at, &err))
 			glm_sequence_fail(s, glm_sequence_unwait(s, at), &err);
 		else
 			at = &(*at)->next;
