@@ -1,9 +1,10 @@
 /*
- * test_attention.c - keys and values in int8, from what is stored to what attention
+ * test_attention.c - from the keys and values that are stored to what attention
  * makes of them, over a head of several groups whose last is not whole.
  *
- * That all tables and all ways to cut a sequence into passes give the same bits is
- * tested where the other dtypes are: test_kernels.c and test_forward.c.
+ * Keys and values in int8 are set against fp32; contexts of several stretches, in
+ * every dtype and by every kernel table, against the definition in cpu_attention.c,
+ * written down once more here, and against double precision.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,12 +17,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/half.h"
 #include "engine/compute/backend.h"
+#include "engine/compute/kernels/kernels.h"
 #include "engine/serve/kv.h"
 
 #define HEAD_DIM 72 /* groups of 32, 32 and 8 */
 #define HEADS 4		/* in 2 groups of KV */
-#define ROWS 45		/* a block and a part of one */
+#define SHORT 45	/* rows: a block and a part of one */
+#define LONG 1090	/* two stretches and a part of one */
 #define WIDTH ((HEADS + 4) * HEAD_DIM)
 
 typedef struct setup
@@ -30,10 +34,12 @@ typedef struct setup
 	glm_device	*dev;
 	glm_model	 model;
 	glm_kv_pool *kv_pool;
+	const char	*kv_memory;
 	glm_kv_table kv;
-	glm_row		 row[ROWS];
-	float		 qkv[ROWS][WIDTH];
-	float		 out[ROWS][HEADS * HEAD_DIM];
+	int			 rows;
+	glm_row		 row[LONG];
+	float		 qkv[LONG][WIDTH];
+	float		 out[LONG][HEADS * HEAD_DIM];
 } setup;
 
 static uint32_t seed;
@@ -47,32 +53,38 @@ random_float(void)
 
 /* Rows of random Q, K and V; a context in which rotary embedding turns nothing. */
 static setup *
-set_up(glm_dtype kv_dtype)
+set_up(glm_dtype kv_dtype, const char *kernels, int rows)
 {
 	setup	  *s = calloc(1, sizeof(*s));
 	glm_model *model = &s->model;
 	glm_error  err;
 
-	model->config = (glm_model_config){
-		.layers = 1, .heads = HEADS, .groups = 2, .head_dim = HEAD_DIM, .context = ROWS};
-	model->layer = calloc(1, sizeof(*model->layer));
+	model->config = (glm_model_config){.layers = 1,
+									   .heads = HEADS,
+									   .groups = 2,
+									   .head_dim = HEAD_DIM,
+									   .rotary = HEAD_DIM / 2,
+									   .context = rows};
 	model->kv_dtype = kv_dtype;
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, kv_dtype);
-	model->rope = calloc(ROWS * HEAD_DIM / 2, sizeof(float));
+	model->rope = calloc((size_t) rows * HEAD_DIM / 2, sizeof(float));
 	s->pool = glm_threads_open(2, &err);
-	s->dev = glm_backend_cpu.open("auto", s->pool, &err);
-	s->kv_pool = glm_kv_pool_open((size_t) 4 << 20);
-	assert_true(model->layer && model->rope && s->pool && s->dev && s->kv_pool);
+	s->dev = glm_backend_cpu.open(kernels, s->pool, &err);
+	s->kv_pool = glm_kv_pool_open((size_t) 16 << 20);
+	assert_true(model->rope && s->pool && s->dev && s->kv_pool);
+	s->kv_memory = glm_backend_cpu.kv_pool(s->dev, (size_t) 16 << 20, &err);
+	assert_non_null(s->kv_memory);
 	assert_true(glm_backend_cpu.prepare(s->dev, model, &err));
-	assert_true(glm_kv_take(s->kv_pool, model->kv_block_bytes, 2, &s->kv));
+	assert_true(glm_kv_take(s->kv_pool, model->kv_block_bytes, (rows + 31) / 32, &s->kv));
 	seed = 5;
-	for (int i = 0; i < ROWS; i++)
+	s->rows = rows;
+	for (int i = 0; i < rows; i++)
 	{
 		s->row[i] = (glm_row){.position = i, .kv = &s->kv};
 		for (int j = 0; j < WIDTH; j++)
 			s->qkv[i][j] = random_float();
 	}
-	for (int i = 0; i < ROWS * HEAD_DIM / 2; i += 2)
+	for (int i = 0; i < rows * HEAD_DIM / 2; i += 2)
 		model->rope[i] = 1;
 	return s;
 }
@@ -84,7 +96,6 @@ tear_down(setup *s)
 	glm_kv_pool_close(s->kv_pool);
 	glm_backend_cpu.close(s->dev);
 	glm_threads_close(s->pool);
-	free(s->model.layer);
 	free(s->model.rope);
 	free(s);
 }
@@ -92,30 +103,33 @@ tear_down(setup *s)
 static void
 store(setup *s)
 {
-	glm_backend_cpu.rope_store(s->dev, &s->model, 0, s->qkv[0], s->row, ROWS);
+	glm_backend_cpu.rope_store(s->dev, &s->model, 0, s->qkv[0], s->row, s->rows);
 }
 
 static void
 attend(setup *s)
 {
 	store(s);
-	glm_backend_cpu.attention(s->dev, &s->model, 0, s->out[0], s->qkv[0], s->row, ROWS);
+	glm_backend_cpu.attention(s->dev, &s->model, 0, s->out[0], s->qkv[0], s->row, s->rows);
 }
 
 /* ---- What is stored ------------------------------------------------------------- */
 
-/* Element i of a row's key or value, of KV group g, by the layout that kv.c describes. */
+/* Element i of a row's key or value, of KV group g, by the layout that kv_layout.h describes. */
 static float
 stored(const setup *s, int row, int g, int i, bool value)
 {
-	const char *part = (const char *) s->kv.block[row / 32] +
+	const char *part = s->kv_memory + (size_t) s->kv.block[row / 32] * GLM_KV_UNIT +
 					   (value ? glm_kv_values(&s->model, 0, g) : glm_kv_keys(&s->model, 0, g));
 	const int8_t *code = (const int8_t *) part;
 	const float	 *scale = (const float *) (part + 32 * HEAD_DIM);
-	int			  at = row % 32;
+	int			  place = row % 32, at = value ? place * HEAD_DIM + i : i * 32 + place;
 
-	return value ? (float) code[at * HEAD_DIM + i] * scale[at * 3 + i / 32]
-				 : (float) code[i * 32 + at] * scale[i / 32 * 32 + at];
+	if (s->model.kv_dtype == GLM_F32)
+		return ((const float *) part)[at];
+	if (s->model.kv_dtype == GLM_F16)
+		return glm_f16_to_f32(((const uint16_t *) part)[at]);
+	return (float) code[at] * scale[value ? place * 3 + i / 32 : i / 32 * 32 + place];
 }
 
 static float *
@@ -138,14 +152,14 @@ largest(const float *x, int i)
 static void
 test_stored_to_half_a_step(void **state)
 {
-	setup *s = set_up(GLM_I8);
+	setup *s = set_up(GLM_I8, "auto", SHORT);
 
 	(void) state;
 	/* one group that is large, and one that is zero: no other loses by them */
 	original(s, 7, 1, false)[3] = 1000;
 	memset(original(s, 40, 0, true) + 32, 0, 32 * sizeof(float));
 	store(s);
-	for (int row = 0; row < ROWS; row++)
+	for (int row = 0; row < SHORT; row++)
 		for (int part = 0; part < 4; part++)
 			for (int i = 0; i < HEAD_DIM; i++)
 			{
@@ -165,14 +179,14 @@ test_stored_to_half_a_step(void **state)
 static void
 test_near_fp32(void **state)
 {
-	setup *codes = set_up(GLM_I8);
-	setup *floats = set_up(GLM_F32);
+	setup *codes = set_up(GLM_I8, "auto", SHORT);
+	setup *floats = set_up(GLM_F32, "auto", SHORT);
 	double difference = 0, size = 0;
 
 	(void) state;
 	attend(codes);
 	attend(floats);
-	for (int i = 0; i < ROWS; i++)
+	for (int i = 0; i < SHORT; i++)
 		for (int j = 0; j < HEADS * HEAD_DIM; j++)
 		{
 			difference += pow(codes->out[i][j] - floats->out[i][j], 2);
@@ -194,12 +208,12 @@ test_not_finite(void **state)
 	for (int b = 0; b < 3; b++)
 		for (int value = 0; value < 2; value++)
 		{
-			setup *s = set_up(GLM_I8);
+			setup *s = set_up(GLM_I8, "auto", SHORT);
 
 			original(s, 20, 1, value)[70] = bad[b];
 			attend(s);
 			assert_true(isnan(stored(s, 20, 1, 70, value)));
-			for (int i = 0; i < ROWS; i++)
+			for (int i = 0; i < SHORT; i++)
 			{
 				/* heads 2 and 3 read KV group 1 */
 				assert_true(isfinite(s->out[i][1 * HEAD_DIM + 70]));
@@ -209,6 +223,162 @@ test_not_finite(void **state)
 		}
 }
 
+/* ---- Stretches ------------------------------------------------------------------- */
+
+#define STRETCH 512
+
+/* What attention has of the positions so far: the definition's max, sum and out. */
+typedef struct partial
+{
+	float max;
+	float sum;
+	float out[HEAD_DIM];
+} partial;
+
+/* The n positions from `start` on by themselves, seen by the query of this head. */
+static partial
+one_stretch(const setup *s, const float *query, int head, int start, int n)
+{
+	partial p = {.max = -INFINITY};
+	float	weight[STRETCH] = {0};
+	int		g = head / 2;
+
+	for (int d = 0; d < HEAD_DIM; d++)
+		for (int i = 0; i < n; i++)
+			weight[i] = fmaf(query[d], stored(s, start + i, g, d, false), weight[i]);
+	p.sum = glm_kernels_scalar.softmax(weight, n, &p.max);
+	for (int i = 0; i < n; i++)
+		for (int d = 0; d < HEAD_DIM; d++)
+			p.out[d] = fmaf(weight[i], stored(s, start + i, g, d, true), p.out[d]);
+	return p;
+}
+
+static float
+exponential(float x)
+{
+	float zero = 0;
+
+	glm_kernels_scalar.softmax(&x, 1, &zero);
+	return x;
+}
+
+static partial
+joined(partial a, partial b)
+{
+	float	max = fmaxf(a.max, b.max);
+	float	of_a = exponential(a.max - max), of_b = exponential(b.max - max);
+	partial p = {.max = max, .sum = fmaf(b.sum, of_b, a.sum * of_a)};
+
+	for (int d = 0; d < HEAD_DIM; d++)
+		p.out[d] = fmaf(b.out[d], of_b, a.out[d] * of_a);
+	return p;
+}
+
+/* Attention of a row's head by the definition, and in double precision. */
+static void
+define(const setup *s, int row, int head, float *out, double *exact)
+{
+	const float	 *query = &s->qkv[row][head * HEAD_DIM];
+	partial		  all = one_stretch(s, query, head, 0, row < STRETCH ? row + 1 : STRETCH);
+	static double weight[LONG];
+	double		  max = -INFINITY, sum = 0;
+
+	for (int start = STRETCH; start <= row; start += STRETCH)
+		all = joined(all, one_stretch(s, query, head, start,
+									  row + 1 - start < STRETCH ? row + 1 - start : STRETCH));
+	for (int d = 0; d < HEAD_DIM; d++)
+		out[d] = all.out[d] / all.sum;
+
+	memset(exact, 0, HEAD_DIM * sizeof(*exact));
+	for (int i = 0; i <= row; i++)
+	{
+		weight[i] = 0;
+		for (int d = 0; d < HEAD_DIM; d++)
+			weight[i] += (double) query[d] * stored(s, i, head / 2, d, false);
+		max = fmax(max, weight[i]);
+	}
+	for (int i = 0; i <= row; i++)
+		sum += weight[i] = exp(weight[i] - max);
+	for (int i = 0; i <= row; i++)
+		for (int d = 0; d < HEAD_DIM; d++)
+			exact[d] += weight[i] / sum * stored(s, i, head / 2, d, true);
+}
+
+/* A context in whose stretches the largest scores rise and fall, none so far that it alone counts. */
+static setup *
+set_up_long(glm_dtype kv_dtype, const char *kernels)
+{
+	static const float size[2][3] = {{1, 4, 2}, {6, 3, 7}};
+	setup			  *s = set_up(kv_dtype, kernels, LONG);
+
+	for (int i = 0; i < LONG; i++)
+		for (int g = 0; g < 2; g++)
+			for (int d = 0; d < HEAD_DIM; d++)
+				original(s, i, g, false)[d] *= size[g][i / STRETCH];
+	store(s);
+	return s;
+}
+
+/* Rows of one pass: alone and as runs, within a stretch and over the end of each. */
+static const int ranges[][2] = {{0, 2},		{510, 511},	  {511, 512},	{512, 513},	  {480, 530},
+								{770, 771}, {1000, 1001}, {1000, 1060}, {1024, 1025}, {1040, LONG}};
+#define N_RANGES (sizeof(ranges) / sizeof(ranges[0]))
+
+/* Attention of all ranges by the kernels of this name; false: this CPU has none. */
+static bool
+attend_ranges(glm_dtype kv_dtype, const char *kernels, float (*out)[HEADS * HEAD_DIM])
+{
+	setup	 *s;
+	glm_error err;
+
+	if (glm_kernels_find(kernels, &err) == NULL)
+		return false;
+	s = set_up_long(kv_dtype, kernels);
+	for (size_t r = 0; r < N_RANGES; r++)
+	{
+		int first = ranges[r][0], n = ranges[r][1] - first;
+
+		glm_backend_cpu.attention(s->dev, &s->model, 0, out[0], s->qkv[first], &s->row[first], n);
+		out += n;
+	}
+	tear_down(s);
+	return true;
+}
+
+static void
+check_stretches(glm_dtype kv_dtype)
+{
+	static const char *const kernels[] = {"scalar", "avx2", "avx512", "neon"};
+	static float			 want[LONG][HEADS * HEAD_DIM], got[LONG][HEADS * HEAD_DIM];
+	setup					*s = set_up_long(kv_dtype, "scalar");
+	double					 exact[HEAD_DIM], worst = 0;
+	int						 n = 0;
+
+	for (size_t r = 0; r < N_RANGES; r++)
+		for (int row = ranges[r][0]; row < ranges[r][1]; row++, n++)
+			for (int head = 0; head < HEADS; head++)
+			{
+				define(s, row, head, &want[n][head * HEAD_DIM], exact);
+				for (int d = 0; d < HEAD_DIM; d++)
+					worst = fmax(worst, fabs(want[n][head * HEAD_DIM + d] - exact[d]));
+			}
+	tear_down(s);
+	print_message("# attention over stretches at most %.1e off\n", worst);
+	assert_true(worst < 1e-5);
+	for (size_t k = 0; k < sizeof(kernels) / sizeof(kernels[0]); k++)
+		if (attend_ranges(kv_dtype, kernels[k], got))
+			assert_memory_equal(got, want, (size_t) n * sizeof(want[0]));
+}
+
+static void
+test_stretches(void **state)
+{
+	(void) state;
+	check_stretches(GLM_F32);
+	check_stretches(GLM_F16);
+	check_stretches(GLM_I8);
+}
+
 int
 main(void)
 {
@@ -216,6 +386,7 @@ main(void)
 		cmocka_unit_test(test_stored_to_half_a_step),
 		cmocka_unit_test(test_near_fp32),
 		cmocka_unit_test(test_not_finite),
+		cmocka_unit_test(test_stretches),
 	};
 
 	return cmocka_run_group_tests_name("attention", tests, NULL, NULL);

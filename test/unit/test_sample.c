@@ -172,6 +172,32 @@ test_logprob_is_the_models(void **state)
 	glm_sampler_close(s);
 }
 
+/*
+ * One token weighs 1, all others 2^-54, which 1 does not feel: what counts is how many
+ * of them are added up before they meet it.  So the sum tells whether it was made in
+ * blocks of 64 ids, of which the first loses its small ones and the last has half as many.
+ */
+static void
+test_sums_in_blocks(void **state)
+{
+	const int	 vocab = 65536 - 32;
+	float		*logits = malloc((size_t) vocab * sizeof(float)), logprob;
+	glm_request	 req = request(0);
+	glm_sampler *s = open_sampler(&req, vocab);
+	int32_t		 token;
+	glm_error	 err;
+
+	(void) state;
+	assert_non_null(logits);
+	for (int i = 0; i < vocab; i++)
+		logits[i] = i == 0 ? 0 : (float) (-54 * log(2));
+	assert_true(glm_sampler_pick(s, logits, 0, &token, &logprob, &err));
+	assert_int_equal(token, 0);
+	assert_true(logprob == (float) -log(1 + 1022 * 0x1p-48 + 0x1p-49));
+	glm_sampler_close(s);
+	free(logits);
+}
+
 /* ---- The generator ------------------------------------------------------------ */
 
 /*
@@ -446,6 +472,7 @@ main(void)
 		cmocka_unit_test(test_penalty),
 		cmocka_unit_test(test_not_finite),
 		cmocka_unit_test(test_logprob_is_the_models),
+		cmocka_unit_test(test_sums_in_blocks),
 		cmocka_unit_test(test_philox),
 		cmocka_unit_test(test_same_seed_same_token),
 		cmocka_unit_test(test_frequencies),

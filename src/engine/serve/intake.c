@@ -33,12 +33,13 @@ send_slices(glm_engine *e, int ticket, const void *bytes, size_t n, glm_error *e
 }
 
 static bool
-tokenize(const glm_request *req, const glm_tokenizer *tok, glm_ids *ids, glm_error *err)
+tokenize(const glm_request *req, const glm_model *model, glm_ids *ids, glm_error *err)
 {
+	const glm_tokenizer *tok = model->tokenizer;
+
 	if (req->kind == GLM_CHAT_TOKENS)
-		return glm_prompt_build(tok, req, ids, err);
-	if (req->add_special && (!glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_GMASK), err) ||
-							 !glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_SOP), err)))
+		return glm_prompt_build(model->chat, tok, req, ids, err);
+	if (req->add_special && !glm_prompt_prefix(model->chat, tok, ids, err))
 		return false;
 	return glm_tokenizer_encode(tok, glm_request_text(req, req->text), req->text.length, ids, err);
 }
@@ -48,7 +49,7 @@ answer_tokenize(glm_engine *e, int ticket, const glm_request *req, const glm_mod
 				int *tokens, glm_error *err)
 {
 	glm_ids ids = {.counted = req->kind == GLM_COUNT_TOKENS};
-	bool	ok = tokenize(req, model->tokenizer, &ids, err);
+	bool	ok = tokenize(req, model, &ids, err);
 
 	if (ok && req->kind != GLM_COUNT_TOKENS)
 		ok = send_slices(e, ticket, ids.data, ids.length * sizeof(int32_t), err);
@@ -145,7 +146,7 @@ build_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_e
 
 	if (!check_length(req, model, err))
 		return false;
-	if (glm_prompt_fit(model->tokenizer, req, model->config.context, most, ids, err))
+	if (glm_prompt_fit(model->chat, model->tokenizer, req, model->config.context, most, ids, err))
 		return true;
 	if (err->status == GLM_TOO_LONG && ids->length > most && req->truncate == GLM_TRUNCATE_ERROR)
 		too_long(most, true, model, err);
@@ -190,8 +191,9 @@ open_sampler(glm_sequence *seq, glm_error *err)
 	const glm_request *req = seq->request;
 
 	seq->sampler = glm_sampler_open(req, glm_tokenizer_size(seq->model->tokenizer));
-	seq->decoder = glm_decoder_open(seq->model->tokenizer, req->form != GLM_RAW,
-									glm_request_text(req, req->stop), req->stop.length);
+	seq->decoder =
+		glm_decoder_open(seq->model->tokenizer, req->form != GLM_RAW ? seq->model->chat : NULL,
+						 glm_request_text(req, req->stop), req->stop.length);
 	if (seq->sampler == NULL || seq->decoder == NULL ||
 		!glm_foresight_open(&seq->foresight, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);

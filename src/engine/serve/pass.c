@@ -29,8 +29,7 @@ is_stop_id(const glm_model *model, int32_t token)
 		if (token == c->eos[i])
 			return true;
 	}
-	return token == glm_tokenizer_special(model->tokenizer, GLM_SP_USER) ||
-		   token == glm_tokenizer_special(model->tokenizer, GLM_SP_OBSERVATION);
+	return glm_chat_stops(model->chat, model->tokenizer, token);
 }
 
 /* Puts a sampled token behind the sequence and its text into seq->text. */

@@ -13,10 +13,9 @@
  * on top, and as many come off as it asks for.  Without either there is no heap: the draw walks the
  * ids in order.
  *
- * The draw is the inverse of the cumulative distribution at one number in
- * [0, 1) from Philox4x32-10, a counter-based generator: key = seed, counter =
- * index of the draw.  Sums are made in double, in a fixed order, and the
- * exponential is our own, so the token does not depend on the C library.
+ * The draw is the inverse of the cumulative distribution at a random number of this
+ * seed and index.  Exponentials, sums and random numbers are those of sample_math.h.
+ * Sums go over all tokens by ascending id, or over the candidates in their order.
  *
  * A sampler belongs to one sequence and is used by one thread at a time.  All
  * its memory is taken when it is opened.
@@ -27,6 +26,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/serve/sample_math.h"
 
 /* A token that was seen, and its logit before the penalty. */
 typedef struct seen_token
@@ -112,75 +113,6 @@ glm_sampler_see(glm_sampler *s, int32_t token)
 	s->seen[s->n_seen++].token = token;
 }
 
-/* ---- Arithmetic -------------------------------------------------------- */
-
-#define EXP_BLOCK 64 /* exponentials that are made together */
-
-/*
- * y[i] = exp((logit[i] - max) / temperature) for n <= EXP_BLOCK logits that are at
- * most max, with a relative error below 1e-10, by additions and multiplications in
- * a fixed order: 2^n times the series of exp(r), |r| <= 0.35, to r^9.  What is below
- * -700 counts as -700.  Written for the compiler to take several side by side.
- */
-static void
-exponentials(double *y, const float *logit, int n, double max, double temperature)
-{
-	static const double series[] = {1,		  1,		1. / 2,	   1. / 6,	   1. / 24,
-									1. / 120, 1. / 720, 1. / 5040, 1. / 40320, 1. / 362880};
-	const double		round = 0x1.8p52;
-
-	for (int i = 0; i < n; i++)
-	{
-		double x = (logit[i] - max) / temperature;
-		double within = x < -700 ? -700 : x;
-		double t =
-			within * 0x1.71547652b82fep+0 + round; /* x / ln 2; the integer in its low bits */
-		double	 whole = t - round;
-		double	 r = (within - whole * 0x1.62e42fefa0000p-1) - whole * 0x1.cf79abc9e3b3ap-40;
-		double	 p = series[9];
-		double	 power;
-		uint64_t bits;
-
-#pragma GCC unroll 9
-		for (int k = 8; k >= 0; k--)
-			p = p * r + series[k];
-		memcpy(&bits, &t, sizeof bits);
-		bits = (bits << 52) + 0x3ff0000000000000u;
-		memcpy(&power, &bits, sizeof power);
-		y[i] = p * power;
-	}
-}
-
-/* One round of Philox4x32. */
-static void
-philox_round(uint32_t x[4], uint32_t k0, uint32_t k1)
-{
-	uint64_t a = (uint64_t) 0xD2511F53 * x[0];
-	uint64_t b = (uint64_t) 0xCD9E8D57 * x[2];
-
-	x[0] = (uint32_t) (b >> 32) ^ x[1] ^ k0;
-	x[1] = (uint32_t) b;
-	x[2] = (uint32_t) (a >> 32) ^ x[3] ^ k1;
-	x[3] = (uint32_t) a;
-}
-
-/* The number of this seed and index, uniform in [0, 1), of 53 bits. */
-static double
-uniform(uint64_t seed, uint64_t index)
-{
-	uint32_t x[4] = {(uint32_t) index, (uint32_t) (index >> 32), 0, 0};
-	uint32_t k0 = (uint32_t) seed;
-	uint32_t k1 = (uint32_t) (seed >> 32);
-
-	for (int i = 0; i < 10; i++)
-	{
-		philox_round(x, k0, k1);
-		k0 += 0x9E3779B9;
-		k1 += 0xBB67AE85;
-	}
-	return (double) (((uint64_t) x[0] << 32 | x[1]) >> 11) * 0x1p-53;
-}
-
 /* ---- Steps ------------------------------------------------------------- */
 
 static bool
@@ -214,18 +146,18 @@ largest(const float *logits, int n)
 static double
 log_sum(const float *logits, int n)
 {
-	double max = logits[largest(logits, n)];
-	double sum = 0, e[EXP_BLOCK];
+	double	  max = logits[largest(logits, n)];
+	double	  e[BLOCK];
+	token_sum sum = {0};
 
-	for (int i = 0; i < n; i += EXP_BLOCK)
+	for (int i = 0; i < n; i += BLOCK)
 	{
-		int block = n - i < EXP_BLOCK ? n - i : EXP_BLOCK;
+		int block = n - i < BLOCK ? n - i : BLOCK;
 
 		exponentials(e, logits + i, block, max, 1);
-		for (int j = 0; j < block; j++)
-			sum += e[j];
+		add_block(&sum, e, block);
 	}
-	return max + log(sum);
+	return max + log(sum_of(&sum));
 }
 
 static void
@@ -303,25 +235,27 @@ pop(int32_t *heap, int n, const float *logits, bool last)
 	return top;
 }
 
-/* Weights of all tokens; returns their sum. */
+/* Weights of all tokens; returns the sum of those that are at least `least`. */
 static double
-weigh(glm_sampler *s, const float *logits)
+weigh(glm_sampler *s, const float *logits, double least)
 {
-	double max = logits[largest(logits, s->n_ids)];
-	double sum = 0, e[EXP_BLOCK];
+	double	  max = logits[largest(logits, s->n_ids)];
+	double	  e[BLOCK];
+	token_sum sum = {0};
 
-	for (int i = 0; i < s->n_ids; i += EXP_BLOCK)
+	for (int i = 0; i < s->n_ids; i += BLOCK)
 	{
-		int block = s->n_ids - i < EXP_BLOCK ? s->n_ids - i : EXP_BLOCK;
+		int block = s->n_ids - i < BLOCK ? s->n_ids - i : BLOCK;
 
 		exponentials(e, logits + i, block, max, s->temperature);
 		for (int j = 0; j < block; j++)
 		{
 			s->weight[i + j] = (float) e[j];
-			sum += s->weight[i + j];
+			e[j] = s->weight[i + j] >= least ? s->weight[i + j] : 0;
 		}
+		add_block(&sum, e, block);
 	}
-	return sum;
+	return sum_of(&sum);
 }
 
 /* Moves the top_k first candidates to the end of the heap, the first one last. */
@@ -358,7 +292,7 @@ static int
 choose_top_k(glm_sampler *s, const float *logits)
 {
 	const int32_t *first = &s->heap[s->n_ids - 1];
-	double		   sum = 0, so_far = 0;
+	token_sum	   sum = {0}, so_far = {0};
 	int			   n = 0;
 
 	take_top_k(s, logits);
@@ -368,11 +302,12 @@ choose_top_k(glm_sampler *s, const float *logits)
 
 		exponentials(&e, &logits[first[-i]], 1, logits[first[0]], s->temperature);
 		s->weight[first[-i]] = (float) e;
-		sum += s->weight[first[-i]];
+		add_token(&sum, s->weight[first[-i]]);
 	}
 	do
-		so_far += s->weight[first[-n++]];
-	while (n < s->top_k && so_far < s->top_p * sum && s->weight[first[-n]] >= s->min_p);
+		add_token(&so_far, s->weight[first[-n++]]);
+	while (n < s->top_k && sum_of(&so_far) < s->top_p * sum_of(&sum) &&
+		   s->weight[first[-n]] >= s->min_p);
 	return n;
 }
 
@@ -383,11 +318,12 @@ choose_top_k(glm_sampler *s, const float *logits)
 static int
 choose_top_p(glm_sampler *s, const float *logits)
 {
-	double	 sum = weigh(s, logits), so_far = 0;
+	double	  sum = weigh(s, logits, 0);
+	token_sum so_far = {0};
 	/* all that weigh less than this are together less than what top_p leaves out */
-	double	 least = (1 - s->top_p) * sum / s->n_ids / 2;
-	int32_t *heap = s->heap + s->n_ids;
-	int		 n_heap, n = 0;
+	double	  least = (1 - s->top_p) * sum / s->n_ids / 2;
+	int32_t	 *heap = s->heap + s->n_ids;
+	int		  n_heap, n = 0;
 
 	for (int i = s->n_ids - 1; i >= 0; i--)
 		if (s->weight[i] >= least)
@@ -400,9 +336,9 @@ choose_top_p(glm_sampler *s, const float *logits)
 
 		if (n > 0 && s->weight[token] < s->min_p) /* the first one's is 1 */
 			break;
-		so_far += s->weight[token];
+		add_token(&so_far, s->weight[token]);
 		n++;
-		if (so_far >= s->top_p * sum)
+		if (sum_of(&so_far) >= s->top_p * sum)
 			break;
 	}
 	return n;
@@ -413,14 +349,14 @@ static int32_t
 draw_chosen(const glm_sampler *s, int n, double u)
 {
 	const int32_t *first = &s->heap[s->n_ids - 1];
-	double		   sum = 0, so_far = 0;
+	token_sum	   sum = {0}, so_far = {0};
 
 	for (int i = 0; i < n; i++)
-		sum += s->weight[first[-i]];
+		add_token(&sum, s->weight[first[-i]]);
 	for (int i = 0; i < n; i++)
 	{
-		so_far += s->weight[first[-i]];
-		if (so_far > u * sum)
+		add_token(&so_far, s->weight[first[-i]]);
+		if (sum_of(&so_far) > u * sum_of(&sum))
 			return first[-i];
 	}
 	return first[0]; /* only if rounding ate the last one's share */
@@ -430,17 +366,13 @@ draw_chosen(const glm_sampler *s, int n, double u)
 static int32_t
 draw_any(glm_sampler *s, const float *logits, double u)
 {
-	double sum = 0, so_far = 0;
+	double	  sum = weigh(s, logits, s->min_p);
+	token_sum so_far = {0};
 
-	weigh(s, logits);
-	for (int i = 0; i < s->n_ids; i++)
-		if (s->weight[i] >= s->min_p)
-			sum += s->weight[i];
 	for (int i = 0; i < s->n_ids; i++)
 	{
-		if (s->weight[i] >= s->min_p)
-			so_far += s->weight[i];
-		if (so_far > u * sum)
+		add_token(&so_far, s->weight[i] >= s->min_p ? s->weight[i] : 0);
+		if (sum_of(&so_far) > u * sum)
 			return i;
 	}
 	return largest(logits, s->n_ids);

@@ -12,7 +12,6 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
-#include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -27,33 +26,6 @@ reduce(__m256 l, __m256 h)
 	return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
-INLINE __m256
-exponential(__m256 x)
-{
-	const __m256 round = _mm256_set1_ps(GLM_EXP_ROUND);
-	__m256		 t, n, r, p;
-	__m256i		 power;
-
-	/* min and max return their second operand when one is a NaN */
-	x = _mm256_max_ps(_mm256_set1_ps(GLM_EXP_MIN), x);
-	x = _mm256_min_ps(_mm256_set1_ps(GLM_EXP_MAX), x);
-	t = _mm256_fmadd_ps(x, _mm256_set1_ps(GLM_LOG2_E), round);
-	n = _mm256_sub_ps(t, round);
-	r = _mm256_fmadd_ps(n, _mm256_set1_ps(-GLM_LN2_HIGH), x);
-	r = _mm256_fmadd_ps(n, _mm256_set1_ps(-GLM_LN2_LOW), r);
-	p = _mm256_set1_ps(GLM_EXP_C7);
-	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C6));
-	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C5));
-	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C4));
-	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C3));
-	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(GLM_EXP_C2));
-	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-	p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-	power = _mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23),
-							 _mm256_set1_epi32((int) GLM_EXP_ONE));
-	return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
-}
-
 /* ---- Matrix product --------------------------------------------------- */
 
 typedef __m256 vec;
@@ -62,6 +34,7 @@ typedef __m256 vec;
 #define v_zero _mm256_setzero_ps
 #define v_load _mm256_loadu_ps
 #define v_store _mm256_storeu_ps
+#define v_add _mm256_add_ps
 #define v_fma _mm256_fmadd_ps
 #define v_keep(x) __asm__("" : "+x"(x))
 
@@ -103,95 +76,41 @@ sums(float *out, vec acc[4][2])
 #define TILE_ROWS 3
 #define LOW_ROWS 12
 #define TILE_COLUMNS(rows) 4
-#define TILE_PARTS(rows) ((rows) == 1 ? 2 : 1)
+#define TILE_REGISTERS(rows) ((rows) == 1 ? 2 : 1)
 #define v_reduce(sum) reduce((sum)[0], (sum)[1])
 #include "engine/compute/kernels/matmul.h"
 
 #define v_set _mm256_set1_ps
+#define v_subtract _mm256_sub_ps
 #define v_multiply _mm256_mul_ps
+#define v_divide _mm256_div_ps
+#define v_max _mm256_max_ps
+#define v_min _mm256_min_ps
+#define v_negate(a) _mm256_xor_ps(a, _mm256_set1_ps(-0.0f))
 #define v_codes(w) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) (w))))
-#define WEIGH_ROWS 4
-#define WEIGH_REGISTERS(rows) ((rows) == 4 ? 2 : 4)
-#define WEIGH_SHARES_F16 0
+#define WEIGHTED_ROWS 4
+#define WEIGHTED_REGISTERS(rows) ((rows) == 4 ? 2 : 4)
+#define WEIGHTED_SHARES_F16 0
 #include "engine/compute/kernels/weighted_sum.h"
+
+INLINE vec
+v_power(vec t)
+{
+	return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23),
+												_mm256_set1_epi32((int) GLM_EXP_ONE)));
+}
+
+INLINE float
+v_reduce_max(vec a)
+{
+	__m128 m4 = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+	__m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
+
+	return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
+}
+
+#include "engine/compute/kernels/softmax.h"
 #include "engine/compute/kernels/elementwise.h"
-
-/* ---- Softmax, SwiGLU ------------------------------------ */
-
-static float
-maximum(const float *x, int n, float most)
-{
-	__m256 max8 = _mm256_set1_ps(most);
-	float  lane[8], max;
-	int	   i = 0;
-
-	for (; i + 8 <= n; i += 8)
-		max8 = _mm256_max_ps(_mm256_loadu_ps(x + i), max8);
-	_mm256_storeu_ps(lane, max8);
-	max = lane[0];
-	for (int j = 1; j < 8; j++)
-		max = lane[j] > max ? lane[j] : max;
-	for (; i < n; i++)
-		max = x[i] > max ? x[i] : max;
-	return max;
-}
-
-static float
-softmax(float *x, int n, float *most)
-{
-	__m256 max = _mm256_set1_ps(*most = maximum(x, n, *most));
-	__m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-	int	   i = 0;
-
-	for (; i + GLM_LANES <= n; i += GLM_LANES)
-	{
-		for (int h = 0; h < 2; h++)
-		{
-			__m256 e = exponential(_mm256_sub_ps(_mm256_loadu_ps(x + i + 8 * h), max));
-
-			_mm256_storeu_ps(x + i + 8 * h, e);
-			sum[h] = _mm256_add_ps(sum[h], e);
-		}
-	}
-	if (i < n)
-	{
-		float  whole[GLM_LANES] = {0};
-		size_t bytes = (size_t) (n - i) * sizeof(float);
-
-		memcpy(whole, x + i, bytes);
-		for (int h = 0; h < 2; h++)
-			_mm256_storeu_ps(whole + 8 * h,
-							 exponential(_mm256_sub_ps(_mm256_loadu_ps(whole + 8 * h), max)));
-		memcpy(x + i, whole, bytes);
-		memset(whole + (n - i), 0, sizeof(whole) - bytes); /* what is past the end counts 0 */
-		for (int h = 0; h < 2; h++)
-			sum[h] = _mm256_add_ps(sum[h], _mm256_loadu_ps(whole + 8 * h));
-	}
-	return reduce(sum[0], sum[1]);
-}
-
-INLINE __m256
-swiglu8(__m256 gate, __m256 up)
-{
-	/* a true change of sign: 0 - gate would turn a zero's sign around */
-	__m256 e = exponential(_mm256_xor_ps(gate, _mm256_set1_ps(-0.0f)));
-
-	return _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(_mm256_set1_ps(1.0f), e)), up);
-}
-
-static void
-swiglu(float *gate, const float *up, int n)
-{
-	float g[8] = {0}, u[8] = {0};
-	int	  i = 0;
-
-	for (; i + 8 <= n; i += 8)
-		_mm256_storeu_ps(gate + i, swiglu8(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
-	memcpy(g, gate + i, (size_t) (n - i) * sizeof(float));
-	memcpy(u, up + i, (size_t) (n - i) * sizeof(float));
-	_mm256_storeu_ps(g, swiglu8(_mm256_loadu_ps(g), _mm256_loadu_ps(u)));
-	memcpy(gate + i, g, (size_t) (n - i) * sizeof(float));
-}
 
 const glm_kernels glm_kernels_avx2 = {
 	.name = "avx2",
@@ -202,12 +121,12 @@ const glm_kernels glm_kernels_avx2 = {
 			[GLM_BF16] = matmul_bf16,
 		},
 	.softmax = softmax,
-	.weigh = weigh,
+	.weighted_sum = weighted_sum,
 	.swiglu = swiglu,
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
-	.multiply = multiply,
+	.join = join,
 	.divide = divide,
 	.rotate = rotate,
 };

@@ -32,33 +32,6 @@ reduce(__m512 lane)
 	return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
-INLINE __m512
-exponential(__m512 x)
-{
-	const __m512 round = _mm512_set1_ps(GLM_EXP_ROUND);
-	__m512		 t, n, r, p;
-	__m512i		 power;
-
-	/* min and max return their second operand when one is a NaN */
-	x = _mm512_max_ps(_mm512_set1_ps(GLM_EXP_MIN), x);
-	x = _mm512_min_ps(_mm512_set1_ps(GLM_EXP_MAX), x);
-	t = _mm512_fmadd_ps(x, _mm512_set1_ps(GLM_LOG2_E), round);
-	n = _mm512_sub_ps(t, round);
-	r = _mm512_fmadd_ps(n, _mm512_set1_ps(-GLM_LN2_HIGH), x);
-	r = _mm512_fmadd_ps(n, _mm512_set1_ps(-GLM_LN2_LOW), r);
-	p = _mm512_set1_ps(GLM_EXP_C7);
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(GLM_EXP_C6));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(GLM_EXP_C5));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(GLM_EXP_C4));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(GLM_EXP_C3));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(GLM_EXP_C2));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-	power = _mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t), 23),
-							 _mm512_set1_epi32((int) GLM_EXP_ONE));
-	return _mm512_mul_ps(p, _mm512_castsi512_ps(power));
-}
-
 /* ---- Matrix product --------------------------------------------------- */
 
 typedef __m512 vec;
@@ -67,6 +40,7 @@ typedef __m512 vec;
 #define v_zero _mm512_setzero_ps
 #define v_load _mm512_loadu_ps
 #define v_store _mm512_storeu_ps
+#define v_add _mm512_add_ps
 #define v_fma _mm512_fmadd_ps
 #define v_keep(x) __asm__("" : "+v"(x))
 
@@ -117,58 +91,36 @@ sums(float *out, vec acc[16][1])
 #define TILE_ROWS 4
 #define LOW_ROWS 16
 #define TILE_COLUMNS(rows) ((rows) == 1 ? 16 : (rows) == 2 ? 8 : 4)
-#define TILE_PARTS(rows) 1
+#define TILE_REGISTERS(rows) 1
 #define v_reduce(sum) reduce((sum)[0])
 #include "engine/compute/kernels/matmul.h"
 
 #define v_set _mm512_set1_ps
+#define v_subtract _mm512_sub_ps
 #define v_multiply _mm512_mul_ps
+#define v_divide _mm512_div_ps
+#define v_max _mm512_max_ps
+#define v_min _mm512_min_ps
+#define v_negate(a) _mm512_xor_ps(a, _mm512_set1_ps(-0.0f))
+#define v_reduce_max _mm512_reduce_max_ps
+#define v_load_first(rest, x, n) _mm512_mask_loadu_ps(rest, lanes(n), x)
+#define v_store_first(x, a, n) _mm512_mask_storeu_ps(x, lanes(n), a)
 #define v_codes(w) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w))))
 /* the heads of a group of ChatGLM3-6B are a tile: its keys and values are widened once */
-#define WEIGH_ROWS 16
-#define WEIGH_REGISTERS(rows) ((rows) > 8 ? 1 : (rows) > 4 ? 2 : 4)
-#define WEIGH_SHARES_F16 1
+#define WEIGHTED_ROWS 16
+#define WEIGHTED_REGISTERS(rows) ((rows) > 8 ? 1 : (rows) > 4 ? 2 : 4)
+#define WEIGHTED_SHARES_F16 1
 #include "engine/compute/kernels/weighted_sum.h"
+
+INLINE vec
+v_power(vec t)
+{
+	return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(t), 23),
+												_mm512_set1_epi32((int) GLM_EXP_ONE)));
+}
+
+#include "engine/compute/kernels/softmax.h"
 #include "engine/compute/kernels/elementwise.h"
-
-/* ---- Softmax, SwiGLU ------------------------------------ */
-
-static float
-softmax(float *x, int n, float *most)
-{
-	__m512 max = _mm512_set1_ps(*most);
-	__m512 sum = _mm512_setzero_ps();
-
-	for (int i = 0; i < n; i += GLM_LANES)
-		max = _mm512_max_ps(_mm512_mask_loadu_ps(max, lanes(n - i), x + i), max);
-	*most = _mm512_reduce_max_ps(max);
-	max = _mm512_set1_ps(*most);
-	for (int i = 0; i < n; i += GLM_LANES)
-	{
-		__mmask16 mask = lanes(n - i);
-		__m512	  e = exponential(_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), max));
-
-		_mm512_mask_storeu_ps(x + i, mask, e);
-		sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(mask, e));
-	}
-	return reduce(sum);
-}
-
-static void
-swiglu(float *gate, const float *up, int n)
-{
-	for (int i = 0; i < n; i += GLM_LANES)
-	{
-		__mmask16 mask = lanes(n - i);
-		__m512	  g = _mm512_maskz_loadu_ps(mask, gate + i);
-		__m512	  u = _mm512_maskz_loadu_ps(mask, up + i);
-		/* a true change of sign: 0 - g would turn a zero's sign around */
-		__m512	  e = exponential(_mm512_xor_ps(g, _mm512_set1_ps(-0.0f)));
-
-		g = _mm512_div_ps(g, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
-		_mm512_mask_storeu_ps(gate + i, mask, _mm512_mul_ps(g, u));
-	}
-}
 
 const glm_kernels glm_kernels_avx512 = {
 	.name = "avx512",
@@ -179,12 +131,12 @@ const glm_kernels glm_kernels_avx512 = {
 			[GLM_BF16] = matmul_bf16,
 		},
 	.softmax = softmax,
-	.weigh = weigh,
+	.weighted_sum = weighted_sum,
 	.swiglu = swiglu,
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
-	.multiply = multiply,
+	.join = join,
 	.divide = divide,
 	.rotate = rotate,
 };

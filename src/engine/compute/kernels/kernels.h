@@ -16,6 +16,10 @@
  * s[0] + s[1].  F16 and BF16 weights are widened first, which is exact.  Sums
  * without a product use the same lanes and the same tree with plain additions.
  *
+ * Sum of squares.  The same with 64 lanes, because it has one output alone: lane j
+ * takes k = j, j + 64, ...  The tree begins with l[j] + l[j + 32], of those
+ * s[j] + s[j + 16], and goes on as that of 16 lanes.
+ *
  * Exponential.  exp(x) = 2^n * exp(r), n = round(x / ln 2), r = x - n ln 2:
  *     x is clamped to [GLM_EXP_MIN, GLM_EXP_MAX]       (a NaN stays one)
  *     t = fma(x, 1 / ln 2, GLM_EXP_ROUND)              n is in t's low bits
@@ -37,6 +41,7 @@
 #define GLM_N_DTYPES (GLM_BF16 + 1)
 
 #define GLM_LANES 16
+#define GLM_SQUARE_LANES 64
 
 #define GLM_EXP_MIN -87.0f
 #define GLM_EXP_MAX 88.0f
@@ -72,7 +77,7 @@ typedef struct glm_matmul
  * of a column if `down`, as in keys: scale [n / GLM_KV_GROUP, width]; else of a row, as
  * in values: scale [n, width / GLM_KV_GROUP]; both rounded up.
  */
-typedef struct glm_weigh
+typedef struct glm_weighted_sum
 {
 	float		*y; /* [m, width], rows ldy floats apart */
 	size_t		 ldy;
@@ -87,7 +92,7 @@ typedef struct glm_weigh
 	int			 n;
 	int			 width;
 	bool		 add; /* Y has values already; it begins at +0 else */
-} glm_weigh;
+} glm_weighted_sum;
 
 /* Ranges that begin at multiples of this leave no tile cut in two. */
 #define GLM_MATMUL_COLUMNS 16
@@ -103,12 +108,12 @@ typedef struct glm_kernels
 	float (*softmax)(float *x, int n, float *max);
 
 	/* Y[r, d] = fma(P[r, i], V[i, d], Y[r, d]) for i = 0, 1, ... n - 1 */
-	void (*weigh)(const glm_weigh *op);
+	void (*weighted_sum)(const glm_weighted_sum *op);
 
 	/* gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i] */
 	void (*swiglu)(float *gate, const float *up, int n);
 
-	/* the dot product of x [n] with itself */
+	/* the sum of the squares of x [n] */
 	float (*square_sum)(const float *x, int n);
 
 	/* y[i] = x[i] * by * weight[i]; y is not x */
@@ -117,17 +122,17 @@ typedef struct glm_kernels
 	/* x[i] += y[i] */
 	void (*add)(float *x, const float *y, size_t n);
 
-	/* x[i] *= by */
-	void (*multiply)(float *x, float by, int n);
+	/* y[i] = fma(x[i], x_by, y[i] * by); y is not x */
+	void (*join)(float *y, float by, const float *x, float x_by, int n);
 
 	/* x[i] /= by */
 	void (*divide)(float *x, float by, int n);
 
 	/*
-	 * y = x with the pairs (2i, 2i + 1) of its first half turned, all times `by`:
-	 * angle [n / 4, 2] of cosines and sines; y is not x
+	 * y = x with the pairs (2i, 2i + 1) of its `turned` first elements turned, all times
+	 * `by`: angle [turned / 2, 2] of cosines and sines; y is not x
 	 */
-	void (*rotate)(float *y, const float *x, const float *angle, float by, int n);
+	void (*rotate)(float *y, const float *x, const float *angle, float by, int turned, int n);
 } glm_kernels;
 
 extern const glm_kernels glm_kernels_scalar; /* any CPU, the reference */

@@ -147,7 +147,7 @@ softmax(float *x, int n, float *most)
 
 /* V[i, d] */
 static float
-weighed(const glm_weigh *op, int i, int d)
+value_at(const glm_weighted_sum *op, int i, int d)
 {
 	int at = i * op->width + d;
 	int groups = (op->width + GLM_KV_GROUP - 1) / GLM_KV_GROUP;
@@ -159,7 +159,7 @@ weighed(const glm_weigh *op, int i, int d)
 }
 
 static void
-weigh(const glm_weigh *op)
+weighted_sum(const glm_weighted_sum *op)
 {
 	for (int r = 0; r < op->m; r++)
 		for (int d = 0; d < op->width; d++)
@@ -168,7 +168,7 @@ weigh(const glm_weigh *op)
 			float  sum = op->add ? *y : 0.0f;
 
 			for (int i = 0; i < op->n; i++)
-				sum = fmaf(op->p[(size_t) r * op->ldp + (size_t) i], weighed(op, i, d), sum);
+				sum = fmaf(op->p[(size_t) r * op->ldp + (size_t) i], value_at(op, i, d), sum);
 			*y = sum;
 		}
 }
@@ -176,7 +176,14 @@ weigh(const glm_weigh *op)
 static float
 square_sum(const float *x, int n)
 {
-	return dot(x, (const uint8_t *) x, n, GLM_F32);
+	float lane[GLM_SQUARE_LANES] = {0};
+
+	for (int i = 0; i < n; i++)
+		lane[i % GLM_SQUARE_LANES] = fmaf(x[i], x[i], lane[i % GLM_SQUARE_LANES]);
+	for (int width = GLM_SQUARE_LANES / 2; width >= GLM_LANES; width /= 2)
+		for (int j = 0; j < width; j++)
+			lane[j] += lane[j + width];
+	return reduce(lane);
 }
 
 static void
@@ -195,12 +202,12 @@ const glm_kernels glm_kernels_scalar = {
 			[GLM_BF16] = matmul_bf16,
 		},
 	.softmax = softmax,
-	.weigh = weigh,
+	.weighted_sum = weighted_sum,
 	.swiglu = swiglu,
 	.square_sum = square_sum,
 	.scale = scale,
 	.add = add,
-	.multiply = multiply,
+	.join = join,
 	.divide = divide,
 	.rotate = rotate,
 };
