@@ -17,11 +17,12 @@
 #define CHUNK 256  /* the default of chatglm.prefill_budget */
 #define FILLED 512 /* tokens whose keys and values are computed */
 
-static glm_threads *pool;
-static glm_model   *model;
-static glm_forward *forward;
-static glm_kv_table kv;
-static int			runs;
+static glm_threads	*pool;
+static glm_model	*model;
+static glm_residency readable;
+static glm_forward	*forward;
+static glm_kv_table	 kv;
+static int			 runs;
 
 static void
 die(const char *why)
@@ -53,7 +54,8 @@ fill(void)
 	for (int end = CHUNK; end <= FILLED; end += CHUNK)
 		pass(end, CHUNK);
 	for (int i = FILLED / GLM_KV_BLOCK; i < kv.n_blocks; i++)
-		memcpy(kv.block[i], kv.block[i % (FILLED / GLM_KV_BLOCK)], model->kv_block_bytes);
+		glm_forward_kv_copy(forward, kv.block[i], kv.block[i % (FILLED / GLM_KV_BLOCK)],
+							model->kv_block_bytes);
 }
 
 static void
@@ -66,14 +68,16 @@ open_all(const char *dir, int threads, const char *kernels)
 	pool = glm_threads_open(threads, &err);
 	model = pool != NULL ? glm_model_open("bench", dir, &err) : NULL;
 	forward = model != NULL ? glm_forward_open(kernels, pool, CHUNK, &err) : NULL;
-	if (forward == NULL || !glm_forward_prepare(forward, model, &err))
+	if (forward == NULL || !glm_forward_prepare(forward, model, &err) ||
+		!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err))
 		die(err.message);
 	if (model->config.context < FILLED)
 		die("the model's context is too short");
 	blocks = (model->config.context + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
 	/* an eighth and a bit: what runs of slabs may waste */
 	kv_pool = glm_kv_pool_open((size_t) (blocks + 16) * model->kv_block_bytes * 5 / 4);
-	if (kv_pool == NULL || !glm_kv_take(kv_pool, model->kv_block_bytes, blocks, &kv))
+	if (kv_pool == NULL || !glm_forward_kv_pool(forward, glm_kv_pool_total(kv_pool), &err) ||
+		!glm_kv_take(kv_pool, model->kv_block_bytes, blocks, &kv))
 		die("no memory for keys and values");
 	fill();
 }

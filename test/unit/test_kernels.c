@@ -664,9 +664,12 @@ test_elementwise(void **state)
 			glm_kernels_scalar.divide(want, y[1], n);
 			tables[t]->divide(got, y[1], n);
 			assert_memory_equal(got, want, (size_t) n * sizeof(float));
-			glm_kernels_scalar.rotate(want, x, y, z[0], n / 4 * 4);
-			tables[t]->rotate(got, x, y, z[0], n / 4 * 4);
-			assert_memory_equal(got, want, (size_t) (n / 4 * 4) * sizeof(float));
+			for (int turned = 0; turned <= n; turned += n < 8 ? 2 : n / 8 * 2)
+			{
+				glm_kernels_scalar.rotate(want, x, y, z[0], turned, n);
+				tables[t]->rotate(got, x, y, z[0], turned, n);
+				assert_memory_equal(got, want, (size_t) n * sizeof(float));
+			}
 		}
 }
 

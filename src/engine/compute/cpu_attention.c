@@ -71,11 +71,11 @@ qkv_row(const head_args *op, int i)
 		   (size_t) i * (size_t) (config->heads + 2 * config->groups) * (size_t) config->head_dim;
 }
 
-/* Byte `at` of a row's KV block; see backend.h. */
+/* Byte `at` of a row's KV block; see kv_layout.h. */
 static char *
-kv_at(const glm_row *row, int block, size_t at)
+kv_at(const head_args *op, const glm_row *row, int block, size_t at)
 {
-	return (char *) row->kv->block[block] + at;
+	return (char *) glm_cpu_kv(op->dev, row->kv->block[block]) + at;
 }
 
 /* ---- Rotary embedding and KV ------------------------------------------- */
@@ -155,20 +155,20 @@ rope_store_row(const head_args *op, int i)
 	const glm_row		   *row = &op->rows[i];
 	int						hd = config->head_dim, block = row->position / GLM_KV_BLOCK;
 	int						place = row->position % GLM_KV_BLOCK;
-	const float *angle = op->model->rope + (size_t) row->position * (size_t) (hd / 4) * 2;
+	const float *angle = op->model->rope + (size_t) row->position * (size_t) config->rotary;
 	float		*x = qkv_row(op, i), turned[MAX_HEAD_DIM];
 
 	for (int h = 0; h < config->heads; h++, x += hd)
 	{
-		kernels->rotate(turned, x, angle, op->scale, hd);
+		kernels->rotate(turned, x, angle, op->scale, config->rotary, hd);
 		memcpy(x, turned, (size_t) hd * sizeof(float));
 	}
 	for (int g = 0; g < config->groups; g++, x += hd)
 	{
-		char *keys = kv_at(row, block, glm_kv_keys(op->model, op->layer, g));
-		char *values = kv_at(row, block, glm_kv_values(op->model, op->layer, g));
+		char *keys = kv_at(op, row, block, glm_kv_keys(op->model, op->layer, g));
+		char *values = kv_at(op, row, block, glm_kv_values(op->model, op->layer, g));
 
-		kernels->rotate(turned, x, angle, 1, hd);
+		kernels->rotate(turned, x, angle, 1, config->rotary, hd);
 		store(keys, place, GLM_KV_BLOCK, op->model, turned);
 		store(values, place, 1, op->model, x + config->groups * hd);
 	}
@@ -240,14 +240,14 @@ run_begin(const run *u)
 static const char *
 keys_of(const run *u, int position)
 {
-	return kv_at(&u->op->rows[u->row], position / GLM_KV_BLOCK,
+	return kv_at(u->op, &u->op->rows[u->row], position / GLM_KV_BLOCK,
 				 glm_kv_keys(u->op->model, u->op->layer, u->group));
 }
 
 static const char *
 values_of(const run *u, int position)
 {
-	return kv_at(&u->op->rows[u->row], position / GLM_KV_BLOCK,
+	return kv_at(u->op, &u->op->rows[u->row], position / GLM_KV_BLOCK,
 				 glm_kv_values(u->op->model, u->op->layer, u->group));
 }
 

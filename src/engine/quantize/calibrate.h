@@ -10,7 +10,8 @@
  * keys and values of one layer, so memory depends on the texts and on the width
  * of the model, not on its depth, and weights are needed a layer at a time.  The
  * same calibration can walk through another model of the same shape, from the
- * start.  One thread at a time.
+ * start.  It keeps readable what it is at, so it is closed before the model
+ * that it walked through last.  One thread at a time.
  */
 #ifndef GLM_CALIBRATE_H
 #define GLM_CALIBRATE_H
@@ -38,7 +39,7 @@ extern bool glm_calibration_start(glm_calibration *c, const glm_model *model, gl
 
 /*
  * Takes the stream through layer l.  hessian[i] [k, k] (see quantize.h) gets
- * X^T X of input i (GLM_IN_QKV ... GLM_IN_DOWN) added; NULL: not wanted.
+ * X^T X of the inputs of projection i (GLM_QKV ... GLM_DOWN) added; NULL: not wanted.
  */
 extern bool glm_calibration_layer(glm_calibration *c, const glm_model *model, int l,
 								  float *const *hessian, glm_error *err);

@@ -2,12 +2,12 @@
  * job.c - the quantize job: a request that takes minutes or hours.
  *
  * It has a thread of its own, "glm quantize", and a compute pool of its own, so
- * that neither the front thread nor the engine thread ever waits for it.  All of
+ * that neither an intake thread nor the engine thread ever waits for it.  All of
  * them run at a lower priority than the engine's: what serving leaves over, on
  * all cores, is the job's.
  *
  * One job runs at a time, since each may take gigabytes; a second one is refused
- * at once.  The front thread starts it, and joins the thread of the one before.
+ * at once.  The intake thread of the fast lane starts it, and joins the thread of the one before.
  * A cancel is the ticket's flag, which the workers poll.  The lock guards what
  * others look at: whether a job runs, and how far it has come.
  *
@@ -53,7 +53,7 @@ copy_text(char *to, size_t size, const char *from)
 	to[n] = '\0';
 }
 
-/* glm_tell: the first call says how many bytes there are in all. */
+/* glm_note_progress: the first call says how many bytes there are in all. */
 static void
 note_progress(void *arg, const char *phase, const char *tensor, uint64_t bytes)
 {
@@ -105,23 +105,23 @@ static bool
 run(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
 {
 	const glm_request *req = e->ticket[ticket].request;
-	glm_order		   order = {
-				 .name = glm_request_text(req, req->model),
-				 .path = glm_request_text(req, req->path),
-				 .target = glm_request_text(req, req->target),
-				 .options = glm_request_text(req, req->options),
-				 .texts = glm_request_text(req, req->text),
-				 .kernels = glm_forward_kernels(e->forward),
-				 .tell = note_progress,
-				 .arg = &e->job,
-	 };
+	glm_quantize_job   job = {
+		  .name = glm_request_text(req, req->model),
+		  .path = glm_request_text(req, req->path),
+		  .target = glm_request_text(req, req->target),
+		  .options = glm_request_text(req, req->options),
+		  .texts = glm_request_text(req, req->text),
+		  .kernels = glm_forward_kernels(e->forward),
+		  .progress = note_progress,
+		  .arg = &e->job,
+	  };
 	glm_threads *pool = glm_threads_open(glm_threads_count(e->threads), err);
 	bool		 ok;
 
 	if (pool == NULL)
 		return false;
-	order.work = (glm_work){.pool = pool, .cancel = &e->ticket[ticket].cancelled};
-	ok = glm_convert(&order, rows, n, err);
+	job.work = (glm_work){.pool = pool, .cancel = &e->ticket[ticket].cancelled};
+	ok = glm_convert(&job, rows, n, err);
 	glm_threads_close(pool);
 	return ok;
 }

@@ -129,10 +129,10 @@ typedef struct glm_kernels
 	void (*divide)(float *x, float by, int n);
 
 	/*
-	 * y = x with the pairs (2i, 2i + 1) of its first half turned, all times `by`:
-	 * angle [n / 4, 2] of cosines and sines; y is not x
+	 * y = x with the pairs (2i, 2i + 1) of its `turned` first elements turned, all times
+	 * `by`: angle [turned / 2, 2] of cosines and sines; y is not x
 	 */
-	void (*rotate)(float *y, const float *x, const float *angle, float by, int n);
+	void (*rotate)(float *y, const float *x, const float *angle, float by, int turned, int n);
 } glm_kernels;
 
 extern const glm_kernels glm_kernels_scalar; /* any CPU, the reference */
