@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -152,6 +153,19 @@ a_format_may_have_no_metadata_and_one_turn(void **state)
 	assert_shown(&plain, " name\n b|\n c ", "name\n b\n c");
 }
 
+static void
+answers_are_read_by_a_number(void **state)
+{
+	char *got = glm_answer_parse(GLM_CHAT_CHATGLM3, "a", 1);
+
+	(void) state;
+	assert_int_equal(glm_chat_chatglm3.number, GLM_CHAT_CHATGLM3);
+	assert_string_equal(got, "{\"content\": \"a\"}");
+	free(got);
+	assert_null(glm_answer_parse(GLM_CHAT_NONE, "a", 1));
+	assert_null(glm_answer_parse_turns(GLM_N_CHAT_FORMATS, "a", 1));
+}
+
 int
 main(void)
 {
@@ -160,6 +174,7 @@ main(void)
 		cmocka_unit_test(users_and_observations_end_an_answer),
 		cmocka_unit_test(a_model_says_what_follows_its_token),
 		cmocka_unit_test(a_prompt_begins_with_the_prefix),
+		cmocka_unit_test(answers_are_read_by_a_number),
 		cmocka_unit_test(a_format_may_have_no_metadata_and_one_turn),
 	};
 

@@ -244,7 +244,8 @@ parsing_answers_ends_in_a_pause(void **state)
 	static const char *const answers[] = {
 		"f\n```\ntool_call(a=[1, 2, {'b': 3}], c='d')\n```\ng\n```\ntool_call(x=1)\n```",
 		"f\n```\ntool_call(a=1)\n```\nno call\ninterpreter\n```\n1\n2\n```", "a\nb\nc", ""};
-	char *(*const parse[])(const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
+	char *(*const parse[])(glm_chat_format, const char *, size_t) = {glm_answer_parse,
+																	 glm_answer_parse_turns};
 
 	(void) state;
 	for (size_t i = 0; i < 2 * sizeof(answers) / sizeof(answers[0]); i++)
@@ -254,7 +255,7 @@ parsing_answers_ends_in_a_pause(void **state)
 		int			all;
 
 		grant(INT32_MAX);
-		whole = parse[i % 2](answer, strlen(answer));
+		whole = parse[i % 2](GLM_CHAT_CHATGLM3, answer, strlen(answer));
 		assert_non_null(whole);
 		free(whole);
 		all = pauses;
@@ -262,7 +263,7 @@ parsing_answers_ends_in_a_pause(void **state)
 		for (int n = 0; n < all; n++)
 		{
 			grant(n);
-			assert_null(parse[i % 2](answer, strlen(answer)));
+			assert_null(parse[i % 2](GLM_CHAT_CHATGLM3, answer, strlen(answer)));
 		}
 	}
 }
