@@ -69,19 +69,19 @@ make_text(char *text, size_t n)
 		text[i] = "word and\n"[i % 9];
 }
 
-/* A pause after each part can end it, and no other follows. */
+/* A pause after each segment can end it, and no other follows. */
 static void
 encoding_ends_in_a_pause(void **state)
 {
 	char		 text[10000];
 	glm_ids		 ids = {0};
 	glm_error	 err = {0};
-	const size_t part = tok->part;
+	const size_t segment = tok->segment;
 	int			 all;
 
 	(void) state;
 	make_text(text, sizeof(text));
-	tok->part = 1000;
+	tok->segment = 1000;
 	grant(INT32_MAX);
 	assert_true(glm_tokenizer_encode(tok, text, sizeof(text), &ids, &err));
 	glm_ids_free(&ids);
@@ -95,21 +95,21 @@ encoding_ends_in_a_pause(void **state)
 		assert_int_equal(pauses, n + 1);
 		glm_ids_free(&ids);
 	}
-	tok->part = part;
+	tok->segment = segment;
 }
 
-/* Stops behind the part with which there are enough ids; these are the whole text's. */
+/* Stops behind the segment with which there are enough ids; these are the whole text's. */
 static void
 encoding_stops_when_it_is_enough(void **state)
 {
 	char		 text[10000];
-	const size_t part = tok->part;
+	const size_t segment = tok->segment;
 	glm_ids		 whole = {0};
 	bool		 stopped;
 
 	(void) state;
 	make_text(text, sizeof(text));
-	tok->part = 100;
+	tok->segment = 100;
 	assert_true(glm_tokenizer_encode(tok, text, sizeof(text), &whole, NULL));
 	for (size_t most = 0; most <= whole.length; most += whole.length / 10)
 	{
@@ -122,7 +122,7 @@ encoding_stops_when_it_is_enough(void **state)
 		glm_ids_free(&ids);
 	}
 	glm_ids_free(&whole);
-	tok->part = part;
+	tok->segment = segment;
 }
 
 static void

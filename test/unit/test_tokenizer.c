@@ -257,9 +257,9 @@ open_spm(void)
 	return spm;
 }
 
-/* A long text is encoded in parts; SentencePiece by itself does it at once. */
+/* A long text is encoded in segments; SentencePiece by itself does it at once. */
 static void
-assert_parts_do_not_show(const char *const words[8])
+assert_segments_do_not_show(const char *const words[8])
 {
 	glm_spm *spm = open_spm();
 	glm_buf	 text = {0};
@@ -283,21 +283,21 @@ assert_parts_do_not_show(const char *const words[8])
 }
 
 static void
-parts_do_not_show(void **state)
+segments_do_not_show(void **state)
 {
 	(void) state;
-	assert_parts_do_not_show((const char *const[]){"Ship 3 lamps to Berlin.\n", "\n", "  \n",
-												   "你好 世界\r\n", "{\n    \"a\"", "x", " ",
-												   "\xE2\x96\x81"});
-	assert_parts_do_not_show((const char *const[]){"weather ", "the", "  ", "review", "s", "Berlin",
-												   "                 ", "\xE2\x96\x81"});
-	assert_parts_do_not_show(
+	assert_segments_do_not_show((const char *const[]){"Ship 3 lamps to Berlin.\n", "\n", "  \n",
+													  "你好 世界\r\n", "{\n    \"a\"", "x", " ",
+													  "\xE2\x96\x81"});
+	assert_segments_do_not_show((const char *const[]){
+		"weather ", "the", "  ", "review", "s", "Berlin", "                 ", "\xE2\x96\x81"});
+	assert_segments_do_not_show(
 		(const char *const[]){"天气", "怎么样", "北京", "评论", "。", "订单", "🙂", "é"});
 }
 
-/* Whatever the size of the parts, down to single characters. */
+/* Whatever the size of the segments, down to single characters. */
 static void
-parts_of_any_size_do_not_show(void **state)
+segments_of_any_size_do_not_show(void **state)
 {
 	static const char *const words[] = {
 		"Ship 3 lamps", "\n",		  "    ", "你好世界",
@@ -305,7 +305,7 @@ parts_of_any_size_do_not_show(void **state)
 		"\xE2\x96\x81", "🙂",		  "é",	  "\t",
 		"天气",			"1234567",	  "----", "The weather in Berlin",
 		"''",			"\xC2\xA0",	  "~"};
-	const size_t part = tok->part;
+	const size_t segment = tok->segment;
 	glm_spm		*spm = open_spm();
 	uint32_t	 random = 11;
 
@@ -322,7 +322,7 @@ parts_of_any_size_do_not_show(void **state)
 		}
 		assert_int_equal(glm_spm_encode(spm, text.data, text.length, glm_take_id, &whole),
 						 GLM_SPM_OK);
-		for (tok->part = 1; tok->part < 200; tok->part += 1 + (size_t) round % 7)
+		for (tok->segment = 1; tok->segment < 200; tok->segment += 1 + (size_t) round % 7)
 		{
 			glm_ids got = encode(tok, text.data, text.length);
 
@@ -333,7 +333,7 @@ parts_of_any_size_do_not_show(void **state)
 		glm_ids_free(&whole);
 		glm_buf_free(&text);
 	}
-	tok->part = part;
+	tok->segment = segment;
 	glm_spm_close(spm);
 }
 
@@ -557,8 +557,8 @@ main(void)
 		cmocka_unit_test(golden_texts_and_ids_are_exact),
 		cmocka_unit_test(texts_come_back_as_they_were),
 		cmocka_unit_test(bad_text_is_refused_with_its_place),
-		cmocka_unit_test(parts_do_not_show),
-		cmocka_unit_test(parts_of_any_size_do_not_show),
+		cmocka_unit_test(segments_do_not_show),
+		cmocka_unit_test(segments_of_any_size_do_not_show),
 		cmocka_unit_test(what_cannot_be_parted_is_bounded),
 		cmocka_unit_test(decoding_agrees_with_sentencepiece),
 		cmocka_unit_test(broken_bytes_become_replacement_characters),

@@ -45,7 +45,7 @@ typedef struct conversion
 	int						n_report;
 } conversion;
 
-static bool prepare(conversion *c, glm_error *err);
+static bool prepare_conversion(conversion *c, glm_error *err);
 static bool convert_all(conversion *c, glm_error *err);
 static bool publish(conversion *c, glm_error *err);
 
@@ -78,7 +78,7 @@ bool
 glm_convert(const glm_quantize_job *job, glm_quantized **report, int *n, glm_error *err)
 {
 	conversion c = {.job = job, .before = NAN, .after = NAN};
-	bool	   ok = prepare(&c, err) && convert_all(&c, err) && publish(&c, err);
+	bool	   ok = prepare_conversion(&c, err) && convert_all(&c, err) && publish(&c, err);
 
 	clean_up(&c);
 	if (!ok)
@@ -99,7 +99,7 @@ tell_progress(const conversion *c, const char *phase, const char *tensor, uint64
 
 /* Checks all that can be wrong before the long work begins. */
 static bool
-prepare(conversion *c, glm_error *err)
+prepare_conversion(conversion *c, glm_error *err)
 {
 	const glm_quantize_job *job = c->job;
 	glm_pack_tensor		   *tensors;
@@ -208,7 +208,7 @@ convert_part(conversion *c, const glm_recipe_part *part, glm_error *err)
 
 /* Bytes of a layer's matrices, or of what belongs to no layer. */
 static uint64_t
-bytes_of(const glm_plan *plan, int layer)
+layer_source_bytes(const glm_plan *plan, int layer)
 {
 	uint64_t bytes = 0;
 
@@ -238,7 +238,7 @@ take_hessians(conversion *c, int layer, glm_error *err)
 
 /* The texts' step through a layer; -1: through the head. */
 static bool
-calibrate(conversion *c, int layer, glm_error *err)
+calibrate_layer(conversion *c, int layer, glm_error *err)
 {
 	char name[32];
 
@@ -254,7 +254,7 @@ calibrate(conversion *c, int layer, glm_error *err)
 		return false;
 	if (layer >= 0)
 		glm_model_release(c->model, layer);
-	tell_progress(c, "calibrating", name, bytes_of(&c->plan, layer));
+	tell_progress(c, "calibrating", name, layer_source_bytes(&c->plan, layer));
 	return true;
 }
 
@@ -274,7 +274,7 @@ convert_all(conversion *c, glm_error *err)
 	while (at < layers)
 	{
 		at++;
-		if (!calibrate(c, at < layers ? at : -1, err))
+		if (!calibrate_layer(c, at < layers ? at : -1, err))
 			return false;
 		for (; i < c->plan.n && (at == layers || c->plan.part[i].layer == at); i++)
 			if (!convert_part(c, &c->plan.part[i], err))
@@ -299,7 +299,7 @@ copy_files(conversion *c, glm_error *err)
 
 /* Takes the texts through what was written. */
 static bool
-evaluate(conversion *c, const glm_model *packed, glm_error *err)
+evaluate_packed(conversion *c, const glm_model *packed, glm_error *err)
 {
 	if (!glm_calibration_start(c->calibration, packed, err))
 		return false;
@@ -312,11 +312,11 @@ evaluate(conversion *c, const glm_model *packed, glm_error *err)
 		if (!glm_calibration_layer(c->calibration, packed, l, NULL, err))
 			return false;
 		glm_model_release(packed, l);
-		tell_progress(c, "evaluating", name, bytes_of(&c->plan, l));
+		tell_progress(c, "evaluating", name, layer_source_bytes(&c->plan, l));
 	}
 	if (!glm_calibration_end(c->calibration, packed, NULL, &c->after, err))
 		return false;
-	tell_progress(c, "evaluating", "head", bytes_of(&c->plan, -1));
+	tell_progress(c, "evaluating", "head", layer_source_bytes(&c->plan, -1));
 	return true;
 }
 
@@ -362,7 +362,7 @@ publish(conversion *c, glm_error *err)
 								 &(glm_open_options){.rope = c->recipe.rope}, err);
 	if (packed == NULL)
 		return false;
-	ok = c->calibration == NULL || evaluate(c, packed, err);
+	ok = c->calibration == NULL || evaluate_packed(c, packed, err);
 	glm_model_close(packed);
 	if (!ok || !glm_work_goes_on(&c->job->work, err))
 		return false;
