@@ -102,3 +102,21 @@ class Pooled(Examples):
 
     def test_psycopg(self):
         self.assert_streams(sys.executable, "pgbouncer_stream.py")
+
+    def arguments(self):
+        return {"host": LOCALHOST, "port": self.bouncer_port, "user": "postgres", "dbname": "postgres", "prepare_threshold": None}
+
+    def test_rows_in_flight(self):
+        with connect(**self.arguments()) as conn:
+            rows = conn.execute(f"SELECT glm_generate('{PROMPT}', max_tokens => 3) FROM generate_series(1, 40)").fetchall()
+        self.assertEqual(len(rows), 40)
+        self.assertEqual(len(set(rows)), 1)
+
+    def test_a_cancel(self):
+        running = Background(f"SELECT {long_call('glm_generate', 600)}", **self.arguments())
+        self.addCleanup(running.conn.close)
+        wait_until(lambda: self.query("SELECT glm_health()")["running"] == 1, "the request runs")
+        running.conn.cancel()
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            running.result()
+        wait_until(lambda: self.query("SELECT glm_health()")["running"] == 0, "its request is gone")

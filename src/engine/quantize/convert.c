@@ -36,10 +36,10 @@ typedef struct conversion
 	glm_model			   *model;
 	glm_pack			   *pack;
 	glm_blas				blas;
-	glm_calibration		   *calibration;		   /* NULL: none */
-	float				   *hessian[GLM_N_INPUTS]; /* of the layer at work; NULL: none */
-	glm_loss				weights;			   /* of all that is quantized */
-	double					before;				   /* perplexities */
+	glm_calibration		   *calibration;				/* NULL: none */
+	float				   *hessian[GLM_N_PROJECTIONS]; /* of the layer at work; NULL: none */
+	glm_loss				weights;					/* of all that is quantized */
+	double					before;						/* perplexities */
 	double					after;
 	glm_quantized		   *report; /* [plan.n + 1] */
 	int						n_report;
@@ -54,7 +54,7 @@ static bool publish(conversion *c, glm_error *err);
 static void
 free_hessians(conversion *c)
 {
-	for (int i = 0; i < GLM_N_INPUTS; i++)
+	for (int i = 0; i < GLM_N_PROJECTIONS; i++)
 	{
 		free(c->hessian[i]);
 		c->hessian[i] = NULL;
@@ -162,7 +162,7 @@ copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
 static bool
 convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *report, glm_error *err)
 {
-	float  **hessian = part->input < GLM_N_INPUTS ? &c->hessian[part->input] : NULL;
+	float  **hessian = part->projection != GLM_EMBEDDING ? &c->hessian[part->projection] : NULL;
 	bool	 judged = hessian != NULL && *hessian != NULL;
 	glm_loss weights = {0};
 	glm_loss outputs = {0};
@@ -227,10 +227,10 @@ take_hessians(conversion *c, int layer, glm_error *err)
 		const glm_recipe_part *part = &c->plan.part[i];
 		size_t				   cols = (size_t) part->source.shape[1];
 
-		if (part->layer != layer || part->input == GLM_IN_NONE || part->method == GLM_COPY)
+		if (part->layer != layer || part->projection == GLM_EMBEDDING || part->method == GLM_COPY)
 			continue;
-		c->hessian[part->input] = calloc(cols * cols, sizeof(float));
-		if (c->hessian[part->input] == NULL)
+		c->hessian[part->projection] = calloc(cols * cols, sizeof(float));
+		if (c->hessian[part->projection] == NULL)
 			return glm_no_memory(err);
 	}
 	return true;
@@ -249,7 +249,7 @@ calibrate_layer(conversion *c, int layer, glm_error *err)
 	tell_progress(c, "calibrating", name, 0);
 	if (!take_hessians(c, layer, err) ||
 		!(layer >= 0 ? glm_calibration_layer(c->calibration, c->model, layer, c->hessian, err)
-					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_IN_OUTPUT],
+					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_HEAD],
 										   &c->before, err)))
 		return false;
 	if (layer >= 0)
@@ -268,7 +268,7 @@ convert_all(conversion *c, glm_error *err)
 
 	if (c->calibration != NULL && !glm_calibration_start(c->calibration, c->model, err))
 		return false;
-	glm_model_release(c->model, GLM_PART_EMBEDDING);
+	glm_model_release(c->model, GLM_SEGMENT_EMBEDDING);
 	if (!convert_part(c, &c->plan.part[0], err))
 		return false;
 	while (at < layers)
@@ -280,7 +280,7 @@ convert_all(conversion *c, glm_error *err)
 			if (!convert_part(c, &c->plan.part[i], err))
 				return false;
 	}
-	glm_model_release(c->model, GLM_PART_OUTPUT);
+	glm_model_release(c->model, GLM_SEGMENT_OUTPUT);
 	free_hessians(c);
 	return true;
 }

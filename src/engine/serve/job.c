@@ -2,12 +2,12 @@
  * job.c - the quantize job: a request that takes minutes or hours.
  *
  * It has a thread of its own, "glm quantize", and a compute pool of its own, so
- * that neither the front thread nor the engine thread ever waits for it.  All of
+ * that neither an intake thread nor the engine thread ever waits for it.  All of
  * them run at a lower priority than the engine's: what serving leaves over, on
  * all cores, is the job's.
  *
  * One job runs at a time, since each may take gigabytes; a second one is refused
- * at once.  The front thread starts it, and joins the thread of the one before.
+ * at once.  The intake thread of the fast lane starts it, and joins the thread of the one before.
  * A cancel is the ticket's flag, which the workers poll.  The lock guards what
  * others look at: whether a job runs, and how far it has come.
  *

@@ -16,7 +16,7 @@
  * (glm_model_hold), so a forward pass does not wait for a disk.  What the kernel took away
  * from a model that nobody used for a while is brought back in the same way.
  *
- * Locks.  front.lock guards the list and all counts; a loading's thread takes it to begin
+ * Locks.  intake.lock guards the list and all counts; a loading's thread takes it to begin
  * and to end.  The model of one that is not opening has a reference of its own.
  */
 #include "engine/serve/engine.h"
@@ -96,9 +96,9 @@ free_loading(glm_loading *l)
 }
 
 static void
-unlink_loading(glm_front *f, glm_loading *l)
+unlink_loading(glm_intake *in, glm_loading *l)
 {
-	glm_loading **at = &f->loadings;
+	glm_loading **at = &in->loadings;
 
 	while (*at != l)
 		at = &(*at)->next;
@@ -113,8 +113,8 @@ end(glm_loading *l, const glm_error *err)
 		return false;
 	l->err = *err;
 	atomic_store(&l->done, true);
-	unlink_loading(&l->engine->front, l);
-	pthread_cond_signal(&l->engine->front.work);
+	unlink_loading(&l->engine->intake, l);
+	pthread_cond_signal(&l->engine->intake.work);
 	return true;
 }
 
@@ -122,7 +122,7 @@ static void *
 loading_main(void *arg)
 {
 	glm_loading *l = arg;
-	glm_front	*f = &l->engine->front;
+	glm_intake	*in = &l->engine->intake;
 	bool		 alone;
 	bool		 over;
 
@@ -135,17 +135,17 @@ loading_main(void *arg)
 
 		if (work(l, &err))
 			err.status = GLM_OK;
-		pthread_mutex_lock(&f->lock);
+		pthread_mutex_lock(&in->lock);
 		over = end(l, &err);
 		alone = over && atomic_load(&l->waiters) == 0;
-		pthread_mutex_unlock(&f->lock);
+		pthread_mutex_unlock(&in->lock);
 	} while (!over);
 	if (alone)
 		free_loading(l);
-	pthread_mutex_lock(&f->lock);
-	f->n_loaders--;
-	pthread_cond_broadcast(&f->gone);
-	pthread_mutex_unlock(&f->lock);
+	pthread_mutex_lock(&in->lock);
+	in->n_loaders--;
+	pthread_cond_broadcast(&in->gone);
+	pthread_mutex_unlock(&in->lock);
 	return NULL;
 }
 
@@ -154,13 +154,13 @@ loading_main(void *arg)
 static bool
 start_thread(glm_loading *l)
 {
-	glm_front *f = &l->engine->front;
+	glm_intake *in = &l->engine->intake;
 
 	if (!glm_thread_start(loading_main, l))
 		return false;
-	f->n_loaders++;
-	l->next = f->loadings;
-	f->loadings = l;
+	in->n_loaders++;
+	l->next = in->loadings;
+	in->loadings = l;
 	return true;
 }
 
@@ -178,12 +178,12 @@ is_same(const glm_loading *a, const glm_loading *b)
 static bool
 wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
 {
-	glm_front	*f = &e->front;
+	glm_intake	*in = &e->intake;
 	glm_loading *l;
 	bool		 ok = true;
 
-	pthread_mutex_lock(&f->lock);
-	for (l = f->loadings; l != NULL && !is_same(l, want); l = l->next)
+	pthread_mutex_lock(&in->lock);
+	for (l = in->loadings; l != NULL && !is_same(l, want); l = l->next)
 		continue;
 	if (l == NULL)
 	{
@@ -195,7 +195,7 @@ wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
 		atomic_fetch_add(&l->waiters, 1);
 	if (ok)
 		task->loading = l;
-	pthread_mutex_unlock(&f->lock);
+	pthread_mutex_unlock(&in->lock);
 	if (l != want || !ok)
 		free_loading(want);
 	return ok || glm_fail(err, GLM_NO_ROOM, "could not start a thread to load a model");
@@ -260,7 +260,8 @@ glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_model
 	if (*model == NULL)
 		return park_on_open(e, task, req, &options, err);
 	/* asked for expressly, it is done now; what was done before, as by opening, is not repeated */
-	if (req->kind != GLM_LOAD || options.weights.verify != GLM_VERIFY_FULL || task->verified)
+	if ((task->kind->needs & GLM_NEEDS_VERIFIED) == 0 ||
+		options.weights.verify != GLM_VERIFY_FULL || task->verified)
 		return GLM_TASK_GOES_ON;
 	task->verified = true;
 	outcome = park_on_model(e, task, LOADING_VERIFY, *model, err);
@@ -288,9 +289,9 @@ glm_loader_close(void *arg, glm_model *model)
 
 	if (l != NULL)
 	{
-		pthread_mutex_lock(&e->front.lock);
+		pthread_mutex_lock(&e->intake.lock);
 		started = start_thread(l);
-		pthread_mutex_unlock(&e->front.lock);
+		pthread_mutex_unlock(&e->intake.lock);
 	}
 	if (started)
 		return;
@@ -319,9 +320,9 @@ glm_loading_drop(glm_engine *e, glm_loading *l)
 {
 	bool last;
 
-	pthread_mutex_lock(&e->front.lock);
+	pthread_mutex_lock(&e->intake.lock);
 	last = atomic_fetch_sub(&l->waiters, 1) == 1 && atomic_load(&l->done);
-	pthread_mutex_unlock(&e->front.lock);
+	pthread_mutex_unlock(&e->intake.lock);
 	if (last)
 		free_loading(l);
 }

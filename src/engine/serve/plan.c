@@ -8,8 +8,8 @@
  * asked yet, or is paused and never is.  Of the budget for prompts every tenant that
  * has some gets an equal part; what others do not need goes in order of rank.
  *
- * Tokens that are in the prefix cache are not computed, save the last of what is
- * known, whose logits are wanted.  When the block that a sequence would begin, or
+ * Tokens that are in the prefix cache are not computed, save those of which something is
+ * wanted (kinds.h): of an answer the last that is known.  When the block that a sequence would begin, or
  * half of it at least, is just being computed by another, it is held back for this
  * pass: of a thousand prompts that begin alike and arrive together only one computes
  * the beginning.
@@ -31,11 +31,11 @@ may_share(const glm_sequence *seq)
 	return seq->request->scope != 0 && seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
 }
 
-/* How many tokens of the block that it would begin are known, not counting the last of all. */
+/* How many tokens of the block that it would begin may be cached ones: nothing is wanted of them. */
 static int
 known_in_block(const glm_sequence *seq)
 {
-	int n = (int) seq->tokens.length - 1 - seq->n_computed;
+	int n = seq->kind->wants_from(seq) - seq->n_computed;
 
 	return n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK;
 }
@@ -243,7 +243,7 @@ room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 static bool
 is_sampled(const glm_sequence *seq)
 {
-	return seq->n_rows > 0 && seq->request->kind == GLM_GENERATE &&
+	return seq->n_rows > 0 && seq->sampler != NULL &&
 		   seq->n_computed + seq->n_rows == (int) seq->tokens.length;
 }
 
@@ -286,18 +286,21 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 static void
 write_rows(glm_scheduler *s, glm_sequence *seq)
 {
-	int known = (int) seq->tokens.length;
+	int from = seq->kind->wants_from(seq);
 	int n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
 
+	seq->n_wanted = 0;
 	for (int i = 0; i < n; i++)
 	{
-		int position = seq->n_computed + i;
+		int		 position = seq->n_computed + i;
+		glm_want want = position < from ? GLM_WANT_NOTHING : seq->kind->want;
 
+		seq->n_wanted += want != GLM_WANT_NOTHING;
 		s->engine->row[s->n_rows++] = (glm_row){
 			.token = seq->tokens.data[position],
 			.position = position,
 			.kv = &seq->chain.kv,
-			.logits = position >= known - 1,
+			.logits = want == GLM_WANT_LOGITS,
 		};
 	}
 }

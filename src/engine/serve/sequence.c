@@ -30,6 +30,12 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 	free(seq);
 }
 
+int
+glm_sequence_last_known(const glm_sequence *seq)
+{
+	return (int) seq->tokens.length - 1;
+}
+
 bool
 glm_sequence_paused(const glm_engine *e, const glm_sequence *seq)
 {
