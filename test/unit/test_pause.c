@@ -11,14 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/base/json.h"
 #include "engine/text/literal.h"
 #include "engine/text/pieces.h"
 
-static glm_tokenizer *tok;
-static int			  pauses; /* since they were granted */
-static int			  pauses_granted;
+static int pauses; /* since they were granted */
+static int pauses_granted;
 
 static bool
 grant_pause(void *arg, glm_error *err)
@@ -34,22 +33,6 @@ grant(int n)
 	pauses = 0;
 	pauses_granted = n;
 	glm_pause_with(grant_pause, NULL);
-}
-
-static int
-setup(void **state)
-{
-	(void) state;
-	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, NULL);
-	return tok == NULL;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	glm_tokenizer_close(tok);
-	return 0;
 }
 
 static int
@@ -76,26 +59,26 @@ encoding_ends_in_a_pause(void **state)
 	char		 text[10000];
 	glm_ids		 ids = {0};
 	glm_error	 err = {0};
-	const size_t segment = tok->segment;
+	const size_t segment = fx_tok->segment;
 	int			 all;
 
 	(void) state;
 	make_text(text, sizeof(text));
-	tok->segment = 1000;
+	fx_tok->segment = 1000;
 	grant(INT32_MAX);
-	assert_true(glm_tokenizer_encode(tok, text, sizeof(text), &ids, &err));
+	assert_true(glm_tokenizer_encode(fx_tok, text, sizeof(text), &ids, &err));
 	glm_ids_free(&ids);
 	all = pauses;
 	assert_in_range(all, 8, 12);
 	for (int n = 0; n < all; n++)
 	{
 		grant(n);
-		assert_false(glm_tokenizer_encode(tok, text, sizeof(text), &ids, &err));
+		assert_false(glm_tokenizer_encode(fx_tok, text, sizeof(text), &ids, &err));
 		ck_assert_error(&err, GLM_CANCELLED, "pause");
 		assert_int_equal(pauses, n + 1);
 		glm_ids_free(&ids);
 	}
-	tok->segment = segment;
+	fx_tok->segment = segment;
 }
 
 /* Stops behind the segment with which there are enough ids; these are the whole text's. */
@@ -103,26 +86,27 @@ static void
 encoding_stops_when_it_is_enough(void **state)
 {
 	char		 text[10000];
-	const size_t segment = tok->segment;
+	const size_t segment = fx_tok->segment;
 	glm_ids		 whole = {0};
 	bool		 stopped;
 
 	(void) state;
 	make_text(text, sizeof(text));
-	tok->segment = 100;
-	assert_true(glm_tokenizer_encode(tok, text, sizeof(text), &whole, NULL));
+	fx_tok->segment = 100;
+	assert_true(glm_tokenizer_encode(fx_tok, text, sizeof(text), &whole, NULL));
 	for (size_t most = 0; most <= whole.length; most += whole.length / 10)
 	{
 		glm_ids ids = {0};
 
-		assert_true(glm_tokenizer_encode_most(tok, text, sizeof(text), most, &stopped, &ids, NULL));
+		assert_true(
+			glm_tokenizer_encode_most(fx_tok, text, sizeof(text), most, &stopped, &ids, NULL));
 		assert_int_equal(stopped, ids.length < whole.length);
 		assert_in_range(ids.length, most < whole.length ? most : whole.length, most + 220);
 		assert_memory_equal(ids.data, whole.data, ids.length * sizeof(int32_t));
 		glm_ids_free(&ids);
 	}
 	glm_ids_free(&whole);
-	tok->segment = segment;
+	fx_tok->segment = segment;
 }
 
 static void
@@ -137,7 +121,7 @@ decoding_ends_in_a_pause(void **state)
 	for (size_t i = 0; i < n; i++)
 		ids[i] = 300;
 	grant(3);
-	assert_false(glm_tokenizer_decode(tok, ids, n, &text, &err));
+	assert_false(glm_tokenizer_decode(fx_tok, ids, n, &text, &err));
 	ck_assert_error(&err, GLM_CANCELLED, "pause 3");
 	assert_int_equal(pauses, 4);
 	glm_buf_free(&text);
@@ -281,5 +265,5 @@ main(void)
 		cmocka_unit_test_teardown(parsing_answers_ends_in_a_pause, grant_all),
 	};
 
-	return cmocka_run_group_tests_name("pause", tests, setup, teardown);
+	return cmocka_run_group_tests_name("pause", tests, fx_open_tokenizer, fx_close_tokenizer);
 }
