@@ -254,8 +254,6 @@ calibrate_layer(conversion *c, int layer, glm_error *err)
 					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_HEAD],
 										   &c->before, err)))
 		return false;
-	if (layer >= 0)
-		glm_model_release(c->model, layer);
 	tell_progress(c, "calibrating", name, layer_source_bytes(&c->tensors, layer));
 	return true;
 }
@@ -270,7 +268,6 @@ convert_all(conversion *c, glm_error *err)
 
 	if (c->calibration != NULL && !glm_calibration_start(c->calibration, c->model, err))
 		return false;
-	glm_model_release(c->model, GLM_SEGMENT_EMBEDDING);
 	if (!convert_tensor(c, &c->tensors.tensor[0], err))
 		return false;
 	while (at < layers)
@@ -282,7 +279,6 @@ convert_all(conversion *c, glm_error *err)
 			if (!convert_tensor(c, &c->tensors.tensor[i], err))
 				return false;
 	}
-	glm_model_release(c->model, GLM_SEGMENT_OUTPUT);
 	free_hessians(c);
 	return true;
 }
@@ -313,7 +309,6 @@ evaluate_packed(conversion *c, const glm_model *packed, glm_error *err)
 		tell_progress(c, "evaluating", name, 0);
 		if (!glm_calibration_layer(c->calibration, packed, l, NULL, err))
 			return false;
-		glm_model_release(packed, l);
 		tell_progress(c, "evaluating", name, layer_source_bytes(&c->tensors, l));
 	}
 	if (!glm_calibration_end(c->calibration, packed, NULL, &c->after, err))
@@ -365,6 +360,8 @@ publish(conversion *c, glm_error *err)
 	if (packed == NULL)
 		return false;
 	ok = c->calibration == NULL || evaluate_packed(c, packed, err);
+	glm_calibration_close(c->calibration);
+	c->calibration = NULL;
 	glm_model_close(packed);
 	if (!ok || !glm_work_goes_on(&c->job->work, err))
 		return false;

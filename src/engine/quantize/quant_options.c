@@ -89,7 +89,7 @@ read_patterns(json_t **out, json_t *value, const char *key, glm_error *err)
 }
 
 static bool
-read_option(glm_quant_options *options, const char *key, json_t *value, glm_error *err)
+read_quant_option(glm_quant_options *options, const char *key, json_t *value, glm_error *err)
 {
 	static const int widths[] = {4, 8, 0};
 	static const int groups[] = {32, 64, 128, 0};
@@ -153,7 +153,7 @@ glm_quant_options_read(glm_quant_options *options, const char *json, bool calibr
 	{
 		if (json_is_null(value) && is_option(key))
 			continue;
-		if (!read_option(options, key, value, err))
+		if (!read_quant_option(options, key, value, err))
 			return false;
 	}
 	if (options->method == GLM_GPTQ && !calibrated)

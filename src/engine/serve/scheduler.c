@@ -67,9 +67,9 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 	}
 	seq->tenant->n_sequences++;
 	seq->arrival = s->arrivals++;
-	if (seq->sampler != NULL && seq->model->drafter != NULL)
-		seq->learnt = glm_drafter_learnt(seq->model->drafter, seq->request->scope);
-	atomic_fetch_add(&seq->model->tally.prompt_tokens, seq->n_prompt);
+	if (seq->sampler != NULL && seq->served->drafter != NULL)
+		seq->learnt = glm_drafter_learnt(seq->served->drafter, seq->request->scope);
+	atomic_fetch_add(&seq->served->counters.prompt_tokens, seq->n_prompt);
 	glm_sequence_wait(s, seq); /* counted when it was handed over */
 }
 
@@ -119,25 +119,25 @@ drop_ended(glm_scheduler *s)
 /* ---- The thread ------------------------------------------------------------------------ */
 
 /* The model with work whose passes have taken least; counts the paused. */
-static glm_model *
+static glm_served *
 next_model(glm_scheduler *s)
 {
-	glm_model *next = NULL;
-	int		   paused = 0;
+	glm_served *next = NULL;
+	int			paused = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		glm_pace *pace = &seq->model->pace;
+		glm_runtime *runtime = &seq->served->runtime;
 
 		if (glm_sequence_paused(s->engine, seq))
 		{
 			paused++;
 			continue;
 		}
-		if (pace->spent_ns < s->clock_ns)
-			pace->spent_ns = s->clock_ns; /* it had nothing to do */
-		if (next == NULL || pace->spent_ns < next->pace.spent_ns)
-			next = seq->model;
+		if (runtime->virtual_ns < s->clock_ns)
+			runtime->virtual_ns = s->clock_ns; /* it had nothing to do */
+		if (next == NULL || runtime->virtual_ns < next->runtime.virtual_ns)
+			next = seq->served;
 	}
 	atomic_store(&s->engine->count.paused, paused);
 	return next;
@@ -147,12 +147,12 @@ next_model(glm_scheduler *s)
 static bool
 run_step(glm_scheduler *s)
 {
-	glm_model *model = next_model(s);
+	glm_served *served = next_model(s);
 
-	if (model == NULL)
+	if (served == NULL)
 		return false;
-	s->clock_ns = model->pace.spent_ns;
-	glm_pass_run(s, model);
+	s->clock_ns = served->runtime.virtual_ns;
+	glm_pass_run(s, served);
 	return true;
 }
 

@@ -19,14 +19,14 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
 	glm_chain_close(e->prefix, &seq->chain);
 	glm_foresight_close(&seq->foresight);
-	glm_drafter_release(seq->model->drafter, seq->learnt);
+	glm_drafter_release(seq->served->drafter, seq->learnt);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
 		glm_decoder_close(seq->decoder);
 	glm_buf_free(&seq->text);
 	glm_ids_free(&seq->tokens);
-	glm_models_release(&e->models, seq->model);
+	glm_models_release(&e->models, seq->served);
 	free(seq);
 }
 
@@ -158,7 +158,7 @@ glm_sequence_preempt_at(glm_scheduler *s, glm_sequence **at)
 	seq->chosen = false;
 	seq->preempted = true;
 	atomic_fetch_add(&s->engine->count.preemptions, 1);
-	atomic_fetch_add(&seq->model->tally.preemptions, 1);
+	atomic_fetch_add(&seq->served->counters.preemptions, 1);
 	atomic_fetch_add(&s->engine->count.waiting, 1);
 	glm_sequence_wait(s, seq);
 }
