@@ -145,7 +145,7 @@ static bool
 copy_data(conversion *c, const glm_quant_tensor *tensor, glm_error *err)
 {
 	const uint8_t *data = tensor->source.data;
-	uint64_t	   left = glm_pack_bytes(&tensor->source);
+	uint64_t	   left = glm_tensor_bytes(&tensor->source);
 
 	while (left > 0)
 	{
@@ -192,7 +192,7 @@ convert_tensor(conversion *c, const glm_quant_tensor *tensor, glm_error *err)
 
 	snprintf(report->name, sizeof(report->name), "%s", tensor->name);
 	snprintf(report->method, sizeof(report->method), "%s", glm_method_name(tensor->method));
-	report->bits = (double) glm_pack_bytes(&tensor->form) * 8 / weights;
+	report->bits = (double) glm_tensor_bytes(&tensor->form) * 8 / weights;
 	report->output_error = report->perplexity_before = report->perplexity_after = NAN;
 	tell_progress(c, "quantizing", tensor->name, 0);
 	if (!glm_shards_hold(c->model->shards, &tensor->source, err))
@@ -201,7 +201,7 @@ convert_tensor(conversion *c, const glm_quant_tensor *tensor, glm_error *err)
 									: convert_matrix(c, tensor, report, err);
 	glm_shards_drop(c->model->shards, &tensor->source);
 	if (ok)
-		tell_progress(c, "quantizing", tensor->name, glm_pack_bytes(&tensor->source));
+		tell_progress(c, "quantizing", tensor->name, glm_tensor_bytes(&tensor->source));
 	return ok;
 }
 
@@ -215,7 +215,7 @@ layer_source_bytes(const glm_quant_tensors *tensors, int layer)
 
 	for (int i = 0; i < tensors->n; i++)
 		if (tensors->tensor[i].layer == layer)
-			bytes += glm_pack_bytes(&tensors->tensor[i].source);
+			bytes += glm_tensor_bytes(&tensors->tensor[i].source);
 	return bytes;
 }
 

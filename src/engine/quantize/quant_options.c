@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "engine/model/arch.h"
-#include "engine/quantize/pack.h"
 
 #define BITS_MAX 4.6 /* a weight, of an INT4 model, before the head is widened */
 #define DEFAULT_GROUP 64
@@ -202,7 +201,7 @@ add_tensor_of(glm_quant_tensors *tensors, const glm_model *model, const glm_tens
 	if (glm_is_packed(tensor->source.dtype))
 		return glm_fail(err, GLM_UNSUPPORTED, "model \"%s\" is quantized already", model->name);
 	tensor->form = tensor->source;
-	tensors->source_bytes += glm_pack_bytes(&tensor->source);
+	tensors->source_bytes += glm_tensor_bytes(&tensor->source);
 	return true;
 }
 
@@ -275,7 +274,7 @@ bits_of(const glm_quant_tensors *tensors)
 	{
 		const glm_quant_tensor *tensor = &tensors->tensor[i];
 
-		bytes += (double) glm_pack_bytes(&tensor->form);
+		bytes += (double) glm_tensor_bytes(&tensor->form);
 		weights += (double) tensor->source.shape[0] * (double) tensor->source.shape[1];
 	}
 	return bytes * 8 / weights;

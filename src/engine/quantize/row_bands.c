@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/half.h"
-
 #define BAND ((size_t) 128 << 20)
 
 typedef struct bands
@@ -38,21 +36,6 @@ typedef struct bands
 
 /* ---- Widening ---------------------------------------------------------------- */
 
-static void
-widen_rows(float *y, const uint8_t *x, glm_dtype dtype, size_t n)
-{
-	if (dtype == GLM_F32)
-		memcpy(y, x, n * sizeof(*y));
-	else
-		for (size_t i = 0; i < n; i++)
-		{
-			uint16_t half;
-
-			memcpy(&half, x + i * sizeof(half), sizeof(half));
-			y[i] = dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
-		}
-}
-
 static bool
 widen_piece(void *arg, int index)
 {
@@ -61,11 +44,11 @@ widen_piece(void *arg, int index)
 	size_t			  cols = (size_t) source->shape[1];
 	int				  begin = index * GLM_QUANT_ROWS;
 	int				  rows = glm_quant_piece_end(b->rows, index) - begin;
-	size_t			  size = source->dtype == GLM_F32 ? 4 : 2;
+	size_t			  size = (size_t) glm_dtypes[source->dtype].size;
 
-	widen_rows(b->w + (size_t) begin * cols,
-			   (const uint8_t *) source->data + (b->first + (size_t) begin) * cols * size,
-			   source->dtype, (size_t) rows * cols);
+	glm_widen(b->w + (size_t) begin * cols,
+			  (const uint8_t *) source->data + (b->first + (size_t) begin) * cols * size,
+			  source->dtype, (size_t) rows * cols);
 	return true;
 }
 

@@ -18,7 +18,7 @@
  *
  * No locks: pure functions.
  */
-#include "engine/text/walk.h"
+#include "engine/text/message_walk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
