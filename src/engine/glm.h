@@ -74,7 +74,7 @@ typedef enum glm_kind
 /* How `text` becomes the ids of a prompt. */
 typedef enum glm_form
 {
-	GLM_RAW = 0, /* [gMASK] sop, then text, continued as it is */
+	GLM_RAW = 0, /* the prefix of prompts ([gMASK] sop), then text, continued as it is */
 	GLM_PROMPT,	 /* chat template: [system,] user = text */
 	GLM_MESSAGES /* text is a JSON array of messages */
 } glm_form;
@@ -132,7 +132,7 @@ typedef struct glm_request
 	uint32_t tenant;	  /* on whose behalf: tenants take turns */
 	uint32_t origin;	  /* whose names these are: within it a model's name means one path */
 	uint8_t	 stream;	  /* one TOKEN event a token, else text at the end */
-	uint8_t	 add_special; /* TOKENIZE: put [gMASK] sop in front */
+	uint8_t	 add_special; /* TOKENIZE: put the prefix of prompts in front */
 	uint8_t	 batch;		  /* comes after all requests that are not */
 	uint8_t	 turns;		  /* text at the end: turns marked, see glm_answer_parse_turns() */
 	uint8_t	 truncate;	  /* glm_truncate: of a prompt that does not fit */
