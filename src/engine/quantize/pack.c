@@ -181,7 +181,7 @@ cut_into_files(glm_pack *pack, uint64_t file_max)
 				 pack->n_files);
 }
 
-/* Better told now than in an hour.  Who fills the disk meanwhile is seen then. */
+/* Tells now what would fail in an hour; a disk that fills up meanwhile is seen then. */
 static bool
 check_space(const glm_pack *pack, glm_error *err)
 {

@@ -18,7 +18,7 @@
  * One chat answer may hold several turns, each begun by a token of the format's,
  * as published for text before a tool's call and for several calls.  Each goes
  * through the stages afresh.  What is shown has one newline between two turns;
- * where whoever reads the answer has to know them for certain, a NUL instead, and
+ * where the reader of the answer has to know them for certain, a NUL instead, and
  * a newline, the empty metadata line, before content (glm_decoder_mark_turns()).
  *
  * A stop string ends the text where it begins; of several the one that begins
