@@ -74,7 +74,7 @@ typedef enum glm_kind
 /* How `text` becomes the ids of a prompt. */
 typedef enum glm_form
 {
-	GLM_RAW = 0, /* [gMASK] sop, then text, continued as it is */
+	GLM_RAW = 0, /* the prefix of prompts ([gMASK] sop), then text, continued as it is */
 	GLM_PROMPT,	 /* chat template: [system,] user = text */
 	GLM_MESSAGES /* text is a JSON array of messages */
 } glm_form;
@@ -132,7 +132,7 @@ typedef struct glm_request
 	uint32_t tenant;	  /* on whose behalf: tenants take turns */
 	uint32_t origin;	  /* whose names these are: within it a model's name means one path */
 	uint8_t	 stream;	  /* one TOKEN event a token, else text at the end */
-	uint8_t	 add_special; /* TOKENIZE: put [gMASK] sop in front */
+	uint8_t	 add_special; /* TOKENIZE: put the prefix of prompts in front */
 	uint8_t	 batch;		  /* comes after all requests that are not */
 	uint8_t	 turns;		  /* text at the end: turns marked, see glm_answer_parse_turns() */
 	uint8_t	 truncate;	  /* glm_truncate: of a prompt that does not fit */
@@ -183,7 +183,8 @@ typedef enum glm_finish
 /* An event is one contiguous block too: this header, then `length` bytes. */
 typedef struct glm_event
 {
-	uint32_t kind;			/* glm_event_kind */
+	uint16_t kind;			/* glm_event_kind */
+	uint16_t chat;			/* DONE, last TOKEN: glm_chat_format of the model */
 	uint32_t length;		/* payload bytes behind the header */
 	uint64_t id;			/* the request's id */
 	int32_t	 ticket;		/* what glm_engine_submit returned */
@@ -431,25 +432,25 @@ extern void glm_pause_with(glm_pause_hook hook, void *arg);
 /* ---- Answers of a chat model (pure functions, thread-safe) ----------- */
 
 /*
- * Splits an answer of a ChatGLM3 model, as it was shown, into content and tool
- * calls.  A call is a line that is the tool's name and a fenced tool_call(...)
- * with literals, or fenced code for `interpreter`, with nothing behind it but other
- * calls.  An empty first line means content, whatever follows it.  Where the token
- * between turns is written out, <|assistant|> before or behind a call, it parts them.
+ * Splits an answer of a model that writes in this format, as it was shown, into content
+ * and tool calls.  In ChatGLM3's a call is a line that is the tool's name and a fenced
+ * tool_call(...) with literals, or fenced code for `interpreter`, with nothing behind it
+ * but other calls.  An empty first line means content, whatever follows it.  Where the
+ * token between turns is written out, <|assistant|> before or behind a call, it parts them.
  * Result: a JSON object in malloc'd memory,
  * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]},
  * tool_calls left out when there are none; "arguments" is the text of a JSON
  * object (for `interpreter`: {"code": text}).  What cannot be parsed as
  * literals is returned as content, never evaluated.  NULL only when out of
- * memory, or when what glm_pause_with() told has ended it.
+ * memory, when what glm_pause_with() told has ended it, or where there is no such format.
  */
-extern char *glm_answer_parse(const char *raw, size_t length);
+extern char *glm_answer_parse(glm_chat_format format, const char *raw, size_t length);
 
 /*
  * The same for the answer to a request with `turns`: a NUL stands between turns,
  * and each is a metadata line, then content, so that no content behind an empty
  * one is taken for a call.  Several contents are joined by newlines.
  */
-extern char *glm_answer_parse_turns(const char *raw, size_t length);
+extern char *glm_answer_parse_turns(glm_chat_format format, const char *raw, size_t length);
 
 #endif /* GLM_H */

@@ -89,6 +89,7 @@ static void
 send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_finish finish)
 {
 	glm_event event = {.kind = GLM_EVENT_TOKEN,
+					   .chat = seq->model->chat->number,
 					   .ticket = seq->ticket,
 					   .id = seq->request->id,
 					   .token_id = token,

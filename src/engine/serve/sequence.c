@@ -78,7 +78,8 @@ glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish)
 {
 	glm_engine *e = s->engine;
 	int			ticket = seq->ticket;
-	glm_event	usage = {.prompt_tokens = seq->n_prompt,
+	glm_event	usage = {.chat = seq->model->chat->number,
+						 .prompt_tokens = seq->n_prompt,
 						 .cached_tokens = seq->n_cached,
 						 .accepted_tokens = seq->n_accepted,
 						 .completion_tokens = (int) seq->tokens.length - seq->n_prompt};
