@@ -217,7 +217,7 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 
 /* ---- Drafts ------------------------------------------------------------------------ */
 
-/* How many tokens may be foreseen: places in the answer, in its reader's outbox, in blocks. */
+/* How long a draft may be: by the answer, by its reader's outbox, by the budget and blocks. */
 static int
 room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 {
@@ -259,7 +259,7 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		seq->foresight.n_drafts = 0;
+		seq->draft.n_tokens = 0;
 		rows += seq->n_rows;
 		sampled += is_sampled(seq);
 	}
@@ -271,13 +271,15 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 		return;
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
+		glm_draft_limits limits = {.rows = rows, .costs = always ? NULL : &costs};
+
 		if (!is_sampled(seq))
 			continue;
-		glm_foresight_draft(&seq->foresight, seq->learnt, seq->tokens.data,
-							(int) seq->tokens.length, room_for_drafts(s, seq, budget),
-							always ? NULL : &costs, rows);
-		budget -= seq->foresight.n_drafts;
-		rows += seq->foresight.n_drafts;
+		limits.max = room_for_drafts(s, seq, budget);
+		glm_draft_make(&seq->draft, seq->ngrams, seq->tokens.data, (int) seq->tokens.length,
+					   &limits);
+		budget -= seq->draft.n_tokens;
+		rows += seq->draft.n_tokens;
 	}
 }
 
@@ -287,7 +289,7 @@ static void
 write_rows(glm_scheduler *s, glm_sequence *seq)
 {
 	int from = seq->kind->wants_from(seq);
-	int n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
+	int n = seq->n_rows + (seq->n_rows > 0 ? seq->draft.n_tokens : 0);
 
 	seq->n_wanted = 0;
 	for (int i = 0; i < n; i++)

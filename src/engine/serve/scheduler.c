@@ -68,7 +68,7 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 	seq->tenant->n_sequences++;
 	seq->arrival = s->arrivals++;
 	if (seq->sampler != NULL && seq->model->drafter != NULL)
-		seq->learnt = glm_drafter_learnt(seq->model->drafter, seq->request->scope);
+		seq->ngrams = glm_drafter_ngrams(seq->model->drafter, seq->request->scope);
 	atomic_fetch_add(&seq->model->tally.prompt_tokens, seq->n_prompt);
 	glm_sequence_wait(s, seq); /* counted when it was handed over */
 }

@@ -18,8 +18,8 @@ void
 glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
 	glm_chain_close(e->prefix, &seq->chain);
-	glm_foresight_close(&seq->foresight);
-	glm_drafter_release(seq->model->drafter, seq->learnt);
+	glm_draft_close(&seq->draft);
+	glm_drafter_release(seq->model->drafter, seq->ngrams);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
