@@ -31,7 +31,7 @@ ifeq ($(GLM_VERSION),)
 $(error there is no chatglm.control with a version in "$(or $(S),.)"; VPATH is the folder of the sources)
 endif
 MODEL := models/tiny-chatglm3
-in_source_tree := unit fuzz bench bench-programs bench-kernels format model demo test
+in_source_tree := unit fuzz examples bench bench-programs bench-kernels format model demo test
 ifneq ($(and $(S),$(filter $(in_source_tree),$(MAKECMDGOALS))),)
 $(error $(in_source_tree): these are for the source tree, make -C $(S))
 endif
@@ -177,10 +177,15 @@ install-model:
 	$(MKDIR_P) '$(DESTDIR)$(datadir)/extension/chatglm/$(MODEL)'
 	$(INSTALL_DATA) $(MODEL_FILES) '$(DESTDIR)$(datadir)/extension/chatglm/$(MODEL)/'
 
-# All extensions' manuals lie in one directory, so a README.md needs a name.
+# In a folder of their own, laid out as here so that their links lead somewhere.
+DOC_FILES = README.md CHANGELOG.md $(patsubst $(S)%,%,$(wildcard $(S)docs/*.md)) \
+	test/bench/RESULTS.md test/bench/forward.svg test/model/README.md
+DOC_DIR = $(DESTDIR)$(docdir)/extension/chatglm
+
 install-doc:
-	$(MKDIR_P) '$(DESTDIR)$(docdir)/extension'
-	$(INSTALL_DATA) $(S)README.md '$(DESTDIR)$(docdir)/extension/chatglm.md'
+	for file in $(DOC_FILES); do \
+		$(MKDIR_P) "$$(dirname '$(DOC_DIR)'/$$file)" && $(INSTALL_DATA) $(S)$$file '$(DOC_DIR)'/$$file || exit 1; \
+	done
 
 uninstall: uninstall-model uninstall-doc
 
@@ -188,7 +193,7 @@ uninstall-model:
 	rm -rf '$(DESTDIR)$(datadir)/extension/chatglm'
 
 uninstall-doc:
-	rm -f '$(DESTDIR)$(docdir)/extension/chatglm.md'
+	rm -rf '$(DOC_DIR)'
 
 model:
 	test/model/make.sh
@@ -296,6 +301,12 @@ fault: cluster
 	eval "$$($(S)test/cluster.sh env)" && \
 	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s $(S)test/t -p '$(or $(T),test_*).py'
 
+# The drivers' examples that docs/recipes.md shows; installs the drivers first.
+examples: cluster
+	test/examples/install.sh
+	eval "$$(test/cluster.sh env)" && \
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s test/examples -p run.py
+
 # Many sessions as one client sees them; load.py runs it.
 build/bench/streams: test/bench/streams.c
 	@mkdir -p $(@D)
@@ -327,6 +338,7 @@ help:
 	@echo '  make fault         crashes, cancels, standby, test/t/  (one: T=test_cancel)'
 	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=60)'
 	@echo
+	@echo '  make examples      the examples for drivers, test/examples/; installs the drivers'
 	@echo '  make bench         measures a 6B beside the limits, delays, throughput; test/bench/ (FULL=1)'
 	@echo '  make bench-kernels the arithmetic alone, beside the peak of the machine (T=threads)'
 	@echo '  make               build chatglm.so; also outside the source tree: make -f ../chatglm/Makefile'
@@ -344,4 +356,4 @@ help:
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d) $(wildcard build/unit/*.d build/bench/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model install-doc uninstall-doc model \
-	unit installcheck pgtap fault fuzz format bench bench-programs bench-kernels demo test cluster cluster-stop psql
+	unit installcheck pgtap fault fuzz examples format bench bench-programs bench-kernels demo test cluster cluster-stop psql

@@ -38,10 +38,10 @@ CREATE TABLE chatglm.model (
 	options jsonb
 );
 COMMENT ON TABLE chatglm.model IS
-'models by name: directories in the Hugging Face layout that glm_model_load registered';
-COMMENT ON COLUMN chatglm.model.name IS 'what functions call the model';
+'names of models and the directories they stand for, as glm_model_load registers them; pg_dump keeps the rows';
+COMMENT ON COLUMN chatglm.model.name IS 'name by which functions call the model';
 COMMENT ON COLUMN chatglm.model.path IS 'absolute path of its directory on the server';
-COMMENT ON COLUMN chatglm.model.options IS 'options of the model, a JSON object';
+COMMENT ON COLUMN chatglm.model.options IS 'options of the model, a JSON object with the keys rope and verify';
 REVOKE ALL ON chatglm.model FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('chatglm.model', '');
 
@@ -61,7 +61,7 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'chatglm_model_load'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
 COMMENT ON FUNCTION glm_model_load IS
-'loads a model; with a path, registers it in chatglm.model first';
+'loads a model; with a path, registers the name in chatglm.model first';
 REVOKE ALL ON FUNCTION glm_model_load FROM PUBLIC;
 
 CREATE FUNCTION glm_model_unload(name text)
@@ -89,7 +89,7 @@ RETURNS TABLE (tensor text, method text, bits real, weight_error float8, output_
 AS 'MODULE_PATHNAME', 'chatglm_quantize'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 200;
 COMMENT ON FUNCTION glm_quantize IS
-'writes a quantized copy of a model into a new directory; a row for each tensor, the last one for the whole model';
+'writes a quantized copy of a model into a new directory; returns a row for each tensor, the last one for the whole model';
 REVOKE ALL ON FUNCTION glm_quantize FROM PUBLIC;
 
 -- ---- Answers -----------------------------------------------------------
@@ -166,7 +166,7 @@ RETURNS jsonb
 AS 'MODULE_PATHNAME', 'chatglm_chat'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_chat IS
-'answers a chat: messages and tools in, an object with content, tool_calls, finish_reason and usage out';
+'answers a chat: messages and tools in, an object with role, content, tool_calls, finish_reason and usage out';
 
 CREATE FUNCTION glm_chat_stream(
 	messages jsonb,
@@ -194,7 +194,7 @@ RETURNS jsonb
 AS 'MODULE_PATHNAME', 'chatglm_parse_tool_calls'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION glm_parse_tool_calls IS
-'the text of a stream as the message it is: an object with role, content and, if there are any, tool_calls';
+'reads the text of a stream as the message it is: an object with role, content and, if there are any, tool_calls';
 
 -- ---- Answers for jobs -----------------------------------------------------
 
@@ -207,12 +207,12 @@ CREATE TYPE glm_result AS (
 	sqlstate text);
 COMMENT ON TYPE glm_result IS
 'an answer, or the error that took its place';
-COMMENT ON COLUMN glm_result.response IS 'the answer; null when there is an error';
-COMMENT ON COLUMN glm_result.prompt_tokens IS 'tokens of the prompt';
-COMMENT ON COLUMN glm_result.completion_tokens IS 'tokens of the answer';
-COMMENT ON COLUMN glm_result.finish_reason IS 'stop, or length: cut by max_tokens or the context';
-COMMENT ON COLUMN glm_result.error IS 'message of the error; null when there is an answer';
-COMMENT ON COLUMN glm_result.sqlstate IS 'of the error';
+COMMENT ON COLUMN glm_result.response IS 'the answer; null when there is an error, or when it was cut and on_length says null';
+COMMENT ON COLUMN glm_result.prompt_tokens IS 'tokens of the prompt; null when there is an error';
+COMMENT ON COLUMN glm_result.completion_tokens IS 'tokens of the answer; null when there is an error';
+COMMENT ON COLUMN glm_result.finish_reason IS 'stop, or length when max_tokens or the context cut the answer; null when there is an error';
+COMMENT ON COLUMN glm_result.error IS 'message of the error; null when there is none';
+COMMENT ON COLUMN glm_result.sqlstate IS 'SQLSTATE of the error; null when there is none';
 
 CREATE FUNCTION glm_try_generate(
 	prompt text,
@@ -230,7 +230,7 @@ RETURNS glm_result
 AS 'MODULE_PATHNAME', 'chatglm_try_generate'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_try_generate IS
-'answers a prompt like glm_generate; an error becomes part of the answer';
+'answers a prompt like glm_generate; an error becomes a value of the row instead of the end of the statement';
 
 CREATE FUNCTION glm_generate_batch(
 	prompts text[],
@@ -248,7 +248,7 @@ RETURNS TABLE (idx int, response text, prompt_tokens int, completion_tokens int,
 AS 'MODULE_PATHNAME', 'chatglm_generate_batch'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
 COMMENT ON FUNCTION glm_generate_batch IS
-'answers an array of prompts, chatglm.prefetch at a time, a row for each in order; errors become rows';
+'answers an array of prompts, chatglm.prefetch at a time, with a row for each in their order; errors are values of the row';
 
 -- ---- Tokens ------------------------------------------------------------
 
@@ -257,35 +257,35 @@ RETURNS int[]
 AS 'MODULE_PATHNAME', 'chatglm_tokenize'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
 COMMENT ON FUNCTION glm_tokenize IS
-'the token ids of a text; add_special puts [gMASK] sop in front';
+'gives the token ids of a text';
 
 CREATE FUNCTION glm_detokenize(tokens int[], model text DEFAULT NULL)
 RETURNS text
 AS 'MODULE_PATHNAME', 'chatglm_detokenize'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
 COMMENT ON FUNCTION glm_detokenize IS
-'the text of token ids';
+'gives the text of token ids';
 
 CREATE FUNCTION glm_count_tokens(content text, model text DEFAULT NULL)
 RETURNS int
 AS 'MODULE_PATHNAME', 'chatglm_count_tokens'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
 COMMENT ON FUNCTION glm_count_tokens IS
-'how many tokens a text has';
+'counts the tokens of a text';
 
 CREATE FUNCTION glm_chat_tokens(messages jsonb, tools json DEFAULT NULL, model text DEFAULT NULL)
 RETURNS int[]
 AS 'MODULE_PATHNAME', 'chatglm_chat_tokens'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
 COMMENT ON FUNCTION glm_chat_tokens IS
-'the token ids a chat becomes before the model reads it';
+'gives the token ids that a chat becomes before the model reads it';
 
 CREATE FUNCTION glm_logits(tokens int[], model text DEFAULT NULL)
 RETURNS real[]
 AS 'MODULE_PATHNAME', 'chatglm_logits'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000;
 COMMENT ON FUNCTION glm_logits IS
-'the logits of the token after these, one for each id of the padded vocabulary';
+'gives the logits of the token after these, one for each id of the padded vocabulary';
 
 -- ---- What is going on ------------------------------------------------------
 
@@ -293,13 +293,13 @@ CREATE FUNCTION glm_health() RETURNS jsonb
 AS 'MODULE_PATHNAME', 'chatglm_health'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION glm_health IS
-'the state of the worker: ready or why not, counters, KV cache, loaded models; what tells of others'' prompts is for members of pg_read_all_stats';
+'tells the state of the worker: ready or why not, counters, KV cache, loaded models; totals that tell of others'' prompts are null except for members of pg_read_all_stats';
 
 CREATE FUNCTION glm_ready() RETURNS boolean
 AS 'MODULE_PATHNAME', 'chatglm_ready'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION glm_ready IS
-'is the worker running?';
+'tells whether the worker is running';
 
 CREATE FUNCTION glm_cancel(request_id bigint)
 RETURNS boolean
@@ -319,24 +319,24 @@ COMMENT ON FUNCTION chatglm.models IS 'the rows of view glm_models';
 
 CREATE VIEW glm_models AS SELECT * FROM chatglm.models();
 COMMENT ON VIEW glm_models IS
-'models that can be used in this database by name, from chatglm.model and chatglm.model_dir, and whether they are loaded; path is for members of pg_read_server_files';
-COMMENT ON COLUMN glm_models.name IS 'what functions call the model';
+'models that can be used in this database by name, from chatglm.model and chatglm.model_dir, and whether they are loaded';
+COMMENT ON COLUMN glm_models.name IS 'name by which functions call the model';
 COMMENT ON COLUMN glm_models.path IS 'its directory on the server; for members of pg_read_server_files';
 COMMENT ON COLUMN glm_models.source IS 'where the name comes from: table (a row of chatglm.model) or directory (under chatglm.model_dir)';
-COMMENT ON COLUMN glm_models.loaded IS 'whether the worker has it open; the columns behind are null when it has not';
-COMMENT ON COLUMN glm_models.dtype IS 'of the matrices in its files: F32, F16, BF16, INT8 or INT4';
+COMMENT ON COLUMN glm_models.loaded IS 'whether the worker has it open; all columns after this one are null when it has not';
+COMMENT ON COLUMN glm_models.dtype IS 'type of the matrices in its files: F32, F16, BF16, INT8 or INT4';
 COMMENT ON COLUMN glm_models.quantization IS 'none, int8 or int4';
-COMMENT ON COLUMN glm_models.layers IS 'transformer layers';
+COMMENT ON COLUMN glm_models.layers IS 'number of transformer layers';
 COMMENT ON COLUMN glm_models.hidden IS 'width of a layer';
-COMMENT ON COLUMN glm_models.vocab IS 'token ids, those included that pad the matrix';
+COMMENT ON COLUMN glm_models.vocab IS 'number of token ids, including those that only pad the matrix';
 COMMENT ON COLUMN glm_models.context IS 'most tokens of a prompt and its answer together';
 COMMENT ON COLUMN glm_models.sequences IS 'requests that use it now';
-COMMENT ON COLUMN glm_models.size_bytes IS 'of its weight files, which is what chatglm.memory_limit counts';
+COMMENT ON COLUMN glm_models.size_bytes IS 'bytes of its weight files, which is what chatglm.memory_limit counts';
 COMMENT ON COLUMN glm_models.chunks_total IS 'pieces of at most 128 MiB that its weight files are seen as';
-COMMENT ON COLUMN glm_models.chunks_mapped IS 'of those, mapped now';
-COMMENT ON COLUMN glm_models.bytes_mapped IS 'in the mapped chunks';
-COMMENT ON COLUMN glm_models.bytes_resident IS 'of those, in memory; up to a second old';
-COMMENT ON COLUMN glm_models.requests IS 'that have used it since it was loaded';
+COMMENT ON COLUMN glm_models.chunks_mapped IS 'how many of these pieces are mapped now';
+COMMENT ON COLUMN glm_models.bytes_mapped IS 'bytes of the mapped pieces';
+COMMENT ON COLUMN glm_models.bytes_resident IS 'bytes of the mapped pieces that are in memory; up to a second old';
+COMMENT ON COLUMN glm_models.requests IS 'requests that have used it since it was loaded';
 COMMENT ON COLUMN glm_models.load_ms IS 'milliseconds that loading it took';
 GRANT SELECT ON glm_models TO PUBLIC;
 
@@ -350,19 +350,19 @@ COMMENT ON FUNCTION chatglm.stat_models IS 'the rows of view glm_stat_models';
 
 CREATE VIEW glm_stat_models AS SELECT * FROM chatglm.stat_models();
 COMMENT ON VIEW glm_stat_models IS
-'what each loaded model was used for since it was loaded: tokens asked, found in the prefix cache, computed, generated; all but requests is for members of pg_read_all_stats';
-COMMENT ON COLUMN glm_stat_models.name IS 'of the loaded model';
-COMMENT ON COLUMN glm_stat_models.requests IS 'that have used it since it was loaded';
+'what each loaded model was used for since it was loaded; all columns but name and requests are null except for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_models.name IS 'name of the loaded model';
+COMMENT ON COLUMN glm_stat_models.requests IS 'requests that have used it since it was loaded';
 COMMENT ON COLUMN glm_stat_models.prompt_tokens IS 'tokens of their prompts';
-COMMENT ON COLUMN glm_stat_models.cached_tokens IS 'of those, found in the prefix cache instead of being computed';
-COMMENT ON COLUMN glm_stat_models.prefill_tokens IS 'tokens of prompts that were computed; again after a preemption, too';
-COMMENT ON COLUMN glm_stat_models.completion_tokens IS 'tokens of answers';
-COMMENT ON COLUMN glm_stat_models.draft_tokens IS 'tokens that were foreseen and computed in advance';
-COMMENT ON COLUMN glm_stat_models.accepted_tokens IS 'of those, the ones that came true';
-COMMENT ON COLUMN glm_stat_models.preemptions IS 'how often a sequence gave its KV memory up, to be computed again';
+COMMENT ON COLUMN glm_stat_models.cached_tokens IS 'tokens of their prompts that were found in the prefix cache instead of being computed';
+COMMENT ON COLUMN glm_stat_models.prefill_tokens IS 'tokens of prompts that were computed, again after a preemption too';
+COMMENT ON COLUMN glm_stat_models.completion_tokens IS 'tokens of their answers';
+COMMENT ON COLUMN glm_stat_models.draft_tokens IS 'tokens that speculation proposed and that were computed in advance';
+COMMENT ON COLUMN glm_stat_models.accepted_tokens IS 'proposed tokens that became part of an answer';
+COMMENT ON COLUMN glm_stat_models.preemptions IS 'how often a sequence gave its KV memory up, to be computed again later';
 COMMENT ON COLUMN glm_stat_models.kv_bytes_used IS 'KV memory that running sequences hold';
-COMMENT ON COLUMN glm_stat_models.kv_bytes_cached IS 'KV memory kept for prompts that begin alike';
-COMMENT ON COLUMN glm_stat_models.kv_evictions IS 'cached KV blocks that made way';
+COMMENT ON COLUMN glm_stat_models.kv_bytes_cached IS 'KV memory that is kept for prompts that begin alike';
+COMMENT ON COLUMN glm_stat_models.kv_evictions IS 'cached KV blocks that made way for others';
 GRANT SELECT ON glm_stat_models TO PUBLIC;
 
 CREATE FUNCTION chatglm.requests()
@@ -377,16 +377,16 @@ SELECT request_id, pid, pg_catalog.pg_get_userbyid(role) AS usename, kind, model
 	(SELECT datname FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) database) AS datname, in_flight
 FROM chatglm.requests();
 COMMENT ON VIEW glm_stat_requests IS
-'requests the worker has in hand; those of others without detail, except for members of pg_read_all_stats';
-COMMENT ON COLUMN glm_stat_requests.request_id IS 'what glm_cancel takes';
+'requests that the worker knows; of others'' only request_id, pid and usename, except for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_requests.request_id IS 'number of the request, for glm_cancel';
 COMMENT ON COLUMN glm_stat_requests.pid IS 'process of the session that asks';
 COMMENT ON COLUMN glm_stat_requests.usename IS 'role that asks';
-COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_ (glm_try_generate and glm_generate_batch are generate)';
+COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate and glm_generate_batch, too';
 COMMENT ON COLUMN glm_stat_requests.model IS 'name of the model';
-COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took it';
-COMMENT ON COLUMN glm_stat_requests.tokens IS 'of the answer so far';
+COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took the request';
+COMMENT ON COLUMN glm_stat_requests.tokens IS 'tokens of the answer so far';
 COMMENT ON COLUMN glm_stat_requests.datname IS 'database of the session';
-COMMENT ON COLUMN glm_stat_requests.in_flight IS 'whether it is one of several rows that a statement has asked for ahead';
+COMMENT ON COLUMN glm_stat_requests.in_flight IS 'whether it is one of several rows that a statement asks for ahead';
 GRANT SELECT ON glm_stat_requests TO PUBLIC;
 
 CREATE FUNCTION chatglm.batches()
@@ -401,15 +401,15 @@ SELECT pid, pg_catalog.pg_get_userbyid(role) AS usename, database, function, row
 	started, elapsed
 FROM chatglm.batches();
 COMMENT ON VIEW glm_stat_batches IS
-'how far statements with rows in flight have come; those of others without detail, except for members of pg_read_all_stats';
+'how far statements with rows in flight have come, a row for each plan node GlmBatch and each glm_generate_batch; of others'' only pid, usename and database, except for members of pg_read_all_stats';
 COMMENT ON COLUMN glm_stat_batches.pid IS 'process of the session';
 COMMENT ON COLUMN glm_stat_batches.usename IS 'role that runs the statement';
 COMMENT ON COLUMN glm_stat_batches.database IS 'database of the session';
 COMMENT ON COLUMN glm_stat_batches.function IS 'functions that one plan node GlmBatch calls, or glm_generate_batch';
 COMMENT ON COLUMN glm_stat_batches.rows_read IS 'rows that have been asked for';
-COMMENT ON COLUMN glm_stat_batches.answered IS 'rows that have got their answers';
+COMMENT ON COLUMN glm_stat_batches.answered IS 'rows whose answers are there';
 COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate and glm_generate_batch';
-COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that will be read, as the planner estimates; of glm_generate_batch, prompts';
+COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that the planner expects; for glm_generate_batch the number of prompts';
 COMMENT ON COLUMN glm_stat_batches.tokens IS 'tokens generated for the rows answered';
 COMMENT ON COLUMN glm_stat_batches.started IS 'when the first row was asked for';
 COMMENT ON COLUMN glm_stat_batches.elapsed IS 'time since then';
@@ -424,16 +424,16 @@ COMMENT ON FUNCTION chatglm.progress IS 'the row of view glm_stat_progress';
 
 CREATE VIEW glm_stat_progress AS SELECT * FROM chatglm.progress();
 COMMENT ON VIEW glm_stat_progress IS
-'how far glm_quantize has come; source and target are for the role that called it and members of pg_read_all_stats';
-COMMENT ON COLUMN glm_stat_progress.request_id IS 'of the glm_quantize that runs; what glm_cancel takes';
+'how far the running glm_quantize has come; source and target are for the role that called it and members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_progress.request_id IS 'number of the request that runs glm_quantize, for glm_cancel';
 COMMENT ON COLUMN glm_stat_progress.pid IS 'process of its session';
 COMMENT ON COLUMN glm_stat_progress.source IS 'name of the model that is read';
 COMMENT ON COLUMN glm_stat_progress.target IS 'directory that is written';
 COMMENT ON COLUMN glm_stat_progress.phase IS 'calibrating, quantizing, writing or evaluating';
-COMMENT ON COLUMN glm_stat_progress.tensor IS 'the one in hand';
-COMMENT ON COLUMN glm_stat_progress.bytes_done IS 'of the weights that have to be gone through, each pass over them counted';
-COMMENT ON COLUMN glm_stat_progress.bytes_total IS 'of the weights that have to be gone through';
-COMMENT ON COLUMN glm_stat_progress.percent IS 'bytes_done of bytes_total';
-COMMENT ON COLUMN glm_stat_progress.seconds_left IS 'as it has gone so far; null while that cannot be told';
+COMMENT ON COLUMN glm_stat_progress.tensor IS 'tensor that is being worked on';
+COMMENT ON COLUMN glm_stat_progress.bytes_done IS 'bytes of weights gone through, each pass over them counted';
+COMMENT ON COLUMN glm_stat_progress.bytes_total IS 'bytes of weights to go through, each pass over them counted';
+COMMENT ON COLUMN glm_stat_progress.percent IS 'share of bytes_total that is done';
+COMMENT ON COLUMN glm_stat_progress.seconds_left IS 'seconds that are left at the pace so far; null while that cannot be told';
 COMMENT ON COLUMN glm_stat_progress.elapsed_s IS 'seconds since it began';
 GRANT SELECT ON glm_stat_progress TO PUBLIC;

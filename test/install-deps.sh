@@ -22,7 +22,7 @@ die()
 }
 
 if ! command -v apt-get >/dev/null; then
-	echo "install-deps.sh: no apt-get here; see README.md for what has to be installed" >&2
+	echo "install-deps.sh: no apt-get here; see docs/operations.md for what has to be installed" >&2
 	exit 0
 fi
 

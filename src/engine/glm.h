@@ -155,6 +155,14 @@ extern const char *glm_request_text(const glm_request *req, glm_span span);
 
 /* ---- Events ---------------------------------------------------------- */
 
+/* The ways in which chat models write their answers. */
+typedef enum glm_chat_format
+{
+	GLM_CHAT_NONE = 0,
+	GLM_CHAT_CHATGLM3,
+	GLM_N_CHAT_FORMATS
+} glm_chat_format;
+
 typedef enum glm_event_kind
 {
 	GLM_EVENT_TOKEN = 1, /* stream: token_id, logprob, text = delta (may be empty) */

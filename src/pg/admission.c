@@ -1,30 +1,34 @@
 /*
  * admission.c - a backend takes room in the worker's queue, waits for it, or fails.
  *
- * Who gets how much is told in room.c.  A call that stands alone and finds no room fails at
- * once: its caller knows best whether to try again.  Rows in flight are the product's
- * own reading ahead, and what said that it is batch has time; so both wait, on the
- * session's latch, with interrupts.  Meanwhile the events of the session's other
- * requests are filed, so that these can end and make room, and a worker that restarts is
- * met again: what waits here was never given to the one before.
+ * room.c says how much each role gets.  An interactive call that finds no room fails at
+ * once: its caller knows best whether to try again.  Rows in flight and calls with
+ * priority batch wait, on the session's latch, with interrupts.  While they wait, the
+ * events of the session's other requests are filed, so that these can end and make room.
+ * A wait goes on when the worker restarts: the old worker never had the request.
  *
- * A wait would last for ever if all that is waited for were held by the session's own
- * streams, which nobody reads while it waits.  That is an error, too.  What the session
- * has just cancelled, on the other hand, is about to make room, and everybody waits for it.
+ * A wait would last for ever if the session's own streams held all the room, as nobody
+ * reads them while it waits.  That is an error, too.  Requests that the session has just
+ * cancelled are about to make room, so then every call waits.
  *
- * What all roles together have taken is told to those who may see it: it grows with
- * others' prompts, byte by byte.
+ * The total over all roles is told only to those who may see it, as it grows with others'
+ * prompts, byte by byte.
  *
- * A call's own time limit includes this wait.  That of a row in flight begins with its
- * admission: it was read ahead, and never fails for want of room.
+ * A call's own time limit includes this wait.  The limit of a row in flight begins with
+ * its admission: it was read ahead, and never fails for want of room.
  */
-#include "session.h"
+#include "chatglm.h"
 
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
-#include "args.h"
+#include "admission.h"
+#include "client.h"
+#include "errors.h"
+#include "privileges.h"
 #include "room.h"
+#include "session.h"
+#include "shared.h"
 
 static void count_time(ChatglmRoomWish *wish, int timeout_ms, TimestampTz start);
 static bool waits_for_itself(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer);

@@ -23,10 +23,13 @@
 #include "utils/fmgrprotos.h"
 
 #include "args.h"
+#include "call.h"
+#include "encoding.h"
+#include "model_name.h"
+#include "options.h"
 
 #define MAX_STOP_STRINGS 16
 #define MAX_STOP_LENGTH 1024 /* bytes of UTF-8 */
-#define MAX_SHOWN 80		 /* bytes of a value in a message */
 
 /* The arguments of ...G, in order. */
 enum
@@ -49,80 +52,7 @@ static void read_numbers(ChatglmCall *call, const NullableDatum *values);
 static void read_seed(ChatglmCall *call, const NullableDatum *seed);
 static void read_stop(ChatglmCall *call, ArrayType *stop);
 static void check_response_format(Jsonb *format);
-static void read_options(ChatglmCall *call, Jsonb *options);
-static void read_option(ChatglmCall *call, const char *key, const JsonbValue *value);
-
-/* ---- Text ------------------------------------------------------------- */
-
-char *
-chatglm_text_to_utf8(const text *value, Size *length)
-{
-	char *utf8 = chatglm_cstring_to_utf8(text_to_cstring(value));
-
-	if (length != NULL)
-		*length = strlen(utf8);
-	return utf8;
-}
-
-char *
-chatglm_cstring_to_utf8(const char *value)
-{
-	return pg_server_to_any(value, strlen(value), PG_UTF8);
-}
-
-char *
-chatglm_without_nuls(const char *bytes, Size length)
-{
-	StringInfoData clean;
-
-	initStringInfo(&clean);
-	for (Size i = 0; i < length;)
-	{
-		Size run = strnlen(bytes + i, length - i);
-
-		appendBinaryStringInfo(&clean, bytes + i, run);
-		i += run;
-		if (i < length)
-		{
-			appendStringInfoString(&clean, "\xEF\xBF\xBD");
-			i++;
-		}
-	}
-	return clean.data;
-}
-
-char *
-chatglm_cstring_from_utf8(const char *bytes, Size length)
-{
-	char *clean = chatglm_without_nuls(bytes, length);
-
-	return pg_any_to_server(clean, strlen(clean), PG_UTF8);
-}
-
-text *
-chatglm_text_from_utf8(const char *bytes, Size length)
-{
-	return cstring_to_text(chatglm_cstring_from_utf8(bytes, length));
-}
-
-/* ---- Text that is only shown ------------------------------------------- */
-
-static char *
-clip(char *shown)
-{
-	int length = strlen(shown);
-
-	if (length <= MAX_SHOWN)
-		return shown;
-	shown[pg_mbcliplen(shown, length, MAX_SHOWN)] = '\0';
-	return psprintf("%s...", shown);
-}
-
-char *
-chatglm_show_json(Jsonb *value)
-{
-	return clip(JsonbToCString(NULL, &value->root, VARSIZE(value)));
-}
+static void read_tail_option(const char *key, JsonbValue *value, void *arg);
 
 /* ---- Common arguments -------------------------------------------------- */
 
@@ -138,8 +68,8 @@ chatglm_read_model(ChatglmCall *call, const NullableDatum *model)
 		call->model_options = chatglm_cstring_to_utf8(ref.options);
 }
 
-bool
-chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args)
+static bool
+read_prompt_text(ChatglmCall *call, glm_form form, const NullableDatum *args)
 {
 	chatglm_call_defaults(call, GLM_GENERATE);
 	call->form = form;
@@ -157,6 +87,18 @@ chatglm_read_prompt(ChatglmCall *call, glm_form form, const NullableDatum *args)
 	return true;
 }
 
+bool
+chatglm_read_prompt(ChatglmCall *call, const NullableDatum *args)
+{
+	return read_prompt_text(call, GLM_PROMPT, args);
+}
+
+bool
+chatglm_read_raw_prompt(ChatglmCall *call, const NullableDatum *args)
+{
+	return read_prompt_text(call, GLM_RAW, args);
+}
+
 void
 chatglm_read_tail(ChatglmCall *call, const NullableDatum *values)
 {
@@ -167,7 +109,7 @@ chatglm_read_tail(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_RESPONSE_FORMAT].isnull)
 		check_response_format(DatumGetJsonbP(values[TAIL_RESPONSE_FORMAT].value));
 	if (!values[TAIL_OPTIONS].isnull)
-		read_options(call, DatumGetJsonbP(values[TAIL_OPTIONS].value));
+		chatglm_read_options(DatumGetJsonbP(values[TAIL_OPTIONS].value), read_tail_option, call);
 	if (!values[TAIL_SYSTEM].isnull)
 		call->system = chatglm_text_to_utf8(DatumGetTextPP(values[TAIL_SYSTEM].value), NULL);
 	chatglm_read_model(call, &values[TAIL_MODEL]);
@@ -176,14 +118,14 @@ chatglm_read_tail(ChatglmCall *call, const NullableDatum *values)
 /* ---- Each argument ------------------------------------------------------ */
 
 static void
-require(bool good, const char *argument, const char *rule, const char *value)
+require_argument(bool good, const char *argument, const char *rule, const char *value)
 {
 	if (!good)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"%s\" must be %s, not %s", argument, rule, value)));
 }
 
-/* All its digits, whatever extra_float_digits says: what is refused must be told from what is not. */
+/* All its digits, whatever extra_float_digits says, so that 1.0000000001 does not look like 1. */
 static char *
 show_number(double number)
 {
@@ -199,25 +141,25 @@ read_numbers(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_MAX_TOKENS].isnull)
 	{
 		call->max_tokens = DatumGetInt32(values[TAIL_MAX_TOKENS].value);
-		require(call->max_tokens >= 1, "max_tokens", "at least 1",
-				psprintf("%d", call->max_tokens));
+		require_argument(call->max_tokens >= 1, "max_tokens", "at least 1",
+						 psprintf("%d", call->max_tokens));
 	}
 	if (!values[TAIL_TEMPERATURE].isnull)
 	{
 		call->temperature = DatumGetFloat8(values[TAIL_TEMPERATURE].value);
-		require(isfinite(call->temperature) && call->temperature >= 0, "temperature",
-				"a finite number not below 0", show_number(call->temperature));
+		require_argument(isfinite(call->temperature) && call->temperature >= 0, "temperature",
+						 "a finite number not below 0", show_number(call->temperature));
 	}
 	if (!values[TAIL_TOP_P].isnull)
 	{
 		call->top_p = DatumGetFloat8(values[TAIL_TOP_P].value);
-		require(call->top_p > 0 && call->top_p <= 1, "top_p", "above 0 and at most 1",
-				show_number(call->top_p));
+		require_argument(call->top_p > 0 && call->top_p <= 1, "top_p", "above 0 and at most 1",
+						 show_number(call->top_p));
 	}
 	if (!values[TAIL_TOP_K].isnull)
 	{
 		call->top_k = DatumGetInt32(values[TAIL_TOP_K].value);
-		require(call->top_k >= 0, "top_k", "0 (off) or more", psprintf("%d", call->top_k));
+		require_argument(call->top_k >= 0, "top_k", "0 (off) or more", psprintf("%d", call->top_k));
 	}
 }
 
@@ -239,8 +181,8 @@ read_stop(ChatglmCall *call, ArrayType *stop)
 	int	   n;
 
 	deconstruct_array(stop, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
-	require(n <= MAX_STOP_STRINGS, "stop", psprintf("at most %d strings", MAX_STOP_STRINGS),
-			psprintf("%d", n));
+	require_argument(n <= MAX_STOP_STRINGS, "stop",
+					 psprintf("at most %d strings", MAX_STOP_STRINGS), psprintf("%d", n));
 
 	call->stop = makeStringInfo();
 	for (int i = 0; i < n; i++)
@@ -255,9 +197,9 @@ read_stop(ChatglmCall *call, ArrayType *stop)
 		if (length == 0)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("argument \"stop\" must not contain an empty string")));
-		require(length <= MAX_STOP_LENGTH, "stop",
-				psprintf("of strings of at most %d bytes", MAX_STOP_LENGTH),
-				psprintf("%zu bytes", length));
+		require_argument(length <= MAX_STOP_LENGTH, "stop",
+						 psprintf("of strings of at most %d bytes", MAX_STOP_LENGTH),
+						 psprintf("%zu bytes", length));
 		appendBinaryStringInfo(call->stop, string, length + 1);
 	}
 }
@@ -281,43 +223,13 @@ check_response_format(Jsonb *format)
 						errmsg("response_format of type \"%.*s\" is not supported",
 							   type.val.string.len, type.val.string.val),
 						errhint("Leave it out, or use {\"type\": \"text\"}.")));
-	require(JB_ROOT_COUNT(format) == 1, "response_format", "{\"type\": \"text\"}",
-			chatglm_show_json(format));
-}
-
-static void
-read_options(ChatglmCall *call, Jsonb *options)
-{
-	JsonbIterator	  *it;
-	JsonbIteratorToken token;
-	JsonbValue		   value;
-
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"options\" must be a JSON object, not %s",
-							   chatglm_show_json(options))));
-
-	it = JsonbIteratorInit(&options->root);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-		if (token == WJB_KEY)
-		{
-			char *key = pnstrdup(value.val.string.val, value.val.string.len);
-
-			(void) JsonbIteratorNext(&it, &value, true);
-			read_option(call, key, &value);
-		}
-}
-
-static bool
-is_string(const JsonbValue *value, const char *string)
-{
-	return value->type == jbvString && value->val.string.len == (int) strlen(string) &&
-		   memcmp(value->val.string.val, string, value->val.string.len) == 0;
+	require_argument(JB_ROOT_COUNT(format) == 1, "response_format", "{\"type\": \"text\"}",
+					 chatglm_show_json(format));
 }
 
 /* Options that are numbers. */
 static void
-read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_number_option(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	const char *argument = psprintf("options.%s", key);
 	double		number;
@@ -330,44 +242,41 @@ read_number_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 	/* no_overflow: what is too large becomes infinite, and is refused below */
 	number = DatumGetFloat8(
 		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
-	shown = clip(
-		DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric))));
+	shown = chatglm_show_json(JsonbValueToJsonb(value));
 	if (strcmp(key, "min_p") == 0)
 	{
-		require(number >= 0 && number <= 1, argument, "at least 0 and at most 1", shown);
+		require_argument(number >= 0 && number <= 1, argument, "at least 0 and at most 1", shown);
 		call->min_p = number;
 	}
 	else if (strcmp(key, "repetition_penalty") == 0)
 	{
-		require(isfinite(number) && number > 0, argument, "a finite number above 0", shown);
+		require_argument(isfinite(number) && number > 0, argument, "a finite number above 0",
+						 shown);
 		call->repetition_penalty = number;
 	}
 	else
 	{
-		require(number >= 0 && number <= INT_MAX && number == floor(number), argument,
-				"a whole number of milliseconds, 0 for none", shown);
+		require_argument(number >= 0 && number <= INT_MAX && number == floor(number), argument,
+						 "a whole number of milliseconds, 0 for none", shown);
 		call->timeout_ms = (int) number;
 	}
 }
 
-/* The number of a string among n names; an ERROR when it is none of them. */
+/* The number of the option's value among n names; an ERROR when it is none of them. */
 static int
 read_choice(const char *key, const JsonbValue *value, const char *const *names, int n)
 {
-	StringInfoData list;
+	int number = chatglm_option_choice(value, names, n);
 
-	for (int i = 0; i < n; i++)
-		if (is_string(value, names[i]))
-			return i;
-	initStringInfo(&list);
-	for (int i = 0; i < n; i++)
-		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == n - 1 ? " or " : ", ", names[i]);
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("argument \"options.%s\" must be %s", key, list.data)));
+	if (number < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options.%s\" must be %s", key,
+							   chatglm_list_choices(names, n))));
+	return number;
 }
 
 static void
-read_priority(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_priority(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	static const char *const names[] = {"interactive", "batch"};
 
@@ -375,7 +284,7 @@ read_priority(ChatglmCall *call, const char *key, const JsonbValue *value)
 }
 
 static void
-read_on_length(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_on_length(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	static const char *const names[] = {"keep", "null", "error"};
 
@@ -383,7 +292,7 @@ read_on_length(ChatglmCall *call, const char *key, const JsonbValue *value)
 }
 
 static void
-read_truncate(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_truncate(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	static const char *const names[] = {"error", "head", "tail", "middle"};
 
@@ -391,22 +300,22 @@ read_truncate(ChatglmCall *call, const char *key, const JsonbValue *value)
 }
 
 static void
-read_cache(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_cache(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	if (value->type != jbvBool)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"options.%s\" must be true or false", key)));
-	call->unshared = !value->val.boolean;
+	call->no_cache = !value->val.boolean;
 }
 
 /* An option that is null is left to its default, as an argument that is NULL. */
 static void
-read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
+read_tail_option(const char *key, JsonbValue *value, void *arg)
 {
 	static const struct
 	{
 		const char *key;
-		void (*read)(ChatglmCall *call, const char *key, const JsonbValue *value);
+		void (*read)(ChatglmCall *call, const char *key, JsonbValue *value);
 	} known[] = {
 		{"cache", read_cache},
 		{"min_p", read_number_option},
@@ -421,7 +330,7 @@ read_option(ChatglmCall *call, const char *key, const JsonbValue *value)
 		if (strcmp(key, known[i].key) == 0)
 		{
 			if (value->type != jbvNull)
-				known[i].read(call, key, value);
+				known[i].read(arg, key, value);
 			return;
 		}
 	ereport(

@@ -1,22 +1,29 @@
 /*
- * answer.c - questions on their way and what comes back for them.
+ * ask.c - questions on their way and what comes back for them.
  *
  * A question is asked and its answer collected in two steps, so that many can
  * be under way at once.  A request belongs to the current subtransaction, so an
- * ERROR in between needs no cleaning up here: request.c cancels what an aborted
- * (sub)transaction leaves behind.
+ * ERROR in between needs no cleaning up here: client_request.c cancels what an
+ * aborted (sub)transaction leaves behind.
  *
- * Two callers want an error as a value: a function that answers with it, and
- * GlmBatch, which reads ahead and must not fail before its turn.  Reading
+ * An error can be had as a value: some functions answer with it, and a question
+ * that is asked ahead must not fail before its turn.  Reading
  * arguments touches catalogs, so an error there is caught in a subtransaction
  * where one may be started (catch.c).  What a request failed of is known once its
  * last event is on file; to wait for that is the caller's part, and throws.
  */
 #include "chatglm.h"
 
-#include "args.h"
+#include "utils/lsyscache.h"
 
-static void start(const ChatglmCall *call, ChatglmAnswer *answer);
+#include "ask.h"
+#include "call.h"
+#include "catch.h"
+#include "client.h"
+#include "composite.h"
+#include "toolcalls.h"
+
+static void start_question(const ChatglmCall *call, ChatglmAnswer *answer);
 
 /* ---- Asking --------------------------------------------------------------- */
 
@@ -48,7 +55,7 @@ ask_question(void *arg)
 	if (call.priority == CHATGLM_PRIORITY_UNSAID)
 		call.priority = question->priority;
 	if (question->known == NULL || !question->known(&call, question->arg))
-		start(&call, answer);
+		start_question(&call, answer);
 }
 
 void
@@ -75,7 +82,7 @@ chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 }
 
 static void
-start(const ChatglmCall *call, ChatglmAnswer *answer)
+start_question(const ChatglmCall *call, ChatglmAnswer *answer)
 {
 	answer->tools_offered = call->tools_offered;
 	answer->on_length = call->on_length;
@@ -125,7 +132,7 @@ chatglm_collect(ChatglmAnswer *answer)
 
 /* Waits until all of the answer is on file.  A cancel of the query is thrown here. */
 static void
-await(const ChatglmAnswer *answer)
+await_answer(const ChatglmAnswer *answer)
 {
 	for (;;)
 	{
@@ -187,7 +194,7 @@ chatglm_use_answer(ChatglmAnswer *answer, void (*use)(const ChatglmAnswer *answe
 
 	if (answer->request != NULL)
 	{
-		await(answer);
+		await_answer(answer);
 		collect_or_error(answer);
 	}
 	if (answer->error == NULL)
@@ -251,56 +258,41 @@ void
 chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer)
 {
 	memset(answer, 0, sizeof(*answer));
-	start(call, answer);
+	start_question(call, answer);
 	chatglm_collect(answer);
 }
 
-/* ---- Values ----------------------------------------------------------------- */
+/* ---- The call of a function in its place --------------------------------------- */
 
-/* ARR_DATA_PTR without its mixing of signed and unsigned offsets. */
-char *
-chatglm_array_data(ArrayType *array)
+/* Asks and waits for the answer. */
+static NullableDatum
+ask_in_place(FunctionCallInfo fcinfo, const ChatglmFunction *function, Oid type)
 {
-	return (char *) array +
-		   (ARR_HASNULL(array) ? (Size) array->dataoffset : ARR_OVERHEAD_NONULLS(ARR_NDIM(array)));
+	ChatglmAnswer answer;
+	NullableDatum value;
+
+	if (function->catches)
+		chatglm_ask_or_error(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer,
+							 CurrentMemoryContext, NULL, NULL);
+	else
+		chatglm_ask(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer);
+	value.value = chatglm_answer_value(function, &answer, type, &value.isnull);
+	return value;
 }
 
-/*
- * int32 and float arrays are the same bytes on both sides of the queue, so
- * the array is a header and a copy; a vocabulary of 150,000 logits deserves
- * better than as many Datums.
- */
-ArrayType *
-chatglm_array_of_words(Oid element, const StringInfoData *bytes)
+Datum
+chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
 {
-	int		   n = bytes->len / 4;
-	Size	   size = ARR_OVERHEAD_NONULLS(1) + (Size) n * 4;
-	ArrayType *array;
+	Oid			  type = get_func_rettype(fcinfo->flinfo->fn_oid);
+	int			  mark = chatglm_composite_mark(fcinfo);
+	NullableDatum value;
 
-	if (n == 0)
-		return construct_empty_array(element);
-	array = palloc0(size);
-	SET_VARSIZE(array, size);
-	array->ndim = 1;
-	array->dataoffset = 0;
-	array->elemtype = element;
-	ARR_DIMS(array)[0] = n;
-	ARR_LBOUND(array)[0] = 1;
-	memcpy(chatglm_array_data(array), bytes->data, (Size) n * 4);
-	return array;
-}
-
-const char *
-chatglm_finish_name(glm_finish finish)
-{
-	switch (finish)
+	if (mark == 0 || !chatglm_composite_kept(fcinfo, mark, type, &value))
 	{
-		case GLM_FINISH_STOP:
-			return "stop";
-		case GLM_FINISH_LENGTH:
-			return "length";
-		case GLM_FINISH_NONE:
-			break;
+		value = ask_in_place(fcinfo, function, type);
+		if (mark != 0)
+			chatglm_composite_keep(fcinfo, mark, type, value);
 	}
-	return NULL;
+	fcinfo->isnull = value.isnull;
+	return value.value;
 }

@@ -8,7 +8,7 @@
  * Errors: what is wrong with a row's arguments, or what its requests failed of, is
  * raised when the row's turn comes.  Only the child's own errors and those of
  * argument expressions come up when the row is read.  After an error the
- * callbacks of request.c cancel what is in flight; without one EndCustomScan
+ * callbacks of client_request.c cancel what is in flight; without one EndCustomScan
  * does.  A cursor may outlive a subtransaction in which it was fetched from:
  * when that is rolled back, so are the requests sent then, and the rows that
  * wait for them are asked anew.
@@ -20,7 +20,13 @@
 #include "catalog/objectaccess.h"
 #include "utils/lsyscache.h"
 
+#include "ask.h"
+#include "batch.h"
 #include "batch_exec.h"
+#include "batch_stat.h"
+#include "call.h"
+#include "client.h"
+#include "function.h"
 
 /* Rows read before one that is ready goes out: the queue fills, nobody waits. */
 #define READS_BEFORE_READY 2
@@ -31,21 +37,14 @@ static TupleTableSlot *batch_exec(CustomScanState *node);
 static void			   batch_end(CustomScanState *node);
 static void			   batch_rescan(CustomScanState *node);
 
-const CustomScanMethods		   chatglm_batch_scan_methods = {.CustomName = "GlmBatch",
-															 .CreateCustomScanState = batch_create_state};
-static const CustomExecMethods exec_methods = {.CustomName = "GlmBatch",
-											   .BeginCustomScan = batch_begin,
-											   .ExecCustomScan = batch_exec,
-											   .EndCustomScan = batch_end,
-											   .ReScanCustomScan = batch_rescan,
-											   .ExplainCustomScan = chatglm_batch_explain};
-
-bool
-chatglm_is_batch(const PlanState *planstate)
-{
-	return IsA(planstate, CustomScanState) &&
-		   ((const CustomScanState *) planstate)->methods == &exec_methods;
-}
+const CustomScanMethods chatglm_batch_scan_methods = {.CustomName = "GlmBatch",
+													  .CreateCustomScanState = batch_create_state};
+const CustomExecMethods chatglm_batch_exec_methods = {.CustomName = "GlmBatch",
+													  .BeginCustomScan = batch_begin,
+													  .ExecCustomScan = batch_exec,
+													  .EndCustomScan = batch_end,
+													  .ReScanCustomScan = batch_rescan,
+													  .ExplainCustomScan = chatglm_batch_explain};
 
 /* ---- Beginning --------------------------------------------------------------- */
 
@@ -54,7 +53,7 @@ batch_create_state(CustomScan *scan)
 {
 	BatchState *state = (BatchState *) newNode(sizeof(BatchState), T_CustomScanState);
 
-	state->css.methods = &exec_methods;
+	state->css.methods = &chatglm_batch_exec_methods;
 	return (Node *) state;
 }
 
@@ -299,7 +298,7 @@ next_row(BatchState *state)
 }
 
 static ChatglmBatchStat *
-begin_stat(BatchState *state)
+begin_node_stat(BatchState *state)
 {
 	return chatglm_batch_stat_begin(chatglm_batch_functions(state),
 									(int64) outerPlan(state->css.ss.ps.plan)->plan_rows);
@@ -329,7 +328,7 @@ batch_exec(CustomScanState *node)
 
 	chatglm_run_enter(state);
 	if (state->stat == NULL)
-		state->stat = begin_stat(state);
+		state->stat = begin_node_stat(state);
 	error_context_stack = &callback;
 	slot = next_row(state);
 	error_context_stack = callback.previous;

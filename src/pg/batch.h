@@ -18,7 +18,7 @@
 #ifndef CHATGLM_BATCH_H
 #define CHATGLM_BATCH_H
 
-#include "args.h"
+#include "chatglm.h"
 
 #include "nodes/extensible.h"
 
@@ -44,6 +44,9 @@ enum
 	CHATGLM_BATCH_CARRIED  /* List of Oid, in threes: a function called further below,
 								 * the columns with its value and its print */
 };
+
+extern void chatglm_batch_init(void); /* planner hook, custom scan */
+extern void chatglm_run_init(void);	  /* executor hook (batch_run.c) */
 
 extern const CustomScanMethods chatglm_batch_scan_methods; /* batch.c */
 

@@ -16,7 +16,9 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 
+#include "batch.h"
 #include "batch_plan.h"
+#include "batch_same.h"
 
 static bool
 is_stacked(const Plan *plan)
@@ -213,7 +215,7 @@ put_below(Node *node, void *context)
 
 /* Gives a call the mark of an equal one in the stack.  Context: Carrying. */
 static bool
-find_mark(Node *node, void *context)
+give_marks(Node *node, void *context)
 {
 	const Carrying *carrying = context;
 	FuncExpr	   *call;
@@ -233,7 +235,7 @@ find_mark(Node *node, void *context)
 		if (is_stacked(plan->lefttree) && !chatglm_passes_all((CustomScan *) plan->lefttree))
 			break;
 	}
-	return expression_tree_walker(node, find_mark, context);
+	return expression_tree_walker(node, give_marks, context);
 }
 
 List *
@@ -243,7 +245,7 @@ chatglm_carry_calls(Rewrite *rewrite, Plan *child, List **columns, List *wanted)
 
 	if (carrying.stack == NULL)
 		return NIL;
-	(void) find_mark((Node *) wanted, &carrying);
+	(void) give_marks((Node *) wanted, &carrying);
 	(void) carry_node(&carrying, carrying.stack);
 	return carrying.carried;
 }

@@ -22,6 +22,7 @@
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 
+#include "batch.h"
 #include "batch_plan.h"
 
 const Demand chatglm_demand_all = {.kind = CHATGLM_DEMAND_ALL, .run = CHATGLM_DEMAND_ALL};

@@ -5,6 +5,7 @@
 #ifndef CHATGLM_BATCH_EXEC_H
 #define CHATGLM_BATCH_EXEC_H
 
+#include "ask.h"
 #include "batch.h"
 #include "batch_stat.h"
 
@@ -99,7 +100,15 @@ typedef struct BatchState
 
 /* ---- batch.c ------------------------------------------------------------ */
 
-extern bool chatglm_is_batch(const PlanState *planstate);
+extern const CustomExecMethods chatglm_batch_exec_methods;
+
+static inline bool
+chatglm_is_batch(const PlanState *planstate)
+{
+	return IsA(planstate, CustomScanState) &&
+		   ((const CustomScanState *) planstate)->methods == &chatglm_batch_exec_methods;
+}
+
 /* The call that is being asked for a row. */
 typedef struct BatchAsking
 {
@@ -135,20 +144,26 @@ extern bool chatglm_ring_ask_again(BatchState *state, int index);
 /* Requests of this node that the worker has not finished. */
 extern int chatglm_ring_running(const BatchState *state);
 
-/* Evaluates the limits where that has not been done: bound, skipped. */
-extern void chatglm_ring_evaluate_limits(BatchState *state);
-
-/*
- * What is left of so many rows for the node and those of its group, when rows in
- * hand and rows that went out, in this run or at all, are counted.
- */
-extern int64 chatglm_ring_left(const BatchState *state, int64 rows, bool in_run);
-
 /* How many more rows may be read without asking for one that nobody wants. */
 extern int64 chatglm_ring_wanted(BatchState *state);
 
 /* May another row be read now? */
 extern bool chatglm_ring_may_read(BatchState *state);
+
+/* ---- batch_limits.c ----------------------------------------------------- */
+
+/* The state's limits can be evaluated from here on, and those of its group find it. */
+extern void chatglm_limits_begin(BatchState *state);
+extern void chatglm_limits_end(BatchState *state);
+
+/* Evaluates the limits where that has not been done: bound, skipped. */
+extern void chatglm_limits_evaluate(BatchState *state);
+
+/*
+ * What is left of so many rows for the node and those of its group, when rows in
+ * hand and rows that went out, in this run or at all, are counted.
+ */
+extern int64 chatglm_limits_left(const BatchState *state, int64 rows, bool in_run);
 
 /* ---- batch_run.c -------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include "utils/lsyscache.h"
 
 #include "batch_exec.h"
+#include "settings.h"
 
 char *
 chatglm_batch_functions(const BatchState *state)

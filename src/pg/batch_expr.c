@@ -18,7 +18,10 @@
 #include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
 
+#include "ask.h"
 #include "batch_plan.h"
+#include "batch_same.h"
+#include "function.h"
 
 /* More calls at a time would leave no room for a second row. */
 #define MAX_CALLS 16
@@ -174,7 +177,7 @@ on_condition(FuncExpr *call, Node *condition)
 }
 
 static Node *
-take_call(FuncExpr *call, Calls *calls)
+take_call_out(FuncExpr *call, Calls *calls)
 {
 	int	  attno = find_made(calls, (Node *) call);
 	Node *taken = copyObject((Node *) call);
@@ -207,7 +210,7 @@ chatglm_take_calls(Node *node, void *context)
 		return NULL;
 	if (is_call(node) && !chatglm_has_call((Node *) ((FuncExpr *) node)->args, NULL) &&
 		list_length(calls->list) < MAX_CALLS)
-		return take_call((FuncExpr *) node, calls);
+		return take_call_out((FuncExpr *) node, calls);
 	if (evaluates_all(node))
 		return expression_tree_mutator(node, chatglm_take_calls, context);
 	node = copyObject(node);

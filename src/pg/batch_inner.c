@@ -25,8 +25,10 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
-#include "args.h"
+#include "ask.h"
 #include "batch_plan.h"
+#include "batch_same.h"
+#include "function.h"
 
 /* ---- Parameters -------------------------------------------------------------- */
 
@@ -271,22 +273,22 @@ chatglm_given_by(Plan *plan, List *asked, Meanings *meanings, List **targets, Li
 
 /* Does it do what must be done once, at its place, and for each row? */
 static bool
-runs_others(Plan *plan)
+inner_runs_others(Plan *plan)
 {
 	List *exprs = list_make2(plan->targetlist, plan->qual);
 
 	if (contain_subplans((Node *) exprs) || chatglm_runs_others((Node *) exprs))
 		return true;
 	if (IsA(plan, Limit))
-		return runs_others(plan->lefttree);
-	return IsA(plan, SubqueryScan) && runs_others(((SubqueryScan *) plan)->subplan);
+		return inner_runs_others(plan->lefttree);
+	return IsA(plan, SubqueryScan) && inner_runs_others(((SubqueryScan *) plan)->subplan);
 }
 
 bool
 chatglm_begin_inner(Plan *plan, Meanings *meanings, List **asked)
 {
 	*asked = asked_by(plan);
-	if (*asked == NIL || runs_others(plan) || contain_subplans((Node *) *asked) ||
+	if (*asked == NIL || inner_runs_others(plan) || contain_subplans((Node *) *asked) ||
 		chatglm_runs_others((Node *) *asked))
 		return false;
 	meanings->used = false;
@@ -344,7 +346,7 @@ can_be_condition(List *clauses)
 
 /* The columns of an outer join's inner side: NULL where the clauses do not hold. */
 static List *
-on_condition(List *targets, List *clauses)
+columns_on_condition(List *targets, List *clauses)
 {
 	List	 *columns = NIL;
 	ListCell *cell;
@@ -407,7 +409,7 @@ chatglm_batch_join(Rewrite *rewrite, Plan *plan, Demand demand)
 	quals = list_concat(quals, (List *) put_sides((Node *) join->join.joinqual, targets));
 	if (join->join.jointype == JOIN_LEFT)
 	{
-		targets = on_condition(targets, quals);
+		targets = columns_on_condition(targets, quals);
 		quals = NIL;
 	}
 	quals = list_concat(quals, (List *) put_sides((Node *) plan->qual, targets));

@@ -19,6 +19,7 @@
 #include "optimizer/optimizer.h"
 
 #include "batch_plan.h"
+#include "batch_same.h"
 
 #if CHATGLM_HAVE_MERGE
 

@@ -39,7 +39,11 @@
 #include "optimizer/planner.h"
 #include "utils/syscache.h"
 
+#include "batch.h"
 #include "batch_plan.h"
+#include "batch_same.h"
+#include "settings.h"
+#include "shared.h"
 
 static planner_hook_type prev_planner_hook;
 

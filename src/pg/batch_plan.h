@@ -94,13 +94,19 @@ extern bool chatglm_arguments_run_others(List *arguments);
 /* Does this plan run such that must not run ahead of its parent? */
 extern bool chatglm_plan_runs_others(Plan *plan);
 
-/* ---- batch_node.c ------------------------------------------------------- */
+/* ---- batch_stack.c ------------------------------------------------------ */
 
-/* Stacks GlmBatch nodes on this one where it has calls; returns the topmost node. */
-extern Plan *chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand);
+/*
+ * A node on top of the child that makes these calls, whose arguments are over
+ * the child's columns as INDEX_VAR.  It gives all its columns.
+ */
+extern CustomScan *chatglm_make_batch(Rewrite *rewrite, Plan *child, List *calls);
 
-/* Puts GlmBatch nodes below it for the calls in its aggregates' arguments. */
-extern void chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand);
+/* Says what is demanded of a node that makes so many calls. */
+extern void chatglm_set_demand(CustomScan *scan, int n_calls, Demand demand);
+
+/* Cuts a list of clauses before the first one with a call; returns the rest. */
+extern List *chatglm_cut_before_call(List **clauses);
 
 /* Can a row of these columns and so many more be kept as a tuple? */
 extern bool chatglm_fits_tuple(const List *columns, int more);
@@ -119,6 +125,20 @@ extern Plan *chatglm_stack_calls(Rewrite *rewrite, Plan *child, List **exprs, No
  */
 extern Plan *chatglm_finish_stack(Rewrite *rewrite, Plan *top, List *quals, List *list,
 								  Demand demand);
+
+/* Stacks nodes for the clauses: each for one with a call and those behind it without. */
+extern Plan *chatglm_stack_quals(Rewrite *rewrite, Plan *child, List *clauses);
+
+/* Does the node give all of its columns, so that those of its child keep their numbers? */
+extern bool chatglm_passes_all(const CustomScan *scan);
+
+/* ---- batch_node.c ------------------------------------------------------- */
+
+/* Stacks GlmBatch nodes on this one where it has calls; returns the topmost node. */
+extern Plan *chatglm_batch_node(Rewrite *rewrite, Plan *plan, Demand demand);
+
+/* Puts GlmBatch nodes below it for the calls in its aggregates' arguments. */
+extern void chatglm_batch_aggregates(Rewrite *rewrite, Agg *agg, Demand demand);
 
 /* ---- batch_inner.c ------------------------------------------------------ */
 
@@ -174,9 +194,6 @@ extern Plan *chatglm_inline_multiexprs(Rewrite *rewrite, Plan *top, List **targe
 extern bool	 chatglm_has_called_values(Plan *plan);
 extern Plan *chatglm_batch_values(Rewrite *rewrite, Plan *plan, Demand demand);
 
-/* Does the node give all of its columns, so that those of its child keep their numbers? */
-extern bool chatglm_passes_all(const CustomScan *scan);
-
 /* ---- batch_carry.c ------------------------------------------------------ */
 
 /*
@@ -190,17 +207,6 @@ extern List *chatglm_carry_calls(Rewrite *rewrite, Plan *child, List **columns, 
 
 /* Puts GlmBatch nodes below a ModifyTable for calls in the actions of its MERGE. */
 extern void chatglm_batch_merge(Rewrite *rewrite, Plan *plan);
-
-/* ---- batch_same.c ------------------------------------------------------- */
-
-/* Marks the equal calls that fields are taken of, in all of the query. */
-extern void chatglm_mark_composites(Query *query);
-
-/* The same in the expressions of one plan node, for calls without a mark. */
-extern void chatglm_mark_in_plan(List *exprs);
-
-/* The call of ours that a field is taken of; NULL: it is no such node. */
-extern FuncExpr *chatglm_call_of_field(Node *node);
 
 /* ---- batch_expr.c ------------------------------------------------------- */
 

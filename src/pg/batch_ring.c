@@ -11,36 +11,40 @@
  * at all may always ask for one; to read ahead it must leave a RESERVE, for
  * nodes that come later and calls that stand alone.
  *
- * Under a LIMIT no more rows are in hand than it has left.  Nodes below one Append
- * share what is left, and so must find each other: there is a list of all
- * states in this process.
+ * Under a LIMIT no more rows are in hand than it has left.
  */
 #include "chatglm.h"
 
+#include "admission.h"
+#include "ask.h"
+#include "batch.h"
 #include "batch_exec.h"
+#include "batch_stat.h"
+#include "client.h"
+#include "function.h"
+#include "segment.h"
+#include "settings.h"
 
 /* Requests of a session that reading ahead leaves alone. */
 #define RESERVE 16
-
-static dlist_head all_states = DLIST_STATIC_INIT(all_states);
 
 /* ---- Coming and going ------------------------------------------------------------ */
 
 /* Contexts are deleted after errors too, when EndCustomScan is not called. */
 static void
-unlink_state(void *arg)
+end_state(void *arg)
 {
-	dlist_delete(&((BatchState *) arg)->link);
+	chatglm_limits_end(arg);
 	chatglm_batch_stat_end(((BatchState *) arg)->stat);
 }
 
 static void
-link_state(BatchState *state, EState *estate)
+begin_state(BatchState *state, EState *estate)
 {
 	MemoryContextCallback *callback = MemoryContextAlloc(estate->es_query_cxt, sizeof(*callback));
 
-	dlist_push_tail(&all_states, &state->link);
-	callback->func = unlink_state;
+	chatglm_limits_begin(state);
+	callback->func = end_state;
 	callback->arg = state;
 	MemoryContextRegisterResetCallback(estate->es_query_cxt, callback);
 }
@@ -56,9 +60,8 @@ chatglm_ring_begin(BatchState *state, TupleDesc desc, EState *estate)
 	state->columns = ExecInitExtraTupleSlot(estate, desc, &TTSOpsMinimalTuple);
 	state->context =
 		AllocSetContextCreate(estate->es_query_cxt, "GlmBatch rows", ALLOCSET_DEFAULT_SIZES);
-	state->bound = -1;
 	state->told = PG_INT64_MAX;
-	link_state(state, estate);
+	begin_state(state, estate);
 }
 
 /* ---- The ring ------------------------------------------------------------------- */
@@ -213,80 +216,6 @@ chatglm_ring_ask_again(BatchState *state, int index)
 
 /* ---- How far ahead ------------------------------------------------------------------ */
 
-/*
- * What limits come to from the first one on: the outermost is on what the inner
- * ones leave, and each needs its offset on top.
- */
-static int64
-evaluate_limits(BatchState *state, int first, int64 *skipped)
-{
-	ExprContext *econtext = state->css.ss.ps.ps_ExprContext;
-	int64		 bound = PG_INT64_MAX;
-
-	*skipped = 0;
-	for (int i = 2 * first; i < list_length(state->limits); i += 2)
-	{
-		bool  no_count;
-		bool  no_offset;
-		int64 count = DatumGetInt64(
-			ExecEvalExprSwitchContext(list_nth(state->limits, i), econtext, &no_count));
-		int64 offset = DatumGetInt64(
-			ExecEvalExprSwitchContext(list_nth(state->limits, i + 1), econtext, &no_offset));
-
-		if (!no_count)
-			bound = Min(bound, Max(count, 0));
-		if (no_offset || offset <= 0)
-			continue;
-		bound = bound > PG_INT64_MAX - offset ? PG_INT64_MAX : bound + offset;
-		*skipped = Min(*skipped, PG_INT64_MAX / 4) + Min(offset, PG_INT64_MAX / 4);
-	}
-	return bound;
-}
-
-void
-chatglm_ring_evaluate_limits(BatchState *state)
-{
-	int	  n_limits = list_length(state->limits) / 2;
-	int64 skipped;
-
-	if (state->bound >= 0)
-		return;
-	state->bound_below = evaluate_limits(state, n_limits - state->exact, &skipped);
-	state->bound = evaluate_limits(state, 0, &state->skipped);
-}
-
-static int64
-rows_of(const BatchState *state, uint64 run)
-{
-	int64 rows = state->n_rows;
-
-	if (run == 0)
-		rows += state->emitted;
-	else if (state->run == run)
-		rows += state->emitted - state->emitted_before;
-	return rows;
-}
-
-int64
-chatglm_ring_left(const BatchState *state, int64 rows, bool in_run)
-{
-	uint64	   run = in_run ? state->run : 0;
-	int64	   left = rows - rows_of(state, run);
-	dlist_iter iter;
-
-	if (state->group == 0)
-		return left;
-	dlist_foreach(iter, &all_states)
-	{
-		const BatchState *other = dlist_container(BatchState, link, iter.cur);
-
-		if (other != state && other->group == state->group &&
-			other->css.ss.ps.state == state->css.ss.ps.state)
-			left -= rows_of(other, run);
-	}
-	return left;
-}
-
 int64
 chatglm_ring_wanted(BatchState *state)
 {
@@ -297,8 +226,8 @@ chatglm_ring_wanted(BatchState *state)
 		case CHATGLM_DEMAND_ALL:
 			break;
 		case CHATGLM_DEMAND_LIMIT:
-			chatglm_ring_evaluate_limits(state);
-			wanted = Min(wanted, chatglm_ring_left(state, state->bound, false));
+			chatglm_limits_evaluate(state);
+			wanted = Min(wanted, chatglm_limits_left(state, state->bound, false));
 			break;
 		case CHATGLM_DEMAND_ONE:
 			wanted = Min(wanted, 1 - state->n_rows);

@@ -1,6 +1,6 @@
 /*
- * batch_run.c - how many rows whoever runs the plan wants, and other bounds that
- * show only then.
+ * batch_run.c - how many rows a run of the plan wants, and other bounds that are known
+ * only then.
  *
  * A plan may be run for some rows now and the rest later or never: by FETCH n,
  * by SELECT INTO, by an SQL function that gives one value, by a loop in plpgsql.
@@ -26,6 +26,7 @@
 #include "tcop/pquery.h"
 #include "utils/portal.h"
 
+#include "batch.h"
 #include "batch_exec.h"
 
 typedef struct Run
@@ -128,7 +129,7 @@ chatglm_run_enter(BatchState *state)
 	}
 	if (state->bound < 0)
 	{
-		chatglm_ring_evaluate_limits(state);
+		chatglm_limits_evaluate(state);
 		chatglm_hand_on_bound(state);
 	}
 }
@@ -147,9 +148,9 @@ chatglm_run_wanted(const BatchState *state)
 	if (state->run_demand == CHATGLM_DEMAND_ONE)
 		return 1 - state->n_rows;
 	/* what an OFFSET still throws away comes on top */
-	return Min(
-		most - state->n_rows,
-		chatglm_ring_left(state, run->rows + Max(0, state->skipped - state->emitted_before), true));
+	return Min(most - state->n_rows,
+			   chatglm_limits_left(
+				   state, run->rows + Max(0, state->skipped - state->emitted_before), true));
 }
 
 /* ---- For the nodes below ------------------------------------------------------------ */
@@ -172,6 +173,6 @@ chatglm_hand_on_bound(BatchState *state)
 {
 	if (state->exact == 0)
 		return;
-	chatglm_ring_evaluate_limits(state);
+	chatglm_limits_evaluate(state);
 	hand_on(state, state->bound_below == PG_INT64_MAX ? -1 : state->bound_below);
 }

@@ -24,8 +24,8 @@
 
 #include "nodes/nodeFuncs.h"
 
-#include "args.h"
-#include "batch_plan.h"
+#include "batch_same.h"
+#include "function.h"
 
 static int last_mark = -1; /* given in this session */
 

@@ -12,6 +12,7 @@
 #include "nodes/nodeFuncs.h"
 
 #include "batch_plan.h"
+#include "batch_same.h"
 
 static Meanings
 meanings_of_subplan(SubPlan *subplan)

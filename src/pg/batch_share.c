@@ -27,6 +27,7 @@
 #include "utils/uuid.h"
 
 #include "batch_exec.h"
+#include "call.h"
 
 /* Calls of the node below whose values are columns of its rows, and so of ours. */
 static int

@@ -9,19 +9,20 @@
  * goes after an error (batch_ring.c), and when it exits.  ChatglmShared.lock guards
  * taking and giving back; counters are words that only their backend writes.
  */
-#include "batch_stat.h"
+#include "chatglm.h"
 
-#include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/shmem.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "args.h"
+#include "batch_stat.h"
+#include "privileges.h"
+#include "result_rows.h"
+#include "shared.h"
 
 PG_FUNCTION_INFO_V1(chatglm_stat_batches);
 
@@ -33,11 +34,6 @@ PG_FUNCTION_INFO_V1(chatglm_stat_batches);
 static ChatglmBatchStat *stats;
 static ChatglmBatchStat	 unseen;
 
-static shmem_startup_hook_type prev_startup_hook;
-#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
-static shmem_request_hook_type prev_request_hook;
-#endif
-
 /* ---- Shared memory ----------------------------------------------------------- */
 
 static int
@@ -46,14 +42,10 @@ count_stats(void)
 	return 2 * chatglm_max_backends();
 }
 
-static void
-request_shmem(void)
+Size
+chatglm_batch_stat_size(void)
 {
-#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
-	if (prev_request_hook != NULL)
-		prev_request_hook();
-#endif
-	RequestAddinShmemSpace(mul_size(count_stats(), sizeof(ChatglmBatchStat)));
+	return mul_size(count_stats(), sizeof(ChatglmBatchStat));
 }
 
 static void
@@ -65,38 +57,16 @@ init_counters(ChatglmBatchStat *stat)
 	pg_atomic_init_u64(&stat->tokens, 0);
 }
 
-static void
-startup_shmem(void)
-{
-	Size size = mul_size(count_stats(), sizeof(ChatglmBatchStat));
-	bool found;
-
-	if (prev_startup_hook != NULL)
-		prev_startup_hook();
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	stats = ShmemInitStruct("chatglm batches", size, &found);
-	if (!found)
-	{
-		memset(stats, 0, size);
-		for (int i = 0; i < count_stats(); i++)
-			init_counters(&stats[i]);
-	}
-	LWLockRelease(AddinShmemInitLock);
-	init_counters(&unseen);
-}
-
 void
-chatglm_batch_stat_init(void)
+chatglm_batch_stat_init(void *memory, bool filled)
 {
-#if CHATGLM_HAVE_SHMEM_REQUEST_HOOK
-	prev_request_hook = shmem_request_hook;
-	shmem_request_hook = request_shmem;
-#else
-	request_shmem();
-#endif
-	prev_startup_hook = shmem_startup_hook;
-	shmem_startup_hook = startup_shmem;
+	stats = memory;
+	init_counters(&unseen);
+	if (filled)
+		return;
+	memset(stats, 0, chatglm_batch_stat_size());
+	for (int i = 0; i < count_stats(); i++)
+		init_counters(&stats[i]);
 }
 
 /* ---- One's own entries ---------------------------------------------------------- */
@@ -170,7 +140,7 @@ count_of(pg_atomic_uint64 *counter)
 	return Int64GetDatum((int64) pg_atomic_read_u64(counter));
 }
 
-/* As in glm_stat_requests, what for is the role's own business. */
+/* As in glm_stat_requests, others do not see what for. */
 static void
 put_batch(Tuplestorestate *rows, TupleDesc desc, ChatglmBatchStat *stat)
 {
@@ -183,8 +153,7 @@ put_batch(Tuplestorestate *rows, TupleDesc desc, ChatglmBatchStat *stat)
 	nulls[2] = database == NULL;
 	if (database != NULL)
 		values[2] = CStringGetTextDatum(database);
-	if (has_privs_of_role(GetUserId(), stat->role) ||
-		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+	if (chatglm_may_see_requests_of(stat->role))
 	{
 		values[3] = CStringGetTextDatum(stat->functions);
 		values[4] = count_of(&stat->rows_read);

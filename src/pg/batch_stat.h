@@ -27,7 +27,9 @@ typedef struct ChatglmBatchStat
 	pg_atomic_uint64 tokens; /* generated */
 } ChatglmBatchStat;
 
-extern void chatglm_batch_stat_init(void); /* installs hooks */
+extern Size chatglm_batch_stat_size(void);
+/* `filled`: another process has already filled the memory. */
+extern void chatglm_batch_stat_init(void *memory, bool filled);
 
 /*
  * An entry of one's own; where all are in use, one that nobody sees.  Ends with

@@ -81,7 +81,7 @@ take_apart_row(Column *column, Node *expr)
 
 /* Takes the n-th column apart, where there are calls and that can be done. */
 static void
-take_apart(Column *column, const List *rows, int n)
+take_column_apart(Column *column, const List *rows, int n)
 {
 	bool	  good = true;
 	ListCell *cell;
@@ -106,7 +106,7 @@ take_apart_all(const ValuesScan *scan, int *n_columns)
 	*n_columns = list_length(linitial(scan->values_lists));
 	columns = palloc0(*n_columns * sizeof(Column));
 	for (int i = 0; i < *n_columns; i++)
-		take_apart(&columns[i], scan->values_lists, i);
+		take_column_apart(&columns[i], scan->values_lists, i);
 	return columns;
 }
 

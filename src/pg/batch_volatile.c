@@ -26,6 +26,7 @@
 #include "utils/lsyscache.h"
 
 #include "batch_plan.h"
+#include "function.h"
 
 static const char *const harmless[] = {"random",	"random_normal",   "clock_timestamp",
 									   "timeofday", "gen_random_uuid", "uuidv4",

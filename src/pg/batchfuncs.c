@@ -19,10 +19,18 @@
 #include "utils/builtins.h"
 #include "utils/typcache.h"
 
+#include "admission.h"
 #include "args.h"
+#include "ask.h"
 #include "batch_stat.h"
+#include "batchfuncs.h"
+#include "call.h"
+#include "client.h"
+#include "encoding.h"
+#include "result_rows.h"
+#include "settings.h"
+#include "sql_values.h"
 
-PG_FUNCTION_INFO_V1(chatglm_try_generate);
 PG_FUNCTION_INFO_V1(chatglm_generate_batch);
 
 /* Columns of glm_result; a row of glm_generate_batch has idx before the first five. */
@@ -43,12 +51,6 @@ static void result_columns(const ChatglmAnswer *answer, Datum *values, bool *nul
 
 /* ---- glm_try_generate ------------------------------------------------------ */
 
-static bool
-read_try_generate(ChatglmCall *call, const NullableDatum *args)
-{
-	return chatglm_read_prompt(call, GLM_PROMPT, args);
-}
-
 static Datum
 result_value(const ChatglmAnswer *answer, Oid type)
 {
@@ -65,21 +67,10 @@ result_value(const ChatglmAnswer *answer, Oid type)
 	return HeapTupleGetDatum(row);
 }
 
-const ChatglmFunction chatglm_try_generate_function = {.symbol = "chatglm_try_generate",
-													   .address = chatglm_try_generate,
-													   .n_args = 1 + CHATGLM_N_TAIL,
-													   .model = 1,
-													   .catches = true,
-													   .tells_finish = true,
-													   .read = read_try_generate,
-													   .value = result_value};
-
 /* glm_try_generate(prompt text, ...G) returns glm_result */
-Datum
-chatglm_try_generate(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_try_generate_function);
-}
+CHATGLM_DEFINE_FUNCTION(chatglm_try_generate, .n_args = 1 + CHATGLM_N_TAIL, .model = 1,
+						.catches = true, .tells_finish = true, .read = chatglm_read_prompt,
+						.value = result_value);
 
 /* The columns of glm_result, in the current context. */
 static void
@@ -161,7 +152,7 @@ may_ask(const Batch *batch)
 
 /* Asks as many as may be in flight; true once the first unanswered one is ready. */
 static bool
-advance(Batch *batch)
+ask_ahead(Batch *batch)
 {
 	const ChatglmAnswer *answer = &batch->answers[batch->done];
 
@@ -206,7 +197,7 @@ put_answer(Batch *batch, Tuplestorestate *rows, TupleDesc desc)
 
 /* Called at the end, and when the memory of the call goes after an error. */
 static void
-end_stat(void *arg)
+end_call_stat(void *arg)
 {
 	Batch *batch = arg;
 
@@ -215,12 +206,12 @@ end_stat(void *arg)
 }
 
 static void
-begin_stat(Batch *batch)
+begin_call_stat(Batch *batch)
 {
 	MemoryContextCallback *callback = palloc(sizeof(*callback));
 
 	batch->stat = chatglm_batch_stat_begin("glm_generate_batch", batch->n);
-	callback->func = end_stat;
+	callback->func = end_call_stat;
 	callback->arg = batch;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 }
@@ -248,14 +239,14 @@ chatglm_generate_batch(PG_FUNCTION_ARGS)
 		palloc_extended((Size) batch->n * sizeof(ChatglmAnswer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	batch->scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "glm_generate_batch", ALLOCSET_DEFAULT_SIZES);
-	begin_stat(batch);
+	begin_call_stat(batch);
 	while (batch->done < batch->n)
 	{
-		if (advance(batch))
+		if (ask_ahead(batch))
 			put_answer(batch, rows, desc);
 		else
 			chatglm_wait();
 	}
-	end_stat(batch);
+	end_call_stat(batch);
 	return (Datum) 0;
 }

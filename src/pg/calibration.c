@@ -18,16 +18,16 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 
-#include "args.h"
 #include "calibration.h"
+#include "encoding.h"
+#include "privileges.h"
 
 #define FETCH_ROWS 1000
 
-static void add_text(StringInfo texts, const char *text);
+static void add_calibration_text(StringInfo texts, const char *text);
 static void add_array(StringInfo texts, const JsonbValue *value);
 static void add_query(StringInfo texts, const char *query);
 static void add_file(StringInfo texts, const char *path);
@@ -73,7 +73,7 @@ chatglm_calibration_texts(Jsonb *options)
 }
 
 static void
-add_text(StringInfo texts, const char *text)
+add_calibration_text(StringInfo texts, const char *text)
 {
 	appendStringInfoChar(texts, texts->len == 0 ? '[' : ',');
 	escape_json(texts, text);
@@ -97,9 +97,10 @@ add_array(StringInfo texts, const JsonbValue *value)
 		JsonbValue *text = getIthJsonbValueFromContainer(array, i);
 
 		if (text->type == jbvString)
-			add_text(texts, pnstrdup(text->val.string.val, text->val.string.len));
+			add_calibration_text(texts, pnstrdup(text->val.string.val, text->val.string.len));
 		else if (text->type == jbvBinary && JsonContainerIsArray(text->val.binary.data))
-			add_text(texts, JsonbToCString(NULL, text->val.binary.data, text->val.binary.len));
+			add_calibration_text(texts,
+								 JsonbToCString(NULL, text->val.binary.data, text->val.binary.len));
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -133,7 +134,7 @@ add_query(StringInfo texts, const char *query)
 
 			if (text != NULL)
 			{
-				add_text(texts, text);
+				add_calibration_text(texts, text);
 				pfree(text);
 			}
 		}
@@ -154,8 +155,8 @@ typedef struct Lines
 } Lines;
 
 /*
- * Only regular files: opening a FIFO would wait for its writer, whom nobody cancels, and
- * a device may never end.  O_NONBLOCK makes the open return in any case.
+ * Only regular files: opening a FIFO would wait for its writer, uncancellable, and a
+ * device may never end.  O_NONBLOCK makes the open return in any case.
  */
 static void
 open_lines(Lines *lines, const char *path)
@@ -178,7 +179,7 @@ open_lines(Lines *lines, const char *path)
 
 /* False at the end of the file. */
 static bool
-read_piece(Lines *lines)
+read_file_piece(Lines *lines)
 {
 	CHECK_FOR_INTERRUPTS();
 	lines->at = 0;
@@ -197,9 +198,9 @@ read_line(Lines *lines, StringInfo line)
 	char *end = NULL;
 
 	resetStringInfo(line);
-	/* one that is too long for a request is cut: add_text() will say so */
+	/* one that is too long for a request is cut: add_calibration_text() will say so */
 	while (end == NULL && line->len <= (int) GLM_REQUEST_MAX &&
-		   (lines->at < lines->length || read_piece(lines)))
+		   (lines->at < lines->length || read_file_piece(lines)))
 	{
 		char   *begin = lines->piece + lines->at;
 		ssize_t n = lines->length - lines->at;
@@ -234,7 +235,7 @@ add_file(StringInfo texts, const char *path)
 			continue;
 		/* a NUL is no text of any encoding, which this says too */
 		pg_verifymbstr(line.data, line.len, false);
-		add_text(texts, line.data);
+		add_calibration_text(texts, line.data);
 	}
 	CloseTransientFile(lines.fd);
 }

@@ -12,7 +12,4 @@
  */
 extern char *chatglm_calibration_texts(Jsonb *options);
 
-/* ERROR 42501 unless the current user is a member of this predefined role. */
-extern void chatglm_require_role(Oid role, const char *name, const char *to_do_what);
-
 #endif /* CHATGLM_CALIBRATION_H */

@@ -4,9 +4,12 @@
  * The block is laid out twice by the same code: once to learn its size, with
  * nowhere to write, once for good.
  */
-#include "session.h"
+#include "chatglm.h"
 
 #include "miscadmin.h"
+
+#include "call.h"
+#include "settings.h"
 
 typedef struct Layout
 {
@@ -16,7 +19,7 @@ typedef struct Layout
 
 static uint64	sharing_scope(const ChatglmCall *call);
 static void		lay_out(const ChatglmCall *call, Layout *layout, glm_request *request);
-static glm_span put(Layout *layout, const void *bytes, Size length);
+static glm_span put_bytes(Layout *layout, const void *bytes, Size length);
 static glm_span put_string(Layout *layout, const char *string);
 
 void
@@ -79,7 +82,7 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 static uint64
 sharing_scope(const ChatglmCall *call)
 {
-	if (call->unshared || chatglm_prefix_sharing == CHATGLM_SHARING_OFF)
+	if (call->no_cache || chatglm_prefix_sharing == CHATGLM_SHARING_OFF)
 		return 0;
 	if (chatglm_prefix_sharing == CHATGLM_SHARING_ALL)
 		return 1;
@@ -101,17 +104,17 @@ lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
 	request->path = put_string(layout, call->path);
 	request->options = put_string(layout, call->model_options);
 	request->target = put_string(layout, call->target);
-	request->text = put(layout, call->text, call->text_length);
+	request->text = put_bytes(layout, call->text, call->text_length);
 	request->system = put_string(layout, call->system);
 	request->tools = put_string(layout, call->tools);
 	if (call->stop != NULL)
-		request->stop = put(layout, call->stop->data, call->stop->len);
-	request->tokens = put(layout, call->tokens, call->n_tokens * sizeof(int32));
+		request->stop = put_bytes(layout, call->stop->data, call->stop->len);
+	request->tokens = put_bytes(layout, call->tokens, call->n_tokens * sizeof(int32));
 }
 
 /* Bytes and a NUL behind them, aligned for whatever they are. */
 static glm_span
-put(Layout *layout, const void *bytes, Size length)
+put_bytes(Layout *layout, const void *bytes, Size length)
 {
 	glm_span span = {0, 0};
 	Size	 start = MAXALIGN(layout->size);
@@ -132,5 +135,5 @@ put(Layout *layout, const void *bytes, Size length)
 static glm_span
 put_string(Layout *layout, const char *string)
 {
-	return put(layout, string, string == NULL ? 0 : strlen(string));
+	return put_bytes(layout, string, string == NULL ? 0 : strlen(string));
 }

@@ -15,7 +15,7 @@
  *	- What belongs to no owner is held by errors of the server itself: LWLocks,
  *	  when its input and output or its own workings fail.  Errors of those
  *	  classes are thrown there, and so is the end of memory everywhere.
- *	- A request that was being sent is ended by request.c before it throws.
+ *	- A request that was being sent is ended by client.c before it throws.
  *	- Memory is the caller's, who resets its context after each row.
  *
  * Cancels are thrown everywhere, as PL/pgSQL's OTHERS lets them pass.
@@ -25,7 +25,8 @@
 #include "access/xact.h"
 #include "utils/resowner.h"
 
-#include "args.h"
+#include "catch.h"
+#include "errors.h"
 
 /*
  * Somebody wants the query itself to end, or it cannot go on.  A request that is out

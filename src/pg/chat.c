@@ -1,8 +1,8 @@
 /*
  * chat.c - glm_chat, and what chats are made of.
  *
- * Messages go to the engine as the JSON text they are; messages.c there turns
- * them into turns and finds fault with them.  Here it matters only whether tools
+ * Messages go to the engine as the JSON text they are; which
+ * reads them as turns and says what is wrong with them.  Here it matters only whether tools
  * were offered, as an argument or inside a system message: the answer may then
  * be a call (toolcalls.c), and with tool_choice "none" they are left out.  Both
  * are seen in the one pass that makes text of jsonb, message by message: its
@@ -15,16 +15,19 @@
  */
 #include "chatglm.h"
 
-#include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
 #include "args.h"
-
-PG_FUNCTION_INFO_V1(chatglm_chat);
-PG_FUNCTION_INFO_V1(chatglm_chat_tokens);
+#include "ask.h"
+#include "call.h"
+#include "chat.h"
+#include "encoding.h"
+#include "jsonb_build.h"
+#include "options.h"
+#include "sql_values.h"
+#include "toolcalls.h"
 
 /* Positions of glm_chat's own arguments. */
 enum
@@ -35,15 +38,15 @@ enum
 	CHAT_TAIL
 };
 
-static void read_chat(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
-					  bool offer_tools);
-static bool tool_choice_offers(const NullableDatum *choice);
+static void	  read_chat_messages(ChatglmCall *call, const NullableDatum *messages,
+								 const NullableDatum *tools, bool offer_tools);
+static bool	  tool_choice_offers(const NullableDatum *choice);
 static Jsonb *chat_object(const ChatglmAnswer *answer);
 
 /* ---- Entry points ------------------------------------------------------ */
 
-static bool
-read_glm_chat(ChatglmCall *call, const NullableDatum *args)
+bool
+chatglm_read_chat(ChatglmCall *call, const NullableDatum *args)
 {
 	bool offer_tools;
 
@@ -52,7 +55,7 @@ read_glm_chat(ChatglmCall *call, const NullableDatum *args)
 	offer_tools = tool_choice_offers(&args[CHAT_TOOL_CHOICE]);
 	if (args[CHAT_MESSAGES].isnull)
 		return false;
-	read_chat(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], offer_tools);
+	read_chat_messages(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], offer_tools);
 	return true;
 }
 
@@ -62,20 +65,9 @@ chat_value(const ChatglmAnswer *answer, Oid type)
 	return PointerGetDatum(chat_object(answer));
 }
 
-const ChatglmFunction chatglm_chat_function = {.symbol = "chatglm_chat",
-											   .address = chatglm_chat,
-											   .n_args = CHAT_TAIL + CHATGLM_N_TAIL,
-											   .model = 3,
-											   .tells_finish = true,
-											   .read = read_glm_chat,
-											   .value = chat_value};
-
 /* glm_chat(messages jsonb, tools json, tool_choice jsonb, ...G) returns jsonb */
-Datum
-chatglm_chat(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_chat_function);
-}
+CHATGLM_DEFINE_FUNCTION(chatglm_chat, .n_args = CHAT_TAIL + CHATGLM_N_TAIL, .model = 3,
+						.tells_finish = true, .read = chatglm_read_chat, .value = chat_value);
 
 static bool
 read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
@@ -84,35 +76,13 @@ read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
 		return false;
 	chatglm_call_defaults(call, GLM_CHAT_TOKENS);
 	chatglm_read_model(call, &args[2]);
-	read_chat(call, &args[0], &args[1], true);
+	read_chat_messages(call, &args[0], &args[1], true);
 	return true;
 }
 
-static Datum
-ids_value(const ChatglmAnswer *answer, Oid type)
-{
-	return PointerGetDatum(chatglm_array_of_words(INT4OID, &answer->bytes));
-}
-
-const ChatglmFunction chatglm_chat_tokens_function = {.symbol = "chatglm_chat_tokens",
-													  .address = chatglm_chat_tokens,
-													  .n_args = 3,
-													  .model = 2,
-													  .read = read_chat_tokens,
-													  .value = ids_value};
-
 /* glm_chat_tokens(messages jsonb, tools json, model text) returns int[] */
-Datum
-chatglm_chat_tokens(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_chat_tokens_function);
-}
-
-bool
-chatglm_read_chat_stream(ChatglmCall *call, const NullableDatum *args)
-{
-	return read_glm_chat(call, args);
-}
+CHATGLM_DEFINE_FUNCTION(chatglm_chat_tokens, .n_args = 3, .model = 2, .read = read_chat_tokens,
+						.value = chatglm_ids_value);
 
 /* ---- Messages and tools --------------------------------------------------- */
 
@@ -240,8 +210,8 @@ messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
  * whether the model gets to see any tools.
  */
 static void
-read_chat(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
-		  bool offer_tools)
+read_chat_messages(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
+				   bool offer_tools)
 {
 	bool has_tools;
 
@@ -300,36 +270,51 @@ ends_in_call(const ChatglmAnswer *answer)
 	return chatglm_text_calls(answer->bytes.data + start, answer->bytes.len - start);
 }
 
-static Jsonb *
-chat_object(const ChatglmAnswer *answer)
+/* Adds what was answered; how many calls are in it. */
+static int
+add_content(JsonbParseState **json, const ChatglmAnswer *answer)
 {
-	StringInfoData out;
-	const char	  *finish = chatglm_finish_name(answer->finish);
-
-	initStringInfo(&out);
-	appendStringInfoString(&out, "{\"role\": \"assistant\", ");
 	if (answer->withheld)
-		appendStringInfoString(&out, "\"content\": null");
+		chatglm_json_null(json, "content");
 	else if (answer->tools_offered)
 	{
 		uint64 hash = chatglm_hash(answer->hash, answer->bytes.data, answer->bytes.len);
 		char  *parsed =
 			chatglm_parse_answer(glm_answer_parse_turns, answer->bytes.data, answer->bytes.len);
 
-		if (chatglm_append_parsed(&out, parsed, hash) > 0 &&
-			(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))
-			finish = "tool_calls";
+		return chatglm_add_parsed(json, parsed, hash);
 	}
 	else
-	{
-		appendStringInfoString(&out, "\"content\": ");
-		escape_json(&out, chatglm_cstring_from_utf8(answer->bytes.data, answer->bytes.len));
-	}
-	appendStringInfo(&out,
-					 ", \"finish_reason\": \"%s\", \"usage\": {\"prompt_tokens\": %d, "
-					 "\"completion_tokens\": %d, \"total_tokens\": %d, "
-					 "\"prompt_tokens_details\": {\"cached_tokens\": %d}}}",
-					 finish, answer->prompt_tokens, answer->completion_tokens,
-					 answer->prompt_tokens + answer->completion_tokens, answer->cached_tokens);
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+		chatglm_json_string(json, "content",
+							chatglm_cstring_from_utf8(answer->bytes.data, answer->bytes.len));
+	return 0;
+}
+
+static void
+add_usage(JsonbParseState **json, const ChatglmAnswer *answer)
+{
+	chatglm_json_object(json, "usage");
+	chatglm_json_count(json, "prompt_tokens", answer->prompt_tokens);
+	chatglm_json_count(json, "completion_tokens", answer->completion_tokens);
+	chatglm_json_count(json, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
+	chatglm_json_object(json, "prompt_tokens_details");
+	chatglm_json_count(json, "cached_tokens", answer->cached_tokens);
+	chatglm_json_end_object(json);
+	chatglm_json_end_object(json);
+}
+
+static Jsonb *
+chat_object(const ChatglmAnswer *answer)
+{
+	JsonbParseState *json = NULL;
+	const char		*finish = chatglm_finish_name(answer->finish);
+
+	chatglm_json_object(&json, NULL);
+	chatglm_json_string(&json, "role", "assistant");
+	if (add_content(&json, answer) > 0 &&
+		(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))
+		finish = "tool_calls";
+	chatglm_json_string(&json, "finish_reason", finish);
+	add_usage(&json, answer);
+	return chatglm_json_finish(&json);
 }

@@ -15,7 +15,11 @@
 
 #include "fmgr.h"
 
-#include "batch_stat.h"
+#include "batch.h"
+#include "settings.h"
+#include "shared.h"
+#include "stream.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -32,7 +36,6 @@ _PG_init(void)
 	if (process_shared_preload_libraries_in_progress)
 	{
 		chatglm_shmem_init();
-		chatglm_batch_stat_init();
 		chatglm_worker_register();
 	}
 }

@@ -19,7 +19,9 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 
-#include "args.h"
+#include "ask.h"
+#include "batch_same.h"
+#include "composite.h"
 
 typedef struct Kept
 {
@@ -35,7 +37,7 @@ typedef struct Kept
 static Kept *all_kept;
 
 static Kept **
-find(MemoryContext query, int mark)
+find_kept(MemoryContext query, int mark)
 {
 	Kept **kept = &all_kept;
 
@@ -46,10 +48,10 @@ find(MemoryContext query, int mark)
 
 /* The memory of the query goes. */
 static void
-forget(void *arg)
+forget_kept(void *arg)
 {
 	Kept  *gone = arg;
-	Kept **kept = find(gone->query, gone->mark);
+	Kept **kept = find_kept(gone->query, gone->mark);
 
 	*kept = gone->next;
 }
@@ -65,7 +67,7 @@ begin_keeping(MemoryContext query, int mark)
 	kept->memory = AllocSetContextCreate(query, "chatglm composite", ALLOCSET_SMALL_SIZES);
 	kept->next = all_kept;
 	all_kept = kept;
-	callback->func = forget;
+	callback->func = forget_kept;
 	callback->arg = kept;
 	MemoryContextRegisterResetCallback(query, callback);
 	return kept;
@@ -107,7 +109,7 @@ chatglm_composite_mark(FunctionCallInfo fcinfo)
 bool
 chatglm_composite_kept(FunctionCallInfo fcinfo, int mark, Oid type, NullableDatum *value)
 {
-	Kept		 *kept = *find(fcinfo->flinfo->fn_mcxt, mark);
+	Kept		 *kept = *find_kept(fcinfo->flinfo->fn_mcxt, mark);
 	MemoryContext old;
 
 	if (kept == NULL || list_member_ptr(kept->served, fcinfo->flinfo))
@@ -125,7 +127,7 @@ chatglm_composite_kept(FunctionCallInfo fcinfo, int mark, Oid type, NullableDatu
 void
 chatglm_composite_keep(FunctionCallInfo fcinfo, int mark, Oid type, NullableDatum value)
 {
-	Kept		 *kept = *find(fcinfo->flinfo->fn_mcxt, mark);
+	Kept		 *kept = *find_kept(fcinfo->flinfo->fn_mcxt, mark);
 	MemoryContext old;
 
 	if (kept == NULL)

@@ -1,19 +1,78 @@
 /*
- * encoding.c - text that must be shown whatever the database's encoding is.
+ * encoding.c - between UTF-8, which the engine speaks, and the database's encoding.
  *
- * The engine speaks UTF-8, and so do names and messages that come from sessions in
- * other databases.  An answer that has no equivalent here is an ERROR, as everywhere
- * in PostgreSQL (args.c).  But a view must not fail because of somebody else's name,
- * nor a report of an error because of what it quotes: there a character that cannot
- * be written becomes \uXXXX, as in the source of a program, and a byte that is no
- * UTF-8 a question mark.
+ * Prompts become UTF-8 and answers the database's encoding.  An answer that has no
+ * equivalent there is an ERROR, as everywhere in PostgreSQL.
+ *
+ * Names and messages that come from sessions in other databases are shown whatever the
+ * encoding is: a view must not fail because of another role's name, nor the report of an
+ * error because of what it quotes.  There a character that cannot be written becomes
+ * \uXXXX, as in the source of a program, and a byte that is no UTF-8 a question mark.
  */
 #include "chatglm.h"
 
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "encoding.h"
 
 #define MAX_CHARACTER 4 /* bytes of one in UTF-8 */
+
+/* ---- Prompts and answers ---------------------------------------------- */
+
+char *
+chatglm_text_to_utf8(const text *value, Size *length)
+{
+	char *utf8 = chatglm_cstring_to_utf8(text_to_cstring(value));
+
+	if (length != NULL)
+		*length = strlen(utf8);
+	return utf8;
+}
+
+char *
+chatglm_cstring_to_utf8(const char *value)
+{
+	return pg_server_to_any(value, strlen(value), PG_UTF8);
+}
+
+char *
+chatglm_without_nuls(const char *bytes, Size length)
+{
+	StringInfoData clean;
+
+	initStringInfo(&clean);
+	for (Size i = 0; i < length;)
+	{
+		Size run = strnlen(bytes + i, length - i);
+
+		appendBinaryStringInfo(&clean, bytes + i, run);
+		i += run;
+		if (i < length)
+		{
+			appendStringInfoString(&clean, "\xEF\xBF\xBD");
+			i++;
+		}
+	}
+	return clean.data;
+}
+
+char *
+chatglm_cstring_from_utf8(const char *bytes, Size length)
+{
+	char *clean = chatglm_without_nuls(bytes, length);
+
+	return pg_any_to_server(clean, strlen(clean), PG_UTF8);
+}
+
+text *
+chatglm_text_from_utf8(const char *bytes, Size length)
+{
+	return cstring_to_text(chatglm_cstring_from_utf8(bytes, length));
+}
+
+/* ---- What is shown of others ------------------------------------------ */
 
 /* Writes one character in the database's encoding; false when it has none. */
 static bool

@@ -3,7 +3,10 @@
  */
 #include "chatglm.h"
 
-#include "args.h"
+#include "encoding.h"
+#include "errors.h"
+#include "paths.h"
+#include "privileges.h"
 
 void
 chatglm_ereport(int elevel, glm_status status, const char *message, const char *hint)

@@ -1,6 +1,5 @@
 /*
- * function.c - the functions that ask once and answer once: their call in its
- * place, and how the planner and GlmBatch recognise them.
+ * function.c - how the SQL functions of this library are recognised in a query.
  *
  * Schema and name of a function may be anything; the C function behind it says
  * what it is.  Its name alone does not, so where that fits, the address decides.
@@ -21,7 +20,12 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-#include "args.h"
+#include "ask.h"
+#include "batchfuncs.h"
+#include "chat.h"
+#include "function.h"
+#include "sqlfuncs.h"
+#include "stream.h"
 
 typedef struct KnownFunction
 {
@@ -32,28 +36,13 @@ typedef struct KnownFunction
 static const ChatglmFunction *const functions[] = {
 	&chatglm_generate_function,	  &chatglm_complete_function,	  &chatglm_tokenize_function,
 	&chatglm_detokenize_function, &chatglm_count_tokens_function, &chatglm_logits_function,
-	&chatglm_chat_function,		  &chatglm_chat_tokens_function,  &chatglm_try_generate_function};
+	&chatglm_chat_function,		  &chatglm_chat_tokens_function,  &chatglm_try_generate_function,
+	&chatglm_stream_function,	  &chatglm_chat_stream_function};
 
 static HTAB *known;			 /* of KnownFunction */
 static bool	 known_outdated; /* pg_proc has changed since */
 
-static const ChatglmFunction *look_up(Oid function);
-
-/* Asks and waits for the answer. */
-static NullableDatum
-ask_in_place(FunctionCallInfo fcinfo, const ChatglmFunction *function, Oid type)
-{
-	ChatglmAnswer answer;
-	NullableDatum value;
-
-	if (function->catches)
-		chatglm_ask_or_error(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer,
-							 CurrentMemoryContext, NULL, NULL);
-	else
-		chatglm_ask(function, fcinfo->args, CHATGLM_PRIORITY_INTERACTIVE, &answer);
-	value.value = chatglm_answer_value(function, &answer, type, &value.isnull);
-	return value;
-}
+static const ChatglmFunction *recognise(Oid function);
 
 void
 chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage)
@@ -62,23 +51,6 @@ chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage)
 
 	InitFunctionCallInfoData(*fcinfo, function, 0, InvalidOid, NULL, NULL);
 	pgstat_init_function_usage(fcinfo, usage);
-}
-
-Datum
-chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function)
-{
-	Oid			  type = get_func_rettype(fcinfo->flinfo->fn_oid);
-	int			  mark = chatglm_composite_mark(fcinfo);
-	NullableDatum value;
-
-	if (mark == 0 || !chatglm_composite_kept(fcinfo, mark, type, &value))
-	{
-		value = ask_in_place(fcinfo, function, type);
-		if (mark != 0)
-			chatglm_composite_keep(fcinfo, mark, type, value);
-	}
-	fcinfo->isnull = value.isnull;
-	return value.value;
 }
 
 /* ---- Recognising ------------------------------------------------------------- */
@@ -105,8 +77,8 @@ start_over(void)
 	known_outdated = false;
 }
 
-const ChatglmFunction *
-chatglm_function_by_oid(Oid function)
+static const ChatglmFunction *
+known_function(Oid function)
 {
 	KnownFunction		  *entry;
 	const ChatglmFunction *found;
@@ -117,10 +89,26 @@ chatglm_function_by_oid(Oid function)
 	if (entry != NULL)
 		return entry->function;
 
-	found = look_up(function);
+	found = recognise(function);
 	entry = hash_search(known, &function, HASH_ENTER, NULL);
 	entry->function = found;
 	return found;
+}
+
+const ChatglmFunction *
+chatglm_function_by_oid(Oid function)
+{
+	const ChatglmFunction *found = known_function(function);
+
+	return found != NULL && !found->streams ? found : NULL;
+}
+
+const ChatglmFunction *
+chatglm_stream_by_oid(Oid function)
+{
+	const ChatglmFunction *found = known_function(function);
+
+	return found != NULL && found->streams ? found : NULL;
 }
 
 static const ChatglmFunction *
@@ -132,46 +120,43 @@ with_symbol(const char *symbol)
 	return NULL;
 }
 
-static const ChatglmFunction *
-look_up(Oid function)
+char *
+chatglm_c_function(Oid function, int column)
 {
-	HeapTuple			   proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	const ChatglmFunction *candidate = NULL;
-	FmgrInfo			   info;
+	HeapTuple proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	char	 *value = NULL;
 
 	if (!HeapTupleIsValid(proc))
 		return NULL;
-	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId &&
-		!((Form_pg_proc) GETSTRUCT(proc))->proisstrict)
+	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId)
 	{
 		bool  isnull;
-		Datum source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
+		Datum datum = SysCacheGetAttr(PROCOID, proc, column, &isnull);
 
-		candidate = with_symbol(TextDatumGetCString(source));
+		if (!isnull)
+			value = TextDatumGetCString(datum);
 	}
 	ReleaseSysCache(proc);
-	if (candidate == NULL)
+	return value;
+}
+
+static const ChatglmFunction *
+recognise(Oid function)
+{
+	char				  *symbol = chatglm_c_function(function, Anum_pg_proc_prosrc);
+	const ChatglmFunction *candidate = symbol != NULL ? with_symbol(symbol) : NULL;
+	FmgrInfo			   info;
+
+	if (candidate == NULL || func_strict(function))
 		return NULL;
 	fmgr_info(function, &info);
 	return info.fn_addr == candidate->address ? candidate : NULL;
 }
 
-/* Is the C function behind it one of this library, whatever must be done to call it? */
 bool
 chatglm_is_own_function(Oid function)
 {
-	HeapTuple proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	bool	  own = false;
+	char *library = chatglm_c_function(function, Anum_pg_proc_probin);
 
-	if (!HeapTupleIsValid(proc))
-		return false;
-	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId)
-	{
-		bool  isnull;
-		Datum library = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_probin, &isnull);
-
-		own = !isnull && strcmp(TextDatumGetCString(library), "$libdir/chatglm") == 0;
-	}
-	ReleaseSysCache(proc);
-	return own;
+	return library != NULL && strcmp(library, "$libdir/chatglm") == 0;
 }

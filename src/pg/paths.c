@@ -1,28 +1,17 @@
 /*
- * paths.c - where models lie is for those who may read the server's files.
+ * paths.c - messages without the paths of models.
  *
- * Anybody may use a model, by its name; its directory is the administrator's
- * business.  The engine's errors name files, so what is told to a role that may not
- * see paths is rewritten here, in the one place where errors of requests arrive: the
- * directory goes, the name of the model and that of the file in it stay.  The
+ * Anybody may use a model, by its name; its directory is shown only to those who may read
+ * the server's files.  The engine's errors name files, so for other roles a message is
+ * rewritten: the directory goes, the name of the model and that of the file in it stay.  The
  * server's log has the path only when its own settings log the error.
  */
 #include "chatglm.h"
 
-#include "catalog/pg_authid.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
-
-#include "args.h"
+#include "paths.h"
 
 /* A message with a path in it may have been cut off at its end, within the path. */
 #define CUT_OFF (sizeof(((glm_error *) NULL)->hint) - 8)
-
-bool
-chatglm_may_see_paths(void)
-{
-	return has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
-}
 
 /* The length of the path, or of its beginning that a cut text ends in, at this place. */
 static Size

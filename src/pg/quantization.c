@@ -1,5 +1,5 @@
 /*
- * quantize.c - glm_quantize, and how far it has come: glm_stat_progress.
+ * quantization.c - glm_quantize, and how far it has come: glm_stat_progress.
  *
  * The work is the engine's, in a job of its own (job.c).  Here the caller's
  * rights are checked: the server writes a directory where he says, so that is
@@ -20,8 +20,15 @@
 #include "utils/fmgrprotos.h"
 #include "utils/tuplestore.h"
 
-#include "args.h"
+#include "ask.h"
 #include "calibration.h"
+#include "call.h"
+#include "encoding.h"
+#include "model_name.h"
+#include "options.h"
+#include "privileges.h"
+#include "result_rows.h"
+#include "shared.h"
 
 #define QUANTIZE_COLUMNS 7
 #define PROGRESS_COLUMNS 11
@@ -30,7 +37,7 @@ PG_FUNCTION_INFO_V1(chatglm_quantize);
 PG_FUNCTION_INFO_V1(chatglm_stat_progress);
 
 static void read_source(ChatglmCall *call, const char *source);
-static void read_options(ChatglmCall *call, Jsonb *options);
+static void take_options(ChatglmCall *call, Jsonb *options);
 static void put_quantized(Tuplestorestate *rows, TupleDesc desc, const glm_quantized *q);
 
 /* glm_quantize(source text, target text, options jsonb) returns table (...) */
@@ -64,7 +71,7 @@ chatglm_quantize(PG_FUNCTION_ARGS)
 	call.target = target;
 	read_source(&call, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (!PG_ARGISNULL(2))
-		read_options(&call, PG_GETARG_JSONB_P(2));
+		take_options(&call, PG_GETARG_JSONB_P(2));
 	chatglm_run(&call, &answer);
 	for (int at = 0; at + (int) sizeof(glm_quantized) <= answer.bytes.len;
 		 at += sizeof(glm_quantized))
@@ -75,15 +82,6 @@ chatglm_quantize(PG_FUNCTION_ARGS)
 		put_quantized(rows, desc, &row);
 	}
 	return (Datum) 0;
-}
-
-void
-chatglm_require_role(Oid role, const char *name, const char *to_do_what)
-{
-	if (!has_privs_of_role(GetUserId(), role))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied to %s", to_do_what),
-						errhint("Only members of the role %s may do so.", name)));
 }
 
 /* A name, or the path of a directory; such a model is called by its last part. */
@@ -113,16 +111,13 @@ read_source(ChatglmCall *call, const char *source)
 
 /* Takes the calibration out of the options; the rest is the engine's. */
 static void
-read_options(ChatglmCall *call, Jsonb *options)
+take_options(ChatglmCall *call, Jsonb *options)
 {
 	static const char *const ours[] = {"calibration", "calibration_query", "calibration_file"};
 	Datum					 rest = JsonbPGetDatum(options);
 	Jsonb					*json;
 
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"options\" must be a JSON object, not %s",
-							   chatglm_show_json(options))));
+	chatglm_require_object(options);
 	for (int i = 0; i < (int) lengthof(ours); i++)
 		rest = DirectFunctionCall2(jsonb_delete, rest, CStringGetTextDatum(ours[i]));
 	json = DatumGetJsonbP(rest);
@@ -158,7 +153,7 @@ put_quantized(Tuplestorestate *rows, TupleDesc desc, const glm_quantized *q)
 
 /* ---- Progress ------------------------------------------------------------ */
 
-/* Who asked for the job; its role decides who sees more than that. */
+/* The request of the job; its role decides who sees more than that there is one. */
 static const ChatglmRequestStat *
 find_request(uint64 id)
 {
@@ -172,7 +167,7 @@ find_request(uint64 id)
 
 /* A path is in the encoding of the database where it was named; ours may be another. */
 static bool
-readable(const char *path)
+is_readable(const char *path)
 {
 	return pg_verifymbstr(path, strlen(path), true);
 }
@@ -195,8 +190,8 @@ put_progress(Tuplestorestate *rows, TupleDesc desc, const glm_progress *p,
 	values[1] = Int32GetDatum(stat->pid);
 	values[2] = utf8_datum(p->source);
 	values[3] = CStringGetTextDatum(p->target);
-	nulls[2] = !own && !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
-	nulls[3] = nulls[2] || !(own || chatglm_may_see_paths()) || !readable(p->target);
+	nulls[2] = !chatglm_may_see_requests_of(stat->role);
+	nulls[3] = nulls[2] || !(own || chatglm_may_see_paths()) || !is_readable(p->target);
 	values[4] = utf8_datum(p->phase);
 	values[5] = utf8_datum(p->tensor);
 	nulls[5] = p->tensor[0] == '\0';

@@ -1,13 +1,13 @@
 /*
- * register.c - what becomes of names: glm_model_load, glm_model_unload,
- * glm_model_unregister, and what chatglm.model may hold.
+ * register.c - glm_model_load, glm_model_unload and glm_model_unregister, and what
+ * chatglm.model may hold.
  *
- * Who may call these functions needs no right on the table.  An INSERT with the rights
+ * Callers of these functions need no right on the table.  An INSERT with the rights
  * of its owner would run what others have attached to the table with these rights, and
  * a grant of TRIGGER would be as good as the owner's password.  So the row is written
  * as rows of catalogs are, past the executor: nothing runs but the indexes' own
- * comparisons.  What is attached was meant to be heeded, though, so a table that has
- * more on it than the extension made is refused, and left to plain SQL.
+ * comparisons.  But what is attached was meant to run, so a table that has more on it
+ * than the extension made is refused, and left to plain SQL.
  *
  * The lock that a write takes keeps other writers out, and triggers from being
  * made, until the transaction ends.
@@ -26,7 +26,6 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
@@ -34,10 +33,18 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
-#include "utils/syscache.h"
 
 #include "args.h"
+#include "ask.h"
+#include "call.h"
+#include "catalog.h"
+#include "catch.h"
+#include "encoding.h"
+#include "function.h"
+#include "model_name.h"
+#include "options.h"
+#include "privileges.h"
+#include "shared.h"
 
 #define WRITE_LOCK ShareRowExclusiveLock
 
@@ -53,7 +60,7 @@ static void		check_model_options(Jsonb *options);
 static Relation open_for_writing(bool to_delete);
 static void		store_row(const char *name, Datum path, const NullableDatum *options);
 static bool		delete_row(const char *name);
-static bool		unload(const char *name, const char *path);
+static bool		unload_model(const char *name, const char *path);
 
 /* ---- Loading and unloading ------------------------------------------------------ */
 
@@ -109,7 +116,7 @@ chatglm_model_unload(PG_FUNCTION_ARGS)
 
 	chatglm_check_model_name(name);
 	known = chatglm_look_up_model(name, &ref);
-	unloaded = unload(name, ref.path);
+	unloaded = unload_model(name, ref.path);
 	if (!known && !unloaded)
 		ereport(NOTICE,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name)));
@@ -131,51 +138,37 @@ chatglm_model_unregister(PG_FUNCTION_ARGS)
 	if (!delete_row(name))
 		PG_RETURN_BOOL(false);
 	if (chatglm_worker_is_up())
-		unload(name, NULL);
+		unload_model(name, NULL);
 	PG_RETURN_BOOL(true);
+}
+
+/* A request to unload, for chatglm_catch_all(). */
+static void
+run_unload(void *arg)
+{
+	ChatglmAnswer answer;
+
+	chatglm_run(arg, &answer);
 }
 
 /*
  * Asks the worker to unload the model of this name and path; NULL: those of the name
  * that no other database uses.  Only the worker knows for sure whether there was one,
- * and says so by an ERROR; in a subtransaction it can be caught.
+ * and says so by an ERROR.
  */
 static bool
-unload(const char *name, const char *path)
+unload_model(const char *name, const char *path)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ChatglmCall	  call;
-	ChatglmAnswer answer;
-	volatile bool unloaded = true;
+	ChatglmCall call;
+	ErrorData  *error;
 
 	chatglm_call_defaults(&call, GLM_UNLOAD);
 	call.model = chatglm_cstring_to_utf8(name);
 	call.path = path;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		chatglm_run(&call, &answer);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode != ERRCODE_UNDEFINED_OBJECT)
-			ReThrowError(error);
-		unloaded = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return unloaded;
+	error = chatglm_catch_all(run_unload, &call, CurrentMemoryContext);
+	if (error != NULL && error->sqlerrcode != ERRCODE_UNDEFINED_OBJECT)
+		ReThrowError(error);
+	return error == NULL;
 }
 
 /* ---- Writing the table ------------------------------------------------------------ */
@@ -183,20 +176,9 @@ unload(const char *name, const char *path)
 static bool
 is_our_trigger(const Trigger *trigger)
 {
-	HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(trigger->tgfoid));
-	bool	  ours = false;
+	char *symbol = chatglm_c_function(trigger->tgfoid, Anum_pg_proc_prosrc);
 
-	if (!HeapTupleIsValid(row))
-		return false;
-	if (((Form_pg_proc) GETSTRUCT(row))->prolang == ClanguageId)
-	{
-		bool  isnull;
-		Datum symbol = SysCacheGetAttr(PROCOID, row, Anum_pg_proc_prosrc, &isnull);
-
-		ours = !isnull && strcmp(TextDatumGetCString(symbol), "chatglm_model_check") == 0;
-	}
-	ReleaseSysCache(row);
-	return ours;
+	return symbol != NULL && strcmp(symbol, "chatglm_model_check") == 0;
 }
 
 /*
@@ -400,54 +382,35 @@ check_path(const char *path)
 					errmsg("directory \"%s\" holds no config.json", path)));
 }
 
-static bool
-is_string(const JsonbValue *value, const char *text)
-{
-	return value->type == jbvString && value->val.string.len == (int) strlen(text) &&
-		   memcmp(value->val.string.val, text, strlen(text)) == 0;
-}
-
+/* Unknown options are refused, as otherwise they would seem to work. */
 static void
-bad_model_option(const char *option, const char *values)
+check_model_option(const char *key, JsonbValue *value, void *arg)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("model option \"%s\" must be %s", option, values)));
+	static const struct
+	{
+		const char *key;
+		int			n;
+		const char *values[3];
+	} known[] = {{"rope", 2, {"chatglm2", "chatglm3"}},
+				 {"verify", 3, {"first-map", "full", "off"}}};
+
+	for (int i = 0; i < (int) lengthof(known); i++)
+	{
+		if (strcmp(key, known[i].key) != 0)
+			continue;
+		if (chatglm_option_choice(value, known[i].values, known[i].n) < 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("model option \"%s\" must be %s", key,
+								   chatglm_list_choices(known[i].values, known[i].n))));
+		return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown model option \"%s\"", key),
+			 errhint("Known options are rope and verify.")));
 }
 
-/* An option nobody knows would be believed to work: refuse it. */
 static void
 check_model_options(Jsonb *options)
 {
-	JsonbIterator	  *it;
-	JsonbIteratorToken token;
-	JsonbValue		   item;
-
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"options\" must be a JSON object, not %s",
-							   chatglm_show_json(options))));
-	it = JsonbIteratorInit(&options->root);
-	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
-	{
-		if (token != WJB_KEY)
-			continue;
-		if (is_string(&item, "verify"))
-		{
-			(void) JsonbIteratorNext(&it, &item, true);
-			if (!is_string(&item, "first-map") && !is_string(&item, "full") &&
-				!is_string(&item, "off"))
-				bad_model_option("verify", "\"first-map\", \"full\" or \"off\"");
-		}
-		else if (is_string(&item, "rope"))
-		{
-			(void) JsonbIteratorNext(&it, &item, true);
-			if (!is_string(&item, "chatglm2") && !is_string(&item, "chatglm3"))
-				bad_model_option("rope", "\"chatglm2\" or \"chatglm3\"");
-		}
-		else
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("unknown model option \"%.*s\"", item.val.string.len,
-								   item.val.string.val),
-							errhint("Known options are rope and verify.")));
-	}
+	chatglm_read_options(options, check_model_option, NULL);
 }

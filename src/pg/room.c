@@ -1,32 +1,30 @@
 /*
- * room.c - who may put how much into the worker's queue.
+ * room.c - how much each role may put into the worker's queue.
  *
- * What the worker holds is bounded in requests (places) and in bytes of their
- * blocks, and no role can take all of either.  A backend takes room in shared memory
- * before it sends a request, so what does not fit never reaches the worker; the worker
- * gives it back when the engine is done with the request.  Results that a backend does
- * not read are charged to its role, too, and hold the place until they are read.  How much
- * they will be nobody knows beforehand, so they count against its share only, not against
- * what is free for others.
+ * The queue is bounded in requests (places) and in bytes of their blocks, and no role can
+ * take all of either.  A backend takes room in shared memory before it sends a request, so
+ * a request that does not fit never reaches the worker; the worker gives the room back when
+ * the engine is done with the request.  Results that a backend does not read are charged to
+ * its role, too, and hold the place until they are read.  Their size is not known before,
+ * so they count against the role's share only, not against what is free for others.
  *
- * Shares.  How much a role may hold depends on what is free: as many requests as a
- * fixed multiple of the free places.  Alone it comes to `role_limit`
- * (max_sequences + max_queue); with others beside it to less, and they to as much, and
- * whatever they do some places stay free for roles that hold nothing, which always get one.
- * (Choudhury and Hahne's dynamic thresholds, as switches share their buffers by.)  For
- * this there are more places than one role may take.  Batch requests and rows in flight
- * stop at a smaller multiple, `batch_limit`, whatever their rows call themselves: the rest
- * is kept for calls that stand alone.  Bytes are shared alike: a role may hold as many as are
- * free, with batch half as many; the last few are kept for short texts.  A role that holds
- * nothing may take all that is free.  A short call that stands alone needs no share of
- * bytes, only free ones.
+ * Shares.  A role's limit depends on what is free: it may hold as many requests as a
+ * fixed multiple of the free places (dynamic thresholds after Choudhury and Hahne, as
+ * switches share their buffers).  A role alone comes to `role_limit` (max_sequences +
+ * max_queue); several come to less, all to as much, and some places always stay free for
+ * roles that hold nothing: such a role always gets one.  For this there are more places
+ * than one role may take.  Batch requests and rows in flight stop at a smaller multiple,
+ * `batch_limit`: the rest is kept for interactive calls.  Bytes are shared alike: a role may
+ * hold as many as are free, with batch half as many; the last few are kept for short
+ * texts.  A role that holds nothing may take all that is free.  A short interactive call
+ * needs free bytes only, no share of them.
  *
- * Waiting.  A call that stands alone and finds no room fails at once.  Rows in flight
- * wait, in their session, and are registered at their process number.  Of those for whom
- * there is room, the one whose role holds least comes first, then sessions that have
- * nothing running, then who has waited longest; nobody who queues overtakes those.
- * When room comes free, the latch of the first is set.  Who waits asks again every 200 ms
- * anyway; a process that has not for STALE_US is stopped, and nobody waits for it.
+ * Waiting.  An interactive call that finds no room fails at once.  Rows in flight wait, in
+ * their session, and are registered at their process number.  Among the waiters for whom
+ * there is room the order is: the role that holds least, then sessions that have nothing
+ * running, then the longest wait; no waiter overtakes another.  When room comes free, the
+ * latch of the first is set.  A waiter asks again every 200 ms anyway; a process that has
+ * not asked for STALE_US is stopped, and the others do not wait for it.
  *
  * A place bears the id of its request, and ids are never used twice in a server's
  * life.  So a place may be given back by both sides, late, or to another worker:
@@ -40,12 +38,13 @@
 #include "utils/timestamp.h"
 
 #include "room.h"
+#include "settings.h"
 
 #define SMALL_BYTES (64 * 1024)				/* a block for which the last bytes are kept */
 #define RESERVE_BYTES (INT64CONST(8) << 20) /* so many at most */
 #define STALE_US INT64CONST(2000000)
 
-/* A role that holds something. */
+/* What a role holds. */
 typedef struct Holder
 {
 	Oid	  role;
@@ -110,7 +109,7 @@ waiters(void)
 	return (Waiter *) (holders() + room->n_places);
 }
 
-/* ---- coming up ---------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 /* What one role may take, and a quarter on top for the others. */
 int
@@ -223,7 +222,7 @@ look_for_room(const ChatglmRoomWish *wish)
 	return look_for_place(holder != NULL ? holder->requests : 0, wish->batch);
 }
 
-/* ---- turns of those who wait ------------------------------------------------ */
+/* ---- turns of waiters ------------------------------------------------------- */
 
 static bool
 comes_before(const ChatglmRoomWish *a, uint64 a_since, const ChatglmRoomWish *b, uint64 b_since)
@@ -272,7 +271,7 @@ wake_first(void)
 		SetLatch(&GetPGProcByNumber(first)->procLatch);
 }
 
-/* What somebody gets who queues and began to wait then. */
+/* The answer to a wish that has waited since then. */
 static ChatglmRoomAnswer
 look_for_turn(const ChatglmRoomWish *wish, uint64 since)
 {
@@ -360,51 +359,54 @@ chatglm_room_open(const ChatglmRoomWish *wish)
 	return open;
 }
 
+/* The place while it is this request's, locked; NULL: it is not (any more). */
+static Place *
+lock_place(int number, uint64 id)
+{
+	if (id == 0 || number < 0 || number >= room->n_places)
+		return NULL;
+	LWLockAcquire(room->lock, LW_EXCLUSIVE);
+	if (places()[number].id == id)
+		return &places()[number];
+	LWLockRelease(room->lock);
+	return NULL;
+}
+
 void
 chatglm_room_charge(int number, uint64 id, int64 block, int64 results)
 {
-	Place *place;
+	Place *place = lock_place(number, id);
 
-	if (number < 0 || number >= room->n_places)
+	if (place == NULL)
 		return;
-	place = &places()[number];
-	LWLockAcquire(room->lock, LW_EXCLUSIVE);
-	if (id != 0 && place->id == id)
-	{
-		place->bytes += block;
-		place->results += results;
-		find_holder(place->role)->bytes += block + results;
-		room->bytes += block;
-		room->results += results;
-		if (block + results < 0)
-			wake_first();
-	}
+	place->bytes += block;
+	place->results += results;
+	find_holder(place->role)->bytes += block + results;
+	room->bytes += block;
+	room->results += results;
+	if (block + results < 0)
+		wake_first();
 	LWLockRelease(room->lock);
 }
 
 void
 chatglm_room_give(int number, uint64 id)
 {
-	Place *place;
+	Place  *place = lock_place(number, id);
+	Holder *holder;
 
-	if (number < 0 || number >= room->n_places)
+	if (place == NULL)
 		return;
-	place = &places()[number];
-	LWLockAcquire(room->lock, LW_EXCLUSIVE);
-	if (id != 0 && place->id == id)
-	{
-		Holder *holder = find_holder(place->role);
-
-		holder->bytes -= place->bytes + place->results;
-		if (--holder->requests == 0)
-			*holder = holders()[--room->n_holders];
-		room->requests--;
-		room->bytes -= place->bytes;
-		room->results -= place->results;
-		*place = (Place){.next_free = room->first_free};
-		room->first_free = number;
-		wake_first();
-	}
+	holder = find_holder(place->role);
+	holder->bytes -= place->bytes + place->results;
+	if (--holder->requests == 0)
+		*holder = holders()[--room->n_holders];
+	room->requests--;
+	room->bytes -= place->bytes;
+	room->results -= place->results;
+	*place = (Place){.next_free = room->first_free};
+	room->first_free = number;
+	wake_first();
 	LWLockRelease(room->lock);
 }
 

@@ -1,5 +1,5 @@
 /*
- * room.h - who may put how much into the worker's queue; see room.c.
+ * room.h - how much each role may put into the worker's queue.
  */
 #ifndef CHATGLM_ROOM_H
 #define CHATGLM_ROOM_H
@@ -29,7 +29,7 @@ typedef enum ChatglmRoomAnswer
 	CHATGLM_ROOM_NEVER			/* more bytes than will ever be free */
 } ChatglmRoomAnswer;
 
-/* ---- for shmem.c ---- */
+/* ---- memory ---- */
 
 extern Size chatglm_room_size(void);
 /* `lock`: NULL when another process has already filled the memory. */
@@ -40,12 +40,12 @@ extern void chatglm_room_reset(void);
 /* Requests that may be in the worker's hands at a time: tickets of the engine. */
 extern int chatglm_room_places(void);
 
-/* ---- for whoever asks ---- */
+/* ---- taking and giving ---- */
 
 /*
- * Takes a place and bytes; *place is set when they are given.  Who queues and
- * gets none is registered, and its latch set when its turn may have come; it asks
- * again, or leaves.
+ * Takes a place and bytes; *place is set when they are given.  A wish that queues and gets
+ * none is registered, and the latch of its process set when its turn may have come; the
+ * process asks again, or leaves.
  */
 extern ChatglmRoomAnswer chatglm_room_take(const ChatglmRoomWish *wish, int *place);
 
@@ -72,13 +72,5 @@ typedef struct ChatglmRoomUse
 } ChatglmRoomUse;
 
 extern void chatglm_room_look(Oid role, ChatglmRoomUse *use);
-
-/* ---- admission.c ---- */
-
-/*
- * Takes room for a request of this session and returns its place.  Batch waits for it,
- * serving interrupts and the session's line; what stands alone fails where there is none.
- */
-extern int chatglm_admission(ChatglmRoomWish *wish); /* leaves in timeout_ms what is left */
 
 #endif /* CHATGLM_ROOM_H */

@@ -14,14 +14,11 @@
  * A block is sent in pieces (ChatglmPiece).  An interrupt may end a send halfway; the
  * queue then still expects the rest of the piece it has begun with, but not the
  * pieces behind it.  So the piece being sent belongs to the session, not to the call,
- * and is finished by whoever sends or looks next (its request is marked as
- * cancelled by then).
+ * and the next send or look finishes it (its request is marked as cancelled by then).
  *
  * Locks: ChatglmShared.lock for the slot; the words are atomics.
  */
-#include "session.h"
-
-#include "room.h"
+#include "chatglm.h"
 
 /* libpq-be.h would include GSSAPI's headers, which need not be installed. */
 #undef ENABLE_GSS
@@ -29,6 +26,12 @@
 #include "libpq/libpq-be.h"
 #include "tcop/tcopprot.h"
 #include "utils/timestamp.h"
+
+#include "encoding.h"
+#include "room.h"
+#include "segment.h"
+#include "session.h"
+#include "shared.h"
 
 #define WORKER_WAIT_MS 3000 /* for a worker that restarts within a second */
 #define WORKER_RETRY_MS 10
@@ -40,7 +43,7 @@ typedef struct Session
 	ChatglmSessionHeader *header;
 	shm_mq_handle		 *requests;
 	shm_mq_handle		 *replies;
-	uint32				  generation; /* of the worker we announced us to */
+	uint32				  generation; /* of the worker that was told of the segment */
 	bool				  detached;	  /* the other end was found missing */
 	ChatglmPiece		 *piece;	  /* on its way; memory for any one */
 	Size				  piece_size; /* of the message; 0: none is on its way */
@@ -50,8 +53,8 @@ static Session session;
 
 static bool			 worker_present(void);
 static void			 create_segment(void);
-static bool			 announce(void);
-static bool			 withdraw(dsm_handle handle);
+static bool			 announce_segment(void);
+static bool			 withdraw_segment(dsm_handle handle);
 static void			 give_room_back(void);
 static shm_mq_result try_piece(void);
 static void			 wait_on_latch(long timeout_ms);
@@ -59,7 +62,7 @@ static void			 check_client(void);
 static bool			 worker_cannot_start(void);
 static void			 worker_missing(void) pg_attribute_noreturn();
 
-/* ---- coming and going ------------------------------------------------- */
+/* ---- connecting ------------------------------------------------- */
 
 static void
 disconnect_at_exit(int code, Datum arg)
@@ -90,7 +93,7 @@ chatglm_session_connect(void)
 		if (worker_present())
 		{
 			create_segment();
-			if (announce())
+			if (announce_segment())
 				return;
 			chatglm_session_disconnect();
 		}
@@ -114,7 +117,7 @@ chatglm_session_disconnect(void)
 		return;
 
 	/* a worker that never saw the segment cannot give back what its words have taken */
-	if (withdraw(dsm_segment_handle(session.segment)))
+	if (withdraw_segment(dsm_segment_handle(session.segment)))
 		give_room_back();
 
 	/* Not left to dsm_detach, which would leak the handles' memory. */
@@ -188,7 +191,7 @@ create_segment(void)
 
 /* Shows the segment to the worker; false when that has just gone. */
 static bool
-announce(void)
+announce_segment(void)
 {
 	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
 	bool		 present;
@@ -213,7 +216,7 @@ announce(void)
  * worker has come to see it.
  */
 static bool
-withdraw(dsm_handle handle)
+withdraw_segment(dsm_handle handle)
 {
 	ChatglmSlot *slot = &chatglm_slots()[chatglm_proc_number()];
 	bool		 unseen = true;
@@ -448,7 +451,7 @@ chatglm_session_lost(void)
 					errhint("Run it again; the worker is back within about a second.")));
 }
 
-/* Has it said that there is no use in waiting for it? */
+/* Has it said that it cannot start, so that waiting is of no use? */
 static bool
 worker_cannot_start(void)
 {

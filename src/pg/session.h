@@ -1,11 +1,10 @@
 /*
- * session.h - a backend's line to the worker (session.c), and the blocks that
- * travel on it (call.c), for request.c.
+ * session.h - a backend's line to the worker.
  */
 #ifndef CHATGLM_SESSION_H
 #define CHATGLM_SESSION_H
 
-#include "chatglm.h"
+#include "segment.h"
 
 /*
  * Makes sure that there is a line to the worker that runs now; waits a little

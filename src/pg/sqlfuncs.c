@@ -14,27 +14,13 @@
 #include "utils/builtins.h"
 
 #include "args.h"
-
-PG_FUNCTION_INFO_V1(chatglm_generate);
-PG_FUNCTION_INFO_V1(chatglm_complete);
-PG_FUNCTION_INFO_V1(chatglm_tokenize);
-PG_FUNCTION_INFO_V1(chatglm_detokenize);
-PG_FUNCTION_INFO_V1(chatglm_count_tokens);
-PG_FUNCTION_INFO_V1(chatglm_logits);
+#include "ask.h"
+#include "call.h"
+#include "encoding.h"
+#include "sql_values.h"
+#include "sqlfuncs.h"
 
 /* ---- Arguments --------------------------------------------------------- */
-
-static bool
-read_generate(ChatglmCall *call, const NullableDatum *args)
-{
-	return chatglm_read_prompt(call, GLM_PROMPT, args);
-}
-
-static bool
-read_complete(ChatglmCall *call, const NullableDatum *args)
-{
-	return chatglm_read_prompt(call, GLM_RAW, args);
-}
 
 /* A text and a model. */
 static bool
@@ -108,12 +94,6 @@ text_value(const ChatglmAnswer *answer, Oid type)
 }
 
 static Datum
-ids_value(const ChatglmAnswer *answer, Oid type)
-{
-	return PointerGetDatum(chatglm_array_of_words(INT4OID, &answer->bytes));
-}
-
-static Datum
 logits_value(const ChatglmAnswer *answer, Oid type)
 {
 	return PointerGetDatum(chatglm_array_of_words(FLOAT4OID, &answer->bytes));
@@ -127,86 +107,26 @@ count_value(const ChatglmAnswer *answer, Oid type)
 
 /* ---- Entry points ------------------------------------------------------- */
 
-const ChatglmFunction chatglm_generate_function = {.symbol = "chatglm_generate",
-												   .address = chatglm_generate,
-												   .n_args = 1 + CHATGLM_N_TAIL,
-												   .model = 1,
-												   .read = read_generate,
-												   .value = text_value};
-
 /* glm_generate(prompt text, ...G) returns text */
-Datum
-chatglm_generate(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_generate_function);
-}
-
-const ChatglmFunction chatglm_complete_function = {.symbol = "chatglm_complete",
-												   .address = chatglm_complete,
-												   .n_args = 1 + CHATGLM_N_TAIL,
-												   .model = 1,
-												   .read = read_complete,
-												   .value = text_value};
+CHATGLM_DEFINE_FUNCTION(chatglm_generate, .n_args = 1 + CHATGLM_N_TAIL, .model = 1,
+						.read = chatglm_read_prompt, .value = text_value);
 
 /* glm_complete(prompt text, ...G) returns text */
-Datum
-chatglm_complete(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_complete_function);
-}
-
-const ChatglmFunction chatglm_tokenize_function = {.symbol = "chatglm_tokenize",
-												   .address = chatglm_tokenize,
-												   .n_args = 3,
-												   .model = 1,
-												   .read = read_tokenize,
-												   .value = ids_value};
+CHATGLM_DEFINE_FUNCTION(chatglm_complete, .n_args = 1 + CHATGLM_N_TAIL, .model = 1,
+						.read = chatglm_read_raw_prompt, .value = text_value);
 
 /* glm_tokenize(content text, model text, add_special bool) returns int[] */
-Datum
-chatglm_tokenize(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_tokenize_function);
-}
-
-const ChatglmFunction chatglm_detokenize_function = {.symbol = "chatglm_detokenize",
-													 .address = chatglm_detokenize,
-													 .n_args = 2,
-													 .model = 1,
-													 .read = read_detokenize,
-													 .value = text_value};
+CHATGLM_DEFINE_FUNCTION(chatglm_tokenize, .n_args = 3, .model = 1, .read = read_tokenize,
+						.value = chatglm_ids_value);
 
 /* glm_detokenize(tokens int[], model text) returns text */
-Datum
-chatglm_detokenize(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_detokenize_function);
-}
-
-const ChatglmFunction chatglm_count_tokens_function = {.symbol = "chatglm_count_tokens",
-													   .address = chatglm_count_tokens,
-													   .n_args = 2,
-													   .model = 1,
-													   .read = read_count_tokens,
-													   .value = count_value};
+CHATGLM_DEFINE_FUNCTION(chatglm_detokenize, .n_args = 2, .model = 1, .read = read_detokenize,
+						.value = text_value);
 
 /* glm_count_tokens(content text, model text) returns int */
-Datum
-chatglm_count_tokens(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_count_tokens_function);
-}
-
-const ChatglmFunction chatglm_logits_function = {.symbol = "chatglm_logits",
-												 .address = chatglm_logits,
-												 .n_args = 2,
-												 .model = 1,
-												 .read = read_logits,
-												 .value = logits_value};
+CHATGLM_DEFINE_FUNCTION(chatglm_count_tokens, .n_args = 2, .model = 1, .read = read_count_tokens,
+						.value = count_value);
 
 /* glm_logits(tokens int[], model text) returns real[] */
-Datum
-chatglm_logits(PG_FUNCTION_ARGS)
-{
-	return chatglm_call_function(fcinfo, &chatglm_logits_function);
-}
+CHATGLM_DEFINE_FUNCTION(chatglm_logits, .n_args = 2, .model = 1, .read = read_logits,
+						.value = logits_value);

@@ -1,34 +1,34 @@
 /*
  * stats.c - what the worker is doing: glm_health, glm_ready, glm_models,
- * glm_stat_models, glm_stat_requests; and glm_cancel, which acts on what the
- * latter shows.
+ * glm_stat_models, glm_stat_requests; and glm_cancel, for a row of the latter.
  *
  * Everything is read from shared memory, where the worker leaves a copy of the
  * engine's figures, so that looking costs the worker nothing and works while
  * it is busy, down, or was never configured.  ChatglmShared is copied
  * under the lock (shared mode, a few microseconds) and rows are built after.
  *
- * How many requests there were is no secret.  What depends on what is in them - how
- * long they are, what they have in common, and so how much memory they take - is for
- * members of pg_read_all_stats: whoever can read such a total before and after a
- * request of his own learns something about everybody else's.  Others see null.
+ * Everybody sees how many requests there were.  Totals that depend on what is in them
+ * (their length, what they have in common, and so the memory they take) are for members
+ * of pg_read_all_stats: such a total, read before and after a request of one's own, tells
+ * something of all others.  Others see null.
  */
 #include "chatglm.h"
 
-#include "catalog/pg_authid.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/json.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "args.h"
+#include "encoding.h"
+#include "jsonb_build.h"
+#include "model_name.h"
+#include "privileges.h"
+#include "result_rows.h"
 #include "room.h"
+#include "shared.h"
 
 PG_FUNCTION_INFO_V1(chatglm_health);
 PG_FUNCTION_INFO_V1(chatglm_ready);
@@ -58,58 +58,42 @@ copy_shared(ChatglmShared *copy)
 	return true;
 }
 
-/* Appends `, "key": "value"`, the value null when there is none. */
+/* Null where the current user may not see it. */
 static void
-append_text(StringInfo out, const char *key, const char *value)
-{
-	appendStringInfo(out, ", \"%s\": ", key);
-	if (value != NULL && value[0] != '\0')
-		escape_json(out, value);
-	else
-		appendStringInfoString(out, "null");
-}
-
-static void
-append_count(StringInfo out, const char *key, uint64 value)
-{
-	appendStringInfo(out, ", \"%s\": " UINT64_FORMAT, key, value);
-}
-
-bool
-chatglm_may_see_totals(void)
-{
-	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
-}
-
-static void
-append_total(StringInfo out, const char *key, uint64 value)
+add_total(JsonbParseState **json, const char *key, uint64 value)
 {
 	if (chatglm_may_see_totals())
-		append_count(out, key, value);
+		chatglm_json_count(json, key, value);
 	else
-		append_text(out, key, NULL);
+		chatglm_json_null(json, key);
 }
 
 static void
-append_stats(StringInfo out, const glm_stats *stats)
+add_text(JsonbParseState **json, const char *key, const char *value)
 {
-	append_text(out, "kernels", stats->kernels);
-	append_count(out, "threads", stats->threads);
-	append_count(out, "requests", stats->requests);
-	append_count(out, "completed", stats->completed);
-	append_count(out, "failed", stats->failed);
-	append_count(out, "cancelled", stats->cancelled);
-	append_total(out, "prompt_tokens", stats->prompt_tokens);
-	append_total(out, "cached_tokens", stats->cached_tokens);
-	append_total(out, "completion_tokens", stats->completion_tokens);
-	append_total(out, "preemptions", stats->preemptions);
-	append_count(out, "waiting", stats->waiting);
-	append_count(out, "running", stats->running);
-	append_count(out, "paused", stats->paused);
-	append_count(out, "kv_bytes_total", stats->kv_bytes_total);
-	append_total(out, "kv_bytes_used", stats->kv_bytes_used);
-	append_total(out, "kv_bytes_cached", stats->kv_bytes_cached);
-	append_total(out, "kv_evictions", stats->kv_evictions);
+	chatglm_json_string(json, key, value != NULL && value[0] != '\0' ? value : NULL);
+}
+
+static void
+add_stats(JsonbParseState **json, const glm_stats *stats)
+{
+	add_text(json, "kernels", stats->kernels);
+	chatglm_json_count(json, "threads", stats->threads);
+	chatglm_json_count(json, "requests", stats->requests);
+	chatglm_json_count(json, "completed", stats->completed);
+	chatglm_json_count(json, "failed", stats->failed);
+	chatglm_json_count(json, "cancelled", stats->cancelled);
+	add_total(json, "prompt_tokens", stats->prompt_tokens);
+	add_total(json, "cached_tokens", stats->cached_tokens);
+	add_total(json, "completion_tokens", stats->completion_tokens);
+	add_total(json, "preemptions", stats->preemptions);
+	chatglm_json_count(json, "waiting", stats->waiting);
+	chatglm_json_count(json, "running", stats->running);
+	chatglm_json_count(json, "paused", stats->paused);
+	chatglm_json_count(json, "kv_bytes_total", stats->kv_bytes_total);
+	add_total(json, "kv_bytes_used", stats->kv_bytes_used);
+	add_total(json, "kv_bytes_cached", stats->kv_bytes_cached);
+	add_total(json, "kv_evictions", stats->kv_evictions);
 }
 
 /*
@@ -128,50 +112,42 @@ find_loaded(const ChatglmShared *shared, const ChatglmModelRef *ref)
 
 /* Names of loaded models: all, or to others those that mean something here. */
 static void
-append_models(StringInfo out, const ChatglmShared *shared)
+add_models(JsonbParseState **json, const ChatglmShared *shared)
 {
-	const char *comma = "";
-	ListCell   *cell;
+	ListCell *cell;
 
-	appendStringInfoString(out, ", \"models\": [");
+	chatglm_json_array(json, "models");
 	for (int i = 0; chatglm_may_see_totals() && i < shared->n_models; i++)
-	{
-		appendStringInfoString(out, comma);
-		escape_json(out, chatglm_shown(shared->model[i].name));
-		comma = ", ";
-	}
+		chatglm_json_string(json, NULL, chatglm_shown(shared->model[i].name));
 	foreach(cell, chatglm_may_see_totals() ? NIL : chatglm_usable_models_at_once())
 	{
 		const ChatglmModelRef *ref = lfirst(cell);
 
-		if (find_loaded(shared, ref) == NULL)
-			continue;
-		appendStringInfoString(out, comma);
-		escape_json(out, ref->name);
-		comma = ", ";
+		if (find_loaded(shared, ref) != NULL)
+			chatglm_json_string(json, NULL, ref->name);
 	}
-	appendStringInfoChar(out, ']');
+	chatglm_json_end_array(json);
 }
 
 /* What waits or runs, and what of it counts against chatglm.queue_memory. */
 static void
-append_queue(StringInfo out)
+add_queue(JsonbParseState **json)
 {
 	ChatglmRoomUse use;
 
 	chatglm_room_look(InvalidOid, &use);
-	append_count(out, "queue_requests", use.requests);
-	append_total(out, "queue_bytes", use.bytes);
-	append_count(out, "queue_memory", use.total_bytes);
+	chatglm_json_count(json, "queue_requests", use.requests);
+	add_total(json, "queue_bytes", use.bytes);
+	chatglm_json_count(json, "queue_memory", use.total_bytes);
 }
 
 /* glm_health() returns jsonb */
 Datum
 chatglm_health(PG_FUNCTION_ARGS)
 {
-	ChatglmShared *shared = palloc(sizeof(*shared));
-	StringInfoData out;
-	const char	  *reason = NULL;
+	ChatglmShared	*shared = palloc(sizeof(*shared));
+	JsonbParseState *json = NULL;
+	const char		*reason = NULL;
 
 	if (!copy_shared(shared))
 		reason = "chatglm is not in shared_preload_libraries";
@@ -179,38 +155,24 @@ chatglm_health(PG_FUNCTION_ARGS)
 		reason = shared->worker_cannot_start ? "the chatglm worker cannot start"
 											 : "the chatglm worker is not running";
 
-	initStringInfo(&out);
-	appendStringInfo(&out, "{\"ready\": %s", reason == NULL ? "true" : "false");
-	append_text(&out, "version", CHATGLM_VERSION);
+	chatglm_json_object(&json, NULL);
+	chatglm_json_bool(&json, "ready", reason == NULL);
+	chatglm_json_string(&json, "version", CHATGLM_VERSION);
 	if (reason != NULL)
-		append_text(&out, "reason", reason);
+		chatglm_json_string(&json, "reason", reason);
 	else
 	{
-		append_count(&out, "worker_pid", shared->worker_pid);
-		appendStringInfo(&out, ", \"uptime_s\": %.3f",
-						 (GetCurrentTimestamp() - shared->worker_started) / 1e6);
-		append_stats(&out, &shared->stats);
-		append_models(&out, shared);
-		append_queue(&out);
+		chatglm_json_count(&json, "worker_pid", shared->worker_pid);
+		chatglm_json_number(
+			&json, "uptime_s",
+			psprintf("%.3f", (GetCurrentTimestamp() - shared->worker_started) / 1e6));
+		add_stats(&json, &shared->stats);
+		add_models(&json, shared);
+		add_queue(&json);
 	}
-	append_text(&out, "last_error",
-				chatglm_shared != NULL ? chatglm_shown(shared->worker_error) : NULL);
-	appendStringInfoChar(&out, '}');
-	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
-}
-
-bool
-chatglm_worker_is_up(void)
-{
-	bool up = false;
-
-	if (chatglm_shared != NULL)
-	{
-		LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-		up = chatglm_shared->worker_pid != 0;
-		LWLockRelease(chatglm_shared->lock);
-	}
-	return up;
+	add_text(&json, "last_error",
+			 chatglm_shared != NULL ? chatglm_shown(shared->worker_error) : NULL);
+	PG_RETURN_JSONB_P(chatglm_json_finish(&json));
 }
 
 /* glm_ready() returns boolean */
@@ -218,32 +180,6 @@ Datum
 chatglm_ready(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(chatglm_worker_is_up());
-}
-
-/* ---- Rows ------------------------------------------------------------------ */
-
-Tuplestorestate *
-chatglm_begin_rows(FunctionCallInfo fcinfo, TupleDesc *desc)
-{
-	ReturnSetInfo	*info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext	 old;
-	Tuplestorestate *rows;
-
-	if (info == NULL || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("set-valued function called in context that cannot accept a set")));
-	if (get_call_result_type(fcinfo, NULL, desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	rows =
-		tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
-	*desc = CreateTupleDescCopy(*desc);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = rows;
-	info->setDesc = *desc;
-	MemoryContextSwitchTo(old);
-	return rows;
 }
 
 /* ---- Models ------------------------------------------------------------------ */
@@ -374,8 +310,8 @@ kind_name(const ChatglmRequestStat *stat)
 }
 
 /*
- * Who asks is no secret, what for is the role's own business: as in
- * pg_stat_activity, the rest is for the role and for pg_read_all_stats.
+ * Everybody sees which role asks.  What it asks is shown to the role itself and to
+ * pg_read_all_stats, as in pg_stat_activity.
  */
 static void
 put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *stat)
@@ -386,8 +322,7 @@ put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *sta
 	values[0] = Int64GetDatum((int64) stat->id);
 	values[1] = Int32GetDatum(stat->pid);
 	values[2] = ObjectIdGetDatum(stat->role);
-	if (has_privs_of_role(GetUserId(), stat->role) ||
-		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+	if (chatglm_may_see_requests_of(stat->role))
 	{
 		values[3] = CStringGetTextDatum(kind_name(stat));
 		values[4] = CStringGetTextDatum(chatglm_shown(stat->model));
@@ -426,7 +361,7 @@ chatglm_stat_requests(PG_FUNCTION_ARGS)
 
 /*
  * The worker looks for the mark when it next wakes.  A request that is still on
- * its way to the worker is nobody's to see yet, so it is not found.
+ * its way to the worker is not shown yet, so it is not found.
  */
 static bool
 mark_cancelled(uint64 id)

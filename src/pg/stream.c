@@ -19,7 +19,7 @@
  *	- the end of the stream: chatglm_stream_next();
  *	- LIMIT, CLOSE, the end of a portal: EndCustomScan, or in the select list
  *	  the shutdown callback of the expression context;
- *	- an aborted transaction or subtransaction: the callbacks of request.c; the
+ *	- an aborted transaction or subtransaction: the callbacks of client_request.c; the
  *	  executor's are not called then;
  *	- never ShutdownCustomScan: the executor calls it after every FETCH.
  */
@@ -28,8 +28,6 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "catalog/objectaccess.h"
-#include "catalog/pg_language.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -45,12 +43,12 @@
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "args.h"
+#include "ask.h"
+#include "chat.h"
+#include "function.h"
 #include "stream.h"
-
-#define MAX_ARGUMENTS (3 + CHATGLM_N_TAIL)
 
 PG_FUNCTION_INFO_V1(chatglm_stream);
 PG_FUNCTION_INFO_V1(chatglm_chat_stream);
@@ -58,13 +56,13 @@ PG_FUNCTION_INFO_V1(chatglm_chat_stream);
 /* The custom scan's state. */
 typedef struct StreamScanState
 {
-	CustomScanState css;
-	Oid				function;
-	bool			chat;	   /* glm_chat_stream, not glm_stream */
-	List		   *arguments; /* ExprState */
-	bool			begun;
-	ChatglmStream	stream;
-	int64			tokens; /* over all rescans, for EXPLAIN */
+	CustomScanState		   css;
+	Oid					   oid;
+	const ChatglmFunction *function;
+	List				  *arguments; /* ExprState */
+	bool				   begun;
+	ChatglmStream		   stream;
+	int64				   tokens; /* over all rescans, for EXPLAIN */
 } StreamScanState;
 
 static void	 stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte);
@@ -113,7 +111,7 @@ call_context(FunctionCallInfo fcinfo)
 }
 
 static void
-stream_first_call(FunctionCallInfo fcinfo, bool chat)
+stream_first_call(FunctionCallInfo fcinfo, const ChatglmFunction *function)
 {
 	FuncCallContext *context = SRF_FIRSTCALL_INIT();
 	MemoryContext	 old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
@@ -128,11 +126,11 @@ stream_first_call(FunctionCallInfo fcinfo, bool chat)
 
 	/* after SRF_FIRSTCALL_INIT's own, so that ours is called before it */
 	RegisterExprContextCallback(call_context(fcinfo), stream_shutdown, PointerGetDatum(stream));
-	chatglm_stream_begin(stream, chat, fcinfo->args, context->multi_call_memory_ctx);
+	chatglm_stream_begin(stream, function, fcinfo->args, context->multi_call_memory_ctx);
 }
 
 static Datum
-stream_per_call(FunctionCallInfo fcinfo, bool chat)
+stream_per_call(FunctionCallInfo fcinfo, const ChatglmFunction *function)
 {
 	FuncCallContext *context;
 	ChatglmStream	*stream;
@@ -140,7 +138,7 @@ stream_per_call(FunctionCallInfo fcinfo, bool chat)
 	bool			 nulls[CHATGLM_STREAM_COLUMNS];
 
 	if (SRF_IS_FIRSTCALL())
-		stream_first_call(fcinfo, chat);
+		stream_first_call(fcinfo, function);
 	context = SRF_PERCALL_SETUP();
 	stream = context->user_fctx;
 	if (chatglm_stream_next(stream, values, nulls))
@@ -153,63 +151,43 @@ stream_per_call(FunctionCallInfo fcinfo, bool chat)
 	SRF_RETURN_DONE(context);
 }
 
+const ChatglmFunction chatglm_stream_function = {.symbol = "chatglm_stream",
+												 .address = chatglm_stream,
+												 .n_args = 1 + CHATGLM_N_TAIL,
+												 .model = 1,
+												 .streams = true,
+												 .read = chatglm_read_prompt};
+
 /* glm_stream(prompt text, ...G) returns table(seq, token, token_id, logprob, finish_reason) */
 Datum
 chatglm_stream(PG_FUNCTION_ARGS)
 {
-	return stream_per_call(fcinfo, false);
+	return stream_per_call(fcinfo, &chatglm_stream_function);
 }
+
+const ChatglmFunction chatglm_chat_stream_function = {.symbol = "chatglm_chat_stream",
+													  .address = chatglm_chat_stream,
+													  .n_args = 3 + CHATGLM_N_TAIL,
+													  .model = 3,
+													  .streams = true,
+													  .read = chatglm_read_chat};
 
 /* glm_chat_stream(messages jsonb, tools json, tool_choice jsonb, ...G) returns the same table */
 Datum
 chatglm_chat_stream(PG_FUNCTION_ARGS)
 {
-	return stream_per_call(fcinfo, true);
+	return stream_per_call(fcinfo, &chatglm_chat_stream_function);
 }
 
 /* ---- In FROM: planning ------------------------------------------------------ */
-
-/*
- * Is this function one of ours, and which?  Schema and name may be anything;
- * the C function behind it says what it is.  Its name alone does not, so where
- * that fits, the address decides.  fmgr_info() gives another address for
- * functions with SECURITY DEFINER or settings: those are left alone, which is
- * what they need, and so are STRICT ones, which a NULL gives no rows.
- */
-static bool
-is_stream_function(Oid function, bool *chat)
-{
-	HeapTuple proc = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	bool	  candidate = false;
-	FmgrInfo  info;
-
-	if (!HeapTupleIsValid(proc))
-		return false;
-	if (((Form_pg_proc) GETSTRUCT(proc))->prolang == ClanguageId &&
-		!((Form_pg_proc) GETSTRUCT(proc))->proisstrict)
-	{
-		bool  isnull;
-		Datum source = SysCacheGetAttr(PROCOID, proc, Anum_pg_proc_prosrc, &isnull);
-		char *symbol = TextDatumGetCString(source);
-
-		candidate =
-			strcmp(symbol, "chatglm_stream") == 0 || strcmp(symbol, "chatglm_chat_stream") == 0;
-	}
-	ReleaseSysCache(proc);
-	if (!candidate)
-		return false;
-	fmgr_info(function, &info);
-	*chat = info.fn_addr == chatglm_chat_stream;
-	return *chat || info.fn_addr == chatglm_stream;
-}
 
 /* The call of a stream function that is all of this FROM item, else NULL. */
 static FuncExpr *
 stream_call(RangeTblEntry *rte)
 {
-	RangeTblFunction *item;
-	FuncExpr		 *call;
-	bool			  chat;
+	RangeTblFunction	  *item;
+	FuncExpr			  *call;
+	const ChatglmFunction *function;
 
 	if (rte->rtekind != RTE_FUNCTION || rte->funcordinality || list_length(rte->functions) != 1)
 		return NULL;
@@ -217,11 +195,8 @@ stream_call(RangeTblEntry *rte)
 	if (!IsA(item->funcexpr, FuncExpr) || item->funccolnames != NIL)
 		return NULL;
 	call = (FuncExpr *) item->funcexpr;
-	if (!call->funcretset || list_length(call->args) > MAX_ARGUMENTS ||
-		!is_stream_function(call->funcid, &chat) ||
-		list_length(call->args) != (chat ? 3 : 1) + CHATGLM_N_TAIL)
-		return NULL;
-	return call;
+	function = call->funcretset ? chatglm_stream_by_oid(call->funcid) : NULL;
+	return function != NULL && list_length(call->args) == function->n_args ? call : NULL;
 }
 
 /* Does anything ask for the row as a whole?  The scan has only its columns. */
@@ -327,16 +302,17 @@ stream_begin_scan(CustomScanState *node, EState *estate, int eflags)
 		aclcheck_error(allowed, OBJECT_FUNCTION, get_func_name(call->funcid));
 	InvokeFunctionExecuteHook(call->funcid);
 
-	if (!is_stream_function(call->funcid, &state->chat))
+	state->oid = call->funcid;
+	state->function = chatglm_stream_by_oid(call->funcid);
+	if (state->function == NULL)
 		elog(ERROR, "function %u is not a stream function of chatglm", call->funcid);
-	state->function = call->funcid;
 	state->arguments = ExecInitExprList(call->args, &node->ss.ps);
 }
 
 static void
 evaluate_and_begin(StreamScanState *state, ExprContext *econtext)
 {
-	NullableDatum args[MAX_ARGUMENTS];
+	NullableDatum args[CHATGLM_MAX_ARGS];
 	ListCell	 *cell;
 	int			  n = 0;
 
@@ -346,7 +322,8 @@ evaluate_and_begin(StreamScanState *state, ExprContext *econtext)
 		n++;
 	}
 	state->begun = true;
-	chatglm_stream_begin(&state->stream, state->chat, args, state->css.ss.ps.state->es_query_cxt);
+	chatglm_stream_begin(&state->stream, state->function, args,
+						 state->css.ss.ps.state->es_query_cxt);
 }
 
 static TupleTableSlot *
@@ -403,7 +380,7 @@ stream_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 {
 	StreamScanState *state = (StreamScanState *) node;
 
-	ExplainPropertyText("Function", get_func_name(state->function), es);
+	ExplainPropertyText("Function", get_func_name(state->oid), es);
 	if (es->analyze)
 		ExplainPropertyInteger("Tokens", NULL, state->tokens, es);
 }

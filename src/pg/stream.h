@@ -4,7 +4,7 @@
 #ifndef CHATGLM_STREAM_H
 #define CHATGLM_STREAM_H
 
-#include "chatglm.h"
+#include "ask.h"
 
 #define CHATGLM_STREAM_COLUMNS 5 /* seq, token, token_id, logprob, finish_reason */
 
@@ -17,17 +17,22 @@ typedef struct ChatglmStream
 	StringInfo		text;		  /* of all rows, where it may end in calls; else NULL */
 } ChatglmStream;
 
+extern const ChatglmFunction chatglm_stream_function;
+extern const ChatglmFunction chatglm_chat_stream_function;
+
 /*
- * Sends the request of glm_stream or, if chat, glm_chat_stream; a NULL prompt makes
- * a stream without rows.  The context is one that lives as long as the stream.
+ * Sends the request of a function that streams; a NULL prompt makes a stream without rows.
+ * The context is one that lives as long as the stream.
  */
-extern void chatglm_stream_begin(ChatglmStream *stream, bool chat, const NullableDatum *args,
-								 MemoryContext context);
+extern void chatglm_stream_begin(ChatglmStream *stream, const ChatglmFunction *function,
+								 const NullableDatum *args, MemoryContext context);
 
 /* Makes the next row, in the current memory context; false at the end. */
 extern bool chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *nulls);
 
 /* Ends it early; does nothing to one that has ended. */
 extern void chatglm_stream_end(ChatglmStream *stream);
+
+extern void chatglm_stream_init(void); /* planner hook, custom scan */
 
 #endif /* CHATGLM_STREAM_H */

@@ -14,19 +14,22 @@
 #undef USE_OPENSSL
 #include "libpq/libpq.h"
 
-#include "args.h"
+#include "ask.h"
+#include "call.h"
+#include "client.h"
+#include "encoding.h"
+#include "sql_values.h"
 #include "stream.h"
+#include "toolcalls.h"
 
 void
-chatglm_stream_begin(ChatglmStream *stream, bool chat, const NullableDatum *args,
-					 MemoryContext context)
+chatglm_stream_begin(ChatglmStream *stream, const ChatglmFunction *function,
+					 const NullableDatum *args, MemoryContext context)
 {
 	ChatglmCall call;
-	bool		wanted =
-		   chat ? chatglm_read_chat_stream(&call, args) : chatglm_read_prompt(&call, GLM_PROMPT, args);
 
 	memset(stream, 0, sizeof(*stream));
-	if (!wanted)
+	if (!function->read(&call, args))
 		return;
 	stream->cut_is_error = call.on_length == CHATGLM_ON_LENGTH_ERROR;
 	if (call.tools_offered)
@@ -76,7 +79,7 @@ chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *nulls)
 
 	if (stream->request == NULL)
 		return false;
-	/* out with the row before, whose successor may take its time */
+	/* sends the row before now, as the next one may take a while */
 	if (stream->seq > 0 && whereToSendOutput == DestRemote)
 		(void) pq_flush_if_writable();
 

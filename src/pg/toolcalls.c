@@ -12,9 +12,11 @@
 #include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/json.h"
 
-#include "args.h"
+#include "call.h"
+#include "encoding.h"
+#include "jsonb_build.h"
+#include "toolcalls.h"
 
 PG_FUNCTION_INFO_V1(chatglm_parse_tool_calls);
 
@@ -91,46 +93,53 @@ calls_of(Jsonb *parsed)
 	return calls.val.binary.data;
 }
 
-/* Appends the string under a key of an object, as JSON. */
+/* Adds the string under a key of an object, under the same key. */
 static void
-append_string(StringInfo out, JsonbContainer *object, const char *key)
+add_string(JsonbParseState **json, JsonbContainer *object, const char *key)
 {
 	JsonbValue value;
 
 	if (getKeyJsonValueFromContainer(object, key, strlen(key), &value) != NULL &&
 		value.type == jbvString)
-		escape_json(out, pnstrdup(value.val.string.val, value.val.string.len));
+		chatglm_json_string(json, key, pnstrdup(value.val.string.val, value.val.string.len));
 	else
-		appendStringInfoString(out, "null");
+		chatglm_json_null(json, key);
+}
+
+static void
+add_call(JsonbParseState **json, JsonbContainer *call, uint64 hash, int number)
+{
+	chatglm_json_object(json, NULL);
+	chatglm_json_string(json, "id", psprintf("call_%llu_%d", (unsigned long long) hash, number));
+	chatglm_json_string(json, "type", "function");
+	chatglm_json_object(json, "function");
+	add_string(json, call, "name");
+	add_string(json, call, "arguments");
+	chatglm_json_end_object(json);
+	chatglm_json_end_object(json);
 }
 
 int
-chatglm_append_parsed(StringInfo out, char *parsed, uint64 hash)
+chatglm_add_parsed(JsonbParseState **json, char *parsed, uint64 hash)
 {
 	Jsonb		   *answer = take_parsed(parsed);
 	JsonbContainer *calls = calls_of(answer);
 	int				n = calls != NULL ? (int) JsonContainerSize(calls) : 0;
 
 	CHECK_FOR_INTERRUPTS();
-	appendStringInfoString(out, "\"content\": ");
-	append_string(out, &answer->root, "content");
+	add_string(json, &answer->root, "content");
+	if (n == 0)
+		return 0;
+	chatglm_json_array(json, "tool_calls");
 	for (int i = 0; i < n; i++)
 	{
 		JsonbValue *call = getIthJsonbValueFromContainer(calls, i);
 
 		CHECK_FOR_INTERRUPTS();
-		appendStringInfo(out,
-						 "%s{\"id\": \"call_%llu_%d\", "
-						 "\"type\": \"function\", \"function\": {\"name\": ",
-						 i > 0 ? ", " : ", \"tool_calls\": [", (unsigned long long) hash, i);
-		append_string(out, call->val.binary.data, "name");
-		appendStringInfoString(out, ", \"arguments\": ");
-		append_string(out, call->val.binary.data, "arguments");
-		appendStringInfoString(out, "}}");
+		add_call(json, call->val.binary.data, hash, i);
 		pfree(call);
 	}
-	if (n > 0)
-		appendStringInfoChar(out, ']');
+	chatglm_json_end_array(json);
 	return n;
 }
 
@@ -148,17 +157,18 @@ chatglm_text_calls(const char *bytes, Size length)
 Datum
 chatglm_parse_tool_calls(PG_FUNCTION_ARGS)
 {
-	Size		   length;
-	char		  *utf8 = chatglm_text_to_utf8(PG_GETARG_TEXT_PP(0), &length);
-	StringInfoData out;
+	Size			 length;
+	char			*utf8 = chatglm_text_to_utf8(PG_GETARG_TEXT_PP(0), &length);
+	JsonbParseState *json = NULL;
+	Jsonb			*result;
 
 	if (length > GLM_REQUEST_MAX)
 		chatglm_request_too_large();
-	initStringInfo(&out);
-	appendStringInfoString(&out, "{\"role\": \"assistant\", ");
-	(void) chatglm_append_parsed(&out, chatglm_parse_answer(glm_answer_parse, utf8, length),
-								 chatglm_hash(0, utf8, length));
-	appendStringInfoChar(&out, '}');
+	chatglm_json_object(&json, NULL);
+	chatglm_json_string(&json, "role", "assistant");
+	(void) chatglm_add_parsed(&json, chatglm_parse_answer(glm_answer_parse, utf8, length),
+							  chatglm_hash(0, utf8, length));
+	result = chatglm_json_finish(&json);
 	CHECK_FOR_INTERRUPTS();
-	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+	PG_RETURN_JSONB_P(result);
 }

@@ -1,5 +1,5 @@
 /*
- * worker.c - the process that owns the engine: start, main loop, statistics.
+ * worker.c - the process that owns the engine: start, main loop, end.
  *
  * The main thread sleeps on its latch (backends, signals), on the engine's
  * descriptor (events) and on one that tells of a fault, and moves blocks between
@@ -9,37 +9,41 @@
  * exits with 0 is never started again, and one that dies of a signal takes the
  * cluster with it.  On its way out it tells all backends, which is what their
  * waits end by; and it leaves by _exit(), because destructors of libraries that
- * had threads are nobody's friends.
+ * had threads may wait for them or crash.
  *
  * The worker has a connection to no database in particular.  That makes it
  * visible in pg_stat_activity and lets it run on a hot standby.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include <unistd.h>
 
 #include "postmaster/interrupt.h"
 #include "utils/timestamp.h"
 
+#include "model_name.h"
 #include "room.h"
+#include "settings.h"
+#include "shared.h"
+#include "worker.h"
+#include "worker_engine.h"
+#include "worker_fault.h"
+#include "worker_session.h"
+#include "worker_state.h"
+#include "worker_ticket.h"
 
-#define PUBLISH_MS 50  /* at most so often while requests run */
-#define RETRY_MS 60000 /* between starts that fail */
+#define EVENTS_AT_A_TIME 256 /* before the main loop looks around again */
+#define RETRY_MS 60000		 /* between starts that fail */
 
-static glm_engine *engine;
-static char		   exit_reason[sizeof(((ChatglmShared *) NULL)->worker_error)];
-static TimestampTz last_publish;
-static bool		   stale; /* what is shown may differ from what is */
-
+static void run_worker(int fault_fd);
 static void start_engine(void);
 static void stay_down(const glm_error *err) pg_attribute_noreturn();
-static void come_in(void);
-static void read_settings(void);
+static void begin_service(void);
+static void reload_settings(void);
 static void look_at_model_dir(void);
 static void serve_forever(WaitEventSet *set);
-static long publish_if_due(void);
-static void report_activity(const glm_stats *stats, int models);
-static void leave(int code, Datum arg);
+static void pass_events(void);
+static void end_service(int code, Datum arg);
 static void exit_at_once(int code, Datum arg) pg_attribute_noreturn();
 
 void
@@ -63,11 +67,10 @@ chatglm_worker_register(void)
 void
 chatglm_worker_main(Datum arg)
 {
-	WaitEventSet *set;
-	int			  fault_fd;
+	int fault_fd;
 
 	on_proc_exit(exit_at_once, (Datum) 0); /* first in, last out */
-	before_shmem_exit(leave, (Datum) 0);
+	before_shmem_exit(end_service, (Datum) 0);
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
@@ -76,68 +79,43 @@ chatglm_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
 	fault_fd = chatglm_fault_init();
-
-	start_engine();
-	chatglm_tickets_init(engine);
-	chatglm_sessions_init();
-
-	set = chatglm_wait_set(4);
-	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	AddWaitEventToSet(set, WL_SOCKET_READABLE, glm_engine_fd(engine), NULL, NULL);
-	AddWaitEventToSet(set, WL_SOCKET_READABLE, fault_fd, NULL, NULL);
-
-	if (sigsetjmp(chatglm_way_out, 1) == 0)
-	{
-		come_in();
-		serve_forever(set);
-		chatglm_worker_reason("it was told to stop");
-		CHATGLM_ENGINE(glm_engine_quit_job(engine));
-	}
+	if (sigsetjmp(chatglm_engine_way_out, 1) == 0)
+		run_worker(fault_fd);
 	else
 		chatglm_fault_check();
 	proc_exit(1);
 }
 
-/*
- * Threads inherit the mask they are started with.  One that could take SIGUSR1
- * or SIGURG would steal the wake-ups of the main thread's latch.
- */
+static void
+run_worker(int fault_fd)
+{
+	WaitEventSet *set;
+
+	start_engine();
+	chatglm_tickets_init();
+	chatglm_sessions_init();
+
+	set = chatglm_wait_set(4);
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, chatglm_engine_fd(), NULL, NULL);
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, fault_fd, NULL, NULL);
+
+	begin_service();
+	serve_forever(set);
+	chatglm_state_reason("it was told to stop");
+	chatglm_engine_quit_job();
+}
+
 static void
 start_engine(void)
 {
-	glm_config config = {
-		.threads = chatglm_threads,
-		.cpus = chatglm_cpu_affinity,
-		.kv_cache_size = (size_t) chatglm_kv_cache_size << 20,
-		.memory_limit = (size_t) chatglm_memory_limit << 20,
-		.max_sequences = chatglm_max_sequences,
-		.max_queue = chatglm_room_places() - chatglm_max_sequences,
-		.prefill_budget = chatglm_prefill_budget,
-		.kernels = chatglm_kernels,
-		.verify = chatglm_verify,
-		.kv_type = chatglm_kv_cache_type,
-	};
 	glm_error err = {0};
 	glm_stats stats;
-	sigset_t  threads_mask;
-	sigset_t  our_mask;
 
-	sigfillset(&threads_mask);
-	sigdelset(&threads_mask, SIGSEGV);
-	sigdelset(&threads_mask, SIGBUS);
-	sigdelset(&threads_mask, SIGFPE);
-	sigdelset(&threads_mask, SIGILL);
-	pthread_sigmask(SIG_SETMASK, &threads_mask, &our_mask);
-	engine = glm_engine_open(&config, &err);
-	pthread_sigmask(SIG_SETMASK, &our_mask, NULL);
-
-	if (engine == NULL)
+	if (!chatglm_engine_open(&err))
 		stay_down(&err);
-	glm_engine_set_step_delay(engine, chatglm_debug_step_delay);
-	glm_engine_set_speculation(engine, chatglm_speculation);
-
-	glm_engine_stats(engine, &stats);
+	chatglm_engine_stats(&stats);
 	if (strcmp(stats.kernels, "scalar") == 0 && strcmp(chatglm_kernels, "auto") == 0)
 		ereport(LOG, (errmsg("chatglm has no vector kernels for this CPU and runs the scalar ones"),
 					  errhint("They give the same answers, many times slower. On x86-64 a CPU with "
@@ -159,11 +137,7 @@ stay_down(const glm_error *err)
 	uint32		wait_event = chatglm_wait_event("ChatglmMain");
 	long		left;
 
-	chatglm_worker_reason("%s", err->message);
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	chatglm_shared->worker_cannot_start = true;
-	strlcpy(chatglm_shared->worker_error, err->message, sizeof(chatglm_shared->worker_error));
-	LWLockRelease(chatglm_shared->lock);
+	chatglm_state_cannot_start(err->message);
 	ereport(
 		LOG,
 		(errmsg("chatglm worker cannot start: %s", err->message),
@@ -183,27 +157,17 @@ stay_down(const glm_error *err)
 	proc_exit(1);
 }
 
-/* Opens for business.  Whatever a worker before us left behind is void. */
+/* Files that a quantization left half written go with the worker that wrote them. */
 static void
-come_in(void)
+begin_service(void)
 {
 	if (chatglm_shared->progress.target[0] != '\0')
 		glm_quantize_sweep(chatglm_shared->progress.target);
 
 	chatglm_room_reset();
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	memset(chatglm_slots(), 0, chatglm_shared->n_slots * sizeof(ChatglmSlot));
-	memset(chatglm_request_stats(), 0, chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
-	chatglm_shared->worker_pid = MyProcPid;
-	chatglm_shared->worker_cannot_start = false;
-	chatglm_shared->worker_latch = MyLatch;
-	chatglm_shared->worker_started = GetCurrentTimestamp();
-	pg_atomic_fetch_add_u32(&chatglm_shared->generation, 1);
-	LWLockRelease(chatglm_shared->lock);
-
 	look_at_model_dir();
 	pgstat_report_appname("chatglm");
-	chatglm_worker_publish();
+	chatglm_state_begin();
 }
 
 /* ---- main loop -------------------------------------------------------- */
@@ -222,7 +186,7 @@ serve_forever(WaitEventSet *set)
 		chatglm_fault_check();
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
-			read_settings();
+			reload_settings();
 
 		if (backends_rang)
 		{
@@ -233,9 +197,10 @@ serve_forever(WaitEventSet *set)
 			}
 			chatglm_sessions_serve();
 		}
-		chatglm_tickets_pass_events();
+		pass_events();
 
-		n_events = WaitEventSetWait(set, publish_if_due(), events, lengthof(events), wait_event);
+		n_events = WaitEventSetWait(set, chatglm_state_publish_if_due(), events, lengthof(events),
+									wait_event);
 		backends_rang = false;
 		for (int i = 0; i < n_events; i++)
 			backends_rang |= (events[i].events & WL_LATCH_SET) != 0;
@@ -244,15 +209,28 @@ serve_forever(WaitEventSet *set)
 	}
 }
 
+/* Publishes before a last event is posted: its reader may query the views next. */
 static void
-read_settings(void)
+pass_events(void)
+{
+	for (int i = 0; i < EVENTS_AT_A_TIME; i++)
+	{
+		bool publish_first;
+
+		if (!chatglm_tickets_take_event(&publish_first))
+			break;
+		if (publish_first)
+			chatglm_state_publish();
+		chatglm_tickets_post_event();
+	}
+}
+
+static void
+reload_settings(void)
 {
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
-	CHATGLM_ENGINE(glm_engine_set_step_delay(engine, chatglm_debug_step_delay));
-	CHATGLM_ENGINE(glm_engine_set_prefill_budget(engine, chatglm_prefill_budget));
-	CHATGLM_ENGINE(glm_engine_set_verify(engine, chatglm_verify));
-	CHATGLM_ENGINE(glm_engine_set_speculation(engine, chatglm_speculation));
+	chatglm_engine_reload();
 	look_at_model_dir();
 }
 
@@ -271,120 +249,12 @@ look_at_model_dir(void)
 	pfree(dir);
 }
 
-/* ---- statistics ------------------------------------------------------- */
-
-/*
- * Brings the views up to date now and then while requests run, and once more
- * when all is quiet.  Returns the milliseconds until it wants to be called
- * again, -1 for not at all.
- */
-static long
-publish_if_due(void)
-{
-	int64 elapsed_ms;
-
-	if (chatglm_tickets_live() > 0)
-		stale = true;
-	if (!stale)
-		return -1;
-
-	elapsed_ms = (GetCurrentTimestamp() - last_publish) / 1000;
-	if (elapsed_ms >= 0 && elapsed_ms < PUBLISH_MS)
-		return PUBLISH_MS - elapsed_ms;
-	chatglm_worker_publish();
-	return stale ? PUBLISH_MS : -1;
-}
-
-/* The engine is asked before the lock is taken: it has locks of its own. */
-void
-chatglm_worker_publish(void)
-{
-	static glm_model_info models[CHATGLM_MAX_MODELS];
-	glm_stats			  stats;
-	glm_progress		  progress;
-	int					  n_models;
-
-	CHATGLM_ENGINE(glm_engine_stats(engine, &stats));
-	CHATGLM_ENGINE(glm_engine_progress(engine, &progress));
-	CHATGLM_ENGINE(n_models = glm_engine_models(engine, models, CHATGLM_MAX_MODELS));
-
-	chatglm_tickets_count_tokens();
-	chatglm_models_compare(models, n_models);
-
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	chatglm_shared->stats = stats;
-	chatglm_shared->progress = progress;
-	chatglm_shared->n_models = n_models;
-	memcpy(chatglm_shared->model, models, n_models * sizeof(models[0]));
-	chatglm_tickets_show_tokens();
-	LWLockRelease(chatglm_shared->lock);
-
-	last_publish = GetCurrentTimestamp();
-	/* the engine may tell of an end a moment before it has tidied up */
-	stale = chatglm_tickets_live() > 0 || stats.running > 0 || stats.waiting > 0;
-	for (int i = 0; i < n_models; i++)
-		stale |= models[i].sequences > 0;
-	report_activity(&stats, n_models);
-}
-
-/* What pg_stat_activity shows; told only when it changes. */
-static void
-report_activity(const glm_stats *stats, int models)
-{
-	static char shown[128];
-	char		now[sizeof(shown)];
-	bool		busy = stats->running > 0 || stats->waiting > 0;
-
-	if (busy)
-		snprintf(now, sizeof(now), "%d running (%d paused), %d waiting, %d models loaded",
-				 stats->running, stats->paused, stats->waiting, models);
-	else
-		snprintf(now, sizeof(now), "idle, %d models loaded", models);
-	if (strcmp(now, shown) == 0)
-		return;
-	strlcpy(shown, now, sizeof(shown));
-	pgstat_report_activity(busy ? STATE_RUNNING : STATE_IDLE, now);
-}
-
 /* ---- end -------------------------------------------------------------- */
 
-void
-chatglm_worker_reason(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(exit_reason, sizeof(exit_reason), fmt, args);
-	va_end(args);
-}
-
-/*
- * Takes the sign down and wakes all who may wait for us.  The latch of a slot's
- * owner is found by process number; should the owner have changed, a stranger
- * wakes once for nothing.
- */
 static void
-leave(int code, Datum arg)
+end_service(int code, Datum arg)
 {
-	ChatglmSlot *slots = chatglm_slots();
-
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	chatglm_shared->worker_pid = 0;
-	chatglm_shared->worker_latch = NULL;
-	strlcpy(chatglm_shared->worker_error,
-			exit_reason[0] != '\0' ? exit_reason : "an error; the server's log has it",
-			sizeof(chatglm_shared->worker_error));
-	memset(&chatglm_shared->stats, 0, sizeof(chatglm_shared->stats));
-	chatglm_shared->n_models = 0;
-	chatglm_shared->progress.id = 0; /* its target is for come_in() */
-	memset(chatglm_request_stats(), 0, chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
-	pg_atomic_fetch_add_u32(&chatglm_shared->generation, 1);
-	for (int i = 0; i < chatglm_shared->n_slots; i++)
-	{
-		if (slots[i].state != CHATGLM_SLOT_FREE)
-			SetLatch(&GetPGProcByNumber(i)->procLatch);
-	}
-	LWLockRelease(chatglm_shared->lock);
+	chatglm_state_end();
 }
 
 static void

@@ -11,27 +11,28 @@
  * action back and returns into the same fault.
  *
  * The parked thread may hold a lock of the engine that the main thread is just
- * waiting for.  So calls of the engine stand in CHATGLM_ENGINE(), and an alarm
- * that finds the main thread still inside one jumps out of it.  Nothing of the
- * engine is used after that.  The lock may also be malloc's, which cannot be left
- * in this way; then a last alarm, with its default action, ends the process, and
+ * waiting for.  So an alarm that finds the main thread still inside a call of the
+ * engine jumps out of it (worker_engine.c).  The lock may also be malloc's, which
+ * cannot be left in this way; then a last alarm, with its default action, ends the process, and
  * that is still better than a worker that hangs.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "worker_engine.h"
+#include "worker_fault.h"
+#include "worker_state.h"
+
 #define ALARM_SECONDS 1 /* between looks at the main thread after a fault */
-#define MAX_ALARMS 10	/* then it has had its chance */
+#define MAX_ALARMS 10	/* then the process ends */
 
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
 static struct sigaction old_actions[lengthof(fault_signals)];
-volatile sig_atomic_t	chatglm_in_engine;
-sigjmp_buf				chatglm_way_out;
 
 static int					 fault_fd = -1;
 static volatile sig_atomic_t fault_signal;
@@ -73,7 +74,7 @@ chatglm_fault_check(void)
 	if (fault_signal == 0)
 		return;
 	title = signal_title(fault_signal);
-	chatglm_worker_reason("an engine thread died of %s at address %p", title, fault_address);
+	chatglm_state_reason("an engine thread died of %s at address %p", title, fault_address);
 	ereport(FATAL, (errcode(ERRCODE_SYSTEM_ERROR),
 					errmsg("chatglm engine thread died of %s at address %p", title, fault_address),
 					errdetail("Requests in flight are lost."),
@@ -109,11 +110,7 @@ handle_alarm(SIGNAL_ARGS)
 	if (++alarms == MAX_ALARMS)
 		pqsignal(SIGALRM, SIG_DFL);
 	alarm(ALARM_SECONDS);
-	if (chatglm_in_engine)
-	{
-		chatglm_in_engine = 0;
-		siglongjmp(chatglm_way_out, 1);
-	}
+	chatglm_engine_leave();
 }
 
 static void

@@ -10,9 +10,13 @@
  * The reason for a leave is what can be told from outside: somebody asked for
  * it, or its name has come to mean another directory, or the memory limit.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include "mb/pg_wchar.h"
+
+#include "settings.h"
+#include "shared.h"
+#include "worker_models.h"
 
 static glm_model_info known[CHATGLM_MAX_MODELS];
 static int			  n_known;
@@ -47,7 +51,7 @@ log_loaded(const glm_model_info *model)
  * only beside a new one, of another name, it is the reason.
  */
 static const char *
-reason(const glm_model_info *gone, const glm_model_info *models, int n)
+reason_to_unload(const glm_model_info *gone, const glm_model_info *models, int n)
 {
 	bool limit = false;
 
@@ -70,7 +74,7 @@ chatglm_models_compare(const glm_model_info *models, int n)
 	for (int i = 0; i < n_known && n < CHATGLM_MAX_MODELS; i++)
 		if (with_number(models, n, known[i].number) == NULL)
 			ereport(LOG, (errmsg("chatglm model \"%s\" unloaded: %s", in_log(known[i].name),
-								 reason(&known[i], models, n))));
+								 reason_to_unload(&known[i], models, n))));
 
 	memcpy(known, models, n * sizeof(known[0]));
 	n_known = n;

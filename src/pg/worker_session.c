@@ -11,19 +11,24 @@
  * repeated to the end: purging leaves the head alone.  The list is bounded by
  * nature: a streaming request has at most GLM_OUTBOX events made and not taken,
  * and other results are finite.  What is in it is charged to the request's role (room.c),
- * so that who does not read his results cannot ask for more and more.
+ * so that a role that does not read its results cannot ask for more and more.
  *
  * Requests come in pieces and are put together in memory of the engine's, which takes it
- * over.  What an announced size has no memory for costs that request only.  A session
- * that sends nonsense, or whose events there is no memory for, is dropped.
+ * over.  Where there is no memory for a block, only that request fails.  A session
+ * that sends malformed messages, or whose events there is no memory for, is dropped.
  *
  * An entry stays claimed until the last event of its request is in the queue, or
  * its cancel has been served to the end; then the words' id goes back to 0 and
  * the backend may use the entry again.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include "room.h"
+#include "segment.h"
+#include "shared.h"
+#include "worker_engine.h"
+#include "worker_session.h"
+#include "worker_ticket.h"
 
 #define PIECES_AT_A_TIME 32 /* of a session, before the others have their turn */
 
@@ -41,15 +46,15 @@ static MemoryContext  event_context;
 static WorkerSession *sessions; /* [n_slots] */
 static dlist_head	  attached = DLIST_STATIC_INIT(attached);
 
-static void attach(WorkerSession *session, dsm_handle handle, pid_t pid);
-static void drop(WorkerSession *session);
+static void attach_session(WorkerSession *session, dsm_handle handle, pid_t pid);
+static void drop_session(WorkerSession *session);
 static bool receive_requests(WorkerSession *session);
 static bool receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size);
-static int	find_entry(const WorkerSession *session, uint64 id);
+static int	entry_of_request(const WorkerSession *session, uint64 id);
 static int	begin_request(WorkerSession *session, const ChatglmPiece *piece);
 static void drop_block(WorkerEntry *entry);
 static void clear_entry(WorkerEntry *entry);
-static void charge(WorkerSession *session, const OutgoingEvent *out, int sign);
+static void charge_event(WorkerSession *session, const OutgoingEvent *out, int sign);
 static void serve_words(WorkerSession *session);
 static void abandon_entry(WorkerSession *session, int entry);
 static void purge_events(WorkerSession *session, uint64 id);
@@ -67,7 +72,7 @@ chatglm_sessions_init(void)
 		sessions[i].proc = GetPGProcByNumber(i);
 }
 
-/* ---- coming and going ------------------------------------------------- */
+/* ---- attaching and dropping ------------------------------------------------- */
 
 void
 chatglm_sessions_attach(void)
@@ -78,7 +83,7 @@ chatglm_sessions_attach(void)
 	{
 		ChatglmSlot seen;
 
-		/* a glance first: most slots are not new, and one may always be later */
+		/* without the lock first: most slots are not new, and one may always be later */
 		if (slots[i].state != CHATGLM_SLOT_NEW)
 			continue;
 
@@ -90,8 +95,8 @@ chatglm_sessions_attach(void)
 
 		/* the process number's last owner may not have been noticed leaving */
 		if (sessions[i].segment != NULL)
-			drop(&sessions[i]);
-		attach(&sessions[i], seen.handle, seen.pid);
+			drop_session(&sessions[i]);
+		attach_session(&sessions[i], seen.handle, seen.pid);
 
 		/* only now: what a backend that leaves before has taken, it gives back itself */
 		LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
@@ -103,7 +108,7 @@ chatglm_sessions_attach(void)
 }
 
 static void
-attach(WorkerSession *session, dsm_handle handle, pid_t pid)
+attach_session(WorkerSession *session, dsm_handle handle, pid_t pid)
 {
 	MemoryContext old_context;
 	shm_mq		 *requests;
@@ -133,9 +138,9 @@ attach(WorkerSession *session, dsm_handle handle, pid_t pid)
 	MemoryContextSwitchTo(old_context);
 }
 
-/* Lets a session go, with all it has asked for. */
+/* Drops a session, with all its requests. */
 static void
-drop(WorkerSession *session)
+drop_session(WorkerSession *session)
 {
 	dlist_mutable_iter iter;
 
@@ -161,7 +166,7 @@ drop(WorkerSession *session)
 	dlist_delete(&session->link);
 }
 
-/* ---- what backends have to say ---------------------------------------- */
+/* ---- requests ---------------------------------------- */
 
 void
 chatglm_sessions_serve(void)
@@ -174,7 +179,7 @@ chatglm_sessions_serve(void)
 
 		if (session->broken || !receive_requests(session))
 		{
-			drop(session);
+			drop_session(session);
 			continue;
 		}
 		if (pg_atomic_read_u32(&session->header->doorbell) != 0)
@@ -184,7 +189,7 @@ chatglm_sessions_serve(void)
 }
 
 /*
- * A message that is none is an ERROR inside shm_mq_receive(), as is a lack of memory;
+ * A malformed message is an ERROR inside shm_mq_receive(), as is a lack of memory;
  * neither is to end the worker.
  */
 static shm_mq_result
@@ -208,8 +213,8 @@ try_receive(WorkerSession *session, Size *size, void **data)
 }
 
 /*
- * Reads the pieces there are, but so many only: who sends faster than the others is not
- * to hold them up.  False when the session is to be dropped.
+ * Reads the pieces there are, but so many only: a session that sends faster than the others
+ * must not hold them up.  False when the session is to be dropped.
  */
 static bool
 receive_requests(WorkerSession *session)
@@ -241,7 +246,7 @@ receive_requests(WorkerSession *session)
 
 /* The entry of a request that has begun to come; -1: none. */
 static int
-find_entry(const WorkerSession *session, uint64 id)
+entry_of_request(const WorkerSession *session, uint64 id)
 {
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 		if (session->entry[i].id == id)
@@ -266,7 +271,8 @@ receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size)
 		length > piece->size - piece->offset)
 		return false;
 
-	number = piece->offset == 0 ? begin_request(session, piece) : find_entry(session, piece->id);
+	number =
+		piece->offset == 0 ? begin_request(session, piece) : entry_of_request(session, piece->id);
 	if (number < 0)
 		return piece->offset != 0;
 	entry = &session->entry[number];
@@ -329,7 +335,7 @@ drop_block(WorkerEntry *entry)
 static void
 serve_words(WorkerSession *session)
 {
-	/* lower the bell first, with a barrier: what comes later rings again */
+	/* reset the doorbell first, with a barrier: what comes later rings again */
 	pg_atomic_exchange_u32(&session->header->doorbell, 0);
 
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
@@ -377,7 +383,7 @@ chatglm_session_end(WorkerSession *session, int entry)
 	SetLatch(&session->proc->procLatch); /* it may wait for a free entry */
 }
 
-/* ---- what they get ---------------------------------------------------- */
+/* ---- events ---------------------------------------------------- */
 
 void
 chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
@@ -398,12 +404,12 @@ chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
 	out->entry = entry;
 	memcpy(OUTGOING(out), event, size);
 	dlist_push_tail(&session->outgoing, &out->link);
-	charge(session, out, 1);
+	charge_event(session, out, 1);
 }
 
 /* An event has come into the list of outgoing ones, or leaves it. */
 static void
-charge(WorkerSession *session, const OutgoingEvent *out, int sign)
+charge_event(WorkerSession *session, const OutgoingEvent *out, int sign)
 {
 	WorkerEntry *entry = &session->entry[out->entry];
 	int64		 bytes = sign * (int64) (sizeof(glm_event) + OUTGOING(out)->length);
@@ -423,15 +429,15 @@ send_outgoing(WorkerSession *session)
 
 		if (!try_send(session, out->entry, OUTGOING(out)))
 			return;
-		charge(session, out, -1);
+		charge_event(session, out, -1);
 		dlist_delete(&out->link);
 		pfree(out);
 	}
 }
 
 /*
- * False when the queue is full.  A detached queue swallows everything; the
- * request queue will tell the same story and the session be dropped.
+ * False when the queue is full.  Events for a detached queue are lost; the request queue
+ * is detached as well, and the session will be dropped for it.
  */
 static bool
 try_send(WorkerSession *session, int entry, const glm_event *event)
@@ -441,7 +447,7 @@ try_send(WorkerSession *session, int entry, const glm_event *event)
 	if (chatglm_mq_send(session->replies, sizeof(glm_event) + event->length, event) ==
 		SHM_MQ_WOULD_BLOCK)
 		return false;
-	/* a head that outlived its request's cancel finds the entry in other hands */
+	/* the entry may belong to another request now, if this one was cancelled */
 	if (last && session->entry[entry].id == event->id)
 		chatglm_session_end(session, entry);
 	return true;
@@ -458,7 +464,7 @@ purge_events(WorkerSession *session, uint64 id)
 
 		if (OUTGOING(out)->id != id || iter.cur == dlist_head_node(&session->outgoing))
 			continue;
-		charge(session, out, -1);
+		charge_event(session, out, -1);
 		dlist_delete(iter.cur);
 		pfree(out);
 	}

@@ -1,20 +1,23 @@
 /*
  * worker_ticket.c - the requests the engine has, by ticket.
  *
- * The engine numbers what it has by tickets; the table here says whose each is
+ * The engine numbers its requests by tickets; the table here has the session of each
  * and shows it in chatglm_request_stats() at the same index.  A ticket stays in
  * use until its last event was polled, even when nobody wants the events any
  * more: its backend cancelled it, or is gone.  Then, too, its room in the queue is
  * given back.
  */
-#include "worker.h"
+#include "chatglm.h"
 
 #include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
 #include "room.h"
-
-#define EVENTS_AT_A_TIME 256 /* before the main loop looks around again */
+#include "shared.h"
+#include "worker_engine.h"
+#include "worker_models.h"
+#include "worker_session.h"
+#include "worker_ticket.h"
 
 typedef struct Ticket
 {
@@ -29,20 +32,17 @@ typedef struct Ticket
 	int32		   tokens; /* of its answer, as last counted */
 } Ticket;
 
-static glm_engine *engine;
-static Ticket	  *tickets; /* [chatglm_shared->n_requests] */
-static int		   live;	/* tickets in use */
+static Ticket *tickets; /* [chatglm_shared->n_requests] */
+static int	   live;	/* tickets in use */
 
-static void describe(const WorkerSession *session, int entry, ChatglmRequestStat *stat);
-static void show(int number, const ChatglmRequestStat *stat);
-static void hide(int number);
-static void pass_event(const glm_event *event);
-static void end_ticket(int number);
+static void describe_request(const WorkerSession *session, int entry, ChatglmRequestStat *stat);
+static void show_request(int number, const ChatglmRequestStat *stat);
+static void hide_request(int number);
+static bool end_ticket(int number);
 
 void
-chatglm_tickets_init(glm_engine *the_engine)
+chatglm_tickets_init(void)
 {
-	engine = the_engine;
 	tickets = MemoryContextAllocZero(TopMemoryContext, chatglm_shared->n_requests * sizeof(Ticket));
 }
 
@@ -70,8 +70,8 @@ chatglm_ticket_admit(WorkerSession *session, int entry)
 	/* the texts, which may have megabytes, the engine checks beside everything else */
 	if (glm_request_check_frame(given->block, given->size, &err))
 	{
-		describe(session, entry, &stat);
-		CHATGLM_ENGINE(number = glm_engine_give(engine, given->block, &err));
+		describe_request(session, entry, &stat);
+		number = chatglm_engine_give(given->block, &err);
 	}
 	if (number < 0)
 	{
@@ -89,22 +89,7 @@ chatglm_ticket_admit(WorkerSession *session, int entry)
 	ticket->place = given->place;
 	ticket->kind = stat.kind;
 	live++;
-	show(number, &stat);
-}
-
-glm_request *
-chatglm_block_new(Size size)
-{
-	glm_request *block;
-
-	CHATGLM_ENGINE(block = glm_request_new(size));
-	return block;
-}
-
-void
-chatglm_block_free(glm_request *block)
-{
-	CHATGLM_ENGINE(glm_request_free(block));
+	show_request(number, &stat);
 }
 
 void
@@ -138,7 +123,7 @@ chatglm_ticket_abandon(int number, bool session_gone)
 	tickets[number].abandoned = true;
 	if (session_gone)
 		tickets[number].session = NULL;
-	CHATGLM_ENGINE(glm_engine_cancel(engine, number));
+	chatglm_engine_cancel(number);
 }
 
 void
@@ -151,7 +136,7 @@ chatglm_ticket_taken(int number)
 	if (taken == ticket->taken)
 		return;
 	ticket->taken = taken;
-	CHATGLM_ENGINE(glm_engine_taken(engine, number, taken));
+	chatglm_engine_taken(number, taken);
 }
 
 void
@@ -170,7 +155,7 @@ chatglm_tickets_cancel_marked(void)
 	for (int i = 0; i < chatglm_shared->n_requests; i++)
 	{
 		if (tickets[i].marked)
-			CHATGLM_ENGINE(glm_engine_cancel(engine, i));
+			chatglm_engine_cancel(i);
 	}
 }
 
@@ -178,7 +163,7 @@ chatglm_tickets_cancel_marked(void)
 
 /* What others will see of the request of an entry. */
 static void
-describe(const WorkerSession *session, int entry, ChatglmRequestStat *stat)
+describe_request(const WorkerSession *session, int entry, ChatglmRequestStat *stat)
 {
 	const glm_request *request = session->entry[entry].block;
 	const char		  *model = glm_request_text(request, request->model);
@@ -198,7 +183,7 @@ describe(const WorkerSession *session, int entry, ChatglmRequestStat *stat)
 }
 
 static void
-show(int number, const ChatglmRequestStat *stat)
+show_request(int number, const ChatglmRequestStat *stat)
 {
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	chatglm_request_stats()[number] = *stat;
@@ -206,7 +191,7 @@ show(int number, const ChatglmRequestStat *stat)
 }
 
 static void
-hide(int number)
+hide_request(int number)
 {
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	chatglm_request_stats()[number].id = 0;
@@ -220,7 +205,7 @@ chatglm_tickets_count_tokens(void)
 	{
 		if (tickets[i].id == 0)
 			continue;
-		CHATGLM_ENGINE(tickets[i].tokens = glm_engine_generated(engine, i));
+		tickets[i].tokens = chatglm_engine_generated(i);
 		seen++;
 	}
 }
@@ -241,58 +226,52 @@ chatglm_tickets_show_tokens(void)
 
 /* ---- events ----------------------------------------------------------- */
 
-void
-chatglm_tickets_pass_events(void)
+/* The event that was taken last, and its ticket as it was then. */
+static union
 {
-	static union
-	{
-		glm_event event;
-		char	  bytes[GLM_EVENT_MAX];
-	} buffer;
+	glm_event event;
+	char	  bytes[GLM_EVENT_MAX];
+} last;
+static Ticket last_ticket;
 
-	for (int i = 0; i < EVENTS_AT_A_TIME; i++)
-	{
-		bool any;
-
-		CHATGLM_ENGINE(any = glm_engine_poll(engine, &buffer.event));
-		if (!any)
-			break;
-		pass_event(&buffer.event);
-	}
-}
-
-static void
-pass_event(const glm_event *event)
+bool
+chatglm_tickets_take_event(bool *publish_first)
 {
-	Ticket ticket;
+	const glm_event *event = &last.event;
 
+	*publish_first = false;
+	if (!chatglm_engine_poll(&last.event))
+		return false;
 	if (event->ticket < 0 || event->ticket >= chatglm_shared->n_requests ||
 		tickets[event->ticket].id != event->id)
 		elog(ERROR, "event of unknown request " UINT64_FORMAT " from the chatglm engine",
 			 (uint64) event->id);
 
-	ticket = tickets[event->ticket];
-
+	last_ticket = tickets[event->ticket];
 	if (event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR)
-		end_ticket(event->ticket);
-	else if (!ticket.abandoned)
+		*publish_first = end_ticket(event->ticket);
+	else if (!last_ticket.abandoned)
 		chatglm_ticket_taken(event->ticket);
+	return true;
+}
 
-	if (!ticket.abandoned)
-		chatglm_session_post(ticket.session, ticket.entry, event);
+void
+chatglm_tickets_post_event(void)
+{
+	if (!last_ticket.abandoned)
+		chatglm_session_post(last_ticket.session, last_ticket.entry, &last.event);
 }
 
 /*
- * The engine is done with it.  Who gets the last event may look at the views
- * next, so they are made true before, when this was all there was to do or
- * models have come or gone.
+ * The engine is done with it.  True when what the views show is to be published: this was
+ * all there was to do, or models have come or gone.
  */
-static void
+static bool
 end_ticket(int number)
 {
 	Ticket *ticket = &tickets[number];
 
-	hide(number);
+	hide_request(number);
 	if (ticket->session == NULL)
 		chatglm_room_give(ticket->place, ticket->id);
 	else if (ticket->abandoned)
@@ -303,6 +282,5 @@ end_ticket(int number)
 	live--;
 	if (ticket->kind == GLM_UNLOAD)
 		chatglm_models_unload_asked();
-	if (live == 0 || ticket->kind == GLM_LOAD || ticket->kind == GLM_UNLOAD)
-		chatglm_worker_publish();
+	return live == 0 || ticket->kind == GLM_LOAD || ticket->kind == GLM_UNLOAD;
 }

@@ -35,14 +35,14 @@ def model_of(bits, models, context=8192):
     return path
 
 
-def program(name, *arguments):
+def program(name, *arguments, build=BUILD):
     """-> what a program of build/bench prints."""
-    command = [os.path.join(BUILD, name)] + [str(a) for a in arguments]
+    command = [os.path.join(build, name)] + [str(a) for a in arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def forward(model, works, runs=5):
-    return [json.loads(line) for line in program("forward", "-r", runs, model, *works).splitlines()]
+def forward(model, works, runs=5, build=BUILD):
+    return [json.loads(line) for line in program("forward", "-r", runs, model, *works, build=build).splitlines()]
 
 
 def contexts(model, threads):

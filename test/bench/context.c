@@ -53,7 +53,8 @@ fill(void)
 	for (int end = CHUNK; end <= FILLED; end += CHUNK)
 		pass(end, CHUNK);
 	for (int i = FILLED / GLM_KV_BLOCK; i < kv.n_blocks; i++)
-		memcpy(kv.block[i], kv.block[i % (FILLED / GLM_KV_BLOCK)], model->kv_block_bytes);
+		glm_forward_kv_copy(forward, kv.block[i], kv.block[i % (FILLED / GLM_KV_BLOCK)],
+							model->kv_block_bytes);
 }
 
 static void
@@ -73,7 +74,8 @@ open_all(const char *dir, int threads, const char *kernels)
 	blocks = (model->config.context + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
 	/* an eighth and a bit: what runs of slabs may waste */
 	kv_pool = glm_kv_pool_open((size_t) (blocks + 16) * model->kv_block_bytes * 5 / 4);
-	if (kv_pool == NULL || !glm_kv_take(kv_pool, model->kv_block_bytes, blocks, &kv))
+	if (kv_pool == NULL || !glm_forward_kv_pool(forward, glm_kv_pool_total(kv_pool), &err) ||
+		!glm_kv_take(kv_pool, model->kv_block_bytes, blocks, &kv))
 		die("no memory for keys and values");
 	fill();
 }

@@ -160,9 +160,10 @@ open_all(const char *dir, int threads, const char *kernels)
 		die(&err);
 	kv_pool =
 		glm_kv_pool_open((size_t) (blocks + MAX_SEQUENCES * 12) * (model->kv_block_bytes + 262144));
+	if (kv_pool == NULL || !glm_forward_kv_pool(forward, glm_kv_pool_total(kv_pool), &err))
+		die(&err);
 	for (int i = 0; i < MAX_SEQUENCES; i++)
-		if (kv_pool == NULL ||
-			!glm_kv_take(kv_pool, model->kv_block_bytes, i == 0 ? blocks : 12, &kv[i]))
+		if (!glm_kv_take(kv_pool, model->kv_block_bytes, i == 0 ? blocks : 12, &kv[i]))
 			exit(1);
 }
 

@@ -48,19 +48,26 @@ fastest(body run, void *arg)
 	return best;
 }
 
-static float *
-random_floats(size_t n)
+static void
+fill(float *x, size_t n)
 {
-	float	*x = glm_backend_cpu.alloc(device, n);
 	uint32_t bits = 1;
 
-	if (x == NULL)
-		exit(1);
 	for (size_t i = 0; i < n; i++)
 	{
 		bits = bits * 1664525 + 1013904223;
 		x[i] = (float) (int32_t) bits * 0x1p-31f;
 	}
+}
+
+static float *
+random_floats(size_t n)
+{
+	float *x = glm_backend_cpu.alloc(device, n);
+
+	if (x == NULL)
+		exit(1);
+	fill(x, n);
 	return x;
 }
 
@@ -232,29 +239,33 @@ attentions(void)
 {
 	static const int	   contexts[] = {512, 2048, 8192, LONGEST};
 	static const glm_dtype dtypes[] = {GLM_F32, GLM_F16, GLM_I8};
-	attention			   a = {.model.config = {
-									.layers = 1, .heads = 32, .groups = 2, .head_dim = 128, .context = LONGEST}};
-	glm_layer			   no_weights = {0};
+	attention			   a = {.model.config = {.layers = 1,
+												 .heads = 32,
+												 .groups = 2,
+												 .head_dim = 128,
+												 .rotary = 64,
+												 .context = LONGEST}};
 	glm_kv_table		   kv = {.n_blocks = LONGEST / GLM_KV_BLOCK};
-	size_t				   block = glm_kv_block_bytes(&a.model.config, GLM_F32) / sizeof(float);
-	float				  *memory = random_floats(block * LONGEST / GLM_KV_BLOCK);
-	glm_error			   err;
+	size_t	  bytes = glm_kv_block_bytes(&a.model.config, GLM_F32) * (size_t) kv.n_blocks;
+	float	 *memory;
+	glm_error err;
 
 	kv.block = calloc((size_t) kv.n_blocks, sizeof(*kv.block));
-	a.model.layer = &no_weights;
 	a.qkv = random_floats(PROMPT_ROWS * 36 * 128);
 	a.out = random_floats(PROMPT_ROWS * 32 * 128);
-	if (kv.block == NULL || !glm_backend_cpu.prepare(device, &a.model, &err))
+	memory = glm_backend_cpu.kv_pool(device, bytes, &err);
+	if (kv.block == NULL || memory == NULL || !glm_backend_cpu.prepare(device, &a.model, &err))
 		exit(1);
+	fill(memory, bytes / sizeof(float));
 	for (int i = 0; i < kv.n_blocks; i++)
-		kv.block[i] = memory + (size_t) i * block;
+		kv.block[i] = (uint32_t) ((size_t) i * (bytes / (size_t) kv.n_blocks) / GLM_KV_UNIT);
 	printf("\nattention, a layer of 32 heads in 2 groups\n rows  context   KV        us     GB/s  "
 		   "GFLOP/s  of peak\n");
 	for (size_t t = 0; t < sizeof(dtypes) / sizeof(dtypes[0]); t++)
 	{
 		a.model.kv_dtype = dtypes[t];
 		/* small numbers of any sign, none a NaN, whatever is read from them: halves, or codes and scales */
-		for (size_t i = 0; i < 2 * block * LONGEST / GLM_KV_BLOCK && dtypes[t] != GLM_F32; i++)
+		for (size_t i = 0; i < bytes / sizeof(uint16_t) && dtypes[t] != GLM_F32; i++)
 			((uint16_t *) memory)[i] = (uint16_t) (((uint16_t *) memory)[i] & 0xb3ff);
 		for (size_t c = 0; c < sizeof(contexts) / sizeof(contexts[0]); c++)
 		{
@@ -263,7 +274,6 @@ attentions(void)
 		}
 	}
 	free(kv.block);
-	free(memory);
 	free(a.qkv);
 	free(a.out);
 }
@@ -319,7 +329,9 @@ passes(const char *kernels, const char *dir, int only)
 	double			 alone = 0;
 
 	p.forward = model ? glm_forward_open(kernels, pool, MAX_ROWS, &err) : NULL;
-	if (p.forward == NULL || !glm_forward_prepare(p.forward, model, &err))
+	if (p.forward == NULL || kv_pool == NULL ||
+		!glm_forward_kv_pool(p.forward, glm_kv_pool_total(kv_pool), &err) ||
+		!glm_forward_prepare(p.forward, model, &err))
 	{
 		fprintf(stderr, "%s\n", err.message);
 		exit(1);

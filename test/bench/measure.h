@@ -193,18 +193,16 @@ tensor_work(const glm_tensor *t, double *ops, double *bytes)
 static void
 model_work(const glm_model *model, bool head, double *ops, double *bytes)
 {
-	double head_ops = 0;
+	double none = 0;
 
 	*ops = *bytes = 0;
-	for (int i = 0; i < model->config.layers; i++)
+	for (int i = 0; i < model->n_matrices; i++)
 	{
-		tensor_work(&model->layer[i].qkv, ops, bytes);
-		tensor_work(&model->layer[i].dense, ops, bytes);
-		tensor_work(&model->layer[i].gate_up, ops, bytes);
-		tensor_work(&model->layer[i].down, ops, bytes);
+		const glm_matrix *m = &model->matrix[i];
+
+		if (m->projection != GLM_EMBEDDING)
+			tensor_work(&m->tensor, head || m->projection != GLM_HEAD ? ops : &none, bytes);
 	}
-	tensor_work(&model->output, &head_ops, bytes);
-	*ops += head ? head_ops : 0;
 }
 
 #endif /* GLM_BENCH_MEASURE_H */

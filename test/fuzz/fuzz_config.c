@@ -21,6 +21,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(c.groups > 0 && c.heads % c.groups == 0);
 	FUZZ_CHECK(c.head_dim % 4 == 0 && c.head_dim <= 1024);
 	FUZZ_CHECK(c.heads * c.head_dim <= 65536);
+	FUZZ_CHECK(c.rotary > 0 && c.rotary % 2 == 0 && c.rotary <= c.head_dim);
 	FUZZ_CHECK(c.norm_eps >= 0 && c.rope_base > 0 && c.rope_scale > 0);
 	FUZZ_CHECK(c.n_eos >= 1 && c.n_eos <= 8);
 	for (int i = 0; i < c.n_eos; i++)

@@ -136,14 +136,23 @@ class OutOfTree(unittest.TestCase):
         models = [f"{share[0]}/extension/chatglm/models/tiny-chatglm3/{name}"
                   for name in os.listdir(f"{ROOT}/models/tiny-chatglm3")]
         scripts = [f"{share[0]}/extension/{path.name}" for path in pathlib.Path(ROOT).glob("chatglm--*.sql")]
+        pages = ["README.md", "CHANGELOG.md", "test/bench/RESULTS.md", "test/bench/forward.svg", "test/model/README.md",
+                 *(f"docs/{name}" for name in os.listdir(f"{ROOT}/docs"))]
         return sorted([f"{share[0]}/extension/chatglm.control", f"{share[1]}/chatglm.so",
-                       f"{share[2]}/extension/chatglm.md", *models, *scripts])
+                       *(f"{share[2]}/extension/chatglm/{name}" for name in pages), *models, *scripts])
+
+    def check_links(self):
+        """Those of installed pages lead to installed files."""
+        for page in (self.place / "to").rglob("*.md"):
+            for target in re.findall(r"\]\(([^)#\s:]+)[)#]", page.read_text()):
+                self.assertTrue((page.parent / target).is_file(), f"{page.name}: {target}")
 
     def test_builds_and_installs_all(self):
         made(self.make("-j2", ENGINE, SERVER_SIDE))
         self.borrow()
         made(self.make("-j2", "install", f"DESTDIR={self.place}/to"))
         self.assertEqual(self.installed(), self.wanted())
+        self.check_links()
         made(self.make("uninstall", f"DESTDIR={self.place}/to"))
         self.assertEqual(self.installed(), [])
 

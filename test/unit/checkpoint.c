@@ -119,7 +119,7 @@ ck_raw(const char *dir, const char *name, const char *header, size_t data_size)
 json_t *
 ck_config(void)
 {
-	json_t *config = json_object();
+	json_t *config = glm_json_new();
 
 	ck_config_set(config, "model_type", "\"chatglm\"");
 	ck_config_set(config, "num_layers", "2");
@@ -277,7 +277,7 @@ put_value(FILE *f, const char *dtype, float x)
 void
 ck_weights_save(const ck_weights *w, int first, int end, const char *dir, const char *name)
 {
-	json_t	  *header = json_object();
+	json_t	  *header = glm_json_new();
 	json_int_t offset = 0;
 	char	  *text;
 	FILE	  *f = create(dir, name);

@@ -9,13 +9,11 @@
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 
-#include "engine/base/base.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include <jansson.h>
+#include "engine/base/json.h"
 
 #define CK_PATH 256
 

@@ -10,8 +10,10 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/half.h"
+#include "engine/model/arch.h"
 #include "engine/model/kv_layout.h"
 #include "made_up.h"
 #include "matrix.h"
@@ -96,6 +98,47 @@ random_matrix(int rows, int columns, glm_dtype dtype)
 	return (glm_tensor){.data = x, .dtype = dtype, .n_dims = 2, .shape = {rows, columns}};
 }
 
+/* Everything that a model of this config has. */
+static void
+make_weights(glm_model *model, glm_dtype dtype)
+{
+	glm_tensor_list list = {0};
+	glm_error		err;
+
+	assert_true(model->config.arch->list_tensors(&model->config, &list, &err));
+	assert_true(glm_model_lay_out(model, &list, &err));
+	for (int i = 0; i < list.n; i++)
+	{
+		const glm_tensor_entry *e = &list.entry[i];
+
+		if (e->use == GLM_USE_MATRIX)
+			glm_model_matrix_of(model, e)->tensor = random_matrix(e->rows, e->cols, dtype);
+		else if (e->use == GLM_USE_BIAS)
+			glm_model_matrix_of(model, e)->bias = random_vector((size_t) e->rows, 0);
+		else if (e->use == GLM_USE_NORM)
+			*glm_model_norm_of(model, e) = random_vector((size_t) e->rows, 1);
+	}
+	glm_tensor_list_free(&list);
+}
+
+glm_tensor *
+md_tensor(const glm_model *model, glm_projection projection, int layer)
+{
+	int				  n;
+	const glm_matrix *m = glm_model_matrices(model, projection, layer, &n);
+
+	assert_int_equal(n, 1);
+	return (glm_tensor *) &m->tensor;
+}
+
+const float *
+md_bias(const glm_model *model, int layer)
+{
+	int n;
+
+	return glm_model_matrices(model, GLM_QKV, layer, &n)->bias;
+}
+
 /* Nothing here is a multiple of 16, and one row is work enough for two threads. */
 glm_model *
 md_make(glm_dtype dtype, glm_dtype kv_dtype)
@@ -110,33 +153,23 @@ md_make(glm_dtype dtype, glm_dtype kv_dtype)
 							   .vocab = 509,
 							   .context = MD_CONTEXT,
 							   .norm_eps = 1e-5f,
+							   .rotary = 10,
 							   .rope_base = 10000,
-							   .final_norm = true};
-	int				 pairs = config.head_dim / 4;
+							   .final_norm = true,
+							   .qkv_bias = true,
+							   .arch = &glm_arch_chatglm};
+	int				 pairs = config.rotary / 2;
 
 	assert_non_null(model);
 	model->config = config;
-	model->name = "made-up";
-	model->embedding = random_matrix(config.vocab, config.hidden, dtype);
-	model->output = random_matrix(config.vocab, config.hidden, dtype);
-	model->final_norm = random_vector(136, 1);
-	model->layer = calloc(2, sizeof(*model->layer));
+	model->name = strdup("made-up");
+	make_weights(model, dtype);
 	model->rope = malloc((size_t) (MD_CONTEXT * pairs * 2) * sizeof(float));
-	assert_true(model->layer && model->rope);
-	for (int l = 0; l < config.layers; l++)
-		model->layer[l] = (glm_layer){
-			.attn_norm = random_vector(136, 1),
-			.qkv = random_matrix(200, 136, dtype),
-			.qkv_bias = random_vector(200, 0),
-			.dense = random_matrix(136, 120, dtype),
-			.ffn_norm = random_vector(136, 1),
-			.gate_up = random_matrix(2 * 262, 136, dtype),
-			.down = random_matrix(136, 262, dtype),
-		};
+	assert_true(model->name && model->rope);
 	for (int p = 0; p < MD_CONTEXT; p++)
 		for (int i = 0; i < pairs; i++)
 		{
-			double angle = p * pow(10000, -2.0 * i / (config.head_dim / 2));
+			double angle = p * pow(10000, -2.0 * i / config.rotary);
 
 			model->rope[(p * pairs + i) * 2] = (float) cos(angle);
 			model->rope[(p * pairs + i) * 2 + 1] = (float) sin(angle);
@@ -158,24 +191,9 @@ md_free_matrix(glm_tensor *t)
 void
 md_free(glm_model *model)
 {
-	for (int l = 0; l < model->config.layers; l++)
-	{
-		glm_layer *layer = &model->layer[l];
-
-		free(layer->attn_norm);
-		md_free_matrix(&layer->qkv);
-		free(layer->qkv_bias);
-		md_free_matrix(&layer->dense);
-		free(layer->ffn_norm);
-		md_free_matrix(&layer->gate_up);
-		md_free_matrix(&layer->down);
-	}
-	md_free_matrix(&model->embedding);
-	md_free_matrix(&model->output);
-	free(model->final_norm);
-	free(model->layer);
-	free(model->rope);
-	free(model);
+	for (int i = 0; i < model->n_matrices; i++)
+		md_free_matrix(&model->matrix[i].tensor);
+	glm_model_close(model);
 }
 
 /* ---- The same in double ---------------------------------------------------- */
@@ -243,12 +261,12 @@ slow_rotate(double *head, int position)
 
 /* One row of a layer; kv [position, K then V of both groups]. */
 void
-md_layer(const glm_layer *layer, double *x, double kv[][80], int position)
+md_layer(const glm_model *model, int l, double *x, double kv[][80], int position)
 {
 	double normed[136], qkv[200], context[120] = {0}, ffn[524], out[136];
 
-	md_norm(normed, x, layer->attn_norm, 136);
-	md_product(qkv, &layer->qkv, normed, layer->qkv_bias);
+	md_norm(normed, x, glm_model_norm(model, GLM_ATTN_NORM, l), 136);
+	md_product(qkv, md_tensor(model, GLM_QKV, l), normed, md_bias(model, l));
 	for (int h = 0; h < 8; h++)
 		slow_rotate(qkv + 20 * h, position);
 	memcpy(kv[position], qkv + 120, sizeof(kv[position]));
@@ -267,14 +285,14 @@ md_layer(const glm_layer *layer, double *x, double kv[][80], int position)
 			for (int d = 0; d < 20; d++)
 				context[20 * h + d] += score[p] / sum * kv[p][40 + 20 * (h / 3) + d];
 	}
-	md_product(out, &layer->dense, context, NULL);
+	md_product(out, md_tensor(model, GLM_DENSE, l), context, NULL);
 	for (int i = 0; i < 136; i++)
 		x[i] += out[i];
-	md_norm(normed, x, layer->ffn_norm, 136);
-	md_product(ffn, &layer->gate_up, normed, NULL);
+	md_norm(normed, x, glm_model_norm(model, GLM_FFN_NORM, l), 136);
+	md_product(ffn, md_tensor(model, GLM_GATE_UP, l), normed, NULL);
 	for (int i = 0; i < 262; i++)
 		ffn[i] = ffn[i] / (1 + exp(-ffn[i])) * ffn[262 + i];
-	md_product(out, &layer->down, ffn, NULL);
+	md_product(out, md_tensor(model, GLM_DOWN, l), ffn, NULL);
 	for (int i = 0; i < 136; i++)
 		x[i] += out[i];
 }

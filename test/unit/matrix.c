@@ -83,7 +83,7 @@ mx_quantize(glm_quant_matrix *q, glm_dtype dtype, glm_rounding how, const float 
 	glm_error	   err;
 
 	if (!glm_quant_open(q, dtype, rows, cols, group, &err) ||
-		!glm_quantize(q, how, w, &alone, &err))
+		!glm_quant_round(q, how, w, &alone, &err))
 		fail_msg("%s", err.message);
 }
 

@@ -23,6 +23,7 @@ rn_open(const char *kernels, int threads)
 	s.kv = glm_kv_pool_open((size_t) 64 << 20);
 	s.forward = glm_forward_open(kernels, s.threads, RN_MAX_ROWS, &err);
 	assert_true(s.threads && s.kv && s.forward);
+	assert_true(glm_forward_kv_pool(s.forward, glm_kv_pool_total(s.kv), &err));
 	return s;
 }
 

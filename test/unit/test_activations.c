@@ -30,24 +30,22 @@ typedef struct setup
 	glm_model *model;
 	json_t	  *chats; /* each with ids and greedy_ids */
 	json_t	  *expected;
-	glm_tensor plain[4 * 64 + 1]; /* the model's own matrices */
+	glm_tensor plain[4 * 64 + 1]; /* the model's own matrices that are multiplied */
 } setup;
 
-/* ---- A model's matrices ---------------------------------------------------- */
+/* ---- A model's matrices but for the embedding ---------------------------------------------------- */
 
 static int
 count_matrices(const glm_model *model)
 {
-	return 4 * model->config.layers + 1;
+	return model->n_matrices - 1;
 }
 
 static glm_tensor *
 matrix_of(glm_model *model, int i)
 {
-	glm_layer  *layer = &model->layer[i / 4];
-	glm_tensor *matrices[] = {&layer->qkv, &layer->dense, &layer->gate_up, &layer->down};
-
-	return i == 4 * model->config.layers ? &model->output : matrices[i % 4];
+	/* the embedding comes first */
+	return &model->matrix[i + 1].tensor;
 }
 
 static void
@@ -113,7 +111,7 @@ set_up(setup *s, const char *dir, const char *expected)
 		fail_msg("%s", err.message);
 	assert_true(json_array_size(s->chats) > 0);
 	assert_true(s->model->config.layers <= 64);
-	for (int part = GLM_PART_OUTPUT; part < s->model->config.layers; part++)
+	for (int part = GLM_SEGMENT_OUTPUT; part < s->model->config.layers; part++)
 		assert_true(glm_model_touch(s->model, part, &err));
 }
 

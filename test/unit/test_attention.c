@@ -34,6 +34,7 @@ typedef struct setup
 	glm_device	*dev;
 	glm_model	 model;
 	glm_kv_pool *kv_pool;
+	const char	*kv_memory;
 	glm_kv_table kv;
 	int			 rows;
 	glm_row		 row[LONG];
@@ -58,16 +59,21 @@ set_up(glm_dtype kv_dtype, const char *kernels, int rows)
 	glm_model *model = &s->model;
 	glm_error  err;
 
-	model->config = (glm_model_config){
-		.layers = 1, .heads = HEADS, .groups = 2, .head_dim = HEAD_DIM, .context = rows};
-	model->layer = calloc(1, sizeof(*model->layer));
+	model->config = (glm_model_config){.layers = 1,
+									   .heads = HEADS,
+									   .groups = 2,
+									   .head_dim = HEAD_DIM,
+									   .rotary = HEAD_DIM / 2,
+									   .context = rows};
 	model->kv_dtype = kv_dtype;
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, kv_dtype);
 	model->rope = calloc((size_t) rows * HEAD_DIM / 2, sizeof(float));
 	s->pool = glm_threads_open(2, &err);
 	s->dev = glm_backend_cpu.open(kernels, s->pool, &err);
 	s->kv_pool = glm_kv_pool_open((size_t) 16 << 20);
-	assert_true(model->layer && model->rope && s->pool && s->dev && s->kv_pool);
+	assert_true(model->rope && s->pool && s->dev && s->kv_pool);
+	s->kv_memory = glm_backend_cpu.kv_pool(s->dev, (size_t) 16 << 20, &err);
+	assert_non_null(s->kv_memory);
 	assert_true(glm_backend_cpu.prepare(s->dev, model, &err));
 	assert_true(glm_kv_take(s->kv_pool, model->kv_block_bytes, (rows + 31) / 32, &s->kv));
 	seed = 5;
@@ -90,7 +96,6 @@ tear_down(setup *s)
 	glm_kv_pool_close(s->kv_pool);
 	glm_backend_cpu.close(s->dev);
 	glm_threads_close(s->pool);
-	free(s->model.layer);
 	free(s->model.rope);
 	free(s);
 }
@@ -110,11 +115,11 @@ attend(setup *s)
 
 /* ---- What is stored ------------------------------------------------------------- */
 
-/* Element i of a row's key or value, of KV group g, by the layout that kv.c describes. */
+/* Element i of a row's key or value, of KV group g, by the layout that kv_layout.h describes. */
 static float
 stored(const setup *s, int row, int g, int i, bool value)
 {
-	const char *part = (const char *) s->kv.block[row / 32] +
+	const char *part = s->kv_memory + (size_t) s->kv.block[row / 32] * GLM_KV_UNIT +
 					   (value ? glm_kv_values(&s->model, 0, g) : glm_kv_keys(&s->model, 0, g));
 	const int8_t *code = (const int8_t *) part;
 	const float	 *scale = (const float *) (part + 32 * HEAD_DIM);

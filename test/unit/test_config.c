@@ -8,7 +8,7 @@
 
 #include "checkpoint.h"
 #include "engine/base/file.h"
-#include "engine/model/model.h"
+#include "engine/model/arch.h"
 
 #include <cmocka.h>
 
@@ -89,6 +89,9 @@ test_standard(void **state)
 	assert_int_equal(c.context, 64);
 	assert_true(c.norm_eps == 1e-5f);
 	assert_true(c.rope_base == 10000.0);
+	assert_string_equal(c.arch->name, "chatglm");
+	assert_int_equal(c.rotary, 4);
+	assert_int_equal(c.rotary_style, GLM_ROTARY_PAIRS);
 	assert_true(c.final_norm);
 	assert_true(c.qkv_bias);
 	assert_false(c.tied);

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "engine/text/chat_chatglm3.h"
 #include "engine/text/decoder.h"
 
 #define FFFD "\xEF\xBF\xBD"
@@ -57,7 +58,7 @@ open_decoder(bool chat, const char *stops)
 	for (size_t i = 0; i < n; i++)
 		if (list[i] == '|')
 			list[i] = '\0';
-	dec = glm_decoder_open(tok, chat, list, n);
+	dec = glm_decoder_open(tok, chat ? &glm_chat_chatglm3 : NULL, list, n);
 	assert_non_null(dec);
 	return dec;
 }
@@ -237,9 +238,9 @@ special_ids_have_no_text(void **state)
 
 	(void) state;
 	glm_decoder_push(dec, byte_zero + 'a', &out, &stopped);
-	for (int i = 0; i < GLM_N_SPECIAL; i++)
-		if (i != GLM_SP_ASSISTANT)
-			assert_true(glm_decoder_push(dec, glm_tokenizer_special(tok, i), &out, &stopped));
+	for (int i = glm_tokenizer_special(tok, "[MASK]"); glm_tokenizer_name(tok, i) != NULL; i++)
+		if (i != glm_tokenizer_special(tok, "<|assistant|>"))
+			assert_true(glm_decoder_push(dec, i, &out, &stopped));
 	assert_true(glm_decoder_push(dec, 1000000, &out, &stopped));
 	assert_true(glm_decoder_push(dec, -1, &out, &stopped));
 	glm_decoder_push(dec, byte_zero + 'b', &out, &stopped);
@@ -266,7 +267,7 @@ assert_turns_shown(bool chat, bool marked, const char *stops, const char *turns,
 		size_t before = out.length;
 
 		assert_true(glm_decoder_push(dec,
-									 *c == '|' ? glm_tokenizer_special(tok, GLM_SP_ASSISTANT)
+									 *c == '|' ? glm_tokenizer_special(tok, "<|assistant|>")
 											   : byte_zero + (unsigned char) *c,
 									 &out, &stopped));
 		/* the token between two turns shows at most what was held back of the first */

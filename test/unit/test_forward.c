@@ -94,13 +94,13 @@ check_against_double(glm_dtype dtype, glm_dtype kv_dtype, int length, double bou
 		float  embedded[136];
 		double x[136], normed[136], logits[509];
 
-		mx_row(embedded, &model->embedding, token_of(0, p));
+		mx_row(embedded, md_tensor(model, GLM_EMBEDDING, GLM_NO_LAYER), token_of(0, p));
 		for (int i = 0; i < 136; i++)
 			x[i] = embedded[i];
 		for (int l = 0; l < 2; l++)
-			md_layer(&model->layer[l], x, kv[l], p);
-		md_norm(normed, x, model->final_norm, 136);
-		md_product(logits, &model->output, normed, NULL);
+			md_layer(model, l, x, kv[l], p);
+		md_norm(normed, x, glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER), 136);
+		md_product(logits, md_tensor(model, GLM_HEAD, GLM_NO_LAYER), normed, NULL);
 		for (int i = 0; i < 509; i++)
 		{
 			if (p < 16)
@@ -228,15 +228,8 @@ check_widened(glm_dtype dtype, const char *kernels)
 	float	  *want;
 	double	   difference = 0, size = 0;
 
-	widen(&model->embedding);
-	widen(&model->output);
-	for (int l = 0; l < model->config.layers; l++)
-	{
-		widen(&model->layer[l].qkv);
-		widen(&model->layer[l].dense);
-		widen(&model->layer[l].gate_up);
-		widen(&model->layer[l].down);
-	}
+	for (int i = 0; i < model->n_matrices; i++)
+		widen(&model->matrix[i].tensor);
 	want = all_logits(&s, model, LENGTH, 32, 0);
 	for (size_t i = 0; i < n; i++)
 	{
@@ -332,7 +325,7 @@ test_nan_is_seen(void **state)
 {
 	glm_model *model = md_make(GLM_F32, GLM_F32);
 	rn_setup   s = rn_open("auto", 2);
-	float	  *broken = (float *) model->layer[0].qkv.data;
+	float	  *broken = (float *) md_tensor(model, GLM_QKV, 0)->data;
 	float	  *logits;
 
 	(void) state;

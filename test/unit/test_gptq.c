@@ -173,7 +173,7 @@ factor_and_quantize(glm_quant_matrix *q, const float *w, float *h, const glm_wor
 
 	assert_non_null(diagonal);
 	ok = glm_hessian_factor(h, q->cols, diagonal, &lambda, &blas, work, err) &&
-		 glm_quantize_gptq(q, w, h, diagonal, &blas, work, err);
+		 glm_quant_gptq(q, w, h, diagonal, &blas, work, err);
 	free(diagonal);
 	return ok;
 }
@@ -381,7 +381,7 @@ test_stripes(void **state)
 		glm_quant_matrix got;
 
 		assert_true(glm_quant_open(&got, GLM_Q4, n, cols, 64, &err));
-		assert_true(glm_quantize_gptq(&got, part, h, diagonal, &blas, &alone, &err));
+		assert_true(glm_quant_gptq(&got, part, h, diagonal, &blas, &alone, &err));
 		assert_true(glm_quant_output_loss(&sum, &got, part, h, &blas, &alone, &err));
 		for (int r = 0; r < n; r++)
 		{

@@ -506,7 +506,7 @@ test_softmax_not_finite(void **state)
 
 /* What V[i, d] stands for; codes are checked with the scales in the order kernels.h says. */
 static float
-weighed(const glm_weigh *op, int i, int d)
+value_at(const glm_weighted_sum *op, int i, int d)
 {
 	int		groups = (op->width + 31) / 32;
 	uint8_t code = ((const uint8_t *) op->v)[i * op->width + d];
@@ -519,27 +519,27 @@ weighed(const glm_weigh *op, int i, int d)
 
 /* Weighs m rows of n weights with rows of V of this width; y begins at what is in it, or at 0. */
 static void
-check_weigh(int m, int n, int width, glm_dtype dtype, bool down, bool add)
+check_weighted_sum(int m, int n, int width, glm_dtype dtype, bool down, bool add)
 {
 	size_t ldy = (size_t) width + 3, ldp = (size_t) n + 1, y_length = (size_t) m * ldy;
 	float *p = malloc((size_t) m * ldp * sizeof(float)), *start = malloc(y_length * sizeof(float)),
 		  *want = malloc(y_length * sizeof(float)), *got = malloc(y_length * sizeof(float));
-	size_t	  scales = ((size_t) n + 31) * ((size_t) width + 31) / 32 + 32;
-	float	 *scale = malloc(scales * sizeof(float));
-	uint8_t	 *v = malloc((size_t) n * (size_t) width * size_of(dtype));
-	glm_weigh op = {.y = got,
-					.ldy = ldy,
-					.p = p,
-					.ldp = ldp,
-					.v = v,
-					.dtype = dtype,
-					.scale = scale,
-					.down = down,
-					.next = n % 2 ? v : NULL,
-					.m = m,
-					.n = n,
-					.width = width,
-					.add = add};
+	size_t			 scales = ((size_t) n + 31) * ((size_t) width + 31) / 32 + 32;
+	float			*scale = malloc(scales * sizeof(float));
+	uint8_t			*v = malloc((size_t) n * (size_t) width * size_of(dtype));
+	glm_weighted_sum op = {.y = got,
+						   .ldy = ldy,
+						   .p = p,
+						   .ldp = ldp,
+						   .v = v,
+						   .dtype = dtype,
+						   .scale = scale,
+						   .down = down,
+						   .next = n % 2 ? v : NULL,
+						   .m = m,
+						   .n = n,
+						   .width = width,
+						   .add = add};
 
 	assert_true(p && start && want && got && scale && v);
 	fill(scale, scales);
@@ -554,12 +554,12 @@ check_weigh(int m, int n, int width, glm_dtype dtype, bool down, bool add)
 
 			*y = add ? *y : 0;
 			for (int i = 0; i < n; i++)
-				*y = fmaf(p[(size_t) r * ldp + (size_t) i], weighed(&op, i, d), *y);
+				*y = fmaf(p[(size_t) r * ldp + (size_t) i], value_at(&op, i, d), *y);
 		}
 	for (int t = -1; t < n_tables; t++)
 	{
 		memcpy(got, start, y_length * sizeof(float));
-		(t < 0 ? &glm_kernels_scalar : tables[t])->weigh(&op);
+		(t < 0 ? &glm_kernels_scalar : tables[t])->weighted_sum(&op);
 		assert_memory_equal(got, want, y_length * sizeof(float));
 	}
 	free(p);
@@ -571,7 +571,7 @@ check_weigh(int m, int n, int width, glm_dtype dtype, bool down, bool add)
 }
 
 static void
-test_weigh(void **state)
+test_weighted_sum(void **state)
 {
 	static const int widths[] = {1, 4, 12, 16, 20, 32, 64, 100, 128, 200};
 
@@ -580,15 +580,16 @@ test_weigh(void **state)
 		for (int m = 1; m <= 17; m++)
 			for (int n = 1; n <= 32; n += m < 5 ? 1 : 9)
 			{
-				check_weigh(m, n, widths[w], (m + n) % 2 ? GLM_F32 : GLM_F16, false, n % 3 == 0);
-				check_weigh(m, n, widths[w], GLM_I8, (m + n) % 2, n % 3 == 0);
+				check_weighted_sum(m, n, widths[w], (m + n) % 2 ? GLM_F32 : GLM_F16, false,
+								   n % 3 == 0);
+				check_weighted_sum(m, n, widths[w], GLM_I8, (m + n) % 2, n % 3 == 0);
 			}
 	/* keys: several groups down a head, the last one not whole; and a last group of a row */
 	for (int m = 1; m <= 17; m += 4)
 		for (int n = 16; n <= 200; n += 23)
 		{
-			check_weigh(m, n, 32, GLM_I8, true, false);
-			check_weigh(m, 32, n, GLM_I8, false, true);
+			check_weighted_sum(m, n, 32, GLM_I8, true, false);
+			check_weighted_sum(m, 32, n, GLM_I8, false, true);
 		}
 }
 
@@ -663,9 +664,12 @@ test_elementwise(void **state)
 			glm_kernels_scalar.divide(want, y[1], n);
 			tables[t]->divide(got, y[1], n);
 			assert_memory_equal(got, want, (size_t) n * sizeof(float));
-			glm_kernels_scalar.rotate(want, x, y, z[0], n / 4 * 4);
-			tables[t]->rotate(got, x, y, z[0], n / 4 * 4);
-			assert_memory_equal(got, want, (size_t) (n / 4 * 4) * sizeof(float));
+			for (int turned = 0; turned <= n; turned += n < 8 ? 2 : n / 8 * 2)
+			{
+				glm_kernels_scalar.rotate(want, x, y, z[0], turned, n);
+				tables[t]->rotate(got, x, y, z[0], turned, n);
+				assert_memory_equal(got, want, (size_t) n * sizeof(float));
+			}
 		}
 }
 
@@ -712,7 +716,7 @@ main(void)
 		cmocka_unit_test(test_exponential),
 		cmocka_unit_test(test_softmax),
 		cmocka_unit_test(test_softmax_not_finite),
-		cmocka_unit_test(test_weigh),
+		cmocka_unit_test(test_weighted_sum),
 		cmocka_unit_test(test_square_sum),
 		cmocka_unit_test(test_elementwise),
 		cmocka_unit_test(test_swiglu),

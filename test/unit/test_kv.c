@@ -51,6 +51,7 @@ test_open(void **state)
 	assert_null(glm_kv_pool_open(0));
 	assert_null(glm_kv_pool_open(1000));
 	assert_null(glm_kv_pool_open(SIZE_MAX));
+	assert_null(glm_kv_pool_open((size_t) 2 << 40)); /* more than numbers reach */
 	pool = glm_kv_pool_open(3 * MIB + 5);
 	assert_non_null(pool);
 	assert_int_equal(glm_kv_pool_total(pool), 3 * MIB);
@@ -59,13 +60,23 @@ test_open(void **state)
 	glm_kv_pool_close(NULL);
 }
 
+/* What the numbers of blocks are places of. */
+static float memory[24 * MIB / sizeof(float)];
+
+static float *
+block_at(const glm_kv_table *table, int i)
+{
+	assert_true(table->block[i] < 24 * MIB / GLM_KV_UNIT);
+	return memory + (size_t) table->block[i] * (GLM_KV_UNIT / sizeof(float));
+}
+
 /* Writes all of every block, then looks whether anybody else wrote there. */
 static void
 mark(const glm_kv_table *table, size_t bytes, float value)
 {
 	for (int i = 0; i < table->n_blocks; i++)
 		for (size_t j = 0; j < bytes / sizeof(float); j++)
-			table->block[i][j] = value + (float) i;
+			block_at(table, i)[j] = value + (float) i;
 }
 
 static void
@@ -73,7 +84,7 @@ assert_marked(const glm_kv_table *table, size_t bytes, float value)
 {
 	for (int i = 0; i < table->n_blocks; i++)
 		for (size_t j = 0; j < bytes / sizeof(float); j++)
-			if (table->block[i][j] != value + (float) i)
+			if (block_at(table, i)[j] != value + (float) i)
 				fail_msg("block %d changed at %zu", i, j);
 }
 
@@ -144,7 +155,7 @@ test_memory_is_reused(void **state)
 {
 	glm_kv_pool *pool = glm_kv_pool_open(64 * MIB);
 	glm_kv_table neighbour = {0}, table = {0};
-	float		*first[5];
+	uint32_t	 first[5];
 
 	(void) state;
 	for (int with = 0; with < 2; with++)

@@ -16,6 +16,7 @@
 #include "checkpoint.h"
 #include "engine/base/half.h"
 #include "engine/model/kv_layout.h"
+#include "made_up.h"
 
 #include <cmocka.h>
 
@@ -126,7 +127,7 @@ touch_all(const glm_model *m)
 {
 	glm_error err = {0};
 
-	for (int part = GLM_PART_OUTPUT; part < m->config.layers; part++)
+	for (int part = GLM_SEGMENT_OUTPUT; part < m->config.layers; part++)
 	{
 		if (!glm_model_touch(m, part, &err))
 			fail_msg("%s", err.message);
@@ -137,20 +138,19 @@ touch_all(const glm_model *m)
 static void
 assert_standard(const glm_model *m, glm_dtype dtype)
 {
-	const glm_layer *l = &m->layer[1];
-
 	assert_int_equal(m->dtype, dtype);
 	touch_all(m);
-	assert_matrix(&m->embedding, EMBEDDING, dtype, 1024, 24);
-	assert_matrix(&m->output, OUTPUT, dtype, 1024, 24);
-	assert_vector(m->final_norm, FINAL_NORM, 24);
-	assert_vector(l->attn_norm, LAYER1 "input_layernorm.weight", 24);
-	assert_vector(l->ffn_norm, LAYER1 "post_attention_layernorm.weight", 24);
-	assert_vector(l->qkv_bias, LAYER1 "self_attention.query_key_value.bias", 64);
-	assert_matrix(&l->qkv, LAYER1 "self_attention.query_key_value.weight", dtype, 64, 24);
-	assert_matrix(&l->dense, LAYER1 "self_attention.dense.weight", dtype, 24, 32);
-	assert_matrix(&l->gate_up, LAYER1 "mlp.dense_h_to_4h.weight", dtype, 80, 24);
-	assert_matrix(&l->down, LAYER1 "mlp.dense_4h_to_h.weight", dtype, 24, 40);
+	assert_matrix(md_tensor(m, GLM_EMBEDDING, GLM_NO_LAYER), EMBEDDING, dtype, 1024, 24);
+	assert_matrix(md_tensor(m, GLM_HEAD, GLM_NO_LAYER), OUTPUT, dtype, 1024, 24);
+	assert_vector(glm_model_norm(m, GLM_FINAL_NORM, GLM_NO_LAYER), FINAL_NORM, 24);
+	assert_vector(glm_model_norm(m, GLM_ATTN_NORM, 1), LAYER1 "input_layernorm.weight", 24);
+	assert_vector(glm_model_norm(m, GLM_FFN_NORM, 1), LAYER1 "post_attention_layernorm.weight", 24);
+	assert_vector(md_bias(m, 1), LAYER1 "self_attention.query_key_value.bias", 64);
+	assert_matrix(md_tensor(m, GLM_QKV, 1), LAYER1 "self_attention.query_key_value.weight", dtype,
+				  64, 24);
+	assert_matrix(md_tensor(m, GLM_DENSE, 1), LAYER1 "self_attention.dense.weight", dtype, 24, 32);
+	assert_matrix(md_tensor(m, GLM_GATE_UP, 1), LAYER1 "mlp.dense_h_to_4h.weight", dtype, 80, 24);
+	assert_matrix(md_tensor(m, GLM_DOWN, 1), LAYER1 "mlp.dense_4h_to_h.weight", dtype, 24, 40);
 	assert_string_equal(m->name, "a name");
 	assert_string_equal(m->path, dir);
 	assert_non_null(m->tokenizer);
@@ -189,9 +189,9 @@ test_mixed_dtypes(void **state)
 	save_all();
 	m = open_good(dir);
 	assert_int_equal(m->dtype, GLM_F16);
-	assert_vector(m->final_norm, FINAL_NORM, 24);
+	assert_vector(glm_model_norm(m, GLM_FINAL_NORM, GLM_NO_LAYER), FINAL_NORM, 24);
 	touch_all(m);
-	assert_matrix(&m->output, OUTPUT, GLM_BF16, 1024, 24);
+	assert_matrix(md_tensor(m, GLM_HEAD, GLM_NO_LAYER), OUTPUT, GLM_BF16, 1024, 24);
 	glm_model_close(m);
 }
 
@@ -200,7 +200,7 @@ test_three_shards(void **state)
 {
 	static const char *const files[] = {"a.safetensors", "b.safetensors", "c.safetensors"};
 	const int				 ends[] = {0, 5, 6, weights.n};
-	json_t					*map = json_object();
+	json_t					*map = glm_json_new();
 	json_t					*index = json_pack("{s:o}", "weight_map", map);
 	char					*text;
 	glm_model				*m;
@@ -238,10 +238,11 @@ test_variants(void **state)
 	ck_weights_add(&weights, "transformer.rotary_pos_emb.inv_freq", "F16", 2, 0);
 	save_all();
 	m = open_good(dir);
-	assert_ptr_equal(m->output.data, m->embedding.data);
-	assert_null(m->final_norm);
-	assert_null(m->layer[0].qkv_bias);
-	assert_null(m->layer[1].qkv_bias);
+	assert_ptr_equal(md_tensor(m, GLM_HEAD, GLM_NO_LAYER)->data,
+					 md_tensor(m, GLM_EMBEDDING, GLM_NO_LAYER)->data);
+	assert_null(glm_model_norm(m, GLM_FINAL_NORM, GLM_NO_LAYER));
+	assert_null(md_bias(m, 0));
+	assert_null(md_bias(m, 1));
 	glm_model_close(m);
 }
 
@@ -256,7 +257,7 @@ test_tied_but_stored(void **state)
 	save_all();
 	m = open_good(dir);
 	touch_all(m);
-	assert_matrix(&m->output, OUTPUT, GLM_F16, 1024, 24);
+	assert_matrix(md_tensor(m, GLM_HEAD, GLM_NO_LAYER), OUTPUT, GLM_F16, 1024, 24);
 	glm_model_close(m);
 }
 
@@ -314,7 +315,7 @@ test_embedded(void **state)
 	(void) state;
 	assert_int_equal(m->dtype, GLM_F16);
 	assert_int_equal(m->config.layers, 5);
-	assert_int_equal(m->layer[4].qkv.shape[1], m->config.hidden);
+	assert_int_equal(md_tensor(m, GLM_QKV, 4)->shape[1], m->config.hidden);
 	glm_model_close(m);
 }
 
@@ -330,12 +331,12 @@ test_golden(void **state)
 	ck_path(path, ck_golden(), "chatglm3-a");
 	m = open_good(path);
 	assert_int_equal(m->dtype, GLM_F16);
-	assert_int_equal(m->layer[2].down.shape[1], 224);
+	assert_int_equal(md_tensor(m, GLM_DOWN, 2)->shape[1], 224);
 	glm_model_close(m);
 	ck_path(path, ck_golden(), "chatglm3-b");
 	m = open_good(path);
 	assert_int_equal(m->dtype, GLM_BF16);
-	assert_int_equal(m->embedding.shape[0], 960);
+	assert_int_equal(md_tensor(m, GLM_EMBEDDING, GLM_NO_LAYER)->shape[0], 960);
 	glm_model_close(m);
 }
 

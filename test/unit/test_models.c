@@ -16,6 +16,7 @@
 #include "engine/base/file.h"
 #include "engine/base/hash.h"
 #include "engine/weights/packed.h"
+#include "made_up.h"
 
 #include <cmocka.h>
 
@@ -170,7 +171,7 @@ touch_all(const glm_model *model)
 {
 	glm_error err;
 
-	for (int part = GLM_PART_OUTPUT; part < model->config.layers; part++)
+	for (int part = GLM_SEGMENT_OUTPUT; part < model->config.layers; part++)
 		assert_true(glm_model_touch(model, part, &err));
 }
 
@@ -277,11 +278,11 @@ test_maps_on_touch(void **state)
 
 	/* released as often as touched, or once for a part touched twice */
 	assert_true(glm_model_touch(model, 0, &err));
-	assert_true(glm_model_touch(model, GLM_PART_OUTPUT, &err));
+	assert_true(glm_model_touch(model, GLM_SEGMENT_OUTPUT, &err));
 	glm_model_release(model, 0);
 	glm_model_release(model, 0);
 	assert_int_equal(info_of("a").chunks_mapped, 1);
-	glm_model_release(model, GLM_PART_OUTPUT);
+	glm_model_release(model, GLM_SEGMENT_OUTPUT);
 	assert_int_equal(info_of("a").chunks_mapped, 0);
 	glm_models_release(&models, model);
 }
@@ -378,18 +379,18 @@ test_shared(void **state)
 
 	(void) state;
 	assert_ptr_not_equal(a, b);
-	assert_ptr_equal(a->layer[1].down.data, b->layer[1].down.data);
-	assert_ptr_equal(a->layer[1].down.data, c->layer[1].down.data);
+	assert_ptr_equal(md_tensor(a, GLM_DOWN, 1)->data, md_tensor(b, GLM_DOWN, 1)->data);
+	assert_ptr_equal(md_tensor(a, GLM_DOWN, 1)->data, md_tensor(c, GLM_DOWN, 1)->data);
 	touch_all(a);
 	touch_all(c);
-	low_byte = *(const uint8_t *) a->layer[0].qkv.data;
+	low_byte = *(const uint8_t *) md_tensor(a, GLM_QKV, 0)->data;
 	assert_int_equal(mappings(WEIGHTS), 1);
 	assert_int_equal(info_of("b").chunks_mapped, 1);
 
 	glm_models_release(&models, a);
 	assert_true(unload("a", NULL, &err));
 	assert_int_equal(mappings(WEIGHTS), 1);
-	assert_int_equal(*(const uint8_t *) c->layer[0].qkv.data, low_byte);
+	assert_int_equal(*(const uint8_t *) md_tensor(c, GLM_QKV, 0)->data, low_byte);
 	glm_models_release(&models, b);
 	glm_models_release(&models, c);
 	assert_true(unload("c", NULL, &err));
@@ -561,7 +562,7 @@ static void
 flip_bit_of(const glm_model *model, const char *name)
 {
 	char	   path[CK_PATH];
-	glm_tensor t;
+	glm_tensor t, *head = md_tensor(model, GLM_HEAD, GLM_NO_LAYER);
 	glm_error  err;
 	FILE	  *f;
 	uint8_t	   byte;
@@ -572,8 +573,8 @@ flip_bit_of(const glm_model *model, const char *name)
 	f = fopen(path, "r+b");
 	/* addresses and offsets differ by the same amount for all tensors */
 	assert_int_equal(fseek(f, 0, SEEK_END), 0);
-	at = ftell(f) - (long) ((const uint8_t *) model->output.data +
-							glm_tensor_bytes(&model->output) - (const uint8_t *) t.data);
+	at = ftell(f) -
+		 (long) ((const uint8_t *) head->data + glm_tensor_bytes(head) - (const uint8_t *) t.data);
 	fseek(f, at, SEEK_SET);
 	byte = (uint8_t) fgetc(f);
 	fseek(f, at, SEEK_SET);

@@ -102,22 +102,22 @@ static bool
 convert(const char *source, const char *target, const char *options, const char *texts, witness *w,
 		glm_quantized **rows, int *n, glm_error *err)
 {
-	glm_threads *pool = glm_threads_open(2, err);
-	glm_order	 order = {.name = "test",
-						  .path = source,
-						  .target = target,
-						  .options = options,
-						  .texts = texts,
-						  .memory = w->memory,
-						  .kernels = "auto",
-						  .work = {.pool = pool, .cancel = &w->cancel},
-						  .tell = see,
-						  .arg = w};
-	bool		 ok;
+	glm_threads		*pool = glm_threads_open(2, err);
+	glm_quantize_job job = {.name = "test",
+							.path = source,
+							.target = target,
+							.options = options,
+							.texts = texts,
+							.memory = w->memory,
+							.kernels = "auto",
+							.work = {.pool = pool, .cancel = &w->cancel},
+							.progress = see,
+							.arg = w};
+	bool			 ok;
 
 	assert_non_null(pool);
 	*rows = NULL;
-	ok = glm_convert(&order, rows, n, err);
+	ok = glm_convert(&job, rows, n, err);
 	glm_threads_close(pool);
 	return ok;
 }

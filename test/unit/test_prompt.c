@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "checkpoint.h"
+#include "engine/text/chat_chatglm3.h"
 #include "engine/text/messages.h"
 #include "engine/text/prompt.h"
 
@@ -69,9 +70,9 @@ write_turn(void *arg, const glm_turn *turn, glm_error *err)
 {
 	static const char *const roles[] = {"system", "user", "assistant", "observation"};
 
-	assert_in_range(turn->role, GLM_SP_SYSTEM, GLM_SP_OBSERVATION);
+	assert_in_range(turn->role, GLM_ROLE_SYSTEM, GLM_ROLE_OBSERVATION);
 	(void) err;
-	glm_buf_puts(arg, roles[turn->role - GLM_SP_SYSTEM]);
+	glm_buf_puts(arg, roles[turn->role]);
 	glm_buf_puts(arg, "|");
 	glm_buf_puts(arg, turn->metadata->data);
 	glm_buf_puts(arg, "|");
@@ -88,7 +89,7 @@ assert_turns(glm_form form, const char *text, const char *system, const char *to
 	glm_buf		 out = {0};
 	glm_error	 err = {0};
 
-	if (!glm_messages_walk(req, form == GLM_MESSAGES, write_turn, &out, &err))
+	if (!glm_messages_walk(&glm_chat_chatglm3, req, form == GLM_MESSAGES, write_turn, &out, &err))
 		fail_msg("%s", err.message);
 	for (size_t i = 0; i < out.length; i++)
 		if (out.data[i] == '\x1e')
@@ -279,7 +280,7 @@ sorting_results_is_linear(void **state)
 			sprintf(out, ",{\"role\":\"tool\",\"tool_call_id\":\"%d\",\"content\":\"r%d\"}", i, i);
 	sprintf(out, "]");
 	req = make_request(GLM_MESSAGES, messages, NULL, NULL);
-	assert_true(glm_messages_walk(req, true, write_turn, &turns, &err));
+	assert_true(glm_messages_walk(&glm_chat_chatglm3, req, true, write_turn, &turns, &err));
 	first = strstr(turns.data, "observation||");
 	assert_memory_equal(first, "observation||r0\x1e", 16);
 	glm_buf_free(&turns);
@@ -361,7 +362,7 @@ assert_refused(const char *text, const char *system, const char *tools, glm_stat
 	glm_ids		 ids = {0};
 	glm_error	 err = {0};
 
-	assert_false(glm_prompt_build(tok, req, &ids, &err));
+	assert_false(glm_prompt_build(&glm_chat_chatglm3, tok, req, &ids, &err));
 	ck_assert_error(&err, status, fragment);
 	glm_ids_free(&ids);
 	free(req);
@@ -505,9 +506,9 @@ add_encoded(glm_ids *ids, const char *text)
 }
 
 static void
-add_special(glm_ids *ids, glm_special which)
+add_special(glm_ids *ids, const char *name)
 {
-	assert_true(glm_ids_add(ids, glm_tokenizer_special(tok, which), NULL));
+	assert_true(glm_ids_add(ids, glm_tokenizer_special(tok, name), NULL));
 }
 
 static void
@@ -516,7 +517,7 @@ assert_ids(const glm_tokenizer *t, glm_request *req, const glm_ids *want)
 	glm_ids	  got = {0};
 	glm_error err = {0};
 
-	if (!glm_prompt_build(t, req, &got, &err))
+	if (!glm_prompt_build(&glm_chat_chatglm3, t, req, &got, &err))
 		fail_msg("%s", err.message);
 	assert_int_equal(got.length, want->length);
 	assert_memory_equal(got.data, want->data, want->length * sizeof(int32_t));
@@ -530,15 +531,15 @@ the_template_is_the_published_one(void **state)
 	glm_ids want = {0};
 
 	(void) state;
-	add_special(&want, GLM_SP_GMASK);
-	add_special(&want, GLM_SP_SOP);
-	add_special(&want, GLM_SP_SYSTEM);
+	add_special(&want, "[gMASK]");
+	add_special(&want, "sop");
+	add_special(&want, "<|system|>");
 	add_encoded(&want, "\n");
 	add_encoded(&want, "Be brief.");
-	add_special(&want, GLM_SP_USER);
+	add_special(&want, "<|user|>");
 	add_encoded(&want, "\n");
 	add_encoded(&want, "<|user|>你好");
-	add_special(&want, GLM_SP_ASSISTANT);
+	add_special(&want, "<|assistant|>");
 	assert_ids(tok, make_request(GLM_PROMPT, "<|user|>你好", "Be brief.", NULL), &want);
 	glm_ids_free(&want);
 }
@@ -554,8 +555,8 @@ a_raw_prompt_has_no_turns(void **state)
 	} cases[] = {{"a", "S", NULL, "\"system\""}, {"a", NULL, "[]", "\"tools\""}};
 
 	(void) state;
-	add_special(&want, GLM_SP_GMASK);
-	add_special(&want, GLM_SP_SOP);
+	add_special(&want, "[gMASK]");
+	add_special(&want, "sop");
 	add_encoded(&want, "Once upon");
 	assert_ids(tok, make_request(GLM_RAW, "Once upon", NULL, NULL), &want);
 	for (int i = 0; i < 2; i++)
@@ -563,7 +564,7 @@ a_raw_prompt_has_no_turns(void **state)
 		glm_request *req = make_request(GLM_RAW, cases[i].text, cases[i].system, cases[i].tools);
 
 		want.length = 0;
-		assert_false(glm_prompt_build(tok, req, &want, &err));
+		assert_false(glm_prompt_build(&glm_chat_chatglm3, tok, req, &want, &err));
 		ck_assert_error(&err, GLM_BAD_ARGUMENT, cases[i].fragment);
 		free(req);
 	}
@@ -577,12 +578,12 @@ a_prompt_may_be_empty(void **state)
 	glm_ids want = {0};
 
 	(void) state;
-	add_special(&want, GLM_SP_GMASK);
-	add_special(&want, GLM_SP_SOP);
+	add_special(&want, "[gMASK]");
+	add_special(&want, "sop");
 	assert_ids(tok, make_request(GLM_RAW, "", NULL, NULL), &want);
-	add_special(&want, GLM_SP_USER);
+	add_special(&want, "<|user|>");
 	add_encoded(&want, "\n");
-	add_special(&want, GLM_SP_ASSISTANT);
+	add_special(&want, "<|assistant|>");
 	assert_ids(tok, make_request(GLM_PROMPT, "", NULL, NULL), &want);
 	assert_ids(tok,
 			   make_request(GLM_MESSAGES, "[{\"role\":\"user\",\"content\":\"\"}]", NULL, NULL),

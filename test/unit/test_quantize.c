@@ -196,7 +196,7 @@ check_refused(glm_dtype dtype, glm_rounding how, float bad, glm_status status)
 	w[66 * 100 + 90] = bad;
 	w[69 * 100 + 2] = NAN; /* the first one is named */
 	assert_true(glm_quant_open(&q, dtype, 70, 100, 32, &err));
-	assert_false(glm_quantize(&q, how, w, &alone, &err));
+	assert_false(glm_quant_round(&q, how, w, &alone, &err));
 	ck_assert_error(&err, status, "row 66, column 90");
 	glm_quant_close(&q);
 	free(w);
@@ -254,7 +254,7 @@ test_threads_do_not_matter(void **state)
 		glm_loss same = {0};
 
 		assert_non_null(work.pool);
-		assert_true(glm_quantize(&got, GLM_ROUND_HQQ, w, &work, &err));
+		assert_true(glm_quant_round(&got, GLM_ROUND_HQQ, w, &work, &err));
 		assert_true(mx_same(&got, &want));
 		assert_true(glm_quant_weight_loss(&same, &got, w, &work, &err));
 		assert_memory_equal(&same, &loss, sizeof(loss));
@@ -277,7 +277,7 @@ test_cancel(void **state)
 
 	(void) state;
 	assert_true(glm_quant_open(&q, GLM_Q4, 10, 64, 64, &err));
-	assert_false(glm_quantize(&q, GLM_ROUND_HQQ, w, &work, &err));
+	assert_false(glm_quant_round(&q, GLM_ROUND_HQQ, w, &work, &err));
 	assert_int_equal(err.status, GLM_CANCELLED);
 	assert_false(glm_quant_weight_loss(&loss, &q, w, &work, &err));
 	assert_int_equal(err.status, GLM_CANCELLED);

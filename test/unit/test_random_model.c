@@ -20,6 +20,7 @@
 #include "checkpoint.h"
 #include "engine/compute/forward.h"
 #include "engine/serve/kv.h"
+#include "made_up.h"
 
 /* 77 columns, 1030 rows: neither fills groups nor tiles. */
 #define SHAPE "layers=3 hidden=77 heads=4 kv_groups=2 head_dim=20 ffn=150 vocab=1030 context=96"
@@ -71,7 +72,8 @@ compute(const glm_model *model, float *y)
 	for (int i = 0; i < N_TOKENS; i++)
 		row[i] = (glm_row){
 			.token = i * 25 % VOCAB, .position = i, .kv = &kv, .logits = i + 1 == N_TOKENS};
-	if (!glm_forward_prepare(forward, model, &err) ||
+	if (!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
+		!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, N_TOKENS, &logits, &err))
 		fail_msg("%s", err.message);
 	memcpy(y, logits, VOCAB * sizeof(*y));
@@ -126,12 +128,12 @@ check_width(const char *options, glm_dtype matrices, glm_dtype head)
 	assert_int_equal(make(all, dir, "model"), 0);
 	model = open_verified(dir, "model");
 	assert_int_equal(model->config.layers, 3);
-	assert_int_equal(model->embedding.dtype, matrices);
-	assert_int_equal(model->output.dtype, head);
+	assert_int_equal(md_tensor(model, GLM_EMBEDDING, GLM_NO_LAYER)->dtype, matrices);
+	assert_int_equal(md_tensor(model, GLM_HEAD, GLM_NO_LAYER)->dtype, head);
 	for (int l = 0; l < 3; l++)
-		assert_int_equal(model->layer[l].down.dtype, matrices);
-	assert_false(same_bytes(model, &model->layer[0].qkv, &model->layer[1].qkv));
-	assert_false(same_bytes(model, &model->layer[1].down, &model->layer[2].down));
+		assert_int_equal(md_tensor(model, GLM_DOWN, l)->dtype, matrices);
+	assert_false(same_bytes(model, md_tensor(model, GLM_QKV, 0), md_tensor(model, GLM_QKV, 1)));
+	assert_false(same_bytes(model, md_tensor(model, GLM_DOWN, 1), md_tensor(model, GLM_DOWN, 2)));
 	compute(model, y);
 	/* activations of size 1, rows of variance 1 / columns */
 	assert_in_range((int) (100 * deviation(y, VOCAB)), 60, 160);
@@ -227,7 +229,8 @@ test_memory_of_a_pass(void **state)
 	for (int i = 0; i < WIDE_ROWS; i++)
 		row[i] = (glm_row){.token = i, .position = i, .kv = &kv, .logits = i + 1 == WIDE_ROWS};
 	before = anonymous();
-	if (!glm_forward_prepare(forward, model, &err) ||
+	if (!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
+		!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, WIDE_ROWS, &logits, &err))
 		fail_msg("%s", err.message);
 	taken = anonymous() - before;

@@ -62,6 +62,56 @@ count_call(void *arg, int index, int count)
 	t->plain[index]++;
 }
 
+/* ---- Ranges ---------------------------------------------------------------- */
+
+#define ITEMS 1000
+
+typedef struct taken
+{
+	atomic_int times[ITEMS];
+	atomic_int wrong; /* pieces that are none */
+	int		   grain, least, most;
+} taken;
+
+static void
+take_items(const void *arg, int thread, int begin, int end)
+{
+	taken *t = (taken *) arg;
+	int	   n = end - begin;
+
+	if (thread < 0 || thread >= MAX_COUNT || begin % t->grain != 0 || n < 1 || n > t->most ||
+		(n < t->least && end < ITEMS))
+		atomic_fetch_add(&t->wrong, 1);
+	for (int i = begin; i < end; i++)
+		atomic_fetch_add(&t->times[i], 1);
+}
+
+static void
+test_every_item_once(void **state)
+{
+	static const struct
+	{
+		int grain, least, most;
+	} cuts[] = {{1, 1, 1}, {1, 1, ITEMS}, {8, 16, ITEMS}, {4, 4, 12}};
+
+	(void) state;
+	for (int count = 1; count <= MAX_COUNT; count++)
+	{
+		glm_threads *pool = open_pool(count);
+
+		for (int i = 0; i < 4; i++)
+		{
+			taken t = {.grain = cuts[i].grain, .least = cuts[i].least, .most = cuts[i].most};
+
+			glm_threads_spread(pool, take_items, &t, ITEMS, t.grain, t.least, t.most);
+			for (int j = 0; j < ITEMS; j++)
+				assert_int_equal(t.times[j], 1);
+			assert_int_equal(t.wrong, 0);
+		}
+		glm_threads_close(pool);
+	}
+}
+
 static void
 test_every_index_once(void **state)
 {
@@ -344,6 +394,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_index_once),
+		cmocka_unit_test(test_every_item_once),
 		cmocka_unit_test(test_bad_count),
 		cmocka_unit_test(test_threads_are_marked),
 		cmocka_unit_test(test_stack_overflow_is_reported),

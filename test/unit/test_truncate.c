@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "engine/text/chat_chatglm3.h"
 #include "engine/text/truncate.h"
 #include "engine/text/prompt.h"
 
@@ -66,7 +67,7 @@ fit(glm_request *req, int context, glm_buf *text)
 	glm_ids	  ids = {0};
 	glm_error err = {0};
 
-	if (!glm_prompt_fit(tok, req, context, SIZE_MAX, &ids, &err))
+	if (!glm_prompt_fit(&glm_chat_chatglm3, tok, req, context, SIZE_MAX, &ids, &err))
 		fail_msg("%s", err.message);
 	text->length = 0;
 	assert_true(glm_tokenizer_decode(tok, ids.data, ids.length, text, &err));
@@ -281,7 +282,7 @@ what_is_not_cut_must_fit(void **state)
 	glm_error	 err = {0};
 
 	(void) state;
-	assert_false(glm_prompt_fit(tok, req, 300, SIZE_MAX, &ids, &err));
+	assert_false(glm_prompt_fit(&glm_chat_chatglm3, tok, req, 300, SIZE_MAX, &ids, &err));
 	assert_int_equal(err.status, GLM_TOO_LONG);
 	assert_non_null(strstr(err.message, "leave no room for the text"));
 	glm_ids_free(&ids);

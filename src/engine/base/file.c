@@ -1,5 +1,5 @@
 /*
- * file.c - files as untrusted bytes: opened, read, parsed as JSON.
+ * file.c - files as untrusted bytes: opened and read.
  *
  * A model directory may be anything a user pointed at, so a name is opened
  * without blocking (a FIFO would hang the thread that loads models) and only
@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "engine/base/file.h"
-#include "engine/base/json.h"
 
 bool
 glm_plain_name(const char *name)
@@ -120,40 +119,4 @@ glm_file_read(glm_buf *buf, const char *path, size_t limit, glm_error *err)
 	if (buf->failed)
 		return glm_no_memory(err);
 	return true;
-}
-
-json_t *
-glm_json_object(const void *bytes, size_t n, const char *path, glm_error *err)
-{
-	json_error_t why;
-	json_t		*root = json_loadb(bytes, n, JSON_REJECT_DUPLICATES, &why);
-
-	if (root == NULL)
-	{
-		if (json_error_code(&why) == json_error_out_of_memory)
-			glm_no_memory(err);
-		else
-			glm_fail(err, GLM_BAD_FILE, "file \"%s\" has invalid JSON at line %d: %s", path,
-					 why.line, why.text);
-		return NULL;
-	}
-	if (!json_is_object(root))
-	{
-		glm_fail(err, GLM_BAD_FILE, "file \"%s\" has JSON that is not an object", path);
-		json_decref(root);
-		return NULL;
-	}
-	return root;
-}
-
-json_t *
-glm_json_read(const char *path, size_t limit, glm_error *err)
-{
-	glm_buf text = {0};
-	json_t *root = NULL;
-
-	if (glm_file_read(&text, path, limit, err))
-		root = glm_json_object(text.data ? text.data : "", text.length, path, err);
-	glm_buf_free(&text);
-	return root;
 }

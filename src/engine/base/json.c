@@ -28,6 +28,12 @@ typedef struct rewrite
 	glm_buf		out;  /* empty: the text can stay as it is */
 } rewrite;
 
+json_t *
+glm_json_new(void)
+{
+	return json_pack("{}");
+}
+
 /* ---- Numbers in disguise ----------------------------------------------- */
 
 const char *

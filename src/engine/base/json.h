@@ -1,7 +1,9 @@
 /*
- * json.h - JSON out of files nobody vouches for.
+ * json.h - jansson, and JSON that nobody vouches for: read, made and freed.
  *
- * Apart from internal.h so that only the readers of JSON see jansson.
+ * Nothing else includes jansson.h, because of a trap.  Jansson's json_object() has the
+ * name of a function of PostgreSQL, which a call inside of chatglm.so would reach: hence
+ * glm_json_new(), and the other name is poison.
  */
 #ifndef GLM_JSON_H
 #define GLM_JSON_H
@@ -10,19 +12,25 @@
 
 #include <jansson.h>
 
+#pragma GCC poison json_object
+
+/* ---- json_file.c ---------------------------------------------------------------------- */
+
 /*
  * Parses n bytes of the file `path` as one JSON object.  No key may come
  * twice, no string may hold a NUL.  NULL and GLM_BAD_FILE naming the file when
- * they are anything else.  In file.c.
+ * they are anything else.
  */
 extern json_t *glm_json_object(const void *bytes, size_t n, const char *path, glm_error *err);
 
 /* The same for a whole file of at most `limit` bytes. */
 extern json_t *glm_json_read(const char *path, size_t limit, glm_error *err);
 
+/* ---- json_text.c: megabytes of it -------------------------------------------------------- */
+
 /*
  * json_loadb with pauses, see glm_pause; NULL also when one of them ended it, which the
- * next glm_pause() says again, and for more than GLM_JSON_VALUES values.  In json_text.c.
+ * next glm_pause() says again, and for more than GLM_JSON_VALUES values.
  */
 #define GLM_JSON_VALUES (4 << 20)
 extern json_t *glm_json_loadb(const char *text, size_t n, size_t flags, json_error_t *why);
@@ -30,7 +38,10 @@ extern json_t *glm_json_loadb(const char *text, size_t n, size_t flags, json_err
 /* json_decref with pauses, whose answer does not count; NULL is fine. */
 extern void glm_json_free(json_t *value);
 
-/* ---- json.c: JSON as Python reads it ------------------------------------ */
+/* ---- json.c: JSON as Python reads it ----------------------------------------------------- */
+
+/* A new empty object; NULL when out of memory. */
+extern json_t *glm_json_new(void);
 
 /*
  * Any JSON value, with integers of any size; `constants` takes NaN and Infinity

@@ -46,8 +46,8 @@ struct glm_threads
 	pthread_t *thread; /* [count - 1] */
 
 	/* the job; written by the caller while no index is claimed */
-	glm_part part;
-	void	*arg;
+	glm_share share;
+	void	 *arg;
 
 	_Alignas(64) _Atomic uint64_t ticket;
 	_Atomic uint32_t job;	   /* its upper half again, as a futex */
@@ -200,7 +200,7 @@ work(glm_threads *pool)
 	{
 		if (!atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1))
 			continue;
-		pool->part(pool->arg, (int) (uint32_t) ticket, pool->count);
+		pool->share(pool->arg, (int) (uint32_t) ticket, pool->count);
 		if (atomic_fetch_add(&pool->done, 1) + 1 == (uint32_t) pool->count &&
 			atomic_load(&pool->caller_sleeps))
 			futex_wake(&pool->done, 1);
@@ -246,18 +246,18 @@ announce(glm_threads *pool, uint32_t job)
 }
 
 void
-glm_threads_run(glm_threads *pool, glm_part part, void *arg)
+glm_threads_run(glm_threads *pool, glm_share share, void *arg)
 {
 	uint32_t job, done;
 
 	if (pool->count == 1)
 	{
-		part(arg, 0, 1);
+		share(arg, 0, 1);
 		return;
 	}
 
 	/* all indices of the last job are done, so nobody reads these now */
-	pool->part = part;
+	pool->share = share;
 	pool->arg = arg;
 	atomic_store(&pool->done, 0);
 	job = atomic_load(&pool->job) + 1;

@@ -12,16 +12,30 @@
 
 typedef struct glm_threads glm_threads;
 
-/* part(arg, index, count) runs once for each index in [0, count). */
-typedef void (*glm_part)(void *arg, int index, int count);
+/* share(arg, index, count) runs once for each index in [0, count). */
+typedef void (*glm_share)(void *arg, int index, int count);
 
 extern glm_threads *glm_threads_open(int count, glm_error *err);
 extern void			glm_threads_close(glm_threads *pool);
 extern int			glm_threads_count(const glm_threads *pool);
 /* Lets them run on these CPUs only; see glm_cpus_check. */
 extern bool			glm_threads_bind(const glm_threads *pool, const char *cpus);
-/* Runs part on all threads, the caller's among them; returns when all are done. */
-extern void			glm_threads_run(glm_threads *pool, glm_part part, void *arg);
+/* Runs share on all threads, the caller's among them; returns when all are done. */
+extern void			glm_threads_run(glm_threads *pool, glm_share share, void *arg);
+
+/* ---- spread.c: a range of items over the pool -------------------------------------------- */
+
+/* Takes the items [begin, end), on the thread of this number. */
+typedef void (*glm_range_body)(const void *arg, int thread, int begin, int end);
+
+/*
+ * Runs body over n_items.  Threads take multiples of `grain` at a time, from `least` to
+ * `most` items, fewer towards the end.  How the items are cut must not change a result.
+ */
+extern void glm_threads_spread(glm_threads *pool, glm_range_body body, const void *arg, int n_items,
+							   int grain, int least, int most);
+
+/* ---- threads.c: any thread ----------------------------------------------------------------- */
 
 /* First thing every engine thread does: marks itself, takes a signal stack. */
 extern void glm_thread_enter(const char *name);

@@ -25,7 +25,10 @@
 
 #include "engine/compute/forward.h"
 
-#define GLM_BACKEND_ABI 3
+#define GLM_BACKEND_ABI 4
+
+/* A KV block is a number: where it begins in the device's pool, in units of so many bytes. */
+#define GLM_KV_UNIT 256
 
 typedef struct glm_device glm_device; /* one opened device; private to its backend */
 
@@ -44,6 +47,11 @@ typedef struct glm_backend
 
 	float *(*alloc)(glm_device *dev, size_t n); /* NULL: out of memory */
 	void (*free)(glm_device *dev, float *x);	/* NULL is fine */
+
+	/* The memory of all KV blocks, taken once; NULL and *err on failure. */
+	void *(*kv_pool)(glm_device *dev, size_t bytes, glm_error *err);
+	/* Copies a block of so many bytes. */
+	void (*kv_copy)(glm_device *dev, uint32_t to, uint32_t from, size_t bytes);
 
 	/* The first n floats of x in host memory, good until x changes. */
 	float *(*read)(glm_device *dev, float *x, size_t n);

@@ -17,6 +17,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/base/half.h"
 #include "engine/weights/packed.h"
@@ -100,6 +101,8 @@ cpu_close(glm_device *dev)
 	for (int i = 0; dev->scores != NULL && i < glm_threads_count(dev->pool); i++)
 		free(dev->scores[i]);
 	free(dev->scores);
+	if (dev->kv != NULL)
+		munmap(dev->kv, dev->kv_bytes);
 	free(dev->int8.code);
 	free(dev->int8.scale);
 	free(dev->int8.minus_sum);
@@ -157,6 +160,30 @@ cpu_free(glm_device *dev, float *x)
 	free(x);
 }
 
+/* Nothing is reserved: pages that no block touches cost nothing. */
+static void *
+cpu_kv_pool(glm_device *dev, size_t bytes, glm_error *err)
+{
+	void *pool = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (pool == MAP_FAILED)
+	{
+		glm_fail(err, GLM_NO_ROOM, "could not reserve %zu bytes for the KV cache", bytes);
+		return NULL;
+	}
+	/* no huge pages: blocks of many sequences then meet in the same sets of the cache */
+	dev->kv = pool;
+	dev->kv_bytes = bytes;
+	return pool;
+}
+
+static void
+cpu_kv_copy(glm_device *dev, uint32_t to, uint32_t from, size_t bytes)
+{
+	memcpy(glm_cpu_kv(dev, to), glm_cpu_kv(dev, from), bytes);
+}
+
 static float *
 cpu_read(glm_device *dev, float *x, size_t n)
 {
@@ -184,21 +211,19 @@ grow(glm_device *dev, float **arrays, size_t *length, size_t need, glm_error *er
 	return true;
 }
 
-/* Columns of the widest packed tensor, 0 when none is packed. */
+/* Columns of the widest packed matrix that is multiplied, 0 when none is packed. */
 static size_t
 packed_columns(const glm_model *model)
 {
 	size_t most = 0;
 
-	for (int i = 0; i < model->config.layers; i++)
+	for (int i = 0; i < model->n_matrices; i++)
 	{
-		const glm_layer	 *layer = &model->layer[i];
-		const glm_tensor *tensors[] = {&layer->qkv, &layer->dense, &layer->gate_up, &layer->down,
-									   &model->output};
+		const glm_matrix *m = &model->matrix[i];
 
-		for (size_t j = 0; j < sizeof(tensors) / sizeof(tensors[0]); j++)
-			if (glm_is_packed(tensors[j]->dtype) && (size_t) tensors[j]->shape[1] > most)
-				most = (size_t) tensors[j]->shape[1];
+		if (m->projection != GLM_EMBEDDING && glm_is_packed(m->tensor.dtype) &&
+			(size_t) m->tensor.shape[1] > most)
+			most = (size_t) m->tensor.shape[1];
 	}
 	return most;
 }
@@ -375,6 +400,8 @@ const glm_backend glm_backend_cpu = {
 	.prepare = cpu_prepare,
 	.alloc = cpu_alloc,
 	.free = cpu_free,
+	.kv_pool = cpu_kv_pool,
+	.kv_copy = cpu_kv_copy,
 	.read = cpu_read,
 	.embed = cpu_embed,
 	.rmsnorm = cpu_rmsnorm,

@@ -20,10 +20,20 @@ struct glm_device
 	float			 **scores; /* [threads], each [scores_length]: see cpu_attention.c */
 	size_t			   scores_length;
 
+	uint8_t *kv; /* the pool of KV blocks, [kv_bytes]; NULL: none yet */
+	size_t	 kv_bytes;
+
 	const glm_packed_kernels *packed;
 	glm_int8_rows			  int8; /* the arrays hold GLM_INT8_ROWS rows of int8_cols columns */
 	size_t int8_cols;				/* with their groups filled up, whichever size those have */
 };
+
+/* Where a KV block lies. */
+static inline uint8_t *
+glm_cpu_kv(const glm_device *dev, uint32_t block)
+{
+	return dev->kv + (size_t) block * GLM_KV_UNIT;
+}
 
 /* Computes the items [begin, end) of an operation, on thread number `thread`. */
 typedef void (*glm_range_body)(const void *arg, int thread, int begin, int end);

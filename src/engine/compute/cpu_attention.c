@@ -6,10 +6,10 @@
  * that follow each other.  So an item of work is a *run*: neighbouring rows of one
  * sequence and the heads of one group, which read every KV block once.
  *
- * The context is cut into stretches of STRETCH positions, always from 0 on, and each
- * of them, s, is computed for itself:
+ * The context is cut into stretches of STRETCH positions, always from 0 on, each of
+ * which, s, is computed for itself:
  *
- *     scores = Q K^T             each row of Q scaled before
+ *     scores = Q K^T             Q scaled before
  *     max_s = max of the scores
  *     weights = exp(scores - max_s)
  *     out_s = weights V
@@ -21,11 +21,10 @@
  *     out = fma(out_s, now, out * before)
  *     sum = fma(sum_s, now, sum * before)
  *
- * and at last out / sum.  Both products are weighted sums of rows (of K's and of V's
- * block, K being stored transposed), added up from +0 in the order of head_dim and of
- * the positions.  So a row's result is the same however rows are cut into runs and
- * prompts into chunks, stretches may be computed in any order, and up to STRETCH
- * positions it is the plain softmax.
+ * and at last out / sum.  Both products are weighted sums (of the rows of a block of K,
+ * which is stored transposed, or V), added up from +0 in the order of head_dim and of the
+ * positions.  So a row's result is the same however rows are cut into runs and prompts
+ * into chunks, and up to STRETCH positions it is the plain softmax.
  *
  * Blocks lie anywhere, so the CPU cannot guess the next one: while one is computed
  * the kernel fetches the next that will be read.
@@ -39,11 +38,11 @@
 #include "engine/base/half.h"
 
 #define MAX_HEAD_DIM 1024	  /* see config.c */
-#define RUN_HEADS 64		  /* rows times heads of a run: enough to be worth a block's reading */
+#define RUN_QUERIES 64		  /* of a run: enough to be worth a block's reading */
 #define STRETCH 512			  /* scores of a run fit into the second-level cache */
-#define STRIDE (STRETCH + 16) /* between rows of scores: no power of two */
+#define STRIDE (STRETCH + 16) /* between queries' scores: no power of two */
 
-/* Behind a row's scores: maximum and sum of the stretches that were joined, and of this one. */
+/* Behind a query's scores: maximum and sum of the stretches that were joined, and of this one. */
 #define JOINED_MAX STRETCH
 #define JOINED_SUM (STRETCH + 1)
 #define STRETCH_MAX (STRETCH + 2)
@@ -59,7 +58,7 @@ typedef struct head_args
 	const glm_row	*rows; /* [n] */
 	int				 n;
 	int				 run_rows; /* rows of an item */
-	int				 parts;	   /* items that share a group's heads */
+	int				 splits;   /* items that share a group's heads */
 	float			 scale;	   /* 1 / sqrt(head_dim) */
 } head_args;
 
@@ -72,11 +71,11 @@ qkv_row(const head_args *op, int i)
 		   (size_t) i * (size_t) (config->heads + 2 * config->groups) * (size_t) config->head_dim;
 }
 
-/* Byte `at` of a row's KV block; see backend.h. */
+/* Byte `at` of a row's KV block; see kv_layout.h. */
 static char *
-kv_at(const glm_row *row, int block, size_t at)
+kv_at(const head_args *op, const glm_row *row, int block, size_t at)
 {
-	return (char *) row->kv->block[block] + at;
+	return (char *) glm_cpu_kv(op->dev, row->kv->block[block]) + at;
 }
 
 /* ---- Rotary embedding and KV ------------------------------------------- */
@@ -113,15 +112,15 @@ round_group(int8_t *code, size_t stride, const float *x, int n)
 }
 
 /*
- * Rounds a head's keys (stride GLM_KV_BLOCK) or values (1) to codes in their part of
+ * Rounds a head's keys (stride GLM_KV_BLOCK) or values (1) to codes in their half of
  * the block.  Scales lie as the elements do, with the number of groups for head_dim.
  */
 static void
-store_codes(char *part, int position, size_t stride, const glm_model *model, const float *x)
+store_codes(char *half, int position, size_t stride, const glm_model *model, const float *x)
 {
 	int		n = model->config.head_dim, groups = glm_kv_groups(n);
-	int8_t *code = (int8_t *) part + position * (stride == 1 ? n : 1);
-	float  *scale = (float *) (part + glm_kv_scales(model)) + position * (stride == 1 ? groups : 1);
+	int8_t *code = (int8_t *) half + position * (stride == 1 ? n : 1);
+	float  *scale = (float *) (half + glm_kv_scales(model)) + position * (stride == 1 ? groups : 1);
 
 	for (int g = 0; g < groups; g++, x += GLM_KV_GROUP, n -= GLM_KV_GROUP)
 	{
@@ -133,19 +132,19 @@ store_codes(char *part, int position, size_t stride, const glm_model *model, con
 
 /* The same for all dtypes; `position` is that in the block. */
 static void
-store(char *part, int position, size_t stride, const glm_model *model, const float *x)
+store(char *half, int position, size_t stride, const glm_model *model, const float *x)
 {
 	int	   n = model->config.head_dim;
 	size_t first = (size_t) (position * (stride == 1 ? n : 1));
 
 	if (model->kv_dtype == GLM_I8)
-		store_codes(part, position, stride, model, x);
+		store_codes(half, position, stride, model, x);
 	else if (model->kv_dtype == GLM_F16)
 		for (int i = 0; i < n; i++)
-			((uint16_t *) part)[first + (size_t) i * stride] = glm_f32_to_f16(x[i]);
+			((uint16_t *) half)[first + (size_t) i * stride] = glm_f32_to_f16(x[i]);
 	else
 		for (int i = 0; i < n; i++)
-			((float *) part)[first + (size_t) i * stride] = x[i];
+			((float *) half)[first + (size_t) i * stride] = x[i];
 }
 
 static void
@@ -156,20 +155,20 @@ rope_store_row(const head_args *op, int i)
 	const glm_row		   *row = &op->rows[i];
 	int						hd = config->head_dim, block = row->position / GLM_KV_BLOCK;
 	int						place = row->position % GLM_KV_BLOCK;
-	const float *angle = op->model->rope + (size_t) row->position * (size_t) (hd / 4) * 2;
+	const float *angle = op->model->rope + (size_t) row->position * (size_t) config->rotary;
 	float		*x = qkv_row(op, i), turned[MAX_HEAD_DIM];
 
 	for (int h = 0; h < config->heads; h++, x += hd)
 	{
-		kernels->rotate(turned, x, angle, op->scale, hd);
+		kernels->rotate(turned, x, angle, op->scale, config->rotary, hd);
 		memcpy(x, turned, (size_t) hd * sizeof(float));
 	}
 	for (int g = 0; g < config->groups; g++, x += hd)
 	{
-		char *keys = kv_at(row, block, glm_kv_keys(op->model, op->layer, g));
-		char *values = kv_at(row, block, glm_kv_values(op->model, op->layer, g));
+		char *keys = kv_at(op, row, block, glm_kv_keys(op->model, op->layer, g));
+		char *values = kv_at(op, row, block, glm_kv_values(op->model, op->layer, g));
 
-		kernels->rotate(turned, x, angle, 1, hd);
+		kernels->rotate(turned, x, angle, 1, config->rotary, hd);
 		store(keys, place, GLM_KV_BLOCK, op->model, turned);
 		store(values, place, 1, op->model, x + config->groups * hd);
 	}
@@ -211,10 +210,11 @@ typedef struct run
 	int				 group; /* of KV */
 	int				 head;	/* the first one */
 	int				 heads;
-	float			*q;		  /* [rows * heads, head_dim]: row after row, head after head */
+	int				 queries; /* rows * heads */
+	float			*q;		  /* [queries, head_dim]: row after row, head after head */
 	float			*out;	  /* the same, of the stretches that were joined */
 	float			*stretch; /* the same, of the stretch that is computed */
-	float			*scores;  /* [rows * heads, STRIDE] */
+	float			*scores;  /* [queries, STRIDE] */
 } run;
 
 /* Positions from `start` on that row r of the run sees, at most `most`. */
@@ -240,14 +240,14 @@ run_begin(const run *u)
 static const char *
 keys_of(const run *u, int position)
 {
-	return kv_at(&u->op->rows[u->row], position / GLM_KV_BLOCK,
+	return kv_at(u->op, &u->op->rows[u->row], position / GLM_KV_BLOCK,
 				 glm_kv_keys(u->op->model, u->op->layer, u->group));
 }
 
 static const char *
 values_of(const run *u, int position)
 {
-	return kv_at(&u->op->rows[u->row], position / GLM_KV_BLOCK,
+	return kv_at(u->op, &u->op->rows[u->row], position / GLM_KV_BLOCK,
 				 glm_kv_values(u->op->model, u->op->layer, u->group));
 }
 
@@ -255,12 +255,12 @@ static void
 run_scores(const run *u, int start)
 {
 	const glm_model *model = u->op->model;
-	glm_weigh		 product = {.ldy = STRIDE,
+	glm_weighted_sum product = {.ldy = STRIDE,
 								.p = u->q,
 								.ldp = (size_t) model->config.head_dim,
 								.dtype = model->kv_dtype,
 								.down = true,
-								.m = u->rows * u->heads,
+								.m = u->queries,
 								.n = model->config.head_dim,
 								.width = GLM_KV_BLOCK};
 	int				 end = start + seen(u, u->rows - 1, start, STRETCH);
@@ -273,7 +273,7 @@ run_scores(const run *u, int start)
 		product.scale = (const float *) (keys + glm_kv_scales(model));
 		product.next = p + GLM_KV_BLOCK < end ? keys_of(u, p + GLM_KV_BLOCK) : values_of(u, start);
 		product.y = u->scores + p - start;
-		u->op->dev->kernels->weigh(&product);
+		u->op->dev->kernels->weighted_sum(&product);
 	}
 }
 
@@ -281,7 +281,7 @@ run_scores(const run *u, int start)
 static void
 run_weights(const run *u, int start)
 {
-	for (int i = 0; i < u->rows * u->heads; i++)
+	for (int i = 0; i < u->queries; i++)
 	{
 		float *scores = u->scores + i * STRIDE;
 		int	   n = seen(u, i / u->heads, start, STRETCH);
@@ -311,7 +311,7 @@ add_values(const run *u, int start, int r0, int r1, int n)
 	const glm_model *model = u->op->model;
 	int				 first = r0 * u->heads, hd = model->config.head_dim;
 	const char		*values = values_of(u, start);
-	glm_weigh		 sum = {.y = u->stretch + first * hd,
+	glm_weighted_sum sum = {.y = u->stretch + first * hd,
 							.ldy = (size_t) hd,
 							.p = u->scores + first * STRIDE + start % STRETCH,
 							.ldp = STRIDE,
@@ -325,7 +325,7 @@ add_values(const run *u, int start, int r0, int r1, int n)
 							.add = start % STRETCH > 0};
 
 	if (n > 0)
-		u->op->dev->kernels->weigh(&sum);
+		u->op->dev->kernels->weighted_sum(&sum);
 }
 
 static void
@@ -341,7 +341,7 @@ run_values(const run *u, int start)
 	}
 }
 
-/* Joins a row's stretch with those before, all of them by its max and sum behind the scores. */
+/* Joins a query's stretch with those before: max and sum are behind its scores. */
 static void
 join(const glm_kernels *kernels, float *scores, float *out, const float *stretch, int head_dim)
 {
@@ -360,18 +360,18 @@ run_join(const run *u, int start)
 {
 	int hd = u->op->model->config.head_dim;
 
-	for (int i = 0; i < u->rows * u->heads; i++)
+	for (int i = 0; i < u->queries; i++)
 	{
-		float *scores = u->scores + i * STRIDE;
+		float *scores = u->scores + i * STRIDE, *out = u->out + i * hd;
 
 		if (start == 0)
 		{
 			scores[JOINED_MAX] = scores[STRETCH_MAX];
 			scores[JOINED_SUM] = scores[STRETCH_SUM];
-			memcpy(u->out + i * hd, u->stretch + i * hd, (size_t) hd * sizeof(float));
+			memcpy(out, u->stretch + i * hd, (size_t) hd * sizeof(float));
 		}
 		else if (seen(u, i / u->heads, start, STRETCH) > 0)
-			join(u->op->dev->kernels, scores, u->out + i * hd, u->stretch + i * hd, hd);
+			join(u->op->dev->kernels, scores, out, u->stretch + i * hd, hd);
 	}
 }
 
@@ -408,13 +408,13 @@ attend(const run *u)
 	run_end(u);
 }
 
-/* Rows times heads of the largest run. */
+/* Queries of the largest run. */
 static int
 run_most(const glm_model_config *config)
 {
 	int heads = config->heads / config->groups;
 
-	return heads > RUN_HEADS ? heads : RUN_HEADS;
+	return heads > RUN_QUERIES ? heads : RUN_QUERIES;
 }
 
 /* Floats that a run needs. */
@@ -447,22 +447,23 @@ attention_items(const void *arg, int thread, int begin, int end)
 
 	for (int item = begin; item < end; item++)
 	{
-		int part = item % (groups * op->parts), in_group = part % op->parts;
-		int row = item / (groups * op->parts) * op->run_rows;
+		int split = item % op->splits, group = item / op->splits % groups;
+		int row = item / op->splits / groups * op->run_rows;
 		int last = row + op->run_rows < op->n ? row + op->run_rows : op->n;
-		int head = heads * in_group / op->parts;
-		run u = {.op = op, .group = part / op->parts};
+		int head = heads * split / op->splits;
+		run u = {.op = op, .group = group};
 
-		u.heads = heads * (in_group + 1) / op->parts - head;
-		u.head = u.group * heads + head;
+		u.heads = heads * (split + 1) / op->splits - head;
+		u.head = group * heads + head;
 		for (; row < last; row += u.rows)
 		{
 			u.row = row;
 			u.rows = run_length(op, row, last);
+			u.queries = u.rows * u.heads;
 			u.q = op->dev->scores[thread];
-			u.out = u.q + u.rows * u.heads * hd;
-			u.stretch = u.out + u.rows * u.heads * hd;
-			u.scores = u.stretch + u.rows * u.heads * hd;
+			u.out = u.q + u.queries * hd;
+			u.stretch = u.out + u.queries * hd;
+			u.scores = u.stretch + u.queries * hd;
 			attend(&u);
 		}
 	}
@@ -483,7 +484,7 @@ glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out
 								  .out = out,
 								  .rows = rows,
 								  .n = n,
-								  .parts = 1};
+								  .splits = 1};
 
 	for (int i = 0; i < n; i++)
 		positions += (size_t) rows[i].position + 1;
@@ -491,9 +492,9 @@ glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out
 	op.run_rows =
 		n / (2 * threads) < run_most(config) / heads ? n / (2 * threads) : run_most(config) / heads;
 	op.run_rows = op.run_rows < 1 ? 1 : op.run_rows;
-	while (op.parts < heads && n * config->groups * op.parts < threads)
-		op.parts++;
+	while (op.splits < heads && n * config->groups * op.splits < threads)
+		op.splits++;
 	glm_cpu_spread(dev, attention_items, &op,
-				   (n + op.run_rows - 1) / op.run_rows * config->groups * op.parts, 1,
+				   (n + op.run_rows - 1) / op.run_rows * config->groups * op.splits, 1,
 				   positions * (size_t) config->heads * (size_t) config->head_dim * 2);
 }

@@ -12,9 +12,9 @@
  * a row of a chunk sees the rows before it; what lies behind its own position
  * it never reads.
  *
- * RoPE turns the first half of each head, in pairs (2i, 2i + 1): pair i of
- * position p by the angle p * base^(-2i / (head_dim / 2)).  model->rope holds
- * the cosine and sine of each, [context, head_dim / 4, 2].
+ * RoPE turns the first `rotary` elements of each head, in pairs (2i, 2i + 1): pair i of
+ * position p by the angle p * base^(-2i / rotary).  model->rope holds the cosine and sine
+ * of each, [context, rotary / 2, 2].
  *
  * Buffers belong to the glm_forward and are taken in glm_forward_prepare, never
  * in a pass.  What attention, the feed-forward part and the head need at different
@@ -93,13 +93,36 @@ glm_forward_kernels(const glm_forward *fwd)
 	return fwd->backend->kernels(fwd->dev);
 }
 
+bool
+glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err)
+{
+	return fwd->backend->kv_pool(fwd->dev, bytes, err) != NULL;
+}
+
+void
+glm_forward_kv_copy(void *arg, uint32_t to, uint32_t from, size_t bytes)
+{
+	glm_forward *fwd = arg;
+
+	fwd->backend->kv_copy(fwd->dev, to, from, bytes);
+}
+
 /* ---- Buffers ----------------------------------------------------------- */
+
+/* The one matrix of a projection. */
+static const glm_matrix *
+matrix_of(const glm_model *model, glm_projection projection, int layer)
+{
+	int n;
+
+	return glm_model_matrices(model, projection, layer, &n);
+}
 
 /* Floats of n rows of qkv, so many that what follows them is aligned. */
 static size_t
 qkv_size(const glm_model *model, int n)
 {
-	return ((size_t) n * (size_t) model->layer[0].qkv.shape[0] + 15) / 16 * 16;
+	return ((size_t) n * (size_t) glm_model_width(model, GLM_QKV) + 15) / 16 * 16;
 }
 
 static size_t
@@ -193,31 +216,34 @@ attention_block(glm_forward *fwd, const glm_model *model, int l, const glm_row *
 {
 	const glm_backend	   *be = fwd->backend;
 	const glm_model_config *config = &model->config;
-	const glm_layer		   *layer = &model->layer[l];
+	const glm_matrix	   *in = matrix_of(model, GLM_QKV, l);
+	const glm_matrix	   *out = matrix_of(model, GLM_DENSE, l);
 	float *const		   *buf = fwd->buffer;
 	float				   *qkv = buf[SHARED], *context = qkv + qkv_size(model, n);
 	int						hidden = config->hidden;
-	size_t					context_width = (size_t) layer->dense.shape[1];
+	size_t					context_width = (size_t) out->tensor.shape[1];
 
-	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], layer->attn_norm, n, hidden, config->norm_eps);
-	be->matmul(fwd->dev, qkv, buf[NORMED], (size_t) hidden, &layer->qkv, layer->qkv_bias, n);
+	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], glm_model_norm(model, GLM_ATTN_NORM, l), n, hidden,
+				config->norm_eps);
+	be->matmul(fwd->dev, qkv, buf[NORMED], (size_t) hidden, &in->tensor, in->bias, n);
 	be->rope_store(fwd->dev, model, l, qkv, rows, n);
 	be->attention(fwd->dev, model, l, context, qkv, rows, n);
-	be->matmul(fwd->dev, buf[NORMED], context, context_width, &layer->dense, NULL, n);
+	be->matmul(fwd->dev, buf[NORMED], context, context_width, &out->tensor, out->bias, n);
 	be->add(fwd->dev, buf[X], buf[NORMED], n, hidden);
 }
 
 /* normed = down(swiglu(gate_up(normed))), for n rows of it */
 static void
-feed_forward(glm_forward *fwd, const glm_model *model, const glm_layer *layer, float *normed, int n)
+feed_forward(glm_forward *fwd, const glm_model *model, int l, float *normed, int n)
 {
 	const glm_backend *be = fwd->backend;
+	const glm_matrix  *in = matrix_of(model, GLM_GATE_UP, l), *out = matrix_of(model, GLM_DOWN, l);
 	float			  *gate_up = fwd->buffer[SHARED];
 	size_t hidden = (size_t) model->config.hidden, gate_up_width = 2 * (size_t) model->config.ffn;
 
-	be->matmul(fwd->dev, gate_up, normed, hidden, &layer->gate_up, NULL, n);
+	be->matmul(fwd->dev, gate_up, normed, hidden, &in->tensor, in->bias, n);
 	be->swiglu(fwd->dev, gate_up, n, model->config.ffn);
-	be->matmul(fwd->dev, normed, gate_up, gate_up_width, &layer->down, NULL, n);
+	be->matmul(fwd->dev, normed, gate_up, gate_up_width, &out->tensor, out->bias, n);
 }
 
 /* x += down(swiglu(gate_up(rmsnorm(x)))) */
@@ -226,14 +252,14 @@ ffn_block(glm_forward *fwd, const glm_model *model, int l, int n)
 {
 	const glm_backend	   *be = fwd->backend;
 	const glm_model_config *config = &model->config;
-	const glm_layer		   *layer = &model->layer[l];
 	float *const		   *buf = fwd->buffer;
 	int						hidden = config->hidden;
 	int parts = (n + FFN_ROWS - 1) / FFN_ROWS, part = (n + parts - 1) / parts; /* alike in size */
 
-	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], layer->ffn_norm, n, hidden, config->norm_eps);
+	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], glm_model_norm(model, GLM_FFN_NORM, l), n, hidden,
+				config->norm_eps);
 	for (int i = 0; i < n; i += part)
-		feed_forward(fwd, model, layer, buf[NORMED] + (size_t) i * (size_t) hidden,
+		feed_forward(fwd, model, l, buf[NORMED] + (size_t) i * (size_t) hidden,
 					 n - i < part ? n - i : part);
 	be->add(fwd->dev, buf[X], buf[NORMED], n, hidden);
 }
@@ -247,15 +273,17 @@ output_head(glm_forward *fwd, const glm_model *model, const glm_row *rows, int n
 	float *const		   *buf = fwd->buffer;
 	int						hidden = config->hidden;
 	float				   *last = buf[NORMED];
+	const float			   *norm = glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER);
+	const glm_matrix	   *head = matrix_of(model, GLM_HEAD, GLM_NO_LAYER);
 
 	be->gather(fwd->dev, last, buf[X], rows, n_rows, hidden);
-	if (model->final_norm != NULL)
+	if (norm != NULL)
 	{
 		/* x itself has been read, so its buffer takes the result */
-		be->rmsnorm(fwd->dev, buf[X], last, model->final_norm, n, hidden, config->norm_eps);
+		be->rmsnorm(fwd->dev, buf[X], last, norm, n, hidden, config->norm_eps);
 		last = buf[X];
 	}
-	be->matmul(fwd->dev, buf[SHARED], last, (size_t) hidden, &model->output, NULL, n);
+	be->matmul(fwd->dev, buf[SHARED], last, (size_t) hidden, &head->tensor, head->bias, n);
 }
 
 bool
@@ -265,9 +293,10 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_row *rows, i
 	int n_logits = count_logits(rows, n_rows);
 
 	if (!check_rows(fwd, model, rows, n_rows, err) ||
-		!glm_model_touch(model, GLM_PART_EMBEDDING, err))
+		!glm_model_touch(model, GLM_SEGMENT_EMBEDDING, err))
 		return false;
-	fwd->backend->embed(fwd->dev, fwd->buffer[X], &model->embedding, rows, n_rows);
+	fwd->backend->embed(fwd->dev, fwd->buffer[X],
+						&matrix_of(model, GLM_EMBEDDING, GLM_NO_LAYER)->tensor, rows, n_rows);
 	for (int l = 0; l < model->config.layers; l++)
 	{
 		if (!glm_pause(err) || !glm_model_touch(model, l, err))
@@ -275,7 +304,7 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_row *rows, i
 		attention_block(fwd, model, l, rows, n_rows);
 		ffn_block(fwd, model, l, n_rows);
 	}
-	if (n_logits > 0 && !glm_model_touch(model, GLM_PART_OUTPUT, err))
+	if (n_logits > 0 && !glm_model_touch(model, GLM_SEGMENT_OUTPUT, err))
 		return false;
 	if (n_logits > 0)
 		output_head(fwd, model, rows, n_rows, n_logits);

@@ -22,6 +22,9 @@ extern glm_forward *glm_forward_open(const char *kernels, glm_threads *pool, int
 									 glm_error *err);
 extern void			glm_forward_close(glm_forward *fwd);
 extern const char  *glm_forward_kernels(const glm_forward *fwd);
+/* The pool of KV blocks, once; and a copy of one, before what is computed next. */
+extern bool			glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err);
+extern void			glm_forward_kv_copy(void *fwd, uint32_t to, uint32_t from, size_t bytes);
 /* Grows the scratch buffers to what this model needs.  Engine thread, between passes. */
 extern bool			glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err);
 

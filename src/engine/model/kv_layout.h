@@ -25,9 +25,9 @@
 /* The blocks of one sequence; block[i] holds positions [32 i, 32 i + 32). */
 typedef struct glm_kv_table
 {
-	float **block; /* [capacity] */
-	int		n_blocks;
-	int		capacity;
+	uint32_t *block; /* [capacity]: places in the pool, in units of GLM_KV_UNIT bytes */
+	int		  n_blocks;
+	int		  capacity;
 } glm_kv_table;
 
 /* The dtype of a model's keys and values, by the dtype of its weights. */

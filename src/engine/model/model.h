@@ -4,48 +4,10 @@
 #ifndef GLM_MODEL_H
 #define GLM_MODEL_H
 
-#include "engine/text/tokenizer.h"
+#include "engine/model/config.h"
+#include "engine/model/tensor_list.h"
+#include "engine/text/chat_format.h"
 #include "engine/weights/weights.h"
-
-/* ---- config.c ---------------------------------------------------------------------------- */
-
-/* What rope_ratio means in config.json. */
-typedef enum glm_rope
-{
-	GLM_ROPE_BY_NAME = 0, /* what the name it was published under says */
-	GLM_ROPE_CHATGLM2,	  /* it divides positions */
-	GLM_ROPE_CHATGLM3	  /* it multiplies the base */
-} glm_rope;
-
-/* "chatglm2" or "chatglm3", as the option "rope" has them; false: neither.  In config.c. */
-extern bool glm_rope_named(const char *name, glm_rope *rope);
-
-typedef struct glm_model_config
-{
-	int		layers;
-	int		hidden;
-	int		heads;
-	int		groups; /* KV heads */
-	int		head_dim;
-	int		ffn;
-	int		vocab;	 /* padded */
-	int		context; /* seq_length */
-	float	norm_eps;
-	double	rope_base;	/* 10000 * rope_ratio; ChatGLM2: 10000 */
-	double	rope_scale; /* divides positions: 1; ChatGLM2: rope_ratio */
-	bool	final_norm; /* post_layer_norm */
-	bool	qkv_bias;	/* add_qkv_bias */
-	bool	tied;		/* tie_word_embeddings: no output tensor needed */
-	int32_t eos[8];
-	int		n_eos;
-} glm_model_config;
-
-/* Reads dir/config.json: every number in range, every variant one we run. */
-extern bool glm_config_read(glm_model_config *config, const char *dir, glm_error *err);
-extern bool glm_config_read_with(glm_model_config *config, const char *dir, glm_rope rope,
-								 glm_error *err);
-
-/* ---- model.c ------------------------------------------------------------------------------ */
 
 typedef struct glm_open_options
 {
@@ -54,16 +16,30 @@ typedef struct glm_open_options
 	glm_rope		   rope;
 } glm_open_options;
 
-typedef struct glm_layer
+/* A matrix and its bias; c = a tensor^T + bias. */
+typedef struct glm_matrix
 {
-	float	  *attn_norm; /* [hidden] */
-	glm_tensor qkv;		  /* [(heads + 2 groups) * head_dim, hidden] */
-	float	  *qkv_bias;  /* [(heads + 2 groups) * head_dim] or NULL */
-	glm_tensor dense;	  /* [hidden, heads * head_dim] */
-	float	  *ffn_norm;  /* [hidden] */
-	glm_tensor gate_up;	  /* [2 * ffn, hidden]: gate rows, then up rows */
-	glm_tensor down;	  /* [hidden, ffn] */
-} glm_layer;
+	glm_projection projection;
+	int			   layer;  /* or GLM_NO_LAYER */
+	int			   offset; /* column of the projection's output at which its own begin */
+	glm_tensor	   tensor; /* [its columns of the output, inputs]; the embedding [vocab, hidden] */
+	float		  *bias;   /* [its columns of the output] or NULL */
+} glm_matrix;
+
+/* Neighbours in an array of matrices. */
+typedef struct glm_place
+{
+	int first;
+	int n;
+} glm_place;
+
+/* Tensors that become readable together. */
+typedef struct glm_segment
+{
+	glm_tensor *tensor; /* [n] */
+	int			n;
+	bool		resident; /* all of them are held */
+} glm_segment;
 
 /* What a model's sequences came to, for statistics. */
 typedef struct glm_tally
@@ -91,19 +67,22 @@ typedef struct glm_model
 	glm_model_config config;
 	glm_rope		 rope_option; /* as it was opened */
 	glm_tokenizer	*tokenizer;
+	const glm_chat	*chat; /* how it talks */
 	glm_shards		*shards;
 	glm_dtype		 dtype; /* of the projections */
 
-	glm_tensor			   embedding;	   /* [vocab, hidden] */
-	glm_tensor			   output;		   /* [vocab, hidden]; the embedding when tied */
-	float				  *final_norm;	   /* [hidden] or NULL */
-	glm_layer			  *layer;		   /* [layers] */
-	struct glm_model_part *part;		   /* what to touch, see model.c */
-	float				  *rope;		   /* [context, head_dim / 4, 2]: cos, sin; see forward.c */
-	glm_dtype			   kv_dtype;	   /* GLM_F32, GLM_F16 or GLM_I8 */
-	size_t				   kv_block_bytes; /* see kv.c */
+	glm_matrix *matrix; /* [n_matrices]: those of one projection and layer together */
+	int			n_matrices;
+	glm_place  *place;	/* [layers + 1, GLM_N_PROJECTIONS], what belongs to no layer first */
+	float	  **norm;	/* [layers + 1, GLM_N_NORMS], the same */
+	glm_tensor *tensor; /* of all segments, one behind the other */
+	glm_segment
+		  *segment; /* [layers + 2], output, embedding, layers; NULL: the weights are in no file */
+	float *rope;	/* [context, rotary / 2, 2]: cos and sin */
+	glm_dtype kv_dtype;		  /* GLM_F32, GLM_F16 or GLM_I8 */
+	size_t	  kv_block_bytes; /* see kv.c */
 
-	atomic_bool	 held;	  /* all parts are touched */
+	atomic_bool	 held;	  /* all segments are touched */
 	atomic_llong used_ns; /* when its last pass ended */
 
 	double				load_ms;
@@ -127,21 +106,38 @@ extern glm_model *glm_model_open_with(const char *name, const char *path,
 									  const glm_open_options *options, glm_error *err);
 extern void		  glm_model_close(glm_model *model);
 
+/* The n matrices of a projection, by offset; layer: GLM_NO_LAYER for head and embedding. */
+extern const glm_matrix *glm_model_matrices(const glm_model *model, glm_projection projection,
+											int layer, int *n);
+/* Columns of a projection's output. */
+extern int				 glm_model_width(const glm_model *model, glm_projection projection);
+/* [hidden]; NULL: there is no such norm. */
+extern const float		*glm_model_norm(const glm_model *model, glm_norm norm, int layer);
+
 /*
- * Parts of a model whose weights become readable together: layers 0, 1, ... and
- * these two.  A part is touched before its first use, by one thread at a time,
- * and stays readable until it is released or the model closed.
+ * Takes the memory for what a list names, by model->config: matrices have their form but
+ * for the dtype, no data and no bias; norms are NULL.
  */
-#define GLM_PART_EMBEDDING (-1)
-#define GLM_PART_OUTPUT (-2)
-extern bool glm_model_touch(const glm_model *model, int part, glm_error *err);
+extern bool		   glm_model_lay_out(glm_model *model, const glm_tensor_list *list, glm_error *err);
+/* The matrix of an entry of that list, or the one that a bias belongs to; and a norm's place. */
+extern glm_matrix *glm_model_matrix_of(const glm_model *model, const glm_tensor_entry *entry);
+extern float	 **glm_model_norm_of(const glm_model *model, const glm_tensor_entry *entry);
+
 /*
- * Touches all parts, with pauses, and brings back what the kernel took away of those that
+ * Weights become readable a segment at a time: layers 0, 1, ... and these two.  A segment
+ * is touched before its first use, by one thread at a time, and stays readable until it
+ * is released or the model closed.
+ */
+#define GLM_SEGMENT_EMBEDDING (-1)
+#define GLM_SEGMENT_OUTPUT (-2)
+extern bool glm_model_touch(const glm_model *model, int segment, glm_error *err);
+/*
+ * Touches all segments, with pauses, and brings back what the kernel took away of those that
  * were touched before: afterwards a pass waits for no disk.  Whether all have been touched;
  * one thread at a time does it, any thread may ask.
  */
 extern bool glm_model_hold(glm_model *model, glm_error *err);
 extern bool glm_model_held(const glm_model *model);
-extern void glm_model_release(const glm_model *model, int part);
+extern void glm_model_release(const glm_model *model, int segment);
 
 #endif /* GLM_MODEL_H */

@@ -23,7 +23,7 @@
 #include <string.h>
 
 #include "engine/compute/backend.h"
-#include "engine/quantize/stripes.h"
+#include "engine/quantize/row_bands.h"
 #include "engine/quantize/texts.h"
 
 #define BATCH 512	  /* rows of a pass */
@@ -55,8 +55,7 @@ struct glm_calibration
 	glm_work		   work;
 	glm_texts		   texts;
 	float			  *buffer[N_BUFFERS];
-	float			  *kv;	  /* blocks of all texts, one layer */
-	float			 **block; /* the same, as tables see them */
+	uint32_t		  *block; /* the KV blocks of all texts, each of one layer */
 	glm_kv_table	  *table; /* [texts] */
 };
 
@@ -93,11 +92,11 @@ layer_bytes(const glm_model_config *config)
 	const size_t cols[] = {hidden, query, hidden, ffn};
 	size_t		 hessians = 0;
 	size_t		 most =
-		hidden * hidden * sizeof(float) + glm_stripes_bytes((size_t) config->vocab, hidden);
+		hidden * hidden * sizeof(float) + glm_row_bands_bytes((size_t) config->vocab, hidden);
 
 	for (int i = 3; i >= 0; i--)
 	{
-		size_t bytes = glm_stripes_bytes(rows[i], cols[i]);
+		size_t bytes = glm_row_bands_bytes(rows[i], cols[i]);
 
 		hessians += cols[i] * cols[i] * sizeof(float);
 		if (hessians + bytes > most)
@@ -120,6 +119,13 @@ room_for_texts(const glm_model_config *config, size_t memory)
 	return fixed + least < memory ? memory - fixed : least;
 }
 
+/* Units of a KV block of one layer. */
+static size_t
+block_units(const glm_model *model)
+{
+	return (glm_kv_keys(model, 1, 0) + GLM_KV_UNIT - 1) / GLM_KV_UNIT;
+}
+
 /* Refuses texts for which there is no room. */
 static bool
 check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_error *err)
@@ -127,7 +133,7 @@ check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_
 	size_t limit = memory > 0 ? memory : MEMORY_MAX;
 	size_t room = room_for_texts(&model->config, limit);
 	size_t stream = (size_t) model->config.hidden * sizeof(float);
-	size_t block = glm_kv_keys(model, 1, 0) + sizeof(*c->block);
+	size_t block = block_units(model) * GLM_KV_UNIT + sizeof(*c->block);
 	size_t used = 0;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
@@ -174,17 +180,18 @@ take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 static bool
 take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	size_t		  block_floats = glm_kv_keys(model, 1, 0) / sizeof(float);
+	size_t		  units = block_units(model);
 	size_t		  n_blocks = 0;
 	glm_kv_table *table = NULL;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
 		n_blocks += c->texts.row[i].position % GLM_KV_BLOCK == 0;
-	c->kv = c->backend->alloc(c->dev, n_blocks * block_floats);
 	c->block = calloc(n_blocks, sizeof(*c->block));
 	c->table = calloc((size_t) c->texts.n_texts, sizeof(*c->table));
-	if (c->kv == NULL || c->block == NULL || c->table == NULL)
+	if (c->block == NULL || c->table == NULL)
 		return glm_no_memory(err);
+	if (c->backend->kv_pool(c->dev, n_blocks * units * GLM_KV_UNIT, err) == NULL)
+		return false;
 	for (size_t i = 0, n = 0; i < c->texts.n_rows; i++)
 	{
 		glm_row *row = &c->texts.row[i];
@@ -196,7 +203,7 @@ take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 		}
 		if (row->position % GLM_KV_BLOCK == 0)
 		{
-			c->block[n] = c->kv + n * block_floats;
+			c->block[n] = (uint32_t) (n * units);
 			n++;
 			table->n_blocks++;
 		}
@@ -240,7 +247,6 @@ glm_calibration_close(glm_calibration *c)
 	{
 		for (int i = 0; i < N_BUFFERS; i++)
 			c->backend->free(c->dev, c->buffer[i]);
-		c->backend->free(c->dev, c->kv);
 		c->backend->close(c->dev);
 	}
 	free(c->block);
@@ -253,6 +259,15 @@ int
 glm_calibration_tokens(const glm_calibration *c)
 {
 	return (int) c->texts.n_rows;
+}
+
+/* The one matrix of a projection. */
+static const glm_matrix *
+matrix_of(const glm_model *model, glm_projection projection, int layer)
+{
+	int n;
+
+	return glm_model_matrices(model, projection, layer, &n);
 }
 
 /* ---- Layers ---------------------------------------------------------------- */
@@ -279,51 +294,56 @@ glm_calibration_start(glm_calibration *c, const glm_model *model, glm_error *err
 	size_t hidden = (size_t) model->config.hidden;
 
 	if (!c->backend->prepare(c->dev, model, err) ||
-		!glm_model_touch(model, GLM_PART_EMBEDDING, err))
+		!glm_model_touch(model, GLM_SEGMENT_EMBEDDING, err))
 		return false;
 	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
-		c->backend->embed(c->dev, c->buffer[X] + at * hidden, &model->embedding, c->texts.row + at,
+		c->backend->embed(c->dev, c->buffer[X] + at * hidden,
+						  &matrix_of(model, GLM_EMBEDDING, GLM_NO_LAYER)->tensor, c->texts.row + at,
 						  batch_of(c, at, BATCH));
 	return true;
 }
 
 /* Adds the n rows of x, ldx floats apart, to the Hessian of an input. */
 static bool
-observe(glm_calibration *c, float *const *hessian, glm_input input, const glm_tensor *w,
+observe(glm_calibration *c, float *const *hessian, glm_projection input, const glm_matrix *w,
 		const float *x, size_t ldx, int n, glm_error *err)
 {
 	if (hessian == NULL || hessian[input] == NULL)
 		return true;
-	return glm_hessian_add(hessian[input], (int) w->shape[1], x, ldx, n, c->blas, &c->work, err);
+	return glm_hessian_add(hessian[input], (int) w->tensor.shape[1], x, ldx, n, c->blas, &c->work,
+						   err);
 }
 
 /* y [n, rows of w] = x [n, columns of w] w^T + bias; rows of x lie ldx floats apart */
 static bool
-multiply(const glm_calibration *c, float *y, const float *x, size_t ldx, const glm_tensor *w,
-		 const float *bias, int n, glm_error *err)
+multiply(const glm_calibration *c, float *y, const float *x, size_t ldx, const glm_matrix *w, int n,
+		 glm_error *err)
 {
 	for (int at = 0; at < n; at += SLICE)
 	{
 		if (stopped(c, err))
 			return false;
-		c->backend->matmul(c->dev, y + (size_t) at * (size_t) w->shape[0], x + (size_t) at * ldx,
-						   ldx, w, bias, n - at < SLICE ? n - at : SLICE);
+		c->backend->matmul(c->dev, y + (size_t) at * (size_t) w->tensor.shape[0],
+						   x + (size_t) at * ldx, ldx, &w->tensor, w->bias,
+						   n - at < SLICE ? n - at : SLICE);
 	}
 	return true;
 }
 
 /* context [n, heads * head_dim] = attention of n rows of qkv, whose KV is stored */
 static bool
-attend(const glm_calibration *c, const glm_model *model, const glm_layer *layer, float *context,
-	   const float *qkv, const glm_row *rows, int n, glm_error *err)
+attend(const glm_calibration *c, const glm_model *model, float *context, const float *qkv,
+	   const glm_row *rows, int n, glm_error *err)
 {
+	size_t width = (size_t) glm_model_width(model, GLM_QKV);
+	size_t context_width = (size_t) model->config.heads * (size_t) model->config.head_dim;
+
 	for (int at = 0; at < n; at += SLICE)
 	{
 		if (stopped(c, err))
 			return false;
-		c->backend->attention(c->dev, model, 0,
-							  context + (size_t) at * (size_t) layer->dense.shape[1],
-							  qkv + (size_t) at * (size_t) layer->qkv.shape[0], rows + at,
+		c->backend->attention(c->dev, model, 0, context + (size_t) at * context_width,
+							  qkv + (size_t) at * width, rows + at,
 							  n - at < SLICE ? n - at : SLICE);
 	}
 	return true;
@@ -331,23 +351,25 @@ attend(const glm_calibration *c, const glm_model *model, const glm_layer *layer,
 
 /* x += dense(attention(rope(qkv(rmsnorm(x))))) */
 static bool
-attention_block(glm_calibration *c, const glm_model *model, const glm_layer *layer, float *x,
-				const glm_row *rows, int n, float *const *hessian, glm_error *err)
+attention_block(glm_calibration *c, const glm_model *model, int l, float *x, const glm_row *rows,
+				int n, float *const *hessian, glm_error *err)
 {
 	const glm_backend *be = c->backend;
 	float *const	  *buf = c->buffer;
 	int				   hidden = model->config.hidden;
-	size_t			   width = (size_t) layer->dense.shape[1];
+	const glm_matrix  *in = matrix_of(model, GLM_QKV, l), *out = matrix_of(model, GLM_DENSE, l);
+	size_t			   width = (size_t) out->tensor.shape[1];
 
-	be->rmsnorm(c->dev, buf[NORMED], x, layer->attn_norm, n, hidden, model->config.norm_eps);
-	if (!observe(c, hessian, GLM_IN_QKV, &layer->qkv, buf[NORMED], (size_t) hidden, n, err))
+	be->rmsnorm(c->dev, buf[NORMED], x, glm_model_norm(model, GLM_ATTN_NORM, l), n, hidden,
+				model->config.norm_eps);
+	if (!observe(c, hessian, GLM_QKV, in, buf[NORMED], (size_t) hidden, n, err))
 		return false;
-	if (!multiply(c, buf[QKV], buf[NORMED], (size_t) hidden, &layer->qkv, layer->qkv_bias, n, err))
+	if (!multiply(c, buf[QKV], buf[NORMED], (size_t) hidden, in, n, err))
 		return false;
 	be->rope_store(c->dev, model, 0, buf[QKV], rows, n);
-	if (!attend(c, model, layer, buf[CONTEXT], buf[QKV], rows, n, err) ||
-		!observe(c, hessian, GLM_IN_DENSE, &layer->dense, buf[CONTEXT], width, n, err) ||
-		!multiply(c, buf[NORMED], buf[CONTEXT], width, &layer->dense, NULL, n, err))
+	if (!attend(c, model, buf[CONTEXT], buf[QKV], rows, n, err) ||
+		!observe(c, hessian, GLM_DENSE, out, buf[CONTEXT], width, n, err) ||
+		!multiply(c, buf[NORMED], buf[CONTEXT], width, out, n, err))
 		return false;
 	be->add(c->dev, x, buf[NORMED], n, hidden);
 	return true;
@@ -355,22 +377,23 @@ attention_block(glm_calibration *c, const glm_model *model, const glm_layer *lay
 
 /* x += down(swiglu(gate_up(rmsnorm(x)))) */
 static bool
-ffn_block(glm_calibration *c, const glm_model *model, const glm_layer *layer, float *x, int n,
-		  float *const *hessian, glm_error *err)
+ffn_block(glm_calibration *c, const glm_model *model, int l, float *x, int n, float *const *hessian,
+		  glm_error *err)
 {
 	const glm_backend *be = c->backend;
 	float *const	  *buf = c->buffer;
 	int				   hidden = model->config.hidden;
+	const glm_matrix  *in = matrix_of(model, GLM_GATE_UP, l), *out = matrix_of(model, GLM_DOWN, l);
 	size_t			   width = 2 * (size_t) model->config.ffn;
 
-	be->rmsnorm(c->dev, buf[NORMED], x, layer->ffn_norm, n, hidden, model->config.norm_eps);
-	if (!observe(c, hessian, GLM_IN_GATE_UP, &layer->gate_up, buf[NORMED], (size_t) hidden, n,
-				 err) ||
-		!multiply(c, buf[GATE_UP], buf[NORMED], (size_t) hidden, &layer->gate_up, NULL, n, err))
+	be->rmsnorm(c->dev, buf[NORMED], x, glm_model_norm(model, GLM_FFN_NORM, l), n, hidden,
+				model->config.norm_eps);
+	if (!observe(c, hessian, GLM_GATE_UP, in, buf[NORMED], (size_t) hidden, n, err) ||
+		!multiply(c, buf[GATE_UP], buf[NORMED], (size_t) hidden, in, n, err))
 		return false;
 	be->swiglu(c->dev, buf[GATE_UP], n, model->config.ffn);
-	if (!observe(c, hessian, GLM_IN_DOWN, &layer->down, buf[GATE_UP], width, n, err) ||
-		!multiply(c, buf[NORMED], buf[GATE_UP], width, &layer->down, NULL, n, err))
+	if (!observe(c, hessian, GLM_DOWN, out, buf[GATE_UP], width, n, err) ||
+		!multiply(c, buf[NORMED], buf[GATE_UP], width, out, n, err))
 		return false;
 	be->add(c->dev, x, buf[NORMED], n, hidden);
 	return true;
@@ -389,8 +412,8 @@ glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *
 		int	   n = batch_of(c, at, BATCH);
 		float *x = c->buffer[X] + at * hidden;
 
-		if (!attention_block(c, model, &model->layer[l], x, c->texts.row + at, n, hessian, err) ||
-			!ffn_block(c, model, &model->layer[l], x, n, hessian, err))
+		if (!attention_block(c, model, l, x, c->texts.row + at, n, hessian, err) ||
+			!ffn_block(c, model, l, x, n, hessian, err))
 			return false;
 	}
 	return true;
@@ -402,13 +425,13 @@ glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *
 static void
 final_norm(glm_calibration *c, const glm_model *model, float *y, const float *x, int n)
 {
-	size_t hidden = (size_t) model->config.hidden;
+	size_t		 hidden = (size_t) model->config.hidden;
+	const float *norm = glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER);
 
-	if (model->final_norm == NULL)
+	if (norm == NULL)
 		memcpy(y, x, (size_t) n * hidden * sizeof(float));
 	else
-		c->backend->rmsnorm(c->dev, y, x, model->final_norm, n, model->config.hidden,
-							model->config.norm_eps);
+		c->backend->rmsnorm(c->dev, y, x, norm, n, model->config.hidden, model->config.norm_eps);
 }
 
 /* -ln p(token) by logits [vocab] */
@@ -442,8 +465,8 @@ judge(glm_calibration *c, const glm_model *model, size_t at, int n, double *sum,
 	c->backend->gather(c->dev, c->buffer[LAST], c->buffer[X] + at * hidden, rows, n,
 					   model->config.hidden);
 	final_norm(c, model, c->buffer[NORMED], c->buffer[LAST], wanted);
-	if (!multiply(c, c->buffer[LOGITS], c->buffer[NORMED], hidden, &model->output, NULL, wanted,
-				  err))
+	if (!multiply(c, c->buffer[LOGITS], c->buffer[NORMED], hidden,
+				  matrix_of(model, GLM_HEAD, GLM_NO_LAYER), wanted, err))
 		return false;
 	for (int i = 0, j = 0; i < n; i++)
 		if (rows[i].logits)
@@ -461,7 +484,7 @@ glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian, 
 	double sum = 0;
 	size_t count = 0;
 
-	if (!glm_model_touch(model, GLM_PART_OUTPUT, err))
+	if (!glm_model_touch(model, GLM_SEGMENT_OUTPUT, err))
 		return false;
 	for (size_t at = 0; hessian != NULL && at < c->texts.n_rows; at += BATCH)
 	{

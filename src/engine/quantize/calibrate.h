@@ -38,7 +38,7 @@ extern bool glm_calibration_start(glm_calibration *c, const glm_model *model, gl
 
 /*
  * Takes the stream through layer l.  hessian[i] [k, k] (see quantize.h) gets
- * X^T X of input i (GLM_IN_QKV ... GLM_IN_DOWN) added; NULL: not wanted.
+ * X^T X of the inputs of projection i (GLM_QKV ... GLM_DOWN) added; NULL: not wanted.
  */
 extern bool glm_calibration_layer(glm_calibration *c, const glm_model *model, int l,
 								  float *const *hessian, glm_error *err);

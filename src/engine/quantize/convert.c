@@ -7,7 +7,7 @@
  * behind.  What was written is opened again before it gets its name: so a target
  * that appears is one that loads, and the perplexity is that of what it holds.
  *
- * Memory: a stripe of a matrix (stripes.c); with calibration also the texts'
+ * Memory: a band of a matrix (row_bands.c); with calibration also the texts'
  * residual stream and the Hessians of a layer's inputs, each only until its
  * matrix is done.  The widest matrix of a 6B model has one of 750 MB.  calibrate.c
  * refuses texts for which the sum would be too much.
@@ -24,37 +24,37 @@
 #include "engine/quantize/calibrate.h"
 #include "engine/quantize/pack.h"
 #include "engine/quantize/recipe.h"
-#include "engine/quantize/stripes.h"
+#include "engine/quantize/row_bands.h"
 
 #define PIECE ((size_t) 16 << 20) /* of a tensor that is copied */
 
 typedef struct conversion
 {
-	const glm_order *order;
-	glm_recipe		 recipe;
-	glm_plan		 plan;
-	glm_model		*model;
-	glm_pack		*pack;
-	glm_blas		 blas;
-	glm_calibration *calibration;			/* NULL: none */
-	float			*hessian[GLM_N_INPUTS]; /* of the layer at work; NULL: none */
-	glm_loss		 weights;				/* of all that is quantized */
-	double			 before;				/* perplexities */
-	double			 after;
-	glm_quantized	*row; /* [plan.n + 1] */
-	int				 n_rows;
+	const glm_quantize_job *job;
+	glm_recipe				recipe;
+	glm_plan				plan;
+	glm_model			   *model;
+	glm_pack			   *pack;
+	glm_blas				blas;
+	glm_calibration		   *calibration;				/* NULL: none */
+	float				   *hessian[GLM_N_PROJECTIONS]; /* of the layer at work; NULL: none */
+	glm_loss				weights;					/* of all that is quantized */
+	double					before;						/* perplexities */
+	double					after;
+	glm_quantized		   *report; /* [plan.n + 1] */
+	int						n_report;
 } conversion;
 
 static bool prepare(conversion *c, glm_error *err);
 static bool convert_all(conversion *c, glm_error *err);
-static bool finish(conversion *c, glm_error *err);
+static bool publish(conversion *c, glm_error *err);
 
 /* ---- Entry ------------------------------------------------------------------ */
 
 static void
 free_hessians(conversion *c)
 {
-	for (int i = 0; i < GLM_N_INPUTS; i++)
+	for (int i = 0; i < GLM_N_PROJECTIONS; i++)
 	{
 		free(c->hessian[i]);
 		c->hessian[i] = NULL;
@@ -75,67 +75,59 @@ clean_up(conversion *c)
 }
 
 bool
-glm_convert(const glm_order *order, glm_quantized **rows, int *n, glm_error *err)
+glm_convert(const glm_quantize_job *job, glm_quantized **report, int *n, glm_error *err)
 {
-	conversion c = {.order = order, .before = NAN, .after = NAN};
-	bool	   ok = prepare(&c, err) && convert_all(&c, err) && finish(&c, err);
+	conversion c = {.job = job, .before = NAN, .after = NAN};
+	bool	   ok = prepare(&c, err) && convert_all(&c, err) && publish(&c, err);
 
 	clean_up(&c);
 	if (!ok)
 	{
-		free(c.row);
+		free(c.report);
 		return false;
 	}
-	*rows = c.row;
-	*n = c.n_rows;
+	*report = c.report;
+	*n = c.n_report;
 	return true;
 }
 
 static void
-tell(const conversion *c, const char *phase, const char *tensor, uint64_t bytes)
+tell_progress(const conversion *c, const char *phase, const char *tensor, uint64_t bytes)
 {
-	c->order->tell(c->order->arg, phase, tensor, bytes);
-}
-
-static bool
-stopped(const conversion *c, glm_error *err)
-{
-	return glm_work_cancelled(&c->order->work) &&
-		   !glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+	c->job->progress(c->job->arg, phase, tensor, bytes);
 }
 
 /* Checks all that can be wrong before the long work begins. */
 static bool
 prepare(conversion *c, glm_error *err)
 {
-	const glm_order *order = c->order;
-	glm_pack_tensor *tensors;
-	bool			 ok;
+	const glm_quantize_job *job = c->job;
+	glm_pack_tensor		   *tensors;
+	bool					ok;
 
-	if (!glm_recipe_read(&c->recipe, order->options, order->texts != NULL, err))
+	if (!glm_recipe_read(&c->recipe, job->options, job->texts != NULL, err))
 		return false;
-	c->model = glm_model_open_with(order->name, order->path,
-								   &(glm_open_options){.rope = c->recipe.rope}, err);
+	c->model =
+		glm_model_open_with(job->name, job->path, &(glm_open_options){.rope = c->recipe.rope}, err);
 	if (c->model == NULL || !glm_plan_make(&c->plan, &c->recipe, c->model, err))
 		return false;
-	if (order->texts != NULL)
+	if (job->texts != NULL)
 	{
 		if (!glm_blas_open(&c->blas, err))
 			return false;
-		c->calibration =
-			glm_calibration_open(c->model, order->texts, c->recipe.max_tokens, order->memory,
-								 order->kernels, &c->blas, &order->work, err);
+		c->calibration = glm_calibration_open(c->model, job->texts, c->recipe.max_tokens,
+											  job->memory, job->kernels, &c->blas, &job->work, err);
 		if (c->calibration == NULL)
 			return false;
 	}
 	/* with calibration, the weights are passed over thrice */
-	tell(c, "opening", "", c->plan.source_bytes * (c->calibration != NULL ? 3 : 1));
-	c->pack = glm_pack_open(order->target, err);
+	tell_progress(c, "opening", "", c->plan.source_bytes * (c->calibration != NULL ? 3 : 1));
+	c->pack = glm_pack_open(job->target, err);
 	if (c->pack == NULL)
 		return false;
-	c->row = calloc((size_t) c->plan.n + 1, sizeof(*c->row));
+	c->report = calloc((size_t) c->plan.n + 1, sizeof(*c->report));
 	tensors = calloc((size_t) c->plan.n, sizeof(*tensors));
-	if (c->row == NULL || tensors == NULL)
+	if (c->report == NULL || tensors == NULL)
 	{
 		free(tensors);
 		return glm_no_memory(err);
@@ -159,7 +151,7 @@ copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
 	{
 		size_t n = left < PIECE ? (size_t) left : PIECE;
 
-		if (stopped(c, err) || !glm_pack_put(c->pack, data, n, err))
+		if (!glm_work_goes_on(&c->job->work, err) || !glm_pack_put(c->pack, data, n, err))
 			return false;
 		data += n;
 		left -= n;
@@ -168,20 +160,20 @@ copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
 }
 
 static bool
-convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *row, glm_error *err)
+convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *report, glm_error *err)
 {
-	float  **hessian = part->input < GLM_N_INPUTS ? &c->hessian[part->input] : NULL;
+	float  **hessian = part->projection != GLM_EMBEDDING ? &c->hessian[part->projection] : NULL;
 	bool	 judged = hessian != NULL && *hessian != NULL;
 	glm_loss weights = {0};
 	glm_loss outputs = {0};
 
-	if (!glm_stripes_convert(c->pack, part, judged ? *hessian : NULL, &c->blas, &c->order->work,
-							 &weights, &outputs, err))
+	if (!glm_row_bands_convert(c->pack, part, judged ? *hessian : NULL, &c->blas, &c->job->work,
+							   &weights, &outputs, err))
 		return false;
-	row->weight_error = glm_loss_error(&weights);
+	report->weight_error = glm_loss_error(&weights);
 	if (judged)
 	{
-		row->output_error = glm_loss_error(&outputs);
+		report->output_error = glm_loss_error(&outputs);
 		free(*hessian);
 		*hessian = NULL;
 	}
@@ -194,21 +186,21 @@ convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *row, g
 static bool
 convert_part(conversion *c, const glm_recipe_part *part, glm_error *err)
 {
-	glm_quantized *row = &c->row[c->n_rows++];
+	glm_quantized *report = &c->report[c->n_report++];
 	double		   weights = (double) part->source.shape[0] * (double) part->source.shape[1];
 	bool		   ok;
 
-	snprintf(row->name, sizeof(row->name), "%s", part->name);
-	snprintf(row->method, sizeof(row->method), "%s", glm_method_name(part->method));
-	row->bits = (double) glm_pack_bytes(&part->form) * 8 / weights;
-	row->output_error = row->perplexity_before = row->perplexity_after = NAN;
-	tell(c, "quantizing", part->name, 0);
+	snprintf(report->name, sizeof(report->name), "%s", part->name);
+	snprintf(report->method, sizeof(report->method), "%s", glm_method_name(part->method));
+	report->bits = (double) glm_pack_bytes(&part->form) * 8 / weights;
+	report->output_error = report->perplexity_before = report->perplexity_after = NAN;
+	tell_progress(c, "quantizing", part->name, 0);
 	if (!glm_shards_hold(c->model->shards, &part->source, err))
 		return false;
-	ok = part->method == GLM_COPY ? copy_data(c, part, err) : convert_matrix(c, part, row, err);
+	ok = part->method == GLM_COPY ? copy_data(c, part, err) : convert_matrix(c, part, report, err);
 	glm_shards_drop(c->model->shards, &part->source);
 	if (ok)
-		tell(c, "quantizing", part->name, glm_pack_bytes(&part->source));
+		tell_progress(c, "quantizing", part->name, glm_pack_bytes(&part->source));
 	return ok;
 }
 
@@ -235,10 +227,10 @@ take_hessians(conversion *c, int layer, glm_error *err)
 		const glm_recipe_part *part = &c->plan.part[i];
 		size_t				   cols = (size_t) part->source.shape[1];
 
-		if (part->layer != layer || part->input == GLM_IN_NONE || part->method == GLM_COPY)
+		if (part->layer != layer || part->projection == GLM_EMBEDDING || part->method == GLM_COPY)
 			continue;
-		c->hessian[part->input] = calloc(cols * cols, sizeof(float));
-		if (c->hessian[part->input] == NULL)
+		c->hessian[part->projection] = calloc(cols * cols, sizeof(float));
+		if (c->hessian[part->projection] == NULL)
 			return glm_no_memory(err);
 	}
 	return true;
@@ -254,15 +246,15 @@ calibrate(conversion *c, int layer, glm_error *err)
 		return true;
 	free_hessians(c);
 	snprintf(name, sizeof(name), layer < 0 ? "head" : "layer %d", layer);
-	tell(c, "calibrating", name, 0);
+	tell_progress(c, "calibrating", name, 0);
 	if (!take_hessians(c, layer, err) ||
 		!(layer >= 0 ? glm_calibration_layer(c->calibration, c->model, layer, c->hessian, err)
-					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_IN_OUTPUT],
+					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_HEAD],
 										   &c->before, err)))
 		return false;
 	if (layer >= 0)
 		glm_model_release(c->model, layer);
-	tell(c, "calibrating", name, bytes_of(&c->plan, layer));
+	tell_progress(c, "calibrating", name, bytes_of(&c->plan, layer));
 	return true;
 }
 
@@ -276,7 +268,7 @@ convert_all(conversion *c, glm_error *err)
 
 	if (c->calibration != NULL && !glm_calibration_start(c->calibration, c->model, err))
 		return false;
-	glm_model_release(c->model, GLM_PART_EMBEDDING);
+	glm_model_release(c->model, GLM_SEGMENT_EMBEDDING);
 	if (!convert_part(c, &c->plan.part[0], err))
 		return false;
 	while (at < layers)
@@ -288,7 +280,7 @@ convert_all(conversion *c, glm_error *err)
 			if (!convert_part(c, &c->plan.part[i], err))
 				return false;
 	}
-	glm_model_release(c->model, GLM_PART_OUTPUT);
+	glm_model_release(c->model, GLM_SEGMENT_OUTPUT);
 	free_hessians(c);
 	return true;
 }
@@ -300,7 +292,7 @@ copy_files(conversion *c, glm_error *err)
 										"special_tokens_map.json", "generation_config.json"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (!glm_pack_copy(c->pack, c->order->path, names[i], err))
+		if (!glm_pack_copy(c->pack, c->job->path, names[i], err))
 			return false;
 	return true;
 }
@@ -316,32 +308,32 @@ evaluate(conversion *c, const glm_model *packed, glm_error *err)
 		char name[32];
 
 		snprintf(name, sizeof(name), "layer %d", l);
-		tell(c, "evaluating", name, 0);
+		tell_progress(c, "evaluating", name, 0);
 		if (!glm_calibration_layer(c->calibration, packed, l, NULL, err))
 			return false;
 		glm_model_release(packed, l);
-		tell(c, "evaluating", name, bytes_of(&c->plan, l));
+		tell_progress(c, "evaluating", name, bytes_of(&c->plan, l));
 	}
 	if (!glm_calibration_end(c->calibration, packed, NULL, &c->after, err))
 		return false;
-	tell(c, "evaluating", "head", bytes_of(&c->plan, -1));
+	tell_progress(c, "evaluating", "head", bytes_of(&c->plan, -1));
 	return true;
 }
 
-/* The row of the whole model. */
+/* The report on the whole model. */
 static void
 sum_up(conversion *c)
 {
-	glm_quantized *total = &c->row[c->n_rows++];
+	glm_quantized *total = &c->report[c->n_report++];
 	double		   output = 0;
 	int			   n = 0;
 
 	snprintf(total->method, sizeof(total->method), "%s", glm_method_name(c->recipe.method));
 	for (int i = 0; i < c->plan.n; i++)
 	{
-		if (isfinite(c->row[i].output_error))
+		if (isfinite(c->report[i].output_error))
 		{
-			output += c->row[i].output_error;
+			output += c->report[i].output_error;
 			n++;
 		}
 	}
@@ -353,7 +345,7 @@ sum_up(conversion *c)
 }
 
 static bool
-finish(conversion *c, glm_error *err)
+publish(conversion *c, glm_error *err)
 {
 	const glm_pack_info info = {.dtype = c->recipe.dtype,
 								.group = c->recipe.group,
@@ -362,16 +354,17 @@ finish(conversion *c, glm_error *err)
 	glm_model		   *packed;
 	bool				ok;
 
-	tell(c, "writing", "", 0);
-	if (stopped(c, err) || !copy_files(c, err) || !glm_pack_seal(c->pack, &info, err))
+	tell_progress(c, "writing", "", 0);
+	if (!glm_work_goes_on(&c->job->work, err) || !copy_files(c, err) ||
+		!glm_pack_seal(c->pack, &info, err))
 		return false;
-	packed = glm_model_open_with(c->order->name, glm_pack_path(c->pack),
+	packed = glm_model_open_with(c->job->name, glm_pack_path(c->pack),
 								 &(glm_open_options){.rope = c->recipe.rope}, err);
 	if (packed == NULL)
 		return false;
 	ok = c->calibration == NULL || evaluate(c, packed, err);
 	glm_model_close(packed);
-	if (!ok || stopped(c, err))
+	if (!ok || !glm_work_goes_on(&c->job->work, err))
 		return false;
 	sum_up(c);
 	return glm_pack_publish(c->pack, err);

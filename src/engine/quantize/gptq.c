@@ -89,7 +89,7 @@ enter_group(const gptq_job *job, gptq_rows *rows, int begin, int n)
 
 /* Quantizes a row's columns of the group, the last one first. */
 static void
-quantize_group(const gptq_job *job, gptq_rows *rows, int r, int g, int begin, int n)
+round_group_gptq(const gptq_job *job, gptq_rows *rows, int r, int g, int begin, int n)
 {
 	const glm_quant_matrix *q = job->q;
 	const float			   *w = job->w + (size_t) (rows->first + r) * (size_t) q->cols + begin;
@@ -182,7 +182,7 @@ open_rows(const glm_quant_matrix *q, int first)
 	if (rows == NULL)
 		return NULL;
 	rows->first = first;
-	rows->n = q->rows - first < GLM_QUANT_ROWS ? q->rows - first : GLM_QUANT_ROWS;
+	rows->n = glm_quant_piece_end(q->rows, first / GLM_QUANT_ROWS) - first;
 	groups = (size_t) rows->n * (size_t) q->groups;
 	rows->e = calloc((size_t) rows->n * (size_t) q->cols, sizeof(*rows->e));
 	rows->scratch = malloc((size_t) rows->n * (size_t) q->cols * sizeof(*rows->scratch));
@@ -212,7 +212,7 @@ gptq_piece(void *arg, int index)
 
 		enter_group(job, rows, begin, n);
 		for (int r = 0; r < rows->n; r++)
-			quantize_group(job, rows, r, g, begin, n);
+			round_group_gptq(job, rows, r, g, begin, n);
 	}
 	keep_better(job, rows);
 	close_rows(rows);
@@ -220,13 +220,12 @@ gptq_piece(void *arg, int index)
 }
 
 bool
-glm_quantize_gptq(glm_quant_matrix *q, const float *w, const float *hessian, const float *diagonal,
-				  const glm_blas *blas, const glm_work *work, glm_error *err)
+glm_quant_gptq(glm_quant_matrix *q, const float *w, const float *hessian, const float *diagonal,
+			   const glm_blas *blas, const glm_work *work, glm_error *err)
 {
 	gptq_job job = {
 		.q = q, .w = w, .hessian = hessian, .diagonal = diagonal, .blas = blas, .work = work};
 
-	return glm_quantize(q, GLM_ROUND_HQQ, w, work, err) &&
-		   glm_work_run(work, gptq_piece, &job, (q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS,
-						err);
+	return glm_quant_round(q, GLM_ROUND_HQQ, w, work, err) &&
+		   glm_work_run(work, gptq_piece, &job, glm_quant_pieces(q->rows), err);
 }

@@ -290,7 +290,7 @@ static json_t *
 make_header(glm_pack *pack, const planned_file *file)
 {
 	char	 version[16];
-	json_t	*header = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	json_t	*header = glm_json_new();
 	json_t	*metadata;
 	uint64_t offset = 0;
 	bool	 ok;
@@ -406,7 +406,7 @@ glm_pack_copy(glm_pack *pack, const char *dir, const char *name, glm_error *err)
 static bool
 write_index(glm_pack *pack, glm_error *err)
 {
-	json_t *map = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	json_t *map = glm_json_new();
 	json_t *root;
 	bool	ok = map != NULL;
 

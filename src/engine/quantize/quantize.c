@@ -6,8 +6,8 @@
  * from one sum a row in the order of the rows.  So results do not depend on
  * who computed what.
  *
- * Locks: none.  Pieces write to rows of their own; what they share is a
- * counter of pieces taken and the place of the first bad weight, both atomic.
+ * Locks: none.  Pieces write to rows of their own; what they share is the place
+ * of the first bad weight, which is atomic.
  */
 #include "engine/quantize/quantize.h"
 
@@ -17,62 +17,6 @@
 
 #include "engine/quantize/fit.h"
 #include "engine/base/half.h"
-
-/* ---- Spreading work ------------------------------------------------------ */
-
-typedef struct spread
-{
-	glm_piece		piece;
-	void		   *arg;
-	int				n;
-	const glm_work *work;
-	_Atomic int		next; /* first piece not taken */
-	_Atomic bool	failed;
-} spread;
-
-static void
-spread_part(void *arg, int index, int count)
-{
-	spread *job = arg;
-
-	(void) index;
-	(void) count;
-	while (!atomic_load(&job->failed) && !glm_work_cancelled(job->work))
-	{
-		int next = atomic_load(&job->next);
-
-		if (next >= job->n)
-			return;
-		if (!atomic_compare_exchange_strong(&job->next, &next, next + 1))
-			continue;
-		if (!job->piece(job->arg, next))
-			atomic_store(&job->failed, true);
-	}
-}
-
-bool
-glm_work_run(const glm_work *work, glm_piece piece, void *arg, int n, glm_error *err)
-{
-	spread job = {.piece = piece, .arg = arg, .n = n, .work = work};
-
-	if (work->pool == NULL || n == 1)
-		spread_part(&job, 0, 1);
-	else
-		glm_threads_run(work->pool, spread_part, &job);
-	/* also when all pieces were taken: one may have stopped half-way */
-	if (glm_work_cancelled(work))
-		return glm_fail(err, GLM_CANCELLED, "the quantization was cancelled");
-	if (atomic_load(&job.failed))
-		return glm_no_memory(err);
-	return true;
-}
-
-/* Pieces of a matrix; whole tiles each. */
-static int
-pieces_of(const glm_quant_matrix *q)
-{
-	return (q->rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS;
-}
 
 /* ---- Matrices ------------------------------------------------------------ */
 
@@ -140,7 +84,7 @@ write_piece(void *arg, int index)
 	const glm_quant_matrix *q = job->q;
 	size_t bytes = glm_packed_tile_bytes(q->dtype, (size_t) q->cols, (size_t) q->group);
 	int	   begin = index * GLM_QUANT_ROWS;
-	int	   end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
+	int	   end = glm_quant_piece_end(q->rows, index);
 
 	for (int row = begin; row < end; row += GLM_TILE_ROWS)
 	{
@@ -159,7 +103,7 @@ glm_quant_write(uint8_t *out, const glm_quant_matrix *q, const glm_work *work, g
 {
 	write_job job = {.q = q, .out = out};
 
-	return glm_work_run(work, write_piece, &job, pieces_of(q), err);
+	return glm_work_run(work, write_piece, &job, glm_quant_pieces(q->rows), err);
 }
 
 /* ---- Quantizing ---------------------------------------------------------- */
@@ -182,7 +126,7 @@ note_bad(_Atomic int64_t *least, int64_t place)
 }
 
 static void
-quantize_group(quantize_job *job, int row, int group, const float *importance)
+round_group(quantize_job *job, int row, int group, const float *importance)
 {
 	glm_quant_matrix *q = job->q;
 	int				  begin = group * q->group;
@@ -211,7 +155,7 @@ quantize_piece(void *arg, int index)
 	quantize_job		   *job = arg;
 	const glm_quant_matrix *q = job->q;
 	int						begin = index * GLM_QUANT_ROWS;
-	int	  end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
+	int						end = glm_quant_piece_end(q->rows, index);
 	int	  last = q->cols - (q->groups - 1) * q->group; /* columns of the last group */
 	float importance[GLM_FIT_MAX], importance_last[GLM_FIT_MAX];
 
@@ -222,7 +166,7 @@ quantize_piece(void *arg, int index)
 	}
 	for (int row = begin; row < end; row++)
 		for (int g = 0; g < q->groups; g++)
-			quantize_group(job, row, g, g < q->groups - 1 ? importance : importance_last);
+			round_group(job, row, g, g < q->groups - 1 ? importance : importance_last);
 	return true;
 }
 
@@ -250,12 +194,12 @@ bad_weight(const quantize_job *job, glm_error *err)
 }
 
 bool
-glm_quantize(glm_quant_matrix *q, glm_rounding how, const float *w, const glm_work *work,
-			 glm_error *err)
+glm_quant_round(glm_quant_matrix *q, glm_rounding how, const float *w, const glm_work *work,
+				glm_error *err)
 {
 	quantize_job job = {.q = q, .how = how, .w = w, .bad = INT64_MAX};
 
-	if (!glm_work_run(work, quantize_piece, &job, pieces_of(q), err))
+	if (!glm_work_run(work, quantize_piece, &job, glm_quant_pieces(q->rows), err))
 		return false;
 	return job.bad == INT64_MAX || bad_weight(&job, err);
 }
@@ -273,7 +217,7 @@ typedef struct error_job
 } error_job;
 
 static double
-square_sum(const float *x, int n)
+sum_of_squares(const float *x, int n)
 {
 	double sum = 0.0;
 
@@ -288,8 +232,8 @@ weight_error_piece(void *arg, int index)
 	error_job			   *job = arg;
 	const glm_quant_matrix *q = job->q;
 	int						begin = index * GLM_QUANT_ROWS;
-	int	   end = q->rows - begin < GLM_QUANT_ROWS ? q->rows : begin + GLM_QUANT_ROWS;
-	float *e = malloc((size_t) q->cols * sizeof(*e));
+	int						end = glm_quant_piece_end(q->rows, index);
+	float				   *e = malloc((size_t) q->cols * sizeof(*e));
 
 	if (e == NULL)
 		return false;
@@ -300,8 +244,8 @@ weight_error_piece(void *arg, int index)
 		glm_quant_row(e, q, row);
 		for (int k = 0; k < q->cols; k++)
 			e[k] = w[k] - e[k];
-		job->norm[2 * (size_t) row] = square_sum(e, q->cols);
-		job->norm[2 * (size_t) row + 1] = square_sum(w, q->cols);
+		job->norm[2 * (size_t) row] = sum_of_squares(e, q->cols);
+		job->norm[2 * (size_t) row + 1] = sum_of_squares(w, q->cols);
 	}
 	free(e);
 	return true;
@@ -339,7 +283,7 @@ output_error_piece(void *arg, int index)
 }
 
 static bool
-add_loss(glm_loss *loss, error_job *job, glm_piece piece, const glm_work *work, glm_error *err)
+add_loss(glm_loss *loss, error_job *job, glm_work_piece piece, const glm_work *work, glm_error *err)
 {
 	size_t rows = (size_t) job->q->rows;
 	bool   ok;
@@ -347,7 +291,7 @@ add_loss(glm_loss *loss, error_job *job, glm_piece piece, const glm_work *work, 
 	job->norm = malloc(2 * rows * sizeof(*job->norm));
 	if (job->norm == NULL)
 		return glm_no_memory(err);
-	ok = glm_work_run(work, piece, job, pieces_of(job->q), err);
+	ok = glm_work_run(work, piece, job, glm_quant_pieces(job->q->rows), err);
 	for (size_t i = 0; ok && i < rows; i++)
 	{
 		loss->lost += job->norm[2 * i];

@@ -6,7 +6,7 @@
  * as plain arrays, rows one behind the other.
  *
  *     glm_quant_open(&q, GLM_Q4, rows, cols, 64, &err)
- *     glm_quantize(&q, GLM_ROUND_HQQ, w, &work, &err)
+ *     glm_quant_round(&q, GLM_ROUND_HQQ, w, &work, &err)
  *     glm_quant_write(tiles, &q, &work, &err)
  *     glm_quant_close(&q)
  *
@@ -37,8 +37,8 @@
 #define GLM_QUANTIZE_H
 
 #include "engine/quantize/blas.h"
+#include "engine/quantize/work.h"
 #include "engine/weights/packed.h"
-#include "engine/base/threads.h"
 #include "engine/weights/weights.h"
 
 typedef struct glm_quant_matrix
@@ -60,13 +60,6 @@ typedef enum glm_rounding
 	GLM_ROUND_HQQ
 } glm_rounding;
 
-/* Who works, and when to stop. */
-typedef struct glm_work
-{
-	glm_threads		   *pool;	/* NULL: the calling thread alone */
-	const _Atomic bool *cancel; /* NULL: never */
-} glm_work;
-
 /* group is 32, 64 or 128.  Takes (INT4, group 64) 1.05 bytes a weight. */
 extern bool glm_quant_open(glm_quant_matrix *q, glm_dtype dtype, int rows, int cols, int group,
 						   glm_error *err);
@@ -77,8 +70,8 @@ extern void glm_quant_close(glm_quant_matrix *q); /* zeroed or closed before is 
  * infinity among the weights, GLM_UNSUPPORTED where an fp16 scale would
  * overflow; the message says "row 3, column 17", the caller adds whose.
  */
-extern bool glm_quantize(glm_quant_matrix *q, glm_rounding how, const float *w,
-						 const glm_work *work, glm_error *err);
+extern bool glm_quant_round(glm_quant_matrix *q, glm_rounding how, const float *w,
+							const glm_work *work, glm_error *err);
 
 /*
  * The same by gptq.  hessian [cols, cols], diagonal [cols]: what
@@ -86,9 +79,9 @@ extern bool glm_quantize(glm_quant_matrix *q, glm_rounding how, const float *w,
  * Rows for which hqq has the smaller output error are hqq's, so the result is
  * never worse than that.
  */
-extern bool glm_quantize_gptq(glm_quant_matrix *q, const float *w, const float *hessian,
-							  const float *diagonal, const glm_blas *blas, const glm_work *work,
-							  glm_error *err);
+extern bool glm_quant_gptq(glm_quant_matrix *q, const float *w, const float *hessian,
+						   const float *diagonal, const glm_blas *blas, const glm_work *work,
+						   glm_error *err);
 
 /* One row of what q stands for: y [cols], the same bits as glm_packed_row. */
 extern void glm_quant_row(float *y, const glm_quant_matrix *q, int row);
@@ -138,20 +131,22 @@ extern bool glm_hessian_factor(float *hessian, int cols, float *diagonal, float 
 extern void glm_hessian_norms(double *out, const float *e, int m, int cols, const float *hessian,
 							  const glm_blas *blas, const glm_work *work, float *scratch);
 
-/* ---- For quantize.c, gptq.c, hessian.c -------------------------------- */
+/* ---- How a matrix is cut into work -------------------------------------- */
 
-#define GLM_QUANT_ROWS 64 /* rows that one piece of work covers */
+#define GLM_QUANT_ROWS 64 /* of one piece: whole tiles */
 
-static inline bool
-glm_work_cancelled(const glm_work *work)
+/* Pieces that so many rows make. */
+static inline int
+glm_quant_pieces(int rows)
 {
-	return work->cancel != NULL && atomic_load(work->cancel);
+	return (rows + GLM_QUANT_ROWS - 1) / GLM_QUANT_ROWS;
 }
 
-/* false: out of memory; the pieces that are left are skipped */
-typedef bool (*glm_piece)(void *arg, int index);
-
-/* Runs piece(arg, i) for all i < n on the pool.  false: cancelled, out of memory. */
-extern bool glm_work_run(const glm_work *work, glm_piece piece, void *arg, int n, glm_error *err);
+/* The row behind the last one of a piece. */
+static inline int
+glm_quant_piece_end(int rows, int index)
+{
+	return index < rows / GLM_QUANT_ROWS ? (index + 1) * GLM_QUANT_ROWS : rows;
+}
 
 #endif /* GLM_QUANTIZE_H */

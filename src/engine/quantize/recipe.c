@@ -13,16 +13,15 @@
 
 #include <fnmatch.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/arch.h"
 #include "engine/quantize/pack.h"
 
 #define BITS_MAX 4.6 /* a weight, of an INT4 model, before the head is widened */
 #define DEFAULT_GROUP 64
 #define DEFAULT_TOKENS 16384
-#define PARTS_PER_LAYER 7
 
 /* ---- Options ---------------------------------------------------------------- */
 
@@ -187,19 +186,15 @@ glm_method_name(glm_method method)
 
 /* ---- The tensors of a model ---------------------------------------------------- */
 
-/* Adds a tensor to the plan; cols 0: a vector, which is copied. */
+/* Adds a tensor of the list to the plan. */
 static bool
-add_part(glm_plan *plan, const glm_model *model, int layer, const char *name, glm_input input,
-		 int64_t rows, int64_t cols, glm_error *err)
+add_part(glm_plan *plan, const glm_model *model, const glm_tensor_entry *entry, glm_error *err)
 {
 	glm_recipe_part *part = &plan->part[plan->n++];
 
-	*part = (glm_recipe_part){.layer = layer, .input = input};
-	if (layer < 0)
-		snprintf(part->name, sizeof(part->name), "transformer.%s", name);
-	else
-		snprintf(part->name, sizeof(part->name), "transformer.encoder.layers.%d.%s", layer, name);
-	if (!glm_shards_find(model->shards, part->name, rows, cols, &part->source, err))
+	*part = (glm_recipe_part){.layer = entry->layer, .projection = entry->projection};
+	memcpy(part->name, entry->name, sizeof(part->name));
+	if (!glm_shards_find(model->shards, part->name, entry->rows, entry->cols, &part->source, err))
 		return false;
 	if (glm_is_packed(part->source.dtype))
 		return glm_fail(err, GLM_UNSUPPORTED, "model \"%s\" is quantized already", model->name);
@@ -208,45 +203,35 @@ add_part(glm_plan *plan, const glm_model *model, int layer, const char *name, gl
 	return true;
 }
 
+/* Adds those that the model's files have. */
 static bool
-add_layer(glm_plan *plan, const glm_model *model, int l, glm_error *err)
+add_all(glm_plan *plan, const glm_model *model, const glm_tensor_list *list, glm_error *err)
 {
-	const glm_model_config *c = &model->config;
-	int						query = c->heads * c->head_dim;
-	int						qkv = query + 2 * c->groups * c->head_dim;
+	plan->part = calloc((size_t) list->n, sizeof(*plan->part));
+	if (plan->part == NULL)
+		return glm_no_memory(err);
+	for (int i = 0; i < list->n; i++)
+	{
+		const glm_tensor_entry *entry = &list->entry[i];
 
-	return add_part(plan, model, l, "input_layernorm.weight", GLM_IN_NONE, c->hidden, 0, err) &&
-		   add_part(plan, model, l, "self_attention.query_key_value.weight", GLM_IN_QKV, qkv,
-					c->hidden, err) &&
-		   (!c->qkv_bias || add_part(plan, model, l, "self_attention.query_key_value.bias",
-									 GLM_IN_NONE, qkv, 0, err)) &&
-		   add_part(plan, model, l, "self_attention.dense.weight", GLM_IN_DENSE, c->hidden, query,
-					err) &&
-		   add_part(plan, model, l, "post_attention_layernorm.weight", GLM_IN_NONE, c->hidden, 0,
-					err) &&
-		   add_part(plan, model, l, "mlp.dense_h_to_4h.weight", GLM_IN_GATE_UP, 2 * c->ffn,
-					c->hidden, err) &&
-		   add_part(plan, model, l, "mlp.dense_4h_to_h.weight", GLM_IN_DOWN, c->hidden, c->ffn,
-					err);
+		if (entry->use == GLM_USE_NONE ||
+			(entry->optional && glm_shards_file(model->shards, entry->name) == NULL))
+			continue;
+		if (!add_part(plan, model, entry, err))
+			return false;
+	}
+	return true;
 }
 
 static bool
-add_all(glm_plan *plan, const glm_model *model, glm_error *err)
+list_parts(glm_plan *plan, const glm_model *model, glm_error *err)
 {
-	const glm_model_config *c = &model->config;
-	bool					has_head =
-		!c->tied || glm_shards_file(model->shards, "transformer.output_layer.weight") != NULL;
+	glm_tensor_list list = {0};
+	bool			ok = model->config.arch->list_tensors(&model->config, &list, err) &&
+			  add_all(plan, model, &list, err);
 
-	if (!add_part(plan, model, -1, "embedding.word_embeddings.weight", GLM_IN_NONE, c->vocab,
-				  c->hidden, err))
-		return false;
-	for (int l = 0; l < c->layers; l++)
-		if (!add_layer(plan, model, l, err))
-			return false;
-	return (!c->final_norm || add_part(plan, model, -1, "encoder.final_layernorm.weight",
-									   GLM_IN_NONE, c->hidden, 0, err)) &&
-		   (!has_head || add_part(plan, model, -1, "output_layer.weight", GLM_IN_OUTPUT, c->vocab,
-								  c->hidden, err));
+	glm_tensor_list_free(&list);
+	return ok;
 }
 
 /* ---- What becomes of them ------------------------------------------------------- */
@@ -272,7 +257,7 @@ set_form(glm_recipe_part *part, const glm_recipe *recipe, glm_dtype dtype)
 	part->form.group = recipe->group;
 	part->method = recipe->method;
 	/* nothing multiplies a table, so there is no input to compensate for */
-	if (part->method == GLM_GPTQ && part->input == GLM_IN_NONE)
+	if (part->method == GLM_GPTQ && part->projection == GLM_EMBEDDING)
 		part->method = GLM_HQQ;
 }
 
@@ -297,7 +282,7 @@ widen_head(glm_plan *plan, const glm_recipe *recipe)
 {
 	glm_recipe_part *last = &plan->part[plan->n - 1];
 
-	if (last->input != GLM_IN_OUTPUT || last->form.dtype != GLM_Q4)
+	if (last->projection != GLM_HEAD || last->form.dtype != GLM_Q4)
 		return;
 	set_form(last, recipe, GLM_Q8);
 	if (bits_of(plan) > BITS_MAX)
@@ -330,10 +315,7 @@ bool
 glm_plan_make(glm_plan *plan, const glm_recipe *recipe, const glm_model *model, glm_error *err)
 {
 	*plan = (glm_plan){0};
-	plan->part = calloc((size_t) model->config.layers * PARTS_PER_LAYER + 3, sizeof(*plan->part));
-	if (plan->part == NULL)
-		return glm_no_memory(err);
-	if (!add_all(plan, model, err) || !check_patterns(plan, recipe->keep, "keep", err) ||
+	if (!list_parts(plan, model, err) || !check_patterns(plan, recipe->keep, "keep", err) ||
 		!check_patterns(plan, recipe->wide, "wide", err))
 		return false;
 	for (int i = 0; i < plan->n; i++)

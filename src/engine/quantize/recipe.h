@@ -30,27 +30,15 @@ typedef struct glm_recipe
 	json_t	  *wide;	   /* of those that become INT8 whatever the rest does */
 } glm_recipe;
 
-/* Which input of a layer a matrix multiplies; see calibrate.h. */
-typedef enum glm_input
-{
-	GLM_IN_QKV = 0,
-	GLM_IN_DENSE,
-	GLM_IN_GATE_UP,
-	GLM_IN_DOWN,
-	GLM_IN_OUTPUT,
-	GLM_N_INPUTS,
-	GLM_IN_NONE = GLM_N_INPUTS /* a table, a norm, a bias */
-} glm_input;
-
 /* One tensor of the model and what it is to become. */
 typedef struct glm_recipe_part
 {
-	char	   name[128];
-	int		   layer; /* -1: before or behind the layers */
-	glm_input  input;
-	glm_tensor source; /* its form; where data lies is found when it is read */
-	glm_tensor form;   /* dtype, shape and group in the packed file */
-	glm_method method;
+	char		   name[GLM_TENSOR_NAME];
+	int			   layer;	   /* or GLM_NO_LAYER */
+	glm_projection projection; /* of a matrix; the embedding multiplies no input */
+	glm_tensor	   source;	   /* its form; where data lies is found when it is read */
+	glm_tensor	   form;	   /* dtype, shape and group in the packed file */
+	glm_method	   method;	   /* GLM_COPY for a norm or a bias */
 } glm_recipe_part;
 
 /* All tensors in the order in which they are written. */

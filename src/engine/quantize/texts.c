@@ -2,10 +2,9 @@
  * texts.c - calibration texts become rows of tokens.
  *
  * All texts lie behind each other in one array of rows; a row knows its place in
- * its own text.  Whether the token of a row counts for the perplexity follows
- * from the ids alone: role tokens exist only in chats, and there only what
- * follows <|assistant|>, up to and including the next role token, is something
- * that a model is asked to say.
+ * its own text.  The token of a row counts for the perplexity where it is something that
+ * a model is asked to say: of a chat the assistant's turns, with what ends them, of any
+ * other text all but the prefix of prompts.
  *
  * No state: pure functions.
  */
@@ -16,17 +15,6 @@
 
 #include "engine/base/json.h"
 #include "engine/text/prompt.h"
-
-#define PREFIX 2 /* [gMASK] sop: nobody has to guess them */
-
-static bool
-is_role(const glm_tokenizer *tok, int32_t id)
-{
-	for (glm_special s = GLM_SP_SYSTEM; s <= GLM_SP_OBSERVATION; s++)
-		if (id == glm_tokenizer_special(tok, s))
-			return true;
-	return false;
-}
 
 /* Is this text a JSON array, and so a chat? */
 static bool
@@ -45,8 +33,8 @@ is_chat(const char *text, size_t n)
 
 /* The ids of one text; prompt.c takes it out of a request. */
 static bool
-tokenize(const glm_tokenizer *tok, const char *text, size_t n, glm_ids *ids, bool *chat,
-		 glm_error *err)
+tokenize_text(const glm_model *model, const char *text, size_t n, glm_ids *ids, bool *chat,
+			  glm_error *err)
 {
 	glm_request *req = calloc(1, sizeof(*req) + n + 1);
 	bool		 ok;
@@ -59,12 +47,8 @@ tokenize(const glm_tokenizer *tok, const char *text, size_t n, glm_ids *ids, boo
 	req->form = *chat ? GLM_MESSAGES : GLM_RAW;
 	req->text = (glm_span){.offset = sizeof(*req), .length = (uint32_t) n};
 	memcpy(req + 1, text, n);
-	ok = glm_prompt_build(tok, req, ids, err);
+	ok = glm_prompt_build_over(model->chat, model->tokenizer, req, ids, err);
 	free(req);
-	/* the template asks for one more answer, which is not there */
-	if (ok && *chat && ids->length > 0 &&
-		ids->data[ids->length - 1] == glm_tokenizer_special(tok, GLM_SP_ASSISTANT))
-		ids->length--;
 	return ok;
 }
 
@@ -81,23 +65,26 @@ reserve_rows(glm_texts *texts, size_t n, glm_error *err)
 
 /* Adds the first n ids as the rows of a text; row.logits: the next one counts. */
 static bool
-add_rows(glm_texts *texts, const glm_tokenizer *tok, const int32_t *ids, size_t n, bool chat,
+add_rows(glm_texts *texts, const glm_model *model, const int32_t *ids, size_t n, bool chat,
 		 glm_error *err)
 {
-	bool answer = !chat;
+	size_t prefix = glm_prompt_prefix_length(model->chat);
+	bool  *said = calloc(n, sizeof(*said));
 
-	if (!reserve_rows(texts, n, err))
-		return false;
+	if (said == NULL || !reserve_rows(texts, n, err))
+	{
+		free(said);
+		return glm_no_memory(err);
+	}
+	if (chat)
+		model->chat->find_said(model->tokenizer, ids, n, said);
 	for (size_t i = 0; i < n; i++)
 	{
-		bool role = chat && is_role(tok, ids[i]);
-
 		if (i > 0)
-			texts->row[texts->n_rows - 1].logits = answer && i >= PREFIX;
+			texts->row[texts->n_rows - 1].logits = chat ? said[i] : i >= prefix;
 		texts->row[texts->n_rows++] = (glm_row){.token = ids[i], .position = (int32_t) i};
-		if (role)
-			answer = ids[i] == glm_tokenizer_special(tok, GLM_SP_ASSISTANT);
 	}
+	free(said);
 	texts->n_texts++;
 	return true;
 }
@@ -120,8 +107,8 @@ cut_text(const glm_tokenizer *tok, const char *text, size_t n, size_t left)
 }
 
 static bool
-add_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, size_t max_tokens,
-		 glm_error *err)
+read_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, size_t max_tokens,
+		  glm_error *err)
 {
 	glm_ids ids = {0};
 	size_t	left = max_tokens - texts->n_rows;
@@ -135,7 +122,7 @@ add_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, 
 	if (n == 0)
 		return true;
 	n = cut_text(model->tokenizer, json_string_value(text), n, left);
-	if (!tokenize(model->tokenizer, json_string_value(text), n, &ids, &chat, err))
+	if (!tokenize_text(model, json_string_value(text), n, &ids, &chat, err))
 	{
 		glm_error why = *err;
 
@@ -146,8 +133,8 @@ add_text(glm_texts *texts, const glm_model *model, json_t *text, size_t number, 
 		ids.length = left;
 	if (ids.length > context)
 		ids.length = context;
-	if (ids.length > PREFIX)
-		ok = add_rows(texts, model->tokenizer, ids.data, ids.length, chat, err);
+	if (ids.length > glm_prompt_prefix_length(model->chat))
+		ok = add_rows(texts, model, ids.data, ids.length, chat, err);
 	glm_ids_free(&ids);
 	return ok;
 }
@@ -168,10 +155,10 @@ glm_texts_read(glm_texts *texts, const glm_model *model, const char *json, int m
 		ok = glm_fail(err, GLM_BAD_ARGUMENT, "calibration must be an array of texts");
 	json_array_foreach(list, i, text)
 	{
-		if (!ok || texts->n_rows + PREFIX >= (size_t) max_tokens)
+		if (!ok || texts->n_rows + glm_prompt_prefix_length(model->chat) >= (size_t) max_tokens)
 			break;
 		ok = glm_work_cancelled(work) ? glm_fail(err, GLM_CANCELLED, "the request was cancelled")
-									  : add_text(texts, model, text, i, (size_t) max_tokens, err);
+									  : read_text(texts, model, text, i, (size_t) max_tokens, err);
 	}
 	glm_json_free(list);
 	if (ok && texts->n_rows == 0)

@@ -56,13 +56,6 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 	e->row = calloc(config->max_sequences + GLM_PREFILL_MAX, sizeof(*e->row));
 	if (e->row == NULL)
 		return glm_no_memory(err);
-	e->kv = glm_kv_pool_open(config->kv_cache_size);
-	if (e->kv == NULL)
-		return glm_fail(err, GLM_NO_ROOM, "could not reserve %zu bytes for the KV cache",
-						config->kv_cache_size);
-	e->prefix = e->models.prefix = glm_prefix_open(e->kv);
-	if (e->prefix == NULL)
-		return glm_no_memory(err);
 	e->threads = glm_threads_open(threads, err);
 	if (e->threads == NULL)
 		return false;
@@ -71,7 +64,16 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 						config->cpus);
 	e->forward =
 		glm_forward_open(config->kernels, e->threads, config->max_sequences + GLM_PREFILL_MAX, err);
-	return e->forward != NULL;
+	if (e->forward == NULL)
+		return false;
+	e->kv = glm_kv_pool_open(config->kv_cache_size);
+	if (e->kv == NULL)
+		return glm_fail(err, GLM_NO_ROOM, "could not make a KV cache of %zu bytes",
+						config->kv_cache_size);
+	if (!glm_forward_kv_pool(e->forward, glm_kv_pool_total(e->kv), err))
+		return false;
+	e->prefix = e->models.prefix = glm_prefix_open(e->kv, glm_forward_kv_copy, e->forward);
+	return e->prefix != NULL || glm_no_memory(err);
 }
 
 static bool

@@ -53,7 +53,7 @@ copy_text(char *to, size_t size, const char *from)
 	to[n] = '\0';
 }
 
-/* glm_tell: the first call says how many bytes there are in all. */
+/* glm_note_progress: the first call says how many bytes there are in all. */
 static void
 note_progress(void *arg, const char *phase, const char *tensor, uint64_t bytes)
 {
@@ -105,23 +105,23 @@ static bool
 run(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
 {
 	const glm_request *req = e->ticket[ticket].request;
-	glm_order		   order = {
-				 .name = glm_request_text(req, req->model),
-				 .path = glm_request_text(req, req->path),
-				 .target = glm_request_text(req, req->target),
-				 .options = glm_request_text(req, req->options),
-				 .texts = glm_request_text(req, req->text),
-				 .kernels = glm_forward_kernels(e->forward),
-				 .tell = note_progress,
-				 .arg = &e->job,
-	 };
+	glm_quantize_job   job = {
+		  .name = glm_request_text(req, req->model),
+		  .path = glm_request_text(req, req->path),
+		  .target = glm_request_text(req, req->target),
+		  .options = glm_request_text(req, req->options),
+		  .texts = glm_request_text(req, req->text),
+		  .kernels = glm_forward_kernels(e->forward),
+		  .progress = note_progress,
+		  .arg = &e->job,
+	  };
 	glm_threads *pool = glm_threads_open(glm_threads_count(e->threads), err);
 	bool		 ok;
 
 	if (pool == NULL)
 		return false;
-	order.work = (glm_work){.pool = pool, .cancel = &e->ticket[ticket].cancelled};
-	ok = glm_convert(&order, rows, n, err);
+	job.work = (glm_work){.pool = pool, .cancel = &e->ticket[ticket].cancelled};
+	ok = glm_convert(&job, rows, n, err);
 	glm_threads_close(pool);
 	return ok;
 }

@@ -44,7 +44,7 @@ build_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_e
 
 	if (!check_length(req, model, err))
 		return false;
-	if (glm_prompt_fit(model->tokenizer, req, model->config.context, most, ids, err))
+	if (glm_prompt_fit(model->chat, model->tokenizer, req, model->config.context, most, ids, err))
 		return true;
 	if (err->status == GLM_TOO_LONG && ids->length > most && req->truncate == GLM_TRUNCATE_ERROR)
 		glm_prompt_too_long(most, true, model, err);
@@ -63,8 +63,7 @@ is_stop_id(const glm_model *model, int32_t token)
 		if (token == c->eos[i])
 			return true;
 	}
-	return token == glm_tokenizer_special(model->tokenizer, GLM_SP_USER) ||
-		   token == glm_tokenizer_special(model->tokenizer, GLM_SP_OBSERVATION);
+	return glm_chat_stops(model->chat, model->tokenizer, token);
 }
 
 /* Puts a sampled token behind the sequence and its text into seq->text. */

@@ -33,10 +33,11 @@ send_ids(glm_engine *e, int ticket, glm_ids *ids, int *tokens, glm_error *err)
 }
 
 static bool
-encode_text(const glm_request *req, const glm_tokenizer *tok, glm_ids *ids, glm_error *err)
+encode_text(const glm_request *req, const glm_model *model, glm_ids *ids, glm_error *err)
 {
-	if (req->add_special && (!glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_GMASK), err) ||
-							 !glm_ids_add(ids, glm_tokenizer_special(tok, GLM_SP_SOP), err)))
+	const glm_tokenizer *tok = model->tokenizer;
+
+	if (req->add_special && !glm_prompt_prefix(model->chat, tok, ids, err))
 		return false;
 	return glm_tokenizer_encode(tok, glm_request_text(req, req->text), req->text.length, ids, err);
 }
@@ -47,7 +48,7 @@ answer_ids(glm_engine *e, int ticket, const glm_request *req, const glm_model *m
 {
 	glm_ids ids = {0};
 
-	if (encode_text(req, model->tokenizer, &ids, err))
+	if (encode_text(req, model, &ids, err))
 		return send_ids(e, ticket, &ids, tokens, err);
 	glm_ids_free(&ids);
 	return false;
@@ -59,7 +60,7 @@ answer_prompt_ids(glm_engine *e, int ticket, const glm_request *req, const glm_m
 {
 	glm_ids ids = {0};
 
-	if (glm_prompt_build(model->tokenizer, req, &ids, err))
+	if (glm_prompt_build(model->chat, model->tokenizer, req, &ids, err))
 		return send_ids(e, ticket, &ids, tokens, err);
 	glm_ids_free(&ids);
 	return false;
@@ -71,7 +72,7 @@ answer_count(glm_engine *e, int ticket, const glm_request *req, const glm_model 
 			 glm_error *err)
 {
 	glm_ids ids = {.counted = true};
-	bool	ok = encode_text(req, model->tokenizer, &ids, err);
+	bool	ok = encode_text(req, model, &ids, err);
 
 	(void) e;
 	(void) ticket;

@@ -1,14 +1,15 @@
 /*
  * kv.c - the pool of KV blocks: keys and values of all sequences of all models.
  *
- * What lies in a block is said in model/kv_layout.h.
+ * What lies in a block is said in model/kv_layout.h, and where it lies is the device's
+ * affair (compute/backend.h): here a block is a number, the place in the pool at which it
+ * begins, in units of GLM_KV_UNIT bytes.  Nothing here touches the pool's memory.
  *
- * Models have blocks of different sizes.  The pool is one anonymous mapping cut
- * into slabs of 256 KiB.  A *run* is a row of neighbouring slabs that serves
- * blocks of one size, long enough to waste at most an eighth, and lives while
- * any of its blocks is in use.  Blocks given back last are taken first and
- * new runs begin at the lowest free slab, so memory that was touched is touched
- * again; the mapping reserves nothing and fresh pages cost nothing until used.
+ * Models have blocks of different sizes.  The pool is cut into slabs of 256 KiB.  A *run*
+ * is a row of neighbouring slabs that serves blocks of one size, long enough to waste at
+ * most an eighth, and lives while any of its blocks is in use.  Blocks given back last are
+ * taken first and new runs begin at the lowest free slab, so memory that was touched is
+ * touched again.
  *
  * When no block is in use every slab is free, whatever happened before.  That is
  * why glm_kv_fits can promise.
@@ -18,42 +19,38 @@
  */
 #include "engine/serve/kv.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-#include "engine/weights/packed.h"
 
 #define SLAB_BYTES ((size_t) 256 * 1024)
-#define BLOCK_ALIGN ((size_t) 64)
+#define SLAB_UNITS (SLAB_BYTES / GLM_KV_UNIT)
 #define NONE (-1)
-
-/* A free block holds the link to the next one in its first bytes. */
-typedef struct free_block
-{
-	struct free_block *next;
-} free_block;
 
 /* One for each slab; the fields after `first` count in a run's first slab. */
 typedef struct slab
 {
-	bool		taken;	/* part of a run */
-	int32_t		first;	/* the run's first slab */
-	int32_t		length; /* the run's slabs */
-	size_t		block_bytes;
-	size_t		capacity; /* blocks in the run */
-	size_t		fresh;	  /* of those, never taken since the run began */
-	size_t		used;
-	free_block *free; /* given back, last one first */
-	int32_t		prev; /* in the list of runs with a block to take */
-	int32_t		next;
+	bool	taken;	/* part of a run */
+	int32_t first;	/* the run's first slab */
+	int32_t length; /* the run's slabs */
+	size_t	block_bytes;
+	size_t	capacity; /* blocks in the run */
+	size_t	fresh;	  /* of those, never taken since the run began */
+	size_t	used;
+	int32_t free; /* given back, last one first: its number in the run; NONE: there is none */
+	int32_t prev; /* in the list of runs with a block to take */
+	int32_t next;
 } slab;
 
 struct glm_kv_pool
 {
-	uint8_t			*base;
 	int32_t			 n_slabs;
 	slab			*slab; /* [n_slabs] */
+	/*
+	 * Of every free block the number of the next one, [n_slabs * SLAB_UNITS]: those of a
+	 * run from its first slab's on.  Most of it is never touched.
+	 */
+	int32_t			*link;
 	int32_t			 open; /* runs with a block to take, newest first */
 	_Atomic uint64_t used; /* bytes of blocks in use */
 };
@@ -63,7 +60,7 @@ struct glm_kv_pool
 static size_t
 block_stride(size_t block_bytes)
 {
-	return (block_bytes + BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN;
+	return (block_bytes + GLM_KV_UNIT - 1) / GLM_KV_UNIT * GLM_KV_UNIT;
 }
 
 /* Slabs of a run for such blocks; 0 when not even one fits into the pool. */
@@ -148,7 +145,7 @@ run_begin(glm_kv_pool *pool, size_t block_bytes)
 	pool->slab[run].capacity = run_capacity(length, block_bytes);
 	pool->slab[run].fresh = pool->slab[run].capacity;
 	pool->slab[run].used = 0;
-	pool->slab[run].free = NULL;
+	pool->slab[run].free = NONE;
 	list_push(pool, run);
 	return run;
 }
@@ -163,51 +160,58 @@ run_end(glm_kv_pool *pool, int32_t run)
 
 /* ---- Blocks ------------------------------------------------------------ */
 
-float *
+/* The links between a run's free blocks, by their numbers in it. */
+static int32_t *
+links_of(glm_kv_pool *pool, int32_t run)
+{
+	return pool->link + (size_t) run * SLAB_UNITS;
+}
+
+/* Units of a run's block. */
+static uint32_t
+units_of(const slab *run)
+{
+	return (uint32_t) (block_stride(run->block_bytes) / GLM_KV_UNIT);
+}
+
+uint32_t
 glm_kv_take_block(glm_kv_pool *pool, size_t block_bytes)
 {
-	int32_t	 run = pool->open;
-	slab	*s;
-	uint8_t *block;
+	int32_t run = pool->open;
+	int32_t number;
+	slab   *s;
 
 	while (run != NONE && pool->slab[run].block_bytes != block_bytes)
 		run = pool->slab[run].next;
 	if (run == NONE)
 		run = run_begin(pool, block_bytes);
 	if (run == NONE)
-		return NULL;
+		return GLM_KV_NONE;
 
 	s = &pool->slab[run];
-	if (s->free != NULL)
-	{
-		block = (uint8_t *) s->free;
-		s->free = s->free->next;
-	}
+	number = s->free;
+	if (number != NONE)
+		s->free = links_of(pool, run)[number];
 	else
-	{
-		block = pool->base + (size_t) run * SLAB_BYTES +
-				(s->capacity - s->fresh) * block_stride(block_bytes);
-		s->fresh--;
-	}
+		number = (int32_t) (s->capacity - s->fresh--);
 	s->used++;
 	if (s->used == s->capacity)
 		list_remove(pool, run);
 	atomic_fetch_add(&pool->used, block_bytes);
-	return (float *) block;
+	return (uint32_t) run * (uint32_t) SLAB_UNITS + (uint32_t) number * units_of(s);
 }
 
 void
-glm_kv_give_block(glm_kv_pool *pool, size_t block_bytes, float *block)
+glm_kv_give_block(glm_kv_pool *pool, size_t block_bytes, uint32_t block)
 {
-	size_t		index = (size_t) ((uint8_t *) block - pool->base) / SLAB_BYTES;
-	int32_t		run = pool->slab[index].first;
-	slab	   *s = &pool->slab[run];
-	free_block *link = (free_block *) block;
+	int32_t run = pool->slab[block / SLAB_UNITS].first;
+	slab   *s = &pool->slab[run];
+	int32_t number = (int32_t) ((block - (uint32_t) run * (uint32_t) SLAB_UNITS) / units_of(s));
 
 	if (s->used == s->capacity)
 		list_push(pool, run);
-	link->next = s->free;
-	s->free = link;
+	links_of(pool, run)[number] = s->free;
+	s->free = number;
 	s->used--;
 	if (s->used == 0)
 		run_end(pool, run);
@@ -218,7 +222,6 @@ bool
 glm_kv_take(glm_kv_pool *pool, size_t block_bytes, int n, glm_kv_table *table)
 {
 	memset(table, 0, sizeof(*table));
-	/* what cannot be is refused before it touches any memory */
 	if ((size_t) n > (glm_kv_pool_total(pool) - glm_kv_pool_used(pool)) / block_bytes)
 		return false;
 	table->block = malloc((size_t) n * sizeof(*table->block));
@@ -227,9 +230,9 @@ glm_kv_take(glm_kv_pool *pool, size_t block_bytes, int n, glm_kv_table *table)
 	table->capacity = n;
 	while (table->n_blocks < n)
 	{
-		float *block = glm_kv_take_block(pool, block_bytes);
+		uint32_t block = glm_kv_take_block(pool, block_bytes);
 
-		if (block == NULL)
+		if (block == GLM_KV_NONE)
 		{
 			glm_kv_give(pool, block_bytes, table);
 			return false;
@@ -258,25 +261,21 @@ glm_kv_pool_open(size_t bytes)
 	glm_kv_pool *pool = calloc(1, sizeof(*pool));
 	size_t		 n_slabs = bytes / SLAB_BYTES;
 
-	if (pool == NULL || n_slabs < 1 || n_slabs > INT32_MAX)
-		goto fail;
+	if (pool == NULL || n_slabs < 1 || n_slabs > GLM_KV_NONE / SLAB_UNITS)
+	{
+		free(pool);
+		return NULL;
+	}
 	pool->n_slabs = (int32_t) n_slabs;
 	pool->open = NONE;
 	pool->slab = calloc(n_slabs, sizeof(*pool->slab));
-	if (pool->slab == NULL)
-		goto fail;
-	pool->base = mmap(NULL, n_slabs * SLAB_BYTES, PROT_READ | PROT_WRITE,
-					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (pool->base == MAP_FAILED)
-		goto fail;
-	/* no huge pages: blocks of many sequences then meet in the same sets of the cache */
+	pool->link = calloc(n_slabs * SLAB_UNITS, sizeof(*pool->link));
+	if (pool->slab == NULL || pool->link == NULL)
+	{
+		glm_kv_pool_close(pool);
+		return NULL;
+	}
 	return pool;
-
-fail:
-	if (pool != NULL)
-		free(pool->slab);
-	free(pool);
-	return NULL;
 }
 
 void
@@ -284,8 +283,8 @@ glm_kv_pool_close(glm_kv_pool *pool)
 {
 	if (pool == NULL)
 		return;
-	munmap(pool->base, (size_t) pool->n_slabs * SLAB_BYTES);
 	free(pool->slab);
+	free(pool->link);
 	free(pool);
 }
 

@@ -44,6 +44,8 @@ struct glm_prefix
 {
 	pthread_mutex_t	 lock;
 	glm_kv_pool		*pool;
+	glm_kv_copy		 copy;
+	void			*copier;
 	glm_owner		*owners;
 	glm_scope		*scopes;
 	glm_prefix_index index;
@@ -134,13 +136,15 @@ evict(glm_prefix *p, const glm_scope *own)
 /* ---- Open and close ---------------------------------------------------- */
 
 glm_prefix *
-glm_prefix_open(glm_kv_pool *pool)
+glm_prefix_open(glm_kv_pool *pool, glm_kv_copy copy, void *copier)
 {
 	glm_prefix *p = calloc(1, sizeof(*p));
 
 	if (p == NULL)
 		return NULL;
 	p->pool = pool;
+	p->copy = copy;
+	p->copier = copier;
 	if (!glm_prefix_index_open(&p->index, glm_kv_pool_total(pool)) ||
 		pthread_mutex_init(&p->lock, NULL) != 0)
 	{
@@ -254,12 +258,12 @@ grow(glm_prefix *p, glm_chain *chain)
 {
 	glm_owner  *own = chain->owner;
 	glm_cached *node;
-	float	   *block;
+	uint32_t	block;
 
 	do
 		block = glm_kv_take_block(p->pool, own->block_bytes);
-	while (block == NULL && evict(p, chain->scope));
-	if (block == NULL)
+	while (block == GLM_KV_NONE && evict(p, chain->scope));
+	if (block == GLM_KV_NONE)
 		return false;
 	node = p->spare;
 	p->spare = node->spare;
@@ -340,8 +344,8 @@ glm_chain_copy(glm_prefix *p, glm_chain *chain, const int32_t *ids, int n)
 	{
 		hold(alike); /* growing must not evict it */
 		if (grow(p, chain))
-			memcpy(chain->kv.block[chain->kv.n_blocks - 1], alike->block,
-				   chain->owner->block_bytes);
+			p->copy(p->copier, chain->kv.block[chain->kv.n_blocks - 1], alike->block,
+					chain->owner->block_bytes);
 		else
 			n_alike = 0;
 		let_go(p, alike);

@@ -29,8 +29,11 @@ typedef struct glm_prefix_stats
 	uint64_t evictions;	   /* cached blocks given up for others */
 } glm_prefix_stats;
 
+/* Copies a block, before whatever is computed next; called by the engine thread. */
+typedef void (*glm_kv_copy)(void *copier, uint32_t to, uint32_t from, size_t bytes);
+
 /* NULL when out of memory.  The pool is the prefix's alone from now on. */
-extern glm_prefix *glm_prefix_open(glm_kv_pool *pool);
+extern glm_prefix *glm_prefix_open(glm_kv_pool *pool, glm_kv_copy copy, void *copier);
 extern void		   glm_prefix_close(glm_prefix *prefix);
 
 /*

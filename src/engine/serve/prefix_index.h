@@ -24,7 +24,7 @@ typedef struct glm_owner
 
 typedef struct glm_cached
 {
-	float			  *block;
+	uint32_t		   block; /* its place in the pool */
 	glm_owner		  *owner;
 	struct glm_scope  *scope;
 	int				   refs; /* chains that hold it */

@@ -302,10 +302,10 @@ choose_top_k(glm_sampler *s, const float *logits)
 
 		exponentials(&e, &logits[first[-i]], 1, logits[first[0]], s->temperature);
 		s->weight[first[-i]] = (float) e;
-		add(&sum, s->weight[first[-i]]);
+		add_token(&sum, s->weight[first[-i]]);
 	}
 	do
-		add(&so_far, s->weight[first[-n++]]);
+		add_token(&so_far, s->weight[first[-n++]]);
 	while (n < s->top_k && sum_of(&so_far) < s->top_p * sum_of(&sum) &&
 		   s->weight[first[-n]] >= s->min_p);
 	return n;
@@ -336,7 +336,7 @@ choose_top_p(glm_sampler *s, const float *logits)
 
 		if (n > 0 && s->weight[token] < s->min_p) /* the first one's is 1 */
 			break;
-		add(&so_far, s->weight[token]);
+		add_token(&so_far, s->weight[token]);
 		n++;
 		if (sum_of(&so_far) >= s->top_p * sum)
 			break;
@@ -352,10 +352,10 @@ draw_chosen(const glm_sampler *s, int n, double u)
 	token_sum	   sum = {0}, so_far = {0};
 
 	for (int i = 0; i < n; i++)
-		add(&sum, s->weight[first[-i]]);
+		add_token(&sum, s->weight[first[-i]]);
 	for (int i = 0; i < n; i++)
 	{
-		add(&so_far, s->weight[first[-i]]);
+		add_token(&so_far, s->weight[first[-i]]);
 		if (sum_of(&so_far) > u * sum_of(&sum))
 			return first[-i];
 	}
@@ -371,7 +371,7 @@ draw_any(glm_sampler *s, const float *logits, double u)
 
 	for (int i = 0; i < s->n_ids; i++)
 	{
-		add(&so_far, s->weight[i] >= s->min_p ? s->weight[i] : 0);
+		add_token(&so_far, s->weight[i] >= s->min_p ? s->weight[i] : 0);
 		if (sum_of(&so_far) > u * sum)
 			return i;
 	}

@@ -62,7 +62,7 @@ typedef struct token_sum
 } token_sum;
 
 static inline void
-add(token_sum *sum, double x)
+add_token(token_sum *sum, double x)
 {
 	sum->block += x;
 	if (++sum->n < BLOCK)

@@ -71,8 +71,9 @@ open_decoder(glm_sequence *seq, glm_error *err)
 
 	if ((seq->kind->needs & GLM_NEEDS_DECODER) == 0)
 		return true;
-	seq->decoder = glm_decoder_open(seq->model->tokenizer, req->form != GLM_RAW,
-									glm_request_text(req, req->stop), req->stop.length);
+	seq->decoder =
+		glm_decoder_open(seq->model->tokenizer, req->form != GLM_RAW ? seq->model->chat : NULL,
+						 glm_request_text(req, req->stop), req->stop.length);
 	if (seq->decoder == NULL)
 		return glm_no_memory(err);
 	if (req->turns)

@@ -1,11 +1,9 @@
 /*
  * calls.c - the tool calls of a conversation, and the results that answer them.
  *
- * An assistant's tool_calls become turns as a ChatGLM3 model writes them: the
- * function's name as metadata, then fenced tool_call(city="北京"), or the code of
- * the interpreter.
+ * Each of an assistant's tool_calls becomes a turn as the chat format writes it.
  *
- * ChatGLM's format has no ids: a result answers the call that has its place in
+ * GLM's formats have no ids: a result answers the call that has its place in
  * the order.  OpenAI's has ids and asks for no order.  So results that follow each
  * other are put into the order of the calls before them; an id that none of these
  * has is an error, and so is a gap, after which every result would be taken for
@@ -47,7 +45,7 @@ call_arguments(glm_walk *w, json_t *arguments, const char *key)
 	json_t		*object;
 
 	if (arguments == NULL || json_is_null(arguments) || (text != NULL && is_nothing(text)))
-		return json_pack("{}");
+		return glm_json_new();
 	object = text == NULL ? json_incref(arguments)
 						  : glm_json_parse(text, json_string_length(arguments), false, &why);
 	if (json_is_object(object))
@@ -56,50 +54,6 @@ call_arguments(glm_walk *w, json_t *arguments, const char *key)
 	if (glm_pause(w->err))
 		glm_walk_bad_key(w, key, "must be a JSON object, or its text");
 	return NULL;
-}
-
-/* tool_call(city="北京"); what is no keyword goes the long way round. */
-static bool
-add_call(glm_walk *w, json_t *arguments)
-{
-	bool		keywords = true;
-	bool		ok = true;
-	const char *key;
-	json_t	   *value;
-	size_t		i = 0;
-
-	json_object_foreach(arguments, key, value)
-		keywords = keywords && glm_literal_is_keyword(key, strlen(key));
-	glm_buf_puts(&w->content, keywords ? "tool_call(" : "tool_call(**");
-	if (!keywords)
-		ok = glm_literal_write(&w->content, arguments, GLM_STYLE_PYTHON);
-	else
-		json_object_foreach(arguments, key, value)
-		{
-			glm_buf_puts(&w->content, i++ > 0 ? ", " : "");
-			glm_buf_puts(&w->content, key);
-			glm_buf_puts(&w->content, "=");
-			ok = ok && glm_literal_write(&w->content, value, GLM_STYLE_PYTHON);
-		}
-	glm_buf_puts(&w->content, ")");
-	return ok;
-}
-
-static bool
-add_call_body(glm_walk *w, const char *name, json_t *arguments)
-{
-	const char *code = glm_json_text(json_object_get(arguments, "code"));
-	bool		ok = true;
-
-	glm_buf_puts(&w->content, "```python\n");
-	if (strcmp(name, "interpreter") == 0 && code != NULL && json_object_size(arguments) == 1)
-		glm_buf_puts(&w->content, code);
-	else
-		ok = add_call(w, arguments);
-	glm_buf_puts(&w->content, "\n```");
-	if (!ok && !w->content.failed)
-		return glm_fail(w->err, GLM_TOO_LONG, "messages[%zu].tool_calls are too long", w->index);
-	return true;
 }
 
 static bool
@@ -125,8 +79,11 @@ read_call(glm_walk *w, json_t *call, size_t i)
 		return false;
 
 	glm_walk_begin(w);
-	glm_buf_puts(&w->metadata, name);
-	ok = add_call_body(w, name, arguments) && glm_walk_end(w, GLM_SP_ASSISTANT);
+	ok = w->chat->write_call(&w->metadata, &w->content, name, arguments);
+	if (!ok && !w->content.failed)
+		glm_fail(w->err, GLM_TOO_LONG, "messages[%zu].tool_calls are too long", w->index);
+	else
+		ok = glm_walk_end(w, GLM_ROLE_ASSISTANT);
 	json_decref(arguments);
 	return ok;
 }
@@ -156,9 +113,9 @@ reserve(glm_calls *calls)
 	calls->next = next;
 	calls->capacity = capacity;
 	if (calls->head == NULL)
-		calls->head = json_pack("{}");
+		calls->head = glm_json_new();
 	if (calls->tail == NULL)
-		calls->tail = json_pack("{}");
+		calls->tail = glm_json_new();
 	return calls->head != NULL && calls->tail != NULL;
 }
 

@@ -8,14 +8,14 @@
  *        -> match: what may become a stop string
  *        -> trail: blanks that may turn out to end a chat answer -> out
  *
- * A chat answer begins with one line of metadata.  When that line is empty the
+ * In most formats a chat answer begins with one line of metadata.  When that line is empty the
  * content follows, shown without the blanks before and after it.  When it is
  * not (a tool's name, or a model that does not keep to the form) the answer is
  * shown as it is, so that glm_answer_parse() and the user see all of it.  A raw
  * continuation is shown as it is too, with the blank its first piece may begin
  * with, as it continues a prompt.
  *
- * One chat answer may hold several turns, each begun by the token <|assistant|>,
+ * One chat answer may hold several turns, each begun by a token of the format's,
  * as published for text before a tool's call and for several calls.  Each goes
  * through the stages afresh.  What is shown has one newline between two turns;
  * where whoever reads the answer has to know them for certain, a NUL instead, and
@@ -52,7 +52,8 @@ struct glm_decoder
 {
 	glm_detok detok;
 	phase	  phase;
-	bool	  chat;
+	phase	  first;	 /* that turns begin in */
+	int32_t	  next_turn; /* id that begins another turn; -1: there is none */
 	bool	  stopped;
 	bool	  marked;  /* turns are, see above */
 	bool	  joined;  /* match begins with a newline that a mark stands for */
@@ -91,7 +92,8 @@ copy_stop(glm_decoder *dec, const char *stop, size_t n)
 }
 
 glm_decoder *
-glm_decoder_open(const glm_tokenizer *tok, bool chat, const char *stop, size_t stop_length)
+glm_decoder_open(const glm_tokenizer *tok, const glm_chat *chat, const char *stop,
+				 size_t stop_length)
 {
 	glm_decoder *dec = calloc(1, sizeof(*dec));
 	/* one push yields at most a piece and three bytes given up as U+FFFD */
@@ -99,9 +101,11 @@ glm_decoder_open(const glm_tokenizer *tok, bool chat, const char *stop, size_t s
 
 	if (dec == NULL)
 		return NULL;
-	dec->phase = chat ? FIRST_LINE : VERBATIM;
-	dec->chat = chat;
-	glm_detok_begin(&dec->detok, tok, chat);
+	dec->first = chat == NULL ? VERBATIM : chat->metadata_line ? FIRST_LINE : BEFORE_CONTENT;
+	dec->phase = dec->first;
+	dec->next_turn =
+		chat != NULL && chat->next_turn != NULL ? glm_tokenizer_special(tok, chat->next_turn) : -1;
+	glm_detok_begin(&dec->detok, tok, chat != NULL);
 	if (!preallocate(&dec->fresh, push_max) || !preallocate(&dec->lead, BLANKS_MAX + push_max) ||
 		!preallocate(&dec->trail, BLANKS_MAX + push_max) ||
 		!preallocate(&dec->match, BLANKS_MAX + push_max + stop_length) ||
@@ -311,7 +315,7 @@ end_turn(glm_decoder *dec, glm_buf *out)
 	ok = advance(dec, true, out);
 	if (dec->stopped)
 		return ok;
-	dec->phase = FIRST_LINE;
+	dec->phase = dec->first;
 	dec->lead.length = 0;
 	dec->trail.length = 0;
 	dec->follows = dec->follows || dec->shown;
@@ -325,7 +329,7 @@ glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped)
 {
 	bool ok = true;
 
-	if (!dec->stopped && dec->chat && id == glm_tokenizer_special(dec->detok.tok, GLM_SP_ASSISTANT))
+	if (!dec->stopped && id >= 0 && id == dec->next_turn)
 		ok = end_turn(dec, out);
 	else if (!dec->stopped)
 	{

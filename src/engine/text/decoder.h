@@ -4,18 +4,20 @@
 #ifndef GLM_DECODER_H
 #define GLM_DECODER_H
 
-#include "engine/text/tokenizer.h"
+#include "engine/text/chat_format.h"
 
 /*
  * The streaming half of decode: text of one answer, token by token.  Holds
  * back incomplete UTF-8, what may become a stop string and, in a chat answer,
  * the empty metadata line with the blanks around the content.  Special ids give
- * no text, but <|assistant|> begins another turn of a chat answer.  All text of all pushes plus the finish is what glm_generate shows.
+ * no text, but one of them may begin another turn of a chat answer.  All text of all
+ * pushes plus the finish is what is shown of the answer.
  */
 typedef struct glm_decoder glm_decoder;
 
-extern glm_decoder *glm_decoder_open(const glm_tokenizer *tok, bool chat, const char *stop,
-									 size_t stop_length);
+/* chat: the format of the answer; NULL: it continues a raw prompt. */
+extern glm_decoder *glm_decoder_open(const glm_tokenizer *tok, const glm_chat *chat,
+									 const char *stop, size_t stop_length);
 extern void			glm_decoder_close(glm_decoder *dec);
 /* A NUL between the turns of the answer, and a newline before content: see glm_answer_parse_turns(). */
 extern void			glm_decoder_mark_turns(glm_decoder *dec);

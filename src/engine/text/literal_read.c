@@ -146,7 +146,7 @@ parse_pairs(glm_scan *s, json_t *object)
 static json_t *
 parse_dict(glm_scan *s)
 {
-	json_t *object = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	json_t *object = glm_json_new();
 
 	if (object != NULL && parse_pairs(s, object))
 		return object;
@@ -209,7 +209,7 @@ parse_keyword(glm_scan *s, json_t *arguments)
 static bool
 parse_unpacked(glm_scan *s, json_t *arguments)
 {
-	json_t	   *more = json_pack("{}");
+	json_t	   *more = glm_json_new();
 	const char *key;
 	json_t	   *value;
 	bool		ok = more != NULL && take_next(s, "{") && parse_pairs(s, more);
@@ -243,7 +243,7 @@ json_t *
 glm_literal_read_call_in(const char *text, size_t n, size_t *used)
 {
 	glm_scan s = {text, text + n, 0};
-	json_t	*arguments = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	json_t	*arguments = glm_json_new();
 
 	if (take_next(&s, "tool_call") && take_next(&s, "(") && parse_arguments(&s, arguments))
 	{

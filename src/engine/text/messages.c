@@ -1,19 +1,17 @@
 /*
  * messages.c - a conversation in JSON, turned into turns; see messages.h.
  *
- * A message may be written OpenAI's way or ChatGLM3's own, even in one list:
+ * A message may be written OpenAI's way or GLM's own, even in one list:
  *
- *     assistant with tool_calls   -> one assistant turn a call: metadata is the
- *                                    function's name, content the fenced
- *                                    tool_call(city="...") (or, for
- *                                    `interpreter`, its fenced code); calls.c
+ *     assistant with tool_calls   -> one assistant turn a call, as the format writes it
+ *                                    (calls.c)
  *     tool                        -> observation, in the order of the calls
  *     developer                   -> system
  *     assistant with metadata, observation, system with tools: as they are
  *
  * Tools belong into the system turn, behind its content (tools.c).  They come
  * inside the system message, or apart (glm_request.tools) and then go into the
- * first system message, or into one with the published words when there is none.
+ * first system message, or into one with the format's words when there is none.
  *
  * JSON is read as Python reads it (json.c): a string may be a number in disguise,
  * so texts are asked for with glm_json_text().
@@ -26,49 +24,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_SYSTEM                                                                             \
-	"Answer the following questions as best as you can. You have access to the following tools:"
-
 static bool read_messages(glm_walk *w, const glm_request *req, json_t *tools);
 static bool read_message(glm_walk *w, json_t *message, json_t *tools, glm_calls *calls);
 
-/* ---- Turns ------------------------------------------------------------- */
-
-void
-glm_walk_begin(glm_walk *w)
-{
-	w->metadata.length = 0;
-	w->content.length = 0;
-	/* data is a C string from here on, even of an empty text */
-	glm_buf_add(&w->metadata, "", 0);
-	glm_buf_add(&w->content, "", 0);
-}
-
-bool
-glm_walk_end(glm_walk *w, glm_special role)
-{
-	glm_turn turn = {role, &w->metadata, &w->content};
-
-	if (w->metadata.failed || w->content.failed)
-		return glm_no_memory(w->err);
-	return w->take(w->arg, &turn, w->err);
-}
+/* ---- Whole turns ------------------------------------------------------- */
 
 static bool
-whole_turn(glm_walk *w, glm_special role, const char *content)
+whole_turn(glm_walk *w, glm_role role, const char *content)
 {
 	glm_walk_begin(w);
 	glm_buf_puts(&w->content, content);
 	return glm_walk_end(w, role);
 }
 
-/* ---- Errors ------------------------------------------------------------ */
-
-bool
-glm_walk_bad_key(const glm_walk *w, const char *key, const char *what)
-{
-	return glm_fail(w->err, GLM_BAD_JSON, "messages[%zu].%s %s", w->index, key, what);
-}
+/* ---- Entry ------------------------------------------------------------- */
 
 static json_t *
 parse_array(const char *text, size_t n, const char *name, glm_error *err)
@@ -90,8 +59,6 @@ parse_array(const char *text, size_t n, const char *name, glm_error *err)
 	return array;
 }
 
-/* ---- Entry ------------------------------------------------------------- */
-
 /* The system turn of a request whose messages have none. */
 static bool
 lead_turn(glm_walk *w, const glm_request *req, json_t *tools)
@@ -99,10 +66,10 @@ lead_turn(glm_walk *w, const glm_request *req, json_t *tools)
 	const char *system = glm_request_text(req, req->system);
 
 	glm_walk_begin(w);
-	glm_buf_puts(&w->content, system ? system : DEFAULT_SYSTEM);
+	glm_buf_puts(&w->content, system ? system : w->chat->system);
 	if (tools != NULL && !glm_tools_add(w, tools, false, "tools"))
 		return false;
-	return glm_walk_end(w, GLM_SP_SYSTEM);
+	return glm_walk_end(w, GLM_ROLE_SYSTEM);
 }
 
 static bool
@@ -110,14 +77,14 @@ read_prompt(glm_walk *w, const glm_request *req, json_t *tools)
 {
 	if ((req->system.offset != 0 || tools != NULL) && !lead_turn(w, req, tools))
 		return false;
-	return whole_turn(w, GLM_SP_USER, glm_request_text(req, req->text));
+	return whole_turn(w, GLM_ROLE_USER, glm_request_text(req, req->text));
 }
 
 bool
-glm_messages_walk(const glm_request *req, bool is_json, glm_take_turn take, void *arg,
-				  glm_error *err)
+glm_messages_walk(const glm_chat *chat, const glm_request *req, bool is_json, glm_take_turn take,
+				  void *arg, glm_error *err)
 {
-	glm_walk w = {.take = take, .arg = arg, .err = err};
+	glm_walk w = {.chat = chat, .take = take, .arg = arg, .err = err};
 	json_t	*parsed = NULL;
 	json_t	*tools = NULL;
 	bool	 ok;
@@ -316,7 +283,7 @@ read_system(glm_walk *w, json_t *message, json_t *tools)
 		return false;
 	if (own != NULL && !glm_tools_add(w, own, true, where))
 		return false;
-	return glm_walk_end(w, GLM_SP_SYSTEM);
+	return glm_walk_end(w, GLM_ROLE_SYSTEM);
 }
 
 /* ---- Assistants ---------------------------------------------------------- */
@@ -339,7 +306,7 @@ read_assistant(glm_walk *w, json_t *message, glm_calls *calls)
 	if (w->metadata.length > 0 && !glm_calls_own(w, calls))
 		return false;
 	/* what was said beside the calls is a turn of its own before them */
-	if ((!called || w->content.length > 0) && !glm_walk_end(w, GLM_SP_ASSISTANT))
+	if ((!called || w->content.length > 0) && !glm_walk_end(w, GLM_ROLE_ASSISTANT))
 		return false;
 	return !called || glm_calls_read(w, tool_calls, calls);
 }
@@ -347,7 +314,7 @@ read_assistant(glm_walk *w, json_t *message, glm_calls *calls)
 /* ---- One message ------------------------------------------------------- */
 
 static bool
-read_plain(glm_walk *w, json_t *message, glm_special role)
+read_plain(glm_walk *w, json_t *message, glm_role role)
 {
 	glm_walk_begin(w);
 	return add_metadata(w, json_object_get(message, "metadata")) &&
@@ -386,11 +353,11 @@ read_message(glm_walk *w, json_t *message, json_t *tools, glm_calls *calls)
 	if (has_role(message, "system"))
 		return read_system(w, message, tools);
 	if (strcmp(role, "user") == 0)
-		return read_plain(w, message, GLM_SP_USER);
+		return read_plain(w, message, GLM_ROLE_USER);
 	if (strcmp(role, "assistant") == 0)
 		return read_assistant(w, message, calls);
 	if (is_result(message))
-		return read_plain(w, message, GLM_SP_OBSERVATION);
+		return read_plain(w, message, GLM_ROLE_OBSERVATION);
 	return glm_fail(
 		w->err, GLM_BAD_JSON,
 		"messages[%zu].role \"%.100s\" is none of system, user, assistant, observation, "

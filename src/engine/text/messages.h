@@ -6,17 +6,26 @@
 #ifndef GLM_MESSAGES_H
 #define GLM_MESSAGES_H
 
-#include <jansson.h>
+#include "engine/base/base.h"
 
-#include "engine/text/tokenizer.h"
+struct glm_chat;
+
+typedef enum glm_role
+{
+	GLM_ROLE_SYSTEM = 0,
+	GLM_ROLE_USER,
+	GLM_ROLE_ASSISTANT,
+	GLM_ROLE_OBSERVATION,
+	GLM_N_ROLES
+} glm_role;
 
 /*
- * One turn of ChatGLM3's template.  Both texts are good until the callback
- * returns; metadata is empty but for an assistant that calls a tool.
+ * One turn of a conversation.  Both texts are good until the callback returns;
+ * metadata is empty but for an assistant that calls a tool.
  */
 typedef struct glm_turn
 {
-	glm_special	   role; /* GLM_SP_SYSTEM ... GLM_SP_OBSERVATION */
+	glm_role	   role;
 	const glm_buf *metadata;
 	const glm_buf *content;
 } glm_turn;
@@ -26,9 +35,9 @@ typedef bool (*glm_take_turn)(void *arg, const glm_turn *turn, glm_error *err);
 /*
  * Walks the turns of a request of form GLM_PROMPT or GLM_MESSAGES: system
  * prompt and tools in their place, OpenAI's way of writing turned into
- * ChatGLM3's.  Stops at the first turn that the callback refuses.
+ * the format's.  Stops at the first turn that the callback refuses.
  */
-extern bool glm_messages_walk(const glm_request *req, bool is_json, glm_take_turn take, void *arg,
-							  glm_error *err);
+extern bool glm_messages_walk(const struct glm_chat *chat, const glm_request *req, bool is_json,
+							  glm_take_turn take, void *arg, glm_error *err);
 
 #endif /* GLM_MESSAGES_H */

@@ -1,8 +1,5 @@
 /*
- * pieces.h - what the files of the tokenizer share.
- *
- * tokenizer.c opens a model and decodes, encode.c encodes, with bpe.c where that takes
- * long, charsmap.c checks a model's bytes, decoder.c decodes the stream of an answer.
+ * pieces.h - the inside of a tokenizer: its pieces and special tokens, long texts, runs of ids.
  */
 #ifndef GLM_PIECES_H
 #define GLM_PIECES_H
@@ -22,26 +19,36 @@ typedef struct glm_piece
 	bool	 blank; /* begins with a blank that decoding may drop */
 } glm_piece;
 
+/* A token that is no piece, and that no text encodes to. */
+typedef struct glm_special
+{
+	const char *name;
+	int32_t		id;
+} glm_special;
+
 typedef struct glm_bpe glm_bpe;
 
 struct glm_tokenizer
 {
-	glm_spm	  *spm;
-	int		   size;		 /* pieces */
-	int		   vocab;		 /* ids, padding included */
-	glm_piece *pieces;		 /* [size] */
-	size_t	   longest;		 /* bytes of the longest piece as it stands in the model */
-	glm_buf	   text;		 /* of all pieces, as they decode */
-	bool	   drops_blank;	 /* decoding drops the first blank of a run ... */
-	bool	   drops_blanks; /* ... or all of them */
-	uint8_t	  *pairs;		 /* encode.c: neighbours within pieces; NULL: never cut */
-	bool	   plain_bpe;	 /* see charsmap.c */
-	glm_ids	   defined;		 /* by users: pieces that stand where their text does */
-	glm_bpe	  *bpe;			 /* for long texts that cannot be cut; NULL: SentencePiece's affair */
-	size_t	   part;		 /* bytes of a text that are encoded at a time; changes no ids */
+	glm_spm		*spm;
+	int			 size;	  /* pieces */
+	int			 vocab;	  /* ids, padding included */
+	glm_piece	*pieces;  /* [size] */
+	glm_special *special; /* [n_special], by rising id */
+	int			 n_special;
+	size_t		 longest;	   /* bytes of the longest piece as it stands in the model */
+	glm_buf		 text;		   /* of all pieces, as they decode */
+	bool		 drops_blank;  /* decoding drops the first blank of a run ... */
+	bool		 drops_blanks; /* ... or all of them */
+	uint8_t		*pairs;		   /* encode.c: neighbours within pieces; NULL: never cut */
+	bool		 plain_bpe;	   /* see charsmap.c */
+	glm_ids		 defined;	   /* by users: pieces that stand where their text does */
+	glm_bpe		*bpe;		   /* for long texts that cannot be cut; NULL: SentencePiece's affair */
+	size_t		 part;		   /* bytes of a text that are encoded at a time; changes no ids */
 };
 
-/* Callbacks for spm.h: into a glm_buf, into a glm_ids. */
+/* ---- spm_take.c: callbacks for spm.h ------------------------------------ */
+
 extern bool glm_take_text(void *buf, const char *text, size_t n);
 extern bool glm_take_id(void *ids, int32_t id);
 

@@ -1,16 +1,10 @@
 /*
  * prompt.c - the ids of a prompt.
  *
- * ChatGLM3's template:
- *
- *     [gMASK] sop
- *     <|role|> encode(metadata "\n") encode(content)     for each turn
- *     <|assistant|>
- *
- * The two texts of a turn are encoded each on its own, and the role is an id
- * that no text can encode to.  A raw continuation has the first two ids and
- * its text, as the published tokenizer puts them in front of any text.  Which
- * turns a request has is messages.c's affair.
+ * A prompt begins with the format's prefix, as the published tokenizers put it in front
+ * of any text.  A raw continuation is that and its text; of a conversation the format's
+ * template makes pieces of ids, turn by turn.  Which turns a request has is messages.c's
+ * affair.
  *
  * No locks: pure functions.
  */
@@ -29,8 +23,9 @@ typedef struct piece
 	size_t to;
 } piece;
 
-typedef struct prompt
+struct glm_prompt
 {
+	const glm_chat		*chat;
 	const glm_tokenizer *tok;
 	glm_ids				*ids;
 	size_t				 most; /* ids, after which it is given up */
@@ -39,32 +34,12 @@ typedef struct prompt
 	piece				*pieces; /* in their order; those without ids are left out */
 	size_t				 n_pieces;
 	size_t				 capacity;
-} prompt;
-
-static bool
-add_special(prompt *p, glm_special which, glm_error *err)
-{
-	return glm_ids_add(p->ids, glm_tokenizer_special(p->tok, which), err);
-}
-
-static bool
-add_text(prompt *p, const char *text, size_t n, glm_error *err)
-{
-	bool stopped;
-
-	if (!glm_tokenizer_encode_most(p->tok, text, n, p->most, &stopped, p->ids, err))
-		return false;
-	if (!stopped && p->ids->length <= p->most)
-		return true;
-	glm_fail(err, GLM_TOO_LONG, "the prompt has more than %zu tokens", p->most);
-	glm_hint(err, "Shorten the prompt.");
-	return false;
-}
+};
 
 /* ---- Texts that may be cut ------------------------------------------------ */
 
 static bool
-note_piece(prompt *p, size_t from, glm_error *err)
+note_piece(glm_prompt *p, size_t from, glm_error *err)
 {
 	if (p->n_pieces == p->capacity)
 	{
@@ -88,7 +63,7 @@ piece_length(const piece *one)
 
 /* Of several as long the first. */
 static piece *
-longest_piece(const prompt *p)
+longest_piece(const glm_prompt *p)
 {
 	piece *longest = p->pieces;
 
@@ -100,7 +75,7 @@ longest_piece(const prompt *p)
 
 /* Takes all ids of a piece away. */
 static void
-remove_piece(prompt *p, piece *gone)
+remove_piece(glm_prompt *p, piece *gone)
 {
 	size_t n = piece_length(gone);
 	piece *end = p->pieces + p->n_pieces--;
@@ -114,7 +89,7 @@ remove_piece(prompt *p, piece *gone)
 
 /* Takes away what cannot stay whatever follows, so that a long chat takes little memory. */
 static void
-remove_hopeless(prompt *p)
+remove_hopeless(glm_prompt *p)
 {
 	while (p->n_pieces > 1 && p->ids->length > p->limit)
 	{
@@ -128,7 +103,7 @@ remove_hopeless(prompt *p)
 
 /* Cuts the longest piece; those that would have to go altogether go before. */
 static bool
-cut(prompt *p, glm_error *err)
+cut(glm_prompt *p, glm_error *err)
 {
 	while (p->n_pieces > 1 && p->ids->length > p->limit)
 	{
@@ -145,14 +120,35 @@ cut(prompt *p, glm_error *err)
 							err);
 }
 
-/* Adds a text that may be cut. */
-static bool
-add_user_text(prompt *p, const char *text, size_t n, glm_error *err)
+/* ---- What a template puts into a prompt ----------------------------------- */
+
+bool
+glm_prompt_add_token(glm_prompt *p, const char *name, glm_error *err)
+{
+	return glm_ids_add(p->ids, glm_tokenizer_special(p->tok, name), err);
+}
+
+bool
+glm_prompt_add_text(glm_prompt *p, const char *text, size_t n, glm_error *err)
+{
+	bool stopped;
+
+	if (!glm_tokenizer_encode_most(p->tok, text, n, p->most, &stopped, p->ids, err))
+		return false;
+	if (!stopped && p->ids->length <= p->most)
+		return true;
+	glm_fail(err, GLM_TOO_LONG, "the prompt has more than %zu tokens", p->most);
+	glm_hint(err, "Shorten the prompt.");
+	return false;
+}
+
+bool
+glm_prompt_add_user_text(glm_prompt *p, const char *text, size_t n, glm_error *err)
 {
 	size_t	from = p->ids->length;
 	glm_buf joined = {0};
 	bool	ok = glm_truncate_text(p->tok, p->truncate, p->limit, &text, &n, &joined, err) &&
-			  add_text(p, text, n, err);
+			  glm_prompt_add_text(p, text, n, err);
 
 	glm_buf_free(&joined);
 	if (!ok || p->truncate == GLM_TRUNCATE_ERROR || p->ids->length == from)
@@ -163,30 +159,38 @@ add_user_text(prompt *p, const char *text, size_t n, glm_error *err)
 	return true;
 }
 
-/* ---- Turns ---------------------------------------------------------------- */
+/* ---- The whole ------------------------------------------------------------- */
+
+bool
+glm_prompt_prefix(const glm_chat *chat, const glm_tokenizer *tok, glm_ids *out, glm_error *err)
+{
+	for (const char *const *name = chat->prefix; *name != NULL; name++)
+		if (!glm_ids_add(out, glm_tokenizer_special(tok, *name), err))
+			return false;
+	return true;
+}
+
+size_t
+glm_prompt_prefix_length(const glm_chat *chat)
+{
+	size_t n = 0;
+
+	while (chat->prefix[n] != NULL)
+		n++;
+	return n;
+}
 
 static bool
-add_turn(void *arg, const glm_turn *turn, glm_error *err)
+take_turn(void *arg, const glm_turn *turn, glm_error *err)
 {
-	prompt *p = arg;
-	bool	said = turn->role == GLM_SP_USER || turn->role == GLM_SP_OBSERVATION;
-	glm_buf head = {0};
-	bool	ok;
+	glm_prompt *p = arg;
 
-	glm_buf_add(&head, turn->metadata->data, turn->metadata->length);
-	glm_buf_add(&head, "\n", 1);
-	ok = head.failed
-			 ? glm_no_memory(err)
-			 : add_special(p, turn->role, err) && add_text(p, head.data, head.length, err) &&
-				   (said ? add_user_text : add_text)(p, turn->content->data, turn->content->length,
-													 err);
-	glm_buf_free(&head);
-	return ok;
+	return p->chat->add_turn(p, turn, err);
 }
 
 /* A raw continuation has no turns that a system prompt could stand in. */
 static bool
-add_raw(prompt *p, const glm_request *req, glm_error *err)
+add_raw(glm_prompt *p, const glm_request *req, glm_error *err)
 {
 	if (req->system.offset != 0)
 		return glm_fail(err, GLM_BAD_ARGUMENT,
@@ -194,46 +198,57 @@ add_raw(prompt *p, const glm_request *req, glm_error *err)
 	if (req->tools.offset != 0)
 		return glm_fail(err, GLM_BAD_ARGUMENT,
 						"argument \"tools\" does not apply to a raw continuation");
-	return add_user_text(p, glm_request_text(req, req->text), req->text.length, err);
+	return glm_prompt_add_user_text(p, glm_request_text(req, req->text), req->text.length, err);
 }
 
 static bool
-build(prompt *p, const glm_request *req, glm_error *err)
+build(glm_prompt *p, const glm_request *req, bool over, glm_error *err)
 {
 	bool is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
 
-	if (!add_special(p, GLM_SP_GMASK, err) || !add_special(p, GLM_SP_SOP, err))
+	if (!glm_prompt_prefix(p->chat, p->tok, p->ids, err))
 		return false;
 	if (req->form == GLM_RAW && !is_json)
 		return add_raw(p, req, err);
-	return glm_messages_walk(req, is_json, add_turn, p, err) &&
-		   add_special(p, GLM_SP_ASSISTANT, err);
+	return glm_messages_walk(p->chat, req, is_json, take_turn, p, err) &&
+		   (over || p->chat->add_question(p, err));
 }
 
 bool
-glm_prompt_build(const glm_tokenizer *tok, const glm_request *req, glm_ids *out, glm_error *err)
+glm_prompt_build(const glm_chat *chat, const glm_tokenizer *tok, const glm_request *req,
+				 glm_ids *out, glm_error *err)
 {
-	prompt p = {.tok = tok, .ids = out, .most = SIZE_MAX};
+	glm_prompt p = {.chat = chat, .tok = tok, .ids = out, .most = SIZE_MAX};
 
-	return build(&p, req, err);
+	return build(&p, req, false, err);
 }
 
 bool
-glm_prompt_fit(const glm_tokenizer *tok, const glm_request *req, int context, size_t most,
-			   glm_ids *out, glm_error *err)
+glm_prompt_build_over(const glm_chat *chat, const glm_tokenizer *tok, const glm_request *req,
+					  glm_ids *out, glm_error *err)
 {
-	prompt p = {.tok = tok,
-				.ids = out,
-				.truncate = (glm_truncate) req->truncate,
-				.limit = glm_truncate_limit(context, req->max_tokens)};
-	bool   ok;
+	glm_prompt p = {.chat = chat, .tok = tok, .ids = out, .most = SIZE_MAX};
 
-	/* what is cut comes to no more ids than bytes that glm_truncate_text() leaves, the rest must fit */
+	return build(&p, req, true, err);
+}
+
+bool
+glm_prompt_fit(const glm_chat *chat, const glm_tokenizer *tok, const glm_request *req, int context,
+			   size_t most, glm_ids *out, glm_error *err)
+{
+	glm_prompt p = {.chat = chat,
+					.tok = tok,
+					.ids = out,
+					.truncate = (glm_truncate) req->truncate,
+					.limit = glm_truncate_limit(context, req->max_tokens)};
+	bool	   ok;
+
+	/* what is cut comes to no more ids than glm_truncate_text() leaves bytes, the rest must fit */
 	p.most = p.truncate == GLM_TRUNCATE_ERROR
 				 ? most
 				 : (2 * glm_tokenizer_longest(tok) + 1) * ((size_t) context + 8);
 
-	ok = build(&p, req, err) && cut(&p, err);
+	ok = build(&p, req, false, err) && cut(&p, err);
 	free(p.pieces);
 	return ok;
 }

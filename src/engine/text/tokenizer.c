@@ -29,9 +29,12 @@
 #define BLANK "\xE2\x96\x81"	   /* U+2581, how pieces write a blank */
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
-static const char *const special_names[GLM_N_SPECIAL] = {
-	"[MASK]",	"[gMASK]",		 "[sMASK]",		   "sop", "eop", "<|system|>",
-	"<|user|>", "<|assistant|>", "<|observation|>"};
+/* ChatGLM's special tokens, in the order in which they follow the pieces; no file lists them. */
+static const char *const special_names[] = {"[MASK]",	"[gMASK]",		 "[sMASK]",
+											"sop",		"eop",			 "<|system|>",
+											"<|user|>", "<|assistant|>", "<|observation|>"};
+
+#define N_SPECIAL ((int) (sizeof(special_names) / sizeof(special_names[0])))
 
 static bool load_pieces(glm_tokenizer *tok, const char *path, glm_error *err);
 static bool probe_blanks(glm_tokenizer *tok, glm_error *err);
@@ -64,11 +67,23 @@ open_spm(glm_tokenizer *tok, const char *path, glm_error *err)
 	if (status != GLM_SPM_OK)
 		return glm_fail(err, GLM_BAD_FILE, "\"%s\" is not a SentencePiece model: %s", path, why);
 	tok->size = glm_spm_size(tok->spm);
-	if (tok->size < 1 || tok->size > tok->vocab - GLM_N_SPECIAL)
+	if (tok->size < 1 || tok->size > tok->vocab - N_SPECIAL)
 		return glm_fail(err, GLM_BAD_FILE,
 						"\"%s\" has %d pieces, which with %d special tokens "
 						"do not fit a vocabulary of %d",
-						path, tok->size, GLM_N_SPECIAL, tok->vocab);
+						path, tok->size, N_SPECIAL, tok->vocab);
+	return true;
+}
+
+static bool
+number_special(glm_tokenizer *tok, glm_error *err)
+{
+	tok->special = calloc(N_SPECIAL, sizeof(*tok->special));
+	if (tok->special == NULL)
+		return glm_no_memory(err);
+	tok->n_special = N_SPECIAL;
+	for (int i = 0; i < N_SPECIAL; i++)
+		tok->special[i] = (glm_special){special_names[i], tok->size + i};
 	return true;
 }
 
@@ -85,8 +100,8 @@ glm_tokenizer_open(const char *dir, int vocab, glm_error *err)
 		return NULL;
 	}
 	tok->vocab = vocab;
-	if (!open_spm(tok, path, err) || !load_pieces(tok, path, err) || !probe_blanks(tok, err) ||
-		!glm_encode_prepare(tok, path, err))
+	if (!open_spm(tok, path, err) || !number_special(tok, err) || !load_pieces(tok, path, err) ||
+		!probe_blanks(tok, err) || !glm_encode_prepare(tok, path, err))
 	{
 		glm_tokenizer_close(tok);
 		tok = NULL;
@@ -103,6 +118,7 @@ glm_tokenizer_close(glm_tokenizer *tok)
 	glm_spm_close(tok->spm);
 	glm_buf_free(&tok->text);
 	free(tok->pieces);
+	free(tok->special);
 	free(tok->pairs);
 	glm_bpe_close(tok->bpe);
 	glm_ids_free(&tok->defined);
@@ -237,7 +253,7 @@ probe_blanks(glm_tokenizer *tok, glm_error *err)
 int
 glm_tokenizer_size(const glm_tokenizer *tok)
 {
-	return tok->size + GLM_N_SPECIAL;
+	return tok->size + tok->n_special;
 }
 
 size_t
@@ -247,22 +263,23 @@ glm_tokenizer_longest(const glm_tokenizer *tok)
 }
 
 int32_t
-glm_tokenizer_special(const glm_tokenizer *tok, glm_special which)
+glm_tokenizer_special(const glm_tokenizer *tok, const char *name)
 {
-	return tok->size + (int32_t) which;
+	for (int i = 0; i < tok->n_special; i++)
+		if (strcmp(tok->special[i].name, name) == 0)
+			return tok->special[i].id;
+	return -1;
 }
 
-bool
-glm_take_text(void *buf, const char *text, size_t n)
+const char *
+glm_tokenizer_name(const glm_tokenizer *tok, int32_t id)
 {
-	glm_buf_add(buf, text, n);
-	return !((glm_buf *) buf)->failed;
-}
-
-bool
-glm_take_id(void *ids, int32_t id)
-{
-	return glm_ids_add(ids, id, NULL);
+	if (tok->n_special == 0 || id < tok->special[0].id)
+		return NULL;
+	for (int i = 0; i < tok->n_special; i++)
+		if (tok->special[i].id == id)
+			return tok->special[i].name;
+	return NULL;
 }
 
 /* ---- Decoding ---------------------------------------------------------- */
@@ -355,7 +372,7 @@ glm_tokenizer_decode(const glm_tokenizer *tok, const int32_t *ids, size_t n, glm
 	glm_detok_begin(&run, tok, true);
 	for (size_t i = 0; i < n; i++)
 	{
-		int32_t special = ids[i] - tok->size;
+		const char *special = glm_tokenizer_name(tok, ids[i]);
 
 		if (ids[i] < 0 || ids[i] >= tok->vocab)
 			return glm_fail(err, GLM_BAD_ARGUMENT, "token id %d is not between 0 and %d", ids[i],
@@ -363,11 +380,11 @@ glm_tokenizer_decode(const glm_tokenizer *tok, const int32_t *ids, size_t n, glm
 		if (i % DECODE_SLICE == 0 && !glm_pause(err))
 			return false;
 		glm_detok_push(&run, ids[i], out);
-		if (special >= 0 && special < GLM_N_SPECIAL)
+		if (special != NULL)
 		{
 			/* the published tokenizer decodes what lies between them run by run */
 			glm_detok_end(&run, out);
-			glm_buf_puts(out, special_names[special]);
+			glm_buf_puts(out, special);
 			glm_detok_begin(&run, tok, true);
 		}
 	}

@@ -22,7 +22,7 @@ static json_t *
 ordered_tool(json_t *tool)
 {
 	static const char *const first[] = {"name", "description", "parameters"};
-	json_t					*ordered = json_pack("{}"); /* PostgreSQL has a json_object() too */
+	json_t					*ordered = glm_json_new();
 	const char				*key;
 	json_t					*value;
 
@@ -83,8 +83,7 @@ glm_tools_add(glm_walk *w, json_t *tools, bool reorder, const char *where)
 		ok = glm_pause(w->err) && add_tool(w, list, json_array_get(tools, i), reorder, where, i);
 	if (ok)
 	{
-		glm_buf_add(&w->content, "\n", 1);
-		ok = glm_literal_write(&w->content, list, GLM_STYLE_INDENT);
+		ok = w->chat->write_tools(&w->content, list);
 		if (!glm_pause(w->err))
 			ok = false;
 		else if (!ok && !w->content.failed)

@@ -1,26 +1,27 @@
 /*
- * walk.h - what messages.c, tools.c and calls.c share while they walk a conversation.
+ * walk.h - a conversation while it is walked: the turn being made, its tools and calls.
  */
 #ifndef GLM_WALK_H
 #define GLM_WALK_H
 
 #include "engine/base/json.h"
-#include "engine/text/messages.h"
+#include "engine/text/chat_format.h"
 
 typedef struct glm_walk
 {
-	glm_take_turn take;
-	void		 *arg;
-	glm_error	 *err;
-	size_t		  index;	/* of the message being read */
-	glm_buf		  metadata; /* of the turn being made */
-	glm_buf		  content;
+	const glm_chat *chat;
+	glm_take_turn	take;
+	void		   *arg;
+	glm_error	   *err;
+	size_t			index;	  /* of the message being read */
+	glm_buf			metadata; /* of the turn being made */
+	glm_buf			content;
 } glm_walk;
 
-/* ---- messages.c ---------------------------------------------------------- */
+/* ---- walk.c -------------------------------------------------------------- */
 
 extern void glm_walk_begin(glm_walk *w);
-extern bool glm_walk_end(glm_walk *w, glm_special role);
+extern bool glm_walk_end(glm_walk *w, glm_role role);
 /* Something is wrong with a key of the message being read. */
 extern bool glm_walk_bad_key(const glm_walk *w, const char *key, const char *what);
 

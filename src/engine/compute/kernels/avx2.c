@@ -76,7 +76,7 @@ sums(float *out, vec acc[4][2])
 #define TILE_ROWS 3
 #define LOW_ROWS 12
 #define TILE_COLUMNS(rows) 4
-#define TILE_PARTS(rows) ((rows) == 1 ? 2 : 1)
+#define TILE_REGISTERS(rows) ((rows) == 1 ? 2 : 1)
 #define v_reduce(sum) reduce((sum)[0], (sum)[1])
 #include "engine/compute/kernels/matmul.h"
 
@@ -88,9 +88,9 @@ sums(float *out, vec acc[4][2])
 #define v_min _mm256_min_ps
 #define v_negate(a) _mm256_xor_ps(a, _mm256_set1_ps(-0.0f))
 #define v_codes(w) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *) (w))))
-#define WEIGH_ROWS 4
-#define WEIGH_REGISTERS(rows) ((rows) == 4 ? 2 : 4)
-#define WEIGH_SHARES_F16 0
+#define WEIGHTED_ROWS 4
+#define WEIGHTED_REGISTERS(rows) ((rows) == 4 ? 2 : 4)
+#define WEIGHTED_SHARES_F16 0
 #include "engine/compute/kernels/weighted_sum.h"
 
 INLINE vec
@@ -121,7 +121,7 @@ const glm_kernels glm_kernels_avx2 = {
 			[GLM_BF16] = matmul_bf16,
 		},
 	.softmax = softmax,
-	.weigh = weigh,
+	.weighted_sum = weighted_sum,
 	.swiglu = swiglu,
 	.square_sum = square_sum,
 	.scale = scale,

@@ -91,7 +91,7 @@ sums(float *out, vec acc[16][1])
 #define TILE_ROWS 4
 #define LOW_ROWS 16
 #define TILE_COLUMNS(rows) ((rows) == 1 ? 16 : (rows) == 2 ? 8 : 4)
-#define TILE_PARTS(rows) 1
+#define TILE_REGISTERS(rows) 1
 #define v_reduce(sum) reduce((sum)[0])
 #include "engine/compute/kernels/matmul.h"
 
@@ -107,9 +107,9 @@ sums(float *out, vec acc[16][1])
 #define v_store_first(x, a, n) _mm512_mask_storeu_ps(x, lanes(n), a)
 #define v_codes(w) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *) (w))))
 /* the heads of a group of ChatGLM3-6B are a tile: its keys and values are widened once */
-#define WEIGH_ROWS 16
-#define WEIGH_REGISTERS(rows) ((rows) > 8 ? 1 : (rows) > 4 ? 2 : 4)
-#define WEIGH_SHARES_F16 1
+#define WEIGHTED_ROWS 16
+#define WEIGHTED_REGISTERS(rows) ((rows) > 8 ? 1 : (rows) > 4 ? 2 : 4)
+#define WEIGHTED_SHARES_F16 1
 #include "engine/compute/kernels/weighted_sum.h"
 
 INLINE vec
@@ -131,7 +131,7 @@ const glm_kernels glm_kernels_avx512 = {
 			[GLM_BF16] = matmul_bf16,
 		},
 	.softmax = softmax,
-	.weigh = weigh,
+	.weighted_sum = weighted_sum,
 	.swiglu = swiglu,
 	.square_sum = square_sum,
 	.scale = scale,

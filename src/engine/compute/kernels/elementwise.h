@@ -49,11 +49,10 @@ divide(float *x, float by, int n)
 }
 
 static void
-rotate(float *restrict y, const float *restrict x, const float *restrict angle, float by, int n)
+rotate(float *restrict y, const float *restrict x, const float *restrict angle, float by,
+	   int turned, int n)
 {
-	int half = n / 4 * 2;
-
-	for (int i = 0; i < half; i += 2)
+	for (int i = 0; i < turned; i += 2)
 	{
 		float crossed0 = x[i + 1] * angle[i + 1], crossed1 = x[i] * angle[i + 1];
 
@@ -62,7 +61,7 @@ rotate(float *restrict y, const float *restrict x, const float *restrict angle, 
 		y[i] = (x[i] * angle[i] - crossed0) * by;
 		y[i + 1] = (x[i + 1] * angle[i] + crossed1) * by;
 	}
-	for (int i = half; i < n; i++)
+	for (int i = turned; i < n; i++)
 		y[i] = x[i] * by;
 }
 

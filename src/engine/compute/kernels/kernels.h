@@ -77,7 +77,7 @@ typedef struct glm_matmul
  * of a column if `down`, as in keys: scale [n / GLM_KV_GROUP, width]; else of a row, as
  * in values: scale [n, width / GLM_KV_GROUP]; both rounded up.
  */
-typedef struct glm_weigh
+typedef struct glm_weighted_sum
 {
 	float		*y; /* [m, width], rows ldy floats apart */
 	size_t		 ldy;
@@ -92,7 +92,7 @@ typedef struct glm_weigh
 	int			 n;
 	int			 width;
 	bool		 add; /* Y has values already; it begins at +0 else */
-} glm_weigh;
+} glm_weighted_sum;
 
 /* Ranges that begin at multiples of this leave no tile cut in two. */
 #define GLM_MATMUL_COLUMNS 16
@@ -108,7 +108,7 @@ typedef struct glm_kernels
 	float (*softmax)(float *x, int n, float *max);
 
 	/* Y[r, d] = fma(P[r, i], V[i, d], Y[r, d]) for i = 0, 1, ... n - 1 */
-	void (*weigh)(const glm_weigh *op);
+	void (*weighted_sum)(const glm_weighted_sum *op);
 
 	/* gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i] */
 	void (*swiglu)(float *gate, const float *up, int n);
@@ -129,10 +129,10 @@ typedef struct glm_kernels
 	void (*divide)(float *x, float by, int n);
 
 	/*
-	 * y = x with the pairs (2i, 2i + 1) of its first half turned, all times `by`:
-	 * angle [n / 4, 2] of cosines and sines; y is not x
+	 * y = x with the pairs (2i, 2i + 1) of its `turned` first elements turned, all times
+	 * `by`: angle [turned / 2, 2] of cosines and sines; y is not x
 	 */
-	void (*rotate)(float *y, const float *x, const float *angle, float by, int n);
+	void (*rotate)(float *y, const float *x, const float *angle, float by, int turned, int n);
 } glm_kernels;
 
 extern const glm_kernels glm_kernels_scalar; /* any CPU, the reference */

@@ -6,16 +6,16 @@
  * output in registers while k runs; the lanes of all of a tile's outputs are
  * added together, transposing on the way, because at small K as many additions
  * would go into those sums as into the products.  Where a register holds fewer
- * than 16 lanes, a tile of many outputs makes several passes, a part of the lanes
+ * than 16 lanes, a tile of many outputs makes several passes, some of the lanes
  * each: that reads more than all lanes at once, but from the first-level cache,
  * and needs half the loads for a multiply-add.
  *
  * For a few rows W is widened as it is read.  More share a panel of a few rows of W
- * that is copied and widened once, K_CHUNK columns at
- * a time so that it stays in the first-level cache; between chunks the lanes rest
- * in memory.  Rows that are left over have lower and wider tiles, which keep the
- * registers as full.  When columns run out a tile computes its last one several
- * times.  The order of the tiles is free: no output depends on another.
+ * that is copied and widened once, K_CHUNK columns at a time so that it stays in the
+ * first-level cache; between chunks the lanes rest in memory.  Rows that are left over
+ * have lower and wider tiles, which keep the registers as full.  When columns run out a
+ * tile computes its last one several times.  The order of the tiles is free: no output
+ * depends on another.
  *
  * The file that includes this defines before:
  *   vec, VEC                  a register and how many floats it holds
@@ -26,9 +26,9 @@
  *   TILE_ROWS                 most rows of a tile, at most 4
  *   LOW_ROWS                  up to so many rows W is better widened as it is read
  *   TILE_COLUMNS(rows)        columns of one, at most 16
- *   TILE_PARTS(rows)          registers of an output that are computed at a time
- *   SUMS, sums(out, acc)      adds the lanes of SUMS outputs, acc [SUMS][PARTS]
- *   v_reduce(acc)             adds the lanes of one, acc [PARTS]
+ *   TILE_REGISTERS(rows)      registers of an output that are computed at a time
+ *   SUMS, sums(out, acc)      adds the lanes of SUMS outputs, acc [SUMS][REGISTERS]
+ *   v_reduce(acc)             adds the lanes of one, acc [REGISTERS]
  */
 #ifndef GLM_MATMUL_H
 #define GLM_MATMUL_H
@@ -36,7 +36,7 @@
 #include <string.h>
 #include "engine/weights/weights.h"
 
-#define PARTS (GLM_LANES / VEC)
+#define REGISTERS (GLM_LANES / VEC)
 
 /*
  * Panel, lanes and a tile's rows of A share the first-level cache, the block of
@@ -56,8 +56,8 @@ typedef struct tile_args
 {
 	const float *a; /* [rows, k], rows lda floats apart */
 	size_t		 lda;
-	const char	*w; /* [n, k], rows w_row bytes apart */
-	size_t		 w_row;
+	const char	*w; /* [n, k], rows w_stride bytes apart */
+	size_t		 w_stride;
 	int			 n; /* columns that exist, at least one */
 	int			 k;
 	float		*lanes; /* [rows * columns][16]: where the sums rest */
@@ -74,13 +74,13 @@ dtype_size(glm_dtype dtype)
 	return dtype == GLM_F32 ? 4 : 2;
 }
 
-/* acc[r * columns + c][q] += a[r] * w[c]: `run` columns, `parts` registers of lanes */
+/* acc[r * columns + c][q] += a[r] * w[c]: `run` columns, `registers` registers of lanes */
 INLINE void
-tile_step(vec acc[16][PARTS], const float *const a[4], const char *const w[8], glm_dtype dtype,
-		  int rows, int columns, int run, int parts)
+tile_step(vec acc[16][REGISTERS], const float *const a[4], const char *const w[8], glm_dtype dtype,
+		  int rows, int columns, int run, int registers)
 {
 #pragma GCC unroll 4
-	for (int q = 0; q < parts; q++)
+	for (int q = 0; q < registers; q++)
 	{
 		vec x[4];
 
@@ -110,22 +110,22 @@ tile_tail(const tile_args *t, glm_dtype dtype, int rows, int columns)
 {
 	const size_t size = dtype_size(dtype);
 	int			 k0 = t->k / GLM_LANES * GLM_LANES, left = t->k - k0;
-	vec			 x[4][PARTS];
+	vec			 x[4][REGISTERS];
 
 	for (int r = 0; r < rows; r++)
 	{
 		float whole[GLM_LANES] = {0};
 
 		memcpy(whole, t->a + (size_t) r * t->lda + k0, (size_t) left * sizeof(float));
-		for (int q = 0; q < PARTS; q++)
+		for (int q = 0; q < REGISTERS; q++)
 			x[r][q] = v_load(whole + VEC * q);
 	}
 	for (int c = 0; c < columns && c < t->n; c++)
 	{
 		float whole[GLM_LANES] = {0}; /* room for any dtype */
 
-		memcpy(whole, t->w + (size_t) c * t->w_row + (size_t) k0 * size, (size_t) left * size);
-		for (int q = 0; q < PARTS; q++)
+		memcpy(whole, t->w + (size_t) c * t->w_stride + (size_t) k0 * size, (size_t) left * size);
+		for (int q = 0; q < REGISTERS; q++)
 		{
 			vec wide = v_widen((const char *) whole + (size_t) (VEC * q) * size, dtype);
 
@@ -139,10 +139,10 @@ tile_tail(const tile_args *t, glm_dtype dtype, int rows, int columns)
 	}
 }
 
-/* All whole steps of k for `run` columns from c0 on and the lanes of `parts` registers from q0 on. */
+/* All whole steps of k for `run` columns from c0 on and the lanes of `registers` registers from q0 on. */
 INLINE void
-tile_run(vec acc[16][PARTS], const tile_args *t, glm_dtype dtype, int rows, int columns, int c0,
-		 int run, int q0, int parts)
+tile_run(vec acc[16][REGISTERS], const tile_args *t, glm_dtype dtype, int rows, int columns, int c0,
+		 int run, int q0, int registers)
 {
 	const size_t size = dtype_size(dtype);
 	const float *a[4];
@@ -156,11 +156,11 @@ tile_run(vec acc[16][PARTS], const tile_args *t, glm_dtype dtype, int rows, int 
 	{
 		int column = c0 + c < t->n ? c0 + c : t->n - 1;
 
-		w[c] = t->w + (size_t) column * t->w_row + (size_t) (VEC * q0) * size;
+		w[c] = t->w + (size_t) column * t->w_stride + (size_t) (VEC * q0) * size;
 	}
 	for (int k = t->k; k >= GLM_LANES; k -= GLM_LANES)
 	{
-		tile_step(acc, a, w, dtype, rows, columns, run, parts);
+		tile_step(acc, a, w, dtype, rows, columns, run, registers);
 #pragma GCC unroll 4
 		for (int r = 0; r < rows; r++)
 			a[r] += GLM_LANES;
@@ -176,7 +176,7 @@ sum_lanes(float *out, const float *lanes, int outputs)
 {
 	for (int i = 0; i < outputs; i += SUMS)
 	{
-		vec acc[SUMS][PARTS];
+		vec acc[SUMS][REGISTERS];
 
 #pragma GCC unroll 16
 		for (int s = 0; s < SUMS; s++)
@@ -184,7 +184,7 @@ sum_lanes(float *out, const float *lanes, int outputs)
 			int from = i + s < outputs ? i + s : outputs - 1;
 
 #pragma GCC unroll 4
-			for (int q = 0; q < PARTS; q++)
+			for (int q = 0; q < REGISTERS; q++)
 				acc[s][q] = v_load(lanes + from * GLM_LANES + VEC * q);
 		}
 		sums(out + i, acc);
@@ -211,39 +211,39 @@ tile_write(const tile_args *t, const float *out, int rows, int columns)
 }
 
 INLINE void
-tile(const tile_args *t, glm_dtype dtype, int rows, int columns, int parts)
+tile(const tile_args *t, glm_dtype dtype, int rows, int columns, int registers)
 {
 	const int outputs = rows * columns;
 	const int run = columns < 8 ? columns : 8;
 	bool	  rest = t->k % GLM_LANES != 0;
 	float	  out[16];
-	vec		  acc[16][PARTS];
+	vec		  acc[16][REGISTERS];
 
 #pragma GCC unroll 4
-	for (int q0 = 0; q0 < PARTS; q0 += parts)
+	for (int q0 = 0; q0 < REGISTERS; q0 += registers)
 	{
 #pragma GCC unroll 16
 		for (int i = 0; i < 16; i++)
 #pragma GCC unroll 4
-			for (int q = 0; q < parts; q++)
+			for (int q = 0; q < registers; q++)
 				acc[i][q] = v_zero();
 		if (!t->first)
 #pragma GCC unroll 16
 			for (int i = 0; i < outputs; i++)
 #pragma GCC unroll 4
-				for (int q = 0; q < parts; q++)
+				for (int q = 0; q < registers; q++)
 					acc[i][q] = v_load(t->lanes + i * GLM_LANES + VEC * (q0 + q));
 #pragma GCC unroll 2
 		for (int c0 = 0; c0 < columns; c0 += run)
-			tile_run(acc + c0, t, dtype, rows, columns, c0, run, q0, parts);
-		if (parts < PARTS || !t->last || rest)
+			tile_run(acc + c0, t, dtype, rows, columns, c0, run, q0, registers);
+		if (registers < REGISTERS || !t->last || rest)
 		{
 #pragma GCC unroll 16
 			for (int i = 0; i < outputs; i++)
 #pragma GCC unroll 4
-				for (int q = 0; q < parts; q++)
+				for (int q = 0; q < registers; q++)
 					v_store(t->lanes + i * GLM_LANES + VEC * (q0 + q), acc[i][q]);
-			/* there, not in registers that the next part wants */
+			/* there, not in registers that the next pass wants */
 			__asm__ volatile("" : : "r"(t->lanes) : "memory");
 		}
 	}
@@ -255,7 +255,7 @@ tile(const tile_args *t, glm_dtype dtype, int rows, int columns, int parts)
 	}
 	if (!t->last)
 		return;
-	if (parts < PARTS || rest)
+	if (registers < REGISTERS || rest)
 		sum_lanes(out, t->lanes, outputs);
 	else
 	{
@@ -275,7 +275,7 @@ matmul_low(const glm_matmul *op, int n0, int n1, glm_dtype dtype, int rows)
 	float	  lanes[16 * GLM_LANES];
 	tile_args t = {.a = op->a,
 				   .lda = op->lda,
-				   .w_row = (size_t) op->k * dtype_size(dtype),
+				   .w_stride = (size_t) op->k * dtype_size(dtype),
 				   .k = op->k,
 				   .lanes = lanes,
 				   .first = true,
@@ -284,11 +284,11 @@ matmul_low(const glm_matmul *op, int n0, int n1, glm_dtype dtype, int rows)
 
 	for (int j = n0; j < n1; j += TILE_COLUMNS(rows))
 	{
-		t.w = (const char *) op->w + (size_t) j * t.w_row;
+		t.w = (const char *) op->w + (size_t) j * t.w_stride;
 		t.n = n1 - j;
 		t.c = op->c + j;
 		t.bias = op->bias ? op->bias + j : NULL;
-		tile(&t, dtype, rows, TILE_COLUMNS(rows), TILE_PARTS(rows));
+		tile(&t, dtype, rows, TILE_COLUMNS(rows), TILE_REGISTERS(rows));
 	}
 }
 
@@ -296,11 +296,11 @@ matmul_low(const glm_matmul *op, int n0, int n1, glm_dtype dtype, int rows)
 
 /* y [n, PANEL_STRIDE] = the columns [k0, k0 + k) of n rows of W */
 INLINE void
-widen_panel(float *y, const char *w, size_t w_row, int n, int k, glm_dtype dtype)
+widen_panel(float *y, const char *w, size_t w_stride, int n, int k, glm_dtype dtype)
 {
 	const size_t size = dtype_size(dtype);
 
-	for (int r = 0; r < n; r++, w += w_row, y += PANEL_STRIDE)
+	for (int r = 0; r < n; r++, w += w_stride, y += PANEL_STRIDE)
 	{
 		int i = 0;
 
@@ -321,11 +321,11 @@ widen_panel(float *y, const char *w, size_t w_row, int n, int k, glm_dtype dtype
 
 /* Asks for n rows of W, `bytes` of each, that will be widened next. */
 INLINE void
-prefetch_rows(const char *w, size_t w_row, int n, size_t bytes)
+prefetch_rows(const char *w, size_t w_stride, int n, size_t bytes)
 {
 	for (int r = 0; r < n; r++)
 		for (size_t i = 0; i < bytes; i += 64)
-			__builtin_prefetch(w + (size_t) r * w_row + i);
+			__builtin_prefetch(w + (size_t) r * w_stride + i);
 }
 
 /* The panel's columns for the rows of a tile that is `rows` high. */
@@ -339,11 +339,11 @@ panel_rows(tile_args t, int rows)
 
 	for (int j = 0; j < n; j += columns)
 	{
-		t.w = w + (size_t) j * t.w_row;
+		t.w = w + (size_t) j * t.w_stride;
 		t.n = n - j;
 		t.c = c + j;
 		t.lanes = lanes + rows * j * GLM_LANES;
-		tile(&t, GLM_F32, rows, columns, TILE_PARTS(rows));
+		tile(&t, GLM_F32, rows, columns, TILE_REGISTERS(rows));
 		t.bias = t.bias ? t.bias + columns : NULL;
 	}
 }
@@ -381,7 +381,7 @@ matmul_panel(const glm_matmul *op, int j, int n, int n1, glm_dtype dtype)
 	tile_args	 t = {.a = op->a,
 					  .lda = op->lda,
 					  .w = (const char *) panel,
-					  .w_row = PANEL_STRIDE * sizeof(float),
+					  .w_stride = PANEL_STRIDE * sizeof(float),
 					  .n = n,
 					  .lanes = lanes,
 					  .c = op->c + j,
@@ -399,7 +399,7 @@ matmul_panel(const glm_matmul *op, int j, int n, int n1, glm_dtype dtype)
 		if (dtype == GLM_F32 && t.k == op->k)
 		{
 			t.w = chunk;
-			t.w_row = row_bytes;
+			t.w_stride = row_bytes;
 		}
 		else
 			widen_panel(panel, chunk, row_bytes, n, t.k, dtype);
@@ -450,7 +450,7 @@ matmul_tile_high(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 INLINE void
 matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 {
-	glm_matmul part = *op;
+	glm_matmul slice = *op;
 	int		   columns = LOW_BYTES / (op->k * (int) dtype_size(dtype)) / 16 * 16;
 
 	if (op->m > LOW_ROWS)
@@ -464,10 +464,10 @@ matmul(const glm_matmul *op, int n0, int n1, glm_dtype dtype)
 	for (int j = n0; j < n1; j += columns)
 		for (int i = 0; i < op->m; i += TILE_ROWS)
 		{
-			part.a = op->a + (size_t) i * op->lda;
-			part.c = op->c + (size_t) i * op->ldc;
-			part.m = op->m - i < TILE_ROWS ? op->m - i : TILE_ROWS;
-			matmul_tile_high(&part, j, n1 - j < columns ? n1 : j + columns, dtype);
+			slice.a = op->a + (size_t) i * op->lda;
+			slice.c = op->c + (size_t) i * op->ldc;
+			slice.m = op->m - i < TILE_ROWS ? op->m - i : TILE_ROWS;
+			matmul_tile_high(&slice, j, n1 - j < columns ? n1 : j + columns, dtype);
 		}
 }
 

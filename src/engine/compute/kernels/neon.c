@@ -78,7 +78,7 @@ sums(float *out, vec acc[4][4])
 #define TILE_ROWS 4
 #define LOW_ROWS 4
 #define TILE_COLUMNS(rows) 4
-#define TILE_PARTS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+#define TILE_REGISTERS(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
 #define v_reduce(sum) reduce(sum)
 #include "engine/compute/kernels/matmul.h"
 
@@ -100,9 +100,9 @@ v_codes(const char *w)
 	return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
 }
 
-#define WEIGH_ROWS 4
-#define WEIGH_REGISTERS(rows) 4
-#define WEIGH_SHARES_F16 0
+#define WEIGHTED_ROWS 4
+#define WEIGHTED_REGISTERS(rows) 4
+#define WEIGHTED_SHARES_F16 0
 #include "engine/compute/kernels/weighted_sum.h"
 
 INLINE vec
@@ -124,7 +124,7 @@ const glm_kernels glm_kernels_neon = {
 			[GLM_BF16] = matmul_bf16,
 		},
 	.softmax = softmax,
-	.weigh = weigh,
+	.weighted_sum = weighted_sum,
 	.swiglu = swiglu,
 	.square_sum = square_sum,
 	.scale = scale,

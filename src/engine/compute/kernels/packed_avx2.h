@@ -100,12 +100,12 @@ floats_store(float *p, floats v)
 LANES floats
 scales_load(const uint8_t *scales, glm_dtype dtype)
 {
-	const __m256 part = _mm256_set1_ps(dtype == GLM_Q4 ? 1.0f / GLM_ZERO_ONE : 1.0f);
+	const __m256 unit = _mm256_set1_ps(dtype == GLM_Q4 ? 1.0f / GLM_ZERO_ONE : 1.0f);
 	floats		 scale;
 
 	for (int h = 0; h < 2; h++)
 		scale.half[h] =
-			_mm256_mul_ps(part, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) scales + h)));
+			_mm256_mul_ps(unit, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) scales + h)));
 	return scale;
 }
 

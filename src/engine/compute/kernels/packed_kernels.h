@@ -32,7 +32,7 @@
 /*
  * Rows of activations as the products read them.  Rows are taken in blocks of
  * at most glm_packed_kernels.rows; row0 is the first of a block that has
- * `rows` rows, and its part of the arrays begins at row0 * width and
+ * `rows` rows, and its place in the arrays begins at row0 * width and
  * row0 * groups.  In a block four columns of each row lie side by side.
  */
 typedef struct glm_int8_rows

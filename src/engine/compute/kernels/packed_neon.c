@@ -19,12 +19,12 @@
 
 typedef struct ints
 {
-	int32x4_t part[4];
+	int32x4_t quarter[4];
 } ints;
 
 typedef struct floats
 {
-	float32x4_t part[4];
+	float32x4_t quarter[4];
 } floats;
 
 #define LANES static inline __attribute__((always_inline))
@@ -35,7 +35,7 @@ ints_spread(int32_t x)
 {
 	ints v;
 
-	EACH v.part[i] = vdupq_n_s32(x);
+	EACH v.quarter[i] = vdupq_n_s32(x);
 	return v;
 }
 
@@ -50,35 +50,35 @@ ints_load(const uint8_t *p)
 {
 	ints v;
 
-	EACH v.part[i] = vreinterpretq_s32_u8(vld1q_u8(p + 16 * i));
+	EACH v.quarter[i] = vreinterpretq_s32_u8(vld1q_u8(p + 16 * i));
 	return v;
 }
 
 LANES ints
 ints_add(ints a, ints b)
 {
-	EACH a.part[i] = vaddq_s32(a.part[i], b.part[i]);
+	EACH a.quarter[i] = vaddq_s32(a.quarter[i], b.quarter[i]);
 	return a;
 }
 
 LANES ints
 low_nibbles(ints v)
 {
-	EACH v.part[i] = vandq_s32(v.part[i], vdupq_n_s32(0x0f0f0f0f));
+	EACH v.quarter[i] = vandq_s32(v.quarter[i], vdupq_n_s32(0x0f0f0f0f));
 	return v;
 }
 
 LANES ints
 high_nibbles(ints v)
 {
-	EACH v.part[i] = vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(v.part[i]), 4));
+	EACH v.quarter[i] = vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(v.quarter[i]), 4));
 	return v;
 }
 
 LANES ints
 code_of_int8(ints v)
 {
-	EACH v.part[i] = veorq_s32(v.part[i], vdupq_n_s32((int32_t) 0x80808080));
+	EACH v.quarter[i] = veorq_s32(v.quarter[i], vdupq_n_s32((int32_t) 0x80808080));
 	return v;
 }
 
@@ -86,8 +86,8 @@ LANES ints
 dot(ints sum, ints code, ints x, glm_dtype dtype)
 {
 	(void) dtype;
-	EACH sum.part[i] =
-		vdotq_s32(sum.part[i], vreinterpretq_s8_s32(code.part[i]), vreinterpretq_s8_s32(x.part[i]));
+	EACH sum.quarter[i] = vdotq_s32(sum.quarter[i], vreinterpretq_s8_s32(code.quarter[i]),
+									vreinterpretq_s8_s32(x.quarter[i]));
 	return sum;
 }
 
@@ -108,14 +108,14 @@ floats_zero(void)
 {
 	floats v;
 
-	EACH v.part[i] = vdupq_n_f32(0);
+	EACH v.quarter[i] = vdupq_n_f32(0);
 	return v;
 }
 
 LANES void
 floats_store(float *p, floats v)
 {
-	EACH vst1q_f32(p + 4 * i, v.part[i]);
+	EACH vst1q_f32(p + 4 * i, v.quarter[i]);
 }
 
 LANES floats
@@ -127,7 +127,8 @@ scales_load(const uint8_t *scales, glm_dtype dtype)
 	{
 		float16x4_t half = vreinterpret_f16_u8(vld1_u8(scales + 8 * i));
 
-		v.part[i] = vmulq_n_f32(vcvt_f32_f16(half), dtype == GLM_Q4 ? 1.0f / GLM_ZERO_ONE : 1.0f);
+		v.quarter[i] =
+			vmulq_n_f32(vcvt_f32_f16(half), dtype == GLM_Q4 ? 1.0f / GLM_ZERO_ONE : 1.0f);
 	}
 	return v;
 }
@@ -137,11 +138,12 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 {
 	EACH
 	{
-		int32x4_t whole = dtype == GLM_Q4
-							  ? vmlaq_n_s32(vshlq_n_s32(sum.part[i], 4), zero.part[i], minus_sum)
-							  : sum.part[i];
+		int32x4_t whole = dtype == GLM_Q4 ? vmlaq_n_s32(vshlq_n_s32(sum.quarter[i], 4),
+														zero.quarter[i], minus_sum)
+										  : sum.quarter[i];
 
-		c.part[i] = vfmaq_f32(c.part[i], vcvtq_f32_s32(whole), vmulq_n_f32(wscale.part[i], xscale));
+		c.quarter[i] =
+			vfmaq_f32(c.quarter[i], vcvtq_f32_s32(whole), vmulq_n_f32(wscale.quarter[i], xscale));
 	}
 	return c;
 }

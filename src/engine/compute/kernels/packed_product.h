@@ -45,14 +45,14 @@
 #define FEW_ROWS_LINES 2
 #define AHEAD 16384
 
-/* Where the parts of a tile lie. */
-typedef struct tile_parts
+/* Where the arrays of a tile lie. */
+typedef struct tile_layout
 {
 	const uint8_t *scales; /* [groups][16] fp16 */
 	const uint8_t *zeros;  /* [groups][16], INT4 */
 	const uint8_t *codes;
 	size_t		   next; /* bytes from here to the tile of the next step */
-} tile_parts;
+} tile_layout;
 
 INLINE bool
 few_rows(int rows, glm_dtype dtype)
@@ -91,7 +91,7 @@ dot_step(ints sum[TILES][ROWS], const ints code[TILES], const int8_t *x, glm_dty
  * that memory does not wait for its turn: the hardware reads ahead within a page only.
  */
 INLINE const uint8_t *
-fetch_head(const tile_parts *tile, int g, int groups, int vectors, glm_dtype dtype)
+fetch_head(const tile_layout *tile, int g, int groups, int vectors, glm_dtype dtype)
 {
 	size_t next = g < groups ? 0 : tile->next;
 
@@ -107,7 +107,7 @@ fetch_head(const tile_parts *tile, int g, int groups, int vectors, glm_dtype dty
  * only one sum a tile, so its high nibbles get another, lest products wait for each other.
  */
 INLINE void
-group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vectors,
+group_sums(ints sum[TILES][ROWS], const tile_layout *tile, size_t first, int vectors,
 		   const int8_t *x, const uint8_t *const later[TILES], glm_dtype dtype, int rows, int tiles)
 {
 	ints high[TILES][ROWS];
@@ -145,7 +145,7 @@ group_sums(ints sum[TILES][ROWS], const tile_parts *tile, size_t first, int vect
 
 /* c[t][r] += the group's share */
 INLINE void
-add_group(floats c[TILES][ROWS], ints sum[TILES][ROWS], const tile_parts *tile, int g,
+add_group(floats c[TILES][ROWS], ints sum[TILES][ROWS], const tile_layout *tile, int g,
 		  const float *xscale, const int32_t *minus_sum, glm_dtype dtype, int rows, int tiles)
 {
 #pragma GCC unroll 4
@@ -184,8 +184,8 @@ store_row(const glm_packed_product *op, int row, int tile, floats sums)
  * `ahead` groups later, at most all of a tile, is brought nearer.
  */
 INLINE void
-block_product(const glm_packed_product *op, const tile_parts *parts, int tile, int row0, int ahead,
-			  glm_dtype dtype, int rows, int tiles)
+block_product(const glm_packed_product *op, const tile_layout *layout, int tile, int row0,
+			  int ahead, glm_dtype dtype, int rows, int tiles)
 {
 	const glm_int8_rows *x = op->x;
 	const int			 vectors = x->group / (dtype == GLM_Q4 ? 8 : 4);
@@ -205,15 +205,15 @@ block_product(const glm_packed_product *op, const tile_parts *parts, int tile, i
 
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
-			later[t] = fetch_head(&parts[t], g + ahead, x->groups, vectors, dtype);
+			later[t] = fetch_head(&layout[t], g + ahead, x->groups, vectors, dtype);
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
 #pragma GCC unroll 16
 			for (int r = 0; r < rows; r++)
 				sum[t][r] = ints_zero();
-		group_sums(sum, parts, (size_t) g * (size_t) vectors, vectors, code, later, dtype, rows,
+		group_sums(sum, layout, (size_t) g * (size_t) vectors, vectors, code, later, dtype, rows,
 				   tiles);
-		add_group(c, sum, parts, g, x->scale + at, x->minus_sum + at, dtype, rows, tiles);
+		add_group(c, sum, layout, g, x->scale + at, x->minus_sum + at, dtype, rows, tiles);
 		code += rows * x->group;
 		at += (size_t) rows;
 	}
@@ -224,31 +224,31 @@ block_product(const glm_packed_product *op, const tile_parts *parts, int tile, i
 			store_row(op, row0 + r, tile + t, c[t][r]);
 }
 
-static inline tile_parts
-parts_of(const glm_packed_product *op, int tile, int tiles)
+static inline tile_layout
+layout_of(const glm_packed_product *op, int tile, int tiles)
 {
 	size_t cols = (size_t) op->x->cols, group = (size_t) op->x->group,
 		   bytes = glm_packed_tile_bytes(op->dtype, cols, group);
 	const uint8_t *begin = op->w + (size_t) tile * bytes;
 
-	return (tile_parts){.scales = begin,
-						.zeros = begin + (size_t) op->x->groups * GLM_TILE_ROWS * 2,
-						.codes = begin + glm_packed_head(op->dtype, cols, group),
-						.next = (size_t) tiles * bytes};
+	return (tile_layout){.scales = begin,
+						 .zeros = begin + (size_t) op->x->groups * GLM_TILE_ROWS * 2,
+						 .codes = begin + glm_packed_head(op->dtype, cols, group),
+						 .next = (size_t) tiles * bytes};
 }
 
 /*
  * A function for each number of rows and tiles, so that the sums are registers;
  * apart from each other, because compilers take very long over all of them in one.
  */
-typedef void (*block_function)(const glm_packed_product *op, const tile_parts *parts, int tile,
+typedef void (*block_function)(const glm_packed_product *op, const tile_layout *layout, int tile,
 							   int row0, int ahead);
 
 #define BLOCK_FUNCTION(dtype, tiles, rows)                                                         \
 	static __attribute__((noinline)) void block_##dtype##_##tiles##_##rows(                        \
-		const glm_packed_product *op, const tile_parts *parts, int tile, int row0, int ahead)      \
+		const glm_packed_product *op, const tile_layout *layout, int tile, int row0, int ahead)    \
 	{                                                                                              \
-		block_product(op, parts, tile, row0, ahead, GLM_##dtype, rows, tiles);                     \
+		block_product(op, layout, tile, row0, ahead, GLM_##dtype, rows, tiles);                    \
 	}
 #define BLOCK_NAME(dtype, tiles, rows) [rows] = block_##dtype##_##tiles##_##rows,
 
@@ -283,16 +283,16 @@ tiles_product(const glm_packed_product *op, int tile, int tiles, const block_fun
 	const glm_int8_rows *x = op->x;
 	int					 group_bytes = x->group * GLM_TILE_ROWS / (op->dtype == GLM_Q4 ? 2 : 1);
 	int					 ahead = (few_rows(x->m, op->dtype) ? FEW_ROWS_AHEAD : AHEAD) / group_bytes;
-	tile_parts			 parts[TILES];
+	tile_layout			 layout[TILES];
 
 	ahead = ahead < x->groups ? ahead : x->groups;
 	for (int t = 0; t < tiles; t++)
-		parts[t] = parts_of(op, tile + t, tiles);
+		layout[t] = layout_of(op, tile + t, tiles);
 	for (int row0 = 0; row0 < x->m; row0 += x->block)
 	{
 		bool last = row0 + x->block >= x->m;
 
-		functions[glm_int8_block_rows(x, row0)](op, parts, tile, row0,
+		functions[glm_int8_block_rows(x, row0)](op, layout, tile, row0,
 												last && row0 > 0 ? x->groups : ahead);
 	}
 }

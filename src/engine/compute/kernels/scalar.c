@@ -147,7 +147,7 @@ softmax(float *x, int n, float *most)
 
 /* V[i, d] */
 static float
-weighed(const glm_weigh *op, int i, int d)
+value_at(const glm_weighted_sum *op, int i, int d)
 {
 	int at = i * op->width + d;
 	int groups = (op->width + GLM_KV_GROUP - 1) / GLM_KV_GROUP;
@@ -159,7 +159,7 @@ weighed(const glm_weigh *op, int i, int d)
 }
 
 static void
-weigh(const glm_weigh *op)
+weighted_sum(const glm_weighted_sum *op)
 {
 	for (int r = 0; r < op->m; r++)
 		for (int d = 0; d < op->width; d++)
@@ -168,7 +168,7 @@ weigh(const glm_weigh *op)
 			float  sum = op->add ? *y : 0.0f;
 
 			for (int i = 0; i < op->n; i++)
-				sum = fmaf(op->p[(size_t) r * op->ldp + (size_t) i], weighed(op, i, d), sum);
+				sum = fmaf(op->p[(size_t) r * op->ldp + (size_t) i], value_at(op, i, d), sum);
 			*y = sum;
 		}
 }
@@ -202,7 +202,7 @@ const glm_kernels glm_kernels_scalar = {
 			[GLM_BF16] = matmul_bf16,
 		},
 	.softmax = softmax,
-	.weigh = weigh,
+	.weighted_sum = weighted_sum,
 	.swiglu = swiglu,
 	.square_sum = square_sum,
 	.scale = scale,

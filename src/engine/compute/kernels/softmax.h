@@ -6,14 +6,14 @@
  * added up.
  *
  * The file that includes this defines before, besides what matmul.h wants:
- *   v_set(x)                a register of this number
+ *   v_set(x)                  a register of this number
  *   v_add, v_subtract, v_multiply, v_divide
  *   v_max(a, b), v_min(a, b)  a NaN as b stays one
- *   v_negate(a)             with the sign of zeros changed too
- *   v_power(t)              2^n, n in the low bits of t: see kernels.h
- *   v_reduce_max(a)         the largest lane
+ *   v_negate(a)               changes the sign of zeros too
+ *   v_power(t)                2^n, n in the low bits of t: see kernels.h
+ *   v_reduce_max(a)           the largest lane
  * and, if it can do better than through memory:
- *   v_load_first(rest, x, n)  the first n lanes from x, those of rest behind them
+ *   v_load_first(rest, x, n)  the first n lanes from x, behind them those of rest
  *   v_store_first(x, a, n)    the first n lanes to x
  */
 #ifndef GLM_SOFTMAX_H
@@ -92,9 +92,9 @@ maximum(const float *x, int n, float most)
 
 /* The weights of x [n], n at most GLM_LANES, added to the lanes of sum. */
 INLINE void
-softmax_step(float *x, int n, vec max, vec sum[PARTS])
+softmax_step(float *x, int n, vec max, vec sum[REGISTERS])
 {
-	for (int q = 0; q < PARTS && VEC * q < n; q++, x += VEC)
+	for (int q = 0; q < REGISTERS && VEC * q < n; q++, x += VEC)
 	{
 		int left = n - VEC * q;
 		vec weight = exponential(v_subtract(v_load_first(v_zero(), x, left), max));
@@ -109,10 +109,10 @@ softmax_step(float *x, int n, vec max, vec sum[PARTS])
 static float
 softmax(float *x, int n, float *most)
 {
-	vec max = v_set(*most = maximum(x, n, *most)), sum[PARTS];
+	vec max = v_set(*most = maximum(x, n, *most)), sum[REGISTERS];
 	int i = 0;
 
-	for (int q = 0; q < PARTS; q++)
+	for (int q = 0; q < REGISTERS; q++)
 		sum[q] = v_zero();
 	for (; i + GLM_LANES <= n; i += GLM_LANES)
 		softmax_step(x + i, GLM_LANES, max, sum);
@@ -147,10 +147,10 @@ swiglu(float *gate, const float *up, int n)
 
 /* sum += the squares of x [GLM_SQUARE_LANES] */
 INLINE void
-square_step(vec sum[4 * PARTS], const float *x)
+square_step(vec sum[4 * REGISTERS], const float *x)
 {
 #pragma GCC unroll 16
-	for (int q = 0; q < 4 * PARTS; q++)
+	for (int q = 0; q < 4 * REGISTERS; q++)
 	{
 		vec v = v_load(x + VEC * q);
 
@@ -161,11 +161,11 @@ square_step(vec sum[4 * PARTS], const float *x)
 static float
 square_sum(const float *x, int n)
 {
-	vec sum[4 * PARTS];
+	vec sum[4 * REGISTERS];
 	int i = 0;
 
 #pragma GCC unroll 16
-	for (int q = 0; q < 4 * PARTS; q++)
+	for (int q = 0; q < 4 * REGISTERS; q++)
 		sum[q] = v_zero();
 	for (; i + GLM_SQUARE_LANES <= n; i += GLM_SQUARE_LANES)
 		square_step(sum, x + i);
@@ -177,9 +177,9 @@ square_sum(const float *x, int n)
 		square_step(sum, whole);
 	}
 #pragma GCC unroll 4
-	for (int q = 0; q < PARTS; q++)
-		sum[q] =
-			v_add(v_add(sum[q], sum[q + 2 * PARTS]), v_add(sum[q + PARTS], sum[q + 3 * PARTS]));
+	for (int q = 0; q < REGISTERS; q++)
+		sum[q] = v_add(v_add(sum[q], sum[q + 2 * REGISTERS]),
+					   v_add(sum[q + REGISTERS], sum[q + 3 * REGISTERS]));
 	return v_reduce(sum);
 }
 

@@ -1,8 +1,8 @@
 /*
- * stripes.h - a matrix of a model quantized and written, some rows at a time.
+ * row_bands.h - a matrix of a model quantized and written, a band of rows at a time.
  */
-#ifndef GLM_STRIPES_H
-#define GLM_STRIPES_H
+#ifndef GLM_ROW_BANDS_H
+#define GLM_ROW_BANDS_H
 
 #include "engine/quantize/pack.h"
 #include "engine/quantize/quantize.h"
@@ -14,11 +14,11 @@
  * anything else; NULL: not known.  Adds to the losses, to *outputs only with a
  * Hessian.  blas may be NULL without one.
  */
-extern bool glm_stripes_convert(glm_pack *pack, const glm_recipe_part *part, float *hessian,
-								const glm_blas *blas, const glm_work *work, glm_loss *weights,
-								glm_loss *outputs, glm_error *err);
+extern bool glm_row_bands_convert(glm_pack *pack, const glm_recipe_part *part, float *hessian,
+								  const glm_blas *blas, const glm_work *work, glm_loss *weights,
+								  glm_loss *outputs, glm_error *err);
 
 /* Memory that this takes at most, in bytes, beside the Hessian and some rows a thread. */
-extern size_t glm_stripes_bytes(size_t rows, size_t cols);
+extern size_t glm_row_bands_bytes(size_t rows, size_t cols);
 
-#endif /* GLM_STRIPES_H */
+#endif /* GLM_ROW_BANDS_H */

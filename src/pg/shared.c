@@ -3,8 +3,9 @@
  *
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the
- * worker knows (one for each ticket of the engine), then who has taken how much
- * room in the queue (room.c, which has a lock of its own).
+ * worker knows (one for each ticket of the engine).  The room that is taken
+ * in the queue (room.c, which has a lock of its own) and the statements with rows in
+ * flight (batch_stat.c) have memory of their own.
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -14,7 +15,9 @@
 
 #include "storage/shmem.h"
 
+#include "batch_stat.h"
 #include "room.h"
+#include "shared.h"
 
 ChatglmShared *chatglm_shared;
 
@@ -66,7 +69,7 @@ chatglm_require_preload(void)
 
 /*
  * The latch may belong to a worker that is just going; it lies in shared
- * memory all the same, and at worst a stranger wakes once for nothing.
+ * memory all the same, and at worst another process wakes once for nothing.
  */
 void
 chatglm_wake_worker(void)
@@ -75,6 +78,20 @@ chatglm_wake_worker(void)
 	if (chatglm_shared->worker_latch != NULL)
 		SetLatch(chatglm_shared->worker_latch);
 	LWLockRelease(chatglm_shared->lock);
+}
+
+bool
+chatglm_worker_is_up(void)
+{
+	bool up = false;
+
+	if (chatglm_shared != NULL)
+	{
+		LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+		up = chatglm_shared->worker_pid != 0;
+		LWLockRelease(chatglm_shared->lock);
+	}
+	return up;
 }
 
 /* ---- hooks ------------------------------------------------------------ */
@@ -86,8 +103,9 @@ request_shmem(void)
 	if (prev_request_hook != NULL)
 		prev_request_hook();
 #endif
-	RequestAddinShmemSpace(
-		add_size(shmem_size(chatglm_max_backends(), chatglm_room_places()), chatglm_room_size()));
+	RequestAddinShmemSpace(shmem_size(chatglm_max_backends(), chatglm_room_places()));
+	RequestAddinShmemSpace(chatglm_room_size());
+	RequestAddinShmemSpace(chatglm_batch_stat_size());
 	RequestNamedLWLockTranche("chatglm", 2);
 }
 
@@ -96,6 +114,7 @@ startup_shmem(void)
 {
 	LWLockPadded *locks = NULL;
 	void		 *room;
+	void		 *batches;
 	bool		  found;
 
 	if (prev_startup_hook != NULL)
@@ -105,12 +124,14 @@ startup_shmem(void)
 	chatglm_shared = ShmemInitStruct(
 		"chatglm", shmem_size(chatglm_max_backends(), chatglm_room_places()), &found);
 	room = ShmemInitStruct("chatglm room", chatglm_room_size(), &found);
+	batches = ShmemInitStruct("chatglm batches", chatglm_batch_stat_size(), &found);
 	if (!found)
 	{
 		locks = GetNamedLWLockTranche("chatglm");
 		init_shared(chatglm_shared, &locks[0].lock);
 	}
 	chatglm_room_init(room, found ? NULL : &locks[1].lock);
+	chatglm_batch_stat_init(batches, found);
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -1,5 +1,5 @@
 /*
- * answer.c - what a chat model answered: content, and calls of tools.
+ * answer_chatglm3.c - what a ChatGLM3 model answered: content, and calls of tools.
  *
  * A ChatGLM3 model calls a tool by naming it in the first line of a turn and
  * writing a fenced piece of Python after it:
@@ -26,6 +26,8 @@
  *
  * No locks: pure functions.
  */
+#include "engine/text/chat_chatglm3.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,10 +111,8 @@ after_line(slice s)
 static bool
 is_interpreter(slice name)
 {
-	const char *interpreter = "interpreter";
-
-	return (size_t) (name.end - name.at) == strlen(interpreter) &&
-		   memcmp(name.at, interpreter, strlen(interpreter)) == 0;
+	return (size_t) (name.end - name.at) == strlen(GLM_INTERPRETER) &&
+		   memcmp(name.at, GLM_INTERPRETER, strlen(GLM_INTERPRETER)) == 0;
 }
 
 /* What a fenced block holds: all that stands between its first and last line. */
@@ -445,8 +445,8 @@ read_written_turns(answer *a, slice text)
 	}
 }
 
-char *
-glm_answer_parse(const char *raw, size_t length)
+static char *
+parse_text(const char *raw, size_t length)
 {
 	glm_buf text = {0};
 	answer	a = {0};
@@ -464,8 +464,8 @@ glm_answer_parse(const char *raw, size_t length)
 	return finish(&a);
 }
 
-char *
-glm_answer_parse_turns(const char *raw, size_t length)
+static char *
+parse_turns(const char *raw, size_t length)
 {
 	answer		a = {0};
 	const char *end = raw + length;
@@ -484,4 +484,10 @@ glm_answer_parse_turns(const char *raw, size_t length)
 		turn = (nul ? nul : end) + 1;
 	}
 	return finish(&a);
+}
+
+char *
+glm_chatglm3_parse(const char *raw, size_t length, bool marked)
+{
+	return marked ? parse_turns(raw, length) : parse_text(raw, length);
 }

@@ -12,6 +12,10 @@
 #include "tcop/pquery.h"
 #include "utils/plancache.h"
 
+#include "model_name.h"
+#include "segment.h"
+#include "settings.h"
+
 #define MAX_MEMORY_MB (MAX_KILOBYTES / 1024)
 
 int	   chatglm_kv_cache_size;

@@ -1,0 +1,111 @@
+/*
+ * ask.h - questions to the model, and what comes back for them.
+ */
+#ifndef CHATGLM_ASK_H
+#define CHATGLM_ASK_H
+
+#include "args.h"
+#include "client.h"
+
+#include "fmgr.h"
+
+/* A question on its way, and all that came back for it. */
+typedef struct ChatglmAnswer
+{
+	ChatglmRequest *request;	   /* NULL: never sent, or all of it has come */
+	bool			null;		   /* nothing was asked, the answer is NULL */
+	bool			tools_offered; /* as in the ChatglmCall */
+	bool			withheld;	   /* it was cut, and is not wanted then */
+	ChatglmOnLength on_length;	   /* as in the ChatglmCall */
+	uint64			hash;		   /* of the ChatglmCall, when tools were offered */
+	ErrorData	   *error;		   /* what asking failed of, where that was caught */
+	uint64			id;			   /* of the request */
+	StringInfoData	bytes;		   /* the RESULT events' payloads, joined */
+	glm_finish		finish;
+	int				prompt_tokens;
+	int				cached_tokens;
+	int				completion_tokens;
+} ChatglmAnswer;
+
+/*
+ * An SQL function that asks once.  Most answer once; cut in two, they can be called in
+ * their place or have many rows in flight (batch.c).  Others give a row for every token.
+ */
+typedef struct ChatglmFunction
+{
+	const char *symbol; /* the C function's name, as pg_proc has it */
+	PGFunction	address;
+	int			n_args;
+	int			model;		  /* which of them is the model; from 0 */
+	bool		catches;	  /* answers with what went wrong, too */
+	bool		tells_finish; /* and with how it ended, though its text be NULL */
+	bool		streams;	  /* gives a row for every token (stream.c); has no value() */
+	/* reads the arguments; false: the answer is NULL without asking */
+	bool (*read)(ChatglmCall *call, const NullableDatum *args);
+	/* makes the value, of the function's result type, in the current context */
+	Datum (*value)(const ChatglmAnswer *answer, Oid type);
+} ChatglmFunction;
+
+#define CHATGLM_MAX_ARGS (3 + CHATGLM_N_TAIL)
+
+/*
+ * Answers are given in order, so some have to wait for an earlier one: at most so
+ * many rows are kept for each that may be in flight.
+ */
+#define CHATGLM_ROWS_IN_HAND 4
+
+/*
+ * Sends the question, at this priority if its options do not say.  The rest waits
+ * in *answer, which needs no initializing.
+ */
+extern void chatglm_ask(const ChatglmFunction *function, const NullableDatum *args,
+						ChatglmPriority priority, ChatglmAnswer *answer);
+
+/* Need a question not be sent, because its answer is known? */
+typedef bool (*ChatglmKnown)(const ChatglmCall *call, void *arg);
+
+/*
+ * The same, but what is wrong with the arguments becomes answer->error, allocated
+ * in this context.  Cancels are thrown still.  known may be NULL; where it says yes,
+ * there is no request.
+ */
+extern void chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
+								 ChatglmPriority priority, ChatglmAnswer *answer,
+								 MemoryContext context, ChatglmKnown known, void *arg);
+
+/* Waits for all of the answer, in the current context. */
+extern void chatglm_collect(ChatglmAnswer *answer);
+
+/*
+ * Waits for all of the answer and hands it to use().  What the request or use()
+ * fails of becomes answer->error, and use() is called once more.
+ */
+extern void chatglm_use_answer(ChatglmAnswer *answer,
+							   void (*use)(const ChatglmAnswer *answer, void *arg), void *arg);
+
+/* Waits for the answer and makes the function's value of it; throws its error. */
+extern Datum chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer, Oid type,
+								  bool *isnull);
+
+/* Lets go of an answer that nobody wants any more.  Never fails. */
+extern void chatglm_abandon(ChatglmAnswer *answer);
+
+/* Submits a request and waits for all of it. */
+extern void chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer);
+
+/* ERROR: an answer that may not be cut was, after so many tokens. */
+extern void chatglm_cut_error(int tokens) pg_attribute_noreturn();
+
+/* The whole of the C function of a ChatglmFunction that answers once. */
+extern Datum chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunction *function);
+
+/* Defines that C function and, with these members, name_function, declared before. */
+#define CHATGLM_DEFINE_FUNCTION(name, ...)                                                         \
+	PG_FUNCTION_INFO_V1(name);                                                                     \
+	Datum name(PG_FUNCTION_ARGS)                                                                   \
+	{                                                                                              \
+		return chatglm_call_function(fcinfo, &name##_function);                                    \
+	}                                                                                              \
+	const ChatglmFunction name##_function = {.symbol = #name, .address = name, __VA_ARGS__}
+
+#endif /* CHATGLM_ASK_H */

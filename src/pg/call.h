@@ -1,0 +1,71 @@
+/*
+ * call.h - what a call asks of the engine, before and as a request.
+ */
+#ifndef CHATGLM_CALL_H
+#define CHATGLM_CALL_H
+
+#include "chatglm.h"
+
+/* Interactive requests come before batch in the worker. */
+typedef enum ChatglmPriority
+{
+	CHATGLM_PRIORITY_UNSAID = 0, /* batch for rows of GlmBatch, else interactive */
+	CHATGLM_PRIORITY_INTERACTIVE,
+	CHATGLM_PRIORITY_BATCH
+} ChatglmPriority;
+
+/* What becomes of an answer that max_tokens or the context cut. */
+typedef enum ChatglmOnLength
+{
+	CHATGLM_ON_LENGTH_KEEP = 0,
+	CHATGLM_ON_LENGTH_NULL,
+	CHATGLM_ON_LENGTH_ERROR
+} ChatglmOnLength;
+
+/*
+ * What a call wants, before it becomes a glm_request.  NULL strings are
+ * absent; zero-initialize and use chatglm_call_defaults().
+ */
+typedef struct ChatglmCall
+{
+	glm_kind		kind;
+	glm_form		form;
+	const char	   *model;		   /* resolved name */
+	const char	   *path;		   /* resolved directory */
+	const char	   *model_options; /* JSON text; GLM_QUANTIZE: its own options */
+	const char	   *target;		   /* GLM_QUANTIZE: directory to write */
+	const char	   *text;
+	Size			text_length;
+	const char	   *system;
+	const char	   *tools; /* JSON text */
+	StringInfo		stop;  /* strings, each with its NUL; NULL = none */
+	const int32	   *tokens;
+	int				n_tokens;
+	int				max_tokens;
+	int				top_k;
+	double			temperature;
+	double			top_p;
+	double			min_p;
+	double			repetition_penalty;
+	uint64			seed;
+	int				timeout_ms;
+	bool			stream;
+	bool			add_special;
+	ChatglmPriority priority;
+	bool			in_flight;	   /* one of several rows that are asked for at a time */
+	bool			no_cache;	   /* options.cache = false */
+	bool			tools_offered; /* the answer may be a call */
+	ChatglmOnLength on_length;	   /* of no concern to the worker */
+	glm_truncate	truncate;
+} ChatglmCall;
+
+/* Fills the sampling fields from the GUCs and the documented defaults. */
+extern void chatglm_call_defaults(ChatglmCall *call, glm_kind kind);
+
+/* The call as one block of bytes, allocated in this context (call.c). */
+extern glm_request *chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context);
+
+/* ERROR: more than GLM_REQUEST_MAX bytes. */
+extern void chatglm_request_too_large(void) pg_attribute_noreturn();
+
+#endif /* CHATGLM_CALL_H */

@@ -1,0 +1,77 @@
+/*
+ * options.c - arguments of type jsonb that hold options by name.
+ */
+#include "chatglm.h"
+
+#include "mb/pg_wchar.h"
+
+#include "options.h"
+
+#define MAX_SHOWN 80 /* bytes of a value in a message */
+
+char *
+chatglm_show_json(Jsonb *value)
+{
+	char *shown = JsonbToCString(NULL, &value->root, VARSIZE(value));
+	int	  length = strlen(shown);
+
+	if (length <= MAX_SHOWN)
+		return shown;
+	shown[pg_mbcliplen(shown, length, MAX_SHOWN)] = '\0';
+	return psprintf("%s...", shown);
+}
+
+void
+chatglm_require_object(Jsonb *options)
+{
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options\" must be a JSON object, not %s",
+							   chatglm_show_json(options))));
+}
+
+void
+chatglm_read_options(Jsonb *options, ChatglmOptionReader read, void *arg)
+{
+	JsonbIterator	  *it;
+	JsonbIteratorToken token;
+	JsonbValue		   value;
+
+	chatglm_require_object(options);
+	it = JsonbIteratorInit(&options->root);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+		if (token == WJB_KEY)
+		{
+			char *key = pnstrdup(value.val.string.val, value.val.string.len);
+
+			(void) JsonbIteratorNext(&it, &value, true);
+			read(key, &value, arg);
+		}
+}
+
+static bool
+is_string(const JsonbValue *value, const char *string)
+{
+	return value->type == jbvString && value->val.string.len == (int) strlen(string) &&
+		   memcmp(value->val.string.val, string, value->val.string.len) == 0;
+}
+
+int
+chatglm_option_choice(const JsonbValue *value, const char *const *names, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (is_string(value, names[i]))
+			return i;
+	return -1;
+}
+
+char *
+chatglm_list_choices(const char *const *names, int n)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == n - 1 ? " or " : ", ", names[i]);
+	return list.data;
+}

@@ -1,0 +1,24 @@
+/*
+ * options.h - arguments of type jsonb that hold options by name.
+ */
+#ifndef CHATGLM_OPTIONS_H
+#define CHATGLM_OPTIONS_H
+
+#include "chatglm.h"
+
+/* The value as a message shows it: its text, cut off when it is long. */
+extern char *chatglm_show_json(Jsonb *value);
+
+/* ERROR 22023 unless argument "options" is an object. */
+extern void chatglm_require_object(Jsonb *options);
+
+/* Calls read() for each of the options, after chatglm_require_object(). */
+typedef void (*ChatglmOptionReader)(const char *key, JsonbValue *value, void *arg);
+extern void chatglm_read_options(Jsonb *options, ChatglmOptionReader read, void *arg);
+
+/* The number of a value that is a string among n names; -1: it is none of them. */
+extern int	 chatglm_option_choice(const JsonbValue *value, const char *const *names, int n);
+/* The names as a message lists them: "a", "b" or "c". */
+extern char *chatglm_list_choices(const char *const *names, int n);
+
+#endif /* CHATGLM_OPTIONS_H */

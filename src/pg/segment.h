@@ -1,0 +1,70 @@
+/*
+ * segment.h - the shared memory of one session, as its backend and the worker see it.
+ *
+ * It has a header of words that both sides touch without locks, a queue of requests and a
+ * queue of replies.
+ */
+#ifndef CHATGLM_SEGMENT_H
+#define CHATGLM_SEGMENT_H
+
+#include "chatglm.h"
+
+#define CHATGLM_SESSION_REQUESTS 64	   /* requests in flight in one session */
+#define CHATGLM_QUEUE_SIZE (32 * 1024) /* bytes of each shm_mq */
+#define CHATGLM_PIECE_SIZE 8192		   /* most bytes of a block in one message */
+
+/*
+ * One request of a session, as both sides see it without a lock.  The backend
+ * fills a free entry and sets its id last; the worker sets the id back to 0
+ * when it has nothing more to do for the request.  Only while id is its own
+ * may a backend write the other words.
+ */
+typedef struct ChatglmRequestWords
+{
+	pg_atomic_uint64 cancel;	/* id of the request to cancel; 0 = none */
+	pg_atomic_uint64 id;		/* id of the request living here; 0 = free */
+	pg_atomic_uint32 taken;		/* TOKEN events its backend has read */
+	Oid				 role;		/* who asks; written before the id, as is the next */
+	bool			 in_flight; /* one of several rows that are asked together */
+	int				 place;		/* that it has taken, see room.c */
+} ChatglmRequestWords;
+
+/*
+ * A message of the request queue: so many bytes of a request's block, in order, from
+ * the first one on.  A block goes in pieces so that neither side needs a buffer for a whole
+ * one, and that the rest of one which nobody wants any more need not be sent.
+ */
+typedef struct ChatglmPiece
+{
+	uint64 id;	   /* of the request */
+	uint32 size;   /* of its block */
+	uint32 offset; /* of this piece in it */
+	char   bytes[FLEXIBLE_ARRAY_MEMBER];
+} ChatglmPiece;
+
+#define CHATGLM_PIECE_HEADER offsetof(ChatglmPiece, bytes)
+
+/* Start of a session's segment; the request and the reply queue follow. */
+typedef struct ChatglmSessionHeader
+{
+	pg_atomic_uint32	doorbell; /* set by the backend: look at the words below */
+	Oid					database; /* of the session */
+	ChatglmRequestWords words[CHATGLM_SESSION_REQUESTS];
+} ChatglmSessionHeader;
+
+#define CHATGLM_SEGMENT_SIZE (MAXALIGN(sizeof(ChatglmSessionHeader)) + 2 * CHATGLM_QUEUE_SIZE)
+
+/* Where the two queues of a segment lie. */
+static inline void *
+chatglm_request_queue(ChatglmSessionHeader *header)
+{
+	return (char *) header + MAXALIGN(sizeof(ChatglmSessionHeader));
+}
+
+static inline void *
+chatglm_reply_queue(ChatglmSessionHeader *header)
+{
+	return (char *) chatglm_request_queue(header) + CHATGLM_QUEUE_SIZE;
+}
+
+#endif /* CHATGLM_SEGMENT_H */

@@ -1,0 +1,79 @@
+/*
+ * shared.h - the shared memory of all of chatglm.
+ */
+#ifndef CHATGLM_SHARED_H
+#define CHATGLM_SHARED_H
+
+#include "chatglm.h"
+
+#define CHATGLM_MAX_MODELS 128 /* loaded models that views know of */
+
+typedef enum ChatglmSlotState
+{
+	CHATGLM_SLOT_FREE = 0,
+	CHATGLM_SLOT_NEW, /* backend made the segment, worker has not seen it */
+	CHATGLM_SLOT_ATTACHED
+} ChatglmSlotState;
+
+/* A session's place; its index is the process number of the backend. */
+typedef struct ChatglmSlot
+{
+	ChatglmSlotState state;
+	pid_t			 pid; /* of the backend */
+	dsm_handle		 handle;
+} ChatglmSlot;
+
+/* One request the worker knows, for glm_stat_requests. */
+typedef struct ChatglmRequestStat
+{
+	uint64 id;	/* 0 = entry unused */
+	pid_t  pid; /* of the backend */
+	Oid	   role;
+	Oid	   database;
+	uint16 kind; /* glm_kind */
+	uint16 form; /* glm_form */
+	bool   stream;
+	bool   in_flight; /* a row of GlmBatch or glm_generate_batch */
+	char   model[NAMEDATALEN];
+	int64  started_us; /* TimestampTz */
+	int32  tokens;	   /* generated so far */
+	bool   cancel;	   /* somebody wants it cancelled */
+} ChatglmRequestStat;
+
+typedef struct ChatglmShared
+{
+	LWLock			*lock;				  /* everything but the atomics */
+	pid_t			 worker_pid;		  /* 0: no worker */
+	Latch			*worker_latch;		  /* NULL: no worker */
+	bool			 worker_cannot_start; /* worker_error says why */
+	TimestampTz		 worker_started;
+	char			 worker_error[256]; /* why the last worker ended, or empty */
+	pg_atomic_uint32 generation;		/* changes when a worker comes or goes */
+	pg_atomic_uint64 next_id;			/* of requests, cluster-wide */
+	pg_atomic_uint32 news;				/* set: a slot is NEW or a stat says cancel */
+
+	glm_stats	   stats;	 /* copied here by the worker */
+	glm_progress   progress; /* of the quantize job; id 0: none */
+	int			   n_models;
+	glm_model_info model[CHATGLM_MAX_MODELS];
+	int			   n_requests; /* entries of the array below */
+	int			   n_slots;
+	/* ChatglmSlot[n_slots] and ChatglmRequestStat[n_requests] follow */
+} ChatglmShared;
+
+extern ChatglmShared *chatglm_shared; /* NULL: not in shared_preload_libraries */
+
+extern void				   chatglm_shmem_init(void); /* installs the hooks */
+extern ChatglmSlot		  *chatglm_slots(void);
+extern ChatglmRequestStat *chatglm_request_stats(void);
+
+/* Makes the worker, if there is one, look around.  Never fails. */
+extern void chatglm_wake_worker(void);
+
+/* ERROR with the HINT that says how, unless chatglm was preloaded. */
+extern void chatglm_require_preload(void);
+
+/* Is the worker running? */
+extern bool chatglm_worker_is_up(void);
+
+#endif /* CHATGLM_SHARED_H */
