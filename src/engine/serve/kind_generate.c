@@ -119,10 +119,9 @@ sample_tokens(glm_sequence *seq)
 		glm_picked *picked = &seq->picked[i];
 
 		if (!glm_sampler_pick(seq->sampler, seq->logits + (size_t) i * vocab,
-							  known + i - seq->n_prompt, &picked->token,
+							  known + i - seq->n_prompt, NULL, &picked->token,
 							  stream ? &picked->logprob : NULL, &seq->pick_error))
 			return;
-		glm_sampler_see(seq->sampler, picked->token);
 		seq->n_picked++;
 		if (i < seq->draft.n_tokens && picked->token != seq->tokens.data[known + i])
 			return;

@@ -60,7 +60,7 @@ open_sampler(glm_sequence *seq, glm_error *err)
 		!glm_draft_open(&seq->draft, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);
 	for (int i = 0; i < seq->n_prompt; i++)
-		glm_sampler_see(seq->sampler, seq->tokens.data[i]);
+		glm_sampler_advance(seq->sampler, seq->tokens.data[i]);
 	return true;
 }
 
