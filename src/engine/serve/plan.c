@@ -115,9 +115,9 @@ find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
 	{
 		if (glm_chain_grow(s->engine->prefix, &seq->chain))
 			continue;
-		if (!glm_sequence_preempt_for(s, seq))
+		if (!glm_preempt_for(s, seq))
 		{
-			glm_sequence_preempt(s, seq);
+			glm_preempt_alone(s, seq);
 			return false;
 		}
 	}
@@ -319,7 +319,7 @@ glm_plan_pass(glm_scheduler *s, glm_model *model)
 	model->pace.passes++;
 	for (int i = 0; i < n; i++)
 	{
-		glm_sequence *seq = s->engine->order[i];
+		glm_sequence *seq = s->engine->ranked[i];
 
 		if (!seq->chosen)
 			continue;

@@ -17,7 +17,7 @@ typedef struct glm_tenant
 	struct glm_tenant	*next;
 	uint32_t			 id;			 /* of requests */
 	int					 n_sequences;	 /* running and waiting */
-	uint64_t			 served;		 /* when one was last admitted */
+	uint64_t			 admitted;		 /* when one was last admitted */
 	int					 ahead_of_batch; /* interactive ones admitted while batch waited */
 	/* of the admission or pass that is being planned: */
 	int					 n_active;	 /* running and not paused */
@@ -73,8 +73,8 @@ typedef struct glm_sequence
 	uint32_t				made; /* TOKEN events sent */
 } glm_sequence;
 
-/* Hands a sequence over to the engine thread.  Any thread. */
-extern void	 glm_scheduler_add(glm_engine *engine, glm_sequence *seq);
+/* Hands a sequence over to the engine thread (inbox.c).  Any thread. */
+extern void	 glm_inbox_add(glm_engine *engine, glm_sequence *seq);
 extern void *glm_scheduler_main(void *engine); /* the engine thread */
 
 /* ---- sequence_open.c ---- */
