@@ -10,7 +10,8 @@
  * keys and values of one layer, so memory depends on the texts and on the width
  * of the model, not on its depth, and weights are needed a layer at a time.  The
  * same calibration can walk through another model of the same shape, from the
- * start.  One thread at a time.
+ * start.  It keeps readable what it is at, so it is closed before the model
+ * that it walked through last.  One thread at a time.
  */
 #ifndef GLM_CALIBRATE_H
 #define GLM_CALIBRATE_H

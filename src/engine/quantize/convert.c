@@ -252,8 +252,6 @@ calibrate(conversion *c, int layer, glm_error *err)
 					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_HEAD],
 										   &c->before, err)))
 		return false;
-	if (layer >= 0)
-		glm_model_release(c->model, layer);
 	tell_progress(c, "calibrating", name, bytes_of(&c->plan, layer));
 	return true;
 }
@@ -268,7 +266,6 @@ convert_all(conversion *c, glm_error *err)
 
 	if (c->calibration != NULL && !glm_calibration_start(c->calibration, c->model, err))
 		return false;
-	glm_model_release(c->model, GLM_SEGMENT_EMBEDDING);
 	if (!convert_part(c, &c->plan.part[0], err))
 		return false;
 	while (at < layers)
@@ -280,7 +277,6 @@ convert_all(conversion *c, glm_error *err)
 			if (!convert_part(c, &c->plan.part[i], err))
 				return false;
 	}
-	glm_model_release(c->model, GLM_SEGMENT_OUTPUT);
 	free_hessians(c);
 	return true;
 }
@@ -311,7 +307,6 @@ evaluate(conversion *c, const glm_model *packed, glm_error *err)
 		tell_progress(c, "evaluating", name, 0);
 		if (!glm_calibration_layer(c->calibration, packed, l, NULL, err))
 			return false;
-		glm_model_release(packed, l);
 		tell_progress(c, "evaluating", name, bytes_of(&c->plan, l));
 	}
 	if (!glm_calibration_end(c->calibration, packed, NULL, &c->after, err))
@@ -363,6 +358,8 @@ publish(conversion *c, glm_error *err)
 	if (packed == NULL)
 		return false;
 	ok = c->calibration == NULL || evaluate(c, packed, err);
+	glm_calibration_close(c->calibration);
+	c->calibration = NULL;
 	glm_model_close(packed);
 	if (!ok || !glm_work_goes_on(&c->job->work, err))
 		return false;

@@ -144,7 +144,8 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 
 	if (!find_place(s, seq))
 		return NO_PLACE;
-	if (!glm_chain_open(e->prefix, &seq->chain, seq->model, seq->request->scope, capacity))
+	if (!glm_chain_open(e->prefix, &seq->chain, seq->served->generation, seq->model->kv_block_bytes,
+						seq->request->scope, capacity))
 		glm_no_memory(&err);
 	else if (glm_forward_prepare(e->forward, seq->model, &err))
 	{

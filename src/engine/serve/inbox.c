@@ -33,9 +33,9 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 		return;
 	}
 	seq->arrival = s->arrivals++;
-	if (seq->sampler != NULL && seq->model->drafter != NULL)
-		seq->ngrams = glm_drafter_ngrams(seq->model->drafter, seq->request->scope);
-	atomic_fetch_add(&seq->model->tally.prompt_tokens, seq->n_prompt);
+	if (seq->sampler != NULL && seq->served->drafter != NULL)
+		seq->ngrams = glm_drafter_ngrams(seq->served->drafter, seq->request->scope);
+	atomic_fetch_add(&seq->served->counters.prompt_tokens, seq->n_prompt);
 	glm_sequence_wait(s, seq); /* counted when it was handed over */
 }
 

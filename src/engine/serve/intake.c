@@ -26,18 +26,18 @@ answer_task(glm_engine *e, glm_task *task, const glm_model *model, glm_outcome *
 static glm_outcome_kind
 use_model(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 {
-	glm_model		*model;
-	glm_outcome_kind end = glm_loader_find(e, task, req, &model, &out->err);
+	glm_served		*served;
+	glm_outcome_kind end = glm_loader_find(e, task, req, &served, &out->err);
 
 	if (end != GLM_TASK_GOES_ON)
 		return end;
 	if (task->kind->read_tokens != NULL)
 	{
-		task->sequence = glm_sequence_open(e, task->kind, task->ticket, model, &out->err);
+		task->sequence = glm_sequence_open(e, task->kind, task->ticket, served, &out->err);
 		return task->sequence != NULL ? GLM_TASK_GOES_ON : GLM_TASK_FAILED;
 	}
-	end = answer_task(e, task, model, out);
-	glm_models_release(&e->models, model);
+	end = answer_task(e, task, served->model, out);
+	glm_models_release(&e->models, served);
 	return end;
 }
 
@@ -62,7 +62,7 @@ go_on_with(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *o
 		if (end != GLM_TASK_GOES_ON)
 			return end;
 	}
-	return glm_loader_hold(e, task, task->sequence->model, &out->err);
+	return glm_loader_hold(e, task, task->sequence->served, &out->err);
 }
 
 void

@@ -113,12 +113,12 @@ extern void glm_task_finish(glm_engine *engine, int ticket, glm_outcome *outcome
 
 /* The request's model with a reference, or the task is parked until it is open. */
 extern glm_outcome_kind glm_loader_find(glm_engine *engine, glm_task *task, const glm_request *req,
-										glm_model **model, glm_error *err);
+										glm_served **served, glm_error *err);
 /* GOES_ON when all of it is in memory, or the task is parked until then. */
-extern glm_outcome_kind glm_loader_hold(glm_engine *engine, glm_task *task, glm_model *model,
+extern glm_outcome_kind glm_loader_hold(glm_engine *engine, glm_task *task, glm_served *served,
 										glm_error *err);
 /* For glm_models.closer; arg is the engine. */
-extern void				glm_loader_close(void *engine, glm_model *model);
+extern void				glm_loader_close(void *engine, glm_served *served);
 
 extern bool glm_loading_done(const glm_loading *loading);
 /* Did one that is done come to a good end? */

@@ -146,7 +146,7 @@ take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err
 	}
 	atomic_fetch_add(&e->ticket[seq->ticket].generated, used);
 	atomic_fetch_add(&e->count.completion_tokens, used);
-	atomic_fetch_add(&seq->model->tally.completion_tokens, used);
+	atomic_fetch_add(&seq->served->counters.completion_tokens, used);
 	if (*finish == GLM_FINISH_NONE && seq->pick_error.status != GLM_OK)
 	{
 		*err = seq->pick_error;
@@ -156,8 +156,8 @@ take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err
 	seq->n_computed += used - 1;
 	seq->n_accepted += used - 1;
 	glm_draft_verified(&seq->draft, used - 1);
-	atomic_fetch_add(&seq->model->tally.draft_tokens, drafts);
-	atomic_fetch_add(&seq->model->tally.accepted_tokens, used - 1);
+	atomic_fetch_add(&seq->served->counters.draft_tokens, drafts);
+	atomic_fetch_add(&seq->served->counters.accepted_tokens, used - 1);
 	return true;
 }
 

@@ -120,7 +120,7 @@ count_prefill_rows(const glm_scheduler *s)
 }
 
 static void
-count_pass(glm_scheduler *s, glm_model *model, int64_t ns)
+count_pass(glm_scheduler *s, glm_served *served, int64_t ns)
 {
 	glm_counters *count = &s->engine->count;
 	int			  prefill = count_prefill_rows(s);
@@ -128,10 +128,10 @@ count_pass(glm_scheduler *s, glm_model *model, int64_t ns)
 	atomic_fetch_add(&count->steps, 1);
 	atomic_fetch_add(&count->step_ns, ns);
 	atomic_fetch_add(&count->prompt_tokens, prefill);
-	atomic_fetch_add(&model->tally.prefill_tokens, prefill);
-	model->pace.spent_ns += ns;
-	if (model->drafter != NULL && prefill == 0)
-		glm_drafter_count_pass(model->drafter, s->n_rows, ns);
+	atomic_fetch_add(&served->counters.prefill_tokens, prefill);
+	served->runtime.virtual_ns += ns;
+	if (served->drafter != NULL && prefill == 0)
+		glm_drafter_count_pass(served->drafter, s->n_rows, ns);
 }
 
 /*
@@ -155,22 +155,23 @@ look_around(void *arg, glm_error *err)
 }
 
 void
-glm_pass_run(glm_scheduler *s, glm_model *model)
+glm_pass_run(glm_scheduler *s, glm_served *served)
 {
-	int		  vocab = model->config.vocab;
+	int		  vocab = served->model->config.vocab;
 	int64_t	  start = glm_now_ns();
 	float	 *logits;
 	glm_error err = {0};
 	bool	  ok;
 
-	glm_plan_pass(s, model);
+	glm_plan_pass(s, served);
 	if (s->n_rows == 0)
 		return; /* the only one was preempted */
 	s->looked_ns = start;
 	glm_pause_with(look_around, s);
-	ok = glm_forward_run(s->engine->forward, model, s->engine->row, s->n_rows, &logits, &err);
+	ok = glm_forward_run(s->engine->forward, served->model, s->engine->row, s->n_rows, &logits,
+						 &err);
 	glm_pause_with(NULL, NULL);
-	atomic_store(&model->used_ns, glm_now_ns());
+	atomic_store(&served->used_ns, glm_now_ns());
 	if (!ok)
 	{
 		/* who was in a pass that ended is dropped next, each with his own reason */
@@ -178,7 +179,7 @@ glm_pass_run(glm_scheduler *s, glm_model *model)
 			fail_pass(s, &err);
 		return;
 	}
-	count_pass(s, model, glm_now_ns() - start);
+	count_pass(s, served, glm_now_ns() - start);
 	/* the model may go with its last sequence */
 	use_logits(s, vocab, logits);
 }

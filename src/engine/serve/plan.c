@@ -47,7 +47,7 @@ glm_plan_count_cached(glm_engine *e, glm_sequence *seq, int tokens)
 	if (seq->preempted || tokens == 0)
 		return;
 	seq->n_cached += tokens;
-	atomic_fetch_add(&seq->model->tally.cached_tokens, tokens);
+	atomic_fetch_add(&seq->served->counters.cached_tokens, tokens);
 	atomic_fetch_add(&e->count.cached_tokens, tokens);
 }
 
@@ -249,7 +249,7 @@ is_sampled(const glm_sequence *seq)
 
 /* Drafts for the sequences that are going to be sampled, with what is left of the budget. */
 static void
-plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
+plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 {
 	glm_speculation speculation = (glm_speculation) atomic_load(&s->engine->speculation);
 	bool			always = speculation == GLM_SPECULATE_ALWAYS;
@@ -263,11 +263,11 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 		rows += seq->n_rows;
 		sampled += is_sampled(seq);
 	}
-	if (speculation == GLM_SPECULATE_OFF || model->drafter == NULL)
+	if (speculation == GLM_SPECULATE_OFF || served->drafter == NULL)
 		return;
 	/* a step that is to be watched makes one token */
 	if (!always && (atomic_load(&s->engine->step_delay_ms) > 0 ||
-					!glm_drafter_costs(model->drafter, sampled, &costs)))
+					!glm_drafter_costs(served->drafter, sampled, &costs)))
 		return;
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
@@ -308,26 +308,26 @@ write_rows(glm_scheduler *s, glm_sequence *seq)
 }
 
 void
-glm_plan_pass(glm_scheduler *s, glm_model *model)
+glm_plan_pass(glm_scheduler *s, glm_served *served)
 {
 	int budget = atomic_load(&s->engine->prefill_budget);
-	int n = glm_rank_pass(s, model);
+	int n = glm_rank_pass(s, served);
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		seq->n_rows = 0;
 	share_budget(s, budget);
-	model->pace.passes++;
+	served->runtime.passes++;
 	for (int i = 0; i < n; i++)
 	{
 		glm_sequence *seq = s->engine->ranked[i];
 
 		if (!seq->chosen)
 			continue;
-		seq->pass = model->pace.passes;
+		seq->pass = served->runtime.passes;
 		if (!plan_sequence(s, seq, &budget))
 			break;
 	}
-	plan_drafts(s, model, budget);
+	plan_drafts(s, served, budget);
 	s->n_rows = 0;
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		write_rows(s, seq);

@@ -19,7 +19,7 @@ glm_preempt_at(glm_scheduler *s, glm_sequence **at)
 	seq->chosen = false;
 	seq->preempted = true;
 	atomic_fetch_add(&s->engine->count.preemptions, 1);
-	atomic_fetch_add(&seq->model->tally.preemptions, 1);
+	atomic_fetch_add(&seq->served->counters.preemptions, 1);
 	atomic_fetch_add(&s->engine->count.waiting, 1);
 	glm_sequence_wait(s, seq);
 }

@@ -21,25 +21,25 @@
 /* ---- The thread ------------------------------------------------------------------------ */
 
 /* The model with work whose passes have taken least; counts the paused. */
-static glm_model *
+static glm_served *
 next_model(glm_scheduler *s)
 {
-	glm_model *next = NULL;
-	int		   paused = 0;
+	glm_served *next = NULL;
+	int			paused = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		glm_pace *pace = &seq->model->pace;
+		glm_runtime *runtime = &seq->served->runtime;
 
 		if (glm_sequence_paused(s->engine, seq))
 		{
 			paused++;
 			continue;
 		}
-		if (pace->spent_ns < s->clock_ns)
-			pace->spent_ns = s->clock_ns; /* it had nothing to do */
-		if (next == NULL || pace->spent_ns < next->pace.spent_ns)
-			next = seq->model;
+		if (runtime->virtual_ns < s->clock_ns)
+			runtime->virtual_ns = s->clock_ns; /* it had nothing to do */
+		if (next == NULL || runtime->virtual_ns < next->runtime.virtual_ns)
+			next = seq->served;
 	}
 	atomic_store(&s->engine->count.paused, paused);
 	return next;
@@ -49,12 +49,12 @@ next_model(glm_scheduler *s)
 static bool
 run_step(glm_scheduler *s)
 {
-	glm_model *model = next_model(s);
+	glm_served *served = next_model(s);
 
-	if (model == NULL)
+	if (served == NULL)
 		return false;
-	s->clock_ns = model->pace.spent_ns;
-	glm_pass_run(s, model);
+	s->clock_ns = served->runtime.virtual_ns;
+	glm_pass_run(s, served);
 	return true;
 }
 

@@ -20,7 +20,7 @@ typedef struct glm_scheduler
 	glm_tenant	 *tenants;	  /* that have sequences */
 	uint64_t	  arrivals;	  /* sequences ever come in */
 	uint64_t	  admissions; /* and admitted */
-	int64_t		  clock_ns;	  /* glm_pace.spent_ns of the model that ran last */
+	int64_t		  clock_ns;	  /* glm_runtime.virtual_ns of the model that ran last */
 	int64_t		  looked_ns;  /* when a pass last looked around, see pass.c */
 } glm_scheduler;
 
@@ -106,7 +106,7 @@ extern void glm_scheduler_admit(glm_scheduler *s);
  * Brings the active sequences into their order, in engine->ranked, and chooses those of
  * the model that are in its next pass.  Returns how many there are.
  */
-extern int	glm_rank_pass(glm_scheduler *s, const glm_model *model);
+extern int	glm_rank_pass(glm_scheduler *s, const glm_served *served);
 /* By the turns that were dealt out last. */
 extern bool glm_ranks_before(const glm_sequence *a, const glm_sequence *b);
 
@@ -120,11 +120,11 @@ extern int	glm_plan_adopt(glm_engine *engine, glm_sequence *seq);
 extern void glm_plan_count_cached(glm_engine *engine, glm_sequence *seq, int tokens);
 
 /* Fills engine->row with the rows of a pass of this model; may be none. */
-extern void glm_plan_pass(glm_scheduler *s, glm_model *model);
+extern void glm_plan_pass(glm_scheduler *s, glm_served *served);
 
 /* ---- pass.c ---- */
 
 /* One forward pass of a model. */
-extern void glm_pass_run(glm_scheduler *s, glm_model *model);
+extern void glm_pass_run(glm_scheduler *s, glm_served *served);
 
 #endif /* GLM_SCHEDULER_H */

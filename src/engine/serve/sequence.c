@@ -16,14 +16,14 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
 	glm_chain_close(e->prefix, &seq->chain);
 	glm_draft_close(&seq->draft);
-	glm_drafter_release(seq->model->drafter, seq->ngrams);
+	glm_drafter_release(seq->served->drafter, seq->ngrams);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
 		glm_decoder_close(seq->decoder);
 	glm_buf_free(&seq->text);
 	glm_ids_free(&seq->tokens);
-	glm_models_release(&e->models, seq->model);
+	glm_models_release(&e->models, seq->served);
 	free(seq);
 }
 

@@ -43,7 +43,8 @@ typedef struct glm_sequence
 	int						ticket;
 	const glm_request	   *request; /* the ticket's */
 	const glm_request_kind *kind;	 /* its own; see kinds.h */
-	glm_model			   *model;	 /* one reference */
+	glm_served			   *served;	 /* its model, one reference */
+	const glm_model		   *model;	 /* the same */
 	glm_tenant			   *tenant;
 	uint64_t				arrival; /* its number among all; with batch, its rank in the tenant */
 	int						turn;	 /* its number among its tenant's, see rank.c */
@@ -81,7 +82,7 @@ extern void *glm_scheduler_main(void *engine); /* the engine thread */
 
 /* Makes a sequence of the ticket's request; takes over the reference to the model. */
 extern glm_sequence *glm_sequence_open(glm_engine *engine, const glm_request_kind *kind, int ticket,
-									   glm_model *model, glm_error *err);
+									   glm_served *served, glm_error *err);
 /* Fails for a prompt of so many tokens; `more`: it was not read to its end. */
 extern bool glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error *err);
 

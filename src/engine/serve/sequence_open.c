@@ -99,7 +99,7 @@ check_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
 }
 
 glm_sequence *
-glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_model *model,
+glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_served *served,
 				  glm_error *err)
 {
 	const glm_request *req = e->ticket[ticket].request;
@@ -107,15 +107,16 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_m
 
 	if (seq == NULL)
 	{
-		glm_models_release(&e->models, model);
+		glm_models_release(&e->models, served);
 		glm_no_memory(err);
 		return NULL;
 	}
 	seq->ticket = ticket;
 	seq->request = req;
 	seq->kind = kind;
-	seq->model = model;
-	if (kind->read_tokens(req, model, &seq->tokens, err) && set_limit(seq, err) &&
+	seq->served = served;
+	seq->model = served->model;
+	if (kind->read_tokens(req, served->model, &seq->tokens, err) && set_limit(seq, err) &&
 		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
 		check_room(e, seq, err))
 		return seq;
