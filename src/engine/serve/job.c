@@ -102,7 +102,7 @@ leave_place(glm_job *job)
 }
 
 static bool
-run_job(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
+run_job(glm_engine *e, int ticket, glm_quantized **report, int *n, glm_error *err)
 {
 	const glm_request *req = e->ticket[ticket].request;
 	glm_quantize_job   job = {
@@ -121,7 +121,7 @@ run_job(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
 	if (pool == NULL)
 		return false;
 	job.work = (glm_work){.pool = pool, .cancel = &e->ticket[ticket].cancelled};
-	ok = glm_convert(&job, rows, n, err);
+	ok = glm_convert(&job, report, n, err);
 	glm_threads_close(pool);
 	return ok;
 }
@@ -139,7 +139,7 @@ job_main(void *arg)
 {
 	job_start	   start = *(job_start *) arg;
 	glm_engine	  *e = start.engine;
-	glm_quantized *rows = NULL;
+	glm_quantized *report = NULL;
 	int			   n = 0;
 	glm_error	   err = {0};
 
@@ -148,9 +148,9 @@ job_main(void *arg)
 	/* of this thread alone, and of those of the pool, which inherit it */
 	setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
 	glm_pause_with(pause_job, &e->ticket[start.ticket].cancelled);
-	if (run_job(e, start.ticket, &rows, &n, &err))
+	if (run_job(e, start.ticket, &report, &n, &err))
 	{
-		glm_send_result(e, start.ticket, rows, (size_t) n * sizeof(*rows));
+		glm_send_result(e, start.ticket, report, (size_t) n * sizeof(*report));
 		leave_place(&e->job);
 		glm_send_done(e, start.ticket, GLM_FINISH_NONE, 0, 0);
 	}
@@ -159,7 +159,7 @@ job_main(void *arg)
 		leave_place(&e->job);
 		glm_send_error(e, start.ticket, &err);
 	}
-	free(rows);
+	free(report);
 	return NULL;
 }
 
