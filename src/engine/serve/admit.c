@@ -2,21 +2,21 @@
  * admit.c - which of the waiting sequences run next: whether there is place and room.
  *
  * Whose turn it is tenants.c decides.  A sequence is admitted when there is a place among max_sequences and when the KV
- * pool has room for what it knows already and a block more for everybody who runs;
- * what it then needs it takes block by block.  If one has to wait for room, so has
- * everybody behind it, but interactive ones behind batch: nobody overtakes a long prompt
- * for ever.
+ * pool has room for what it knows already and a block more for every one that runs;
+ * what it then needs it takes block by block.  If one has to wait for room, so have
+ * all behind it, but interactive ones behind batch: a long prompt is not overtaken for
+ * ever.
  *
- * Who finds no place or room may displace others:
+ * A sequence that finds no place or room may displace others:
  *
  *	- an interactive sequence those of batch jobs, of its own tenant or of one with more
  *	  active ones than its own;
  *	- a tenant below its share of the places those of a tenant above its own, of any
  *	  class: interactive sequences at once, batch when it has waited PATIENCE_NS.
  *
- * Who was displaced before, or is batch whose turn has come, must have got QUANTUM tokens
- * further since, so that everybody gets done.  Paused sequences hold no place, and give
- * their room to everybody.
+ * One that was displaced before, or is batch whose turn has come, must have got QUANTUM
+ * tokens further since, so that all get done.  Paused sequences hold no place and give
+ * their room up to any other.
  */
 #include "engine/serve/scheduler.h"
 
@@ -82,7 +82,7 @@ find_place(glm_scheduler *s, const glm_sequence *seq)
 	return glm_tenants_count_active(s) < s->engine->max_sequences || displace_for(s, seq);
 }
 
-/* Bytes of one more block for everybody who runs. */
+/* Bytes of one more block for each sequence that runs. */
 static uint64_t
 bytes_to_spare(const glm_scheduler *s)
 {

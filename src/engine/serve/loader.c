@@ -7,10 +7,10 @@
  * as its waiters.  Requests for the same model wait for the same loading.
  *
  * The last waiter that ends takes the loading with it: the work looks at the count in
- * every pause, some megabytes apart at most, and gives up at 0.  Who comes before it has
- * noticed makes it go on, or begin anew; what was verified and paged in then is found done.
- * Only what others cannot be given in pieces, such as SentencePiece's reading of
- * tokenizer.model, goes on to its end, for nobody.
+ * every pause, some megabytes apart at most, and gives up at 0.  A task that comes before it
+ * has noticed makes it go on, or begin anew; what was verified and paged in is found done.
+ * Only what has no pauses, such as SentencePiece's reading of tokenizer.model, goes on to
+ * its end, for nobody.
  *
  * A sequence is handed to the engine thread when all of its model is in memory
  * (glm_residency_hold), so a forward pass does not wait for a disk.  What the kernel took away

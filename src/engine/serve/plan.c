@@ -4,15 +4,15 @@
  * Two steps: first every sequence is told how many of its tokens it may compute,
  * and gets the KV blocks for them; only then are the rows written, because while
  * blocks are being found a sequence that ranks behind may be preempted.  The
- * sequences are asked in order of rank (rank.c), so whoever is preempted has not been
- * asked yet, or is paused and never is.  Of the budget for prompts every tenant that
+ * sequences are asked in order of rank (rank.c), so one that is preempted has not
+ * been asked yet, or is paused and never is.  Of the budget for prompts every tenant that
  * has some gets an equal part; what others do not need goes in order of rank.
  *
  * Tokens that are in the prefix cache are not computed, save those of which something is
- * wanted (kinds.h): of an answer the last that is known.  When the block that a sequence would begin, or
- * half of it at least, is just being computed by another, it is held back for this
- * pass: of a thousand prompts that begin alike and arrive together only one computes
- * the beginning.
+ * wanted (kinds.h): of an answer the last that is known.  When the block that a sequence
+ * would begin, or half of it at least, is just being computed by another, it is held back
+ * for this pass: of a thousand prompts that begin alike and arrive together only one
+ * computes the beginning.
  *
  * Everything here runs in the engine thread and allocates nothing.
  */
@@ -31,7 +31,7 @@ may_share(const glm_sequence *seq)
 	return seq->request->scope != 0 && seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
 }
 
-/* How many tokens of the block that it would begin may be cached ones: nothing is wanted of them. */
+/* How many tokens of the block that it would begin may be cached ones. */
 static int
 known_in_block(const glm_sequence *seq)
 {

@@ -1,9 +1,9 @@
 /*
- * preempt.c - who gives his KV blocks up when there is no room.
+ * preempt.c - which sequence gives its KV blocks up when there is no room.
  *
  * A sequence that is preempted waits again; what its blocks held it computes anew later,
  * or finds still cached.  Paused sequences (whose reader does not read) go first, newest
- * first, so that cursors left open hold nobody up; then who ranks last (rank.c).  The
+ * first, so that cursors left open hold nobody up; then the one that ranks last (rank.c).  The
  * first in rank is never preempted, so there is always progress.
  */
 #include "engine/serve/scheduler.h"

@@ -7,8 +7,8 @@
  * So a tenant with one sequence is served as if alone, and of one with sixty the
  * last ones wait, or give way, first.
  *
- * The turns are dealt out anew for every pass.  Who ranks first never has to give way,
- * so there is always progress.
+ * The turns are dealt out anew for every pass.  The sequence that ranks first never has
+ * to give way, so there is always progress.
  *
  * Everything here runs in the engine thread and allocates nothing.
  */

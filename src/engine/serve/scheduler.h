@@ -1,7 +1,7 @@
 /*
- * scheduler.h - the engine thread's own state, and what is done to it: inbox.c (who comes
- * and ends), sequence.c (the lists of sequences), tenants.c (whose turn it is), admit.c
- * (who runs), rank.c (in which order), preempt.c (who gives way), plan.c (what the next
+ * scheduler.h - the engine thread's own state, and what is done to it: inbox.c (which come
+ * and end), sequence.c (the lists of sequences), tenants.c (whose turn it is), admit.c
+ * (which run), rank.c (in which order), preempt.c (which give way), plan.c (what the next
  * pass computes), pass.c (one forward pass and what comes of it), scheduler.c (the loop).
  */
 #ifndef GLM_SCHEDULER_H

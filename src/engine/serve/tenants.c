@@ -9,14 +9,14 @@
  * not hold up a tenant's own batch for ever.
  *
  * A tenant's share of the places is max_sequences by the number of tenants with something
- * to do; who is below it may displace others (admit.c).  The turns that running sequences
+ * to do; a tenant below it may displace others (admit.c).  The turns that running sequences
  * have in passes are dealt out in rank.c.
  */
 #include "engine/serve/scheduler.h"
 
 #define BATCH_TURN 3 /* interactive admissions for one of batch */
 
-/* ---- Who has how much ------------------------------------------------------------- */
+/* ---- Places ------------------------------------------------------------- */
 
 int
 glm_tenants_count_active(glm_scheduler *s)

@@ -18,8 +18,7 @@ extern void glm_turn_begin_fast(glm_task *task);
 extern bool glm_turn_is_long(const glm_task *task);
 /*
  * It goes on in the slow lane when its turn comes, for which it waits; under intake.lock.
- * Whoever waits comes back with an error when the task has ended before, or the engine is
- * closing.
+ * False when the task has ended before, or the engine is closing.
  */
 extern bool glm_turn_enter_slow(glm_task *task, glm_error *err);
 /* Gives a turn away that has lasted long enough, and waits for the next. */
