@@ -71,6 +71,9 @@ typedef enum glm_kind
 	GLM_N_KIND
 } glm_kind;
 
+/* "generate", "logits" ...; "unknown" for what is no kind.  Thread-safe. */
+extern const char *glm_kind_name(glm_kind kind);
+
 /* How `text` becomes the ids of a prompt. */
 typedef enum glm_form
 {

@@ -26,6 +26,8 @@ static void
 every_kind_is_served_in_one_way(void **state)
 {
 	(void) state;
+	assert_string_equal(glm_kind_name(0), "unknown");
+	assert_string_equal(glm_kind_name(GLM_N_KIND), "unknown");
 	for (int i = GLM_GENERATE; i < GLM_N_KIND; i++)
 	{
 		glm_request				req = of_kind(i);
@@ -33,7 +35,7 @@ every_kind_is_served_in_one_way(void **state)
 		bool					by_passes = kind->read_tokens != NULL;
 		bool					by_job = kind->start_job != NULL;
 
-		assert_true(strlen(kind->name) > 0);
+		assert_string_equal(kind->name, glm_kind_name(i));
 		assert_true((kind->answer != NULL) + by_passes + by_job <= 1);
 		assert_int_equal(by_passes, kind->want != GLM_WANT_NOTHING);
 		assert_int_equal(by_passes, kind->wants_from != NULL);

@@ -1,11 +1,11 @@
 /*
  * admit.c - which of the waiting sequences run next: whether there is place and room.
  *
- * Whose turn it is tenants.c decides.  A sequence is admitted when there is a place among max_sequences and when the KV
- * pool has room for what it knows already and a block more for every one that runs;
- * what it then needs it takes block by block.  If one has to wait for room, so have
- * all behind it, but interactive ones behind batch: a long prompt is not overtaken for
- * ever.
+ * Whose turn it is tenants.c decides.  A sequence is admitted when there is a place among
+ * max_sequences and when the KV pool has room for what it knows already and a block more
+ * for every one that runs; what it then needs it takes block by block.  If one has to wait
+ * for room, so have all behind it, but interactive ones behind batch: a long prompt is not
+ * overtaken for ever.
  *
  * A sequence that finds no place or room may displace others:
  *

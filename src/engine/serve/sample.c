@@ -3,8 +3,8 @@
  *
  * The order of the steps is Hugging Face's: repetition penalty, then the ids that are
  * not allowed are left out, then the largest logit if temperature is 0, else temperature,
- * top_k, top_p, min_p and a draw.  Tokens of equal logits count by ascending id, so that every step has
- * one answer.
+ * top_k, top_p, min_p and a draw.  Tokens of equal logits count by ascending id, so that
+ * every step has one answer.
  *
  * The vocabulary is never sorted whole.  With top_k, one walk over the logits
  * keeps the best so far in a heap, the worst of them on top; nearly every logit
