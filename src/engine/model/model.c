@@ -9,23 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "engine/base/clock.h"
 #include "engine/model/bind.h"
 #include "engine/model/kv_layout.h"
 
 #define ROPE_SLICE 1024 /* positions between two pauses */
 
 static bool make_rope(glm_model *model, glm_error *err);
-
-static double
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double) t.tv_sec * 1e3 + (double) t.tv_nsec / 1e6;
-}
 
 /* ---- Entry points ------------------------------------------------------ */
 
@@ -39,7 +30,7 @@ glm_model *
 glm_model_open_with(const char *name, const char *path, const glm_open_options *options,
 					glm_error *err)
 {
-	double	   start = now_ms();
+	int64_t	   start = glm_now_ns();
 	int		   n;
 	glm_model *model = calloc(1, sizeof(*model));
 
@@ -65,7 +56,7 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 		goto fail;
 	model->kv_dtype = glm_kv_dtype(options != NULL ? options->kv_type : GLM_KV_AUTO, model->dtype);
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, model->kv_dtype);
-	model->load_ms = now_ms() - start;
+	model->load_ms = (double) (glm_now_ns() - start) / 1e6;
 	return model;
 
 fail:

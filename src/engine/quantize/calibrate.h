@@ -17,7 +17,7 @@
 #define GLM_CALIBRATE_H
 
 #include "engine/quantize/quantize.h"
-#include "engine/quantize/recipe.h"
+#include "engine/quantize/quant_options.h"
 
 typedef struct glm_calibration glm_calibration;
 

@@ -62,9 +62,9 @@ struct glm_engine
 	 */
 	atomic_bool		lost;
 	glm_error		lost_why;
-	glm_sequence  **order;	  /* [n_tickets], running ones by rank */
-	int			   *turn_end; /* [n_tickets], for sorting them */
-	glm_rows		rows;	  /* of a pass: at most max_sequences + GLM_PREFILL_MAX */
+	glm_sequence  **ranked;		 /* [n_tickets], running ones by rank */
+	int			   *rank_counts; /* [n_tickets], for sorting them */
+	glm_rows		rows;		 /* of a pass: at most max_sequences + GLM_PREFILL_MAX */
 	glm_counters	count;
 	glm_job			job;
 	atomic_bool		stopping;

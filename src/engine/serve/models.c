@@ -441,15 +441,14 @@ describe_use(glm_models *models, const glm_served *m, glm_model_info *out)
 static void
 describe_served(glm_models *models, const glm_served *m, glm_model_info *out)
 {
-	static const char *const dtype_name[] = {"F32", "F16", "BF16", "INT4", "INT8"};
-	glm_chunk_usage			 usage = {0};
+	glm_chunk_usage usage = {0};
 
 	glm_shards_usage(m->model->shards, &usage);
 	memset(out, 0, sizeof(*out));
 	strncpy(out->name, m->model->name, sizeof(out->name) - 1);
 	strncpy(out->path, m->model->path, sizeof(out->path) - 1);
 	out->number = m->generation;
-	strncpy(out->dtype, dtype_name[m->model->dtype], sizeof(out->dtype) - 1);
+	strncpy(out->dtype, glm_dtypes[m->model->dtype].name, sizeof(out->dtype) - 1);
 	strncpy(out->quantization, glm_shards_quantization(m->model->shards),
 			sizeof(out->quantization) - 1);
 	out->layers = m->model->config.layers;
