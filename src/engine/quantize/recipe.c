@@ -116,8 +116,7 @@ read_option(glm_recipe *recipe, const char *key, json_t *value, glm_error *err)
 		return glm_rope_named(json_string_value(value), &recipe->rope) ||
 			   bad_option(err, key, "\"chatglm2\" or \"chatglm3\"");
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown option \"%.64s\"", key);
-	glm_hint(err, "Options are method, bits, group_size, keep, wide, calibration, "
-				  "calibration_query, calibration_file, max_calibration_tokens and rope.");
+	glm_advise(err, GLM_ADVICE_JOB_OPTIONS);
 	return false;
 }
 
@@ -158,8 +157,7 @@ glm_recipe_read(glm_recipe *recipe, const char *options, bool calibrated, glm_er
 	if (recipe->method == GLM_GPTQ && !calibrated)
 	{
 		glm_fail(err, GLM_BAD_ARGUMENT, "method \"gptq\" needs calibration texts");
-		glm_hint(err, "Give some by one of the options calibration, calibration_query "
-					  "and calibration_file, or use method \"hqq\".");
+		glm_advise(err, GLM_ADVICE_CALIBRATE);
 		return false;
 	}
 	return true;

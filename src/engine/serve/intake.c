@@ -88,7 +88,7 @@ too_long(size_t tokens, bool more, const glm_model *model, glm_error *err)
 {
 	glm_fail(err, GLM_TOO_LONG, "prompt of %s%zu tokens does not fit the context of %d tokens",
 			 more ? "more than " : "", tokens, model->config.context);
-	glm_hint(err, "Shorten the prompt; glm_count_tokens() tells a text's length.");
+	glm_advise(err, GLM_ADVICE_SHORTEN);
 	return false;
 }
 
@@ -238,7 +238,7 @@ open_sequence(glm_engine *e, int ticket, const glm_request *req, glm_model *mode
 				 "%d tokens of model \"%s\" need %zu bytes of KV cache, there are %llu", seq->limit,
 				 model->name, blocks * model->kv_block_bytes,
 				 (unsigned long long) glm_kv_pool_total(e->kv));
-		glm_hint(err, "Raise chatglm.kv_cache_size or ask for fewer max_tokens.");
+		glm_advise(err, GLM_ADVICE_KV_CACHE);
 		goto fail;
 	}
 	return seq;
