@@ -88,10 +88,13 @@ typedef enum glm_kind
 	GLM_N_KIND
 } glm_kind;
 
+/* "generate", "logits" ...; "unknown" for what is no kind.  Thread-safe. */
+extern const char *glm_kind_name(glm_kind kind);
+
 /* How `text` becomes the ids of a prompt. */
 typedef enum glm_form
 {
-	GLM_RAW = 0, /* [gMASK] sop, then text, continued as it is */
+	GLM_RAW = 0, /* the prefix of prompts ([gMASK] sop), then text, continued as it is */
 	GLM_PROMPT,	 /* chat template: [system,] user = text */
 	GLM_MESSAGES /* text is a JSON array of messages */
 } glm_form;
@@ -149,7 +152,7 @@ typedef struct glm_request
 	uint32_t tenant;	  /* on whose behalf: tenants take turns */
 	uint32_t origin;	  /* whose names these are: within it a model's name means one path */
 	uint8_t	 stream;	  /* one TOKEN event a token, else text at the end */
-	uint8_t	 add_special; /* TOKENIZE: put [gMASK] sop in front */
+	uint8_t	 add_special; /* TOKENIZE: put the prefix of prompts in front */
 	uint8_t	 batch;		  /* comes after all requests that are not */
 	uint8_t	 turns;		  /* text at the end: turns marked, see glm_answer_parse_turns() */
 	uint8_t	 truncate;	  /* glm_truncate: of a prompt that does not fit */
@@ -200,7 +203,8 @@ typedef enum glm_finish
 /* An event is one contiguous block too: this header, then `length` bytes. */
 typedef struct glm_event
 {
-	uint32_t kind;	 /* glm_event_kind */
+	uint16_t kind;	 /* glm_event_kind */
+	uint16_t chat;	 /* DONE, last TOKEN: glm_chat_format of the model */
 	uint32_t length; /* payload bytes behind the header */
 	uint64_t id;	 /* the request's id */
 	int32_t	 ticket; /* what glm_engine_submit returned */
@@ -215,7 +219,7 @@ typedef struct glm_event
 	int32_t	 prompt_tokens; /* DONE: usage */
 	int32_t	 completion_tokens;
 	int32_t	 cached_tokens;	  /* of the prompt, found in the prefix cache */
-	int32_t	 accepted_tokens; /* of the answer, foreseen by drafts */
+	int32_t	 accepted_tokens; /* of the answer, that were in drafts */
 	char	 payload[];		  /* right behind: the header has no padding */
 } glm_event;
 
@@ -271,12 +275,12 @@ typedef struct glm_model_option
 /* All there are, by name; one without a name at the end. */
 extern const glm_model_option glm_model_options[];
 
-/* Whether tokens that can be foreseen are computed several at a time. */
+/* Whether tokens that can be predicted are computed several at a time. */
 typedef enum glm_speculation
 {
 	GLM_SPECULATE_AUTO = 0, /* where it pays, as measured */
 	GLM_SPECULATE_OFF,
-	GLM_SPECULATE_ALWAYS /* on the faintest hope, for tests */
+	GLM_SPECULATE_ALWAYS /* whatever can be predicted, for tests */
 } glm_speculation;
 
 /* In what keys and values are kept. */
@@ -375,7 +379,7 @@ extern void glm_engine_set_speculation(glm_engine *engine, glm_speculation specu
 /* How models are verified that are loaded from now on. */
 extern void glm_engine_set_verify(glm_engine *engine, glm_verify verify);
 
-/* For tests and demonstrations: sleep this long after every step, and foresee nothing. */
+/* For tests and demonstrations: sleep this long after every step, and draft nothing. */
 extern void glm_engine_set_step_delay(glm_engine *engine, int ms);
 
 /* Is the calling thread one of the engine's?  Async-signal-safe. */
@@ -432,7 +436,7 @@ typedef struct glm_model_info
 	uint64_t cached_tokens;	 /* of those, found in the prefix cache */
 	uint64_t prefill_tokens; /* computed, again after a preemption too */
 	uint64_t completion_tokens;
-	uint64_t draft_tokens;	  /* foreseen and computed in advance */
+	uint64_t draft_tokens;	  /* of drafts, computed in advance */
 	uint64_t accepted_tokens; /* of those, right */
 	uint64_t preemptions;
 	uint64_t kv_bytes_used; /* as in glm_stats, of this model */
@@ -473,25 +477,25 @@ extern void glm_pause_with(glm_pause_hook hook, void *arg);
 /* ---- Answers of a chat model (pure functions, thread-safe) ----------- */
 
 /*
- * Splits an answer of a ChatGLM3 model, as it was shown, into content and tool
- * calls.  A call is a line that is the tool's name and a fenced tool_call(...)
- * with literals, or fenced code for `interpreter`, with nothing behind it but other
- * calls.  An empty first line means content, whatever follows it.  Where the token
- * between turns is written out, <|assistant|> before or behind a call, it parts them.
+ * Splits an answer of a model that writes in this format, as it was shown, into content
+ * and tool calls.  In ChatGLM3's a call is a line that is the tool's name and a fenced
+ * tool_call(...) with literals, or fenced code for `interpreter`, with nothing behind it
+ * but other calls.  An empty first line means content, whatever follows it.  Where the
+ * token between turns is written out, <|assistant|> before or behind a call, it parts them.
  * Result: a JSON object in malloc'd memory,
  * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]},
  * tool_calls left out when there are none; "arguments" is the text of a JSON
  * object (for `interpreter`: {"code": text}).  What cannot be parsed as
  * literals is returned as content, never evaluated.  NULL only when out of
- * memory, or when what glm_pause_with() told has ended it.
+ * memory, when what glm_pause_with() told has ended it, or where there is no such format.
  */
-extern char *glm_answer_parse(const char *raw, size_t length);
+extern char *glm_answer_parse(glm_chat_format format, const char *raw, size_t length);
 
 /*
  * The same for the answer to a request with `turns`: a NUL stands between turns,
  * and each is a metadata line, then content, so that no content behind an empty
  * one is taken for a call.  Several contents are joined by newlines.
  */
-extern char *glm_answer_parse_turns(const char *raw, size_t length);
+extern char *glm_answer_parse_turns(glm_chat_format format, const char *raw, size_t length);
 
 #endif /* GLM_H */

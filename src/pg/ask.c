@@ -117,6 +117,7 @@ chatglm_collect(ChatglmAnswer *answer)
 		appendBinaryStringInfo(&answer->bytes, event->payload, event->length);
 	}
 	answer->finish = event->finish;
+	answer->chat = event->chat;
 	answer->prompt_tokens = event->prompt_tokens;
 	answer->cached_tokens = event->cached_tokens;
 	answer->completion_tokens = event->completion_tokens;

@@ -25,6 +25,7 @@ typedef struct ChatglmAnswer
 	int				prompt_tokens;
 	int				cached_tokens;
 	int				completion_tokens;
+	glm_chat_format chat; /* how its model writes */
 } ChatglmAnswer;
 
 /*

@@ -267,7 +267,7 @@ ends_in_call(const ChatglmAnswer *answer)
 
 	while (start > 0 && answer->bytes.data[start - 1] != '\0')
 		start--;
-	return chatglm_text_calls(answer->bytes.data + start, answer->bytes.len - start);
+	return chatglm_text_calls(answer->chat, answer->bytes.data + start, answer->bytes.len - start);
 }
 
 /* Adds what was answered; how many calls are in it. */
@@ -279,8 +279,8 @@ add_content(JsonbParseState **json, const ChatglmAnswer *answer)
 	else if (answer->tools_offered)
 	{
 		uint64 hash = chatglm_hash(answer->hash, answer->bytes.data, answer->bytes.len);
-		char  *parsed =
-			chatglm_parse_answer(glm_answer_parse_turns, answer->bytes.data, answer->bytes.len);
+		char  *parsed = chatglm_parse_answer(glm_answer_parse_turns, answer->chat,
+											 answer->bytes.data, answer->bytes.len);
 
 		return chatglm_add_parsed(json, parsed, hash);
 	}

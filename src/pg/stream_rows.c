@@ -66,7 +66,7 @@ stream_finish(ChatglmStream *stream, const glm_event *event)
 		appendBinaryStringInfo(stream->text, event->payload, event->length);
 	stream->cut = event->finish == GLM_FINISH_LENGTH;
 	if (event->finish != GLM_FINISH_NONE && stream->text != NULL &&
-		chatglm_text_calls(stream->text->data, stream->text->len))
+		chatglm_text_calls(event->chat, stream->text->data, stream->text->len))
 		return "tool_calls";
 	return chatglm_finish_name(event->finish);
 }

@@ -46,17 +46,17 @@ not_interrupted(void *arg, glm_error *err)
 }
 
 char *
-chatglm_parse_answer(char *(*parse)(const char *, size_t), const char *bytes, Size length)
+chatglm_parse_answer(ChatglmParse parse, glm_chat_format format, const char *bytes, Size length)
 {
 	char *parsed;
 
 	glm_pause_with(not_interrupted, NULL);
-	parsed = parse(bytes, length);
+	parsed = parse(format, bytes, length);
 	glm_pause_with(NULL, NULL);
 	if (parsed != NULL || not_interrupted(NULL, NULL))
 		return parsed;
 	CHECK_FOR_INTERRUPTS();
-	return parse(bytes, length); /* they are held off, or were no more than that */
+	return parse(format, bytes, length); /* they are held off, or were no more than that */
 }
 
 /* What the engine made of an answer, for our memory, encoding and types. */
@@ -144,15 +144,16 @@ chatglm_add_parsed(JsonbParseState **json, char *parsed, uint64 hash)
 }
 
 bool
-chatglm_text_calls(const char *bytes, Size length)
+chatglm_text_calls(glm_chat_format format, const char *bytes, Size length)
 {
-	return calls_of(take_parsed(chatglm_parse_answer(glm_answer_parse, bytes, length))) != NULL;
+	return calls_of(take_parsed(chatglm_parse_answer(glm_answer_parse, format, bytes, length))) !=
+		   NULL;
 }
 
 /*
  * glm_parse_tool_calls(content text) returns jsonb
  *
- * Needs no worker: the text is all there is to it.
+ * Needs no worker: the text, read as ChatGLM3 writes, is all there is to it.
  */
 Datum
 chatglm_parse_tool_calls(PG_FUNCTION_ARGS)
@@ -166,8 +167,9 @@ chatglm_parse_tool_calls(PG_FUNCTION_ARGS)
 		chatglm_request_too_large();
 	chatglm_json_object(&json, NULL);
 	chatglm_json_string(&json, "role", "assistant");
-	(void) chatglm_add_parsed(&json, chatglm_parse_answer(glm_answer_parse, utf8, length),
-							  chatglm_hash(0, utf8, length));
+	(void) chatglm_add_parsed(
+		&json, chatglm_parse_answer(glm_answer_parse, GLM_CHAT_CHATGLM3, utf8, length),
+		chatglm_hash(0, utf8, length));
 	result = chatglm_json_finish(&json);
 	CHECK_FOR_INTERRUPTS();
 	PG_RETURN_JSONB_P(result);

@@ -17,11 +17,12 @@
 #define CHUNK 256  /* the default of chatglm.prefill_budget */
 #define FILLED 512 /* tokens whose keys and values are computed */
 
-static glm_threads *pool;
-static glm_model   *model;
-static glm_forward *forward;
-static glm_kv_table kv;
-static int			runs;
+static glm_threads	*pool;
+static glm_model	*model;
+static glm_residency readable;
+static glm_forward	*forward;
+static glm_kv_table	 kv;
+static int			 runs;
 
 static void
 die(const char *why)
@@ -67,7 +68,8 @@ open_all(const char *dir, int threads, const char *kernels)
 	pool = glm_threads_open(threads, &err);
 	model = pool != NULL ? glm_model_open("bench", dir, &err) : NULL;
 	forward = model != NULL ? glm_forward_open(kernels, pool, CHUNK, &err) : NULL;
-	if (forward == NULL || !glm_forward_prepare(forward, model, &err))
+	if (forward == NULL || !glm_forward_prepare(forward, model, &err) ||
+		!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err))
 		die(err.message);
 	if (model->config.context < FILLED)
 		die("the model's context is too short");

@@ -18,11 +18,12 @@
 #define MAX_PROMPT 2048
 #define DECODE_FROM 128 /* positions in the KV before a decode step */
 
-static glm_threads *pool;
-static glm_model   *model;
-static glm_forward *forward;
-static glm_kv_table kv[MAX_SEQUENCES];
-static int			runs;
+static glm_threads	*pool;
+static glm_model	*model;
+static glm_residency readable;
+static glm_forward	*forward;
+static glm_kv_table	 kv[MAX_SEQUENCES];
+static int			 runs;
 
 static void
 die(const glm_error *err)
@@ -156,7 +157,8 @@ open_all(const char *dir, int threads, const char *kernels)
 	pool = glm_threads_open(threads, &err);
 	model = pool != NULL ? glm_model_open("bench", dir, &err) : NULL;
 	forward = model != NULL ? glm_forward_open(kernels, pool, MAX_ROWS, &err) : NULL;
-	if (forward == NULL || !glm_forward_prepare(forward, model, &err))
+	if (forward == NULL || !glm_forward_prepare(forward, model, &err) ||
+		!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err))
 		die(&err);
 	kv_pool =
 		glm_kv_pool_open((size_t) (blocks + MAX_SEQUENCES * 12) * (model->kv_block_bytes + 262144));

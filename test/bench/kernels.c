@@ -323,6 +323,7 @@ passes(const char *kernels, const char *dir, int only)
 	static const int rows[] = {1, 2, 4, 8, 16, 32, 64};
 	glm_error		 err;
 	glm_model		*model = glm_model_open("bench", dir, &err);
+	glm_residency	 readable = {0};
 	glm_kv_pool		*kv_pool = glm_kv_pool_open((size_t) 1 << 30);
 	glm_kv_table	 kv[64];
 	pass			 p = {.model = model};
@@ -331,7 +332,8 @@ passes(const char *kernels, const char *dir, int only)
 	p.forward = model ? glm_forward_open(kernels, pool, MAX_ROWS, &err) : NULL;
 	if (p.forward == NULL || kv_pool == NULL ||
 		!glm_forward_kv_pool(p.forward, glm_kv_pool_total(kv_pool), &err) ||
-		!glm_forward_prepare(p.forward, model, &err))
+		!glm_forward_prepare(p.forward, model, &err) ||
+		!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err))
 	{
 		fprintf(stderr, "%s\n", err.message);
 		exit(1);
@@ -358,6 +360,7 @@ passes(const char *kernels, const char *dir, int only)
 		glm_kv_give(kv_pool, model->kv_block_bytes, &kv[i]);
 	glm_forward_close(p.forward);
 	glm_kv_pool_close(kv_pool);
+	glm_residency_close(&readable);
 	glm_model_close(model);
 }
 

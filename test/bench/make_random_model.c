@@ -230,7 +230,7 @@ bits_a_weight(const plan *p)
 
 	for (int i = 0; i < p->n; i++)
 	{
-		bytes += (double) glm_pack_bytes(&p->tensor[i].form);
+		bytes += (double) glm_tensor_bytes(&p->tensor[i].form);
 		weights += (double) p->tensor[i].form.shape[0] * (double) p->tensor[i].form.shape[1];
 	}
 	return bytes * 8 / weights;

@@ -58,7 +58,7 @@ class Faults(Case):
         self.strike("glm engine", signal.SIGBUS)
 
     def test_fpe_in_the_front_thread(self):
-        self.strike("glm front", signal.SIGFPE)
+        self.strike("glm intake", signal.SIGFPE)
 
     @unittest.skipUnless(len(os.sched_getaffinity(0)) > 1, "one core: no compute thread beside the engine's")
     def test_segv_in_a_compute_thread(self):

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "engine/model/residency.h"
 #include "engine/weights/packed.h"
 #include "matrix.h"
 #include "runner.h"
@@ -26,11 +27,12 @@
 
 typedef struct setup
 {
-	rn_setup   run;
-	glm_model *model;
-	json_t	  *chats; /* each with ids and greedy_ids */
-	json_t	  *expected;
-	glm_tensor plain[4 * 64 + 1]; /* the model's own matrices that are multiplied */
+	rn_setup	  run;
+	glm_model	 *model;
+	json_t		 *chats; /* each with ids and greedy_ids */
+	json_t		 *expected;
+	glm_residency readable;
+	glm_tensor	  plain[4 * 64 + 1]; /* the model's own matrices that are multiplied */
 } setup;
 
 /* ---- A model's matrices but for the embedding ---------------------------------------------------- */
@@ -111,14 +113,15 @@ set_up(setup *s, const char *dir, const char *expected)
 		fail_msg("%s", err.message);
 	assert_true(json_array_size(s->chats) > 0);
 	assert_true(s->model->config.layers <= 64);
-	for (int part = GLM_SEGMENT_OUTPUT; part < s->model->config.layers; part++)
-		assert_true(glm_model_touch(s->model, part, &err));
+	assert_true(glm_residency_open(&s->readable, s->model, &err) &&
+				glm_residency_hold(&s->readable, &err));
 }
 
 static void
 tear_down(setup *s)
 {
 	json_decref(s->expected);
+	glm_residency_close(&s->readable);
 	glm_model_close(s->model);
 	rn_close(&s->run);
 }

@@ -17,7 +17,7 @@
 static void
 assert_answer_n(const char *raw, size_t n, const char *want)
 {
-	char *got = glm_answer_parse(raw, n);
+	char *got = glm_answer_parse(GLM_CHAT_CHATGLM3, raw, n);
 
 	assert_non_null(got);
 	assert_string_equal(got, want);
@@ -40,7 +40,7 @@ assert_turns(const char *raw, const char *want)
 
 	for (size_t i = 0; i < n; i++)
 		marked[i] = raw[i] == '|' ? '\0' : raw[i];
-	got = glm_answer_parse_turns(marked, n);
+	got = glm_answer_parse_turns(GLM_CHAT_CHATGLM3, marked, n);
 	assert_non_null(got);
 	assert_string_equal(got, want);
 	free(got);
@@ -247,7 +247,7 @@ reading_is_linear(void **state)
 			text[at] = units[i][at % n];
 		/* and in the end it was none */
 		text[size] = 'x';
-		got = glm_answer_parse(text, size + 1);
+		got = glm_answer_parse(GLM_CHAT_CHATGLM3, text, size + 1);
 		assert_non_null(got);
 		free(got);
 	}
@@ -262,7 +262,8 @@ too_large_a_call_is_content(void **state)
 	static const char end[] = "')\n```";
 	const size_t	  n = strlen(begin) + GLM_LITERAL_MAX + strlen(end);
 	char			 *text = malloc(n);
-	char *(*const parse[])(const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
+	char *(*const parse[])(glm_chat_format, const char *, size_t) = {glm_answer_parse,
+																	 glm_answer_parse_turns};
 
 	(void) state;
 	memset(text, 'x', n);
@@ -270,7 +271,7 @@ too_large_a_call_is_content(void **state)
 	memcpy(text + n - strlen(end), end, strlen(end));
 	for (int i = 0; i < 2; i++)
 	{
-		char *got = parse[i](text, n);
+		char *got = parse[i](GLM_CHAT_CHATGLM3, text, n);
 
 		assert_non_null(got);
 		assert_null(strstr(got, "tool_calls"));
@@ -293,7 +294,7 @@ every_cut_of_a_call_is_content(void **state)
 		char *got;
 
 		memcpy(exact, call, n);
-		got = glm_answer_parse(exact, n);
+		got = glm_answer_parse(GLM_CHAT_CHATGLM3, exact, n);
 		assert_non_null(got);
 		assert_int_equal(strstr(got, "tool_calls") != NULL, n == sizeof(call) - 1);
 		free(got);

@@ -10,26 +10,8 @@
 
 #include <string.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/text/pieces.h"
-
-static glm_tokenizer *tok;
-
-static int
-setup(void **state)
-{
-	(void) state;
-	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, NULL);
-	return tok == NULL;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	glm_tokenizer_close(tok);
-	return 0;
-}
 
 /* Compares bpe.c and SentencePiece, as encode.c uses them for the first part of a text. */
 static void
@@ -104,9 +86,9 @@ merging_is_what_sentencepiece_does(void **state)
 	static const int		 vocabs[] = {768, 1024};
 
 	(void) state;
-	assert_non_null(tok->bpe);
-	assert_int_equal(tok->defined.length, 4);
-	check_merges(tok);
+	assert_non_null(fx_tok->bpe);
+	assert_int_equal(fx_tok->defined.length, 4);
+	check_merges(fx_tok);
 	for (int i = 0; i < 2 && ck_golden() != NULL; i++)
 	{
 		char		   path[CK_PATH];
@@ -146,9 +128,9 @@ long_runs_are_merged_here(void **state)
 		for (int i = 0; i < 100000; i++)
 			glm_buf_add(&text, &"` e"[part], 1);
 	}
-	assert_int_equal(glm_spm_encode(tok->spm, text.data, text.length, glm_take_id, &whole),
+	assert_int_equal(glm_spm_encode(fx_tok->spm, text.data, text.length, glm_take_id, &whole),
 					 GLM_SPM_OK);
-	assert_true(glm_tokenizer_encode(tok, text.data, text.length, &got, &err));
+	assert_true(glm_tokenizer_encode(fx_tok, text.data, text.length, &got, &err));
 	assert_int_equal(got.length, whole.length);
 	assert_memory_equal(got.data, whole.data, whole.length * sizeof(int32_t));
 	glm_ids_free(&got);
@@ -158,7 +140,7 @@ long_runs_are_merged_here(void **state)
 	for (int n = 0; n < 60; n += 7)
 	{
 		pauses_granted = n;
-		assert_false(glm_tokenizer_encode(tok, text.data, text.length, &got, &err));
+		assert_false(glm_tokenizer_encode(fx_tok, text.data, text.length, &got, &err));
 		ck_assert_error(&err, GLM_CANCELLED, "enough");
 		assert_int_equal(pauses_granted, -1);
 		glm_ids_free(&got);
@@ -175,5 +157,5 @@ main(void)
 		cmocka_unit_test(long_runs_are_merged_here),
 	};
 
-	return cmocka_run_group_tests_name("bpe", tests, setup, teardown);
+	return cmocka_run_group_tests_name("bpe", tests, fx_open_tokenizer, fx_close_tokenizer);
 }

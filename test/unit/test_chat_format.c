@@ -7,40 +7,24 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "fixtures.h"
 #include "engine/text/chat_chatglm3.h"
 #include "engine/text/decoder.h"
 #include "engine/text/pieces.h"
 #include "engine/text/prompt.h"
 
-static glm_tokenizer *tok;
-
-static int
-open_tiny(void **state)
-{
-	(void) state;
-	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, NULL);
-	return tok != NULL ? 0 : -1;
-}
-
-static int
-close_tiny(void **state)
-{
-	(void) state;
-	glm_tokenizer_close(tok);
-	return 0;
-}
-
 static int32_t
 id_of(const char *name)
 {
-	int32_t id = glm_tokenizer_special(tok, name);
+	int32_t id = glm_tokenizer_special(fx_tok, name);
 
 	assert_true(id >= 0);
-	assert_string_equal(glm_tokenizer_name(tok, id), name);
+	assert_string_equal(glm_tokenizer_name(fx_tok, id), name);
 	return id;
 }
 
@@ -48,18 +32,18 @@ static void
 the_tokens_of_a_tokenizer_tell_its_format(void **state)
 {
 	glm_error err = {0};
-	int		  n = tok->n_special;
+	int		  n = fx_tok->n_special;
 
 	(void) state;
-	assert_ptr_equal(glm_chat_choose(tok, &err), &glm_chat_chatglm3);
-	tok->n_special = n - 1; /* <|observation|> is the last */
-	assert_null(glm_chat_choose(tok, &err));
-	tok->n_special = 0;
-	assert_null(glm_tokenizer_name(tok, tok->size));
-	assert_null(glm_chat_choose(tok, &err));
-	tok->n_special = n;
+	assert_ptr_equal(glm_chat_choose(fx_tok, &err), &glm_chat_chatglm3);
+	fx_tok->n_special = n - 1; /* <|observation|> is the last */
+	assert_null(glm_chat_choose(fx_tok, &err));
+	fx_tok->n_special = 0;
+	assert_null(glm_tokenizer_name(fx_tok, fx_tok->size));
+	assert_null(glm_chat_choose(fx_tok, &err));
+	fx_tok->n_special = n;
 	assert_int_equal(err.status, GLM_UNSUPPORTED);
-	assert_int_equal(glm_tokenizer_special(tok, "<|im_start|>"), -1);
+	assert_int_equal(glm_tokenizer_special(fx_tok, "<|im_start|>"), -1);
 }
 
 static void
@@ -70,12 +54,12 @@ users_and_observations_end_an_answer(void **state)
 
 	(void) state;
 	for (int i = 0; i < 2; i++)
-		assert_true(glm_chat_stops(&glm_chat_chatglm3, tok, id_of(ends[i])));
+		assert_true(glm_chat_stops(&glm_chat_chatglm3, fx_tok, id_of(ends[i])));
 	for (int i = 0; i < 4; i++)
-		assert_false(glm_chat_stops(&glm_chat_chatglm3, tok, id_of(others[i])));
-	assert_false(glm_chat_stops(&glm_chat_chatglm3, tok, 5));
-	assert_false(glm_chat_stops(&glm_chat_chatglm3, tok, -1));
-	assert_false(glm_chat_stops(&glm_chat_chatglm3, tok, 1000000));
+		assert_false(glm_chat_stops(&glm_chat_chatglm3, fx_tok, id_of(others[i])));
+	assert_false(glm_chat_stops(&glm_chat_chatglm3, fx_tok, 5));
+	assert_false(glm_chat_stops(&glm_chat_chatglm3, fx_tok, -1));
+	assert_false(glm_chat_stops(&glm_chat_chatglm3, fx_tok, 1000000));
 }
 
 static void
@@ -96,7 +80,7 @@ a_model_says_what_follows_its_token(void **state)
 	bool		  said[11];
 
 	(void) state;
-	glm_chat_chatglm3.find_said(tok, ids, 11, said);
+	glm_chat_chatglm3.find_said(fx_tok, ids, 11, said);
 	assert_memory_equal(said, want, sizeof(want));
 }
 
@@ -107,7 +91,7 @@ a_prompt_begins_with_the_prefix(void **state)
 
 	(void) state;
 	assert_int_equal(glm_prompt_prefix_length(&glm_chat_chatglm3), 2);
-	assert_true(glm_prompt_prefix(&glm_chat_chatglm3, tok, &ids, NULL));
+	assert_true(glm_prompt_prefix(&glm_chat_chatglm3, fx_tok, &ids, NULL));
 	assert_int_equal(ids.length, 2);
 	assert_int_equal(ids.data[0], id_of("[gMASK]"));
 	assert_int_equal(ids.data[1], id_of("sop"));
@@ -118,13 +102,13 @@ a_prompt_begins_with_the_prefix(void **state)
 static void
 assert_shown(const glm_chat *chat, const char *text, const char *want)
 {
-	glm_decoder *dec = glm_decoder_open(tok, chat, NULL, 0);
+	glm_decoder *dec = glm_decoder_open(fx_tok, chat, NULL, 0);
 	glm_buf		 out = {0};
 	glm_ids		 newline = {0};
 	bool		 stopped;
 
 	assert_non_null(dec);
-	assert_true(glm_tokenizer_encode(tok, "\n", 1, &newline, NULL));
+	assert_true(glm_tokenizer_encode(fx_tok, "\n", 1, &newline, NULL));
 	for (const char *c = text; *c != '\0'; c++)
 	{
 		int32_t byte = newline.data[1] - '\n' + (unsigned char) *c;
@@ -152,6 +136,19 @@ a_format_may_have_no_metadata_and_one_turn(void **state)
 	assert_shown(&plain, " name\n b|\n c ", "name\n b\n c");
 }
 
+static void
+answers_are_read_by_a_number(void **state)
+{
+	char *got = glm_answer_parse(GLM_CHAT_CHATGLM3, "a", 1);
+
+	(void) state;
+	assert_int_equal(glm_chat_chatglm3.number, GLM_CHAT_CHATGLM3);
+	assert_string_equal(got, "{\"content\": \"a\"}");
+	free(got);
+	assert_null(glm_answer_parse(GLM_CHAT_NONE, "a", 1));
+	assert_null(glm_answer_parse_turns(GLM_N_CHAT_FORMATS, "a", 1));
+}
+
 int
 main(void)
 {
@@ -160,8 +157,9 @@ main(void)
 		cmocka_unit_test(users_and_observations_end_an_answer),
 		cmocka_unit_test(a_model_says_what_follows_its_token),
 		cmocka_unit_test(a_prompt_begins_with_the_prefix),
+		cmocka_unit_test(answers_are_read_by_a_number),
 		cmocka_unit_test(a_format_may_have_no_metadata_and_one_turn),
 	};
 
-	return cmocka_run_group_tests(tests, open_tiny, close_tiny);
+	return cmocka_run_group_tests(tests, fx_open_tokenizer, fx_close_tokenizer);
 }

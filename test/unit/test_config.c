@@ -6,31 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/base/file.h"
 #include "engine/model/arch.h"
 
 #include <cmocka.h>
 
 #define EMBEDDED "models/tiny-chatglm3"
-
-static char dir[CK_PATH];
-
-static int
-setup(void **state)
-{
-	(void) state;
-	ck_open(dir);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	ck_close(dir);
-	return 0;
-}
 
 static glm_model_config
 read_good(const char *path)
@@ -50,9 +32,9 @@ read_with(const char *key, const char *json)
 	json_t *config = ck_config();
 
 	ck_config_set(config, key, json);
-	ck_config_save(config, dir);
+	ck_config_save(config, fx_dir);
 	json_decref(config);
-	return read_good(dir);
+	return read_good(fx_dir);
 }
 
 static void
@@ -63,9 +45,9 @@ assert_refused_with(const char *key, const char *json, glm_status status, const 
 	glm_error		 err = {0};
 
 	ck_config_set(config, key, json);
-	ck_config_save(config, dir);
+	ck_config_save(config, fx_dir);
 	json_decref(config);
-	if (glm_config_read(&out, dir, &err))
+	if (glm_config_read(&out, fx_dir, &err))
 		fail_msg("accepted %s: %s", key, json ? json : "(left out)");
 	ck_assert_error(&err, status, fragment);
 	ck_assert_error(&err, status, "/config.json\"");
@@ -181,9 +163,9 @@ test_family(void **state)
 			json_object_set_new(config, "_name_or_path", json_string(family[i].name));
 		json_object_set_new(config, "seq_length", json_integer(family[i].context));
 		ck_config_set(config, "rope_ratio", family[i].rope_ratio);
-		ck_config_save(config, dir);
+		ck_config_save(config, fx_dir);
 		json_decref(config);
-		c = read_good(dir);
+		c = read_good(fx_dir);
 		assert_int_equal(c.layers, 28);
 		assert_int_equal(c.groups, 2);
 		assert_int_equal(c.vocab, 65024);
@@ -204,10 +186,10 @@ read_rope(const char *name, const char *auto_map, const char *tokenizer_config, 
 	ck_config_set(config, "rope_ratio", "50");
 	ck_config_set(config, "_name_or_path", name);
 	ck_config_set(config, "auto_map", auto_map);
-	ck_config_save(config, dir);
+	ck_config_save(config, fx_dir);
 	json_decref(config);
-	ck_puts(dir, "tokenizer_config.json", tokenizer_config);
-	return glm_config_read_with(out, dir, rope, err);
+	ck_puts(fx_dir, "tokenizer_config.json", tokenizer_config);
+	return glm_config_read_with(out, fx_dir, rope, err);
 }
 
 static void
@@ -274,9 +256,9 @@ test_ungrouped(void **state)
 	assert_refused_with("multi_query_attention", "null", GLM_UNSUPPORTED, "multi_query_attention");
 	ck_config_set(config, "num_attention_heads", "1");
 	ck_config_set(config, "multi_query_attention", "false");
-	ck_config_save(config, dir);
+	ck_config_save(config, fx_dir);
 	json_decref(config);
-	c = read_good(dir);
+	c = read_good(fx_dir);
 	assert_int_equal(c.groups, 1);
 }
 
@@ -290,14 +272,14 @@ test_python_json(void **state)
 
 	(void) state;
 	read_with("x", "1");
-	ck_path(path, dir, "config.json");
+	ck_path(path, fx_dir, "config.json");
 	assert_true(glm_file_read(&text, path, 100000, &err));
 	text.data[strrchr(text.data, '}') - text.data] = '\0';
 	text.length = strlen(text.data);
 	glm_buf_puts(&text, ", \"x\": 123456789012345678901, \"y\": NaN, \"z\": [-Infinity, Infinity], "
 						"\"hidden_size\": 48}");
-	ck_puts(dir, "config.json", text.data);
-	assert_int_equal(read_good(dir).hidden, 48);
+	ck_puts(fx_dir, "config.json", text.data);
+	assert_int_equal(read_good(fx_dir).hidden, 48);
 	glm_buf_free(&text);
 	assert_refused_with("num_layers", "\"x\"", GLM_BAD_FILE, "num_layers");
 }
@@ -428,14 +410,14 @@ test_products(void **state)
 	(void) state;
 	ck_config_set(config, "num_attention_heads", "4096");
 	ck_config_set(config, "kv_channels", "1024");
-	ck_config_save(config, dir);
-	assert_false(glm_config_read(&out, dir, &err));
+	ck_config_save(config, fx_dir);
+	assert_false(glm_config_read(&out, fx_dir, &err));
 	ck_assert_error(&err, GLM_BAD_FILE, "num_attention_heads 4096 times kv_channels 1024");
 
 	ck_config_set(config, "num_attention_heads", "4");
 	ck_config_set(config, "seq_length", "1048576");
-	ck_config_save(config, dir);
-	assert_false(glm_config_read(&out, dir, &err));
+	ck_config_save(config, fx_dir);
+	assert_false(glm_config_read(&out, fx_dir, &err));
 	ck_assert_error(&err, GLM_BAD_FILE, "seq_length 1048576 times kv_channels 1024");
 	json_decref(config);
 }
@@ -484,18 +466,18 @@ test_bad_files(void **state)
 	glm_error		 err = {0};
 
 	(void) state;
-	assert_false(glm_config_read(&out, dir, &err));
+	assert_false(glm_config_read(&out, fx_dir, &err));
 	ck_assert_error(&err, GLM_NO_FILE, "/config.json\": No such file");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
-		ck_puts(dir, "config.json", bad[i]);
+		ck_puts(fx_dir, "config.json", bad[i]);
 		memset(&err, 0, sizeof(err));
-		assert_false(glm_config_read(&out, dir, &err));
+		assert_false(glm_config_read(&out, fx_dir, &err));
 		ck_assert_error(&err, GLM_BAD_FILE, "/config.json\" has");
 	}
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, fx_open_dir, fx_close_dir)
 
 int
 main(void)

@@ -14,37 +14,11 @@
 
 #include <cmocka.h>
 
+#include "fixtures.h"
 #include "engine/text/chat_chatglm3.h"
 #include "engine/text/decoder.h"
 
 #define FFFD "\xEF\xBF\xBD"
-
-static glm_tokenizer *tok;
-static int32_t		  byte_zero;
-
-static int
-open_tiny(void **state)
-{
-	glm_error err = {0};
-	glm_ids	  ids = {0};
-
-	(void) state;
-	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, &err);
-	if (tok == NULL || !glm_tokenizer_encode(tok, "\n", 1, &ids, &err))
-		fail_msg("%s", err.message);
-	assert_int_equal(ids.length, 2);
-	byte_zero = ids.data[1] - '\n';
-	glm_ids_free(&ids);
-	return 0;
-}
-
-static int
-close_tiny(void **state)
-{
-	(void) state;
-	glm_tokenizer_close(tok);
-	return 0;
-}
 
 /* Stop strings of the cases are written with a | behind each. */
 static glm_decoder *
@@ -58,7 +32,7 @@ open_decoder(bool chat, const char *stops)
 	for (size_t i = 0; i < n; i++)
 		if (list[i] == '|')
 			list[i] = '\0';
-	dec = glm_decoder_open(tok, chat ? &glm_chat_chatglm3 : NULL, list, n);
+	dec = glm_decoder_open(fx_tok, chat ? &glm_chat_chatglm3 : NULL, list, n);
 	assert_non_null(dec);
 	return dec;
 }
@@ -80,9 +54,9 @@ cut_text(const char *text, bool bytes)
 
 	if (bytes)
 		for (const char *c = text; *c; c++)
-			assert_true(glm_ids_add(&ids, byte_zero + (unsigned char) *c, NULL));
+			assert_true(glm_ids_add(&ids, fx_byte_zero + (unsigned char) *c, NULL));
 	else
-		assert_true(glm_tokenizer_encode(tok, text, strlen(text), &ids, NULL));
+		assert_true(glm_tokenizer_encode(fx_tok, text, strlen(text), &ids, NULL));
 	return ids;
 }
 
@@ -159,7 +133,7 @@ a_raw_continuation_keeps_its_first_blank(void **state)
 		bool		 stopped;
 
 		(void) state;
-		assert_true(glm_tokenizer_encode(tok, "a", 1, &ids, NULL));
+		assert_true(glm_tokenizer_encode(fx_tok, "a", 1, &ids, NULL));
 		push_all(dec, &ids, &out, &stopped);
 		assert_string_equal(out.data, chat ? "a" : " a");
 		glm_decoder_close(dec);
@@ -182,7 +156,7 @@ assert_steps(bool chat, const char *stops, const char *bytes, const char *const 
 	{
 		out.length = 0;
 		glm_buf_puts(&out, "");
-		assert_true(glm_decoder_push(dec, byte_zero + (unsigned char) bytes[i], &out, &stopped));
+		assert_true(glm_decoder_push(dec, fx_byte_zero + (unsigned char) bytes[i], &out, &stopped));
 		assert_string_equal(out.data, want[i]);
 	}
 	glm_decoder_close(dec);
@@ -215,13 +189,13 @@ endless_blanks_are_let_go(void **state)
 	bool		 stopped;
 
 	(void) state;
-	glm_decoder_push(dec, byte_zero + '\n', &out, &stopped);
-	glm_decoder_push(dec, byte_zero + 'a', &out, &stopped);
+	glm_decoder_push(dec, fx_byte_zero + '\n', &out, &stopped);
+	glm_decoder_push(dec, fx_byte_zero + 'a', &out, &stopped);
 	for (int i = 0; i < 20000; i++)
 	{
 		size_t before = out.length;
 
-		assert_true(glm_decoder_push(dec, byte_zero + '\n', &out, &stopped));
+		assert_true(glm_decoder_push(dec, fx_byte_zero + '\n', &out, &stopped));
 		assert_true(out.length - before <= GLM_EVENT_PAYLOAD);
 	}
 	assert_true(out.length > 16000);
@@ -237,13 +211,14 @@ special_ids_have_no_text(void **state)
 	bool		 stopped;
 
 	(void) state;
-	glm_decoder_push(dec, byte_zero + 'a', &out, &stopped);
-	for (int i = glm_tokenizer_special(tok, "[MASK]"); glm_tokenizer_name(tok, i) != NULL; i++)
-		if (i != glm_tokenizer_special(tok, "<|assistant|>"))
+	glm_decoder_push(dec, fx_byte_zero + 'a', &out, &stopped);
+	for (int i = glm_tokenizer_special(fx_tok, "[MASK]"); glm_tokenizer_name(fx_tok, i) != NULL;
+		 i++)
+		if (i != glm_tokenizer_special(fx_tok, "<|assistant|>"))
 			assert_true(glm_decoder_push(dec, i, &out, &stopped));
 	assert_true(glm_decoder_push(dec, 1000000, &out, &stopped));
 	assert_true(glm_decoder_push(dec, -1, &out, &stopped));
-	glm_decoder_push(dec, byte_zero + 'b', &out, &stopped);
+	glm_decoder_push(dec, fx_byte_zero + 'b', &out, &stopped);
 	assert_string_equal(out.data, "ab");
 	glm_decoder_close(dec);
 	glm_buf_free(&out);
@@ -267,8 +242,8 @@ assert_turns_shown(bool chat, bool marked, const char *stops, const char *turns,
 		size_t before = out.length;
 
 		assert_true(glm_decoder_push(dec,
-									 *c == '|' ? glm_tokenizer_special(tok, "<|assistant|>")
-											   : byte_zero + (unsigned char) *c,
+									 *c == '|' ? glm_tokenizer_special(fx_tok, "<|assistant|>")
+											   : fx_byte_zero + (unsigned char) *c,
 									 &out, &stopped));
 		/* the token between two turns shows at most what was held back of the first */
 		if (*c == '|' && out.length > before && !stopped)
@@ -370,7 +345,7 @@ nothing_comes_after_a_stop(void **state)
 	(void) state;
 	for (const char *c = "abcb"; *c; c++)
 	{
-		assert_true(glm_decoder_push(dec, byte_zero + *c, &out, &stopped));
+		assert_true(glm_decoder_push(dec, fx_byte_zero + *c, &out, &stopped));
 		assert_int_equal(stopped, *c != 'a');
 	}
 	assert_true(glm_decoder_finish(dec, &out));
@@ -399,5 +374,5 @@ main(void)
 		cmocka_unit_test(nothing_comes_after_a_stop),
 	};
 
-	return cmocka_run_group_tests(tests, open_tiny, close_tiny);
+	return cmocka_run_group_tests(tests, fx_open_tokenizer, fx_close_tokenizer);
 }

@@ -10,29 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/base/file.h"
 #include "engine/base/json.h"
 
 #include <cmocka.h>
-
-static char dir[CK_PATH];
-
-static int
-setup(void **state)
-{
-	(void) state;
-	ck_open(dir);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	ck_close(dir);
-	return 0;
-}
 
 static void
 assert_refused(const char *name, glm_status status, const char *fragment)
@@ -42,7 +24,7 @@ assert_refused(const char *name, glm_status status, const char *fragment)
 	glm_buf		text = {0};
 	glm_error	err = {0};
 
-	ck_path(path, dir, name);
+	ck_path(path, fx_dir, name);
 	assert_int_equal(glm_file_open(path, &st, &err), -1);
 	ck_assert_error(&err, status, fragment);
 	assert_non_null(strstr(err.message, path));
@@ -67,9 +49,9 @@ test_contents(void **state)
 	glm_error	err = {0};
 
 	(void) state;
-	ck_write(dir, "data", "a\0b", 3);
-	ck_path(path, dir, "data");
-	ck_path(link, dir, "link");
+	ck_write(fx_dir, "data", "a\0b", 3);
+	ck_path(path, fx_dir, "data");
+	ck_path(link, fx_dir, "link");
 	assert_int_equal(symlink("data", link), 0);
 
 	fd = glm_file_open(link, &st, &err);
@@ -100,8 +82,8 @@ test_limit(void **state)
 
 	(void) state;
 	memset(bytes, 'x', 20001);
-	ck_write(dir, "large", bytes, 20001);
-	ck_path(path, dir, "large");
+	ck_write(fx_dir, "large", bytes, 20001);
+	ck_path(path, fx_dir, "large");
 	assert_true(glm_file_read(&text, path, 20001, &err));
 	assert_int_equal(text.length, 20001);
 	assert_memory_equal(text.data, bytes, 20001);
@@ -124,23 +106,23 @@ test_refused(void **state)
 	(void) state;
 	assert_refused("missing", GLM_NO_FILE, "No such file");
 
-	ck_path(path, dir, "folder");
+	ck_path(path, fx_dir, "folder");
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_refused("folder", GLM_NO_FILE, "not a regular file");
 
-	ck_path(path, dir, "fifo");
+	ck_path(path, fx_dir, "fifo");
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_refused("fifo", GLM_NO_FILE, "not a regular file");
 
-	ck_path(path, dir, "loop");
+	ck_path(path, fx_dir, "loop");
 	assert_int_equal(symlink("loop", path), 0);
 	assert_refused("loop", GLM_NO_FILE, "symbolic links");
 
-	ck_path(path, dir, "null");
+	ck_path(path, fx_dir, "null");
 	assert_int_equal(symlink("/dev/null", path), 0);
 	assert_refused("null", GLM_NO_FILE, "not a regular file");
 
-	ck_puts(dir, "plain", "x");
+	ck_puts(fx_dir, "plain", "x");
 	assert_refused("plain/below", GLM_NO_FILE, "Not a directory");
 }
 
@@ -171,8 +153,8 @@ test_empty(void **state)
 	glm_error err = {0};
 
 	(void) state;
-	ck_puts(dir, "empty", "");
-	ck_path(path, dir, "empty");
+	ck_puts(fx_dir, "empty", "");
+	ck_path(path, fx_dir, "empty");
 	assert_true(glm_file_read(&text, path, 10, &err));
 	assert_int_equal(text.length, 0);
 	glm_buf_free(&text);
@@ -215,10 +197,10 @@ test_json(void **state)
 	json_t	 *root;
 
 	(void) state;
-	ck_path(path, dir, "x.json");
+	ck_path(path, fx_dir, "x.json");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
-		ck_puts(dir, "x.json", bad[i]);
+		ck_puts(fx_dir, "x.json", bad[i]);
 		memset(&err, 0, sizeof(err));
 		root = glm_json_read(path, 1000, &err);
 		if (root != NULL)
@@ -229,21 +211,21 @@ test_json(void **state)
 
 	memset(deep, '[', 100000);
 	deep[100000] = '\0';
-	ck_puts(dir, "x.json", deep);
+	ck_puts(fx_dir, "x.json", deep);
 	assert_null(glm_json_read(path, 100000, &err));
 	ck_assert_error(&err, GLM_BAD_FILE, path);
 	free(deep);
 
-	ck_write(dir, "x.json", "{\"a\": 1}\0", 9);
+	ck_write(fx_dir, "x.json", "{\"a\": 1}\0", 9);
 	assert_null(glm_json_read(path, 1000, &err));
 
-	ck_puts(dir, "x.json", "{\"a\": 7}  \n");
+	ck_puts(fx_dir, "x.json", "{\"a\": 7}  \n");
 	root = glm_json_read(path, 1000, &err);
 	assert_int_equal(json_integer_value(json_object_get(root, "a")), 7);
 	json_decref(root);
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, fx_open_dir, fx_close_dir)
 
 int
 main(void)

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/base/file.h"
 #include "engine/weights/manifest.h"
 #include "engine/model/model.h"
@@ -28,7 +28,6 @@
 #define TILE glm_packed_tile_bytes(GLM_Q4, COLS, 32)
 #define DATA_BYTES (2 * TILE + 16)
 
-static char dir[CK_PATH];
 static char shard_path[CK_PATH];
 
 /* ---- Writing one ------------------------------------------------------------ */
@@ -43,7 +42,7 @@ write_shard(const char *metadata, const char *tensors, int shift)
 	assert_true(n < PAGE - 8);
 	memset(header + n, ' ', sizeof(header) - (size_t) n);
 	header[PAGE - 8 + shift] = '\0';
-	ck_raw(dir, ONE, header, DATA_BYTES);
+	ck_raw(fx_dir, ONE, header, DATA_BYTES);
 }
 
 static const char good_metadata[] =
@@ -73,7 +72,7 @@ describe_file(const char *name)
 	uint64_t	n;
 	int			fd;
 
-	ck_path(path, dir, name);
+	ck_path(path, fx_dir, name);
 	fd = glm_file_open(path, &st, &err);
 	assert_true(glm_hash_file(fd, path, 0, (uint64_t) st.st_size, &hash, &n, &err));
 	close(fd);
@@ -98,7 +97,7 @@ write_manifest(json_t *manifest)
 {
 	char *text = json_dumps(manifest, 0);
 
-	ck_puts(dir, GLM_MANIFEST, text);
+	ck_puts(fx_dir, GLM_MANIFEST, text);
 	free(text);
 	json_decref(manifest);
 }
@@ -106,27 +105,18 @@ write_manifest(json_t *manifest)
 static int
 setup(void **state)
 {
-	(void) state;
-	ck_open(dir);
-	ck_path(shard_path, dir, ONE);
-	ck_puts(dir, "config.json", "{\"some\": \"config\"}");
+	fx_open_dir(state);
+	ck_path(shard_path, fx_dir, ONE);
+	ck_puts(fx_dir, "config.json", "{\"some\": \"config\"}");
 	write_good_shard();
 	write_manifest(good_manifest());
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	ck_close(dir);
 	return 0;
 }
 
 static glm_shards *
 open_shards(glm_verify verify, glm_error *err)
 {
-	return glm_shards_open(dir, &(glm_weight_options){.verify = verify}, err);
+	return glm_shards_open(fx_dir, &(glm_weight_options){.verify = verify}, err);
 }
 
 static glm_shards *
@@ -147,7 +137,7 @@ assert_refused(glm_status status, const char *fragment)
 
 	assert_null(open_shards(GLM_VERIFY_FIRST_MAP, &err));
 	ck_assert_error(&err, status, fragment);
-	ck_assert_error(&err, status, dir);
+	ck_assert_error(&err, status, fx_dir);
 }
 
 /* ---- What is read --------------------------------------------------------------- */
@@ -159,14 +149,14 @@ test_good(void **state)
 	glm_error	  err = {0};
 
 	(void) state;
-	assert_true(glm_manifest_read(&m, dir, &err));
+	assert_true(glm_manifest_read(&m, fx_dir, &err));
 	assert_string_equal(m->quantization, "int4");
 	assert_int_equal(m->group, 32);
 	assert_int_equal(m->n_files, 2);
 	assert_int_equal(glm_manifest_find(m, ONE)->size, PAGE + DATA_BYTES);
 	assert_int_equal(glm_manifest_find(m, ONE)->n_chunks, 1);
 	assert_null(glm_manifest_find(m, "other"));
-	assert_true(glm_manifest_check(m, dir, GLM_VERIFY_FIRST_MAP, &err));
+	assert_true(glm_manifest_check(m, fx_dir, GLM_VERIFY_FIRST_MAP, &err));
 	glm_manifest_free(m);
 }
 
@@ -178,15 +168,15 @@ test_plain_directory(void **state)
 	glm_error	  err = {0};
 
 	(void) state;
-	ck_path(path, dir, GLM_MANIFEST);
+	ck_path(path, fx_dir, GLM_MANIFEST);
 	assert_int_equal(remove(path), 0);
-	assert_true(glm_manifest_read(&m, dir, &err));
+	assert_true(glm_manifest_read(&m, fx_dir, &err));
 	assert_null(m);
 	assert_refused(GLM_BAD_FILE, "no " GLM_MANIFEST);
 
 	/* one that cannot be opened is not none */
 	assert_int_equal(symlink("nowhere", path), 0);
-	assert_false(glm_manifest_read(&m, dir, &err));
+	assert_false(glm_manifest_read(&m, fx_dir, &err));
 	ck_assert_error(&err, GLM_NO_FILE, GLM_MANIFEST);
 }
 
@@ -286,9 +276,9 @@ test_bad_manifests(void **state)
 		write_manifest(manifest);
 		assert_refused(bad_keys[i].status, bad_keys[i].fragment);
 	}
-	ck_puts(dir, GLM_MANIFEST, "{\"format\": ");
+	ck_puts(fx_dir, GLM_MANIFEST, "{\"format\": ");
 	assert_refused(GLM_BAD_FILE, "invalid JSON");
-	ck_puts(dir, GLM_MANIFEST, "");
+	ck_puts(fx_dir, GLM_MANIFEST, "");
 	assert_refused(GLM_BAD_FILE, "invalid JSON");
 }
 
@@ -314,31 +304,31 @@ test_wrong_directory(void **state)
 	char path[CK_PATH];
 
 	(void) state;
-	ck_puts(dir, ".hidden", "x");
+	ck_puts(fx_dir, ".hidden", "x");
 	glm_shards_close(open_good(GLM_VERIFY_FULL));
 
-	ck_puts(dir, "surplus.bin", "x");
+	ck_puts(fx_dir, "surplus.bin", "x");
 	assert_refused(GLM_BAD_FILE, "\"surplus.bin\"");
-	ck_path(path, dir, "surplus.bin");
+	ck_path(path, fx_dir, "surplus.bin");
 	assert_int_equal(remove(path), 0);
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_refused(GLM_BAD_FILE, "\"surplus.bin\"");
 	assert_int_equal(remove(path), 0);
 
 	/* of another size, of the same size but with other bytes, missing */
-	ck_puts(dir, "config.json", "{\"some\": \"longer config\"}");
+	ck_puts(fx_dir, "config.json", "{\"some\": \"longer config\"}");
 	assert_refused(GLM_BAD_FILE, "config.json\" has 25 bytes, not 18");
-	ck_puts(dir, "config.json", "{\"same\": \"config\"}");
+	ck_puts(fx_dir, "config.json", "{\"same\": \"config\"}");
 	assert_refused(GLM_BAD_FILE, "config.json\" has SHA-256 ");
 	glm_shards_close(open_good(GLM_VERIFY_OFF));
-	ck_path(path, dir, "config.json");
+	ck_path(path, fx_dir, "config.json");
 	assert_int_equal(remove(path), 0);
 	assert_refused(GLM_BAD_FILE, "config.json\" is missing");
 
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_refused(GLM_NO_FILE, "not a regular file");
 	assert_int_equal(remove(path), 0);
-	ck_puts(dir, "config.json", "{\"some\": \"config\"}");
+	ck_puts(fx_dir, "config.json", "{\"some\": \"config\"}");
 	assert_int_equal(truncate(shard_path, PAGE + 100), 0);
 	assert_refused(GLM_BAD_FILE, "bytes, not ");
 }
@@ -487,7 +477,7 @@ test_foreign_metadata(void **state)
 	glm_shards_close(s);
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, fx_close_dir)
 
 int
 main(void)

@@ -99,31 +99,32 @@ put(char *block, uint32_t *end, const char *text)
 }
 
 /* As loader.c does it, in this thread. */
-static glm_model *
+static glm_served *
 find_or_load(const glm_request *req, glm_error *err)
 {
 	glm_open_options options;
-	glm_model		*model;
-	glm_model		*loaded;
+	glm_served		*served;
+	glm_served		*loaded;
 
-	if (!glm_models_find(&models, req, &options, &model, err))
+	if (!glm_models_find(&models, req, &options, &served, err))
 		return NULL;
-	if (model == NULL)
+	if (served == NULL)
 	{
 		loaded = glm_models_load(&models, glm_request_text(req, req->model),
 								 glm_request_text(req, req->path), &options, err);
 		if (loaded == NULL)
 			return NULL;
-		assert_true(glm_models_find(&models, req, &options, &model, err));
-		assert_ptr_equal(model, loaded);
+		assert_true(glm_models_find(&models, req, &options, &served, err));
+		assert_ptr_equal(served, loaded);
 		glm_models_release(&models, loaded);
 	}
-	else if (options.weights.verify == GLM_VERIFY_FULL && !glm_shards_verify(model->shards, err))
+	else if (options.weights.verify == GLM_VERIFY_FULL &&
+			 !glm_shards_verify(served->model->shards, err))
 	{
-		glm_models_release(&models, model);
+		glm_models_release(&models, served);
 		return NULL;
 	}
-	return model;
+	return served;
 }
 
 static const glm_request *
@@ -143,7 +144,7 @@ request(glm_kind kind, const char *name, const char *path, const char *options)
 	return req;
 }
 
-static glm_model *
+static glm_served *
 acquire(const char *name, const char *path, const char *options, glm_error *err)
 {
 	return find_or_load(request(GLM_LOAD, name, path, options), err);
@@ -155,24 +156,24 @@ unload(const char *name, const char *path, glm_error *err)
 	return glm_models_unload(&models, request(GLM_UNLOAD, name, path, NULL), err);
 }
 
-static glm_model *
+static glm_served *
 acquire_good(const char *name, const char *path, const char *options)
 {
-	glm_error  err = {0};
-	glm_model *model = acquire(name, path, options, &err);
+	glm_error	err = {0};
+	glm_served *served = acquire(name, path, options, &err);
 
-	if (model == NULL)
+	if (served == NULL)
 		fail_msg("%s", err.message);
-	return model;
+	return served;
 }
 
 static void
-touch_all(const glm_model *model)
+touch_all(glm_served *served)
 {
 	glm_error err;
 
-	for (int part = GLM_SEGMENT_OUTPUT; part < model->config.layers; part++)
-		assert_true(glm_model_touch(model, part, &err));
+	for (int part = GLM_SEGMENT_OUTPUT; part < served->model->config.layers; part++)
+		assert_true(glm_residency_touch(&served->residency, part, &err));
 }
 
 static glm_model_info
@@ -256,7 +257,7 @@ test_options(void **state)
 static void
 test_maps_on_touch(void **state)
 {
-	glm_model	  *model = acquire_good("a", dir, NULL);
+	glm_served	  *served = acquire_good("a", dir, NULL);
 	glm_model_info info = info_of("a");
 	glm_error	   err;
 
@@ -267,9 +268,9 @@ test_maps_on_touch(void **state)
 	assert_int_equal(info.chunks_total, 1);
 	assert_int_equal(info.bytes_mapped, 0);
 	assert_int_equal(info.bytes_resident, 0);
-	assert_int_equal(info.size_bytes, glm_shards_bytes(model->shards));
+	assert_int_equal(info.size_bytes, glm_shards_bytes(served->model->shards));
 
-	assert_true(glm_model_touch(model, 0, &err));
+	assert_true(glm_residency_touch(&served->residency, 0, &err));
 	info = info_of("a");
 	assert_int_equal(info.chunks_mapped, 1);
 	assert_int_equal(info.bytes_mapped, info.size_bytes);
@@ -277,14 +278,14 @@ test_maps_on_touch(void **state)
 	assert_int_equal(mappings(WEIGHTS), 1);
 
 	/* released as often as touched, or once for a part touched twice */
-	assert_true(glm_model_touch(model, 0, &err));
-	assert_true(glm_model_touch(model, GLM_SEGMENT_OUTPUT, &err));
-	glm_model_release(model, 0);
-	glm_model_release(model, 0);
+	assert_true(glm_residency_touch(&served->residency, 0, &err));
+	assert_true(glm_residency_touch(&served->residency, GLM_SEGMENT_OUTPUT, &err));
+	glm_residency_release(&served->residency, 0);
+	glm_residency_release(&served->residency, 0);
 	assert_int_equal(info_of("a").chunks_mapped, 1);
-	glm_model_release(model, GLM_SEGMENT_OUTPUT);
+	glm_residency_release(&served->residency, GLM_SEGMENT_OUTPUT);
 	assert_int_equal(info_of("a").chunks_mapped, 0);
-	glm_models_release(&models, model);
+	glm_models_release(&models, served);
 }
 
 static int pauses_granted;
@@ -300,26 +301,26 @@ grant_pauses(void *arg, glm_error *err)
 static void
 test_hold_can_be_ended(void **state)
 {
-	glm_model *model = acquire_good("a", dir, NULL);
-	glm_error  err = {0};
-	bool	   held = false;
-	int		   rounds = 0;
+	glm_served *served = acquire_good("a", dir, NULL);
+	glm_error	err = {0};
+	bool		held = false;
+	int			rounds = 0;
 
 	(void) state;
 	while (!held)
 	{
-		assert_false(glm_model_held(model));
+		assert_false(glm_residency_complete(&served->residency));
 		pauses_granted = rounds++;
 		glm_pause_with(grant_pauses, NULL);
-		held = glm_model_hold(model, &err);
+		held = glm_residency_hold(&served->residency, &err);
 		glm_pause_with(NULL, NULL);
 		if (!held)
 			ck_assert_error(&err, GLM_CANCELLED, "enough");
 	}
-	assert_true(glm_model_held(model));
+	assert_true(glm_residency_complete(&served->residency));
 	assert_in_range(rounds, 5, 20);
 	assert_int_equal(info_of("a").chunks_mapped, 1);
-	glm_models_release(&models, model);
+	glm_models_release(&models, served);
 	assert_true(unload("a", dir, &err));
 	assert_int_equal(mappings(WEIGHTS), 0);
 }
@@ -331,38 +332,38 @@ test_open_can_be_ended(void **state)
 	const glm_open_options options = {.weights.verify = GLM_VERIFY_FIRST_MAP,
 									  .weights.files = models.files,
 									  .kv_type = GLM_KV_AUTO};
-	glm_model			  *model = NULL;
+	glm_served			  *served = NULL;
 	glm_error			   err = {0};
 	int					   rounds = 0;
 
 	(void) state;
-	while (model == NULL)
+	while (served == NULL)
 	{
 		pauses_granted = rounds++;
 		glm_pause_with(grant_pauses, NULL);
-		model = glm_models_load(&models, "a", dir, &options, &err);
+		served = glm_models_load(&models, "a", dir, &options, &err);
 		glm_pause_with(NULL, NULL);
-		if (model == NULL)
+		if (served == NULL)
 			ck_assert_error(&err, GLM_CANCELLED, "enough");
-		assert_int_equal(glm_models_list(&models, &(glm_model_info){0}, 1), model != NULL);
+		assert_int_equal(glm_models_list(&models, &(glm_model_info){0}, 1), served != NULL);
 	}
 	assert_in_range(rounds, 4, 100);
-	glm_models_release(&models, model);
+	glm_models_release(&models, served);
 	assert_true(unload("a", dir, &err));
 }
 
 static void
 test_unload_unmaps(void **state)
 {
-	glm_model *model = acquire_good("a", dir, NULL);
-	glm_error  err = {0};
+	glm_served *served = acquire_good("a", dir, NULL);
+	glm_error	err = {0};
 
 	(void) state;
-	touch_all(model);
+	touch_all(served);
 	assert_int_equal(mappings(WEIGHTS), 1);
 	assert_true(unload("a", NULL, &err));
 	assert_int_equal(mappings(WEIGHTS), 1); /* somebody uses it still */
-	glm_models_release(&models, model);
+	glm_models_release(&models, served);
 	assert_int_equal(mappings(WEIGHTS), 0);
 	assert_false(unload("a", NULL, &err));
 	ck_assert_error(&err, GLM_NO_MODEL, "\"a\"");
@@ -371,26 +372,28 @@ test_unload_unmaps(void **state)
 static void
 test_shared(void **state)
 {
-	glm_model *a = acquire_good("a", dir, NULL);
-	glm_model *b = acquire_good("b", dir, NULL);
-	glm_model *c = acquire_good("c", twin, NULL);
-	glm_error  err;
-	uint8_t	   low_byte;
+	glm_served *a = acquire_good("a", dir, NULL);
+	glm_served *b = acquire_good("b", dir, NULL);
+	glm_served *c = acquire_good("c", twin, NULL);
+	glm_error	err;
+	uint8_t		low_byte;
 
 	(void) state;
 	assert_ptr_not_equal(a, b);
-	assert_ptr_equal(md_tensor(a, GLM_DOWN, 1)->data, md_tensor(b, GLM_DOWN, 1)->data);
-	assert_ptr_equal(md_tensor(a, GLM_DOWN, 1)->data, md_tensor(c, GLM_DOWN, 1)->data);
+	assert_ptr_equal(md_tensor(a->model, GLM_DOWN, 1)->data,
+					 md_tensor(b->model, GLM_DOWN, 1)->data);
+	assert_ptr_equal(md_tensor(a->model, GLM_DOWN, 1)->data,
+					 md_tensor(c->model, GLM_DOWN, 1)->data);
 	touch_all(a);
 	touch_all(c);
-	low_byte = *(const uint8_t *) md_tensor(a, GLM_QKV, 0)->data;
+	low_byte = *(const uint8_t *) md_tensor(a->model, GLM_QKV, 0)->data;
 	assert_int_equal(mappings(WEIGHTS), 1);
 	assert_int_equal(info_of("b").chunks_mapped, 1);
 
 	glm_models_release(&models, a);
 	assert_true(unload("a", NULL, &err));
 	assert_int_equal(mappings(WEIGHTS), 1);
-	assert_int_equal(*(const uint8_t *) md_tensor(c, GLM_QKV, 0)->data, low_byte);
+	assert_int_equal(*(const uint8_t *) md_tensor(c->model, GLM_QKV, 0)->data, low_byte);
 	glm_models_release(&models, b);
 	glm_models_release(&models, c);
 	assert_true(unload("c", NULL, &err));
@@ -429,12 +432,12 @@ count_models(void)
 static int
 use_once(uint32_t who, const char *name, const char *path)
 {
-	glm_model *model;
+	glm_served *served;
 
 	origin = who;
-	model = acquire_good(name, path, NULL);
-	glm_models_release(&models, model);
-	return (int) model->requests;
+	served = acquire_good(name, path, NULL);
+	glm_models_release(&models, served);
+	return (int) served->requests;
 }
 
 /* Two origins call two directories by one name: neither pushes the other's out. */
@@ -462,7 +465,7 @@ test_one_name_two_paths(void **state)
 static void
 test_name_changes_meaning(void **state)
 {
-	glm_model *held;
+	glm_served *held;
 
 	(void) state;
 	assert_int_equal(use_once(1, "a", dir), 1);
@@ -588,23 +591,23 @@ static void
 test_norms_are_verified(void **state)
 {
 	const char *norm = "transformer.encoder.layers.1.input_layernorm.weight";
-	glm_model  *model;
+	glm_served *served;
 	glm_error	err = {0};
 
 	(void) state;
 	add_manifest();
-	model = acquire_good("a", dir, NULL);
+	served = acquire_good("a", dir, NULL);
 	assert_string_equal(info_of("a").quantization, "int8");
-	touch_all(model);
-	flip_bit_of(model, norm);
-	glm_models_release(&models, model);
+	touch_all(served);
+	flip_bit_of(served->model, norm);
+	glm_models_release(&models, served);
 	assert_true(unload("a", NULL, &err));
 
-	model = acquire_good("a", dir, NULL);
-	assert_false(glm_model_touch(model, 1, &err));
+	served = acquire_good("a", dir, NULL);
+	assert_false(glm_residency_touch(&served->residency, 1, &err));
 	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
 	assert_int_equal(info_of("a").chunks_mapped, 0);
-	glm_models_release(&models, model);
+	glm_models_release(&models, served);
 
 	/* asked for expressly, a loaded model is verified too */
 	assert_null(acquire("a", dir, "{\"verify\": \"full\"}", &err));
@@ -612,9 +615,9 @@ test_norms_are_verified(void **state)
 	assert_int_equal(info_of("a").sequences, 0);
 	assert_null(acquire("b", dir, "{\"verify\": \"full\"}", &err));
 	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
-	model = acquire_good("b", dir, "{\"verify\": \"off\"}");
-	touch_all(model);
-	glm_models_release(&models, model);
+	served = acquire_good("b", dir, "{\"verify\": \"off\"}");
+	touch_all(served);
+	glm_models_release(&models, served);
 
 	/* what counts without an option */
 	assert_true(unload("b", NULL, &err));

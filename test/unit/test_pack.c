@@ -362,7 +362,7 @@ test_padding_and_files(void **state)
 	assert_true(glm_pack_plan(pack, tensors, 4, 256, &err));
 	for (int i = 0; i < 4; i++)
 	{
-		size_t	 n = glm_pack_bytes(&tensors[i].form);
+		size_t	 n = glm_tensor_bytes(&tensors[i].form);
 		uint8_t *bytes = calloc(1, n);
 
 		assert_non_null(bytes);
@@ -392,7 +392,7 @@ test_padding_and_files(void **state)
 		assert_true(glm_shards_hold(shards, &t, &err));
 		data = t.data;
 		assert_int_equal((uintptr_t) data % 64, 0);
-		assert_int_equal(data[glm_pack_bytes(&tensors[i].form) - 1], i + 1);
+		assert_int_equal(data[glm_tensor_bytes(&tensors[i].form) - 1], i + 1);
 		glm_shards_drop(shards, &t);
 	}
 	glm_shards_close(shards);

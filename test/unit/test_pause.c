@@ -11,14 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/base/json.h"
 #include "engine/text/literal.h"
 #include "engine/text/pieces.h"
 
-static glm_tokenizer *tok;
-static int			  pauses; /* since they were granted */
-static int			  pauses_granted;
+static int pauses; /* since they were granted */
+static int pauses_granted;
 
 static bool
 grant_pause(void *arg, glm_error *err)
@@ -34,22 +33,6 @@ grant(int n)
 	pauses = 0;
 	pauses_granted = n;
 	glm_pause_with(grant_pause, NULL);
-}
-
-static int
-setup(void **state)
-{
-	(void) state;
-	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, NULL);
-	return tok == NULL;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	glm_tokenizer_close(tok);
-	return 0;
 }
 
 static int
@@ -69,60 +52,61 @@ make_text(char *text, size_t n)
 		text[i] = "word and\n"[i % 9];
 }
 
-/* A pause after each part can end it, and no other follows. */
+/* A pause after each segment can end it, and no other follows. */
 static void
 encoding_ends_in_a_pause(void **state)
 {
 	char		 text[10000];
 	glm_ids		 ids = {0};
 	glm_error	 err = {0};
-	const size_t part = tok->part;
+	const size_t segment = fx_tok->segment;
 	int			 all;
 
 	(void) state;
 	make_text(text, sizeof(text));
-	tok->part = 1000;
+	fx_tok->segment = 1000;
 	grant(INT32_MAX);
-	assert_true(glm_tokenizer_encode(tok, text, sizeof(text), &ids, &err));
+	assert_true(glm_tokenizer_encode(fx_tok, text, sizeof(text), &ids, &err));
 	glm_ids_free(&ids);
 	all = pauses;
 	assert_in_range(all, 8, 12);
 	for (int n = 0; n < all; n++)
 	{
 		grant(n);
-		assert_false(glm_tokenizer_encode(tok, text, sizeof(text), &ids, &err));
+		assert_false(glm_tokenizer_encode(fx_tok, text, sizeof(text), &ids, &err));
 		ck_assert_error(&err, GLM_CANCELLED, "pause");
 		assert_int_equal(pauses, n + 1);
 		glm_ids_free(&ids);
 	}
-	tok->part = part;
+	fx_tok->segment = segment;
 }
 
-/* Stops behind the part with which there are enough ids; these are the whole text's. */
+/* Stops behind the segment with which there are enough ids; these are the whole text's. */
 static void
 encoding_stops_when_it_is_enough(void **state)
 {
 	char		 text[10000];
-	const size_t part = tok->part;
+	const size_t segment = fx_tok->segment;
 	glm_ids		 whole = {0};
 	bool		 stopped;
 
 	(void) state;
 	make_text(text, sizeof(text));
-	tok->part = 100;
-	assert_true(glm_tokenizer_encode(tok, text, sizeof(text), &whole, NULL));
+	fx_tok->segment = 100;
+	assert_true(glm_tokenizer_encode(fx_tok, text, sizeof(text), &whole, NULL));
 	for (size_t most = 0; most <= whole.length; most += whole.length / 10)
 	{
 		glm_ids ids = {0};
 
-		assert_true(glm_tokenizer_encode_most(tok, text, sizeof(text), most, &stopped, &ids, NULL));
+		assert_true(
+			glm_tokenizer_encode_most(fx_tok, text, sizeof(text), most, &stopped, &ids, NULL));
 		assert_int_equal(stopped, ids.length < whole.length);
 		assert_in_range(ids.length, most < whole.length ? most : whole.length, most + 220);
 		assert_memory_equal(ids.data, whole.data, ids.length * sizeof(int32_t));
 		glm_ids_free(&ids);
 	}
 	glm_ids_free(&whole);
-	tok->part = part;
+	fx_tok->segment = segment;
 }
 
 static void
@@ -137,7 +121,7 @@ decoding_ends_in_a_pause(void **state)
 	for (size_t i = 0; i < n; i++)
 		ids[i] = 300;
 	grant(3);
-	assert_false(glm_tokenizer_decode(tok, ids, n, &text, &err));
+	assert_false(glm_tokenizer_decode(fx_tok, ids, n, &text, &err));
 	ck_assert_error(&err, GLM_CANCELLED, "pause 3");
 	assert_int_equal(pauses, 4);
 	glm_buf_free(&text);
@@ -244,7 +228,8 @@ parsing_answers_ends_in_a_pause(void **state)
 	static const char *const answers[] = {
 		"f\n```\ntool_call(a=[1, 2, {'b': 3}], c='d')\n```\ng\n```\ntool_call(x=1)\n```",
 		"f\n```\ntool_call(a=1)\n```\nno call\ninterpreter\n```\n1\n2\n```", "a\nb\nc", ""};
-	char *(*const parse[])(const char *, size_t) = {glm_answer_parse, glm_answer_parse_turns};
+	char *(*const parse[])(glm_chat_format, const char *, size_t) = {glm_answer_parse,
+																	 glm_answer_parse_turns};
 
 	(void) state;
 	for (size_t i = 0; i < 2 * sizeof(answers) / sizeof(answers[0]); i++)
@@ -254,7 +239,7 @@ parsing_answers_ends_in_a_pause(void **state)
 		int			all;
 
 		grant(INT32_MAX);
-		whole = parse[i % 2](answer, strlen(answer));
+		whole = parse[i % 2](GLM_CHAT_CHATGLM3, answer, strlen(answer));
 		assert_non_null(whole);
 		free(whole);
 		all = pauses;
@@ -262,7 +247,7 @@ parsing_answers_ends_in_a_pause(void **state)
 		for (int n = 0; n < all; n++)
 		{
 			grant(n);
-			assert_null(parse[i % 2](answer, strlen(answer)));
+			assert_null(parse[i % 2](GLM_CHAT_CHATGLM3, answer, strlen(answer)));
 		}
 	}
 }
@@ -280,5 +265,5 @@ main(void)
 		cmocka_unit_test_teardown(parsing_answers_ends_in_a_pause, grant_all),
 	};
 
-	return cmocka_run_group_tests_name("pause", tests, setup, teardown);
+	return cmocka_run_group_tests_name("pause", tests, fx_open_tokenizer, fx_close_tokenizer);
 }

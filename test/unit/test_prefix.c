@@ -20,7 +20,6 @@ typedef struct setup
 {
 	glm_kv_pool *pool;
 	glm_prefix	*prefix;
-	glm_model	 model[2];
 	float		*memory; /* of the pool's blocks */
 	uint64_t	 scope;	 /* of chains that are opened */
 	uint64_t	 random;
@@ -49,13 +48,15 @@ open_setup(setup *s, int blocks)
 	s->memory = calloc((size_t) blocks, BLOCK_BYTES);
 	s->prefix = glm_prefix_open(s->pool, copy_block, s);
 	assert_true(s->prefix && s->memory);
-	for (int i = 0; i < 2; i++)
-	{
-		s->model[i].generation = i + 1;
-		s->model[i].kv_block_bytes = BLOCK_BYTES;
-	}
 	s->scope = 1;
 	s->random = 7;
+}
+
+/* Of model 0 or 1. */
+static bool
+open_chain(setup *s, glm_chain *chain, int model, uint64_t scope, int capacity)
+{
+	return glm_chain_open(s->prefix, chain, (uint64_t) model + 1, BLOCK_BYTES, scope, capacity);
 }
 
 static void
@@ -100,7 +101,7 @@ fill(setup *s, glm_chain *chain, const char *kinds, int model, bool index)
 	int		found = 0;
 
 	make_tokens(tokens, kinds);
-	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], s->scope, n));
+	assert_true(open_chain(s, chain, model, s->scope, n));
 	while (index && found < n && glm_chain_adopt(s->prefix, chain, tokens + found * GLM_KV_BLOCK))
 	{
 		assert_true(block_at(s, chain, found)[0] == path_value(kinds, found, model));
@@ -207,7 +208,7 @@ part_after(setup *s, glm_chain *chain, int model, int alike, int n)
 	make_tokens(tokens, "ab");
 	for (int i = alike; i < GLM_KV_BLOCK; i++)
 		tokens[GLM_KV_BLOCK + i] = 'x' + alike;
-	assert_true(glm_chain_open(s->prefix, chain, &s->model[model], s->scope, 2));
+	assert_true(open_chain(s, chain, model, s->scope, 2));
 	if (!glm_chain_adopt(s->prefix, chain, tokens))
 		assert_true(glm_chain_grow(s->prefix, chain));
 	return glm_chain_copy(s->prefix, chain, tokens + GLM_KV_BLOCK, n);
@@ -261,14 +262,14 @@ longest_is_copied(void **state)
 		make_tokens(tokens, "a");
 		for (int i = alike; i < GLM_KV_BLOCK; i++)
 			tokens[i] = 'b';
-		assert_true(glm_chain_open(s.prefix, &a, &s.model[0], s.scope, 1));
+		assert_true(open_chain(&s, &a, 0, s.scope, 1));
 		assert_true(glm_chain_grow(s.prefix, &a));
 		block_at(&s, &a, 0)[0] = (float) alike;
 		glm_chain_index(s.prefix, &a, tokens, GLM_KV_BLOCK);
 		glm_chain_close(s.prefix, &a);
 	}
 	make_tokens(tokens, "a");
-	assert_true(glm_chain_open(s.prefix, &b, &s.model[0], s.scope, 1));
+	assert_true(open_chain(&s, &b, 0, s.scope, 1));
 	assert_int_equal(glm_chain_copy(s.prefix, &b, tokens, 31), 24);
 	assert_true(block_at(&s, &b, 0)[0] == 24);
 	glm_chain_close(s.prefix, &b);
@@ -345,13 +346,13 @@ others_hide_nothing(void **state)
 	{
 		make_tokens(tokens, "a");
 		tokens[i == 0 ? 30 : 10] = 1000 + i;
-		assert_true(glm_chain_open(s.prefix, &a, &s.model[0], i == 0 ? 1 : 2, 1));
+		assert_true(open_chain(&s, &a, 0, i == 0 ? 1 : 2, 1));
 		assert_true(glm_chain_grow(s.prefix, &a));
 		glm_chain_index(s.prefix, &a, tokens, GLM_KV_BLOCK);
 		glm_chain_close(s.prefix, &a);
 	}
 	make_tokens(tokens, "a");
-	assert_true(glm_chain_open(s.prefix, &a, &s.model[0], 1, 1));
+	assert_true(open_chain(&s, &a, 0, 1, 1));
 	assert_int_equal(glm_chain_copy(s.prefix, &a, tokens, 31), 30);
 	glm_chain_close(s.prefix, &a);
 	close_setup(&s);

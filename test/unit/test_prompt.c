@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/text/chat_chatglm3.h"
 #include "engine/text/messages.h"
 #include "engine/text/prompt.h"
@@ -24,8 +24,6 @@
 #define TOOL_TEXT "\n[\n    {\n        \"name\": \"f\",\n        \"parameters\": {}\n    }\n]"
 #define DEFAULT_SYSTEM                                                                             \
 	"Answer the following questions as best as you can. You have access to the following tools:"
-
-static glm_tokenizer *tok;
 
 /* ---- Requests ------------------------------------------------------------ */
 
@@ -362,7 +360,7 @@ assert_refused(const char *text, const char *system, const char *tools, glm_stat
 	glm_ids		 ids = {0};
 	glm_error	 err = {0};
 
-	assert_false(glm_prompt_build(&glm_chat_chatglm3, tok, req, &ids, &err));
+	assert_false(glm_prompt_build(&glm_chat_chatglm3, fx_tok, req, &ids, &err));
 	ck_assert_error(&err, status, fragment);
 	glm_ids_free(&ids);
 	free(req);
@@ -502,13 +500,13 @@ depth_is_bounded(void **state)
 static void
 add_encoded(glm_ids *ids, const char *text)
 {
-	assert_true(glm_tokenizer_encode(tok, text, strlen(text), ids, NULL));
+	assert_true(glm_tokenizer_encode(fx_tok, text, strlen(text), ids, NULL));
 }
 
 static void
 add_special(glm_ids *ids, const char *name)
 {
-	assert_true(glm_ids_add(ids, glm_tokenizer_special(tok, name), NULL));
+	assert_true(glm_ids_add(ids, glm_tokenizer_special(fx_tok, name), NULL));
 }
 
 static void
@@ -540,7 +538,7 @@ the_template_is_the_published_one(void **state)
 	add_encoded(&want, "\n");
 	add_encoded(&want, "<|user|>你好");
 	add_special(&want, "<|assistant|>");
-	assert_ids(tok, make_request(GLM_PROMPT, "<|user|>你好", "Be brief.", NULL), &want);
+	assert_ids(fx_tok, make_request(GLM_PROMPT, "<|user|>你好", "Be brief.", NULL), &want);
 	glm_ids_free(&want);
 }
 
@@ -558,13 +556,13 @@ a_raw_prompt_has_no_turns(void **state)
 	add_special(&want, "[gMASK]");
 	add_special(&want, "sop");
 	add_encoded(&want, "Once upon");
-	assert_ids(tok, make_request(GLM_RAW, "Once upon", NULL, NULL), &want);
+	assert_ids(fx_tok, make_request(GLM_RAW, "Once upon", NULL, NULL), &want);
 	for (int i = 0; i < 2; i++)
 	{
 		glm_request *req = make_request(GLM_RAW, cases[i].text, cases[i].system, cases[i].tools);
 
 		want.length = 0;
-		assert_false(glm_prompt_build(&glm_chat_chatglm3, tok, req, &want, &err));
+		assert_false(glm_prompt_build(&glm_chat_chatglm3, fx_tok, req, &want, &err));
 		ck_assert_error(&err, GLM_BAD_ARGUMENT, cases[i].fragment);
 		free(req);
 	}
@@ -580,12 +578,12 @@ a_prompt_may_be_empty(void **state)
 	(void) state;
 	add_special(&want, "[gMASK]");
 	add_special(&want, "sop");
-	assert_ids(tok, make_request(GLM_RAW, "", NULL, NULL), &want);
+	assert_ids(fx_tok, make_request(GLM_RAW, "", NULL, NULL), &want);
 	add_special(&want, "<|user|>");
 	add_encoded(&want, "\n");
 	add_special(&want, "<|assistant|>");
-	assert_ids(tok, make_request(GLM_PROMPT, "", NULL, NULL), &want);
-	assert_ids(tok,
+	assert_ids(fx_tok, make_request(GLM_PROMPT, "", NULL, NULL), &want);
+	assert_ids(fx_tok,
 			   make_request(GLM_MESSAGES, "[{\"role\":\"user\",\"content\":\"\"}]", NULL, NULL),
 			   &want);
 	glm_ids_free(&want);
@@ -648,28 +646,6 @@ golden_chats_are_exact(void **state)
 	}
 }
 
-/* ---- Set-up -------------------------------------------------------------- */
-
-static int
-open_tiny(void **state)
-{
-	glm_error err = {0};
-
-	(void) state;
-	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, &err);
-	if (tok == NULL)
-		fail_msg("%s", err.message);
-	return 0;
-}
-
-static int
-close_tiny(void **state)
-{
-	(void) state;
-	glm_tokenizer_close(tok);
-	return 0;
-}
-
 int
 main(void)
 {
@@ -696,5 +672,5 @@ main(void)
 		cmocka_unit_test(golden_chats_are_exact),
 	};
 
-	return cmocka_run_group_tests(tests, open_tiny, close_tiny);
+	return cmocka_run_group_tests(tests, fx_open_tokenizer, fx_close_tokenizer);
 }

@@ -19,6 +19,7 @@
 
 #include "checkpoint.h"
 #include "engine/compute/forward.h"
+#include "engine/model/residency.h"
 #include "engine/serve/kv.h"
 #include "made_up.h"
 
@@ -60,19 +61,21 @@ open_verified(const char *dir, const char *name)
 static void
 compute(const glm_model *model, float *y)
 {
-	glm_error	 err = {0};
-	glm_threads *threads = glm_threads_open(2, &err);
-	glm_forward *forward = glm_forward_open("auto", threads, N_TOKENS, &err);
-	glm_kv_pool *pool = glm_kv_pool_open(16 << 20);
-	glm_kv_table kv = {0};
-	glm_row		 row[N_TOKENS];
-	float		*logits;
+	glm_error	  err = {0};
+	glm_threads	 *threads = glm_threads_open(2, &err);
+	glm_forward	 *forward = glm_forward_open("auto", threads, N_TOKENS, &err);
+	glm_kv_pool	 *pool = glm_kv_pool_open(16 << 20);
+	glm_kv_table  kv = {0};
+	glm_residency readable = {0};
+	glm_row		  row[N_TOKENS];
+	float		 *logits;
 
 	assert_true(glm_kv_take(pool, model->kv_block_bytes, N_TOKENS / GLM_KV_BLOCK + 1, &kv));
 	for (int i = 0; i < N_TOKENS; i++)
 		row[i] = (glm_row){
 			.token = i * 25 % VOCAB, .position = i, .kv = &kv, .logits = i + 1 == N_TOKENS};
-	if (!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
+	if (!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err) ||
+		!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
 		!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, N_TOKENS, &logits, &err))
 		fail_msg("%s", err.message);
@@ -81,6 +84,7 @@ compute(const glm_model *model, float *y)
 	glm_kv_pool_close(pool);
 	glm_forward_close(forward);
 	glm_threads_close(threads);
+	glm_residency_close(&readable);
 }
 
 static double
@@ -217,6 +221,7 @@ test_memory_of_a_pass(void **state)
 	glm_forward	  *forward = glm_forward_open("auto", threads, WIDE_ROWS, &err);
 	glm_kv_pool	  *pool = glm_kv_pool_open(16 << 20);
 	glm_kv_table   kv = {0};
+	glm_residency  readable = {0};
 	glm_model	  *model;
 	float		  *logits;
 	double		   before, taken;
@@ -229,7 +234,8 @@ test_memory_of_a_pass(void **state)
 	for (int i = 0; i < WIDE_ROWS; i++)
 		row[i] = (glm_row){.token = i, .position = i, .kv = &kv, .logits = i + 1 == WIDE_ROWS};
 	before = anonymous();
-	if (!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
+	if (!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err) ||
+		!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
 		!glm_forward_prepare(forward, model, &err) ||
 		!glm_forward_run(forward, model, row, WIDE_ROWS, &logits, &err))
 		fail_msg("%s", err.message);
@@ -240,6 +246,7 @@ test_memory_of_a_pass(void **state)
 	glm_kv_pool_close(pool);
 	glm_forward_close(forward);
 	glm_threads_close(threads);
+	glm_residency_close(&readable);
 	glm_model_close(model);
 	ck_path(path, dir, "model");
 	ck_close(path);

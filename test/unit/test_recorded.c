@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "checkpoint.h"
+#include "engine/model/residency.h"
 #include "runner.h"
 
 static int32_t
@@ -102,17 +103,19 @@ check_chat(rn_setup *s, const glm_model *model, const json_t *chat, double *wors
 static void
 check_checkpoint(const char *dir, const char *expected)
 {
-	glm_error	 err;
-	json_error_t json_error;
-	glm_model	*model = glm_model_open("checkpoint", dir, &err);
-	json_t		*json = json_load_file(expected, 0, &json_error);
-	rn_setup	 s = rn_open("auto", 2);
-	double		 worst = 0;
+	glm_error	  err;
+	json_error_t  json_error;
+	glm_model	 *model = glm_model_open("checkpoint", dir, &err);
+	json_t		 *json = json_load_file(expected, 0, &json_error);
+	rn_setup	  s = rn_open("auto", 2);
+	double		  worst = 0;
+	glm_residency readable = {0};
 
 	if (model == NULL)
 		fail_msg("%s", err.message);
 	if (json == NULL)
 		fail_msg("%s: %s", expected, json_error.text);
+	assert_true(glm_residency_open(&readable, model, &err) && glm_residency_hold(&readable, &err));
 	assert_true(glm_forward_prepare(s.forward, model, &err));
 	assert_true(json_array_size(json_object_get(json, "chat")) > 0);
 	for (size_t i = 0; i < json_array_size(json_object_get(json, "chat")); i++)
@@ -123,6 +126,7 @@ check_checkpoint(const char *dir, const char *expected)
 	assert_true(worst < 1e-4);
 	json_decref(json);
 	rn_close(&s);
+	glm_residency_close(&readable);
 	glm_model_close(model);
 }
 

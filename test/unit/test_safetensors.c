@@ -13,31 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/weights/weights.h"
 
 #include <cmocka.h>
 
 #define ONE "model.safetensors"
 #define INDEX "model.safetensors.index.json"
-
-static char dir[CK_PATH];
-
-static int
-setup(void **state)
-{
-	(void) state;
-	ck_open(dir);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void) state;
-	ck_close(dir);
-	return 0;
-}
 
 static glm_shards *
 open_good(const char *path)
@@ -56,7 +38,7 @@ assert_refused(glm_status status, const char *fragment, const char *name)
 {
 	glm_error err = {0};
 
-	assert_null(glm_shards_open(dir, NULL, &err));
+	assert_null(glm_shards_open(fx_dir, NULL, &err));
 	ck_assert_error(&err, status, fragment);
 	ck_assert_error(&err, status, name);
 }
@@ -93,8 +75,8 @@ test_single(void **state)
 	glm_shards *s;
 
 	(void) state;
-	ck_raw(dir, ONE, mixed, 47);
-	s = open_good(dir);
+	ck_raw(fx_dir, ONE, mixed, 47);
+	s = open_good(fx_dir);
 	assert_int_equal(glm_shards_bytes(s), 8 + strlen(mixed) + 47);
 
 	/* the data are 0, 1, 2, ...: the first byte of a tensor is its offset */
@@ -142,8 +124,8 @@ test_find(void **state)
 	glm_shards *s;
 
 	(void) state;
-	ck_raw(dir, ONE, mixed, 47);
-	s = open_good(dir);
+	ck_raw(fx_dir, ONE, mixed, 47);
+	s = open_good(fx_dir);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
 		glm_tensor t;
@@ -151,7 +133,7 @@ test_find(void **state)
 
 		assert_false(glm_shards_find(s, bad[i].name, bad[i].rows, bad[i].cols, &t, &err));
 		ck_assert_error(&err, bad[i].status, bad[i].fragment);
-		ck_assert_error(&err, bad[i].status, dir);
+		ck_assert_error(&err, bad[i].status, fx_dir);
 	}
 	glm_shards_close(s);
 }
@@ -164,12 +146,12 @@ test_only_file(void **state)
 	glm_shards *s;
 
 	(void) state;
-	ck_raw(dir, "blob", "{}", 0);
-	ck_puts(dir, ".hidden.safetensors", "x");
-	ck_puts(dir, "pytorch_model.bin", "x");
-	ck_path(path, dir, "weights.safetensors");
+	ck_raw(fx_dir, "blob", "{}", 0);
+	ck_puts(fx_dir, ".hidden.safetensors", "x");
+	ck_puts(fx_dir, "pytorch_model.bin", "x");
+	ck_path(path, fx_dir, "weights.safetensors");
 	assert_int_equal(symlink("blob", path), 0);
-	s = open_good(dir);
+	s = open_good(fx_dir);
 	assert_int_equal(glm_shards_bytes(s), 10);
 	glm_shards_close(s);
 }
@@ -269,8 +251,8 @@ test_bad_headers(void **state)
 	(void) state;
 	for (size_t i = 0; i < sizeof(bad_headers) / sizeof(bad_headers[0]); i++)
 	{
-		ck_raw(dir, ONE, bad_headers[i].header, bad_headers[i].data_size);
-		assert_refused(bad_headers[i].status, bad_headers[i].fragment, dir);
+		ck_raw(fx_dir, ONE, bad_headers[i].header, bad_headers[i].data_size);
+		assert_refused(bad_headers[i].status, bad_headers[i].fragment, fx_dir);
 	}
 }
 
@@ -283,18 +265,18 @@ test_absurd_length(void **state)
 	FILE				*f;
 
 	(void) state;
-	ck_write(dir, ONE, huge, sizeof(huge));
+	ck_write(fx_dir, ONE, huge, sizeof(huge));
 	assert_refused(GLM_BAD_FILE, "18446744073709551615 bytes", ONE);
-	ck_write(dir, ONE, much, sizeof(much));
+	ck_write(fx_dir, ONE, much, sizeof(much));
 	assert_refused(GLM_BAD_FILE, "9 bytes in a file of 16", ONE);
-	ck_write(dir, ONE, "{}", 2);
+	ck_write(fx_dir, ONE, "{}", 2);
 	assert_refused(GLM_BAD_FILE, "too short", ONE);
-	ck_write(dir, ONE, "", 0);
+	ck_write(fx_dir, ONE, "", 0);
 	assert_refused(GLM_BAD_FILE, "is empty", ONE);
 
 	/* 128 MB of header that are really there (in a sparse file) */
-	ck_write(dir, ONE, "\0\0\0\x08\0\0\0\0", 8);
-	ck_path(path, dir, ONE);
+	ck_write(fx_dir, ONE, "\0\0\0\x08\0\0\0\0", 8);
+	ck_path(path, fx_dir, ONE);
 	f = fopen(path, "r+b");
 	assert_int_equal(fseek(f, (128 << 20) + 8, SEEK_SET), 0);
 	fputc('x', f);
@@ -339,11 +321,11 @@ test_truncated(void **state)
 	memcpy(bytes + 8, mixed, sizeof(mixed) - 1);
 	for (size_t n = 0; n < sizeof(bytes); n++)
 	{
-		ck_write(dir, ONE, bytes, n);
-		assert_refused(GLM_BAD_FILE, ONE, dir);
+		ck_write(fx_dir, ONE, bytes, n);
+		assert_refused(GLM_BAD_FILE, ONE, fx_dir);
 	}
-	ck_write(dir, ONE, bytes, sizeof(bytes));
-	glm_shards_close(open_good(dir));
+	ck_write(fx_dir, ONE, bytes, sizeof(bytes));
+	glm_shards_close(open_good(fx_dir));
 }
 
 static void
@@ -364,8 +346,8 @@ test_changed_bytes(void **state)
 
 			memcpy(header, mixed, sizeof(mixed));
 			header[at] = put[k];
-			ck_raw(dir, ONE, header, 47);
-			s = glm_shards_open(dir, NULL, &err);
+			ck_raw(fx_dir, ONE, header, 47);
+			s = glm_shards_open(fx_dir, NULL, &err);
 			if (s != NULL)
 			{
 				assert_true(touch_all(s) > 0);
@@ -392,16 +374,16 @@ test_no_weights(void **state)
 	glm_error err = {0};
 
 	(void) state;
-	assert_refused(GLM_NO_FILE, "no *.safetensors file", dir);
-	ck_puts(dir, "pytorch_model-00001-of-00007.bin", "x");
-	assert_null(glm_shards_open(dir, NULL, &err));
+	assert_refused(GLM_NO_FILE, "no *.safetensors file", fx_dir);
+	ck_puts(fx_dir, "pytorch_model-00001-of-00007.bin", "x");
+	assert_null(glm_shards_open(fx_dir, NULL, &err));
 	ck_assert_error(&err, GLM_UNSUPPORTED, "pytorch_model");
 	assert_int_equal(err.advice, GLM_ADVICE_CONVERT_PYTORCH);
-	ck_raw(dir, "a.safetensors", "{}", 0);
-	ck_raw(dir, "b.safetensors", "{}", 0);
+	ck_raw(fx_dir, "a.safetensors", "{}", 0);
+	ck_raw(fx_dir, "b.safetensors", "{}", 0);
 	assert_refused(GLM_NO_FILE, "2 *.safetensors files", INDEX);
 
-	ck_path(path, dir, "missing");
+	ck_path(path, fx_dir, "missing");
 	assert_null(glm_shards_open(path, NULL, &err));
 	ck_assert_error(&err, GLM_NO_FILE, path);
 }
@@ -412,7 +394,7 @@ test_odd_files(void **state)
 	char path[CK_PATH];
 
 	(void) state;
-	ck_path(path, dir, ONE);
+	ck_path(path, fx_dir, ONE);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_refused(GLM_NO_FILE, "not a regular file", ONE);
 	assert_int_equal(remove(path), 0);
@@ -424,8 +406,8 @@ test_odd_files(void **state)
 
 	/* an index that cannot be opened does not count as none */
 	assert_int_equal(remove(path), 0);
-	ck_raw(dir, ONE, "{}", 0);
-	ck_path(path, dir, INDEX);
+	ck_raw(fx_dir, ONE, "{}", 0);
+	ck_path(path, fx_dir, INDEX);
 	assert_int_equal(symlink("nowhere", path), 0);
 	assert_refused(GLM_NO_FILE, "No such file", INDEX);
 }
@@ -438,16 +420,16 @@ test_index_beside_single(void **state)
 	glm_shards *s;
 
 	(void) state;
-	ck_raw(dir, "s1", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
-	ck_raw(dir, "model.safetensors", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
-	ck_puts(dir, INDEX, "{\"weight_map\": {\"a\": \"s1\"}}");
-	assert_refused(GLM_BAD_FILE, "both model.safetensors and " INDEX, dir);
-	assert_null(glm_shards_open(dir, NULL, &err));
+	ck_raw(fx_dir, "s1", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
+	ck_raw(fx_dir, "model.safetensors", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
+	ck_puts(fx_dir, INDEX, "{\"weight_map\": {\"a\": \"s1\"}}");
+	assert_refused(GLM_BAD_FILE, "both model.safetensors and " INDEX, fx_dir);
+	assert_null(glm_shards_open(fx_dir, NULL, &err));
 	assert_non_null(strstr(err.hint, "Remove"));
 
 	/* an index of the single file says the same twice */
-	ck_puts(dir, INDEX, "{\"weight_map\": {\"a\": \"model.safetensors\"}}");
-	s = open_good(dir);
+	ck_puts(fx_dir, INDEX, "{\"weight_map\": {\"a\": \"model.safetensors\"}}");
+	s = open_good(fx_dir);
 	assert_non_null(strstr(glm_shards_file(s, "a"), "/model.safetensors"));
 	glm_shards_close(s);
 }
@@ -482,18 +464,18 @@ test_bad_index(void **state)
 	glm_shards *s;
 
 	(void) state;
-	ck_raw(dir, "s1", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
-	ck_raw(dir, "s2", "{" T("b", "F32", "[1]", "[0, 4]") "}", 4);
-	ck_raw(dir, "s3", "{" T("a", "F32", "[1]", "[0, 4]") ", " T("c", "F32", "[1]", "[4, 8]") "}",
+	ck_raw(fx_dir, "s1", "{" T("a", "F32", "[1]", "[0, 4]") "}", 4);
+	ck_raw(fx_dir, "s2", "{" T("b", "F32", "[1]", "[0, 4]") "}", 4);
+	ck_raw(fx_dir, "s3", "{" T("a", "F32", "[1]", "[0, 4]") ", " T("c", "F32", "[1]", "[4, 8]") "}",
 		   8);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
-		ck_puts(dir, INDEX, bad[i].index);
-		assert_refused(bad[i].status, bad[i].fragment, dir);
+		ck_puts(fx_dir, INDEX, bad[i].index);
+		assert_refused(bad[i].status, bad[i].fragment, fx_dir);
 	}
 
-	ck_puts(dir, INDEX, "{\"metadata\": {}, \"weight_map\": {\"a\": \"s1\", \"b\": \"s2\"}}");
-	s = open_good(dir);
+	ck_puts(fx_dir, INDEX, "{\"metadata\": {}, \"weight_map\": {\"a\": \"s1\", \"b\": \"s2\"}}");
+	s = open_good(fx_dir);
 	assert_non_null(strstr(glm_shards_file(s, "a"), "/s1"));
 	assert_non_null(strstr(glm_shards_file(s, "b"), "/s2"));
 	glm_shards_close(s);
@@ -511,16 +493,16 @@ test_many_shards(void **state)
 		char name[16];
 
 		sprintf(name, "s%d", i);
-		ck_raw(dir, name, "{}", 0);
+		ck_raw(fx_dir, name, "{}", 0);
 		n += sprintf(index + n, "%s\"t%d\": \"%s\"", i ? ", " : "", i, name);
 	}
 	sprintf(index + n, "}}");
-	ck_puts(dir, INDEX, index);
+	ck_puts(fx_dir, INDEX, index);
 	assert_refused(GLM_UNSUPPORTED, "more than 256 files", INDEX);
 	free(index);
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, fx_open_dir, fx_close_dir)
 
 int
 main(void)

@@ -14,19 +14,15 @@
 
 #include <cmocka.h>
 
-#include "checkpoint.h"
+#include "fixtures.h"
 #include "engine/text/chat_chatglm3.h"
 #include "engine/text/pieces.h"
 #include "engine/base/file.h"
 #include "engine/text/decoder.h"
 
-#define TINY "models/tiny-chatglm3"
-#define VOCAB 1024
 #define FFFD "\xEF\xBF\xBD"
 
-static glm_tokenizer *tok;
-static int32_t		  byte_zero; /* id of <0x00>; the other bytes follow it */
-static int32_t		  first_special;
+static int32_t first_special;
 
 /* ---- Helpers ------------------------------------------------------------- */
 
@@ -44,26 +40,8 @@ encode(const glm_tokenizer *t, const char *text, size_t n)
 static int
 open_tiny(void **state)
 {
-	glm_error err = {0};
-	glm_ids	  ids;
-
-	(void) state;
-	tok = glm_tokenizer_open(TINY, VOCAB, &err);
-	if (tok == NULL)
-		fail_msg("%s", err.message);
-	ids = encode(tok, "\n", 1);
-	assert_int_equal(ids.length, 2);
-	byte_zero = ids.data[1] - '\n';
-	first_special = glm_tokenizer_special(tok, "[MASK]");
-	glm_ids_free(&ids);
-	return 0;
-}
-
-static int
-close_tiny(void **state)
-{
-	(void) state;
-	glm_tokenizer_close(tok);
+	fx_open_tokenizer(state);
+	first_special = glm_tokenizer_special(fx_tok, "[MASK]");
 	return 0;
 }
 
@@ -109,7 +87,7 @@ bytes_as_ids(const char *bytes, size_t n)
 	glm_ids ids = {0};
 
 	for (size_t i = 0; i < n; i++)
-		glm_ids_add(&ids, byte_zero + (unsigned char) bytes[i], NULL);
+		glm_ids_add(&ids, fx_byte_zero + (unsigned char) bytes[i], NULL);
 	return ids;
 }
 
@@ -217,12 +195,12 @@ texts_come_back_as_they_were(void **state)
 	(void) state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 	{
-		glm_ids ids = encode(tok, texts[i], strlen(texts[i]));
+		glm_ids ids = encode(fx_tok, texts[i], strlen(texts[i]));
 
 		/* no text yields a special id, whatever is typed */
 		for (size_t j = 0; j < ids.length; j++)
 			assert_in_range(ids.data[j], 3, first_special - 1);
-		assert_decoded(tok, ids.data, ids.length, texts[i]);
+		assert_decoded(fx_tok, ids.data, ids.length, texts[i]);
 		glm_ids_free(&ids);
 	}
 }
@@ -234,11 +212,11 @@ bad_text_is_refused_with_its_place(void **state)
 	glm_error err;
 
 	(void) state;
-	assert_false(glm_tokenizer_encode(tok, "abc\xFF", 4, &ids, &err));
+	assert_false(glm_tokenizer_encode(fx_tok, "abc\xFF", 4, &ids, &err));
 	ck_assert_error(&err, GLM_BAD_TEXT, "byte 3");
-	assert_false(glm_tokenizer_encode(tok, "你\xE5\xA5", 5, &ids, &err));
+	assert_false(glm_tokenizer_encode(fx_tok, "你\xE5\xA5", 5, &ids, &err));
 	ck_assert_error(&err, GLM_BAD_TEXT, "byte 3");
-	assert_false(glm_tokenizer_encode(tok, "ab\0c", 4, &ids, &err));
+	assert_false(glm_tokenizer_encode(fx_tok, "ab\0c", 4, &ids, &err));
 	ck_assert_error(&err, GLM_BAD_TEXT, "NUL at byte 2");
 	assert_int_equal(ids.length, 0);
 }
@@ -251,15 +229,15 @@ open_spm(void)
 	glm_error err;
 	char	  why[100];
 
-	assert_true(glm_file_read(&file, TINY "/tokenizer.model", 1 << 24, &err));
+	assert_true(glm_file_read(&file, FX_MODEL "/tokenizer.model", 1 << 24, &err));
 	assert_int_equal(glm_spm_open(file.data, file.length, &spm, why, sizeof(why)), GLM_SPM_OK);
 	glm_buf_free(&file);
 	return spm;
 }
 
-/* A long text is encoded in parts; SentencePiece by itself does it at once. */
+/* A long text is encoded in segments; SentencePiece by itself does it at once. */
 static void
-assert_parts_do_not_show(const char *const words[8])
+assert_segments_do_not_show(const char *const words[8])
 {
 	glm_spm *spm = open_spm();
 	glm_buf	 text = {0};
@@ -273,7 +251,7 @@ assert_parts_do_not_show(const char *const words[8])
 		glm_buf_puts(&text, words[random >> 29]);
 	}
 	assert_int_equal(glm_spm_encode(spm, text.data, text.length, glm_take_id, &whole), GLM_SPM_OK);
-	got = encode(tok, text.data, text.length);
+	got = encode(fx_tok, text.data, text.length);
 	assert_int_equal(got.length, whole.length);
 	assert_memory_equal(got.data, whole.data, whole.length * sizeof(int32_t));
 	glm_ids_free(&got);
@@ -283,21 +261,21 @@ assert_parts_do_not_show(const char *const words[8])
 }
 
 static void
-parts_do_not_show(void **state)
+segments_do_not_show(void **state)
 {
 	(void) state;
-	assert_parts_do_not_show((const char *const[]){"Ship 3 lamps to Berlin.\n", "\n", "  \n",
-												   "你好 世界\r\n", "{\n    \"a\"", "x", " ",
-												   "\xE2\x96\x81"});
-	assert_parts_do_not_show((const char *const[]){"weather ", "the", "  ", "review", "s", "Berlin",
-												   "                 ", "\xE2\x96\x81"});
-	assert_parts_do_not_show(
+	assert_segments_do_not_show((const char *const[]){"Ship 3 lamps to Berlin.\n", "\n", "  \n",
+													  "你好 世界\r\n", "{\n    \"a\"", "x", " ",
+													  "\xE2\x96\x81"});
+	assert_segments_do_not_show((const char *const[]){
+		"weather ", "the", "  ", "review", "s", "Berlin", "                 ", "\xE2\x96\x81"});
+	assert_segments_do_not_show(
 		(const char *const[]){"天气", "怎么样", "北京", "评论", "。", "订单", "🙂", "é"});
 }
 
-/* Whatever the size of the parts, down to single characters. */
+/* Whatever the size of the segments, down to single characters. */
 static void
-parts_of_any_size_do_not_show(void **state)
+segments_of_any_size_do_not_show(void **state)
 {
 	static const char *const words[] = {
 		"Ship 3 lamps", "\n",		  "    ", "你好世界",
@@ -305,7 +283,7 @@ parts_of_any_size_do_not_show(void **state)
 		"\xE2\x96\x81", "🙂",		  "é",	  "\t",
 		"天气",			"1234567",	  "----", "The weather in Berlin",
 		"''",			"\xC2\xA0",	  "~"};
-	const size_t part = tok->part;
+	const size_t segment = fx_tok->segment;
 	glm_spm		*spm = open_spm();
 	uint32_t	 random = 11;
 
@@ -322,9 +300,9 @@ parts_of_any_size_do_not_show(void **state)
 		}
 		assert_int_equal(glm_spm_encode(spm, text.data, text.length, glm_take_id, &whole),
 						 GLM_SPM_OK);
-		for (tok->part = 1; tok->part < 200; tok->part += 1 + (size_t) round % 7)
+		for (fx_tok->segment = 1; fx_tok->segment < 200; fx_tok->segment += 1 + (size_t) round % 7)
 		{
-			glm_ids got = encode(tok, text.data, text.length);
+			glm_ids got = encode(fx_tok, text.data, text.length);
 
 			assert_int_equal(got.length, whole.length);
 			assert_memory_equal(got.data, whole.data, whole.length * sizeof(int32_t));
@@ -333,7 +311,7 @@ parts_of_any_size_do_not_show(void **state)
 		glm_ids_free(&whole);
 		glm_buf_free(&text);
 	}
-	tok->part = part;
+	fx_tok->segment = segment;
 	glm_spm_close(spm);
 }
 
@@ -347,7 +325,7 @@ what_cannot_be_parted_is_bounded(void **state)
 
 	(void) state;
 	memset(text, ' ', n); /* any two blanks stand side by side in a piece */
-	assert_false(glm_tokenizer_encode(tok, text, n, &ids, &err));
+	assert_false(glm_tokenizer_encode(fx_tok, text, n, &ids, &err));
 	ck_assert_error(&err, GLM_TOO_LONG, "5242880 bytes");
 	assert_int_equal(ids.length, 0);
 	free(text);
@@ -373,11 +351,11 @@ decoding_agrees_with_sentencepiece(void **state)
 			random = random * 1664525 + 1013904223;
 			/* bytes, blanks and control pieces more often than words */
 			ids[i] = (random >> 8) % ((random >> 30) ? 300 : (uint32_t) first_special);
-			if (ids[i] == byte_zero)
+			if (ids[i] == fx_byte_zero)
 				ids[i]++;
 		}
 		assert_int_equal(glm_spm_decode(spm, ids, round % 13, glm_take_text, &want), GLM_SPM_OK);
-		assert_decoded(tok, ids, round % 13, want.data);
+		assert_decoded(fx_tok, ids, round % 13, want.data);
 		glm_buf_free(&want);
 	}
 	glm_spm_close(spm);
@@ -396,36 +374,36 @@ broken_bytes_become_replacement_characters(void **state)
 		{"\xE4\xE4\xBD\xA0", FFFD "你"},  {"\xF0\x9F\x99\x82", "🙂"},
 		{"\xED\xA0\x80", FFFD FFFD FFFD}, {"\xF0\x9F\x99\xF0\x9F\x99\x82", FFFD FFFD FFFD "🙂"},
 		{"\xC0\x80", FFFD FFFD}};
-	int32_t nul = byte_zero;
+	int32_t nul = fx_byte_zero;
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
 		glm_ids ids = bytes_as_ids(cases[i].bytes, strlen(cases[i].bytes));
 
-		assert_decoded(tok, ids.data, ids.length, cases[i].want);
+		assert_decoded(fx_tok, ids.data, ids.length, cases[i].want);
 		glm_ids_free(&ids);
 	}
-	assert_decoded(tok, &nul, 1, FFFD);
+	assert_decoded(fx_tok, &nul, 1, FFFD);
 }
 
 static void
 special_ids_decode_to_their_names(void **state)
 {
-	glm_ids hello = encode(tok, "hello", 5);
+	glm_ids hello = encode(fx_tok, "hello", 5);
 	glm_ids ids = {0};
 
 	(void) state;
-	glm_ids_add(&ids, glm_tokenizer_special(tok, "[gMASK]"), NULL);
-	glm_ids_add(&ids, glm_tokenizer_special(tok, "sop"), NULL);
-	glm_ids_add(&ids, glm_tokenizer_special(tok, "<|user|>"), NULL);
+	glm_ids_add(&ids, glm_tokenizer_special(fx_tok, "[gMASK]"), NULL);
+	glm_ids_add(&ids, glm_tokenizer_special(fx_tok, "sop"), NULL);
+	glm_ids_add(&ids, glm_tokenizer_special(fx_tok, "<|user|>"), NULL);
 	for (size_t i = 0; i < hello.length; i++)
 		glm_ids_add(&ids, hello.data[i], NULL);
 	glm_ids_add(&ids, 2, NULL); /* </s>, a control piece */
-	glm_ids_add(&ids, glm_tokenizer_special(tok, "<|assistant|>"), NULL);
+	glm_ids_add(&ids, glm_tokenizer_special(fx_tok, "<|assistant|>"), NULL);
 	for (size_t i = 0; i < hello.length; i++)
 		glm_ids_add(&ids, hello.data[i], NULL);
-	assert_decoded(tok, ids.data, ids.length, "[gMASK]sop<|user|>hello<|assistant|>hello");
+	assert_decoded(fx_tok, ids.data, ids.length, "[gMASK]sop<|user|>hello<|assistant|>hello");
 	glm_ids_free(&ids);
 	glm_ids_free(&hello);
 }
@@ -434,8 +412,8 @@ static void
 ids_outside_the_vocabulary_are_refused(void **state)
 {
 	glm_error	   err = {0};
-	glm_tokenizer *padded = glm_tokenizer_open(TINY, VOCAB + 10, &err);
-	int32_t		   ids[] = {VOCAB + 9, -1, VOCAB + 10};
+	glm_tokenizer *padded = glm_tokenizer_open(FX_MODEL, FX_VOCAB + 10, &err);
+	int32_t		   ids[] = {FX_VOCAB + 9, -1, FX_VOCAB + 10};
 	glm_buf		   out = {0};
 
 	(void) state;
@@ -469,18 +447,18 @@ broken_files_are_refused_by_name(void **state)
 	glm_error err;
 
 	(void) state;
-	assert_refused("/nonexistent", VOCAB, GLM_NO_FILE, "/nonexistent");
-	assert_refused(TINY, first_special + tok->n_special - 1, GLM_BAD_FILE, "do not fit");
-	assert_refused(TINY, 0, GLM_BAD_FILE, "do not fit");
+	assert_refused("/nonexistent", FX_VOCAB, GLM_NO_FILE, "/nonexistent");
+	assert_refused(FX_MODEL, first_special + fx_tok->n_special - 1, GLM_BAD_FILE, "do not fit");
+	assert_refused(FX_MODEL, 0, GLM_BAD_FILE, "do not fit");
 
 	ck_open(dir);
 	ck_puts(dir, "tokenizer.model", "");
-	assert_refused(dir, VOCAB, GLM_BAD_FILE, dir);
+	assert_refused(dir, FX_VOCAB, GLM_BAD_FILE, dir);
 	ck_puts(dir, "tokenizer.model", "version https://git-lfs.github.com/spec/v1\n");
-	assert_refused(dir, VOCAB, GLM_BAD_FILE, dir);
-	assert_true(glm_file_read(&file, TINY "/tokenizer.model", 1 << 24, &err));
+	assert_refused(dir, FX_VOCAB, GLM_BAD_FILE, dir);
+	assert_true(glm_file_read(&file, FX_MODEL "/tokenizer.model", 1 << 24, &err));
 	ck_write(dir, "tokenizer.model", file.data, file.length / 2);
-	assert_refused(dir, VOCAB, GLM_BAD_FILE, dir);
+	assert_refused(dir, FX_VOCAB, GLM_BAD_FILE, dir);
 	glm_buf_free(&file);
 	ck_close(dir);
 }
@@ -557,8 +535,8 @@ main(void)
 		cmocka_unit_test(golden_texts_and_ids_are_exact),
 		cmocka_unit_test(texts_come_back_as_they_were),
 		cmocka_unit_test(bad_text_is_refused_with_its_place),
-		cmocka_unit_test(parts_do_not_show),
-		cmocka_unit_test(parts_of_any_size_do_not_show),
+		cmocka_unit_test(segments_do_not_show),
+		cmocka_unit_test(segments_of_any_size_do_not_show),
 		cmocka_unit_test(what_cannot_be_parted_is_bounded),
 		cmocka_unit_test(decoding_agrees_with_sentencepiece),
 		cmocka_unit_test(broken_bytes_become_replacement_characters),
@@ -568,5 +546,5 @@ main(void)
 		cmocka_unit_test(tables_that_lead_outside_are_refused),
 	};
 
-	return cmocka_run_group_tests(tests, open_tiny, close_tiny);
+	return cmocka_run_group_tests(tests, open_tiny, fx_close_tokenizer);
 }

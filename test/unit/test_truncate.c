@@ -11,31 +11,10 @@
 
 #include <cmocka.h>
 
+#include "fixtures.h"
 #include "engine/text/chat_chatglm3.h"
 #include "engine/text/truncate.h"
 #include "engine/text/prompt.h"
-
-static glm_tokenizer *tok;
-
-static int
-open_tiny(void **state)
-{
-	glm_error err = {0};
-
-	(void) state;
-	tok = glm_tokenizer_open("models/tiny-chatglm3", 1024, &err);
-	if (tok == NULL)
-		fail_msg("%s", err.message);
-	return 0;
-}
-
-static int
-close_tiny(void **state)
-{
-	(void) state;
-	glm_tokenizer_close(tok);
-	return 0;
-}
 
 /* ---- Requests ------------------------------------------------------------ */
 
@@ -67,10 +46,10 @@ fit(glm_request *req, int context, glm_buf *text)
 	glm_ids	  ids = {0};
 	glm_error err = {0};
 
-	if (!glm_prompt_fit(&glm_chat_chatglm3, tok, req, context, SIZE_MAX, &ids, &err))
+	if (!glm_prompt_fit(&glm_chat_chatglm3, fx_tok, req, context, SIZE_MAX, &ids, &err))
 		fail_msg("%s", err.message);
 	text->length = 0;
-	assert_true(glm_tokenizer_decode(tok, ids.data, ids.length, text, &err));
+	assert_true(glm_tokenizer_decode(fx_tok, ids.data, ids.length, text, &err));
 	assert_int_equal(glm_utf8_check(text->data, text->length), -1);
 	/* bytes that are no character would have become this */
 	assert_null(strstr(text->data, "\xEF\xBF\xBD"));
@@ -282,7 +261,7 @@ what_is_not_cut_must_fit(void **state)
 	glm_error	 err = {0};
 
 	(void) state;
-	assert_false(glm_prompt_fit(&glm_chat_chatglm3, tok, req, 300, SIZE_MAX, &ids, &err));
+	assert_false(glm_prompt_fit(&glm_chat_chatglm3, fx_tok, req, 300, SIZE_MAX, &ids, &err));
 	assert_int_equal(err.status, GLM_TOO_LONG);
 	assert_non_null(strstr(err.message, "leave no room for the text"));
 	glm_ids_free(&ids);
@@ -307,8 +286,8 @@ a_long_text_is_cut_before_it_is_encoded(void **state)
 		glm_error	err = {0};
 		glm_ids		ids;
 
-		assert_true(glm_truncate_text(tok, how, 200, &at, &length, &joined, &err));
-		assert_in_range(length, 200, 2 * 208 * glm_tokenizer_longest(tok));
+		assert_true(glm_truncate_text(fx_tok, how, 200, &at, &length, &joined, &err));
+		assert_in_range(length, 200, 2 * 208 * glm_tokenizer_longest(fx_tok));
 		glm_buf_free(&joined);
 		ids = fit(make_request(GLM_RAW, text, NULL, how, 10), 210, &shown);
 		assert_int_equal(ids.length, 200);
@@ -334,5 +313,5 @@ main(void)
 		cmocka_unit_test(a_long_text_is_cut_before_it_is_encoded),
 	};
 
-	return cmocka_run_group_tests(tests, open_tiny, close_tiny);
+	return cmocka_run_group_tests(tests, fx_open_tokenizer, fx_close_tokenizer);
 }

@@ -74,13 +74,13 @@ assert_ended(int ticket, glm_status status)
 }
 
 static int
-front_threads(void)
+intake_threads(void)
 {
 	int n;
 
-	pthread_mutex_lock(&engine->front.lock);
-	n = engine->front.n_threads + engine->front.n_loaders;
-	pthread_mutex_unlock(&engine->front.lock);
+	pthread_mutex_lock(&engine->intake.lock);
+	n = engine->intake.n_threads + engine->intake.n_loaders;
+	pthread_mutex_unlock(&engine->intake.lock);
 	return n;
 }
 
@@ -88,10 +88,10 @@ front_threads(void)
 static void
 assert_quiet(void)
 {
-	for (int i = 0; i < 20000 && (stats_of(engine).waiting > 0 || front_threads() > 1); i++)
+	for (int i = 0; i < 20000 && (stats_of(engine).waiting > 0 || intake_threads() > 1); i++)
 		usleep(1000);
 	assert_int_equal(stats_of(engine).waiting, 0);
-	assert_int_equal(front_threads(), 1);
+	assert_int_equal(intake_threads(), 1);
 }
 
 /* ---- Turns ------------------------------------------------------------------- */
@@ -392,7 +392,7 @@ nobody_waits_for_a_model_but_who_wants_it(void **state)
 	/* it ends with its last waiter, here by cancel and by time ... */
 	second = submit(engine, make_load(dir, 30));
 	assert_ended(second, GLM_TIMED_OUT);
-	assert_int_equal(front_threads(), 2);
+	assert_int_equal(intake_threads(), 2);
 	glm_engine_cancel(engine, first);
 	assert_ended(first, GLM_CANCELLED);
 	assert_quiet();

@@ -13,14 +13,14 @@
 #include <string.h>
 
 static bool
-is_empty(const char *list)
+names_no_cpu(const char *list)
 {
 	return list == NULL || *list == '\0';
 }
 
 /* Reads a number below CPU_SETSIZE at *s and moves *s behind it; -1: there is none. */
 static int
-read_number(const char **s)
+read_cpu(const char **s)
 {
 	int value = 0;
 
@@ -36,17 +36,17 @@ read_number(const char **s)
 }
 
 static bool
-parse(const char *list, cpu_set_t *set)
+parse_list(const char *list, cpu_set_t *set)
 {
 	CPU_ZERO(set);
 	for (const char *s = list;; s++)
 	{
-		int first = read_number(&s), last = first;
+		int first = read_cpu(&s), last = first;
 
 		if (first >= 0 && *s == '-')
 		{
 			s++;
-			last = read_number(&s);
+			last = read_cpu(&s);
 		}
 		if (first < 0 || last < first || (*s != ',' && *s != '\0'))
 			return false;
@@ -62,7 +62,7 @@ glm_cpus_check(const char *list, glm_error *err)
 {
 	cpu_set_t set;
 
-	if (is_empty(list) || parse(list, &set))
+	if (names_no_cpu(list) || parse_list(list, &set))
 		return true;
 	return glm_fail(err, GLM_BAD_ARGUMENT, "\"%s\" is not a list of CPUs like \"0-3,8\" below %d",
 					list, CPU_SETSIZE);
@@ -83,9 +83,9 @@ glm_cpus_count(const char *list, glm_error *err)
 		return 0;
 	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
 		CPU_ZERO(&allowed); /* a mask larger than ours: nothing is known to be missing */
-	if (is_empty(list))
+	if (names_no_cpu(list))
 		return CPU_COUNT(&allowed) > 0 ? CPU_COUNT(&allowed) : 1;
-	parse(list, &set);
+	parse_list(list, &set);
 	for (int i = 0; i < CPU_SETSIZE; i++)
 		if (CPU_ISSET(i, &set) && CPU_COUNT(&allowed) > 0 && !CPU_ISSET(i, &allowed))
 		{
@@ -101,6 +101,6 @@ glm_cpus_bind(pthread_t thread, const char *list)
 {
 	cpu_set_t set;
 
-	return is_empty(list) ||
-		   (parse(list, &set) && pthread_setaffinity_np(thread, sizeof(set), &set) == 0);
+	return names_no_cpu(list) ||
+		   (parse_list(list, &set) && pthread_setaffinity_np(thread, sizeof(set), &set) == 0);
 }

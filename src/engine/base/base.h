@@ -49,6 +49,11 @@ typedef struct glm_ids
 extern bool glm_ids_add(glm_ids *ids, int32_t id, glm_error *err);
 extern void glm_ids_free(glm_ids *ids);
 
+/* ---- request.c ---------------------------------------------------------------------- */
+
+/* The token ids of a request that was checked, and how many. */
+extern const int32_t *glm_request_tokens(const glm_request *req, size_t *n);
+
 /* ---- utf8.c ----------------------------------------------------------------------------- */
 
 /* Offset of the first byte that is not valid UTF-8, or -1 when all is. */

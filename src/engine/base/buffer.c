@@ -15,7 +15,7 @@
 /* ---- Buffer ----------------------------------------------------------- */
 
 static bool
-reserve(glm_buf *buf, size_t n)
+reserve_bytes(glm_buf *buf, size_t n)
 {
 	size_t capacity = buf->capacity ? buf->capacity : 64;
 	char  *data;
@@ -40,7 +40,7 @@ glm_buf_add(glm_buf *buf, const void *bytes, size_t n)
 {
 	if (buf->failed)
 		return;
-	if (!reserve(buf, n))
+	if (!reserve_bytes(buf, n))
 	{
 		buf->failed = true;
 		return;

@@ -1,7 +1,5 @@
 /*
- * file.h - open files as chunk.c, hash.c and manifest.c read them.
- *
- * Apart from internal.h so that only they see struct stat.
+ * file.h - files that somebody else wrote: opened, read, and what went wrong with them.
  */
 #ifndef GLM_FILE_H
 #define GLM_FILE_H

@@ -35,7 +35,7 @@ glm_hash_text(const glm_hash *hash, char text[GLM_HASH_TEXT])
 }
 
 static int
-digit(char c)
+hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -49,8 +49,8 @@ glm_hash_parse(glm_hash *hash, const char *text)
 		return false;
 	for (size_t i = 0; i < sizeof(hash->byte); i++)
 	{
-		int high = digit(text[2 * i]);
-		int low = digit(text[2 * i + 1]);
+		int high = hex_digit(text[2 * i]);
+		int low = hex_digit(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
@@ -61,8 +61,8 @@ glm_hash_parse(glm_hash *hash, const char *text)
 
 /* Feeds the bytes to ctx; *n counts them. */
 static bool
-digest(EVP_MD_CTX *ctx, uint8_t *piece, int fd, const char *path, uint64_t offset, uint64_t length,
-	   uint64_t *n, glm_error *err)
+digest_file(EVP_MD_CTX *ctx, uint8_t *piece, int fd, const char *path, uint64_t offset,
+			uint64_t length, uint64_t *n, glm_error *err)
 {
 	while (*n < length)
 	{
@@ -97,7 +97,7 @@ glm_hash_file(int fd, const char *path, uint64_t offset, uint64_t length, glm_ha
 	else if (EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
 		glm_fail(err, GLM_INTERNAL, "OpenSSL has no SHA-256");
 	else
-		ok = digest(ctx, piece, fd, path, offset, length, n, err) &&
+		ok = digest_file(ctx, piece, fd, path, offset, length, n, err) &&
 			 (EVP_DigestFinal_ex(ctx, hash->byte, NULL) == 1 ||
 			  glm_fail(err, GLM_INTERNAL, "the SHA-256 of file \"%s\" cannot be computed", path));
 	free(piece);

@@ -6,8 +6,8 @@
  * tracking numbers are longer than that.  So the text is looked through before
  * jansson sees it, and an integer it could not hold becomes a string of a NUL
  * and the digits: the one string that can begin with a NUL, because no other may
- * hold any (SQL's text cannot either).  Whoever wants text asks glm_json_text(),
- * and literal.c writes the digits as they came.
+ * hold any (SQL's text cannot either).  glm_json_text() gives texts alone,
+ * glm_json_big() the digits as they came.
  *
  * No locks: pure functions.
  */

@@ -108,7 +108,7 @@ take_apart(json_t *value, size_t *count)
 
 		take_apart(json_array_get(value, last), count);
 		json_array_remove(value, last);
-		/* whoever has ended it waits for no more than the rest of this */
+		/* a pause that ended the work still lets the rest be freed */
 		if (++*count % FREE_SLICE == 0)
 			(void) glm_pause(NULL);
 	}

@@ -1,14 +1,11 @@
 /*
  * pause.c - long work that gives others a turn, and ends with who wanted it.
  *
- * What PostgreSQL has CHECK_FOR_INTERRUPTS() for.  Work whose length somebody else
- * decides (a text of 60 MB, tools nested 2,000 deep, a weight file of 12 GB) calls
- * glm_pause() every few milliseconds at most.  Who started the work has told by
- * glm_pause_with() what is done there: a request's thread looks whether it was
- * cancelled or is out of time, and lets others have their turn (turns.c); a loader
- * looks whether anybody still waits (loader.c); a quantize job whether it was cancelled
- * (job.c); the engine thread looks at those who are not in its pass (pass.c).  Where
- * nobody has told anything, as in a test, it does nothing.
+ * Work whose length somebody else decides (a text of 60 MB, tools nested 2,000 deep, a
+ * weight file of 12 GB) calls glm_pause() every few milliseconds at most.  Who started the
+ * work has told by glm_pause_with() what is done there: to look whether it was cancelled or
+ * is out of time, or to let others have their turn.  Where nobody has told anything it
+ * does nothing.
  *
  * The hook is the thread's own, so that it need not be handed through everything
  * between the request and the loop.  No locks.

@@ -1,17 +1,14 @@
 /*
  * request.c - is a block of bytes a request?
  *
- * A request travels from a backend to the worker through shared memory.  Both
- * sides check it here, the backend so that mistakes surface where they are
- * made, the worker because it must not depend on that.  After the check every
- * span lies inside the block and ends in a NUL, texts are UTF-8 without NULs,
- * enums and numbers are in range.  What depends on the model (token ids, the
- * prompt's length) is checked where the model is known.
+ * A request travels from a backend to the worker through shared memory, and the worker
+ * checks its own copy, which nobody else can change.  After the check every span lies
+ * inside the block and ends in a NUL, texts are UTF-8 without NULs, enums and numbers
+ * are in range.  What depends on the model (token ids, the prompt's length) is checked
+ * where the model is known.
  *
- * The worker checks its own copy, which nobody else can change: its main thread all
- * that takes no time, the task that the request becomes (front.c) the texts, which can
- * have megabytes, with pauses.  No locks: pure
- * functions, callable from any thread.
+ * The check has two parts: the frame, which takes no time, and the texts, which can have
+ * megabytes and are read with pauses.  No locks: pure functions, callable from any thread.
  */
 #include "engine/base/base.h"
 
@@ -28,6 +25,13 @@ const char *
 glm_request_text(const glm_request *req, glm_span span)
 {
 	return span.offset != 0 ? (const char *) req + span.offset : NULL;
+}
+
+const int32_t *
+glm_request_tokens(const glm_request *req, size_t *n)
+{
+	*n = req->tokens.length / sizeof(int32_t);
+	return (const int32_t *) glm_request_text(req, req->tokens);
 }
 
 /* An absent span is all zero; a present one lies behind the header. */
@@ -102,26 +106,43 @@ check_tokens(const glm_request *req, glm_error *err)
 
 /* ---- What each kind needs ---------------------------------------------- */
 
-static bool
-needs_text(uint16_t kind)
+/* Of the fields of a request: what must be there, and whether the sampling is looked at. */
+typedef struct glm_fields
 {
-	return kind == GLM_GENERATE || kind == GLM_TOKENIZE || kind == GLM_COUNT_TOKENS ||
-		   kind == GLM_CHAT_TOKENS;
-}
+	bool path;
+	bool target;
+	bool text;
+	bool tokens; /* at least one */
+	bool sampling;
+} glm_fields;
+
+static const glm_fields needed[GLM_N_KIND] = {
+	[GLM_GENERATE] = {.path = true, .text = true, .sampling = true},
+	[GLM_LOGITS] = {.path = true, .tokens = true},
+	[GLM_TOKENIZE] = {.path = true, .text = true},
+	[GLM_DETOKENIZE] = {.path = true},
+	[GLM_COUNT_TOKENS] = {.path = true, .text = true},
+	[GLM_CHAT_TOKENS] = {.path = true, .text = true},
+	[GLM_LOAD] = {.path = true},
+	[GLM_UNLOAD] = {0},
+	[GLM_QUANTIZE] = {.path = true, .target = true},
+};
 
 static bool
-check_needs(const glm_request *req, glm_error *err)
+check_needed(const glm_request *req, glm_error *err)
 {
+	const glm_fields *need = &needed[req->kind];
+
 	if (req->model.length == 0)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"model\" is missing");
-	if (req->path.length == 0 && req->kind != GLM_UNLOAD)
+	if (req->path.length == 0 && need->path)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "model \"%s\" has no path",
 						glm_request_text(req, req->model));
-	if (req->target.length == 0 && req->kind == GLM_QUANTIZE)
+	if (req->target.length == 0 && need->target)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"target\" is missing");
-	if (req->text.offset == 0 && needs_text(req->kind))
+	if (req->text.offset == 0 && need->text)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"text\" is missing");
-	if (req->tokens.length == 0 && req->kind == GLM_LOGITS)
+	if (req->tokens.length == 0 && need->tokens)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"tokens\" must not be empty");
 	return true;
 }
@@ -187,8 +208,8 @@ glm_request_check_frame(const void *block, size_t size, glm_error *err)
 		   check_text(req, req->target, "target", err) && check_span(req, req->text, "text", err) &&
 		   check_span(req, req->system, "system", err) &&
 		   check_span(req, req->tools, "tools", err) && check_stop(req, err) &&
-		   check_tokens(req, err) && check_needs(req, err) &&
-		   (req->kind != GLM_GENERATE || check_sampling(req, err));
+		   check_tokens(req, err) && check_needed(req, err) &&
+		   (!needed[req->kind].sampling || check_sampling(req, err));
 }
 
 bool

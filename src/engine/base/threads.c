@@ -20,6 +20,7 @@
  * glm_threads_run is called by one thread at a time (the engine's).
  */
 #include "engine/base/threads.h"
+#include "engine/base/clock.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -161,20 +162,11 @@ cpu_pause(void)
 #endif
 }
 
-static int64_t
-now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Spins while *word == value, at most SPIN_NS; did it change? */
 static bool
 spin_while(_Atomic uint32_t *word, uint32_t value)
 {
-	int64_t end = now_ns() + SPIN_NS;
+	int64_t end = glm_now_ns() + SPIN_NS;
 
 	do
 	{
@@ -184,7 +176,7 @@ spin_while(_Atomic uint32_t *word, uint32_t value)
 				return true;
 			cpu_pause();
 		}
-	} while (now_ns() < end);
+	} while (glm_now_ns() < end);
 	return false;
 }
 

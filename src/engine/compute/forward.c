@@ -292,20 +292,17 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_row *rows, i
 {
 	int n_logits = count_logits(rows, n_rows);
 
-	if (!check_rows(fwd, model, rows, n_rows, err) ||
-		!glm_model_touch(model, GLM_SEGMENT_EMBEDDING, err))
+	if (!check_rows(fwd, model, rows, n_rows, err))
 		return false;
 	fwd->backend->embed(fwd->dev, fwd->buffer[X],
 						&matrix_of(model, GLM_EMBEDDING, GLM_NO_LAYER)->tensor, rows, n_rows);
 	for (int l = 0; l < model->config.layers; l++)
 	{
-		if (!glm_pause(err) || !glm_model_touch(model, l, err))
+		if (!glm_pause(err))
 			return false;
 		attention_block(fwd, model, l, rows, n_rows);
 		ffn_block(fwd, model, l, n_rows);
 	}
-	if (n_logits > 0 && !glm_model_touch(model, GLM_SEGMENT_OUTPUT, err))
-		return false;
 	if (n_logits > 0)
 		output_head(fwd, model, rows, n_rows, n_logits);
 	*logits = fwd->backend->read(fwd->dev, fwd->buffer[SHARED],

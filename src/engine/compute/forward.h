@@ -29,7 +29,7 @@ extern void			glm_forward_kv_copy(void *fwd, uint32_t to, uint32_t from, size_t 
 extern bool			glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err);
 
 /*
- * One forward pass over n_rows rows.  Rows of one sequence are neighbours in
+ * One forward pass over n_rows rows of a model whose weights are readable.  Rows of one sequence are neighbours in
  * ascending position; positions before the first have their KV in place.
  * Writes the KV of every row; logits of the rows that want them land in
  * *logits as [n, vocab] fp32 in row order (memory of fwd, good until the next

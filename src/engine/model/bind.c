@@ -18,7 +18,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/base/half.h"
 #include "engine/model/arch.h"
 
 /* ---- Segments ------------------------------------------------------------ */
@@ -65,18 +64,6 @@ take_segments(glm_model *model, const glm_tensor_list *list, glm_error *err)
 
 /* ---- Vectors ------------------------------------------------------------- */
 
-/* Element i of data as fp32. */
-static float
-element(const void *data, glm_dtype dtype, int i)
-{
-	uint16_t h;
-
-	if (dtype == GLM_F32)
-		return ((const float *) data)[i];
-	h = ((const uint16_t *) data)[i];
-	return dtype == GLM_F16 ? glm_f16_to_f32(h) : glm_bf16_to_f32(h);
-}
-
 /*
  * A tensor of shape [n] as fp32 in malloc'd memory, *out.  Its bytes are read,
  * not mapped: for a few KB no chunk comes in.
@@ -94,9 +81,10 @@ read_vector(const glm_model *model, const char *name, const glm_tensor *t, float
 		glm_no_memory(err);
 	else
 		ok = glm_shards_read(model->shards, t, data, err);
+	if (ok)
+		glm_widen(*out, data, t->dtype, (size_t) n);
 	for (int i = 0; ok && i < n; i++)
 	{
-		(*out)[i] = element(data, t->dtype, i);
 		if (!isfinite((*out)[i]))
 			ok = glm_fail(err, GLM_BAD_FILE, "tensor \"%s\" in \"%s\" holds NaN or infinity", name,
 						  glm_shards_file(model->shards, name));

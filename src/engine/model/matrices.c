@@ -1,5 +1,6 @@
 /*
- * matrices.c - where a model keeps its matrices and norms: tables by projection and layer.
+ * matrices.c - where a model keeps its weights: matrices and norms by projection and layer,
+ * tensors by segment.
  */
 #include "engine/model/model.h"
 
@@ -38,6 +39,12 @@ const float *
 glm_model_norm(const glm_model *model, glm_norm norm, int layer)
 {
 	return model->norm[(layer - GLM_NO_LAYER) * GLM_N_NORMS + (int) norm];
+}
+
+const glm_segment *
+glm_model_segment(const glm_model *model, int number)
+{
+	return model->segment == NULL ? NULL : &model->segment[number - GLM_SEGMENT_OUTPUT];
 }
 
 /* ---- Making -------------------------------------------------------------- */

@@ -4,32 +4,19 @@
  * Matrices are not touched: their bytes come in with the segment they belong to.  What
  * is small and read in every step - norms, biases, the RoPE table - becomes fp32 in memory
  * of the model.  Opening costs what these cost, whatever the size of the weights.
- *
- * A model is immutable once opened, except for the bookkeeping fields, which
- * belong to models.c and its lock, and for what segments are resident, which
- * belongs to the one thread that touches them.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "engine/base/clock.h"
 #include "engine/model/bind.h"
 #include "engine/model/kv_layout.h"
 
 #define ROPE_SLICE 1024 /* positions between two pauses */
 
 static bool make_rope(glm_model *model, glm_error *err);
-
-static double
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double) t.tv_sec * 1e3 + (double) t.tv_nsec / 1e6;
-}
 
 /* ---- Entry points ------------------------------------------------------ */
 
@@ -43,7 +30,7 @@ glm_model *
 glm_model_open_with(const char *name, const char *path, const glm_open_options *options,
 					glm_error *err)
 {
-	double	   start = now_ms();
+	int64_t	   start = glm_now_ns();
 	int		   n;
 	glm_model *model = calloc(1, sizeof(*model));
 
@@ -69,7 +56,7 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 		goto fail;
 	model->kv_dtype = glm_kv_dtype(options != NULL ? options->kv_type : GLM_KV_AUTO, model->dtype);
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, model->kv_dtype);
-	model->load_ms = now_ms() - start;
+	model->load_ms = (double) (glm_now_ns() - start) / 1e6;
 	return model;
 
 fail:
@@ -87,8 +74,6 @@ glm_model_close(glm_model *model)
 		free(model->matrix[i].bias);
 	for (int i = 0; model->norm != NULL && i < (model->config.layers + 1) * GLM_N_NORMS; i++)
 		free(model->norm[i]);
-	for (int i = GLM_SEGMENT_OUTPUT; model->segment != NULL && i < model->config.layers; i++)
-		glm_model_release(model, i);
 	free(model->segment);
 	free(model->tensor);
 	free(model->matrix);
@@ -101,95 +86,6 @@ glm_model_close(glm_model *model)
 	free(model->path);
 	free(model->name);
 	free(model);
-}
-
-/* ---- Segments ---------------------------------------------------------- */
-
-/* The two segments that are no layers come first. */
-static glm_segment *
-segment_of(const glm_model *model, int number)
-{
-	return &model->segment[number - GLM_SEGMENT_OUTPUT];
-}
-
-static void
-drop_tensors(const glm_model *model, const glm_segment *segment, int n)
-{
-	for (int i = 0; i < n; i++)
-		glm_shards_drop(model->shards, &segment->tensor[i]);
-}
-
-bool
-glm_model_touch(const glm_model *model, int number, glm_error *err)
-{
-	glm_segment *segment;
-
-	if (model->segment == NULL) /* weights that are in no file, as in tests */
-		return true;
-	segment = segment_of(model, number);
-	if (segment->resident)
-		return true;
-	/* a pass begins here and needs every chunk: several threads check them sooner than one */
-	if (number == GLM_SEGMENT_EMBEDDING && !glm_shards_verify(model->shards, err))
-		return false;
-	for (int i = 0; i < segment->n; i++)
-	{
-		if (!glm_shards_hold(model->shards, &segment->tensor[i], err))
-		{
-			drop_tensors(model, segment, i);
-			return false;
-		}
-	}
-	segment->resident = true;
-	return true;
-}
-
-static bool
-populate_segment(const glm_model *model, int number, glm_error *err)
-{
-	const glm_segment *segment = segment_of(model, number);
-
-	for (int i = 0; i < segment->n; i++)
-	{
-		if (!glm_shards_populate(model->shards, &segment->tensor[i], err))
-			return false;
-	}
-	return true;
-}
-
-bool
-glm_model_hold(glm_model *model, glm_error *err)
-{
-	for (int i = 0; model->segment != NULL && i < model->config.layers - GLM_SEGMENT_OUTPUT; i++)
-	{
-		/* as a pass reads them: the embedding first, the head last */
-		int number = i == 0						 ? GLM_SEGMENT_EMBEDDING
-					 : i <= model->config.layers ? i - 1
-												 : GLM_SEGMENT_OUTPUT;
-
-		if (!(glm_model_held(model) ? populate_segment(model, number, err)
-									: glm_model_touch(model, number, err)) ||
-			!glm_pause(err))
-			return false;
-	}
-	atomic_store(&model->held, true);
-	return true;
-}
-
-bool
-glm_model_held(const glm_model *model)
-{
-	return atomic_load(&model->held);
-}
-
-void
-glm_model_release(const glm_model *model, int number)
-{
-	glm_segment *segment = segment_of(model, number);
-
-	if (segment->resident)
-		drop_tensors(model, segment, segment->n);
-	segment->resident = false;
 }
 
 /* ---- RoPE -------------------------------------------------------------- */

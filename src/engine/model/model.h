@@ -38,28 +38,9 @@ typedef struct glm_segment
 {
 	glm_tensor *tensor; /* [n] */
 	int			n;
-	bool		resident; /* all of them are held */
 } glm_segment;
 
-/* What a model's sequences came to, for statistics. */
-typedef struct glm_tally
-{
-	atomic_ullong prompt_tokens;  /* of all prompts */
-	atomic_ullong cached_tokens;  /* of those, found in the prefix cache */
-	atomic_ullong prefill_tokens; /* computed, again after a preemption too */
-	atomic_ullong completion_tokens;
-	atomic_ullong draft_tokens;	   /* foreseen and computed in advance */
-	atomic_ullong accepted_tokens; /* of those, right */
-	atomic_ullong preemptions;
-} glm_tally;
-
-/* Whose turn it is among models; the engine thread's alone. */
-typedef struct glm_pace
-{
-	uint32_t passes;   /* so far */
-	int64_t	 spent_ns; /* time of its passes, see scheduler.c */
-} glm_pace;
-
+/* Immutable once it is open. */
 typedef struct glm_model
 {
 	char			*name;
@@ -82,22 +63,7 @@ typedef struct glm_model
 	glm_dtype kv_dtype;		  /* GLM_F32, GLM_F16 or GLM_I8 */
 	size_t	  kv_block_bytes; /* see kv.c */
 
-	atomic_bool	 held;	  /* all segments are touched */
-	atomic_llong used_ns; /* when its last pass ended */
-
-	double				load_ms;
-	uint64_t			generation; /* of all models ever opened, this one's number */
-	glm_tally			tally;
-	glm_pace			pace;
-	struct glm_drafter *drafter; /* the engine thread's alone; NULL: none */
-	/* the engine's bookkeeping, under its model lock */
-	int					refs;
-	bool				dead; /* unload when refs falls to 0 */
-	uint64_t			last_used;
-	uint64_t			requests;
-	uint32_t		   *origin; /* [n_origins]: of requests that named it */
-	int					n_origins;
-	struct glm_model   *next;
+	double load_ms; /* what opening it took */
 } glm_model;
 
 /* Opens a ChatGLM directory, plain or packed; every error names the file. */
@@ -123,21 +89,10 @@ extern bool		   glm_model_lay_out(glm_model *model, const glm_tensor_list *list,
 extern glm_matrix *glm_model_matrix_of(const glm_model *model, const glm_tensor_entry *entry);
 extern float	 **glm_model_norm_of(const glm_model *model, const glm_tensor_entry *entry);
 
-/*
- * Weights become readable a segment at a time: layers 0, 1, ... and these two.  A segment
- * is touched before its first use, by one thread at a time, and stays readable until it
- * is released or the model closed.
- */
+/* Weights become readable a segment at a time: layers 0, 1, ... and these two. */
 #define GLM_SEGMENT_EMBEDDING (-1)
 #define GLM_SEGMENT_OUTPUT (-2)
-extern bool glm_model_touch(const glm_model *model, int segment, glm_error *err);
-/*
- * Touches all segments, with pauses, and brings back what the kernel took away of those that
- * were touched before: afterwards a pass waits for no disk.  Whether all have been touched;
- * one thread at a time does it, any thread may ask.
- */
-extern bool glm_model_hold(glm_model *model, glm_error *err);
-extern bool glm_model_held(const glm_model *model);
-extern void glm_model_release(const glm_model *model, int segment);
+/* NULL: the weights are in no file. */
+extern const glm_segment *glm_model_segment(const glm_model *model, int number);
 
 #endif /* GLM_MODEL_H */

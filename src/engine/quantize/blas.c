@@ -20,7 +20,7 @@
 
 /* POSIX lets dlsym's pointer be a function's; ISO C has no cast for it. */
 static bool
-find(void *function, void *library, const char *name)
+find_symbol(void *function, void *library, const char *name)
 {
 	void *symbol = dlsym(library, name);
 
@@ -29,7 +29,7 @@ find(void *function, void *library, const char *name)
 }
 
 static bool
-missing(const char *library, const char *name, glm_error *err)
+symbol_missing(const char *library, const char *name, glm_error *err)
 {
 	glm_fail(err, GLM_UNSUPPORTED, "%s has no function %s", library, name);
 	glm_hint(err, HINT);
@@ -37,7 +37,7 @@ missing(const char *library, const char *name, glm_error *err)
 }
 
 static void *
-load(const char *library, glm_error *err)
+load_library(const char *library, glm_error *err)
 {
 	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 
@@ -52,7 +52,7 @@ load(const char *library, glm_error *err)
 bool
 glm_blas_open(glm_blas *blas, glm_error *err)
 {
-	void *library = load(BLAS, err);
+	void *library = load_library(BLAS, err);
 	void (*set_threads)(int count);
 	const struct
 	{
@@ -69,14 +69,14 @@ glm_blas_open(glm_blas *blas, glm_error *err)
 	if (library == NULL)
 		return false;
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
-		if (!find(functions[i].function, library, functions[i].name))
-			return missing(BLAS, functions[i].name, err);
+		if (!find_symbol(functions[i].function, library, functions[i].name))
+			return symbol_missing(BLAS, functions[i].name, err);
 	set_threads(1);
-	if (find(&blas->spotrf, library, "spotrf_"))
+	if (find_symbol(&blas->spotrf, library, "spotrf_"))
 		return true;
 	/* an OpenBLAS built without it */
-	library = load(LAPACK, err);
+	library = load_library(LAPACK, err);
 	if (library == NULL)
 		return false;
-	return find(&blas->spotrf, library, "spotrf_") || missing(LAPACK, "spotrf_", err);
+	return find_symbol(&blas->spotrf, library, "spotrf_") || symbol_missing(LAPACK, "spotrf_", err);
 }

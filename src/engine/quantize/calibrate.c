@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "engine/compute/backend.h"
+#include "engine/model/residency.h"
 #include "engine/quantize/row_bands.h"
 #include "engine/quantize/texts.h"
 
@@ -55,8 +56,9 @@ struct glm_calibration
 	glm_work		   work;
 	glm_texts		   texts;
 	float			  *buffer[N_BUFFERS];
-	uint32_t		  *block; /* the KV blocks of all texts, each of one layer */
-	glm_kv_table	  *table; /* [texts] */
+	uint32_t		  *block;	  /* the KV blocks of all texts, each of one layer */
+	glm_kv_table	  *table;	  /* [texts] */
+	glm_residency	   residency; /* of the model that is walked through */
 };
 
 /* ---- Opening -------------------------------------------------------------- */
@@ -249,6 +251,7 @@ glm_calibration_close(glm_calibration *c)
 			c->backend->free(c->dev, c->buffer[i]);
 		c->backend->close(c->dev);
 	}
+	glm_residency_close(&c->residency);
 	free(c->block);
 	free(c->table);
 	glm_texts_free(&c->texts);
@@ -293,13 +296,16 @@ glm_calibration_start(glm_calibration *c, const glm_model *model, glm_error *err
 {
 	size_t hidden = (size_t) model->config.hidden;
 
+	glm_residency_close(&c->residency);
 	if (!c->backend->prepare(c->dev, model, err) ||
-		!glm_model_touch(model, GLM_SEGMENT_EMBEDDING, err))
+		!glm_residency_open(&c->residency, model, err) ||
+		!glm_residency_touch(&c->residency, GLM_SEGMENT_EMBEDDING, err))
 		return false;
 	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
 		c->backend->embed(c->dev, c->buffer[X] + at * hidden,
 						  &matrix_of(model, GLM_EMBEDDING, GLM_NO_LAYER)->tensor, c->texts.row + at,
 						  batch_of(c, at, BATCH));
+	glm_residency_release(&c->residency, GLM_SEGMENT_EMBEDDING);
 	return true;
 }
 
@@ -405,7 +411,7 @@ glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *
 {
 	size_t hidden = (size_t) model->config.hidden;
 
-	if (!glm_model_touch(model, l, err))
+	if (!glm_residency_touch(&c->residency, l, err))
 		return false;
 	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
 	{
@@ -416,6 +422,7 @@ glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *
 			!ffn_block(c, model, l, x, n, hessian, err))
 			return false;
 	}
+	glm_residency_release(&c->residency, l);
 	return true;
 }
 
@@ -484,7 +491,7 @@ glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian, 
 	double sum = 0;
 	size_t count = 0;
 
-	if (!glm_model_touch(model, GLM_SEGMENT_OUTPUT, err))
+	if (!glm_residency_touch(&c->residency, GLM_SEGMENT_OUTPUT, err))
 		return false;
 	for (size_t at = 0; hessian != NULL && at < c->texts.n_rows; at += BATCH)
 	{
@@ -500,6 +507,7 @@ glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian, 
 		if (!judge(c, model, at, batch_of(c, at, HEAD_BATCH), &sum, &count, err))
 			return false;
 	}
+	glm_residency_release(&c->residency, GLM_SEGMENT_OUTPUT);
 	*perplexity = count > 0 ? exp(sum / (double) count) : NAN;
 	return isfinite(sum) ||
 		   glm_fail(err, GLM_NOT_FINITE,

@@ -10,13 +10,14 @@
  * keys and values of one layer, so memory depends on the texts and on the width
  * of the model, not on its depth, and weights are needed a layer at a time.  The
  * same calibration can walk through another model of the same shape, from the
- * start.  One thread at a time.
+ * start.  It keeps readable what it is at, so it is closed before the model
+ * that it walked through last.  One thread at a time.
  */
 #ifndef GLM_CALIBRATE_H
 #define GLM_CALIBRATE_H
 
 #include "engine/quantize/quantize.h"
-#include "engine/quantize/recipe.h"
+#include "engine/quantize/quant_options.h"
 
 typedef struct glm_calibration glm_calibration;
 

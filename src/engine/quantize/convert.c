@@ -23,7 +23,7 @@
 
 #include "engine/quantize/calibrate.h"
 #include "engine/quantize/pack.h"
-#include "engine/quantize/recipe.h"
+#include "engine/quantize/quant_options.h"
 #include "engine/quantize/row_bands.h"
 
 #define PIECE ((size_t) 16 << 20) /* of a tensor that is copied */
@@ -31,8 +31,8 @@
 typedef struct conversion
 {
 	const glm_quantize_job *job;
-	glm_recipe				recipe;
-	glm_plan				plan;
+	glm_quant_options		options;
+	glm_quant_tensors		tensors;
 	glm_model			   *model;
 	glm_pack			   *pack;
 	glm_blas				blas;
@@ -41,11 +41,11 @@ typedef struct conversion
 	glm_loss				weights;					/* of all that is quantized */
 	double					before;						/* perplexities */
 	double					after;
-	glm_quantized		   *report; /* [plan.n + 1] */
+	glm_quantized		   *report; /* [tensors.n + 1] */
 	int						n_report;
 } conversion;
 
-static bool prepare(conversion *c, glm_error *err);
+static bool prepare_conversion(conversion *c, glm_error *err);
 static bool convert_all(conversion *c, glm_error *err);
 static bool publish(conversion *c, glm_error *err);
 
@@ -67,9 +67,9 @@ clean_up(conversion *c)
 	free_hessians(c);
 	glm_calibration_close(c->calibration);
 	glm_pack_close(c->pack);
-	glm_plan_free(&c->plan);
+	glm_quant_tensors_free(&c->tensors);
 	glm_model_close(c->model);
-	glm_recipe_free(&c->recipe);
+	glm_quant_options_free(&c->options);
 	/* pieces of up to 32 MB come from the heap, which would keep a hundred MB of them */
 	malloc_trim(0);
 }
@@ -78,7 +78,7 @@ bool
 glm_convert(const glm_quantize_job *job, glm_quantized **report, int *n, glm_error *err)
 {
 	conversion c = {.job = job, .before = NAN, .after = NAN};
-	bool	   ok = prepare(&c, err) && convert_all(&c, err) && publish(&c, err);
+	bool	   ok = prepare_conversion(&c, err) && convert_all(&c, err) && publish(&c, err);
 
 	clean_up(&c);
 	if (!ok)
@@ -99,53 +99,53 @@ tell_progress(const conversion *c, const char *phase, const char *tensor, uint64
 
 /* Checks all that can be wrong before the long work begins. */
 static bool
-prepare(conversion *c, glm_error *err)
+prepare_conversion(conversion *c, glm_error *err)
 {
 	const glm_quantize_job *job = c->job;
-	glm_pack_tensor		   *tensors;
+	glm_pack_tensor		   *packed_tensors;
 	bool					ok;
 
-	if (!glm_recipe_read(&c->recipe, job->options, job->texts != NULL, err))
+	if (!glm_quant_options_read(&c->options, job->options, job->texts != NULL, err))
 		return false;
-	c->model =
-		glm_model_open_with(job->name, job->path, &(glm_open_options){.rope = c->recipe.rope}, err);
-	if (c->model == NULL || !glm_plan_make(&c->plan, &c->recipe, c->model, err))
+	c->model = glm_model_open_with(job->name, job->path,
+								   &(glm_open_options){.rope = c->options.rope}, err);
+	if (c->model == NULL || !glm_quant_tensors_make(&c->tensors, &c->options, c->model, err))
 		return false;
 	if (job->texts != NULL)
 	{
 		if (!glm_blas_open(&c->blas, err))
 			return false;
-		c->calibration = glm_calibration_open(c->model, job->texts, c->recipe.max_tokens,
+		c->calibration = glm_calibration_open(c->model, job->texts, c->options.max_tokens,
 											  job->memory, job->kernels, &c->blas, &job->work, err);
 		if (c->calibration == NULL)
 			return false;
 	}
 	/* with calibration, the weights are passed over thrice */
-	tell_progress(c, "opening", "", c->plan.source_bytes * (c->calibration != NULL ? 3 : 1));
+	tell_progress(c, "opening", "", c->tensors.source_bytes * (c->calibration != NULL ? 3 : 1));
 	c->pack = glm_pack_open(job->target, err);
 	if (c->pack == NULL)
 		return false;
-	c->report = calloc((size_t) c->plan.n + 1, sizeof(*c->report));
-	tensors = calloc((size_t) c->plan.n, sizeof(*tensors));
-	if (c->report == NULL || tensors == NULL)
+	c->report = calloc((size_t) c->tensors.n + 1, sizeof(*c->report));
+	packed_tensors = calloc((size_t) c->tensors.n, sizeof(*packed_tensors));
+	if (c->report == NULL || packed_tensors == NULL)
 	{
-		free(tensors);
+		free(packed_tensors);
 		return glm_no_memory(err);
 	}
-	for (int i = 0; i < c->plan.n; i++)
-		tensors[i] = (glm_pack_tensor){c->plan.part[i].name, c->plan.part[i].form};
-	ok = glm_pack_plan(c->pack, tensors, c->plan.n, GLM_PACK_FILE_MAX, err);
-	free(tensors);
+	for (int i = 0; i < c->tensors.n; i++)
+		packed_tensors[i] = (glm_pack_tensor){c->tensors.tensor[i].name, c->tensors.tensor[i].form};
+	ok = glm_pack_plan(c->pack, packed_tensors, c->tensors.n, GLM_PACK_FILE_MAX, err);
+	free(packed_tensors);
 	return ok;
 }
 
 /* ---- One tensor -------------------------------------------------------------- */
 
 static bool
-copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
+copy_data(conversion *c, const glm_quant_tensor *tensor, glm_error *err)
 {
-	const uint8_t *data = part->source.data;
-	uint64_t	   left = glm_pack_bytes(&part->source);
+	const uint8_t *data = tensor->source.data;
+	uint64_t	   left = glm_tensor_bytes(&tensor->source);
 
 	while (left > 0)
 	{
@@ -160,14 +160,14 @@ copy_data(conversion *c, const glm_recipe_part *part, glm_error *err)
 }
 
 static bool
-convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *report, glm_error *err)
+convert_matrix(conversion *c, const glm_quant_tensor *tensor, glm_quantized *report, glm_error *err)
 {
-	float  **hessian = part->projection != GLM_EMBEDDING ? &c->hessian[part->projection] : NULL;
+	float  **hessian = tensor->projection != GLM_EMBEDDING ? &c->hessian[tensor->projection] : NULL;
 	bool	 judged = hessian != NULL && *hessian != NULL;
 	glm_loss weights = {0};
 	glm_loss outputs = {0};
 
-	if (!glm_row_bands_convert(c->pack, part, judged ? *hessian : NULL, &c->blas, &c->job->work,
+	if (!glm_row_bands_convert(c->pack, tensor, judged ? *hessian : NULL, &c->blas, &c->job->work,
 							   &weights, &outputs, err))
 		return false;
 	report->weight_error = glm_loss_error(&weights);
@@ -184,23 +184,24 @@ convert_matrix(conversion *c, const glm_recipe_part *part, glm_quantized *report
 
 /* Converts or copies a tensor and reports on it. */
 static bool
-convert_part(conversion *c, const glm_recipe_part *part, glm_error *err)
+convert_tensor(conversion *c, const glm_quant_tensor *tensor, glm_error *err)
 {
 	glm_quantized *report = &c->report[c->n_report++];
-	double		   weights = (double) part->source.shape[0] * (double) part->source.shape[1];
+	double		   weights = (double) tensor->source.shape[0] * (double) tensor->source.shape[1];
 	bool		   ok;
 
-	snprintf(report->name, sizeof(report->name), "%s", part->name);
-	snprintf(report->method, sizeof(report->method), "%s", glm_method_name(part->method));
-	report->bits = (double) glm_pack_bytes(&part->form) * 8 / weights;
+	snprintf(report->name, sizeof(report->name), "%s", tensor->name);
+	snprintf(report->method, sizeof(report->method), "%s", glm_method_name(tensor->method));
+	report->bits = (double) glm_tensor_bytes(&tensor->form) * 8 / weights;
 	report->output_error = report->perplexity_before = report->perplexity_after = NAN;
-	tell_progress(c, "quantizing", part->name, 0);
-	if (!glm_shards_hold(c->model->shards, &part->source, err))
+	tell_progress(c, "quantizing", tensor->name, 0);
+	if (!glm_shards_hold(c->model->shards, &tensor->source, err))
 		return false;
-	ok = part->method == GLM_COPY ? copy_data(c, part, err) : convert_matrix(c, part, report, err);
-	glm_shards_drop(c->model->shards, &part->source);
+	ok = tensor->method == GLM_COPY ? copy_data(c, tensor, err)
+									: convert_matrix(c, tensor, report, err);
+	glm_shards_drop(c->model->shards, &tensor->source);
 	if (ok)
-		tell_progress(c, "quantizing", part->name, glm_pack_bytes(&part->source));
+		tell_progress(c, "quantizing", tensor->name, glm_tensor_bytes(&tensor->source));
 	return ok;
 }
 
@@ -208,13 +209,13 @@ convert_part(conversion *c, const glm_recipe_part *part, glm_error *err)
 
 /* Bytes of a layer's matrices, or of what belongs to no layer. */
 static uint64_t
-bytes_of(const glm_plan *plan, int layer)
+layer_source_bytes(const glm_quant_tensors *tensors, int layer)
 {
 	uint64_t bytes = 0;
 
-	for (int i = 0; i < plan->n; i++)
-		if (plan->part[i].layer == layer)
-			bytes += glm_pack_bytes(&plan->part[i].source);
+	for (int i = 0; i < tensors->n; i++)
+		if (tensors->tensor[i].layer == layer)
+			bytes += glm_tensor_bytes(&tensors->tensor[i].source);
 	return bytes;
 }
 
@@ -222,15 +223,16 @@ bytes_of(const glm_plan *plan, int layer)
 static bool
 take_hessians(conversion *c, int layer, glm_error *err)
 {
-	for (int i = 0; i < c->plan.n; i++)
+	for (int i = 0; i < c->tensors.n; i++)
 	{
-		const glm_recipe_part *part = &c->plan.part[i];
-		size_t				   cols = (size_t) part->source.shape[1];
+		const glm_quant_tensor *tensor = &c->tensors.tensor[i];
+		size_t					cols = (size_t) tensor->source.shape[1];
 
-		if (part->layer != layer || part->projection == GLM_EMBEDDING || part->method == GLM_COPY)
+		if (tensor->layer != layer || tensor->projection == GLM_EMBEDDING ||
+			tensor->method == GLM_COPY)
 			continue;
-		c->hessian[part->projection] = calloc(cols * cols, sizeof(float));
-		if (c->hessian[part->projection] == NULL)
+		c->hessian[tensor->projection] = calloc(cols * cols, sizeof(float));
+		if (c->hessian[tensor->projection] == NULL)
 			return glm_no_memory(err);
 	}
 	return true;
@@ -238,7 +240,7 @@ take_hessians(conversion *c, int layer, glm_error *err)
 
 /* The texts' step through a layer; -1: through the head. */
 static bool
-calibrate(conversion *c, int layer, glm_error *err)
+calibrate_layer(conversion *c, int layer, glm_error *err)
 {
 	char name[32];
 
@@ -252,13 +254,11 @@ calibrate(conversion *c, int layer, glm_error *err)
 					 : glm_calibration_end(c->calibration, c->model, c->hessian[GLM_HEAD],
 										   &c->before, err)))
 		return false;
-	if (layer >= 0)
-		glm_model_release(c->model, layer);
-	tell_progress(c, "calibrating", name, bytes_of(&c->plan, layer));
+	tell_progress(c, "calibrating", name, layer_source_bytes(&c->tensors, layer));
 	return true;
 }
 
-/* The first part, the embedding, comes before the layers; the others of no layer behind. */
+/* The first tensor, the embedding, comes before the layers; the others of no layer behind. */
 static bool
 convert_all(conversion *c, glm_error *err)
 {
@@ -268,19 +268,17 @@ convert_all(conversion *c, glm_error *err)
 
 	if (c->calibration != NULL && !glm_calibration_start(c->calibration, c->model, err))
 		return false;
-	glm_model_release(c->model, GLM_SEGMENT_EMBEDDING);
-	if (!convert_part(c, &c->plan.part[0], err))
+	if (!convert_tensor(c, &c->tensors.tensor[0], err))
 		return false;
 	while (at < layers)
 	{
 		at++;
-		if (!calibrate(c, at < layers ? at : -1, err))
+		if (!calibrate_layer(c, at < layers ? at : -1, err))
 			return false;
-		for (; i < c->plan.n && (at == layers || c->plan.part[i].layer == at); i++)
-			if (!convert_part(c, &c->plan.part[i], err))
+		for (; i < c->tensors.n && (at == layers || c->tensors.tensor[i].layer == at); i++)
+			if (!convert_tensor(c, &c->tensors.tensor[i], err))
 				return false;
 	}
-	glm_model_release(c->model, GLM_SEGMENT_OUTPUT);
 	free_hessians(c);
 	return true;
 }
@@ -299,7 +297,7 @@ copy_files(conversion *c, glm_error *err)
 
 /* Takes the texts through what was written. */
 static bool
-evaluate(conversion *c, const glm_model *packed, glm_error *err)
+evaluate_packed(conversion *c, const glm_model *packed, glm_error *err)
 {
 	if (!glm_calibration_start(c->calibration, packed, err))
 		return false;
@@ -311,12 +309,11 @@ evaluate(conversion *c, const glm_model *packed, glm_error *err)
 		tell_progress(c, "evaluating", name, 0);
 		if (!glm_calibration_layer(c->calibration, packed, l, NULL, err))
 			return false;
-		glm_model_release(packed, l);
-		tell_progress(c, "evaluating", name, bytes_of(&c->plan, l));
+		tell_progress(c, "evaluating", name, layer_source_bytes(&c->tensors, l));
 	}
 	if (!glm_calibration_end(c->calibration, packed, NULL, &c->after, err))
 		return false;
-	tell_progress(c, "evaluating", "head", bytes_of(&c->plan, -1));
+	tell_progress(c, "evaluating", "head", layer_source_bytes(&c->tensors, -1));
 	return true;
 }
 
@@ -328,8 +325,8 @@ sum_up(conversion *c)
 	double		   output = 0;
 	int			   n = 0;
 
-	snprintf(total->method, sizeof(total->method), "%s", glm_method_name(c->recipe.method));
-	for (int i = 0; i < c->plan.n; i++)
+	snprintf(total->method, sizeof(total->method), "%s", glm_method_name(c->options.method));
+	for (int i = 0; i < c->tensors.n; i++)
 	{
 		if (isfinite(c->report[i].output_error))
 		{
@@ -337,7 +334,7 @@ sum_up(conversion *c)
 			n++;
 		}
 	}
-	total->bits = c->plan.bits;
+	total->bits = c->tensors.bits;
 	total->weight_error = glm_loss_error(&c->weights);
 	total->output_error = n > 0 ? output / n : NAN;
 	total->perplexity_before = c->before;
@@ -347,10 +344,10 @@ sum_up(conversion *c)
 static bool
 publish(conversion *c, glm_error *err)
 {
-	const glm_pack_info info = {.dtype = c->recipe.dtype,
-								.group = c->recipe.group,
-								.method = glm_method_name(c->recipe.method),
-								.bits_per_weight = c->plan.bits};
+	const glm_pack_info info = {.dtype = c->options.dtype,
+								.group = c->options.group,
+								.method = glm_method_name(c->options.method),
+								.bits_per_weight = c->tensors.bits};
 	glm_model		   *packed;
 	bool				ok;
 
@@ -359,10 +356,12 @@ publish(conversion *c, glm_error *err)
 		!glm_pack_seal(c->pack, &info, err))
 		return false;
 	packed = glm_model_open_with(c->job->name, glm_pack_path(c->pack),
-								 &(glm_open_options){.rope = c->recipe.rope}, err);
+								 &(glm_open_options){.rope = c->options.rope}, err);
 	if (packed == NULL)
 		return false;
-	ok = c->calibration == NULL || evaluate(c, packed, err);
+	ok = c->calibration == NULL || evaluate_packed(c, packed, err);
+	glm_calibration_close(c->calibration);
+	c->calibration = NULL;
 	glm_model_close(packed);
 	if (!ok || !glm_work_goes_on(&c->job->work, err))
 		return false;

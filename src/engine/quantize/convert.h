@@ -14,7 +14,7 @@ typedef struct glm_quantize_job
 	const char		 *name; /* of the source, for messages */
 	const char		 *path;
 	const char		 *target;
-	const char		 *options; /* see glm_recipe_read; may be NULL */
+	const char		 *options; /* see glm_quant_options_read; may be NULL */
 	const char		 *texts;   /* calibration, see glm_calibration_open; NULL = none */
 	size_t			  memory;  /* of a job with texts, see glm_calibration_open; 0 = default */
 	const char		 *kernels;

@@ -33,25 +33,25 @@ typedef float	vec __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t mask __attribute__((vector_size(16)));
 
 static inline vec
-load(const float *p)
+vec_load(const float *p)
 {
 	return *(const vec *) p;
 }
 
 static inline vec
-all(float x)
+vec_all(float x)
 {
 	return (vec){x, x, x, x};
 }
 
 static inline vec
-choose(mask m, vec a, vec b)
+vec_choose(mask m, vec a, vec b)
 {
 	return (vec) ((m & (mask) a) | (~m & (mask) b));
 }
 
 static inline float
-sum(vec v)
+vec_sum(vec v)
 {
 	return (v[0] + v[2]) + (v[1] + v[3]);
 }
@@ -113,17 +113,17 @@ typedef struct moments
 static float
 try_grid(const glm_grid *grid, const float *w, const float *importance, int n, moments *m)
 {
-	const vec round = all(0x1.8p23f);
-	const vec inverse = all(grid->inverse), zero = all(grid->zero), scale = all(grid->scale),
-			  top = all(grid->top), none = all(0.0f);
+	const vec round = vec_all(0x1.8p23f);
+	const vec inverse = vec_all(grid->inverse), zero = vec_all(grid->zero),
+			  scale = vec_all(grid->scale), top = vec_all(grid->top), none = vec_all(0.0f);
 	vec error = none, s_c = none, s_cc = none, s_w = none, s_cw = none, s_one = none;
 
 	for (int k = 0; k < n; k += 4)
 	{
-		vec x = load(w + k), p = load(importance + k), c = x * inverse + zero, pc, d;
+		vec x = vec_load(w + k), p = vec_load(importance + k), c = x * inverse + zero, pc, d;
 
-		c = choose(c > none, c, none);
-		c = choose(c < top, c, top);
+		c = vec_choose(c > none, c, none);
+		c = vec_choose(c < top, c, top);
 		c = (c + round) - round - zero;
 		d = x - scale * c;
 		pc = p * c;
@@ -134,8 +134,8 @@ try_grid(const glm_grid *grid, const float *w, const float *importance, int n, m
 		s_w += p * x;
 		s_cw += pc * x;
 	}
-	*m = (moments){sum(s_one), sum(s_c), sum(s_cc), sum(s_w), sum(s_cw)};
-	return sum(error);
+	*m = (moments){vec_sum(s_one), vec_sum(s_c), vec_sum(s_cc), vec_sum(s_w), vec_sum(s_cw)};
+	return vec_sum(error);
 }
 
 /* The grid whose line fits the codes of the last one best; false: there is none. */
@@ -198,18 +198,18 @@ fit_hqq(glm_grid *best, glm_dtype dtype, const float *w, const float *importance
 static bool
 find_range(const float *w, int n, float *lo, float *hi)
 {
-	vec	  low = all(0.0f), high = all(0.0f), nothing = all(0.0f);
+	vec	  low = vec_all(0.0f), high = vec_all(0.0f), nothing = vec_all(0.0f);
 	float check;
 
 	for (int k = 0; k < n; k += 4)
 	{
-		vec x = load(w + k);
+		vec x = vec_load(w + k);
 
-		low = choose(x < low, x, low);
-		high = choose(x > high, x, high);
+		low = vec_choose(x < low, x, low);
+		high = vec_choose(x > high, x, high);
 		nothing += x * 0.0f; /* NaN for a NaN or an infinity */
 	}
-	check = sum(nothing);
+	check = vec_sum(nothing);
 	*lo = fminf(fminf(low[0], low[1]), fminf(low[2], low[3]));
 	*hi = fmaxf(fmaxf(high[0], high[1]), fmaxf(high[2], high[3]));
 	return check == 0.0f;
@@ -246,8 +246,8 @@ glm_fit(glm_grid *grid, glm_dtype dtype, glm_rounding how, const float *w, const
 void
 glm_fit_add(float *y, float factor, const float *x, int n)
 {
-	vec f = all(factor);
+	vec f = vec_all(factor);
 
 	for (int j = 0; j < n; j += 4)
-		*(vec *) (y + j) = load(y + j) + f * load(x + j);
+		*(vec *) (y + j) = vec_load(y + j) + f * vec_load(x + j);
 }

@@ -89,7 +89,7 @@ enter_group(const gptq_job *job, gptq_rows *rows, int begin, int n)
 
 /* Quantizes a row's columns of the group, the last one first. */
 static void
-round_group_gptq(const gptq_job *job, gptq_rows *rows, int r, int g, int begin, int n)
+fit_group_gptq(const gptq_job *job, gptq_rows *rows, int r, int g, int begin, int n)
 {
 	const glm_quant_matrix *q = job->q;
 	const float			   *w = job->w + (size_t) (rows->first + r) * (size_t) q->cols + begin;
@@ -212,7 +212,7 @@ gptq_piece(void *arg, int index)
 
 		enter_group(job, rows, begin, n);
 		for (int r = 0; r < rows->n; r++)
-			round_group_gptq(job, rows, r, g, begin, n);
+			fit_group_gptq(job, rows, r, g, begin, n);
 	}
 	keep_better(job, rows);
 	close_rows(rows);

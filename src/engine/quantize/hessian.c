@@ -144,7 +144,7 @@ factor_piece(void *arg, int index)
 
 /* One attempt, from H plus what is on its diagonal now. */
 static bool
-factor(factor_job *job, const glm_work *work, glm_error *err)
+try_to_factor(factor_job *job, const glm_work *work, glm_error *err)
 {
 	int blocks = blocks_of(job->cols);
 
@@ -198,7 +198,7 @@ glm_hessian_factor(float *hessian, int cols, float *diagonal, float *lambda, con
 		for (size_t i = 0; i < (size_t) cols; i++)
 			diagonal[i] = hessian[i * (size_t) cols + i] + *lambda;
 		swap_diagonal(hessian, cols, diagonal);
-		ok = factor(&job, work, err);
+		ok = try_to_factor(&job, work, err);
 		swap_diagonal(hessian, cols, diagonal);
 		if (!ok)
 			return false;

@@ -131,17 +131,6 @@ glm_pack_path(const glm_pack *pack)
 
 /* ---- The plan ---------------------------------------------------------------- */
 
-uint64_t
-glm_pack_bytes(const glm_tensor *form)
-{
-	size_t rows = (size_t) form->shape[0];
-	size_t cols = (size_t) form->shape[1];
-
-	if (glm_is_packed(form->dtype))
-		return glm_packed_bytes(form->dtype, rows, cols, (size_t) form->group);
-	return (uint64_t) rows * cols * (form->dtype == GLM_F32 ? 4 : 2);
-}
-
 static uint64_t
 padding_of(uint64_t bytes)
 {
@@ -175,7 +164,7 @@ cut_into_files(glm_pack *pack, uint64_t file_max)
 
 	for (int i = 0; i < pack->n_tensors; i++)
 	{
-		uint64_t bytes = glm_pack_bytes(&pack->tensor[i].form);
+		uint64_t bytes = glm_tensor_bytes(&pack->tensor[i].form);
 
 		pack->data_bytes += bytes;
 		if (i == 0 || in_file + bytes > file_max)
@@ -192,7 +181,7 @@ cut_into_files(glm_pack *pack, uint64_t file_max)
 				 pack->n_files);
 }
 
-/* Better told now than in an hour.  Who fills the disk meanwhile is seen then. */
+/* Tells now what would fail in an hour; a disk that fills up meanwhile is seen then. */
 static bool
 check_space(const glm_pack *pack, glm_error *err)
 {
@@ -222,18 +211,6 @@ glm_pack_plan(glm_pack *pack, const glm_pack_tensor *tensors, int n, uint64_t fi
 
 /* ---- Headers ----------------------------------------------------------------- */
 
-static const char *
-dtype_name(glm_dtype dtype)
-{
-	static const char *const names[] = {[GLM_F32] = "F32",
-										[GLM_F16] = "F16",
-										[GLM_BF16] = "BF16",
-										[GLM_Q4] = "U8",
-										[GLM_Q8] = "U8"};
-
-	return names[dtype];
-}
-
 /* Adds bytes of this shape to the header; cols 0: a vector. */
 static bool
 add_entry(json_t *header, const char *name, const char *dtype, uint64_t rows, uint64_t cols,
@@ -256,7 +233,7 @@ add_entry(json_t *header, const char *name, const char *dtype, uint64_t rows, ui
 static bool
 add_tensor(json_t *header, json_t *metadata, const glm_pack_tensor *t, uint64_t *offset)
 {
-	uint64_t bytes = glm_pack_bytes(&t->form);
+	uint64_t bytes = glm_tensor_bytes(&t->form);
 	size_t	 rows = (size_t) t->form.shape[0];
 	size_t	 cols = (size_t) t->form.shape[1];
 	size_t	 tiles = glm_packed_tiles(rows);
@@ -264,14 +241,14 @@ add_tensor(json_t *header, json_t *metadata, const glm_pack_tensor *t, uint64_t 
 	char	 value[96];
 
 	if (!glm_is_packed(t->form.dtype))
-		return add_entry(header, t->name, dtype_name(t->form.dtype), rows,
+		return add_entry(header, t->name, glm_dtypes[t->form.dtype].stored, rows,
 						 t->form.n_dims == 2 ? cols : 0, offset, bytes);
 	snprintf(key, sizeof(key), "packed.%s", t->name);
 	snprintf(value, sizeof(value), "%s %d %zu %zu", t->form.dtype == GLM_Q4 ? "int4" : "int8",
 			 t->form.group, rows, cols);
 	return json_object_set_new(metadata, key, json_string(value)) == 0 &&
-		   add_entry(header, t->name, dtype_name(t->form.dtype), tiles, bytes / tiles, offset,
-					 bytes);
+		   add_entry(header, t->name, glm_dtypes[t->form.dtype].stored, tiles, bytes / tiles,
+					 offset, bytes);
 }
 
 static bool
@@ -346,7 +323,7 @@ start_file(glm_pack *pack, glm_error *err)
 {
 	const planned_file *file = &pack->file[pack->file_number];
 
-	pack->left = glm_pack_bytes(&pack->tensor[pack->next].form);
+	pack->left = glm_tensor_bytes(&pack->tensor[pack->next].form);
 	return glm_pack_file_open(&pack->out, &pack->dir, file->name, err) &&
 		   put_header(pack, file, err);
 }
@@ -356,11 +333,11 @@ static bool
 end_tensor(glm_pack *pack, glm_error *err)
 {
 	static const uint8_t zeros[ALIGNMENT];
-	uint64_t			 bytes = glm_pack_bytes(&pack->tensor[pack->next].form);
+	uint64_t			 bytes = glm_tensor_bytes(&pack->tensor[pack->next].form);
 
 	if (++pack->next < pack->file[pack->file_number].end)
 	{
-		pack->left = glm_pack_bytes(&pack->tensor[pack->next].form);
+		pack->left = glm_tensor_bytes(&pack->tensor[pack->next].form);
 		return glm_pack_file_write(&pack->out, zeros, padding_of(bytes), err);
 	}
 	if (!glm_pack_file_close(&pack->out, pack->files, err))

@@ -39,9 +39,6 @@ typedef struct glm_pack_info
 	double		bits_per_weight;
 } glm_pack_info;
 
-/* Bytes of a tensor's data in the file. */
-extern uint64_t glm_pack_bytes(const glm_tensor *form);
-
 /* target: an absolute path of something that must not exist in a directory that does. */
 extern glm_pack *glm_pack_open(const char *target, glm_error *err);
 extern void		 glm_pack_close(glm_pack *pack);

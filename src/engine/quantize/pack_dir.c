@@ -106,7 +106,7 @@ is_entry(const char *name)
 }
 
 static bool
-is_empty(int fd)
+directory_is_empty(int fd)
 {
 	DIR			  *list = list_of(fd);
 	struct dirent *item;
@@ -142,7 +142,7 @@ glm_pack_dir_make(glm_pack_dir *dir, const char *target, glm_error *err)
 	dir->fd = open_ours(dir->parent_fd, base_name(dir->path));
 	if (dir->fd < 0 || flock(dir->fd, LOCK_EX | LOCK_NB) != 0)
 		return glm_pack_fail(err, "lock directory", dir->path);
-	if (is_empty(dir->fd))
+	if (directory_is_empty(dir->fd))
 		return true;
 	close(dir->fd); /* not the one that was made: nothing in it is ours */
 	dir->fd = -1;

@@ -1,5 +1,5 @@
 /*
- * pack_file.h - the files of a packed directory, as pack.c writes them.
+ * pack_file.h - one file of a packed directory, written front to back.
  */
 #ifndef GLM_PACK_FILE_H
 #define GLM_PACK_FILE_H

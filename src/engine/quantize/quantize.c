@@ -126,7 +126,7 @@ note_bad(_Atomic int64_t *least, int64_t place)
 }
 
 static void
-round_group(quantize_job *job, int row, int group, const float *importance)
+fit_group(quantize_job *job, int row, int group, const float *importance)
 {
 	glm_quant_matrix *q = job->q;
 	int				  begin = group * q->group;
@@ -166,7 +166,7 @@ quantize_piece(void *arg, int index)
 	}
 	for (int row = begin; row < end; row++)
 		for (int g = 0; g < q->groups; g++)
-			round_group(job, row, g, g < q->groups - 1 ? importance : importance_last);
+			fit_group(job, row, g, g < q->groups - 1 ? importance : importance_last);
 	return true;
 }
 

@@ -15,20 +15,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/half.h"
-
 #define BAND ((size_t) 128 << 20)
 
 typedef struct bands
 {
-	glm_pack			  *pack;
-	const glm_recipe_part *part;
-	const float			  *hessian;	 /* [cols, cols]; factored when the method is gptq */
-	float				  *diagonal; /* [cols], of the factor; gptq only */
-	const glm_blas		  *blas;
-	const glm_work		  *work;
-	glm_loss			  *weights;
-	glm_loss			  *outputs;
+	glm_pack			   *pack;
+	const glm_quant_tensor *tensor;
+	const float			   *hessian;  /* [cols, cols]; factored when the method is gptq */
+	float				   *diagonal; /* [cols], of the factor; gptq only */
+	const glm_blas		   *blas;
+	const glm_work		   *work;
+	glm_loss			   *weights;
+	glm_loss			   *outputs;
 
 	/* the one at hand */
 	size_t first; /* row of the matrix */
@@ -38,34 +36,19 @@ typedef struct bands
 
 /* ---- Widening ---------------------------------------------------------------- */
 
-static void
-widen_rows(float *y, const uint8_t *x, glm_dtype dtype, size_t n)
-{
-	if (dtype == GLM_F32)
-		memcpy(y, x, n * sizeof(*y));
-	else
-		for (size_t i = 0; i < n; i++)
-		{
-			uint16_t half;
-
-			memcpy(&half, x + i * sizeof(half), sizeof(half));
-			y[i] = dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
-		}
-}
-
 static bool
 widen_piece(void *arg, int index)
 {
 	const bands		 *b = arg;
-	const glm_tensor *source = &b->part->source;
+	const glm_tensor *source = &b->tensor->source;
 	size_t			  cols = (size_t) source->shape[1];
 	int				  begin = index * GLM_QUANT_ROWS;
 	int				  rows = glm_quant_piece_end(b->rows, index) - begin;
-	size_t			  size = source->dtype == GLM_F32 ? 4 : 2;
+	size_t			  size = (size_t) glm_dtypes[source->dtype].size;
 
-	widen_rows(b->w + (size_t) begin * cols,
-			   (const uint8_t *) source->data + (b->first + (size_t) begin) * cols * size,
-			   source->dtype, (size_t) rows * cols);
+	glm_widen(b->w + (size_t) begin * cols,
+			  (const uint8_t *) source->data + (b->first + (size_t) begin) * cols * size,
+			  source->dtype, (size_t) rows * cols);
 	return true;
 }
 
@@ -74,7 +57,7 @@ widen_piece(void *arg, int index)
 static bool
 quantize_band(const bands *b, glm_quant_matrix *q, glm_error *err)
 {
-	switch (b->part->method)
+	switch (b->tensor->method)
 	{
 		case GLM_SYM:
 			return glm_quant_round(q, GLM_ROUND_PLAIN, b->w, b->work, err);
@@ -105,7 +88,7 @@ put_tiles(const bands *b, const glm_quant_matrix *q, glm_error *err)
 static bool
 convert_band(bands *b, glm_error *err)
 {
-	const glm_tensor *form = &b->part->form;
+	const glm_tensor *form = &b->tensor->form;
 	glm_quant_matrix  q = {0};
 	bool			  ok;
 
@@ -129,7 +112,7 @@ name_tensor(const bands *b, glm_error *err)
 
 	if (why.status != GLM_NOT_FINITE && why.status != GLM_UNSUPPORTED)
 		return false;
-	return glm_fail(err, why.status, "tensor \"%s\", from row %zu on: %.200s", b->part->name,
+	return glm_fail(err, why.status, "tensor \"%s\", from row %zu on: %.200s", b->tensor->name,
 					b->first, why.message);
 }
 
@@ -152,15 +135,15 @@ glm_row_bands_bytes(size_t rows, size_t cols)
 }
 
 bool
-glm_row_bands_convert(glm_pack *pack, const glm_recipe_part *part, float *hessian,
+glm_row_bands_convert(glm_pack *pack, const glm_quant_tensor *tensor, float *hessian,
 					  const glm_blas *blas, const glm_work *work, glm_loss *weights,
 					  glm_loss *outputs, glm_error *err)
 {
-	size_t rows = (size_t) part->source.shape[0];
-	size_t cols = (size_t) part->source.shape[1];
+	size_t rows = (size_t) tensor->source.shape[0];
+	size_t cols = (size_t) tensor->source.shape[1];
 	size_t most = band_rows(rows, cols);
 	bands  b = {.pack = pack,
-				.part = part,
+				.tensor = tensor,
 				.hessian = hessian,
 				.blas = blas,
 				.work = work,
@@ -171,7 +154,7 @@ glm_row_bands_convert(glm_pack *pack, const glm_recipe_part *part, float *hessia
 	float  lambda;
 	bool   ok = (b.w != NULL && b.diagonal != NULL) || glm_no_memory(err);
 
-	if (ok && part->method == GLM_GPTQ)
+	if (ok && tensor->method == GLM_GPTQ)
 		ok = glm_hessian_factor(hessian, (int) cols, b.diagonal, &lambda, blas, work, err) ||
 			 name_tensor(&b, err);
 	for (; ok && b.first < rows; b.first += most)

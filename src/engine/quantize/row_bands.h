@@ -6,15 +6,15 @@
 
 #include "engine/quantize/pack.h"
 #include "engine/quantize/quantize.h"
-#include "engine/quantize/recipe.h"
+#include "engine/quantize/quant_options.h"
 
 /*
- * Quantizes a matrix, whose bytes are held, as its part of the plan says and
+ * Quantizes a matrix, whose bytes are held, as its options say and
  * puts it into the pack.  hessian [cols, cols] of its inputs is spoilt for
  * anything else; NULL: not known.  Adds to the losses, to *outputs only with a
  * Hessian.  blas may be NULL without one.
  */
-extern bool glm_row_bands_convert(glm_pack *pack, const glm_recipe_part *part, float *hessian,
+extern bool glm_row_bands_convert(glm_pack *pack, const glm_quant_tensor *tensor, float *hessian,
 								  const glm_blas *blas, const glm_work *work, glm_loss *weights,
 								  glm_loss *outputs, glm_error *err);
 

@@ -1,10 +1,10 @@
 /*
- * texts.h - calibration texts as rows of tokens, for calibrate.c.
+ * texts.h - calibration texts as rows of tokens.
  */
 #ifndef GLM_TEXTS_H
 #define GLM_TEXTS_H
 
-#include "engine/quantize/quantize.h"
+#include "engine/quantize/work.h"
 #include "engine/compute/forward.h"
 
 typedef struct glm_texts

@@ -2,7 +2,7 @@
  * engine.c - the host's door: open, submit, cancel, poll, observe.
  *
  * Everything here runs on the host's thread (glm.h) and only moves pointers;
- * the work happens in front.c, loader.c and scheduler.c.  Tickets are numbers of a fixed
+ * the work happens in tasks.c, loader.c and scheduler.c.  Tickets are numbers of a fixed
  * table, so that a cancel or a reader's progress is one atomic store.
  */
 #include "engine/serve/engine.h"
@@ -36,13 +36,13 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 	e->n_tickets = config->max_sequences + config->max_queue;
 	e->ticket = calloc(e->n_tickets, sizeof(*e->ticket));
 	e->free_ticket = calloc(e->n_tickets, sizeof(*e->free_ticket));
-	e->order = calloc(e->n_tickets, sizeof(*e->order));
-	e->turn_end = calloc(e->n_tickets, sizeof(*e->turn_end));
-	if (e->ticket == NULL || e->free_ticket == NULL || e->order == NULL || e->turn_end == NULL)
+	e->ranked = calloc(e->n_tickets, sizeof(*e->ranked));
+	e->rank_counts = calloc(e->n_tickets, sizeof(*e->rank_counts));
+	if (e->ticket == NULL || e->free_ticket == NULL || e->ranked == NULL || e->rank_counts == NULL)
 		return glm_no_memory(err);
 	for (int i = e->n_tickets - 1; i >= 0; i--)
 		e->free_ticket[e->n_free++] = i;
-	return glm_front_open(e, e->n_tickets, err);
+	return glm_intake_open(e, e->n_tickets, err);
 }
 
 static bool
@@ -79,7 +79,7 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 static bool
 start_threads(glm_engine *e, const char *cpus, glm_error *err)
 {
-	if (glm_front_start(e))
+	if (glm_intake_start(e))
 		e->engine_started = pthread_create(&e->engine_thread, NULL, glm_scheduler_main, e) == 0;
 	if (!e->engine_started)
 		return glm_fail(err, GLM_INTERNAL, "could not start the engine's threads");
@@ -125,12 +125,12 @@ stop_threads(glm_engine *e)
 	atomic_store(&e->stopping, true);
 	glm_outbox_close(&e->outbox);
 	glm_signal_raise(&e->wake);
-	glm_front_stop(e);
+	glm_intake_stop(e);
 	if (e->engine_started)
 		pthread_join(e->engine_thread, NULL);
 	glm_job_stop(e);
 	/* the threads that close what these two let go */
-	glm_front_stop(e);
+	glm_intake_stop(e);
 	e->models.closer = NULL;
 }
 
@@ -138,7 +138,7 @@ void
 glm_engine_close(glm_engine *e)
 {
 	stop_threads(e);
-	glm_front_close(e);
+	glm_intake_close(e);
 	while (e->inbox != NULL)
 	{
 		glm_sequence *seq = e->inbox;
@@ -158,8 +158,8 @@ glm_engine_close(glm_engine *e)
 		free(e->ticket[i].request);
 	free(e->ticket);
 	free(e->free_ticket);
-	free(e->order);
-	free(e->turn_end);
+	free(e->ranked);
+	free(e->rank_counts);
 	free(e->row);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);
@@ -203,7 +203,7 @@ glm_engine_give(glm_engine *e, glm_request *req, glm_error *err)
 	atomic_store(&ticket->generated, 0);
 	atomic_fetch_add(&e->count.requests, 1);
 
-	glm_front_add(e, number);
+	glm_intake_add(e, number);
 	return number;
 }
 
@@ -229,7 +229,7 @@ void
 glm_engine_cancel(glm_engine *e, int number)
 {
 	atomic_store(&e->ticket[number].cancelled, true);
-	glm_front_poke(e, number);
+	glm_intake_poke(e, number);
 	glm_signal_raise(&e->wake);
 }
 
@@ -307,7 +307,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->step_ns = atomic_load(&c->step_ns);
 	out->running = atomic_load(&c->running);
 	out->paused = atomic_load(&c->paused);
-	out->waiting = atomic_load(&c->waiting) + atomic_load(&e->front.n_tasks);
+	out->waiting = atomic_load(&c->waiting) + atomic_load(&e->intake.n_tasks);
 	out->kv_bytes_total = glm_kv_pool_total(e->kv);
 	glm_prefix_stats_get(e->prefix, 0, &kv);
 	out->kv_bytes_used = kv.bytes_used;

@@ -1,10 +1,9 @@
 /*
  * engine.h - the engine as its own threads see it: tickets, models, events.
  *
- * Included by engine.c (the host's door), outbox.c, models.c, tasks.c, turns.c,
- * front.c, loader.c and scheduler.c.  Who may touch what:
+ * Who may touch what:
  *
- *	- a ticket belongs to the host until it is submitted, to its task in the front
+ *	- a ticket belongs to the host until it is submitted, to its task in the intake
  *	  until the request is answered or becomes a sequence, then to the engine
  *	  thread, and to the host again once its terminal event was polled.  Only
  *	  `cancelled` and `taken` are written by the host in between;
@@ -55,9 +54,9 @@ struct glm_engine
 	glm_prefix	  *prefix; /* the pool's blocks, shared */
 	glm_threads	  *threads;
 	glm_forward	  *forward;
-	glm_sequence **order;	 /* [n_tickets], running ones by rank */
-	int			  *turn_end; /* [n_tickets], for sorting them */
-	glm_row		  *row;		 /* [max_sequences + GLM_PREFILL_MAX], of one pass */
+	glm_sequence **ranked;		/* [n_tickets], running ones by rank */
+	int			  *rank_counts; /* [n_tickets], for sorting them */
+	glm_row		  *row;			/* [max_sequences + GLM_PREFILL_MAX], of one pass */
 	glm_counters   count;
 	glm_job		   job;
 	atomic_bool	   stopping;
@@ -65,7 +64,7 @@ struct glm_engine
 	atomic_int	   prefill_budget;
 	atomic_int	   speculation; /* glm_speculation */
 
-	glm_front front;
+	glm_intake intake;
 
 	/* sequences for the engine thread: a list under inbox_lock, oldest first */
 	pthread_mutex_t inbox_lock;

@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-#include "engine/serve/sequence.h"
+#include "engine/serve/kinds.h"
 
 /* ---- tasks.c, turns.c: requests that are being made ready ---------------------------------- */
 
@@ -33,25 +33,26 @@ typedef struct glm_task_tenant
 /* A request until it is answered or a sequence; one a ticket. */
 typedef struct glm_task
 {
-	struct glm_task *next; /* in the queue, or of those that are ready */
-	glm_engine		*engine;
-	int				 ticket;
-	glm_task_state	 state;
-	uint64_t		 arrival;
-	glm_task_tenant *tenant;
-	bool			 large;	   /* goes to the slow lane at once */
-	int64_t			 slice_ns; /* when its turn began */
-	int64_t			 cpu_ns;   /* of its thread then, in the fast lane */
-	pthread_cond_t	 turn;	   /* signalled when it may have one, or should look */
+	struct glm_task		   *next; /* in the queue, or of those that are ready */
+	glm_engine			   *engine;
+	int						ticket;
+	const glm_request_kind *kind;
+	glm_task_state			state;
+	uint64_t				arrival;
+	glm_task_tenant		   *tenant;
+	bool					large;	  /* goes to the slow lane at once */
+	int64_t					slice_ns; /* when its turn began */
+	int64_t					cpu_ns;	  /* of its thread then, in the fast lane */
+	pthread_cond_t			turn;	  /* signalled when it may have one, or should look */
 	/* how far it is */
-	bool			 checked;  /* its texts */
-	bool			 verified; /* its model, as GLM_LOAD asks for */
-	bool			 held;	   /* its model was brought into memory */
-	glm_loading		*loading;  /* it is parked on, or was */
-	glm_sequence	*sequence; /* made; its model is not in memory yet */
+	bool					checked;  /* its texts */
+	bool					verified; /* its model, as GLM_LOAD asks for */
+	bool					held;	  /* its model was brought into memory */
+	glm_loading			   *loading;  /* it is parked on, or was */
+	glm_sequence		   *sequence; /* made; its model is not in memory yet */
 } glm_task;
 
-typedef struct glm_front
+typedef struct glm_intake
 {
 	pthread_mutex_t	 lock;
 	pthread_cond_t	 work; /* the fast thread waits for tasks */
@@ -70,17 +71,17 @@ typedef struct glm_front
 	uint64_t		 turns;
 	uint64_t		 arrivals;
 	glm_loading		*loadings; /* that are not done */
-} glm_front;
+} glm_intake;
 
-extern bool glm_front_open(glm_engine *engine, int n_tickets, glm_error *err);
-extern bool glm_front_start(glm_engine *engine);
+extern bool glm_intake_open(glm_engine *engine, int n_tickets, glm_error *err);
+extern bool glm_intake_start(glm_engine *engine);
 /* Ends the threads; engine->stopping is set. */
-extern void glm_front_stop(glm_engine *engine);
-extern void glm_front_close(glm_engine *engine);
+extern void glm_intake_stop(glm_engine *engine);
+extern void glm_intake_close(glm_engine *engine);
 /* A ticket that was submitted. */
-extern void glm_front_add(glm_engine *engine, int ticket);
+extern void glm_intake_add(glm_engine *engine, int ticket);
 /* Has it look at a ticket that was cancelled, if it has it. */
-extern void glm_front_poke(glm_engine *engine, int ticket);
+extern void glm_intake_poke(glm_engine *engine, int ticket);
 
 /* ---- intake.c: what a task does --------------------------------------------------------------- */
 
@@ -91,15 +92,16 @@ typedef enum glm_outcome_kind
 	GLM_TASK_PARKED,  /* to be begun again when task->loading is done */
 	GLM_TASK_ANSWERED,
 	GLM_TASK_SEQUENCED, /* for the scheduler */
-	GLM_TASK_QUANTIZES	/* for a job */
+	GLM_TASK_IS_JOB
 } glm_outcome_kind;
 
 typedef struct glm_outcome
 {
 	glm_outcome_kind end;
-	glm_error		 err;	   /* FAILED */
-	int				 tokens;   /* ANSWERED: usage */
-	glm_sequence	*sequence; /* SEQUENCED */
+	glm_error		 err;											   /* FAILED */
+	int				 tokens;										   /* ANSWERED: usage */
+	glm_sequence	*sequence;										   /* SEQUENCED */
+	bool (*start_job)(glm_engine *engine, int ticket, glm_error *err); /* IS_JOB */
 } glm_outcome;
 
 /* Works on a task until it is over or parked. */
@@ -111,12 +113,12 @@ extern void glm_task_finish(glm_engine *engine, int ticket, glm_outcome *outcome
 
 /* The request's model with a reference, or the task is parked until it is open. */
 extern glm_outcome_kind glm_loader_find(glm_engine *engine, glm_task *task, const glm_request *req,
-										glm_model **model, glm_error *err);
+										glm_served **served, glm_error *err);
 /* GOES_ON when all of it is in memory, or the task is parked until then. */
-extern glm_outcome_kind glm_loader_hold(glm_engine *engine, glm_task *task, glm_model *model,
+extern glm_outcome_kind glm_loader_hold(glm_engine *engine, glm_task *task, glm_served *served,
 										glm_error *err);
 /* For glm_models.closer; arg is the engine. */
-extern void				glm_loader_close(void *engine, glm_model *model);
+extern void				glm_loader_close(void *engine, glm_served *served);
 
 extern bool glm_loading_done(const glm_loading *loading);
 /* Did one that is done come to a good end? */

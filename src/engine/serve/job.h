@@ -8,7 +8,7 @@
 
 #include <pthread.h>
 
-/* One job at a time.  `started` is the fast front thread's, the rest is under lock. */
+/* One job at a time.  `started` is the fast lane's, the rest is under lock. */
 typedef struct glm_job
 {
 	pthread_mutex_t lock;

@@ -7,16 +7,16 @@
  * as its waiters.  Requests for the same model wait for the same loading.
  *
  * The last waiter that ends takes the loading with it: the work looks at the count in
- * every pause, some megabytes apart at most, and gives up at 0.  Who comes before it has
- * noticed makes it go on, or begin anew; what was verified and paged in then is found done.
- * Only what others cannot be given in pieces, such as SentencePiece's reading of
- * tokenizer.model, goes on to its end, for nobody.
+ * every pause, some megabytes apart at most, and gives up at 0.  A task that comes before it
+ * has noticed makes it go on, or begin anew; what was verified and paged in is found done.
+ * Only what has no pauses, such as SentencePiece's reading of tokenizer.model, goes on to
+ * its end, for nobody.
  *
- * A sequence is handed to the engine thread when all parts of its model are in memory
- * (glm_model_hold), so a forward pass does not wait for a disk.  What the kernel took away
+ * A sequence is handed to the engine thread when all of its model is in memory
+ * (glm_residency_hold), so a forward pass does not wait for a disk.  What the kernel took away
  * from a model that nobody used for a while is brought back in the same way.
  *
- * Locks.  front.lock guards the list and all counts; a loading's thread takes it to begin
+ * Locks.  intake.lock guards the list and all counts; a loading's thread takes it to begin
  * and to end.  The model of one that is not opening has a reference of its own.
  */
 #include "engine/serve/engine.h"
@@ -31,7 +31,7 @@ typedef enum loading_kind
 {
 	LOADING_OPEN,
 	LOADING_VERIFY, /* all chunks of a model that is open */
-	LOADING_HOLD,	/* its parts into memory */
+	LOADING_HOLD,	/* all of it into memory */
 	LOADING_CLOSE
 } loading_kind;
 
@@ -43,7 +43,7 @@ struct glm_loading
 	char			   *name; /* OPEN, as are the next two */
 	char			   *path;
 	glm_open_options	options;
-	glm_model		   *model;	 /* with a reference; OPEN: once it is */
+	glm_served		   *served;	 /* with a reference; OPEN: once it is */
 	atomic_int			waiters; /* tasks parked on it */
 	atomic_bool			done;
 	glm_error			err; /* why it failed; GLM_OK: it did not */
@@ -66,20 +66,20 @@ pause_loading(void *arg, glm_error *err)
 }
 
 static bool
-work(glm_loading *l, glm_error *err)
+do_loading(glm_loading *l, glm_error *err)
 {
 	switch (l->kind)
 	{
 		case LOADING_OPEN:
-			l->model = glm_models_load(&l->engine->models, l->name, l->path, &l->options, err);
-			return l->model != NULL;
+			l->served = glm_models_load(&l->engine->models, l->name, l->path, &l->options, err);
+			return l->served != NULL;
 		case LOADING_VERIFY:
-			return glm_shards_verify(l->model->shards, err);
+			return glm_shards_verify(l->served->model->shards, err);
 		case LOADING_HOLD:
-			return glm_model_hold(l->model, err);
+			return glm_residency_hold(&l->served->residency, err);
 		case LOADING_CLOSE:
-			glm_models_close(l->model);
-			l->model = NULL;
+			glm_models_close(l->served);
+			l->served = NULL;
 	}
 	return true;
 }
@@ -88,17 +88,17 @@ work(glm_loading *l, glm_error *err)
 static void
 free_loading(glm_loading *l)
 {
-	if (l->model != NULL)
-		glm_models_release(&l->engine->models, l->model);
+	if (l->served != NULL)
+		glm_models_release(&l->engine->models, l->served);
 	free(l->name);
 	free(l->path);
 	free(l);
 }
 
 static void
-unlink_loading(glm_front *f, glm_loading *l)
+unlink_loading(glm_intake *in, glm_loading *l)
 {
-	glm_loading **at = &f->loadings;
+	glm_loading **at = &in->loadings;
 
 	while (*at != l)
 		at = &(*at)->next;
@@ -107,14 +107,14 @@ unlink_loading(glm_front *f, glm_loading *l)
 
 /* Is it over, or has somebody come back to one that gave up?  Under the lock. */
 static bool
-end(glm_loading *l, const glm_error *err)
+end_loading(glm_loading *l, const glm_error *err)
 {
 	if (err->status == GLM_CANCELLED && !is_unwanted(l))
 		return false;
 	l->err = *err;
 	atomic_store(&l->done, true);
-	unlink_loading(&l->engine->front, l);
-	pthread_cond_signal(&l->engine->front.work);
+	unlink_loading(&l->engine->intake, l);
+	pthread_cond_signal(&l->engine->intake.work);
 	return true;
 }
 
@@ -122,7 +122,7 @@ static void *
 loading_main(void *arg)
 {
 	glm_loading *l = arg;
-	glm_front	*f = &l->engine->front;
+	glm_intake	*in = &l->engine->intake;
 	bool		 alone;
 	bool		 over;
 
@@ -133,19 +133,19 @@ loading_main(void *arg)
 	{
 		glm_error err = {0};
 
-		if (work(l, &err))
+		if (do_loading(l, &err))
 			err.status = GLM_OK;
-		pthread_mutex_lock(&f->lock);
-		over = end(l, &err);
+		pthread_mutex_lock(&in->lock);
+		over = end_loading(l, &err);
 		alone = over && atomic_load(&l->waiters) == 0;
-		pthread_mutex_unlock(&f->lock);
+		pthread_mutex_unlock(&in->lock);
 	} while (!over);
 	if (alone)
 		free_loading(l);
-	pthread_mutex_lock(&f->lock);
-	f->n_loaders--;
-	pthread_cond_broadcast(&f->gone);
-	pthread_mutex_unlock(&f->lock);
+	pthread_mutex_lock(&in->lock);
+	in->n_loaders--;
+	pthread_cond_broadcast(&in->gone);
+	pthread_mutex_unlock(&in->lock);
 	return NULL;
 }
 
@@ -154,23 +154,23 @@ loading_main(void *arg)
 static bool
 start_thread(glm_loading *l)
 {
-	glm_front *f = &l->engine->front;
+	glm_intake *in = &l->engine->intake;
 
 	if (!glm_thread_start(loading_main, l))
 		return false;
-	f->n_loaders++;
-	l->next = f->loadings;
-	f->loadings = l;
+	in->n_loaders++;
+	l->next = in->loadings;
+	in->loadings = l;
 	return true;
 }
 
 static bool
-is_same(const glm_loading *a, const glm_loading *b)
+is_same_loading(const glm_loading *a, const glm_loading *b)
 {
 	if (a->kind != b->kind)
 		return false;
 	if (a->kind != LOADING_OPEN)
-		return a->model == b->model;
+		return a->served == b->served;
 	return strcmp(a->name, b->name) == 0 && strcmp(a->path, b->path) == 0;
 }
 
@@ -178,12 +178,12 @@ is_same(const glm_loading *a, const glm_loading *b)
 static bool
 wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
 {
-	glm_front	*f = &e->front;
+	glm_intake	*in = &e->intake;
 	glm_loading *l;
 	bool		 ok = true;
 
-	pthread_mutex_lock(&f->lock);
-	for (l = f->loadings; l != NULL && !is_same(l, want); l = l->next)
+	pthread_mutex_lock(&in->lock);
+	for (l = in->loadings; l != NULL && !is_same_loading(l, want); l = l->next)
 		continue;
 	if (l == NULL)
 	{
@@ -195,14 +195,14 @@ wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
 		atomic_fetch_add(&l->waiters, 1);
 	if (ok)
 		task->loading = l;
-	pthread_mutex_unlock(&f->lock);
+	pthread_mutex_unlock(&in->lock);
 	if (l != want || !ok)
 		free_loading(want);
 	return ok || glm_fail(err, GLM_NO_ROOM, "could not start a thread to load a model");
 }
 
 static glm_loading *
-make_loading(glm_engine *e, loading_kind kind, glm_model *model, glm_error *err)
+make_loading(glm_engine *e, loading_kind kind, glm_served *served, glm_error *err)
 {
 	glm_loading *l = calloc(1, sizeof(*l));
 
@@ -213,18 +213,18 @@ make_loading(glm_engine *e, loading_kind kind, glm_model *model, glm_error *err)
 	}
 	l->engine = e;
 	l->kind = kind;
-	l->model = model;
+	l->served = served;
 	return l;
 }
 
 static glm_outcome_kind
-park_on_model(glm_engine *e, glm_task *task, loading_kind kind, glm_model *model, glm_error *err)
+park_on_model(glm_engine *e, glm_task *task, loading_kind kind, glm_served *served, glm_error *err)
 {
-	glm_loading *l = make_loading(e, kind, model, err);
+	glm_loading *l = make_loading(e, kind, served, err);
 
 	if (l == NULL)
 		return GLM_TASK_FAILED;
-	glm_models_keep(&e->models, model);
+	glm_models_keep(&e->models, served);
 	return wait_for(e, task, l, err) ? GLM_TASK_PARKED : GLM_TASK_FAILED;
 }
 
@@ -249,53 +249,54 @@ park_on_open(glm_engine *e, glm_task *task, const glm_request *req, const glm_op
 /* ---- Entry points ---------------------------------------------------------------------- */
 
 glm_outcome_kind
-glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_model **model,
+glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_served **served,
 				glm_error *err)
 {
 	glm_open_options options;
 	glm_outcome_kind outcome;
 
-	if (!glm_models_find(&e->models, req, &options, model, err))
+	if (!glm_models_find(&e->models, req, &options, served, err))
 		return GLM_TASK_FAILED;
-	if (*model == NULL)
+	if (*served == NULL)
 		return park_on_open(e, task, req, &options, err);
 	/* asked for expressly, it is done now; what was done before, as by opening, is not repeated */
-	if (req->kind != GLM_LOAD || options.weights.verify != GLM_VERIFY_FULL || task->verified)
+	if ((task->kind->needs & GLM_NEEDS_VERIFIED) == 0 ||
+		options.weights.verify != GLM_VERIFY_FULL || task->verified)
 		return GLM_TASK_GOES_ON;
 	task->verified = true;
-	outcome = park_on_model(e, task, LOADING_VERIFY, *model, err);
-	glm_models_release(&e->models, *model);
+	outcome = park_on_model(e, task, LOADING_VERIFY, *served, err);
+	glm_models_release(&e->models, *served);
 	return outcome;
 }
 
 glm_outcome_kind
-glm_loader_hold(glm_engine *e, glm_task *task, glm_model *model, glm_error *err)
+glm_loader_hold(glm_engine *e, glm_task *task, glm_served *served, glm_error *err)
 {
-	int64_t used = atomic_load(&model->used_ns);
+	int64_t used = atomic_load(&served->used_ns);
 
-	if (task->held || (glm_model_held(model) && glm_now_ns() - used < IDLE_NS))
+	if (task->held || (glm_residency_complete(&served->residency) && glm_now_ns() - used < IDLE_NS))
 		return GLM_TASK_GOES_ON;
 	task->held = true; /* when it is begun again */
-	return park_on_model(e, task, LOADING_HOLD, model, err);
+	return park_on_model(e, task, LOADING_HOLD, served, err);
 }
 
 void
-glm_loader_close(void *arg, glm_model *model)
+glm_loader_close(void *arg, glm_served *served)
 {
 	glm_engine	*e = arg;
-	glm_loading *l = make_loading(e, LOADING_CLOSE, model, NULL);
+	glm_loading *l = make_loading(e, LOADING_CLOSE, served, NULL);
 	bool		 started = false;
 
 	if (l != NULL)
 	{
-		pthread_mutex_lock(&e->front.lock);
+		pthread_mutex_lock(&e->intake.lock);
 		started = start_thread(l);
-		pthread_mutex_unlock(&e->front.lock);
+		pthread_mutex_unlock(&e->intake.lock);
 	}
 	if (started)
 		return;
 	free(l);
-	glm_models_close(model);
+	glm_models_close(served);
 }
 
 bool
@@ -319,9 +320,9 @@ glm_loading_drop(glm_engine *e, glm_loading *l)
 {
 	bool last;
 
-	pthread_mutex_lock(&e->front.lock);
+	pthread_mutex_lock(&e->intake.lock);
 	last = atomic_fetch_sub(&l->waiters, 1) == 1 && atomic_load(&l->done);
-	pthread_mutex_unlock(&e->front.lock);
+	pthread_mutex_unlock(&e->intake.lock);
 	if (last)
 		free_loading(l);
 }

@@ -36,12 +36,13 @@ glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
 }
 
 void
-glm_models_close(glm_model *model)
+glm_models_close(glm_served *served)
 {
-	glm_drafter_close(model->drafter);
-	free(model->origin);
-	model->origin = NULL;
-	glm_model_close(model);
+	glm_residency_close(&served->residency);
+	glm_drafter_close(served->drafter);
+	glm_model_close(served->model);
+	free(served->origin);
+	free(served);
 }
 
 /*
@@ -49,14 +50,14 @@ glm_models_close(glm_model *model)
  * Its part of the prefix cache is free at once.
  */
 static void
-close_model(glm_models *models, glm_model *model)
+close_served(glm_models *models, glm_served *served)
 {
-	if (models->prefix != NULL && model->generation != 0)
-		glm_prefix_forget(models->prefix, model->generation);
+	if (models->prefix != NULL && served->generation != 0)
+		glm_prefix_forget(models->prefix, served->generation);
 	if (models->closer != NULL)
-		models->closer(models->closer_arg, model);
+		models->closer(models->closer_arg, served);
 	else
-		glm_models_close(model);
+		glm_models_close(served);
 }
 
 void
@@ -64,10 +65,10 @@ glm_models_free(glm_models *models)
 {
 	while (models->first != NULL)
 	{
-		glm_model *model = models->first;
+		glm_served *served = models->first;
 
-		models->first = model->next;
-		close_model(models, model);
+		models->first = served->next;
+		close_served(models, served);
 	}
 	glm_weight_files_close(models->files);
 	pthread_mutex_destroy(&models->lock);
@@ -75,92 +76,92 @@ glm_models_free(glm_models *models)
 
 /* Takes a model out of the list. */
 static void
-unlink_model(glm_models *models, const glm_model *model)
+unlink_served(glm_models *models, const glm_served *served)
 {
-	glm_model **at = &models->first;
+	glm_served **at = &models->first;
 
-	while (*at != model)
+	while (*at != served)
 		at = &(*at)->next;
-	*at = model->next;
+	*at = served->next;
 }
 
 /* Marks a model as gone; true when the caller must close it now. */
 static bool
-retire(glm_models *models, glm_model *model)
+retire_served(glm_models *models, glm_served *served)
 {
-	model->dead = true;
-	if (model->refs > 0)
+	served->dead = true;
+	if (served->refs > 0)
 		return false;
-	unlink_model(models, model);
+	unlink_served(models, served);
 	return true;
 }
 
 /* Closes those that were retired, a list by `next`. */
 static void
-close_retired(glm_models *models, glm_model *list)
+close_retired(glm_models *models, glm_served *list)
 {
 	while (list != NULL)
 	{
-		glm_model *model = list;
+		glm_served *served = list;
 
-		list = model->next;
-		close_model(models, model);
+		list = served->next;
+		close_served(models, served);
 	}
 }
 
 /* Remembers who named it.  Without memory for that it may be replaced too early. */
 static void
-add_origin(glm_model *model, uint32_t origin)
+add_origin(glm_served *served, uint32_t origin)
 {
 	uint32_t *list;
 
-	for (int i = 0; i < model->n_origins; i++)
+	for (int i = 0; i < served->n_origins; i++)
 	{
-		if (model->origin[i] == origin)
+		if (served->origin[i] == origin)
 			return;
 	}
-	list = realloc(model->origin, ((size_t) model->n_origins + 1) * sizeof(*list));
+	list = realloc(served->origin, ((size_t) served->n_origins + 1) * sizeof(*list));
 	if (list == NULL)
 		return;
-	model->origin = list;
-	model->origin[model->n_origins++] = origin;
+	served->origin = list;
+	served->origin[served->n_origins++] = origin;
 }
 
 /* This origin means something else now; true when nobody else meant the model. */
 static bool
-drop_origin(glm_model *model, uint32_t origin)
+drop_origin(glm_served *served, uint32_t origin)
 {
-	for (int i = 0; i < model->n_origins; i++)
+	for (int i = 0; i < served->n_origins; i++)
 	{
-		if (model->origin[i] == origin)
+		if (served->origin[i] == origin)
 		{
-			model->origin[i] = model->origin[--model->n_origins];
-			return model->n_origins == 0;
+			served->origin[i] = served->origin[--served->n_origins];
+			return served->n_origins == 0;
 		}
 	}
 	return false;
 }
 
 static void
-use(glm_models *models, glm_model *model, uint32_t origin)
+use_served(glm_models *models, glm_served *served, uint32_t origin)
 {
-	add_origin(model, origin);
-	model->refs++;
-	model->requests++;
-	model->last_used = ++models->clock;
+	add_origin(served, origin);
+	served->refs++;
+	served->requests++;
+	served->last_used = ++models->clock;
 }
 
 static void
-put_before(glm_model **list, glm_model *model)
+put_served(glm_served **list, glm_served *served)
 {
-	model->next = *list;
-	*list = model;
+	served->next = *list;
+	*list = served;
 }
 
 static bool
-is_meant(const glm_model *model, const char *path, glm_rope rope)
+is_meant(const glm_served *served, const char *path, glm_rope rope)
 {
-	return strcmp(model->path, path) == 0 && model->rope_option == rope;
+	return strcmp(served->model->path, path) == 0 && served->model->rope_option == rope;
 }
 
 /*
@@ -170,62 +171,62 @@ is_meant(const glm_model *model, const char *path, glm_rope rope)
  */
 static int
 retire_others(glm_models *models, const char *name, const char *path, glm_rope rope,
-			  uint32_t origin, glm_model **close_me)
+			  uint32_t origin, glm_served **close_me)
 {
 	int n = 0;
 
-	for (glm_model *m = models->first, *next; m != NULL; m = next)
+	for (glm_served *m = models->first, *next; m != NULL; m = next)
 	{
 		next = m->next;
-		if (m->dead || strcmp(m->name, name) != 0 || (path != NULL && is_meant(m, path, rope)) ||
-			!drop_origin(m, origin))
+		if (m->dead || strcmp(m->model->name, name) != 0 ||
+			(path != NULL && is_meant(m, path, rope)) || !drop_origin(m, origin))
 			continue;
 		n++;
-		if (retire(models, m))
-			put_before(close_me, m);
+		if (retire_served(models, m))
+			put_served(close_me, m);
 	}
 	return n;
 }
 
 /* Retires the models of this name and path, however they were opened. */
 static int
-retire_all(glm_models *models, const char *name, const char *path, glm_model **close_me)
+retire_all(glm_models *models, const char *name, const char *path, glm_served **close_me)
 {
 	int n = 0;
 
-	for (glm_model *m = models->first, *next; m != NULL; m = next)
+	for (glm_served *m = models->first, *next; m != NULL; m = next)
 	{
 		next = m->next;
-		if (m->dead || strcmp(m->name, name) != 0 || strcmp(m->path, path) != 0)
+		if (m->dead || strcmp(m->model->name, name) != 0 || strcmp(m->model->path, path) != 0)
 			continue;
 		n++;
-		if (retire(models, m))
-			put_before(close_me, m);
+		if (retire_served(models, m))
+			put_served(close_me, m);
 	}
 	return n;
 }
 
 /* The live model of this name and path, opened in this way. */
-static glm_model *
-find(const glm_models *models, const char *name, const char *path, glm_rope rope)
+static glm_served *
+find_served(const glm_models *models, const char *name, const char *path, glm_rope rope)
 {
-	glm_model *m = models->first;
+	glm_served *m = models->first;
 
-	while (m != NULL && (m->dead || strcmp(m->name, name) != 0 || !is_meant(m, path, rope)))
+	while (m != NULL && (m->dead || strcmp(m->model->name, name) != 0 || !is_meant(m, path, rope)))
 		m = m->next;
 	return m;
 }
 
 /* The idle model used longest ago if the weights pass the limit, else NULL. */
-static glm_model *
-over_limit(glm_models *models)
+static glm_served *
+over_memory_limit(glm_models *models)
 {
-	uint64_t   bytes = 0;
-	glm_model *oldest = NULL;
+	uint64_t	bytes = 0;
+	glm_served *oldest = NULL;
 
-	for (glm_model *m = models->first; m != NULL; m = m->next)
+	for (glm_served *m = models->first; m != NULL; m = m->next)
 	{
-		bytes += glm_shards_bytes(m->shards);
+		bytes += glm_shards_bytes(m->model->shards);
 		if (m->refs == 0 && (oldest == NULL || m->last_used < oldest->last_used))
 			oldest = m;
 	}
@@ -234,20 +235,20 @@ over_limit(glm_models *models)
 
 /* Puts a newly opened model into the list and makes room for it. */
 static void
-insert(glm_models *models, glm_model *model)
+insert_served(glm_models *models, glm_served *served)
 {
-	glm_model *victim;
-	glm_model *victims = NULL;
+	glm_served *victim;
+	glm_served *victims = NULL;
 
 	pthread_mutex_lock(&models->lock);
-	model->generation = ++models->generations;
-	model->next = models->first;
-	models->first = model;
-	model->refs = 1;
-	model->last_used = ++models->clock;
-	while ((victim = over_limit(models)) != NULL)
+	served->generation = ++models->generations;
+	served->next = models->first;
+	models->first = served;
+	served->refs = 1;
+	served->last_used = ++models->clock;
+	while ((victim = over_memory_limit(models)) != NULL)
 	{
-		unlink_model(models, victim);
+		unlink_served(models, victim);
 		victim->next = victims;
 		victims = victim;
 	}
@@ -318,11 +319,32 @@ read_options(const char *text, glm_open_options *options, glm_error *err)
 	return ok;
 }
 
-glm_model *
+/* A model with what serving it needs, in no list yet; takes it over. */
+static glm_served *
+serve_model(glm_model *model, glm_error *err)
+{
+	glm_served *served = calloc(1, sizeof(*served));
+
+	if (served == NULL)
+	{
+		glm_model_close(model);
+		glm_no_memory(err);
+		return NULL;
+	}
+	served->model = model;
+	served->drafter = glm_drafter_open();
+	if (glm_residency_open(&served->residency, model, err))
+		return served;
+	glm_models_close(served);
+	return NULL;
+}
+
+glm_served *
 glm_models_load(glm_models *models, const char *name, const char *path,
 				const glm_open_options *options, glm_error *err)
 {
-	glm_model *model = glm_model_open_with(name, path, options, err);
+	glm_model  *model = glm_model_open_with(name, path, options, err);
+	glm_served *served;
 
 	if (model == NULL)
 		return NULL;
@@ -335,19 +357,20 @@ glm_models_load(glm_models *models, const char *name, const char *path,
 		glm_model_close(model);
 		return NULL;
 	}
-	model->drafter = glm_drafter_open();
-	insert(models, model);
-	return model;
+	served = serve_model(model, err);
+	if (served != NULL)
+		insert_served(models, served);
+	return served;
 }
 
 bool
 glm_models_find(glm_models *models, const glm_request *req, glm_open_options *options,
-				glm_model **model, glm_error *err)
+				glm_served **served, glm_error *err)
 {
 	const char *name = glm_request_text(req, req->model);
 	const char *path = glm_request_text(req, req->path);
 	const char *text = glm_request_text(req, req->options);
-	glm_model  *close_me = NULL;
+	glm_served *close_me = NULL;
 
 	*options = (glm_open_options){.weights.verify = (glm_verify) atomic_load(&models->verify),
 								  .weights.files = models->files,
@@ -358,35 +381,35 @@ glm_models_find(glm_models *models, const glm_request *req, glm_open_options *op
 		return false;
 	pthread_mutex_lock(&models->lock);
 	retire_others(models, name, path, options->rope, req->origin, &close_me);
-	*model = find(models, name, path, options->rope);
-	if (*model != NULL)
-		use(models, *model, req->origin);
+	*served = find_served(models, name, path, options->rope);
+	if (*served != NULL)
+		use_served(models, *served, req->origin);
 	pthread_mutex_unlock(&models->lock);
 	close_retired(models, close_me);
 	return true;
 }
 
 void
-glm_models_keep(glm_models *models, glm_model *model)
+glm_models_keep(glm_models *models, glm_served *served)
 {
 	pthread_mutex_lock(&models->lock);
-	model->refs++;
+	served->refs++;
 	pthread_mutex_unlock(&models->lock);
 }
 
 void
-glm_models_release(glm_models *models, glm_model *model)
+glm_models_release(glm_models *models, glm_served *served)
 {
 	bool last;
 
 	pthread_mutex_lock(&models->lock);
-	model->refs--;
-	last = model->dead && model->refs == 0;
+	served->refs--;
+	last = served->dead && served->refs == 0;
 	if (last)
-		unlink_model(models, model);
+		unlink_served(models, served);
 	pthread_mutex_unlock(&models->lock);
 	if (last)
-		close_model(models, model);
+		close_served(models, served);
 }
 
 bool
@@ -394,7 +417,7 @@ glm_models_unload(glm_models *models, const glm_request *req, glm_error *err)
 {
 	const char *name = glm_request_text(req, req->model);
 	const char *path = glm_request_text(req, req->path);
-	glm_model  *close_me = NULL;
+	glm_served *close_me = NULL;
 	int			n;
 
 	pthread_mutex_lock(&models->lock);
@@ -409,49 +432,49 @@ glm_models_unload(glm_models *models, const glm_request *req, glm_error *err)
 
 /* What the model's sequences came to, and what they left in the pool. */
 static void
-describe_use(glm_models *models, const glm_model *m, glm_model_info *out)
+describe_use(glm_models *models, const glm_served *m, glm_model_info *out)
 {
 	glm_prefix_stats stats = {0};
 
 	if (models->prefix != NULL)
 		glm_prefix_stats_get(models->prefix, m->generation, &stats);
 	out->requests = m->requests;
-	out->prompt_tokens = atomic_load(&m->tally.prompt_tokens);
-	out->cached_tokens = atomic_load(&m->tally.cached_tokens);
-	out->prefill_tokens = atomic_load(&m->tally.prefill_tokens);
-	out->completion_tokens = atomic_load(&m->tally.completion_tokens);
-	out->draft_tokens = atomic_load(&m->tally.draft_tokens);
-	out->accepted_tokens = atomic_load(&m->tally.accepted_tokens);
-	out->preemptions = atomic_load(&m->tally.preemptions);
+	out->prompt_tokens = atomic_load(&m->counters.prompt_tokens);
+	out->cached_tokens = atomic_load(&m->counters.cached_tokens);
+	out->prefill_tokens = atomic_load(&m->counters.prefill_tokens);
+	out->completion_tokens = atomic_load(&m->counters.completion_tokens);
+	out->draft_tokens = atomic_load(&m->counters.draft_tokens);
+	out->accepted_tokens = atomic_load(&m->counters.accepted_tokens);
+	out->preemptions = atomic_load(&m->counters.preemptions);
 	out->kv_bytes_used = stats.bytes_used;
 	out->kv_bytes_cached = stats.bytes_cached;
 	out->kv_evictions = stats.evictions;
 }
 
 static void
-describe(glm_models *models, const glm_model *m, glm_model_info *out)
+describe_served(glm_models *models, const glm_served *m, glm_model_info *out)
 {
-	static const char *const dtype_name[] = {"F32", "F16", "BF16", "INT4", "INT8"};
-	glm_chunk_usage			 usage = {0};
+	glm_chunk_usage usage = {0};
 
-	glm_shards_usage(m->shards, &usage);
+	glm_shards_usage(m->model->shards, &usage);
 	memset(out, 0, sizeof(*out));
-	strncpy(out->name, m->name, sizeof(out->name) - 1);
-	strncpy(out->path, m->path, sizeof(out->path) - 1);
+	strncpy(out->name, m->model->name, sizeof(out->name) - 1);
+	strncpy(out->path, m->model->path, sizeof(out->path) - 1);
 	out->number = m->generation;
-	strncpy(out->dtype, dtype_name[m->dtype], sizeof(out->dtype) - 1);
-	strncpy(out->quantization, glm_shards_quantization(m->shards), sizeof(out->quantization) - 1);
-	out->layers = m->config.layers;
-	out->hidden = m->config.hidden;
-	out->vocab = m->config.vocab;
-	out->context = m->config.context;
+	strncpy(out->dtype, glm_dtypes[m->model->dtype].name, sizeof(out->dtype) - 1);
+	strncpy(out->quantization, glm_shards_quantization(m->model->shards),
+			sizeof(out->quantization) - 1);
+	out->layers = m->model->config.layers;
+	out->hidden = m->model->config.hidden;
+	out->vocab = m->model->config.vocab;
+	out->context = m->model->config.context;
 	out->sequences = m->refs;
 	out->chunks_mapped = usage.mapped;
 	out->chunks_total = usage.total;
 	out->bytes_mapped = usage.bytes_mapped;
 	out->bytes_resident = usage.bytes_resident;
-	out->size_bytes = glm_shards_bytes(m->shards);
-	out->load_ms = m->load_ms;
+	out->size_bytes = glm_shards_bytes(m->model->shards);
+	out->load_ms = m->model->load_ms;
 	describe_use(models, m, out);
 }
 
@@ -461,10 +484,10 @@ glm_models_list(glm_models *models, glm_model_info *out, int max)
 	int n = 0;
 
 	pthread_mutex_lock(&models->lock);
-	for (const glm_model *m = models->first; m != NULL && n < max; m = m->next)
+	for (const glm_served *m = models->first; m != NULL && n < max; m = m->next)
 	{
 		if (!m->dead)
-			describe(models, m, &out[n++]);
+			describe_served(models, m, &out[n++]);
 	}
 	pthread_mutex_unlock(&models->lock);
 	return n;

@@ -1,25 +1,68 @@
 /*
- * models.h - which models are open.
+ * models.h - models that are served: which are open, who uses them, what they came to.
  */
 #ifndef GLM_MODELS_H
 #define GLM_MODELS_H
 
 #include <pthread.h>
 
-#include "engine/model/model.h"
+#include "engine/model/residency.h"
 #include "engine/serve/prefix.h"
+
+/* What a model's sequences came to, for statistics. */
+typedef struct glm_model_counters
+{
+	atomic_ullong prompt_tokens;  /* of all prompts */
+	atomic_ullong cached_tokens;  /* of those, found in the prefix cache */
+	atomic_ullong prefill_tokens; /* computed, again after a preemption too */
+	atomic_ullong completion_tokens;
+	atomic_ullong draft_tokens;	   /* of drafts, computed in advance */
+	atomic_ullong accepted_tokens; /* of those, right */
+	atomic_ullong preemptions;
+} glm_model_counters;
+
+/* Whose turn it is among models. */
+typedef struct glm_runtime
+{
+	uint32_t passes;	 /* so far */
+	int64_t	 virtual_ns; /* time of its passes, see scheduler.c */
+} glm_runtime;
+
+/* An open model with what serving it needs. */
+typedef struct glm_served
+{
+	glm_model *model;	   /* immutable, as is the next once it is in the list */
+	uint64_t   generation; /* of all models ever opened, this one's number */
+
+	glm_residency	   residency; /* of the loading that works on it, see loader.c */
+	glm_model_counters counters;
+	atomic_llong	   used_ns; /* when its last pass ended */
+
+	/* the engine thread's alone */
+	glm_runtime			runtime;
+	struct glm_drafter *drafter; /* NULL: none */
+
+	/* under glm_models.lock */
+	int				   refs;
+	bool			   dead; /* unload when refs falls to 0 */
+	uint64_t		   last_used;
+	uint64_t		   requests;
+	uint32_t		  *origin; /* [n_origins]: of requests that named it */
+	int				   n_origins;
+	struct glm_served *next;
+} glm_served;
 
 typedef struct glm_models
 {
 	pthread_mutex_t	  lock;
-	glm_model		 *first;
+	glm_served		 *first;
 	uint64_t		  clock;		/* counts uses, for least-recently-used */
 	size_t			  memory_limit; /* bytes of weight files; 0 = no limit */
 	glm_weight_files *files;		/* those of all models */
 	atomic_int		  verify;		/* glm_verify of models whose options do not say */
 	glm_kv_type		  kv_type;		/* set before the first is open */
 	glm_prefix		 *prefix; /* forgets a model that is closed; set before the first is open */
-	void (*closer)(void *arg, glm_model *model); /* closes elsewhere; NULL: at once */
+	void (*closer)(void *arg, glm_served *served); /* closes elsewhere; NULL: at once */
 	void	*closer_arg;
 	uint64_t generations; /* models ever opened */
 } glm_models;
@@ -31,20 +74,20 @@ extern void glm_models_free(glm_models *models);
  * *options.  False: the request asks for what cannot be.
  */
 extern bool glm_models_find(glm_models *models, const glm_request *req, glm_open_options *options,
-							glm_model **model, glm_error *err);
+							glm_served **model, glm_error *err);
 /* Opens a model, with one reference; other models may make way. */
-extern glm_model *glm_models_load(glm_models *models, const char *name, const char *path,
-								  const glm_open_options *options, glm_error *err);
+extern glm_served *glm_models_load(glm_models *models, const char *name, const char *path,
+								   const glm_open_options *options, glm_error *err);
 /* One more reference. */
-extern void		  glm_models_keep(glm_models *models, glm_model *model);
-extern void		  glm_models_release(glm_models *models, glm_model *model);
+extern void		   glm_models_keep(glm_models *models, glm_served *model);
+extern void		   glm_models_release(glm_models *models, glm_served *model);
 /*
  * Unloads the model of a request, at once or when the last reference goes.  Without a
  * path: those of its name that no origin but the request's has named.
  */
-extern bool		  glm_models_unload(glm_models *models, const glm_request *req, glm_error *err);
+extern bool		   glm_models_unload(glm_models *models, const glm_request *req, glm_error *err);
 /* Closes a model that is in no list and of whose prefix cache nothing is left. */
-extern void		  glm_models_close(glm_model *model);
-extern int		  glm_models_list(glm_models *models, glm_model_info *out, int max);
+extern void		   glm_models_close(glm_served *model);
+extern int		   glm_models_list(glm_models *models, glm_model_info *out, int max);
 
 #endif /* GLM_MODELS_H */

@@ -4,15 +4,15 @@
  * Two steps: first every sequence is told how many of its tokens it may compute,
  * and gets the KV blocks for them; only then are the rows written, because while
  * blocks are being found a sequence that ranks behind may be preempted.  The
- * sequences are asked in order of rank (rank.c), so whoever is preempted has not been
- * asked yet, or is paused and never is.  Of the budget for prompts every tenant that
+ * sequences are asked in order of rank (rank.c), so one that is preempted has not
+ * been asked yet, or is paused and never is.  Of the budget for prompts every tenant that
  * has some gets an equal part; what others do not need goes in order of rank.
  *
- * Tokens that are in the prefix cache are not computed, save the last of what is
- * known, whose logits are wanted.  When the block that a sequence would begin, or
- * half of it at least, is just being computed by another, it is held back for this
- * pass: of a thousand prompts that begin alike and arrive together only one computes
- * the beginning.
+ * Tokens that are in the prefix cache are not computed, save those of which something is
+ * wanted (kinds.h): of an answer the last that is known.  When the block that a sequence
+ * would begin, or half of it at least, is just being computed by another, it is held back
+ * for this pass: of a thousand prompts that begin alike and arrive together only one
+ * computes the beginning.
  *
  * Everything here runs in the engine thread and allocates nothing.
  */
@@ -31,11 +31,11 @@ may_share(const glm_sequence *seq)
 	return seq->request->scope != 0 && seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
 }
 
-/* How many tokens of the block that it would begin are known, not counting the last of all. */
+/* How many tokens of the block that it would begin may be cached ones. */
 static int
 known_in_block(const glm_sequence *seq)
 {
-	int n = (int) seq->tokens.length - 1 - seq->n_computed;
+	int n = seq->kind->wants_from(seq) - seq->n_computed;
 
 	return n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK;
 }
@@ -47,7 +47,7 @@ glm_plan_count_cached(glm_engine *e, glm_sequence *seq, int tokens)
 	if (seq->preempted || tokens == 0)
 		return;
 	seq->n_cached += tokens;
-	atomic_fetch_add(&seq->model->tally.cached_tokens, tokens);
+	atomic_fetch_add(&seq->served->counters.cached_tokens, tokens);
 	atomic_fetch_add(&e->count.cached_tokens, tokens);
 }
 
@@ -115,9 +115,9 @@ find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
 	{
 		if (glm_chain_grow(s->engine->prefix, &seq->chain))
 			continue;
-		if (!glm_sequence_preempt_for(s, seq))
+		if (!glm_preempt_for(s, seq))
 		{
-			glm_sequence_preempt(s, seq);
+			glm_preempt_alone(s, seq);
 			return false;
 		}
 	}
@@ -217,7 +217,7 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 
 /* ---- Drafts ------------------------------------------------------------------------ */
 
-/* How many tokens may be foreseen: places in the answer, in its reader's outbox, in blocks. */
+/* How long a draft may be: by the answer, by its reader's outbox, by the budget and blocks. */
 static int
 room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 {
@@ -243,13 +243,13 @@ room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 static bool
 is_sampled(const glm_sequence *seq)
 {
-	return seq->n_rows > 0 && seq->request->kind == GLM_GENERATE &&
+	return seq->n_rows > 0 && seq->sampler != NULL &&
 		   seq->n_computed + seq->n_rows == (int) seq->tokens.length;
 }
 
 /* Drafts for the sequences that are going to be sampled, with what is left of the budget. */
 static void
-plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
+plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 {
 	glm_speculation speculation = (glm_speculation) atomic_load(&s->engine->speculation);
 	bool			always = speculation == GLM_SPECULATE_ALWAYS;
@@ -259,25 +259,27 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		seq->foresight.n_drafts = 0;
+		seq->draft.n_tokens = 0;
 		rows += seq->n_rows;
 		sampled += is_sampled(seq);
 	}
-	if (speculation == GLM_SPECULATE_OFF || model->drafter == NULL)
+	if (speculation == GLM_SPECULATE_OFF || served->drafter == NULL)
 		return;
 	/* a step that is to be watched makes one token */
 	if (!always && (atomic_load(&s->engine->step_delay_ms) > 0 ||
-					!glm_drafter_costs(model->drafter, sampled, &costs)))
+					!glm_drafter_costs(served->drafter, sampled, &costs)))
 		return;
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
+		glm_draft_limits limits = {.rows = rows, .costs = always ? NULL : &costs};
+
 		if (!is_sampled(seq))
 			continue;
-		glm_foresight_draft(&seq->foresight, seq->learnt, seq->tokens.data,
-							(int) seq->tokens.length, room_for_drafts(s, seq, budget),
-							always ? NULL : &costs, rows);
-		budget -= seq->foresight.n_drafts;
-		rows += seq->foresight.n_drafts;
+		limits.max = room_for_drafts(s, seq, budget);
+		glm_draft_make(&seq->draft, seq->ngrams, seq->tokens.data, (int) seq->tokens.length,
+					   &limits);
+		budget -= seq->draft.n_tokens;
+		rows += seq->draft.n_tokens;
 	}
 }
 
@@ -286,43 +288,46 @@ plan_drafts(glm_scheduler *s, const glm_model *model, int budget)
 static void
 write_rows(glm_scheduler *s, glm_sequence *seq)
 {
-	int known = (int) seq->tokens.length;
-	int n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
+	int from = seq->kind->wants_from(seq);
+	int n = seq->n_rows + (seq->n_rows > 0 ? seq->draft.n_tokens : 0);
 
+	seq->n_wanted = 0;
 	for (int i = 0; i < n; i++)
 	{
-		int position = seq->n_computed + i;
+		int		 position = seq->n_computed + i;
+		glm_want want = position < from ? GLM_WANT_NOTHING : seq->kind->want;
 
+		seq->n_wanted += want != GLM_WANT_NOTHING;
 		s->engine->row[s->n_rows++] = (glm_row){
 			.token = seq->tokens.data[position],
 			.position = position,
 			.kv = &seq->chain.kv,
-			.logits = position >= known - 1,
+			.logits = want == GLM_WANT_LOGITS,
 		};
 	}
 }
 
 void
-glm_plan_pass(glm_scheduler *s, glm_model *model)
+glm_plan_pass(glm_scheduler *s, glm_served *served)
 {
 	int budget = atomic_load(&s->engine->prefill_budget);
-	int n = glm_rank_pass(s, model);
+	int n = glm_rank_pass(s, served);
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		seq->n_rows = 0;
 	share_budget(s, budget);
-	model->pace.passes++;
+	served->runtime.passes++;
 	for (int i = 0; i < n; i++)
 	{
-		glm_sequence *seq = s->engine->order[i];
+		glm_sequence *seq = s->engine->ranked[i];
 
 		if (!seq->chosen)
 			continue;
-		seq->pass = model->pace.passes;
+		seq->pass = served->runtime.passes;
 		if (!plan_sequence(s, seq, &budget))
 			break;
 	}
-	plan_drafts(s, model, budget);
+	plan_drafts(s, served, budget);
 	s->n_rows = 0;
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		write_rows(s, seq);

@@ -194,8 +194,8 @@ promise(glm_prefix *p, int n)
 }
 
 bool
-glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, uint64_t scope,
-			   int capacity)
+glm_chain_open(glm_prefix *p, glm_chain *chain, uint64_t generation, size_t block_bytes,
+			   uint64_t scope, int capacity)
 {
 	glm_owner *own;
 	glm_scope *sharers;
@@ -205,7 +205,7 @@ glm_chain_open(glm_prefix *p, glm_chain *chain, const glm_model *model, uint64_t
 	chain->kv.block = malloc((size_t) capacity * sizeof(*chain->kv.block));
 	chain->node = malloc((size_t) capacity * sizeof(*chain->node));
 	pthread_mutex_lock(&p->lock);
-	own = glm_owner_get(&p->owners, model);
+	own = glm_owner_get(&p->owners, generation, block_bytes);
 	sharers = glm_scope_get(&p->scopes, scope);
 	ok = chain->kv.block != NULL && chain->node != NULL && own != NULL && sharers != NULL &&
 		 promise(p, capacity);

@@ -37,11 +37,12 @@ extern glm_prefix *glm_prefix_open(glm_kv_pool *pool, glm_kv_copy copy, void *co
 extern void		   glm_prefix_close(glm_prefix *prefix);
 
 /*
- * Memory for an empty chain of at most `capacity` blocks; nothing below allocates.
- * Chains find each other's blocks only within one scope.
+ * Memory for an empty chain of at most `capacity` blocks of `block_bytes`; nothing below
+ * allocates.  Chains find each other's blocks only within one model, known by
+ * its generation, and one scope.
  */
-extern bool glm_chain_open(glm_prefix *prefix, glm_chain *chain, const glm_model *model,
-						   uint64_t scope, int capacity);
+extern bool glm_chain_open(glm_prefix *prefix, glm_chain *chain, uint64_t generation,
+						   size_t block_bytes, uint64_t scope, int capacity);
 /* Gives all blocks back; the chain is as new and must be opened again. */
 extern void glm_chain_close(glm_prefix *prefix, glm_chain *chain);
 

@@ -62,7 +62,7 @@ typedef struct glm_tree
 /* ---- prefix_owner.c ---- */
 
 /* What a list has of this model, or this scope, made when need be; NULL: out of memory. */
-extern glm_owner *glm_owner_get(glm_owner **list, const glm_model *model);
+extern glm_owner *glm_owner_get(glm_owner **list, uint64_t generation, size_t block_bytes);
 extern glm_scope *glm_scope_get(glm_scope **list, uint64_t id);
 
 /* Frees what has neither blocks nor chains. */

@@ -12,16 +12,16 @@
 /* ---- Models ------------------------------------------------------------- */
 
 glm_owner *
-glm_owner_get(glm_owner **list, const glm_model *model)
+glm_owner_get(glm_owner **list, uint64_t generation, size_t block_bytes)
 {
 	glm_owner *own = *list;
 
-	while (own != NULL && own->generation != model->generation)
+	while (own != NULL && own->generation != generation)
 		own = own->next;
 	if (own != NULL || (own = calloc(1, sizeof(*own))) == NULL)
 		return own;
-	own->generation = model->generation;
-	own->block_bytes = model->kv_block_bytes;
+	own->generation = generation;
+	own->block_bytes = block_bytes;
 	own->next = *list;
 	*list = own;
 	return own;

@@ -7,8 +7,8 @@
  * So a tenant with one sequence is served as if alone, and of one with sixty the
  * last ones wait, or give way, first.
  *
- * The turns are dealt out anew for every pass.  Who ranks first never has to give way,
- * so there is always progress.
+ * The turns are dealt out anew for every pass.  The sequence that ranks first never has
+ * to give way, so there is always progress.
  *
  * Everything here runs in the engine thread and allocates nothing.
  */
@@ -30,7 +30,7 @@ glm_ranks_before(const glm_sequence *a, const glm_sequence *b)
 static bool
 was_in_last_pass(const glm_sequence *seq)
 {
-	return seq->pass == seq->model->pace.passes;
+	return seq->pass == seq->served->runtime.passes;
 }
 
 /*
@@ -38,7 +38,7 @@ was_in_last_pass(const glm_sequence *seq)
  * `rotate` those that were not in the last pass first.  Returns how many numbers there are.
  */
 static int
-deal_turns(glm_scheduler *s, const glm_model *model, bool rotate)
+deal_turns(glm_scheduler *s, const glm_served *served, bool rotate)
 {
 	int n = 0;
 
@@ -50,7 +50,7 @@ deal_turns(glm_scheduler *s, const glm_model *model, bool rotate)
 		{
 			if (round == 0)
 				seq->turn = INT_MAX; /* behind all who have one */
-			if (glm_sequence_paused(s->engine, seq) || (model != NULL && seq->model != model) ||
+			if (glm_sequence_paused(s->engine, seq) || (served != NULL && seq->served != served) ||
 				(rotate && was_in_last_pass(seq) != (round == 1)))
 				continue;
 			seq->turn = seq->tenant->turns++;
@@ -61,11 +61,11 @@ deal_turns(glm_scheduler *s, const glm_model *model, bool rotate)
 	return n;
 }
 
-/* Sorts those who have a turn into engine->order, by counting; how many they are. */
+/* Sorts those who have a turn into engine->ranked, by counting; how many they are. */
 static int
 sort_by_turn(glm_scheduler *s, int n_turns)
 {
-	int *end = s->engine->turn_end;
+	int *end = s->engine->rank_counts;
 	int	 n = 0;
 
 	memset(end, 0, n_turns * sizeof(*end));
@@ -84,20 +84,20 @@ sort_by_turn(glm_scheduler *s, int n_turns)
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
 		if (seq->turn != INT_MAX)
-			s->engine->order[end[seq->turn]++] = seq;
+			s->engine->ranked[end[seq->turn]++] = seq;
 	}
 	return n;
 }
 
 /* Chooses all active ones of the model; how many they are. */
 static int
-choose_all(glm_scheduler *s, const glm_model *model)
+choose_all(glm_scheduler *s, const glm_served *served)
 {
 	int n = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		seq->chosen = seq->model == model && !glm_sequence_paused(s->engine, seq);
+		seq->chosen = seq->served == served && !glm_sequence_paused(s->engine, seq);
 		n += seq->chosen;
 	}
 	return n;
@@ -110,7 +110,7 @@ choose_first(glm_scheduler *s, int n)
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		seq->chosen = false;
 	for (int i = 0; i < n && i < s->engine->max_sequences; i++)
-		s->engine->order[i]->chosen = true;
+		s->engine->ranked[i]->chosen = true;
 }
 
 /*
@@ -119,9 +119,9 @@ choose_first(glm_scheduler *s, int n)
  * in the next.
  */
 int
-glm_rank_pass(glm_scheduler *s, const glm_model *model)
+glm_rank_pass(glm_scheduler *s, const glm_served *served)
 {
-	if (choose_all(s, model) > s->engine->max_sequences)
-		choose_first(s, sort_by_turn(s, deal_turns(s, model, true)));
+	if (choose_all(s, served) > s->engine->max_sequences)
+		choose_first(s, sort_by_turn(s, deal_turns(s, served, true)));
 	return sort_by_turn(s, deal_turns(s, NULL, false));
 }

@@ -17,7 +17,7 @@ typedef struct glm_tenant
 	struct glm_tenant	*next;
 	uint32_t			 id;			 /* of requests */
 	int					 n_sequences;	 /* running and waiting */
-	uint64_t			 served;		 /* when one was last admitted */
+	uint64_t			 admitted;		 /* when one was last admitted */
 	int					 ahead_of_batch; /* interactive ones admitted while batch waited */
 	/* of the admission or pass that is being planned: */
 	int					 n_active;	 /* running and not paused */
@@ -35,44 +35,62 @@ typedef struct glm_picked
 	float	logprob; /* of streams */
 } glm_picked;
 
+typedef struct glm_request_kind glm_request_kind;
+
 typedef struct glm_sequence
 {
-	struct glm_sequence *next;
-	int					 ticket;
-	const glm_request	*request; /* the ticket's */
-	glm_model			*model;	  /* one reference */
-	glm_tenant			*tenant;
-	uint64_t			 arrival;	  /* its number among all; with batch, its rank in the tenant */
-	int					 turn;		  /* its number among its tenant's, see rank.c */
-	int64_t				 waits_since; /* when it last came to wait */
-	int					 entitled;	  /* tokens up to which it is not displaced */
-	glm_ids				 tokens;	  /* prompt, then answer; room for `limit` */
-	int					 n_prompt;
-	int					 limit;		 /* most tokens it may come to */
-	int					 n_computed; /* positions whose KV is in place */
-	int					 n_cached;	 /* of its prompt, found in the prefix cache */
-	int					 n_rows;	 /* rows of its known tokens in the pass being run */
-	uint32_t			 pass;		 /* its last one, as its model counts them */
-	bool				 chosen;	 /* for the pass that is planned */
-	bool				 preempted;	 /* once at least */
-	glm_chain			 chain;
-	glm_foresight		 foresight;	 /* what may come next; GLM_GENERATE only */
-	glm_learnt			*learnt;	 /* by answers of its scope; NULL: by none */
-	int					 n_accepted; /* drafts that were right */
-	float				*logits;	 /* of the pass just run; NULL: none */
-	int					 n_picked;	 /* tokens sampled from them */
-	glm_picked			 picked[GLM_DRAFT_MAX + 1];
-	glm_error			 pick_error; /* why there are no more */
-	glm_sampler			*sampler;	 /* NULL for GLM_LOGITS, as are the next two */
-	glm_decoder			*decoder;
-	glm_buf				 text; /* text not yet sent */
-	uint32_t			 made; /* TOKEN events sent */
+	struct glm_sequence	   *next;
+	int						ticket;
+	const glm_request	   *request; /* the ticket's */
+	const glm_request_kind *kind;	 /* its own; see kinds.h */
+	glm_served			   *served;	 /* its model, one reference */
+	const glm_model		   *model;	 /* the same */
+	glm_tenant			   *tenant;
+	uint64_t				arrival; /* its number among all; with batch, its rank in the tenant */
+	int						turn;	 /* its number among its tenant's, see rank.c */
+	int64_t					waits_since; /* when it last came to wait */
+	int						entitled;	 /* tokens up to which it is not displaced */
+	glm_ids					tokens;		 /* prompt, then answer; room for `limit` */
+	int						n_prompt;
+	int						limit;		/* most tokens it may come to */
+	int						n_computed; /* positions whose KV is in place */
+	int						n_cached;	/* of its prompt, found in the prefix cache */
+	int						n_rows;		/* rows of its known tokens in the pass being run */
+	int						n_wanted;	/* rows of which that pass leaves something, drafts' too */
+	uint32_t				pass;		/* its last one, as its model counts them */
+	bool					chosen;		/* for the pass that is planned */
+	bool					preempted;	/* once at least */
+	glm_chain				chain;
+	glm_draft				draft;	/* what may come next; GLM_NEEDS_SAMPLER only, as is the next */
+	glm_ngrams			   *ngrams; /* by answers of its scope; NULL: by none */
+	int						n_accepted; /* drafts that were right */
+	float				   *logits;		/* [n_wanted, vocab] of the pass just run; NULL: none */
+	int						n_picked;	/* tokens sampled from them */
+	glm_picked				picked[GLM_DRAFT_MAX + 1];
+	glm_error				pick_error; /* why there are no more */
+	glm_sampler			   *sampler;	/* NULL without GLM_NEEDS_SAMPLER */
+	glm_decoder			   *decoder;
+	glm_buf					text; /* text not yet sent */
+	uint32_t				made; /* TOKEN events sent */
 } glm_sequence;
 
-/* Hands a sequence over to the engine thread.  Any thread. */
-extern void	 glm_scheduler_add(glm_engine *engine, glm_sequence *seq);
+/* Hands a sequence over to the engine thread (inbox.c).  Any thread. */
+extern void	 glm_inbox_add(glm_engine *engine, glm_sequence *seq);
 extern void *glm_scheduler_main(void *engine); /* the engine thread */
+
+/* ---- sequence_open.c ---- */
+
+/* Makes a sequence of the ticket's request; takes over the reference to the model. */
+extern glm_sequence *glm_sequence_open(glm_engine *engine, const glm_request_kind *kind, int ticket,
+									   glm_served *served, glm_error *err);
+/* Fails for a prompt of so many tokens; `more`: it was not read to its end. */
+extern bool glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error *err);
+
+/* ---- sequence.c ---- */
+
+/* The position of its last token that is known. */
+extern int	glm_sequence_last_known(const glm_sequence *seq);
 /* Frees a sequence that never reached the scheduler, or has left it. */
-extern void	 glm_sequence_free(glm_engine *engine, glm_sequence *seq);
+extern void glm_sequence_free(glm_engine *engine, glm_sequence *seq);
 
 #endif /* GLM_SEQUENCE_H */

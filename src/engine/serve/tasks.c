@@ -2,7 +2,7 @@
  * tasks.c - requests that are being made ready: the queue, the fast lane, the threads.
  *
  * A request is a *task* from its submission until it is answered or handed to the engine
- * thread; front.c says what that takes, turns.c how long ones share a lane of their own.
+ * thread; intake.c says what that takes, turns.c how long ones share a lane of their own.
  * Here is where tasks wait before they begin.  They do so in the order in which tenants
  * had turns, and within a tenant in that of their arrival; but those that have ended,
  * because they were cancelled or are out of time, are looked for before anything else.
@@ -14,17 +14,18 @@
  * Threads.  One serves the fast lane.  A task that goes slow takes it along, for which
  * another is started, and it ends with that task.
  *
- * Locks.  front.lock guards everything here but what a task says of itself while it runs.
+ * Locks.  intake.lock guards everything here but what a task says of itself while it runs.
  * It is held for walks over the tasks at most.
  */
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "engine/serve/turns.h"
 
 #define LARGE (32u << 10) /* bytes of a request that goes slow at once */
 #define SLOW_TASKS 4
 
-static void *front_main(void *engine);
+static void *intake_main(void *engine);
 
 /* ---- Small things -------------------------------------------------------------- */
 
@@ -51,13 +52,13 @@ has_ended(const glm_engine *e, const glm_task *task, int64_t now)
 
 /* The entry of a tenant with tasks, or a free one; as many as tasks, so there is one. */
 static glm_task_tenant *
-find_tenant(glm_front *f, uint32_t id)
+tenant_entry(glm_intake *in, uint32_t id)
 {
 	glm_task_tenant *unused = NULL;
 
-	for (int i = 0; i < f->n_tenants; i++)
+	for (int i = 0; i < in->n_tenants; i++)
 	{
-		glm_task_tenant *t = &f->tenant[i];
+		glm_task_tenant *t = &in->tenant[i];
 
 		if (t->n_tasks > 0 && t->id == id)
 			return t;
@@ -65,29 +66,78 @@ find_tenant(glm_front *f, uint32_t id)
 			unused = t;
 	}
 	if (unused == NULL)
-		unused = &f->tenant[f->n_tenants++];
+		unused = &in->tenant[in->n_tenants++];
 	*unused = (glm_task_tenant){.id = id};
 	return unused;
 }
 
 static void
-leave_tenant(glm_front *f, glm_task *task)
+add_to_tenant(glm_intake *in, glm_task *task, uint32_t id)
+{
+	task->tenant = tenant_entry(in, id);
+	task->tenant->n_tasks++;
+}
+
+static void
+take_from_tenant(glm_intake *in, glm_task *task)
 {
 	task->tenant->n_tasks--;
 	task->tenant = NULL;
-	while (f->n_tenants > 0 && f->tenant[f->n_tenants - 1].n_tasks == 0)
-		f->n_tenants--;
+	while (in->n_tenants > 0 && in->tenant[in->n_tenants - 1].n_tasks == 0)
+		in->n_tenants--;
 }
 
 /* ---- Threads -------------------------------------------------------------------- */
 
-bool
-glm_front_thread(glm_engine *e)
+/* Starts a thread for the fast lane; under the lock. */
+static bool
+start_fast_thread(glm_engine *e)
 {
-	if (!glm_thread_start(front_main, e))
+	if (!glm_thread_start(intake_main, e))
 		return false;
-	e->front.n_threads++;
+	e->intake.n_threads++;
 	return true;
+}
+
+/* Moves the running task to the slow lane; false when it ended meanwhile. */
+static bool
+go_slow(glm_engine *e, glm_task *task, glm_error *err)
+{
+	glm_intake *in = &e->intake;
+	bool		moved;
+	bool		ok = true;
+
+	pthread_mutex_lock(&in->lock);
+	moved = start_fast_thread(e);
+	if (moved)
+		ok = glm_turn_enter_slow(task, err);
+	else /* nobody else is there to serve the others: it begins anew */
+	{
+		task->slice_ns = glm_now_ns();
+		glm_turn_begin_fast(task);
+	}
+	pthread_mutex_unlock(&in->lock);
+	/* of this thread alone, which ends with its task */
+	if (moved)
+		setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
+	return ok;
+}
+
+/* What glm_pause() does in a task. */
+static bool
+pause_task(void *arg, glm_error *err)
+{
+	glm_task   *task = arg;
+	glm_engine *e = task->engine;
+	glm_error	unwanted;
+
+	if (err == NULL)
+		err = &unwanted;
+	if (atomic_load(&e->stopping))
+		return glm_fail(err, GLM_CANCELLED, "the engine is closing");
+	if (glm_ticket_ended(&e->ticket[task->ticket], err))
+		return false;
+	return glm_turn_is_long(task) ? go_slow(e, task, err) : glm_turn_pass(task, err);
 }
 
 /* ---- The fast lane --------------------------------------------------------------- */
@@ -104,11 +154,11 @@ may_begin(const glm_task *task)
 static glm_task *
 next_task(glm_engine *e)
 {
-	glm_front *f = &e->front;
-	glm_task  *next = NULL;
-	int64_t	   now = glm_now_ns();
+	glm_intake *in = &e->intake;
+	glm_task   *next = NULL;
+	int64_t		now = glm_now_ns();
 
-	for (glm_task *task = f->queue; task != NULL; task = task->next)
+	for (glm_task *task = in->queue; task != NULL; task = task->next)
 	{
 		if (has_ended(e, task, now))
 		{
@@ -120,7 +170,7 @@ next_task(glm_engine *e)
 	}
 	if (next == NULL)
 		return NULL;
-	glm_task_remove(&f->queue, next);
+	glm_task_remove(&in->queue, next);
 	next->state = GLM_TASK_FAST;
 	glm_turn_begin(next);
 	return next;
@@ -128,11 +178,11 @@ next_task(glm_engine *e)
 
 /* When the time of the first in the queue is up; 0 = none has a limit. */
 static int64_t
-next_deadline(const glm_engine *e)
+next_task_deadline(const glm_engine *e)
 {
 	int64_t next = 0;
 
-	for (const glm_task *task = e->front.queue; task != NULL; task = task->next)
+	for (const glm_task *task = e->intake.queue; task != NULL; task = task->next)
 	{
 		int64_t deadline = e->ticket[task->ticket].deadline_ns;
 
@@ -144,29 +194,29 @@ next_deadline(const glm_engine *e)
 
 /* Ends a task, or parks it; was it slow? */
 static bool
-leave(glm_engine *e, glm_task *task, bool parked)
+leave_lane(glm_engine *e, glm_task *task, bool parked)
 {
-	glm_front *f = &e->front;
-	bool	   slow;
+	glm_intake *in = &e->intake;
+	bool		slow;
 
-	pthread_mutex_lock(&f->lock);
+	pthread_mutex_lock(&in->lock);
 	slow = task->state == GLM_TASK_SLOW;
 	if (slow)
 		glm_turn_leave(task);
 	if (parked)
 	{
 		task->state = GLM_TASK_QUEUED;
-		insert_by_arrival(&f->queue, task);
+		insert_by_arrival(&in->queue, task);
 	}
 	else
 	{
-		leave_tenant(f, task);
+		take_from_tenant(in, task);
 		task->state = GLM_TASK_NONE;
-		atomic_fetch_sub(&f->n_tasks, 1);
+		atomic_fetch_sub(&in->n_tasks, 1);
 	}
 	if (slow)
-		pthread_cond_signal(&f->work);
-	pthread_mutex_unlock(&f->lock);
+		pthread_cond_signal(&in->work);
+	pthread_mutex_unlock(&in->lock);
 	return slow;
 }
 
@@ -178,144 +228,138 @@ run_task(glm_engine *e, glm_task *task)
 	glm_outcome outcome = {0};
 	bool		slow;
 
-	glm_turn_fast(task);
-	glm_pause_with(glm_turn_pause, task);
+	glm_turn_begin_fast(task);
+	glm_pause_with(pause_task, task);
 	glm_task_run(e, task, &outcome);
 	glm_pause_with(NULL, NULL);
 	/* what comes next may end the ticket, which then can be somebody else's task */
-	slow = leave(e, task, outcome.end == GLM_TASK_PARKED);
+	slow = leave_lane(e, task, outcome.end == GLM_TASK_PARKED);
 	glm_task_finish(e, ticket, &outcome);
 	return slow;
 }
 
 static void *
-front_main(void *arg)
+intake_main(void *arg)
 {
 	glm_engine *e = arg;
-	glm_front  *f = &e->front;
+	glm_intake *in = &e->intake;
 	bool		slow = false;
 
-	glm_thread_enter("glm front");
-	pthread_mutex_lock(&f->lock);
+	glm_thread_enter("glm intake");
+	pthread_mutex_lock(&in->lock);
 	while (!slow && !atomic_load(&e->stopping))
 	{
 		glm_task *task = next_task(e);
 
 		if (task == NULL)
 		{
-			glm_cond_wait(&f->work, &f->lock, next_deadline(e));
+			glm_cond_wait(&in->work, &in->lock, next_task_deadline(e));
 			continue;
 		}
-		pthread_mutex_unlock(&f->lock);
+		pthread_mutex_unlock(&in->lock);
 		slow = run_task(e, task);
-		pthread_mutex_lock(&f->lock);
+		pthread_mutex_lock(&in->lock);
 	}
-	f->n_threads--;
-	pthread_cond_broadcast(&f->gone);
-	pthread_mutex_unlock(&f->lock);
+	in->n_threads--;
+	pthread_cond_broadcast(&in->gone);
+	pthread_mutex_unlock(&in->lock);
 	return NULL;
 }
 
 /* ---- Entry points ------------------------------------------------------------------ */
 
-static bool
-wants_turns(const glm_request *req)
-{
-	return req->kind != GLM_LOAD && req->kind != GLM_UNLOAD && req->kind != GLM_QUANTIZE;
-}
-
 void
-glm_front_add(glm_engine *e, int ticket)
+glm_intake_add(glm_engine *e, int ticket)
 {
-	glm_front		  *f = &e->front;
-	glm_task		  *task = &f->task[ticket];
+	glm_intake		  *in = &e->intake;
+	glm_task		  *task = &in->task[ticket];
 	const glm_request *req = e->ticket[ticket].request;
 
-	pthread_mutex_lock(&f->lock);
+	pthread_mutex_lock(&in->lock);
 	task->state = GLM_TASK_QUEUED;
-	task->arrival = f->arrivals++;
-	task->large = req->size > LARGE && wants_turns(req);
+	task->arrival = in->arrivals++;
+	task->kind = glm_request_kind_of(req);
+	task->large = req->size > LARGE && (task->kind->needs & GLM_NEEDS_TEXT) != 0;
 	task->checked = task->verified = task->held = false;
-	task->tenant = find_tenant(f, req->tenant);
-	task->tenant->n_tasks++;
-	atomic_fetch_add(&f->n_tasks, 1);
-	insert_by_arrival(&f->queue, task);
-	pthread_cond_signal(&f->work);
-	pthread_mutex_unlock(&f->lock);
+	add_to_tenant(in, task, req->tenant);
+	atomic_fetch_add(&in->n_tasks, 1);
+	insert_by_arrival(&in->queue, task);
+	pthread_cond_signal(&in->work);
+	pthread_mutex_unlock(&in->lock);
 }
 
 void
-glm_front_poke(glm_engine *e, int ticket)
+glm_intake_poke(glm_engine *e, int ticket)
 {
-	glm_front *f = &e->front;
-	glm_task  *task = &f->task[ticket];
+	glm_intake *in = &e->intake;
+	glm_task   *task = &in->task[ticket];
 
-	pthread_mutex_lock(&f->lock);
+	pthread_mutex_lock(&in->lock);
 	if (task->state == GLM_TASK_QUEUED)
-		pthread_cond_signal(&f->work);
+		pthread_cond_signal(&in->work);
 	else if (task->state == GLM_TASK_READY)
 		pthread_cond_signal(&task->turn);
-	pthread_mutex_unlock(&f->lock);
+	pthread_mutex_unlock(&in->lock);
 }
 
 bool
-glm_front_open(glm_engine *e, int n_tickets, glm_error *err)
+glm_intake_open(glm_engine *e, int n_tickets, glm_error *err)
 {
-	glm_front *f = &e->front;
+	glm_intake *in = &e->intake;
 
-	f->task = calloc(n_tickets, sizeof(*f->task));
-	f->tenant = calloc(n_tickets, sizeof(*f->tenant));
-	if (f->task == NULL || f->tenant == NULL)
+	in->task = calloc(n_tickets, sizeof(*in->task));
+	in->tenant = calloc(n_tickets, sizeof(*in->tenant));
+	if (in->task == NULL || in->tenant == NULL)
 		return glm_no_memory(err);
-	pthread_mutex_init(&f->lock, NULL);
-	glm_cond_init(&f->work);
-	glm_cond_init(&f->gone);
+	pthread_mutex_init(&in->lock, NULL);
+	glm_cond_init(&in->work);
+	glm_cond_init(&in->gone);
 	for (int i = 0; i < n_tickets; i++)
 	{
-		f->task[i].engine = e;
-		f->task[i].ticket = i;
-		glm_cond_init(&f->task[i].turn);
+		in->task[i].engine = e;
+		in->task[i].ticket = i;
+		glm_cond_init(&in->task[i].turn);
 	}
-	f->n_slots = n_tickets;
+	in->n_slots = n_tickets;
 	return true;
 }
 
 bool
-glm_front_start(glm_engine *e)
+glm_intake_start(glm_engine *e)
 {
 	bool ok;
 
-	pthread_mutex_lock(&e->front.lock);
-	ok = glm_front_thread(e);
-	pthread_mutex_unlock(&e->front.lock);
+	pthread_mutex_lock(&e->intake.lock);
+	ok = start_fast_thread(e);
+	pthread_mutex_unlock(&e->intake.lock);
 	return ok;
 }
 
 void
-glm_front_stop(glm_engine *e)
+glm_intake_stop(glm_engine *e)
 {
-	glm_front *f = &e->front;
+	glm_intake *in = &e->intake;
 
-	if (f->n_slots == 0)
+	if (in->n_slots == 0)
 		return;
-	pthread_mutex_lock(&f->lock);
-	pthread_cond_broadcast(&f->work);
-	for (int i = 0; i < f->n_slots; i++)
-		pthread_cond_signal(&f->task[i].turn);
-	while (f->n_threads > 0 || f->n_loaders > 0)
-		pthread_cond_wait(&f->gone, &f->lock);
-	pthread_mutex_unlock(&f->lock);
+	pthread_mutex_lock(&in->lock);
+	pthread_cond_broadcast(&in->work);
+	for (int i = 0; i < in->n_slots; i++)
+		pthread_cond_signal(&in->task[i].turn);
+	while (in->n_threads > 0 || in->n_loaders > 0)
+		pthread_cond_wait(&in->gone, &in->lock);
+	pthread_mutex_unlock(&in->lock);
 }
 
 /* Its threads have ended; tasks that were parked have something to give back. */
 void
-glm_front_close(glm_engine *e)
+glm_intake_close(glm_engine *e)
 {
-	glm_front *f = &e->front;
+	glm_intake *in = &e->intake;
 
-	for (int i = 0; i < f->n_slots; i++)
+	for (int i = 0; i < in->n_slots; i++)
 	{
-		glm_task *task = &f->task[i];
+		glm_task *task = &in->task[i];
 
 		if (task->loading != NULL)
 			glm_loading_drop(e, task->loading);
@@ -323,12 +367,12 @@ glm_front_close(glm_engine *e)
 			glm_sequence_free(e, task->sequence);
 		pthread_cond_destroy(&task->turn);
 	}
-	if (f->n_slots > 0)
+	if (in->n_slots > 0)
 	{
-		pthread_cond_destroy(&f->gone);
-		pthread_cond_destroy(&f->work);
-		pthread_mutex_destroy(&f->lock);
+		pthread_cond_destroy(&in->gone);
+		pthread_cond_destroy(&in->work);
+		pthread_mutex_destroy(&in->lock);
 	}
-	free(f->task);
-	free(f->tenant);
+	free(in->task);
+	free(in->tenant);
 }

@@ -8,17 +8,16 @@
  * at a time works, for SLICE_NS, at a lower priority than the forward passes.  So a short
  * request never waits for a long one, and long ones wait for each other's slices only.
  *
- * Who goes slow keeps the thread it is on, with all that lies on its stack, and another
- * takes its place in the fast lane.  The code between two pauses therefore reads as if it
- * were alone; glm_pause() is where lanes are changed and turns are given away.
+ * A task that goes slow keeps the thread it is on, with all that lies on its stack, and
+ * another takes its place in the fast lane.  The code between two pauses therefore reads
+ * as if it were alone; glm_pause() is where lanes are changed and turns are given away.
  *
  * Tenants take turns, the one whose last is longest ago before the others, and a tenant's
  * tasks do so among themselves.  A task that has ended, because it was cancelled or is out
  * of time, waits for no turn: its cancel and its deadline wake it, and it clears up.
  *
- * Locks.  front.lock guards everything here but what a task says of itself while it runs.
+ * Locks.  intake.lock guards everything here but what a task says of itself while it runs.
  */
-#include <sys/resource.h>
 #include <time.h>
 
 #include "engine/serve/turns.h"
@@ -57,14 +56,14 @@ append_task(glm_task **list, glm_task *task)
 void
 glm_turn_begin(glm_task *task)
 {
-	glm_front *f = &task->engine->front;
+	glm_intake *in = &task->engine->intake;
 
-	task->tenant->turn = ++f->turns;
+	task->tenant->turn = ++in->turns;
 	task->slice_ns = glm_now_ns();
 }
 
 void
-glm_turn_fast(glm_task *task)
+glm_turn_begin_fast(glm_task *task)
 {
 	task->cpu_ns = cpu_ns();
 }
@@ -73,21 +72,21 @@ glm_turn_fast(glm_task *task)
 
 /* Lets the next of those that wait for a turn work, if nobody does. */
 static void
-give_turn(glm_front *f)
+give_turn(glm_intake *in)
 {
-	glm_task *next = f->ready;
+	glm_task *next = in->ready;
 
-	if (f->slow != NULL || next == NULL)
+	if (in->slow != NULL || next == NULL)
 		return;
 	for (glm_task *task = next->next; task != NULL; task = task->next)
 	{
 		if (task->tenant->turn < next->tenant->turn)
 			next = task;
 	}
-	glm_task_remove(&f->ready, next);
-	atomic_fetch_sub(&f->n_ready, 1);
+	glm_task_remove(&in->ready, next);
+	atomic_fetch_sub(&in->n_ready, 1);
 	next->state = GLM_TASK_SLOW;
-	f->slow = next;
+	in->slow = next;
 	glm_turn_begin(next);
 	pthread_cond_signal(&next->turn);
 }
@@ -96,106 +95,69 @@ give_turn(glm_front *f)
 static bool
 wait_for_turn(glm_engine *e, glm_task *task, glm_error *err)
 {
-	glm_front *f = &e->front;
+	glm_intake *in = &e->intake;
 
 	task->state = GLM_TASK_READY;
-	append_task(&f->ready, task);
-	atomic_fetch_add(&f->n_ready, 1);
-	give_turn(f);
+	append_task(&in->ready, task);
+	atomic_fetch_add(&in->n_ready, 1);
+	give_turn(in);
 	while (task->state == GLM_TASK_READY)
 	{
 		if (atomic_load(&e->stopping))
 			glm_fail(err, GLM_CANCELLED, "the engine is closing");
 		else if (!glm_ticket_ended(&e->ticket[task->ticket], err))
 		{
-			glm_cond_wait(&task->turn, &f->lock, e->ticket[task->ticket].deadline_ns);
+			glm_cond_wait(&task->turn, &in->lock, e->ticket[task->ticket].deadline_ns);
 			continue;
 		}
-		glm_task_remove(&f->ready, task);
-		atomic_fetch_sub(&f->n_ready, 1);
+		glm_task_remove(&in->ready, task);
+		atomic_fetch_sub(&in->n_ready, 1);
 		task->state = GLM_TASK_SLOW; /* without a turn, to clear up */
 		return false;
 	}
 	return true;
 }
 
-/* Moves the running task to the slow lane; false when it ended meanwhile. */
-static bool
-go_slow(glm_engine *e, glm_task *task, glm_error *err)
+bool
+glm_turn_enter_slow(glm_task *task, glm_error *err)
 {
-	glm_front *f = &e->front;
-	bool	   moved;
-	bool	   ok = true;
-
-	pthread_mutex_lock(&f->lock);
-	moved = glm_front_thread(e);
-	if (moved)
-	{
-		task->tenant->n_slow++;
-		ok = wait_for_turn(e, task, err);
-	}
-	else /* nobody else is there to serve the others */
-	{
-		task->slice_ns = glm_now_ns();
-		task->cpu_ns = cpu_ns();
-	}
-	pthread_mutex_unlock(&f->lock);
-	/* of this thread alone, which ends with its task */
-	if (moved)
-		setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
-	return ok;
-}
-
-static bool
-pass_turn(glm_engine *e, glm_task *task, glm_error *err)
-{
-	glm_front *f = &e->front;
-	bool	   ok;
-
-	pthread_mutex_lock(&f->lock);
-	f->slow = NULL;
-	ok = wait_for_turn(e, task, err);
-	pthread_mutex_unlock(&f->lock);
-	return ok;
-}
-
-/* Has a fast task been at work for too long?  Who only got no CPU has not, for a while. */
-static bool
-is_long(const glm_task *task, int64_t spent)
-{
-	return task->large || spent > PATIENCE_NS ||
-		   (spent > FAST_NS && cpu_ns() - task->cpu_ns > FAST_NS);
+	task->tenant->n_slow++;
+	return wait_for_turn(task->engine, task, err);
 }
 
 bool
-glm_turn_pause(void *arg, glm_error *err)
+glm_turn_is_long(const glm_task *task)
 {
-	glm_task   *task = arg;
-	glm_engine *e = task->engine;
-	glm_error	unwanted;
-	int64_t		spent;
+	int64_t spent = glm_now_ns() - task->slice_ns;
 
-	if (err == NULL)
-		err = &unwanted;
-	if (atomic_load(&e->stopping))
-		return glm_fail(err, GLM_CANCELLED, "the engine is closing");
-	if (glm_ticket_ended(&e->ticket[task->ticket], err))
-		return false;
-	spent = glm_now_ns() - task->slice_ns;
-	if (task->state == GLM_TASK_FAST && is_long(task, spent))
-		return go_slow(e, task, err);
-	if (task->state == GLM_TASK_SLOW && spent > SLICE_NS && atomic_load(&e->front.n_ready) > 0)
-		return pass_turn(e, task, err);
-	return true;
+	return task->state == GLM_TASK_FAST && (task->large || spent > PATIENCE_NS ||
+											(spent > FAST_NS && cpu_ns() - task->cpu_ns > FAST_NS));
+}
+
+bool
+glm_turn_pass(glm_task *task, glm_error *err)
+{
+	glm_engine *e = task->engine;
+	glm_intake *in = &e->intake;
+	bool		ok;
+
+	if (task->state != GLM_TASK_SLOW || glm_now_ns() - task->slice_ns <= SLICE_NS ||
+		atomic_load(&in->n_ready) == 0)
+		return true;
+	pthread_mutex_lock(&in->lock);
+	in->slow = NULL;
+	ok = wait_for_turn(e, task, err);
+	pthread_mutex_unlock(&in->lock);
+	return ok;
 }
 
 void
 glm_turn_leave(glm_task *task)
 {
-	glm_front *f = &task->engine->front;
+	glm_intake *in = &task->engine->intake;
 
 	task->tenant->n_slow--;
-	if (f->slow == task)
-		f->slow = NULL;
-	give_turn(f);
+	if (in->slow == task)
+		in->slow = NULL;
+	give_turn(in);
 }

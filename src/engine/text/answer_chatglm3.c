@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/text/blank.h"
 #include "engine/text/literal.h"
 
 #define FENCE "```"
@@ -63,18 +64,12 @@ goes_on(answer *a)
 
 /* ---- Slices ------------------------------------------------------------ */
 
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 static slice
 stripped(slice s)
 {
-	while (s.at < s.end && is_blank(*s.at))
+	while (s.at < s.end && glm_is_blank(*s.at))
 		s.at++;
-	while (s.end > s.at && is_blank(s.end[-1]))
+	while (s.end > s.at && glm_is_blank(s.end[-1]))
 		s.end--;
 	return s;
 }
@@ -131,7 +126,7 @@ fenced(slice body, slice *code)
 
 /* The arguments of the call that `body` makes of `name`; NULL if it makes none. */
 static json_t *
-call_arguments(slice name, slice body)
+fenced_arguments(slice name, slice body)
 {
 	slice code;
 
@@ -164,7 +159,7 @@ add_call(answer *a, slice name, json_t *arguments)
 }
 
 static void
-add_content(answer *a, slice content)
+keep_content(answer *a, slice content)
 {
 	if (a->content.length > 0 && content.at < content.end)
 		glm_buf_add(&a->content, "\n", 1);
@@ -192,7 +187,7 @@ may_call(slice s)
 	if (!glm_literal_is_name(name.at, name.end - name.at))
 		return false;
 	s = after_line(s);
-	while (s.at < s.end && is_blank(*s.at))
+	while (s.at < s.end && glm_is_blank(*s.at))
 		s.at++;
 	return is_fence(s.at, s);
 }
@@ -209,7 +204,7 @@ next_line(slice s)
 
 /* The code that ends at a fence on a line of its own, with nothing but calls behind it. */
 static json_t *
-read_code(slice *s)
+read_fenced_code(slice *s)
 {
 	for (slice line = *s; line.at < s->end && glm_pause(NULL); line = after_line(line))
 	{
@@ -265,7 +260,7 @@ read_calls(answer *a, slice *s, bool *open)
 		else if (!*open)
 		{
 			body = after_line(next_line(*s));
-			arguments = read_code(&body);
+			arguments = read_fenced_code(&body);
 			*open = arguments == NULL;
 		}
 		if (arguments == NULL || !add_call(a, name, arguments))
@@ -279,7 +274,7 @@ read_calls(answer *a, slice *s, bool *open)
  * the search goes on there: to begin at the second of them would end there too.
  */
 static void
-read_text(answer *a, slice text)
+read_unmarked(answer *a, slice text)
 {
 	slice body = stripped(text);
 	slice s = {text.at, body.end};
@@ -295,7 +290,7 @@ read_text(answer *a, slice text)
 		{
 			body = stripped((slice){text.at, start.at});
 			if (body.at < body.end)
-				add_content(a, body);
+				keep_content(a, body);
 			return;
 		}
 		glm_json_free(a->calls);
@@ -303,7 +298,7 @@ read_text(answer *a, slice text)
 		if (s.at < s.end)
 			s = after_line(s);
 	}
-	add_content(a, is_content(text) ? body : text);
+	keep_content(a, is_content(text) ? body : text);
 }
 
 /* ---- A turn ------------------------------------------------------------ */
@@ -321,15 +316,15 @@ read_turn(answer *a, slice turn)
 
 	if (is_content(turn))
 	{
-		add_content(a, stripped(turn));
+		keep_content(a, stripped(turn));
 		return;
 	}
-	arguments = call_arguments(name, after_line(turn));
+	arguments = fenced_arguments(name, after_line(turn));
 	if (arguments != NULL && add_call(a, name, arguments))
 		return;
-	read_text(&own, turn);
+	read_unmarked(&own, turn);
 	if (own.has_content)
-		add_content(a, (slice){own.content.data, own.content.data + own.content.length});
+		keep_content(a, (slice){own.content.data, own.content.data + own.content.length});
 	if (a->calls == NULL)
 		a->calls = json_incref(own.calls);
 	else if (own.calls != NULL && json_array_extend(a->calls, own.calls) != 0)
@@ -376,7 +371,7 @@ take_bytes(const char *bytes, size_t n, void *arg)
 
 /* The answer as JSON; frees it. */
 static char *
-finish(answer *a)
+answer_json(answer *a)
 {
 	json_t *content = json_null();
 	json_t *object;
@@ -459,9 +454,9 @@ parse_text(const char *raw, size_t length)
 	if (find_turn(all, all.at) != NULL)
 		read_written_turns(&a, all);
 	if (a.calls == NULL)
-		read_text(&a, all);
+		read_unmarked(&a, all);
 	glm_buf_free(&text);
-	return finish(&a);
+	return answer_json(&a);
 }
 
 static char *
@@ -483,7 +478,7 @@ parse_turns(const char *raw, size_t length)
 		glm_buf_free(&text);
 		turn = (nul ? nul : end) + 1;
 	}
-	return finish(&a);
+	return answer_json(&a);
 }
 
 char *

@@ -71,7 +71,7 @@ typedef struct merging
 /* ---- Pieces --------------------------------------------------------------------- */
 
 static uint32_t
-hash(const char *s, size_t n)
+hash_piece(const char *s, size_t n)
 {
 	uint32_t h = 2166136261u;
 
@@ -82,11 +82,11 @@ hash(const char *s, size_t n)
 
 /* The id of a piece, -1 when there is none like that. */
 static int32_t
-find(const glm_bpe *b, const char *s, size_t n)
+find_piece(const glm_bpe *b, const char *s, size_t n)
 {
 	if (n > b->longest)
 		return -1;
-	for (uint32_t i = hash(s, n) & b->mask; b->slot[i] >= 0; i = (i + 1) & b->mask)
+	for (uint32_t i = hash_piece(s, n) & b->mask; b->slot[i] >= 0; i = (i + 1) & b->mask)
 	{
 		int32_t id = b->slot[i];
 
@@ -98,10 +98,10 @@ find(const glm_bpe *b, const char *s, size_t n)
 }
 
 static void
-put(glm_bpe *b, int32_t id)
+put_piece(glm_bpe *b, int32_t id)
 {
 	size_t	 n = b->offset[id + 1] - b->offset[id];
-	uint32_t i = hash(b->text.data + b->offset[id], n) & b->mask;
+	uint32_t i = hash_piece(b->text.data + b->offset[id], n) & b->mask;
 
 	while (b->slot[i] >= 0)
 		i = (i + 1) & b->mask;
@@ -130,7 +130,7 @@ read_piece(glm_bpe *b, const glm_tokenizer *tok, int32_t id)
 
 /* Notes a piece that users have defined; one too many, or that is none, spoils it all. */
 static void
-define(glm_bpe *b, int32_t id, int size)
+note_defined(glm_bpe *b, int32_t id, int size)
 {
 	if (b->n_defined >= DEFINED_MAX || id >= size || b->offset[id + 1] == b->offset[id])
 		b->n_defined = DEFINED_MAX + 1;
@@ -168,10 +168,10 @@ glm_bpe_open(const glm_tokenizer *tok, glm_error *err)
 	for (int32_t id = 0; ok && id < tok->size; id++)
 	{
 		if (b->offset[id + 1] > b->offset[id])
-			put(b, id);
+			put_piece(b, id);
 	}
 	for (size_t i = 0; ok && i < tok->defined.length; i++)
-		define(b, tok->defined.data[i], tok->size);
+		note_defined(b, tok->defined.data[i], tok->size);
 	if (ok)
 		return b;
 	glm_bpe_close(b);
@@ -213,7 +213,7 @@ is_better(const pair *a, const pair *b)
 }
 
 static bool
-push(merging *m, pair p)
+push_pair(merging *m, pair p)
 {
 	size_t i = m->n_pairs;
 
@@ -235,7 +235,7 @@ push(merging *m, pair p)
 }
 
 static pair
-pop(merging *m)
+pop_pair(merging *m)
 {
 	pair   top = m->heap[0];
 	pair   last = m->heap[--m->n_pairs];
@@ -257,7 +257,7 @@ pop(merging *m)
 
 /* Two neighbours become a candidate if they make a piece; false: out of memory. */
 static bool
-consider(merging *m, int32_t left, int32_t right)
+consider_pair(merging *m, int32_t left, int32_t right)
 {
 	uint32_t length;
 	int32_t	 id;
@@ -265,8 +265,8 @@ consider(merging *m, int32_t left, int32_t right)
 	if (left < 0 || right < 0 || m->symbol[left].stays || m->symbol[right].stays)
 		return true;
 	length = m->symbol[left].length + m->symbol[right].length;
-	id = find(m->bpe, m->text + m->symbol[left].at, length);
-	return id < 0 || push(m, (pair){m->bpe->score[id], left, right, length, id});
+	id = find_piece(m->bpe, m->text + m->symbol[left].at, length);
+	return id < 0 || push_pair(m, (pair){m->bpe->score[id], left, right, length, id});
 }
 
 /* Bytes of the longest piece that users have defined and the text begins with; 0: none. */
@@ -288,7 +288,7 @@ match_defined(const glm_bpe *b, const char *text, size_t n)
 
 /* The text's characters, each a symbol, and the pairs among them. */
 static bool
-split(merging *m, size_t n, glm_error *err)
+split_text(merging *m, size_t n, glm_error *err)
 {
 	int32_t count = 0;
 
@@ -302,12 +302,12 @@ split(merging *m, size_t n, glm_error *err)
 									(uint32_t) length,
 									count - 1,
 									count + 1,
-									find(m->bpe, m->text + at, length),
+									find_piece(m->bpe, m->text + at, length),
 									stays};
 		at += length;
 		if (at == n)
 			m->symbol[count].next = -1;
-		if (!consider(m, count - 1, count))
+		if (!consider_pair(m, count - 1, count))
 			return glm_no_memory(err);
 		if (count % PAUSE_EVERY == 0 && !glm_pause(err))
 			return false;
@@ -316,11 +316,11 @@ split(merging *m, size_t n, glm_error *err)
 }
 
 static bool
-merge(merging *m, glm_error *err)
+merge_pairs(merging *m, glm_error *err)
 {
 	for (size_t i = 1; m->n_pairs > 0; i++)
 	{
-		pair	best = pop(m);
+		pair	best = pop_pair(m);
 		symbol *left = &m->symbol[best.left];
 		symbol *right = &m->symbol[best.right];
 
@@ -334,7 +334,7 @@ merge(merging *m, glm_error *err)
 		right->length = 0;
 		if (left->next >= 0)
 			m->symbol[left->next].prev = best.left;
-		if (!consider(m, left->prev, best.left) || !consider(m, best.left, left->next))
+		if (!consider_pair(m, left->prev, best.left) || !consider_pair(m, best.left, left->next))
 			return glm_no_memory(err);
 	}
 	return true;
@@ -369,7 +369,7 @@ glm_bpe_encode(const glm_bpe *bpe, const char *text, size_t n, glm_ids *out, glm
 	m.symbol = malloc(n * sizeof(*m.symbol));
 	if (m.symbol == NULL)
 		return glm_no_memory(err);
-	ok = split(&m, n, err) && merge(&m, err) && put_ids(&m, out, err);
+	ok = split_text(&m, n, err) && merge_pairs(&m, err) && put_ids(&m, out, err);
 	free(m.symbol);
 	free(m.heap);
 	return ok;

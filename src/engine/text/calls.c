@@ -11,12 +11,13 @@
  *
  * No locks: pure functions.
  */
-#include "engine/text/walk.h"
+#include "engine/text/message_walk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/text/blank.h"
 #include "engine/text/literal.h"
 
 /* ---- A call's turn --------------------------------------------------------- */
@@ -25,12 +26,10 @@
 static bool
 is_nothing(const char *text)
 {
-	static const char blanks[] = " \t\r\n";
-
-	text += strspn(text, blanks);
+	text += strspn(text, GLM_BLANKS);
 	if (strncmp(text, "null", 4) == 0)
 		text += 4;
-	return text[strspn(text, blanks)] == '\0';
+	return text[strspn(text, GLM_BLANKS)] == '\0';
 }
 
 /*
@@ -100,7 +99,7 @@ glm_calls_forget(glm_calls *calls)
 }
 
 static bool
-reserve(glm_calls *calls)
+reserve_call(glm_calls *calls)
 {
 	size_t	 capacity = calls->capacity ? 2 * calls->capacity : 16;
 	int64_t *next;
@@ -126,7 +125,7 @@ note_call(glm_walk *w, glm_calls *calls, const char *id)
 	json_int_t number = (json_int_t) calls->n;
 	json_t	  *last;
 
-	if (!reserve(calls))
+	if (!reserve_call(calls))
 		return glm_no_memory(w->err);
 	calls->next[calls->n++] = -1;
 	if (id == NULL)

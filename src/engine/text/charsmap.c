@@ -63,7 +63,7 @@ read_varint(cursor *c, uint64_t *value)
 }
 
 static bool
-skip(cursor *c, uint64_t n)
+skip_bytes(cursor *c, uint64_t n)
 {
 	if (n > (uint64_t) (c->end - c->at))
 		return false;
@@ -87,14 +87,14 @@ read_field(cursor *c, field *f)
 		case WIRE_VARINT:
 			return read_varint(c, &f->value);
 		case WIRE_FIXED64:
-			return skip(c, 8);
+			return skip_bytes(c, 8);
 		case WIRE_FIXED32:
-			return skip(c, 4);
+			return skip_bytes(c, 4);
 		case WIRE_BYTES:
 			if (!read_varint(c, &n))
 				return false;
 			f->bytes.at = c->at;
-			if (!skip(c, n))
+			if (!skip_bytes(c, n))
 				return false;
 			f->bytes.end = c->at;
 			return true;

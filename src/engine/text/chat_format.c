@@ -45,14 +45,22 @@ glm_chat_stops(const glm_chat *chat, const glm_tokenizer *tok, int32_t id)
 
 /* ---- Answers ------------------------------------------------------------- */
 
-char *
-glm_answer_parse(const char *raw, size_t length)
+static char *
+parse_answer(glm_chat_format format, const char *raw, size_t length, bool marked)
 {
-	return formats[GLM_CHAT_CHATGLM3]->parse(raw, length, false);
+	if (format <= GLM_CHAT_NONE || format >= GLM_N_CHAT_FORMATS)
+		return NULL;
+	return formats[format]->parse(raw, length, marked);
 }
 
 char *
-glm_answer_parse_turns(const char *raw, size_t length)
+glm_answer_parse(glm_chat_format format, const char *raw, size_t length)
 {
-	return formats[GLM_CHAT_CHATGLM3]->parse(raw, length, true);
+	return parse_answer(format, raw, length, false);
+}
+
+char *
+glm_answer_parse_turns(glm_chat_format format, const char *raw, size_t length)
+{
+	return parse_answer(format, raw, length, true);
 }

@@ -18,7 +18,7 @@
  * One chat answer may hold several turns, each begun by a token of the format's,
  * as published for text before a tool's call and for several calls.  Each goes
  * through the stages afresh.  What is shown has one newline between two turns;
- * where whoever reads the answer has to know them for certain, a NUL instead, and
+ * where the reader of the answer has to know them for certain, a NUL instead, and
  * a newline, the empty metadata line, before content (glm_decoder_mark_turns()).
  *
  * A stop string ends the text where it begins; of several the one that begins
@@ -32,13 +32,13 @@
  * No locks: a decoder belongs to its sequence.
  */
 #include "engine/text/pieces.h"
+#include "engine/text/blank.h"
 #include "engine/text/decoder.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define BLANKS_MAX 2048 /* blanks held back at either end of an answer */
-#define BLANKS " \t\r\n"
 
 typedef enum phase
 {
@@ -138,15 +138,9 @@ glm_decoder_close(glm_decoder *dec)
 
 /* ---- Blanks ------------------------------------------------------------ */
 
-static bool
-is_blank(char c)
-{
-	return c != '\0' && strchr(BLANKS, c) != NULL;
-}
-
 /* Takes the first n bytes of a buffer away. */
 static void
-drop(glm_buf *buf, size_t n)
+drop_first(glm_buf *buf, size_t n)
 {
 	memmove(buf->data, buf->data + n, buf->length - n);
 	buf->length -= n;
@@ -174,7 +168,7 @@ mark_turn(glm_decoder *dec, glm_buf *out)
 
 /* Shows text; blanks at the end of a chat answer wait for more. */
 static void
-show(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
+show_text(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
 {
 	size_t solid;
 
@@ -186,7 +180,7 @@ show(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
 	}
 	solid = n;
 	if (dec->phase == CONTENT)
-		while (solid > 0 && is_blank(s[solid - 1]))
+		while (solid > 0 && glm_is_blank(s[solid - 1]))
 			solid--;
 	if (solid > 0)
 	{
@@ -221,7 +215,7 @@ skip_lead(glm_decoder *dec, const char *s, size_t n)
 			dec->phase = BEFORE_CONTENT;
 			at++;
 		}
-		else if (is_blank(s[at]) && dec->lead.length < BLANKS_MAX)
+		else if (glm_is_blank(s[at]) && dec->lead.length < BLANKS_MAX)
 			glm_buf_add(&dec->lead, &s[at++], 1);
 		else
 		{
@@ -232,7 +226,7 @@ skip_lead(glm_decoder *dec, const char *s, size_t n)
 	}
 	while (at < n && dec->phase == BEFORE_CONTENT)
 	{
-		if (is_blank(s[at]))
+		if (glm_is_blank(s[at]))
 			at++;
 		else
 		{
@@ -274,7 +268,7 @@ look_at(const glm_decoder *dec, const char *s, size_t n)
 
 /* Shows what of `match` is certain; at the end a beginning is no match. */
 static void
-scan(glm_decoder *dec, bool at_end, glm_buf *out)
+scan_for_stops(glm_decoder *dec, bool at_end, glm_buf *out)
 {
 	glm_buf *match = &dec->match;
 	size_t	 n = dec->stop_length > 0 ? 0 : match->length;
@@ -287,20 +281,20 @@ scan(glm_decoder *dec, bool at_end, glm_buf *out)
 		if (v == STOP_HERE || (v == MAYBE_STOP && !at_end))
 			break;
 	}
-	show(dec, match->data, n, out);
-	drop(match, n);
+	show_text(dec, match->data, n, out);
+	drop_first(match, n);
 }
 
 /* ---- Pushing ----------------------------------------------------------- */
 
 static bool
-advance(glm_decoder *dec, bool at_end, glm_buf *out)
+run_stages(glm_decoder *dec, bool at_end, glm_buf *out)
 {
 	size_t skipped = skip_lead(dec, dec->fresh.data, dec->fresh.length);
 
 	glm_buf_add(&dec->match, dec->fresh.data + skipped, dec->fresh.length - skipped);
 	dec->fresh.length = 0;
-	scan(dec, at_end, out);
+	scan_for_stops(dec, at_end, out);
 	return !out->failed && !dec->fresh.failed && !dec->lead.failed && !dec->match.failed &&
 		   !dec->trail.failed;
 }
@@ -312,7 +306,7 @@ end_turn(glm_decoder *dec, glm_buf *out)
 	bool ok;
 
 	glm_detok_end(&dec->detok, &dec->fresh);
-	ok = advance(dec, true, out);
+	ok = run_stages(dec, true, out);
 	if (dec->stopped)
 		return ok;
 	dec->phase = dec->first;
@@ -334,7 +328,7 @@ glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped)
 	else if (!dec->stopped)
 	{
 		glm_detok_push(&dec->detok, id, &dec->fresh);
-		ok = advance(dec, false, out);
+		ok = run_stages(dec, false, out);
 	}
 	*stopped = dec->stopped;
 	return ok;
@@ -347,5 +341,5 @@ glm_decoder_finish(glm_decoder *dec, glm_buf *out)
 		return !out->failed;
 	glm_detok_end(&dec->detok, &dec->fresh);
 	/* an answer of nothing but blanks is an empty one: `lead` is not shown */
-	return advance(dec, true, out);
+	return run_stages(dec, true, out);
 }

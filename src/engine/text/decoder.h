@@ -19,7 +19,10 @@ typedef struct glm_decoder glm_decoder;
 extern glm_decoder *glm_decoder_open(const glm_tokenizer *tok, const glm_chat *chat,
 									 const char *stop, size_t stop_length);
 extern void			glm_decoder_close(glm_decoder *dec);
-/* A NUL between the turns of the answer, and a newline before content: see glm_answer_parse_turns(). */
+/*
+ * From now on a NUL stands between the turns of the answer, and a newline before content:
+ * see glm_answer_parse_turns().
+ */
 extern void			glm_decoder_mark_turns(glm_decoder *dec);
 /* Appends the text that is certain now; *stopped when a stop string came. */
 extern bool			glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped);

@@ -3,13 +3,13 @@
  *
  * SentencePiece does it; what is ours is bounding its memory, some 220 bytes
  * for each byte of text, and its time, since a call of it cannot be ended.  A
- * long text is encoded in parts of about PART_SIZE bytes, which take some
+ * long text is encoded in segments of about SEGMENT_SIZE bytes, which take some
  * milliseconds, with a pause (pause.c) after each.  It is cut where it cannot
  * show: between two characters that no piece of the vocabulary has side by
  * side.  No piece spans such a cut, and how one side merges into pieces never
  * depends on the other.
  *
- * SentencePiece puts a blank in front of whatever it is given.  So all parts
+ * SentencePiece puts a blank in front of whatever it is given.  So all segments
  * but the first are encoded behind a newline, itself a byte piece that joins
  * nothing, and the two ids of blank and newline are dropped.
  *
@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_SIZE (8u << 10)
+#define SEGMENT_SIZE (8u << 10)
 #define WHOLE_MAX (4u << 20)
 #define CALL_MAX (64u << 10) /* bytes that one call of SentencePiece may take: 20 ms */
 #define BLANK "\xE2\x96\x81" /* U+2581 */
@@ -138,7 +138,7 @@ glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 	bool		   alone = false;
 	glm_spm_status status;
 
-	tok->part = PART_SIZE;
+	tok->segment = SEGMENT_SIZE;
 	status = probe_identity(tok, &identity);
 
 	if (status == GLM_SPM_OK)
@@ -164,12 +164,12 @@ glm_encode_prepare(glm_tokenizer *tok, const char *path, glm_error *err)
 
 /* How many bytes to encode next: all, or up to a place to cut. */
 static size_t
-part_length(const glm_tokenizer *tok, const char *text, size_t n)
+segment_length(const glm_tokenizer *tok, const char *text, size_t n)
 {
 	uint32_t last = 0;
-	size_t	 at = tok->part;
+	size_t	 at = tok->segment;
 
-	if (tok->pairs == NULL || n <= 2 * tok->part)
+	if (tok->pairs == NULL || n <= 2 * tok->segment)
 		return n;
 	while (glm_utf8_length(text + at, n - at) < 0) /* inside a character */
 		at++;
@@ -237,8 +237,8 @@ encode_whole(const glm_tokenizer *tok, const char *text, size_t n, bool first, g
 }
 
 static bool
-encode_part(const glm_tokenizer *tok, const char *text, size_t n, bool first, glm_ids *out,
-			glm_error *err)
+encode_segment(const glm_tokenizer *tok, const char *text, size_t n, bool first, glm_ids *out,
+			   glm_error *err)
 {
 	sink		   s = {out, first ? 0 : 2};
 	glm_buf		   led = {0};
@@ -269,7 +269,7 @@ encode_part(const glm_tokenizer *tok, const char *text, size_t n, bool first, gl
 
 /* Is it UTF-8 without a NUL? */
 static bool
-check_text(const char *text, size_t n, glm_error *err)
+check_plain_text(const char *text, size_t n, glm_error *err)
 {
 	ptrdiff_t	bad;
 	const char *nul = n > 0 ? memchr(text, '\0', n) : NULL;
@@ -288,7 +288,7 @@ glm_tokenizer_encode_most(const glm_tokenizer *tok, const char *text, size_t n, 
 						  bool *stopped, glm_ids *out, glm_error *err)
 {
 	*stopped = false;
-	if (!check_text(text, n, err))
+	if (!check_plain_text(text, n, err))
 		return false;
 	for (size_t at = 0, length; at < n; at += length)
 	{
@@ -297,8 +297,8 @@ glm_tokenizer_encode_most(const glm_tokenizer *tok, const char *text, size_t n, 
 			*stopped = true;
 			return true;
 		}
-		length = part_length(tok, text + at, n - at);
-		if (!encode_part(tok, text + at, length, at == 0, out, err) || !glm_pause(err))
+		length = segment_length(tok, text + at, n - at);
+		if (!encode_segment(tok, text + at, length, at == 0, out, err) || !glm_pause(err))
 			return false;
 	}
 	return true;

@@ -299,13 +299,7 @@ code_point(const char *s, int length)
 }
 
 static bool
-is_digit(uint32_t c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool
-begins(uint32_t c)
+begins_name(uint32_t c)
 {
 	if (c < 0x80)
 		return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
@@ -313,9 +307,9 @@ begins(uint32_t c)
 }
 
 static bool
-follows(uint32_t c)
+follows_in_name(uint32_t c)
 {
-	return begins(c) || is_digit(c) ||
+	return begins_name(c) || glm_is_digit(c) ||
 		   bsearch(&c, later, sizeof(later) / sizeof(later[0]), sizeof(range), compare) != NULL;
 }
 
@@ -329,7 +323,7 @@ next_letter(const char *s, size_t n, size_t at, bool first_one)
 	if (length <= 0)
 		return 0;
 	c = code_point(s + at, length);
-	return (first_one ? begins(c) : follows(c)) ? (size_t) length : 0;
+	return (first_one ? begins_name(c) : follows_in_name(c)) ? (size_t) length : 0;
 }
 
 /* ---- Names ------------------------------------------------------------- */

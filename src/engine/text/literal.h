@@ -36,6 +36,12 @@ extern json_t *glm_literal_read_call(const char *code, size_t n);
 /* The same where more may follow: *used bytes are the call and the blanks behind it. */
 extern json_t *glm_literal_read_call_in(const char *text, size_t n, size_t *used);
 
+static inline bool
+glm_is_digit(uint32_t c)
+{
+	return c >= '0' && c <= '9';
+}
+
 /* ---- identifier.c ------------------------------------------------------ */
 
 #define GLM_NAME_MAX 256 /* bytes of a function's name in a call */

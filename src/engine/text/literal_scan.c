@@ -17,15 +17,9 @@
 /* ---- Blanks ------------------------------------------------------------ */
 
 static bool
-is_blank(char c)
+is_python_blank(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f';
-}
-
-static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
 }
 
 void
@@ -39,7 +33,7 @@ glm_scan_blanks(glm_scan *s)
 
 			s->at = line ? line : s->end;
 		}
-		else if (is_blank(*s->at))
+		else if (is_python_blank(*s->at))
 			s->at++;
 		else if (!glm_scan_take(s, "\\\n"))
 			return;
@@ -215,7 +209,7 @@ glm_scan_at_string(const glm_scan *s)
 }
 
 static bool
-parse_string(glm_scan *s, glm_buf *out)
+parse_one_string(glm_scan *s, glm_buf *out)
 {
 	static const char *const quotes[] = {"\"\"\"", "'''", "\"", "'"};
 	bool					 raw = *s->at == 'r' || *s->at == 'R';
@@ -236,7 +230,7 @@ glm_scan_text(glm_scan *s, glm_buf *out)
 	glm_buf_add(out, "", 0);
 	while (glm_scan_at_string(s))
 	{
-		if (!parse_string(s, out))
+		if (!parse_one_string(s, out))
 			return false;
 		glm_scan_blanks(s);
 	}
@@ -253,9 +247,9 @@ copy_digits(glm_scan *s, glm_buf *out)
 
 	for (; s->at < s->end; s->at++)
 	{
-		bool grouped = *s->at == '_' && n > 0 && s->end - s->at > 1 && is_digit(s->at[1]);
+		bool grouped = *s->at == '_' && n > 0 && s->end - s->at > 1 && glm_is_digit(s->at[1]);
 
-		if (!is_digit(*s->at) && !grouped)
+		if (!glm_is_digit(*s->at) && !grouped)
 			break;
 		if (grouped)
 			continue;
@@ -339,7 +333,7 @@ multiply_add(uint8_t *value, int n, int radix, int digit)
 static int
 digit_value(char c)
 {
-	if (is_digit(c))
+	if (glm_is_digit(c))
 		return c - '0';
 	c |= 0x20;
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
@@ -394,7 +388,8 @@ glm_scan_number(glm_scan *s)
 	else
 		value = parse_decimal(s, negative);
 	/* 5j, 1__0, 0b12 */
-	if (s->at < s->end && (is_digit(*s->at) || glm_identifier_length(s->at, s->end - s->at) > 0))
+	if (s->at < s->end &&
+		(glm_is_digit(*s->at) || glm_identifier_length(s->at, s->end - s->at) > 0))
 	{
 		json_decref(value);
 		return NULL;

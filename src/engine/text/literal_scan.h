@@ -1,5 +1,5 @@
 /*
- * literal_scan.h - the scalars of Python's literals; literal_read.c puts them together.
+ * literal_scan.h - the scalars of Python's literals: strings and numbers.
  */
 #ifndef GLM_LITERAL_SCAN_H
 #define GLM_LITERAL_SCAN_H

@@ -18,7 +18,7 @@
  *
  * No locks: pure functions.
  */
-#include "engine/text/walk.h"
+#include "engine/text/message_walk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,7 +216,7 @@ read_messages(glm_walk *w, const glm_request *req, json_t *tools)
 }
 
 static bool
-add_part(glm_walk *w, json_t *part, size_t i)
+add_content_part(glm_walk *w, json_t *part, size_t i)
 {
 	const char *type = glm_json_text(json_object_get(part, "type"));
 	const char *text = glm_json_text(json_object_get(part, "text"));
@@ -241,7 +241,7 @@ add_content(glm_walk *w, json_t *content, bool may_lack)
 	if (json_is_array(content))
 	{
 		for (size_t i = 0; i < json_array_size(content); i++)
-			if (!add_part(w, json_array_get(content, i), i))
+			if (!add_content_part(w, json_array_get(content, i), i))
 				return false;
 		return true;
 	}

@@ -44,7 +44,7 @@ struct glm_tokenizer
 	bool		 plain_bpe;	   /* see charsmap.c */
 	glm_ids		 defined;	   /* by users: pieces that stand where their text does */
 	glm_bpe		*bpe;		   /* for long texts that cannot be cut; NULL: SentencePiece's affair */
-	size_t		 part;		   /* bytes of a text that are encoded at a time; changes no ids */
+	size_t		 segment;	   /* bytes of a text that are encoded at a time; changes no ids */
 };
 
 /* ---- spm_take.c: callbacks for spm.h ------------------------------------ */

@@ -6,7 +6,7 @@
 
 #include "engine/text/chat_format.h"
 
-/* The ids of a request's prompt, by its form (see GLM.md for the template). */
+/* The ids of a request's prompt, by its form and the model's chat format. */
 extern bool glm_prompt_build(const glm_chat *chat, const glm_tokenizer *tok, const glm_request *req,
 							 glm_ids *out, glm_error *err);
 /* The same but for what asks for an answer: a conversation that is over. */

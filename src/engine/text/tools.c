@@ -11,7 +11,7 @@
  *
  * No locks: pure functions.
  */
-#include "engine/text/walk.h"
+#include "engine/text/message_walk.h"
 
 #include <string.h>
 

@@ -98,7 +98,7 @@ continues(const glm_tokenizer *tok, int32_t id)
 
 /* Takes ids[a, b) out of the list. */
 static void
-take_out(glm_ids *ids, size_t a, size_t b)
+take_ids_out(glm_ids *ids, size_t a, size_t b)
 {
 	memmove(ids->data + a, ids->data + b, (ids->length - b) * sizeof(int32_t));
 	ids->length -= b - a;
@@ -137,6 +137,6 @@ glm_truncate_ids(const glm_tokenizer *tok, glm_truncate how, size_t limit, glm_i
 		glm_hint(err, "Shorten the system message, the tools or the other messages.");
 		return false;
 	}
-	take_out(ids, a, b);
+	take_ids_out(ids, a, b);
 	return true;
 }

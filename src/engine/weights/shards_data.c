@@ -15,17 +15,6 @@
 
 /* ---- Tensors ------------------------------------------------------------ */
 
-size_t
-glm_tensor_bytes(const glm_tensor *t)
-{
-	size_t count = (size_t) t->shape[0] * (size_t) t->shape[1];
-
-	if (glm_is_packed(t->dtype))
-		return glm_packed_bytes(t->dtype, (size_t) t->shape[0], (size_t) t->shape[1],
-								(size_t) t->group);
-	return count * (t->dtype == GLM_F32 ? 4 : 2);
-}
-
 /* The shard in whose addresses a tensor lies, and where in its file. */
 static const glm_shard *
 locate(const glm_shards *s, const glm_tensor *t, uint64_t *begin)

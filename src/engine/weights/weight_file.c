@@ -17,9 +17,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/file.h"
 
 #define HUGE_PAGE ((size_t) 2 << 20)
@@ -239,15 +239,6 @@ free_file(glm_weight_file *file)
 
 /* ---- What is mapped ------------------------------------------------------------------ */
 
-static int64_t
-now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t) t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static uint64_t
 count_resident(const glm_weight_file *file, int number)
 {
@@ -273,7 +264,7 @@ count_resident(const glm_weight_file *file, int number)
 void
 glm_weight_file_usage(glm_weight_file *file, glm_chunk_usage *sum)
 {
-	int64_t now = now_ns();
+	int64_t now = glm_now_ns();
 	int		looks = 0;
 
 	for (int i = 0; i < file->n_chunks && looks < LOOKS; i++)

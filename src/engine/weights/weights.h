@@ -4,26 +4,7 @@
 #ifndef GLM_WEIGHTS_H
 #define GLM_WEIGHTS_H
 
-#include "engine/base/base.h"
-
-typedef enum glm_dtype
-{
-	GLM_F32 = 0,
-	GLM_F16,
-	GLM_BF16,
-	GLM_Q4, /* packed, see packed.h */
-	GLM_Q8,
-	GLM_I8 /* keys and values only, see kv.c */
-} glm_dtype;
-
-typedef struct glm_tensor
-{
-	const void *data; /* inside a shard, see glm_shards_hold; may be unaligned */
-	glm_dtype	dtype;
-	int			n_dims;	  /* 1 or 2 */
-	int64_t		shape[2]; /* rows, columns; shape[1] = 1 for vectors */
-	int			group;	  /* columns that share a scale; packed dtypes only */
-} glm_tensor;
+#include "engine/weights/dtype.h"
 
 typedef struct glm_weight_files glm_weight_files; /* those that are open, to be shared */
 
@@ -71,6 +52,5 @@ extern bool glm_shards_populate(const glm_shards *shards, const glm_tensor *tens
 /* Copies a tensor's bytes without mapping them: for small ones. */
 extern bool glm_shards_read(const glm_shards *shards, const glm_tensor *tensor, void *to,
 							glm_error *err);
-extern size_t glm_tensor_bytes(const glm_tensor *tensor);
 
 #endif /* GLM_WEIGHTS_H */

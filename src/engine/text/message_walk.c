@@ -1,9 +1,9 @@
 /*
- * walk.c - a turn, from its beginning to its end, while a conversation is walked.
+ * message_walk.c - a turn, from its beginning to its end, while a conversation is walked.
  *
  * No locks: pure functions.
  */
-#include "engine/text/walk.h"
+#include "engine/text/message_walk.h"
 
 void
 glm_walk_begin(glm_walk *w)

@@ -1,5 +1,5 @@
 /*
- * recipe.c - the options of glm_quantize, and what they make of a model's tensors.
+ * quant_options.c - the options of glm_quantize, and what they make of a model's tensors.
  *
  * By default the matrices of all layers and the embedding get the width that was
  * asked for.  The output head, whose errors go straight into the choice of a
@@ -9,7 +9,7 @@
  *
  * No state: pure functions.
  */
-#include "engine/quantize/recipe.h"
+#include "engine/quantize/quant_options.h"
 
 #include <fnmatch.h>
 #include <limits.h>
@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "engine/model/arch.h"
-#include "engine/quantize/pack.h"
 
 #define BITS_MAX 4.6 /* a weight, of an INT4 model, before the head is widened */
 #define DEFAULT_GROUP 64
@@ -32,14 +31,14 @@ bad_option(glm_error *err, const char *key, const char *rule)
 }
 
 static bool
-read_method(glm_recipe *recipe, json_t *value, glm_error *err)
+read_method(glm_quant_options *options, json_t *value, glm_error *err)
 {
 	const char *name = json_string_value(value);
 
 	for (glm_method m = GLM_SYM; name != NULL && m <= GLM_GPTQ; m++)
 		if (strcmp(name, glm_method_name(m)) == 0)
 		{
-			recipe->method = m;
+			options->method = m;
 			return true;
 		}
 	return bad_option(err, "method", "\"rtn\", \"hqq\", \"gptq\" or \"sym\"");
@@ -61,13 +60,13 @@ read_number(int *out, json_t *value, const char *key, const int *allowed, const 
 }
 
 static bool
-read_max_tokens(glm_recipe *recipe, json_t *value, glm_error *err)
+read_max_tokens(glm_quant_options *options, json_t *value, glm_error *err)
 {
 	json_int_t number = json_integer_value(value);
 
 	if (!json_is_integer(value) || number < 16 || number > 1 << 20)
 		return bad_option(err, "max_calibration_tokens", "a number between 16 and 1048576");
-	recipe->max_tokens = (int) number;
+	options->max_tokens = (int) number;
 	return true;
 }
 
@@ -89,31 +88,31 @@ read_patterns(json_t **out, json_t *value, const char *key, glm_error *err)
 }
 
 static bool
-read_option(glm_recipe *recipe, const char *key, json_t *value, glm_error *err)
+read_quant_option(glm_quant_options *options, const char *key, json_t *value, glm_error *err)
 {
 	static const int widths[] = {4, 8, 0};
 	static const int groups[] = {32, 64, 128, 0};
 	int				 bits = 4;
 
 	if (strcmp(key, "method") == 0)
-		return read_method(recipe, value, err);
+		return read_method(options, value, err);
 	if (strcmp(key, "bits") == 0)
 	{
 		if (!read_number(&bits, value, key, widths, "4 or 8", err))
 			return false;
-		recipe->dtype = bits == 4 ? GLM_Q4 : GLM_Q8;
+		options->dtype = bits == 4 ? GLM_Q4 : GLM_Q8;
 		return true;
 	}
 	if (strcmp(key, "group_size") == 0)
-		return read_number(&recipe->group, value, key, groups, "32, 64 or 128", err);
+		return read_number(&options->group, value, key, groups, "32, 64 or 128", err);
 	if (strcmp(key, "max_calibration_tokens") == 0)
-		return read_max_tokens(recipe, value, err);
+		return read_max_tokens(options, value, err);
 	if (strcmp(key, "keep") == 0)
-		return read_patterns(&recipe->keep, value, key, err);
+		return read_patterns(&options->keep, value, key, err);
 	if (strcmp(key, "wide") == 0)
-		return read_patterns(&recipe->wide, value, key, err);
+		return read_patterns(&options->wide, value, key, err);
 	if (strcmp(key, "rope") == 0)
-		return glm_rope_named(json_string_value(value), &recipe->rope) ||
+		return glm_rope_named(json_string_value(value), &options->rope) ||
 			   bad_option(err, key, "\"chatglm2\" or \"chatglm3\"");
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown option \"%.64s\"", key);
 	glm_advise(err, GLM_ADVICE_JOB_OPTIONS);
@@ -134,27 +133,28 @@ is_option(const char *key)
 }
 
 bool
-glm_recipe_read(glm_recipe *recipe, const char *options, bool calibrated, glm_error *err)
+glm_quant_options_read(glm_quant_options *options, const char *json, bool calibrated,
+					   glm_error *err)
 {
 	const char *key;
 	json_t	   *value;
 
-	*recipe = (glm_recipe){
+	*options = (glm_quant_options){
 		.method = GLM_HQQ, .dtype = GLM_Q4, .group = DEFAULT_GROUP, .max_tokens = DEFAULT_TOKENS};
-	if (options != NULL)
+	if (json != NULL)
 	{
-		recipe->root = json_loads(options, JSON_REJECT_DUPLICATES, NULL);
-		if (!json_is_object(recipe->root))
+		options->root = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
+		if (!json_is_object(options->root))
 			return glm_fail(err, GLM_BAD_ARGUMENT, "options must be a JSON object");
 	}
-	json_object_foreach(recipe->root, key, value)
+	json_object_foreach(options->root, key, value)
 	{
 		if (json_is_null(value) && is_option(key))
 			continue;
-		if (!read_option(recipe, key, value, err))
+		if (!read_quant_option(options, key, value, err))
 			return false;
 	}
-	if (recipe->method == GLM_GPTQ && !calibrated)
+	if (options->method == GLM_GPTQ && !calibrated)
 	{
 		glm_fail(err, GLM_BAD_ARGUMENT, "method \"gptq\" needs calibration texts");
 		glm_advise(err, GLM_ADVICE_CALIBRATE);
@@ -164,10 +164,10 @@ glm_recipe_read(glm_recipe *recipe, const char *options, bool calibrated, glm_er
 }
 
 void
-glm_recipe_free(glm_recipe *recipe)
+glm_quant_options_free(glm_quant_options *options)
 {
-	json_decref(recipe->root);
-	*recipe = (glm_recipe){0};
+	json_decref(options->root);
+	*options = (glm_quant_options){0};
 }
 
 const char *
@@ -184,29 +184,32 @@ glm_method_name(glm_method method)
 
 /* ---- The tensors of a model ---------------------------------------------------- */
 
-/* Adds a tensor of the list to the plan. */
+/* Adds a tensor of the model's list. */
 static bool
-add_part(glm_plan *plan, const glm_model *model, const glm_tensor_entry *entry, glm_error *err)
+add_tensor_of(glm_quant_tensors *tensors, const glm_model *model, const glm_tensor_entry *entry,
+			  glm_error *err)
 {
-	glm_recipe_part *part = &plan->part[plan->n++];
+	glm_quant_tensor *tensor = &tensors->tensor[tensors->n++];
 
-	*part = (glm_recipe_part){.layer = entry->layer, .projection = entry->projection};
-	memcpy(part->name, entry->name, sizeof(part->name));
-	if (!glm_shards_find(model->shards, part->name, entry->rows, entry->cols, &part->source, err))
+	*tensor = (glm_quant_tensor){.layer = entry->layer, .projection = entry->projection};
+	memcpy(tensor->name, entry->name, sizeof(tensor->name));
+	if (!glm_shards_find(model->shards, tensor->name, entry->rows, entry->cols, &tensor->source,
+						 err))
 		return false;
-	if (glm_is_packed(part->source.dtype))
+	if (glm_is_packed(tensor->source.dtype))
 		return glm_fail(err, GLM_UNSUPPORTED, "model \"%s\" is quantized already", model->name);
-	part->form = part->source;
-	plan->source_bytes += glm_pack_bytes(&part->source);
+	tensor->form = tensor->source;
+	tensors->source_bytes += glm_tensor_bytes(&tensor->source);
 	return true;
 }
 
 /* Adds those that the model's files have. */
 static bool
-add_all(glm_plan *plan, const glm_model *model, const glm_tensor_list *list, glm_error *err)
+add_list(glm_quant_tensors *tensors, const glm_model *model, const glm_tensor_list *list,
+		 glm_error *err)
 {
-	plan->part = calloc((size_t) list->n, sizeof(*plan->part));
-	if (plan->part == NULL)
+	tensors->tensor = calloc((size_t) list->n, sizeof(*tensors->tensor));
+	if (tensors->tensor == NULL)
 		return glm_no_memory(err);
 	for (int i = 0; i < list->n; i++)
 	{
@@ -215,18 +218,18 @@ add_all(glm_plan *plan, const glm_model *model, const glm_tensor_list *list, glm
 		if (entry->use == GLM_USE_NONE ||
 			(entry->optional && glm_shards_file(model->shards, entry->name) == NULL))
 			continue;
-		if (!add_part(plan, model, entry, err))
+		if (!add_tensor_of(tensors, model, entry, err))
 			return false;
 	}
 	return true;
 }
 
 static bool
-list_parts(glm_plan *plan, const glm_model *model, glm_error *err)
+add_tensors(glm_quant_tensors *tensors, const glm_model *model, glm_error *err)
 {
 	glm_tensor_list list = {0};
 	bool			ok = model->config.arch->list_tensors(&model->config, &list, err) &&
-			  add_all(plan, model, &list, err);
+			  add_list(tensors, model, &list, err);
 
 	glm_tensor_list_free(&list);
 	return ok;
@@ -249,47 +252,47 @@ matches(json_t *patterns, const char *name)
 }
 
 static void
-set_form(glm_recipe_part *part, const glm_recipe *recipe, glm_dtype dtype)
+set_form(glm_quant_tensor *tensor, const glm_quant_options *options, glm_dtype dtype)
 {
-	part->form.dtype = dtype;
-	part->form.group = recipe->group;
-	part->method = recipe->method;
+	tensor->form.dtype = dtype;
+	tensor->form.group = options->group;
+	tensor->method = options->method;
 	/* nothing multiplies a table, so there is no input to compensate for */
-	if (part->method == GLM_GPTQ && part->projection == GLM_EMBEDDING)
-		part->method = GLM_HQQ;
+	if (tensor->method == GLM_GPTQ && tensor->projection == GLM_EMBEDDING)
+		tensor->method = GLM_HQQ;
 }
 
 static double
-bits_of(const glm_plan *plan)
+bits_of(const glm_quant_tensors *tensors)
 {
 	double bytes = 0;
 	double weights = 0;
 
-	for (int i = 0; i < plan->n; i++)
+	for (int i = 0; i < tensors->n; i++)
 	{
-		const glm_recipe_part *part = &plan->part[i];
+		const glm_quant_tensor *tensor = &tensors->tensor[i];
 
-		bytes += (double) glm_pack_bytes(&part->form);
-		weights += (double) part->source.shape[0] * (double) part->source.shape[1];
+		bytes += (double) glm_tensor_bytes(&tensor->form);
+		weights += (double) tensor->source.shape[0] * (double) tensor->source.shape[1];
 	}
 	return bytes * 8 / weights;
 }
 
 static void
-widen_head(glm_plan *plan, const glm_recipe *recipe)
+widen_head(glm_quant_tensors *tensors, const glm_quant_options *options)
 {
-	glm_recipe_part *last = &plan->part[plan->n - 1];
+	glm_quant_tensor *last = &tensors->tensor[tensors->n - 1];
 
 	if (last->projection != GLM_HEAD || last->form.dtype != GLM_Q4)
 		return;
-	set_form(last, recipe, GLM_Q8);
-	if (bits_of(plan) > BITS_MAX)
-		set_form(last, recipe, GLM_Q4);
+	set_form(last, options, GLM_Q8);
+	if (bits_of(tensors) > BITS_MAX)
+		set_form(last, options, GLM_Q4);
 }
 
 /* A pattern without an effect is a mistake that nobody would notice. */
 static bool
-check_patterns(const glm_plan *plan, json_t *patterns, const char *key, glm_error *err)
+check_patterns(const glm_quant_tensors *tensors, json_t *patterns, const char *key, glm_error *err)
 {
 	size_t	i;
 	json_t *pattern;
@@ -298,9 +301,9 @@ check_patterns(const glm_plan *plan, json_t *patterns, const char *key, glm_erro
 	{
 		bool found = false;
 
-		for (int j = 0; j < plan->n && !found; j++)
-			found = plan->part[j].source.n_dims == 2 &&
-					fnmatch(json_string_value(pattern), plan->part[j].name, 0) == 0;
+		for (int j = 0; j < tensors->n && !found; j++)
+			found = tensors->tensor[j].source.n_dims == 2 &&
+					fnmatch(json_string_value(pattern), tensors->tensor[j].name, 0) == 0;
 		if (!found)
 			return glm_fail(err, GLM_BAD_ARGUMENT,
 							"pattern \"%.128s\" of option \"%s\" matches no matrix of the model",
@@ -310,27 +313,29 @@ check_patterns(const glm_plan *plan, json_t *patterns, const char *key, glm_erro
 }
 
 bool
-glm_plan_make(glm_plan *plan, const glm_recipe *recipe, const glm_model *model, glm_error *err)
+glm_quant_tensors_make(glm_quant_tensors *tensors, const glm_quant_options *options,
+					   const glm_model *model, glm_error *err)
 {
-	*plan = (glm_plan){0};
-	if (!list_parts(plan, model, err) || !check_patterns(plan, recipe->keep, "keep", err) ||
-		!check_patterns(plan, recipe->wide, "wide", err))
+	*tensors = (glm_quant_tensors){0};
+	if (!add_tensors(tensors, model, err) || !check_patterns(tensors, options->keep, "keep", err) ||
+		!check_patterns(tensors, options->wide, "wide", err))
 		return false;
-	for (int i = 0; i < plan->n; i++)
+	for (int i = 0; i < tensors->n; i++)
 	{
-		glm_recipe_part *part = &plan->part[i];
+		glm_quant_tensor *tensor = &tensors->tensor[i];
 
-		if (part->source.n_dims == 2 && !matches(recipe->keep, part->name))
-			set_form(part, recipe, matches(recipe->wide, part->name) ? GLM_Q8 : recipe->dtype);
+		if (tensor->source.n_dims == 2 && !matches(options->keep, tensor->name))
+			set_form(tensor, options,
+					 matches(options->wide, tensor->name) ? GLM_Q8 : options->dtype);
 	}
-	widen_head(plan, recipe);
-	plan->bits = bits_of(plan);
+	widen_head(tensors, options);
+	tensors->bits = bits_of(tensors);
 	return true;
 }
 
 void
-glm_plan_free(glm_plan *plan)
+glm_quant_tensors_free(glm_quant_tensors *tensors)
 {
-	free(plan->part);
-	*plan = (glm_plan){0};
+	free(tensors->tensor);
+	*tensors = (glm_quant_tensors){0};
 }

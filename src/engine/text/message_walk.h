@@ -1,8 +1,8 @@
 /*
- * walk.h - a conversation while it is walked: the turn being made, its tools and calls.
+ * message_walk.h - a conversation while it is walked: the turn being made, its tools and calls.
  */
-#ifndef GLM_WALK_H
-#define GLM_WALK_H
+#ifndef GLM_MESSAGE_WALK_H
+#define GLM_MESSAGE_WALK_H
 
 #include "engine/base/json.h"
 #include "engine/text/chat_format.h"
@@ -18,7 +18,7 @@ typedef struct glm_walk
 	glm_buf			content;
 } glm_walk;
 
-/* ---- walk.c -------------------------------------------------------------- */
+/* ---- message_walk.c -------------------------------------------------------------- */
 
 extern void glm_walk_begin(glm_walk *w);
 extern bool glm_walk_end(glm_walk *w, glm_role role);
@@ -56,4 +56,4 @@ extern void glm_calls_forget(glm_calls *calls);
 extern bool glm_calls_sort(glm_walk *w, glm_calls *calls, json_t *messages, size_t from, size_t to,
 						   size_t *order);
 
-#endif /* GLM_WALK_H */
+#endif /* GLM_MESSAGE_WALK_H */

@@ -1,0 +1,28 @@
+/*
+ * kinds.c - the table of the kinds of requests.
+ */
+#include "engine/serve/kinds.h"
+
+static const glm_request_kind *const kinds[GLM_N_KIND] = {
+	[GLM_GENERATE] = &glm_kind_generate,
+	[GLM_LOGITS] = &glm_kind_logits,
+	[GLM_TOKENIZE] = &glm_kind_tokenize,
+	[GLM_DETOKENIZE] = &glm_kind_detokenize,
+	[GLM_COUNT_TOKENS] = &glm_kind_count_tokens,
+	[GLM_CHAT_TOKENS] = &glm_kind_chat_tokens,
+	[GLM_LOAD] = &glm_kind_load,
+	[GLM_UNLOAD] = &glm_kind_unload,
+	[GLM_QUANTIZE] = &glm_kind_quantize,
+};
+
+const char *
+glm_kind_name(glm_kind kind)
+{
+	return kind >= GLM_GENERATE && kind < GLM_N_KIND ? kinds[kind]->name : "unknown";
+}
+
+const glm_request_kind *
+glm_request_kind_of(const glm_request *req)
+{
+	return kinds[req->kind];
+}

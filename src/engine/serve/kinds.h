@@ -1,0 +1,75 @@
+/*
+ * kinds.h - the kinds of requests as a table: what each needs, how it is served, what it
+ * wants of a forward pass and how the results are taken.
+ *
+ * A kind is served in one of three ways and has the functions of that one alone:
+ *
+ *	- answered: with what it needs there, answer() sends the result, and it is over;
+ *	- by passes: read_tokens() gives the tokens of a sequence, which is computed as soon
+ *	  as its model is in memory; rows from wants_from() on leave what `want` says, and
+ *	  take() makes results of it after each pass;
+ *	- by a job: start_job() begins one, which sends the result when it is done.
+ *
+ * A new kind is one entry here and one file.
+ */
+#ifndef GLM_KINDS_H
+#define GLM_KINDS_H
+
+#include "engine/serve/sequence.h"
+
+/* What a row of a pass leaves. */
+typedef enum glm_want
+{
+	GLM_WANT_NOTHING = 0,
+	GLM_WANT_LOGITS
+} glm_want;
+
+/* What is made ready for a request. */
+typedef enum glm_need
+{
+	GLM_NEEDS_MODEL = 1,	/* its model is open */
+	GLM_NEEDS_VERIFIED = 2, /* and verified now, if its options ask for all of it */
+	GLM_NEEDS_TEXT = 4,		/* its texts are checked; long ones are read in turns */
+	GLM_NEEDS_SAMPLER = 8,	/* max_tokens more tokens may follow, by a sampler and drafts */
+	GLM_NEEDS_DECODER = 16	/* which become text */
+} glm_need;
+
+struct glm_request_kind
+{
+	const char *name;
+	unsigned	needs; /* of glm_need */
+
+	/* Sends the result; *tokens is its usage.  model is NULL if it needs none.
+	 * NULL: there is no result. */
+	bool (*answer)(glm_engine *engine, int ticket, const glm_request *req, const glm_model *model,
+				   int *tokens, glm_error *err);
+
+	/* The tokens of a sequence, without those that it comes to. */
+	bool (*read_tokens)(const glm_request *req, const glm_model *model, glm_ids *tokens,
+						glm_error *err);
+	/* What rows leave, and the first position of which it is wanted, never a cached one. */
+	glm_want want;
+	int (*wants_from)(const glm_sequence *seq);
+	/* The part of the results that is heavy: in a compute thread; may be NULL. */
+	void (*sample)(glm_sequence *seq);
+	/* Sends what has come of a pass, from seq->logits; *finish: that was the last. */
+	bool (*take)(glm_engine *engine, glm_sequence *seq, glm_finish *finish, glm_error *err);
+
+	/* The ticket is the job's from now on, unless this fails. */
+	bool (*start_job)(glm_engine *engine, int ticket, glm_error *err);
+};
+
+extern const glm_request_kind glm_kind_generate; /* kind_generate.c */
+extern const glm_request_kind glm_kind_logits;	 /* kind_logits.c */
+extern const glm_request_kind glm_kind_tokenize; /* kind_tokens.c */
+extern const glm_request_kind glm_kind_detokenize;
+extern const glm_request_kind glm_kind_count_tokens;
+extern const glm_request_kind glm_kind_chat_tokens;
+extern const glm_request_kind glm_kind_load; /* kind_model.c */
+extern const glm_request_kind glm_kind_unload;
+extern const glm_request_kind glm_kind_quantize;
+
+/* The kind of a request that was checked. */
+extern const glm_request_kind *glm_request_kind_of(const glm_request *req);
+
+#endif /* GLM_KINDS_H */

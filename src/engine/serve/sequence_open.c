@@ -1,0 +1,125 @@
+/*
+ * sequence_open.c - a request becomes a sequence.
+ *
+ * All memory that a sequence will need is taken here, and what can never be computed is
+ * refused here: the engine thread neither allocates nor finds out late.
+ */
+#include "engine/serve/engine.h"
+
+#include <stdlib.h>
+
+bool
+glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error *err)
+{
+	glm_fail(err, GLM_TOO_LONG, "prompt of %s%zu tokens does not fit the context of %d tokens",
+			 more ? "more than " : "", tokens, model->config.context);
+	glm_advise(err, GLM_ADVICE_SHORTEN);
+	return false;
+}
+
+/* Fits the request into the context: fills n_prompt and limit. */
+static bool
+set_limit(glm_sequence *seq, glm_error *err)
+{
+	const glm_request *req = seq->request;
+	size_t			   context = seq->model->config.context;
+	size_t			   answer = seq->kind->needs & GLM_NEEDS_SAMPLER ? (size_t) req->max_tokens : 0;
+	size_t			   room = answer > 0 ? 1 : 0;
+
+	if (seq->tokens.length == 0)
+		return glm_fail(err, GLM_BAD_ARGUMENT, "the prompt is empty");
+	if (seq->tokens.length + room > context)
+		return glm_prompt_too_long(seq->tokens.length, false, seq->model, err);
+	seq->n_prompt = (int) seq->tokens.length;
+	seq->limit =
+		(int) (answer < context - seq->tokens.length ? seq->tokens.length + answer : context);
+	return true;
+}
+
+/* Room in the token list for the whole answer, so that no step allocates. */
+static bool
+reserve_tokens(glm_sequence *seq, glm_error *err)
+{
+	int32_t *data = realloc(seq->tokens.data, seq->limit * sizeof(int32_t));
+
+	if (data == NULL)
+		return glm_no_memory(err);
+	seq->tokens.data = data;
+	seq->tokens.capacity = seq->limit;
+	return true;
+}
+
+/* The sampler and the drafts, which know the prompt. */
+static bool
+open_sampler(glm_sequence *seq, glm_error *err)
+{
+	if ((seq->kind->needs & GLM_NEEDS_SAMPLER) == 0)
+		return true;
+	seq->sampler = glm_sampler_open(seq->request, glm_tokenizer_size(seq->model->tokenizer));
+	if (seq->sampler == NULL ||
+		!glm_draft_open(&seq->draft, seq->tokens.data, seq->n_prompt, seq->limit))
+		return glm_no_memory(err);
+	for (int i = 0; i < seq->n_prompt; i++)
+		glm_sampler_advance(seq->sampler, seq->tokens.data[i]);
+	return true;
+}
+
+static bool
+open_decoder(glm_sequence *seq, glm_error *err)
+{
+	const glm_request *req = seq->request;
+
+	if ((seq->kind->needs & GLM_NEEDS_DECODER) == 0)
+		return true;
+	seq->decoder =
+		glm_decoder_open(seq->model->tokenizer, req->form != GLM_RAW ? seq->model->chat : NULL,
+						 glm_request_text(req, req->stop), req->stop.length);
+	if (seq->decoder == NULL)
+		return glm_no_memory(err);
+	if (req->turns)
+		glm_decoder_mark_turns(seq->decoder);
+	return true;
+}
+
+/* Could the KV pool hold all of it? */
+static bool
+check_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
+{
+	const glm_model *model = seq->model;
+	int				 blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
+
+	if (glm_kv_fits(e->kv, model->kv_block_bytes, blocks))
+		return true;
+	glm_fail(err, GLM_NO_ROOM,
+			 "%d tokens of model \"%s\" need %zu bytes of KV cache, there are %llu", seq->limit,
+			 model->name, blocks * model->kv_block_bytes,
+			 (unsigned long long) glm_kv_pool_total(e->kv));
+	glm_advise(err, GLM_ADVICE_KV_CACHE);
+	return false;
+}
+
+glm_sequence *
+glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_served *served,
+				  glm_error *err)
+{
+	const glm_request *req = e->ticket[ticket].request;
+	glm_sequence	  *seq = calloc(1, sizeof(*seq));
+
+	if (seq == NULL)
+	{
+		glm_models_release(&e->models, served);
+		glm_no_memory(err);
+		return NULL;
+	}
+	seq->ticket = ticket;
+	seq->request = req;
+	seq->kind = kind;
+	seq->served = served;
+	seq->model = served->model;
+	if (kind->read_tokens(req, served->model, &seq->tokens, err) && set_limit(seq, err) &&
+		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
+		check_room(e, seq, err))
+		return seq;
+	glm_sequence_free(e, seq);
+	return NULL;
+}
