@@ -5,9 +5,8 @@
  * the documentation: model, system, max_tokens, temperature, top_p, top_k,
  * seed, stop, response_format, options.  All are NULL by default and a NULL
  * means the setting (chatglm.max_tokens ...) or the documented default, so
- * none of these functions can be STRICT.  They are read here once, for plain
- * functions, value-per-call streams and the custom scan alike, and each one
- * out of range is an ERROR that names the argument and the value.
+ * none of these functions can be STRICT.  Each one out of range is an ERROR
+ * that names the argument and the value.
  *
  * Nothing here is kept: all results live in the current memory context, and
  * chatglm_submit() copies what it needs.
