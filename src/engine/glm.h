@@ -71,6 +71,9 @@ typedef enum glm_kind
 	GLM_N_KIND
 } glm_kind;
 
+/* "generate", "logits" ...; "unknown" for what is no kind.  Thread-safe. */
+extern const char *glm_kind_name(glm_kind kind);
+
 /* How `text` becomes the ids of a prompt. */
 typedef enum glm_form
 {
@@ -195,7 +198,7 @@ typedef struct glm_event
 	int32_t	 prompt_tokens; /* DONE: usage */
 	int32_t	 completion_tokens;
 	int32_t	 cached_tokens;	  /* of the prompt, found in the prefix cache */
-	int32_t	 accepted_tokens; /* of the answer, foreseen by drafts */
+	int32_t	 accepted_tokens; /* of the answer, that were in drafts */
 	char	 payload[];		  /* right behind: the header has no padding */
 } glm_event;
 
@@ -230,12 +233,12 @@ typedef enum glm_verify
 	GLM_VERIFY_OFF
 } glm_verify;
 
-/* Whether tokens that can be foreseen are computed several at a time. */
+/* Whether tokens that can be predicted are computed several at a time. */
 typedef enum glm_speculation
 {
 	GLM_SPECULATE_AUTO = 0, /* where it pays, as measured */
 	GLM_SPECULATE_OFF,
-	GLM_SPECULATE_ALWAYS /* on the faintest hope, for tests */
+	GLM_SPECULATE_ALWAYS /* whatever can be predicted, for tests */
 } glm_speculation;
 
 /* In what keys and values are kept. */
@@ -334,7 +337,7 @@ extern void glm_engine_set_speculation(glm_engine *engine, glm_speculation specu
 /* How models are verified that are loaded from now on. */
 extern void glm_engine_set_verify(glm_engine *engine, glm_verify verify);
 
-/* For tests and demonstrations: sleep this long after every step, and foresee nothing. */
+/* For tests and demonstrations: sleep this long after every step, and draft nothing. */
 extern void glm_engine_set_step_delay(glm_engine *engine, int ms);
 
 /* Is the calling thread one of the engine's?  Async-signal-safe. */
@@ -391,7 +394,7 @@ typedef struct glm_model_info
 	uint64_t cached_tokens;	 /* of those, found in the prefix cache */
 	uint64_t prefill_tokens; /* computed, again after a preemption too */
 	uint64_t completion_tokens;
-	uint64_t draft_tokens;	  /* foreseen and computed in advance */
+	uint64_t draft_tokens;	  /* of drafts, computed in advance */
 	uint64_t accepted_tokens; /* of those, right */
 	uint64_t preemptions;
 	uint64_t kv_bytes_used; /* as in glm_stats, of this model */

@@ -37,14 +37,21 @@ static TupleTableSlot *batch_exec(CustomScanState *node);
 static void			   batch_end(CustomScanState *node);
 static void			   batch_rescan(CustomScanState *node);
 
-const CustomScanMethods chatglm_batch_scan_methods = {.CustomName = "GlmBatch",
-													  .CreateCustomScanState = batch_create_state};
-const CustomExecMethods chatglm_batch_exec_methods = {.CustomName = "GlmBatch",
-													  .BeginCustomScan = batch_begin,
-													  .ExecCustomScan = batch_exec,
-													  .EndCustomScan = batch_end,
-													  .ReScanCustomScan = batch_rescan,
-													  .ExplainCustomScan = chatglm_batch_explain};
+const CustomScanMethods		   chatglm_batch_scan_methods = {.CustomName = "GlmBatch",
+															 .CreateCustomScanState = batch_create_state};
+static const CustomExecMethods exec_methods = {.CustomName = "GlmBatch",
+											   .BeginCustomScan = batch_begin,
+											   .ExecCustomScan = batch_exec,
+											   .EndCustomScan = batch_end,
+											   .ReScanCustomScan = batch_rescan,
+											   .ExplainCustomScan = chatglm_batch_explain};
+
+static bool
+is_batch(const PlanState *planstate)
+{
+	return IsA(planstate, CustomScanState) &&
+		   ((const CustomScanState *) planstate)->methods == &exec_methods;
+}
 
 /* ---- Beginning --------------------------------------------------------------- */
 
@@ -53,7 +60,7 @@ batch_create_state(CustomScan *scan)
 {
 	BatchState *state = (BatchState *) newNode(sizeof(BatchState), T_CustomScanState);
 
-	state->css.methods = &chatglm_batch_exec_methods;
+	state->css.methods = &exec_methods;
 	return (Node *) state;
 }
 
@@ -108,7 +115,7 @@ batch_begin(CustomScanState *node, EState *estate, int eflags)
 	state->careful = intVal(list_nth(scan->custom_private, CHATGLM_BATCH_CAREFUL)) != 0;
 
 	outerPlanState(node) = ExecInitNode(outerPlan(scan), estate, eflags & ~EXEC_FLAG_MARK);
-	if (chatglm_is_batch(outerPlanState(node)))
+	if (is_batch(outerPlanState(node)))
 		state->below = (BatchState *) outerPlanState(node);
 	desc = ExecGetResultType(outerPlanState(node));
 	state->n_columns = desc->natts;

@@ -100,15 +100,6 @@ typedef struct BatchState
 
 /* ---- batch.c ------------------------------------------------------------ */
 
-extern const CustomExecMethods chatglm_batch_exec_methods;
-
-static inline bool
-chatglm_is_batch(const PlanState *planstate)
-{
-	return IsA(planstate, CustomScanState) &&
-		   ((const CustomScanState *) planstate)->methods == &chatglm_batch_exec_methods;
-}
-
 /* The call that is being asked for a row. */
 typedef struct BatchAsking
 {

@@ -158,14 +158,12 @@ chatglm_run_wanted(const BatchState *state)
 static void
 hand_on(BatchState *state, int64 bound)
 {
-	PlanState *child = outerPlanState(&state->css);
-
 	if (state->css.ss.ps.qual != NULL)
 		return; /* more rows go in than come out */
-	if (chatglm_is_batch(child))
-		hand_on((BatchState *) child, bound);
+	if (state->below != NULL)
+		hand_on(state->below, bound);
 	else
-		ExecSetTupleBound(bound, child);
+		ExecSetTupleBound(bound, outerPlanState(&state->css));
 }
 
 void

@@ -6,7 +6,7 @@
  * backends.  A statement that finds none left runs unseen.
  *
  * A backend gives an entry back when its node ends, when the memory of its query
- * goes after an error (batch_ring.c), and when it exits.  ChatglmShared.lock guards
+ * goes after an error (batch_ring.c), and when it exits.  A lock of their own guards
  * taking and giving back; counters are words that only their backend writes.
  */
 #include "chatglm.h"
@@ -22,7 +22,6 @@
 #include "batch_stat.h"
 #include "privileges.h"
 #include "result_rows.h"
-#include "shared.h"
 
 PG_FUNCTION_INFO_V1(chatglm_stat_batches);
 
@@ -31,8 +30,14 @@ PG_FUNCTION_INFO_V1(chatglm_stat_batches);
 /* Everything but whose it is. */
 #define FIRST_DETAIL 3
 
-static ChatglmBatchStat *stats;
-static ChatglmBatchStat	 unseen;
+typedef struct BatchStats
+{
+	LWLock			*lock;
+	ChatglmBatchStat entry[FLEXIBLE_ARRAY_MEMBER];
+} BatchStats;
+
+static BatchStats	   *stats; /* NULL: chatglm was not preloaded */
+static ChatglmBatchStat unseen;
 
 /* ---- Shared memory ----------------------------------------------------------- */
 
@@ -45,7 +50,7 @@ count_stats(void)
 Size
 chatglm_batch_stat_size(void)
 {
-	return mul_size(count_stats(), sizeof(ChatglmBatchStat));
+	return add_size(offsetof(BatchStats, entry), mul_size(count_stats(), sizeof(ChatglmBatchStat)));
 }
 
 static void
@@ -58,15 +63,16 @@ init_counters(ChatglmBatchStat *stat)
 }
 
 void
-chatglm_batch_stat_init(void *memory, bool filled)
+chatglm_batch_stat_init(void *memory, LWLock *lock)
 {
 	stats = memory;
 	init_counters(&unseen);
-	if (filled)
+	if (lock == NULL)
 		return;
 	memset(stats, 0, chatglm_batch_stat_size());
+	stats->lock = lock;
 	for (int i = 0; i < count_stats(); i++)
-		init_counters(&stats[i]);
+		init_counters(&stats->entry[i]);
 }
 
 /* ---- One's own entries ---------------------------------------------------------- */
@@ -74,11 +80,11 @@ chatglm_batch_stat_init(void *memory, bool filled)
 static void
 end_all_at_exit(int code, Datum arg)
 {
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(stats->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < count_stats(); i++)
-		if (stats[i].pid == MyProcPid)
-			stats[i].pid = 0;
-	LWLockRelease(chatglm_shared->lock);
+		if (stats->entry[i].pid == MyProcPid)
+			stats->entry[i].pid = 0;
+	LWLockRelease(stats->lock);
 }
 
 ChatglmBatchStat *
@@ -93,10 +99,10 @@ chatglm_batch_stat_begin(const char *functions, int64 planned)
 		before_shmem_exit(end_all_at_exit, (Datum) 0);
 	registered = true;
 
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(stats->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < count_stats() && stat == &unseen; i++)
-		if (stats[i].pid == 0)
-			stat = &stats[i];
+		if (stats->entry[i].pid == 0)
+			stat = &stats->entry[i];
 	if (stat != &unseen)
 	{
 		stat->pid = MyProcPid;
@@ -107,7 +113,7 @@ chatglm_batch_stat_begin(const char *functions, int64 planned)
 		strlcpy(stat->functions, functions, sizeof(stat->functions));
 		init_counters(stat);
 	}
-	LWLockRelease(chatglm_shared->lock);
+	LWLockRelease(stats->lock);
 	return stat;
 }
 
@@ -116,10 +122,10 @@ chatglm_batch_stat_end(ChatglmBatchStat *stat)
 {
 	if (stat == NULL || stat == &unseen)
 		return;
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	LWLockAcquire(stats->lock, LW_EXCLUSIVE);
 	if (stat->pid == MyProcPid)
 		stat->pid = 0;
-	LWLockRelease(chatglm_shared->lock);
+	LWLockRelease(stats->lock);
 }
 
 /* ---- The view ------------------------------------------------------------------------ */
@@ -180,9 +186,9 @@ chatglm_stat_batches(PG_FUNCTION_ARGS)
 	if (stats == NULL)
 		return (Datum) 0;
 	copy = palloc(count_stats() * sizeof(*copy));
-	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-	memcpy(copy, stats, count_stats() * sizeof(*copy));
-	LWLockRelease(chatglm_shared->lock);
+	LWLockAcquire(stats->lock, LW_SHARED);
+	memcpy(copy, stats->entry, count_stats() * sizeof(*copy));
+	LWLockRelease(stats->lock);
 
 	for (int i = 0; i < count_stats(); i++)
 		if (copy[i].pid != 0)

@@ -28,8 +28,8 @@ typedef struct ChatglmBatchStat
 } ChatglmBatchStat;
 
 extern Size chatglm_batch_stat_size(void);
-/* `filled`: another process has already filled the memory. */
-extern void chatglm_batch_stat_init(void *memory, bool filled);
+/* `lock`: NULL when another process has already filled the memory. */
+extern void chatglm_batch_stat_init(void *memory, LWLock *lock);
 
 /*
  * An entry of one's own; where all are in use, one that nobody sees.  Ends with

@@ -15,20 +15,32 @@
 
 #include "fmgr.h"
 
+#include "ask.h"
 #include "batch.h"
-#include "settings.h"
+#include "batchfuncs.h"
+#include "chat.h"
+#include "function.h"
+#include "settings_define.h"
 #include "shared.h"
+#include "sqlfuncs.h"
 #include "stream.h"
 #include "worker.h"
 
 PG_MODULE_MAGIC;
+
+static const ChatglmFunction *const functions[] = {
+	&chatglm_generate_function,	  &chatglm_complete_function,	  &chatglm_tokenize_function,
+	&chatglm_detokenize_function, &chatglm_count_tokens_function, &chatglm_logits_function,
+	&chatglm_chat_function,		  &chatglm_chat_tokens_function,  &chatglm_try_generate_function,
+	&chatglm_stream_function,	  &chatglm_chat_stream_function};
 
 extern PGDLLEXPORT void _PG_init(void);
 
 void
 _PG_init(void)
 {
-	chatglm_define_gucs();
+	chatglm_define_settings();
+	chatglm_functions_init(functions, lengthof(functions));
 	chatglm_stream_init();
 	chatglm_batch_init();
 	chatglm_run_init();

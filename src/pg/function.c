@@ -21,11 +21,7 @@
 #include "utils/syscache.h"
 
 #include "ask.h"
-#include "batchfuncs.h"
-#include "chat.h"
 #include "function.h"
-#include "sqlfuncs.h"
-#include "stream.h"
 
 typedef struct KnownFunction
 {
@@ -33,16 +29,20 @@ typedef struct KnownFunction
 	const ChatglmFunction *function; /* NULL: not ours */
 } KnownFunction;
 
-static const ChatglmFunction *const functions[] = {
-	&chatglm_generate_function,	  &chatglm_complete_function,	  &chatglm_tokenize_function,
-	&chatglm_detokenize_function, &chatglm_count_tokens_function, &chatglm_logits_function,
-	&chatglm_chat_function,		  &chatglm_chat_tokens_function,  &chatglm_try_generate_function,
-	&chatglm_stream_function,	  &chatglm_chat_stream_function};
+static const ChatglmFunction *const *functions; /* all there are */
+static int							 n_functions;
 
 static HTAB *known;			 /* of KnownFunction */
 static bool	 known_outdated; /* pg_proc has changed since */
 
 static const ChatglmFunction *recognise(Oid function);
+
+void
+chatglm_functions_init(const ChatglmFunction *const *all, int n)
+{
+	functions = all;
+	n_functions = n;
+}
 
 void
 chatglm_usage_begin(FmgrInfo *function, PgStat_FunctionCallUsage *usage)
@@ -114,7 +114,7 @@ chatglm_stream_by_oid(Oid function)
 static const ChatglmFunction *
 with_symbol(const char *symbol)
 {
-	for (int i = 0; i < (int) lengthof(functions); i++)
+	for (int i = 0; i < n_functions; i++)
 		if (strcmp(symbol, functions[i]->symbol) == 0)
 			return functions[i];
 	return NULL;

@@ -8,6 +8,9 @@
 
 #include "pgstat.h"
 
+/* The functions there are, before any is looked for. */
+extern void chatglm_functions_init(const ChatglmFunction *const *all, int n);
+
 /*
  * For track_functions: goes before pgstat_end_function_usage() where a function
  * is not called but taken to pieces.

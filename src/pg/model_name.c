@@ -90,6 +90,20 @@ chatglm_model_dir_path(void)
 	return psprintf("%s/extension/chatglm/models", share);
 }
 
+void
+chatglm_check_model_dir(int elevel, const char *path)
+{
+	struct stat st;
+
+	if (access(path, R_OK | X_OK) != 0 || stat(path, &st) != 0)
+		ereport(elevel,
+				(errcode_for_file_access(),
+				 errmsg("chatglm.model_dir: the server cannot read directory \"%s\": %m", path)));
+	else if (!S_ISDIR(st.st_mode))
+		ereport(elevel, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						 errmsg("chatglm.model_dir: \"%s\" is not a directory", path)));
+}
+
 List *
 chatglm_model_dir_names(void)
 {

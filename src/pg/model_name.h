@@ -30,6 +30,8 @@ extern bool chatglm_model_exists(const char *name);
 extern List *chatglm_model_dir_names(void);
 /* chatglm.model_dir, or its default under the share directory. */
 extern char *chatglm_model_dir_path(void);
+/* Says so, at this level, when chatglm.model_dir is no directory that can be read. */
+extern void	 chatglm_check_model_dir(int elevel, const char *path);
 
 /* What a name means; false, and no path: nothing.  A row may have no path either. */
 extern bool chatglm_look_up_model(const char *name, ChatglmModelRef *ref);

@@ -40,9 +40,4 @@ typedef enum ChatglmSharing
 	CHATGLM_SHARING_OFF	  /* nobody */
 } ChatglmSharing;
 
-extern void chatglm_define_gucs(void);
-
-/* Says so, at this level, when chatglm.model_dir is no directory that can be read. */
-extern void chatglm_check_directory(int elevel, const char *path);
-
 #endif /* CHATGLM_SETTINGS_H */

@@ -4,8 +4,8 @@
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the
  * worker knows (one for each ticket of the engine).  The room that is taken
- * in the queue (room.c, which has a lock of its own) and the statements with rows in
- * flight (batch_stat.c) have memory of their own.
+ * in the queue (room.c) and the statements with rows in flight (batch_stat.c) have
+ * memory and locks of their own.
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -106,7 +106,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(shmem_size(chatglm_max_backends(), chatglm_room_places()));
 	RequestAddinShmemSpace(chatglm_room_size());
 	RequestAddinShmemSpace(chatglm_batch_stat_size());
-	RequestNamedLWLockTranche("chatglm", 2);
+	RequestNamedLWLockTranche("chatglm", 3);
 }
 
 static void
@@ -131,7 +131,7 @@ startup_shmem(void)
 		init_shared(chatglm_shared, &locks[0].lock);
 	}
 	chatglm_room_init(room, found ? NULL : &locks[1].lock);
-	chatglm_batch_stat_init(batches, found);
+	chatglm_batch_stat_init(batches, found ? NULL : &locks[2].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 

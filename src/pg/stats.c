@@ -298,15 +298,7 @@ generate_name(const ChatglmRequestStat *stat)
 static const char *
 kind_name(const ChatglmRequestStat *stat)
 {
-	static const char *const names[GLM_N_KIND] = {
-		[GLM_LOGITS] = "logits",		   [GLM_TOKENIZE] = "tokenize",
-		[GLM_DETOKENIZE] = "detokenize",   [GLM_COUNT_TOKENS] = "count_tokens",
-		[GLM_CHAT_TOKENS] = "chat_tokens", [GLM_LOAD] = "load",
-		[GLM_UNLOAD] = "unload",		   [GLM_QUANTIZE] = "quantize"};
-
-	if (stat->kind == GLM_GENERATE)
-		return generate_name(stat);
-	return stat->kind < GLM_N_KIND && names[stat->kind] != NULL ? names[stat->kind] : "unknown";
+	return stat->kind == GLM_GENERATE ? generate_name(stat) : glm_kind_name((glm_kind) stat->kind);
 }
 
 /*

@@ -242,7 +242,7 @@ look_at_model_dir(void)
 	char		*dir = chatglm_model_dir_path();
 
 	if (seen == NULL || strcmp(seen, dir) != 0)
-		chatglm_check_directory(LOG, dir);
+		chatglm_check_model_dir(LOG, dir);
 	if (seen != NULL)
 		pfree(seen);
 	seen = MemoryContextStrdup(TopMemoryContext, dir);

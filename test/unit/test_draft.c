@@ -101,20 +101,30 @@ times_rise(void **state)
 
 /* ---- Drafts ------------------------------------------------------------------ */
 
+/* Drafts at most max tokens behind n, in a pass that has one row. */
+static void
+draft(glm_draft *f, const glm_ngrams *ngrams, int32_t *tokens, int n, int max,
+	  const glm_draft_costs *costs)
+{
+	glm_draft_limits limits = {.max = max, .rows = 1, .costs = costs};
+
+	glm_draft_make(f, ngrams, tokens, n, &limits);
+}
+
 /* Learns all n tokens as a prompt and returns the drafts for what follows. */
 static int
 draft_after(const int32_t *text, int n, int max, int32_t *drafts)
 {
-	glm_foresight f;
-	int32_t		  tokens[256];
-	int			  n_drafts;
+	glm_draft f;
+	int32_t	  tokens[256];
+	int		  n_drafts;
 
 	memcpy(tokens, text, n * sizeof(*tokens));
-	assert_true(glm_foresight_open(&f, tokens, n, 256));
-	glm_foresight_draft(&f, NULL, tokens, n, max, NULL, 0);
-	n_drafts = f.n_drafts;
+	assert_true(glm_draft_open(&f, tokens, n, 256));
+	draft(&f, NULL, tokens, n, max, NULL);
+	n_drafts = f.n_tokens;
 	memcpy(drafts, tokens + n, n_drafts * sizeof(*drafts));
-	glm_foresight_close(&f);
+	glm_draft_close(&f);
 	return n_drafts;
 }
 
@@ -134,6 +144,47 @@ copies_what_followed(void **state)
 	assert_int_equal(draft_after(other, 6, 3, drafts), 0); /* nothing repeats */
 }
 
+/* Says yes to tokens until one that is not allowed comes, and not after it. */
+typedef struct filter
+{
+	int32_t refused;
+	int		asked;
+} filter;
+
+static bool
+allows(void *arg, int32_t token)
+{
+	filter *f = arg;
+
+	f->asked++;
+	return token != f->refused;
+}
+
+static void
+ends_before_what_is_not_allowed(void **state)
+{
+	int32_t text[256] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 4};
+
+	(void) state;
+	for (int32_t refused = 4; refused <= 9; refused++)
+	{
+		int				 n = refused - 5; /* 5, 6, 7, 8 would come; 4 does not, 9 no more */
+		filter			 of = {.refused = refused};
+		glm_draft_limits limits = {.max = 4, .rows = 1, .allows = allows, .arg = &of};
+		glm_draft		 f;
+
+		if (refused == 4 || refused == 9)
+			n = 4;
+		assert_true(glm_draft_open(&f, text, 11, 256));
+		glm_draft_make(&f, NULL, text, 11, &limits);
+		assert_int_equal(f.n_tokens, n);
+		assert_int_equal(of.asked, n == 4 ? 4 : n + 1);
+		for (int i = 0; i < n; i++)
+			assert_int_equal(text[11 + i], 5 + i);
+		glm_draft_close(&f);
+	}
+}
+
 /* Where rows are dear, what is doubtful is not worth one. */
 static void
 cost_shortens_drafts(void **state)
@@ -145,16 +196,16 @@ cost_shortens_drafts(void **state)
 	(void) state;
 	for (int dear = 0; dear < 2; dear++)
 	{
-		glm_drafter	 *d = glm_drafter_open();
-		glm_foresight f;
+		glm_drafter *d = glm_drafter_open();
+		glm_draft	 f;
 
 		for (int rows = 1; rows < 16; rows++)
 			count_passes(d, 20, rows, dear ? 1000 * rows : 1000 + rows);
 		assert_true(glm_drafter_costs(d, 1, &costs));
-		assert_true(glm_foresight_open(&f, tokens, 11, 256));
-		glm_foresight_draft(&f, glm_drafter_learnt(d, 1), tokens, 11, 8, &costs, 1);
-		length[dear] = f.n_drafts;
-		glm_foresight_close(&f);
+		assert_true(glm_draft_open(&f, tokens, 11, 256));
+		draft(&f, glm_drafter_ngrams(d, 1), tokens, 11, 8, &costs);
+		length[dear] = f.n_tokens;
+		glm_draft_close(&f);
 		glm_drafter_close(d);
 	}
 	assert_true(length[0] > 0);
@@ -163,23 +214,23 @@ cost_shortens_drafts(void **state)
 
 /* ---- Scopes ------------------------------------------------------------------ */
 
-/* How many tokens of the answer 10, 11, ... are foreseen after its first five; it is learnt. */
+/* How many tokens of the answer 10, 11, ... are drafted after its first five; it is learnt. */
 static int
-foreseen(glm_learnt *learnt)
+n_drafted(glm_ngrams *ngrams)
 {
-	int32_t		  tokens[256];
-	glm_foresight f;
-	int			  right = 0;
+	int32_t	  tokens[256];
+	glm_draft f;
+	int		  right = 0;
 
 	for (int i = 0; i < 40; i++)
 		tokens[i] = 10 + i;
-	assert_true(glm_foresight_open(&f, tokens, 1, 256));
+	assert_true(glm_draft_open(&f, tokens, 1, 256));
 	for (int n = 2; n <= 30; n++)
-		glm_foresight_learn(&f, learnt, tokens, n);
-	glm_foresight_draft(&f, learnt, tokens, 5, GLM_DRAFT_MAX, NULL, 0);
-	while (right < f.n_drafts && tokens[5 + right] == 15 + right)
+		glm_draft_learn(&f, ngrams, tokens, n);
+	draft(&f, ngrams, tokens, 5, GLM_DRAFT_MAX, NULL);
+	while (right < f.n_tokens && tokens[5 + right] == 15 + right)
 		right++;
-	glm_foresight_close(&f);
+	glm_draft_close(&f);
 	return right;
 }
 
@@ -187,27 +238,27 @@ foreseen(glm_learnt *learnt)
 static void
 scopes_learn_apart(void **state)
 {
-	glm_drafter	 *d = glm_drafter_open();
-	glm_learnt	 *one = glm_drafter_learnt(d, 1);
-	glm_learnt	 *two = glm_drafter_learnt(d, 2);
-	int32_t		  tokens[256];
-	glm_foresight f;
+	glm_drafter *d = glm_drafter_open();
+	glm_ngrams	*one = glm_drafter_ngrams(d, 1);
+	glm_ngrams	*two = glm_drafter_ngrams(d, 2);
+	int32_t		 tokens[256];
+	glm_draft	 f;
 
 	(void) state;
 	assert_non_null(one);
 	assert_ptr_not_equal(one, two);
-	assert_ptr_equal(glm_drafter_learnt(d, 1), one);
-	assert_null(glm_drafter_learnt(d, 0));
+	assert_ptr_equal(glm_drafter_ngrams(d, 1), one);
+	assert_null(glm_drafter_ngrams(d, 0));
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(foreseen(one), GLM_DRAFT_MAX);
+		assert_int_equal(n_drafted(one), GLM_DRAFT_MAX);
 	for (int i = 0; i < 256; i++)
 		tokens[i] = 10 + i;
-	assert_true(glm_foresight_open(&f, tokens, 5, 256));
-	glm_foresight_draft(&f, two, tokens, 5, GLM_DRAFT_MAX, NULL, 0);
-	assert_int_equal(f.n_drafts, 0);
-	glm_foresight_draft(&f, one, tokens, 5, GLM_DRAFT_MAX, NULL, 0);
-	assert_int_equal(f.n_drafts, GLM_DRAFT_MAX);
-	glm_foresight_close(&f);
+	assert_true(glm_draft_open(&f, tokens, 5, 256));
+	draft(&f, two, tokens, 5, GLM_DRAFT_MAX, NULL);
+	assert_int_equal(f.n_tokens, 0);
+	draft(&f, one, tokens, 5, GLM_DRAFT_MAX, NULL);
+	assert_int_equal(f.n_tokens, GLM_DRAFT_MAX);
+	glm_draft_close(&f);
 	glm_drafter_close(d);
 }
 
@@ -215,33 +266,33 @@ scopes_learn_apart(void **state)
 static void
 places_are_cleared(void **state)
 {
-	glm_drafter	 *d = glm_drafter_open();
-	glm_learnt	 *kept = glm_drafter_learnt(d, 1);
-	uint64_t	  scope = 2;
-	int32_t		  tokens[256];
-	glm_foresight f;
+	glm_drafter *d = glm_drafter_open();
+	glm_ngrams	*kept = glm_drafter_ngrams(d, 1);
+	uint64_t	 scope = 2;
+	int32_t		 tokens[256];
+	glm_draft	 f;
 
 	(void) state;
-	foreseen(kept);
+	n_drafted(kept);
 	for (; scope < 200; scope++)
 	{
-		glm_learnt *learnt = glm_drafter_learnt(d, scope);
+		glm_ngrams *ngrams = glm_drafter_ngrams(d, scope);
 
-		assert_non_null(learnt);
-		assert_ptr_not_equal(learnt, kept);
+		assert_non_null(ngrams);
+		assert_ptr_not_equal(ngrams, kept);
 		for (int i = 0; i < 256; i++)
 			tokens[i] = 10 + i;
-		assert_true(glm_foresight_open(&f, tokens, 5, 256));
-		glm_foresight_draft(&f, learnt, tokens, 5, GLM_DRAFT_MAX, NULL, 0);
-		assert_int_equal(f.n_drafts, 0);
-		glm_foresight_close(&f);
-		foreseen(learnt);
-		glm_drafter_release(d, learnt);
+		assert_true(glm_draft_open(&f, tokens, 5, 256));
+		draft(&f, ngrams, tokens, 5, GLM_DRAFT_MAX, NULL);
+		assert_int_equal(f.n_tokens, 0);
+		glm_draft_close(&f);
+		n_drafted(ngrams);
+		glm_drafter_release(d, ngrams);
 	}
-	while (glm_drafter_learnt(d, scope) != NULL) /* until all are in use */
+	while (glm_drafter_ngrams(d, scope) != NULL) /* until all are in use */
 		scope++;
 	assert_true(scope < 300);
-	assert_ptr_equal(glm_drafter_learnt(d, 1), kept);
+	assert_ptr_equal(glm_drafter_ngrams(d, 1), kept);
 	glm_drafter_release(d, NULL);
 	glm_drafter_close(d);
 }
@@ -254,6 +305,7 @@ main(void)
 		cmocka_unit_test(disturbed_passes_do_not_count),
 		cmocka_unit_test(times_rise),
 		cmocka_unit_test(copies_what_followed),
+		cmocka_unit_test(ends_before_what_is_not_allowed),
 		cmocka_unit_test(cost_shortens_drafts),
 		cmocka_unit_test(scopes_learn_apart),
 		cmocka_unit_test(places_are_cleared),

@@ -1,6 +1,6 @@
 /*
  * test_sample.c - the sampler against a slow one that sorts everything in
- * double precision, and against answers known by hand.
+ * double precision, with and without masks, and against answers known by hand.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,7 +32,8 @@ open_sampler(const glm_request *req, int vocab)
 
 /* Picks from a copy, so that one array serves many picks. */
 static int32_t
-pick(glm_sampler *s, const float *logits, int vocab, uint64_t index)
+pick_allowed(glm_sampler *s, const float *logits, int vocab, uint64_t index,
+			 const uint64_t *allowed)
 {
 	float	 *copy = malloc((size_t) vocab * sizeof(float));
 	int32_t	  token = -1;
@@ -40,9 +41,15 @@ pick(glm_sampler *s, const float *logits, int vocab, uint64_t index)
 
 	assert_non_null(copy);
 	memcpy(copy, logits, (size_t) vocab * sizeof(float));
-	assert_true(glm_sampler_pick(s, copy, index, &token, NULL, &err));
+	assert_true(glm_sampler_pick(s, copy, index, allowed, &token, NULL, &err));
 	free(copy);
 	return token;
+}
+
+static int32_t
+pick(glm_sampler *s, const float *logits, int vocab, uint64_t index)
+{
+	return pick_allowed(s, logits, vocab, index, NULL);
 }
 
 /* One pick of a new sampler. */
@@ -93,27 +100,25 @@ test_penalty(void **state)
 	(void) state;
 	req.repetition_penalty = 2;
 	s = open_sampler(&req, 4);
-	assert_int_equal(pick(s, logits, 4, 0), 0);
-	glm_sampler_see(s, 0); /* 4 / 2 = 2 */
-	glm_sampler_see(s, 0); /* counts once */
-	assert_int_equal(pick(s, logits, 4, 1), 1);
-	glm_sampler_see(s, 1); /* 3 / 2 */
+	assert_int_equal(pick(s, logits, 4, 0), 0); /* which counts from now on: 4 / 2 = 2 */
+	glm_sampler_advance(s, 0);					/* but once */
+	assert_int_equal(pick(s, logits, 4, 1), 1); /* 3 / 2 */
 	assert_int_equal(pick(s, logits, 4, 2), 0);
-	glm_sampler_see(s, -1); /* ids that are not in the vocabulary */
-	glm_sampler_see(s, 4);
+	glm_sampler_advance(s, -1); /* ids that are not in the vocabulary */
+	glm_sampler_advance(s, 4);
 	assert_int_equal(pick(s, logits, 4, 3), 0);
 	glm_sampler_close(s);
 
 	/* negative logits are multiplied: -1 becomes -2, below -1.5 */
 	s = open_sampler(&req, 2);
-	glm_sampler_see(s, 0);
+	glm_sampler_advance(s, 0);
 	assert_int_equal(pick(s, logits + 2, 2, 0), 1);
 	glm_sampler_close(s);
 
 	/* below 1 it rewards, and cannot make an infinity */
 	req.repetition_penalty = 1e-300;
 	s = open_sampler(&req, 4);
-	glm_sampler_see(s, 1);
+	glm_sampler_advance(s, 1);
 	assert_int_equal(pick(s, logits, 4, 0), 1);
 	glm_sampler_close(s);
 }
@@ -134,7 +139,7 @@ test_not_finite(void **state)
 			glm_error err = {0};
 
 			logits[at] = bad[b];
-			assert_false(glm_sampler_pick(s, logits, 0, &token, NULL, &err));
+			assert_false(glm_sampler_pick(s, logits, 0, NULL, &token, NULL, &err));
 			assert_int_equal(err.status, GLM_NOT_FINITE);
 		}
 	glm_sampler_close(s);
@@ -165,9 +170,8 @@ test_logprob_is_the_models(void **state)
 			raw[i] = logits[i] = (float) (int32_t) random_bits() * 0x1p-28f;
 			sum += exp((double) raw[i]);
 		}
-		assert_true(glm_sampler_pick(s, logits, trial, &token, &logprob, &err));
+		assert_true(glm_sampler_pick(s, logits, trial, NULL, &token, &logprob, &err));
 		assert_true(fabs(logprob - (raw[token] - log(sum))) < 1e-5);
-		glm_sampler_see(s, token);
 	}
 	glm_sampler_close(s);
 }
@@ -191,7 +195,7 @@ test_sums_in_blocks(void **state)
 	assert_non_null(logits);
 	for (int i = 0; i < vocab; i++)
 		logits[i] = i == 0 ? 0 : (float) (-54 * log(2));
-	assert_true(glm_sampler_pick(s, logits, 0, &token, &logprob, &err));
+	assert_true(glm_sampler_pick(s, logits, 0, NULL, &token, &logprob, &err));
 	assert_int_equal(token, 0);
 	assert_true(logprob == (float) -log(1 + 1022 * 0x1p-48 + 0x1p-49));
 	glm_sampler_close(s);
@@ -367,6 +371,19 @@ test_extreme_temperatures(void **state)
 /* ---- Against the slow sampler ---------------------------------------------------- */
 
 #define SLOW_VOCAB 300
+#define MASK_WORDS ((SLOW_VOCAB + 63) / 64)
+
+/* A bit for so many ids in 1024, at least for one. */
+static void
+make_mask(uint64_t *allowed, int share)
+{
+	int one = (int) (random_bits() % SLOW_VOCAB);
+
+	memset(allowed, 0, MASK_WORDS * sizeof(*allowed));
+	allowed[one / 64] |= (uint64_t) 1 << one % 64;
+	for (int i = 0; i < SLOW_VOCAB; i++)
+		allowed[i / 64] |= (uint64_t) ((int) (random_bits() >> 22) < share) << i % 64;
+}
 
 typedef struct candidate
 {
@@ -386,15 +403,22 @@ by_logit(const void *a, const void *b)
 	return x->token - y->token;
 }
 
-/* The candidates that the filters leave, in order, with their shares. */
-static int
-slow_filter(const glm_request *req, const float *logits, candidate *c)
+static bool
+is_allowed(const uint64_t *allowed, int i)
 {
-	int	   n = SLOW_VOCAB, kept = 0;
+	return allowed == NULL || (allowed[i / 64] >> i % 64 & 1) != 0;
+}
+
+/* The candidates that the mask and the filters leave, in order, with their shares. */
+static int
+slow_filter(const glm_request *req, const float *logits, const uint64_t *allowed, candidate *c)
+{
+	int	   n = 0, kept = 0;
 	double sum = 0, so_far = 0;
 
-	for (int i = 0; i < n; i++)
-		c[i] = (candidate){.token = i, .logit = logits[i]};
+	for (int i = 0; i < SLOW_VOCAB; i++)
+		if (is_allowed(allowed, i))
+			c[n++] = (candidate){.token = i, .logit = logits[i]};
 	qsort(c, (size_t) n, sizeof(*c), by_logit);
 	if (req->top_k > 0 && req->top_k < n)
 		n = req->top_k;
@@ -413,7 +437,7 @@ slow_filter(const glm_request *req, const float *logits, candidate *c)
  * about as often as it should: within five standard deviations.
  */
 static void
-check_against_slow(const glm_request *req)
+check_against_slow(const glm_request *req, const uint64_t *allowed)
 {
 	static float	 logits[SLOW_VOCAB];
 	static candidate c[SLOW_VOCAB];
@@ -424,44 +448,150 @@ check_against_slow(const glm_request *req)
 
 	for (int i = 0; i < SLOW_VOCAB; i++)
 		logits[i] = (float) (int32_t) (random_bits() & ~0xfffffffu) * 0x1p-29f; /* with ties */
-	kept = slow_filter(req, logits, c);
+	kept = slow_filter(req, logits, allowed, c);
 	memset(times, 0, sizeof(times));
 	for (uint64_t i = 0; i < 4000; i++)
-		times[pick(s, logits, SLOW_VOCAB, i)]++;
+		times[pick_allowed(s, logits, SLOW_VOCAB, i, allowed)]++;
 	for (int i = 0; i < kept; i++)
 		sum += c[i].p;
-	for (int i = 0; i < SLOW_VOCAB; i++)
+	for (int i = 0; i < kept; i++)
 	{
-		double want = i < kept ? 4000 * c[i].p / sum : 0;
+		double want = 4000 * c[i].p / sum;
 
-		if (i >= kept)
-			assert_int_equal(times[c[i].token], 0);
-		else
-			assert_true(fabs(times[c[i].token] - want) <= 5 * sqrt(want) + 3);
+		assert_true(fabs(times[c[i].token] - want) <= 5 * sqrt(want) + 3);
+		times[c[i].token] = 0;
 	}
+	for (int i = 0; i < SLOW_VOCAB; i++)
+		assert_int_equal(times[i], 0); /* nothing else ever came */
 	glm_sampler_close(s);
 }
 
+/* All filters.  share: of how many ids, in 1024, a mask has the bit, 0: there is no mask. */
 static void
-test_against_slow(void **state)
+check_filters(int share)
 {
 	static const int	top_k[] = {0, 1, 10, 299, 300, 1000};
 	static const double top_p[] = {1, 0.9, 0.35};
 	static const double min_p[] = {0, 0.05};
 
-	(void) state;
 	for (int k = 0; k < 6; k++)
 		for (int p = 0; p < 3; p++)
 			for (int m = 0; m < 2; m++)
 			{
 				glm_request req = request(0.7);
+				uint64_t	allowed[MASK_WORDS];
 
 				req.seed = (uint64_t) (k * 100 + p * 10 + m);
 				req.top_k = top_k[k];
 				req.top_p = top_p[p];
 				req.min_p = min_p[m];
-				check_against_slow(&req);
+				make_mask(allowed, share);
+				check_against_slow(&req, share > 0 ? allowed : NULL);
 			}
+}
+
+static void
+test_against_slow(void **state)
+{
+	(void) state;
+	check_filters(0);
+}
+
+static void
+test_masks_against_slow(void **state)
+{
+	static const int share[] = {1, 30, 512, 1000};
+
+	(void) state;
+	for (int i = 0; i < 4; i++)
+		check_filters(share[i]);
+}
+
+/* The largest logit that is allowed, the first of equals; what it says of itself is the model's. */
+static void
+test_masked_greedy(void **state)
+{
+	glm_request	 req = request(0);
+	glm_sampler *s = open_sampler(&req, SLOW_VOCAB);
+
+	(void) state;
+	for (int trial = 0; trial < 500; trial++)
+	{
+		float	  raw[SLOW_VOCAB], logits[SLOW_VOCAB], logprob;
+		double	  sum = 0;
+		uint64_t  allowed[MASK_WORDS];
+		int32_t	  token, best = -1;
+		glm_error err;
+
+		make_mask(allowed, trial % 2 == 0 ? 20 : 700);
+		for (int i = 0; i < SLOW_VOCAB; i++)
+		{
+			raw[i] = logits[i] = (float) (int32_t) (random_bits() & ~0xfffffffu) * 0x1p-29f;
+			sum += exp((double) raw[i]);
+			if (is_allowed(allowed, i) && (best < 0 || raw[i] > raw[best]))
+				best = i;
+		}
+		assert_true(glm_sampler_pick(s, logits, 0, allowed, &token, &logprob, &err));
+		assert_int_equal(token, best);
+		assert_true(fabs(logprob - (raw[token] - log(sum))) < 1e-5);
+	}
+	glm_sampler_close(s);
+}
+
+/* A mask with all bits changes nothing; a penalty comes before any. */
+static void
+test_whole_mask(void **state)
+{
+	static const double temperature[] = {0, 0.8};
+	float				logits[SLOW_VOCAB];
+	uint64_t			all[MASK_WORDS];
+
+	(void) state;
+	memset(all, 0xff, sizeof(all));
+	for (int i = 0; i < SLOW_VOCAB; i++)
+		logits[i] = (float) (int32_t) random_bits() * 0x1p-30f;
+	for (int t = 0; t < 2; t++)
+	{
+		glm_request	 req = request(temperature[t]);
+		glm_sampler *masked, *plain;
+
+		req.repetition_penalty = 1.3;
+		req.top_p = 0.95;
+		masked = open_sampler(&req, SLOW_VOCAB);
+		plain = open_sampler(&req, SLOW_VOCAB);
+		for (uint64_t i = 0; i < 200; i++)
+			assert_int_equal(pick_allowed(masked, logits, SLOW_VOCAB, i, all),
+							 pick(plain, logits, SLOW_VOCAB, i));
+		glm_sampler_close(masked);
+		glm_sampler_close(plain);
+	}
+}
+
+/* Bits behind the last id are not looked at. */
+static void
+test_empty_mask(void **state)
+{
+	static const double temperature[] = {0, 1};
+
+	(void) state;
+	for (int t = 0; t < 2; t++)
+	{
+		glm_request	 req = request(temperature[t]);
+		glm_sampler *s = open_sampler(&req, SLOW_VOCAB);
+		float		 logits[SLOW_VOCAB] = {0};
+		uint64_t	 allowed[MASK_WORDS] = {0};
+		int32_t		 token;
+		glm_error	 err = {0};
+
+		allowed[MASK_WORDS - 1] = ~(uint64_t) 0 << SLOW_VOCAB % 64;
+		assert_false(glm_sampler_pick(s, logits, 0, allowed, &token, NULL, &err));
+		assert_int_equal(err.status, GLM_INTERNAL);
+		allowed[0] = 1u << 17;
+		memset(logits, 0, sizeof(logits));
+		assert_true(glm_sampler_pick(s, logits, 0, allowed, &token, NULL, &err));
+		assert_int_equal(token, 17);
+		glm_sampler_close(s);
+	}
 }
 
 int
@@ -479,6 +609,10 @@ main(void)
 		cmocka_unit_test(test_filters),
 		cmocka_unit_test(test_extreme_temperatures),
 		cmocka_unit_test(test_against_slow),
+		cmocka_unit_test(test_masks_against_slow),
+		cmocka_unit_test(test_masked_greedy),
+		cmocka_unit_test(test_whole_mask),
+		cmocka_unit_test(test_empty_mask),
 	};
 
 	return cmocka_run_group_tests_name("sample", tests, NULL, NULL);

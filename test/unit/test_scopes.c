@@ -1,6 +1,6 @@
 /*
  * test_scopes.c - requests of different scopes show each other nothing: what is
- * cached, foreseen or just being computed for one does not change what another is told.
+ * cached, drafted or just being computed for one does not change what another is told.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,7 @@ make_scoped(uint64_t scope, int max_tokens)
 
 /*
  * A request of another scope is told what it would be told if nobody had asked before:
- * of cached tokens, and of those that were foreseen.
+ * of cached tokens, and of those that were drafted.
  */
 static void
 scopes_show_nothing(void **state)

@@ -1,17 +1,14 @@
 /*
  * request.c - is a block of bytes a request?
  *
- * A request travels from a backend to the worker through shared memory.  Both
- * sides check it here, the backend so that mistakes surface where they are
- * made, the worker because it must not depend on that.  After the check every
- * span lies inside the block and ends in a NUL, texts are UTF-8 without NULs,
- * enums and numbers are in range.  What depends on the model (token ids, the
- * prompt's length) is checked where the model is known.
+ * A request travels from a backend to the worker through shared memory, and the worker
+ * checks its own copy, which nobody else can change.  After the check every span lies
+ * inside the block and ends in a NUL, texts are UTF-8 without NULs, enums and numbers
+ * are in range.  What depends on the model (token ids, the prompt's length) is checked
+ * where the model is known.
  *
- * The worker checks its own copy, which nobody else can change: its main thread all
- * that takes no time, the task that the request becomes (intake.c) the texts, which can
- * have megabytes, with pauses.  No locks: pure
- * functions, callable from any thread.
+ * The check has two parts: the frame, which takes no time, and the texts, which can have
+ * megabytes and are read with pauses.  No locks: pure functions, callable from any thread.
  */
 #include "engine/base/base.h"
 

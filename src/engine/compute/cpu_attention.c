@@ -345,14 +345,12 @@ run_values(const run *u, int start)
 static void
 join(const glm_kernels *kernels, float *scores, float *out, const float *stretch, int head_dim)
 {
-	float before = scores[JOINED_MAX], now = scores[STRETCH_MAX];
-	float max = now > before ? now : before;
+	float factor[2] = {scores[JOINED_MAX], scores[STRETCH_MAX]};
 
-	scores[JOINED_MAX] = max;
-	kernels->softmax(&before, 1, &(float){max}); /* exp(before - max) */
-	kernels->softmax(&now, 1, &(float){max});
-	kernels->join(out, before, stretch, now, head_dim);
-	kernels->join(&scores[JOINED_SUM], before, &scores[STRETCH_SUM], now, 1);
+	scores[JOINED_MAX] = -INFINITY;
+	kernels->softmax(factor, 2, &scores[JOINED_MAX]); /* exp(max - max'), exp(max_s - max') */
+	kernels->join(out, factor[0], stretch, factor[1], head_dim);
+	kernels->join(&scores[JOINED_SUM], factor[0], &scores[STRETCH_SUM], factor[1], 1);
 }
 
 static void

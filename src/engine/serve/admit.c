@@ -1,112 +1,27 @@
 /*
- * admit.c - which of the waiting sequences run next.
+ * admit.c - which of the waiting sequences run next: whether there is place and room.
  *
- * Tenants take turns.  The one with the fewest active sequences is next, of tenants alike
- * the one that waits longest for an admission.  Within a tenant interactive sequences come
- * before those of batch jobs, and within a class who came first; but when
- * BATCH_TURN of them were admitted while batch waited, one of batch is next.  So
- * neither many requests nor calling them interactive holds up another tenant, and
- * endless interactive ones do not hold up a tenant's own batch for ever.
+ * Whose turn it is tenants.c decides.  A sequence is admitted when there is a place among
+ * max_sequences and when the KV pool has room for what it knows already and a block more
+ * for every one that runs; what it then needs it takes block by block.  If one has to wait
+ * for room, so have all behind it, but interactive ones behind batch: a long prompt is not
+ * overtaken for ever.
  *
- * A sequence is admitted when there is a place among max_sequences and when the KV
- * pool has room for what it knows already and a block more for everybody who runs;
- * what it then needs it takes block by block.  If one has to wait for room, so has
- * everybody behind it, but interactive ones behind batch: nobody overtakes a long prompt
- * for ever.
- *
- * Who finds no place or room may displace others:
+ * A sequence that finds no place or room may displace others:
  *
  *	- an interactive sequence those of batch jobs, of its own tenant or of one with more
  *	  active ones than its own;
  *	- a tenant below its share of the places those of a tenant above its own, of any
  *	  class: interactive sequences at once, batch when it has waited PATIENCE_NS.
  *
- * A tenant's share is max_sequences by the number of tenants with something to do.
- * Who was displaced before, or is batch whose turn has come, must have got QUANTUM tokens
- * further since, so that everybody gets done.  Paused sequences hold no place, and give
- * their room to everybody.
+ * One that was displaced before, or is batch whose turn has come, must have got QUANTUM
+ * tokens further since, so that all get done.  Paused sequences hold no place and give
+ * their room up to any other.
  */
 #include "engine/serve/scheduler.h"
 
-#define BATCH_TURN 3 /* interactive admissions for one of batch */
 #define PATIENCE_NS INT64_C(1000000000)
 #define QUANTUM 16 /* tokens */
-
-/* ---- Who has how much ------------------------------------------------------------- */
-
-/* Counts the active sequences of all tenants; how many they are together. */
-static int
-count_active(glm_scheduler *s)
-{
-	int n = 0;
-
-	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
-		tenant->n_active = 0;
-	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-	{
-		if (glm_sequence_paused(s->engine, seq))
-			continue;
-		seq->tenant->n_active++;
-		n++;
-	}
-	return n;
-}
-
-/* Places for each tenant that has something to do. */
-static int
-count_share(const glm_scheduler *s)
-{
-	int n = 0;
-
-	for (const glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
-		n += tenant->n_active > 0 || tenant->next_of[0] != NULL || tenant->next_of[1] != NULL;
-	return n < s->engine->max_sequences ? s->engine->max_sequences / n : 1;
-}
-
-/* ---- Whose turn it is ------------------------------------------------------------- */
-
-/* Finds the first waiting sequence of each class of each tenant. */
-static void
-find_first(glm_scheduler *s)
-{
-	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
-	{
-		tenant->next_of[0] = tenant->next_of[1] = NULL;
-		tenant->tried = false;
-	}
-	for (glm_sequence *seq = s->waiting; seq != NULL; seq = seq->next)
-	{
-		glm_sequence **next = &seq->tenant->next_of[seq->request->batch];
-
-		/* one that was preempted may be paused: its reader is not back yet */
-		if (*next == NULL && !glm_sequence_paused(s->engine, seq))
-			*next = seq;
-	}
-}
-
-static bool
-is_served_before(const glm_tenant *a, const glm_tenant *b)
-{
-	if (a->n_active != b->n_active)
-		return a->n_active < b->n_active;
-	return a->served < b->served;
-}
-
-/* The next tenant that was not tried yet; NULL: all were. */
-static glm_tenant *
-next_tenant(glm_scheduler *s)
-{
-	glm_tenant *best = NULL;
-
-	for (glm_tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next)
-	{
-		if (!tenant->tried && (best == NULL || is_served_before(tenant, best)))
-			best = tenant;
-	}
-	if (best != NULL)
-		best->tried = true;
-	return best;
-}
 
 /* ---- Place and room ---------------------------------------------------------------- */
 
@@ -140,7 +55,7 @@ is_displaced_before(const glm_sequence *a, const glm_sequence *b)
 static bool
 displace_for(glm_scheduler *s, const glm_sequence *seq)
 {
-	int			   share = count_share(s);
+	int			   share = glm_tenants_share(s);
 	glm_sequence **last = NULL;
 
 	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
@@ -152,7 +67,7 @@ displace_for(glm_scheduler *s, const glm_sequence *seq)
 	if (last == NULL)
 		return false;
 	(*last)->tenant->n_active--;
-	glm_sequence_preempt_at(s, last);
+	glm_preempt_at(s, last);
 	return true;
 }
 
@@ -164,10 +79,10 @@ displace_for(glm_scheduler *s, const glm_sequence *seq)
 static bool
 find_place(glm_scheduler *s, const glm_sequence *seq)
 {
-	return count_active(s) < s->engine->max_sequences || displace_for(s, seq);
+	return glm_tenants_count_active(s) < s->engine->max_sequences || displace_for(s, seq);
 }
 
-/* Bytes of one more block for everybody who runs. */
+/* Bytes of one more block for each sequence that runs. */
 static uint64_t
 bytes_to_spare(const glm_scheduler *s)
 {
@@ -193,7 +108,7 @@ find_room(glm_scheduler *s, glm_sequence *seq)
 
 		if (glm_prefix_room(e->prefix) >= need + bytes_to_spare(s))
 			return true;
-		if (!glm_sequence_preempt_paused(s) && !displace_for(s, seq))
+		if (!glm_preempt_paused(s) && !displace_for(s, seq))
 			return false;
 	}
 }
@@ -209,26 +124,13 @@ typedef enum glm_admission
 
 /* Takes a sequence out of the waiting ones. */
 static void
-take_out(glm_scheduler *s, const glm_sequence *seq)
+take_from_waiting(glm_scheduler *s, const glm_sequence *seq)
 {
 	glm_sequence **at = &s->waiting;
 
 	while (*at != seq)
 		at = &(*at)->next;
 	glm_sequence_unwait(s, at);
-}
-
-static bool
-is_turn_of_batch(const glm_tenant *tenant)
-{
-	return tenant->ahead_of_batch >= BATCH_TURN;
-}
-
-/* The tenant's next turn of batch comes nearer, or has been. */
-static void
-count_turn(glm_tenant *tenant, bool batch)
-{
-	tenant->ahead_of_batch = batch || tenant->next_of[1] == NULL ? 0 : tenant->ahead_of_batch + 1;
 }
 
 /* Gives a sequence its place and what is cached of its prompt, or lets it wait. */
@@ -255,17 +157,16 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 			return NO_ROOM;
 		}
 	}
-	take_out(s, seq);
+	take_from_waiting(s, seq);
 	if (err.status != GLM_OK)
 	{
 		glm_sequence_fail(s, seq, &err);
 		return ADMITTED;
 	}
-	seq->entitled = seq->preempted || (seq->request->batch && is_turn_of_batch(seq->tenant))
+	seq->entitled = seq->preempted || (seq->request->batch && glm_tenant_batch_is_next(seq->tenant))
 						? (int) seq->tokens.length + QUANTUM
 						: 0;
-	seq->tenant->served = ++s->admissions;
-	count_turn(seq->tenant, seq->request->batch);
+	glm_tenant_had_turn(s, seq->tenant, seq->request->batch);
 	glm_plan_count_cached(e, seq, cached);
 	glm_sequence_start(s, seq);
 	return ADMITTED;
@@ -278,11 +179,11 @@ admit_next(glm_scheduler *s)
 	bool		no_room = false; /* somebody waits for it */
 	glm_tenant *tenant;
 
-	find_first(s);
-	count_active(s);
-	while ((tenant = next_tenant(s)) != NULL)
+	glm_tenants_find_waiting(s);
+	glm_tenants_count_active(s);
+	while ((tenant = glm_tenants_next(s)) != NULL)
 	{
-		int first = is_turn_of_batch(tenant);
+		int first = glm_tenant_batch_is_next(tenant);
 
 		for (int i = 0; i < 2; i++)
 		{

@@ -1,25 +1,25 @@
 /*
  * draft.c - speculation without a second model: which tokens will come next?
  *
- * A pass over a few rows takes little longer than one over a single row, so
- * tokens that can be foreseen are computed in one pass and each is compared with
- * what is sampled after the one before it (pass.c).  What is right is kept, what
- * is wrong is computed anew, and the answer is what it would have been.
+ * A pass over a few rows takes little longer than one over a single row, so tokens that
+ * can be predicted are computed in one pass, and each is compared with what is sampled
+ * after the one before it (kind_generate.c).  What is right is accepted, what is wrong is
+ * computed anew, and the answer is what it would have been.
  *
- * Three sources.  *Look-up*: where the last two tokens (or the last) occurred
+ * Three sources.  *Prompt look-up*: where the last two tokens (or the last) occurred
  * before in the prompt or answer, the token that followed then may follow now; that
- * foretells answers that copy.  *Habit*: a table over the answers learnt from,
- * from three tokens to the one that followed.  *Form*: the same from the last
- * token and the last five common ones, common being what makes up a large part of
- * these answers.  So what is particular is left out, and the keys of a JSON
- * object are foretold whatever the values between them are.
+ * predicts answers that copy.  *N-grams*: a table over the answers learnt from, from
+ * three tokens to the one that followed.  *Skip-grams*: the same from the last token and
+ * the last five common ones, common being what makes up a large part of these answers.
+ * So what is particular is left out, and the keys of a JSON object are predicted whatever
+ * the values between them are.
  *
- * Every guess belongs to a class (length and run of the match; how often the
- * habit was confirmed), and how often guesses of a class were right is counted as
- * answers go by, whether they were used or not.  A draft is as long as brings
- * most: the sum of the probabilities that all of it up to a token is right, less what
- * its rows cost, which drafter.c knows.  And a
- * sequence whose drafts come true less often than hoped is believed less.
+ * Every guess belongs to a class (length and run of the match; how often the n-gram was
+ * confirmed), and how often guesses of a class were right is counted as answers go by,
+ * whether they were used or not.  A draft is as long as gains most: the sum of the
+ * probabilities that all of it up to a token is right, less what its rows cost.  A
+ * sequence of whose drafts less is accepted than was expected has its probabilities
+ * lowered.
  *
  * All of it belongs to the engine thread.  Nothing allocates but open.
  */
@@ -29,8 +29,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HABITS 16384 /* a power of two */
-#define HABIT_TOKENS 3
+#define NGRAMS 16384 /* and skip-grams; a power of two */
+#define NGRAM_TOKENS 3
 #define CONFIRMED_MAX 7
 #define MATCH_MAX 4
 #define RUN_MAX 3
@@ -41,19 +41,20 @@
 /* Where the classes of each source begin. */
 enum
 {
-	HABIT_CLASS = 0,
-	FORM_CLASS = HABIT_CLASS + CONFIRMED_MAX + 1,
-	COPY_CLASS = FORM_CLASS + CONFIRMED_MAX + 1,
-	N_CLASSES = COPY_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1)
+	NGRAM_CLASS = 0,
+	SKIPGRAM_CLASS = NGRAM_CLASS + CONFIRMED_MAX + 1,
+	LOOKUP_CLASS = SKIPGRAM_CLASS + CONFIRMED_MAX + 1,
+	N_CLASSES = LOOKUP_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1)
 };
 #define PLACES_MAX 4096
 
-typedef struct habit
+/* A token by those that stand before it: an n-gram or a skip-gram. */
+typedef struct ngram
 {
-	uint32_t check; /* the rest of the hash; 0: unused */
+	uint32_t check; /* the rest of the hash of those before; 0: unused */
 	int32_t	 token;
-	int		 confirmed; /* times it came true lately */
-} habit;
+	int		 confirmed; /* times it was right lately */
+} ngram;
 
 /* A rolling count of guesses and of those that were right. */
 typedef struct score
@@ -68,9 +69,9 @@ typedef struct guess
 	int class;
 } guess;
 
-struct glm_learnt
+struct glm_ngrams
 {
-	habit	 habit[HABITS];
+	ngram	 table[NGRAMS];
 	score	 score[N_CLASSES];
 	uint16_t seen[PLACES_SEEN]; /* tokens of answers, by id */
 	int		 n_seen;
@@ -78,59 +79,59 @@ struct glm_learnt
 
 /* ---- Open and close ---------------------------------------------------------- */
 
-glm_learnt *
-glm_learnt_open(void)
+glm_ngrams *
+glm_ngrams_open(void)
 {
-	glm_learnt *l = malloc(sizeof(*l));
+	glm_ngrams *ngrams = malloc(sizeof(*ngrams));
 
-	if (l != NULL)
-		glm_learnt_reset(l);
-	return l;
+	if (ngrams != NULL)
+		glm_ngrams_reset(ngrams);
+	return ngrams;
 }
 
 void
-glm_learnt_reset(glm_learnt *l)
+glm_ngrams_reset(glm_ngrams *ngrams)
 {
-	memset(l, 0, sizeof(*l));
+	memset(ngrams, 0, sizeof(*ngrams));
 	for (int i = 0; i < N_CLASSES; i++)
-		l->score[i] = (score){1, 2};
+		ngrams->score[i] = (score){1, 2};
 }
 
 void
-glm_learnt_close(glm_learnt *l)
+glm_ngrams_close(glm_ngrams *ngrams)
 {
-	free(l);
+	free(ngrams);
 }
 
 bool
-glm_foresight_open(glm_foresight *f, const int32_t *tokens, int n, int limit)
+glm_draft_open(glm_draft *d, const int32_t *tokens, int n, int limit)
 {
 	uint32_t places = 64;
 
-	memset(f, 0, sizeof(*f));
+	memset(d, 0, sizeof(*d));
 	while (places < PLACES_MAX && places < (uint32_t) limit * 2)
 		places *= 2;
-	f->mask = places - 1;
-	f->after_pair = calloc(places, sizeof(*f->after_pair));
-	f->after_one = calloc(places, sizeof(*f->after_one));
-	if (f->after_pair == NULL || f->after_one == NULL)
+	d->mask = places - 1;
+	d->after_bigram = calloc(places, sizeof(*d->after_bigram));
+	d->after_unigram = calloc(places, sizeof(*d->after_unigram));
+	if (d->after_bigram == NULL || d->after_unigram == NULL)
 		return false;
 	for (int i = 1; i <= n; i++)
-		glm_foresight_learn(f, NULL, tokens, i);
+		glm_draft_learn(d, NULL, tokens, i);
 	return true;
 }
 
 void
-glm_foresight_close(glm_foresight *f)
+glm_draft_close(glm_draft *d)
 {
-	free(f->after_pair);
-	free(f->after_one);
+	free(d->after_bigram);
+	free(d->after_unigram);
 }
 
 /* ---- Guesses ---------------------------------------------------------------------- */
 
 static uint32_t
-mixed(uint32_t x)
+hash_mix(uint32_t x)
 {
 	x ^= x >> 16;
 	x *= 0x7feb352d;
@@ -141,16 +142,16 @@ mixed(uint32_t x)
 
 /* The places of what the n tokens end in. */
 static int32_t *
-place_of_pair(const glm_foresight *f, const int32_t *tokens, int n)
+place_of_bigram(const glm_draft *d, const int32_t *tokens, int n)
 {
-	return &f->after_pair[mixed((uint32_t) tokens[n - 2] * 31 + (uint32_t) tokens[n - 1]) &
-						  f->mask];
+	return &d->after_bigram[hash_mix((uint32_t) tokens[n - 2] * 31 + (uint32_t) tokens[n - 1]) &
+							d->mask];
 }
 
 static int32_t *
-place_of_one(const glm_foresight *f, const int32_t *tokens, int n)
+place_of_unigram(const glm_draft *d, const int32_t *tokens, int n)
 {
-	return &f->after_one[mixed((uint32_t) tokens[n - 1]) & f->mask];
+	return &d->after_unigram[hash_mix((uint32_t) tokens[n - 1]) & d->mask];
 }
 
 /* How many of the last tokens, up to MATCH_MAX, stand before place `at` too. */
@@ -164,106 +165,130 @@ match_length(const int32_t *tokens, int n, int at)
 	return length;
 }
 
-/* What followed the last tokens when they occurred before; at most the first `known` count. */
+/* What followed the last of the n tokens when they occurred before, after a run of matches. */
 static guess
-look_up(const glm_foresight *f, const int32_t *tokens, int n, int run)
+look_up_text(const glm_draft *d, const int32_t *tokens, int n, int run)
 {
-	int at = n >= 2 ? *place_of_pair(f, tokens, n) : 0;
+	int at = n >= 2 ? *place_of_bigram(d, tokens, n) : 0;
 	int length = at > 0 && at < n ? match_length(tokens, n, at) : 0;
 
 	if (length < 2)
 	{
-		at = n >= 1 ? *place_of_one(f, tokens, n) : 0;
+		at = n >= 1 ? *place_of_unigram(d, tokens, n) : 0;
 		length = at > 0 && at < n ? match_length(tokens, n, at) : 0;
 	}
 	if (length == 0)
 		return (guess){-1, 0};
 	return (guess){tokens[at],
-				   COPY_CLASS + length * (RUN_MAX + 1) + (run < RUN_MAX ? run : RUN_MAX)};
+				   LOOKUP_CLASS + length * (RUN_MAX + 1) + (run < RUN_MAX ? run : RUN_MAX)};
 }
 
 static uint32_t
 hash_of_tokens(uint32_t hash, const int32_t *tokens, int n)
 {
 	for (int i = 0; i < n; i++)
-		hash = mixed(hash + (uint32_t) tokens[i] + 0x9e3779b9);
+		hash = hash_mix(hash + (uint32_t) tokens[i] + 0x9e3779b9);
 	return hash;
 }
 
-/* What the n tokens end in, as habits and as forms know it. */
+/* The hash of what the n tokens end in: of an n-gram, and of a skip-gram. */
 static uint32_t
-hash_of_habit(const int32_t *tokens, int n)
+hash_of_ngram(const int32_t *tokens, int n)
 {
-	return hash_of_tokens(HABIT_CLASS, &tokens[n - HABIT_TOKENS], HABIT_TOKENS);
+	return hash_of_tokens(NGRAM_CLASS, &tokens[n - NGRAM_TOKENS], NGRAM_TOKENS);
 }
 
 static uint32_t
-hash_of_form(const int32_t *form, const int32_t *tokens, int n)
+hash_of_skipgram(const int32_t *common, const int32_t *tokens, int n)
 {
-	return hash_of_tokens(hash_of_tokens(FORM_CLASS, form, GLM_DRAFT_FORM), &tokens[n - 1], 1);
+	return hash_of_tokens(hash_of_tokens(SKIPGRAM_CLASS, common, GLM_SKIPGRAM_TOKENS),
+						  &tokens[n - 1], 1);
 }
 
 static uint32_t
 check_of(uint32_t hash)
 {
-	return hash / HABITS + 1;
+	return hash / NGRAMS + 1;
 }
 
 static guess
-recall(const glm_learnt *l, uint32_t hash, int first_class)
+look_up_ngram(const glm_ngrams *ngrams, uint32_t hash, int first_class)
 {
-	const habit *h = &l->habit[hash % HABITS];
+	const ngram *entry = &ngrams->table[hash % NGRAMS];
 
-	if (h->check != check_of(hash))
+	if (entry->check != check_of(hash))
 		return (guess){-1, 0};
-	return (guess){h->token, first_class + h->confirmed};
+	return (guess){entry->token, first_class + entry->confirmed};
 }
 
-/* ---- Forms ---------------------------------------------------------------------------- */
+/* ---- Common tokens ---------------------------------------------------------------------------- */
 
 static bool
-is_common(const glm_learnt *l, int32_t token)
+is_common(const glm_ngrams *ngrams, int32_t token)
 {
-	return l->seen[(uint32_t) token % PLACES_SEEN] * COMMON > l->n_seen;
+	return ngrams->seen[(uint32_t) token % PLACES_SEEN] * COMMON > ngrams->n_seen;
 }
 
 static void
-extend_form(const glm_learnt *l, int32_t *form, int32_t token)
+extend_common(const glm_ngrams *ngrams, int32_t *common, int32_t token)
 {
-	if (!is_common(l, token))
+	if (!is_common(ngrams, token))
 		return;
-	memmove(form, form + 1, (GLM_DRAFT_FORM - 1) * sizeof(*form));
-	form[GLM_DRAFT_FORM - 1] = token;
+	memmove(common, common + 1, (GLM_SKIPGRAM_TOKENS - 1) * sizeof(*common));
+	common[GLM_SKIPGRAM_TOKENS - 1] = token;
 }
 
 static void
-count_token(glm_learnt *l, int32_t token)
+count_frequency(glm_ngrams *ngrams, int32_t token)
 {
-	l->seen[(uint32_t) token % PLACES_SEEN]++;
-	if (++l->n_seen < SEEN_MAX)
+	ngrams->seen[(uint32_t) token % PLACES_SEEN]++;
+	if (++ngrams->n_seen < SEEN_MAX)
 		return;
-	l->n_seen /= 2;
+	ngrams->n_seen /= 2;
 	for (int i = 0; i < PLACES_SEEN; i++)
-		l->seen[i] /= 2;
+		ngrams->seen[i] /= 2;
 }
 
 /* ---- Drafts ----------------------------------------------------------------------------- */
 
 /* How likely a guess is right.  Without such counts, look-ups by their length. */
 static float
-chance(const glm_learnt *l, guess g)
+probability(const glm_ngrams *ngrams, guess g)
 {
 	if (g.token < 0)
 		return 0;
-	if (l == NULL)
-		return g.class >= COPY_CLASS + 2 * (RUN_MAX + 1) ? 0.6f : 0.3f;
-	return l->score[g.class].right / l->score[g.class].all;
+	if (ngrams == NULL)
+		return g.class >= LOOKUP_CLASS + 2 * (RUN_MAX + 1) ? 0.6f : 0.3f;
+	return ngrams->score[g.class].right / ngrams->score[g.class].all;
 }
 
 static guess
-better(const glm_learnt *l, guess a, guess b)
+better(const glm_ngrams *ngrams, guess a, guess b)
 {
-	return chance(l, b) > chance(l, a) ? b : a;
+	return probability(ngrams, b) > probability(ngrams, a) ? b : a;
+}
+
+/* The best guess of all sources; `copied` is the look-up's. */
+static guess
+guess_next(const glm_ngrams *ngrams, guess copied, const int32_t *common, const int32_t *tokens,
+		   int n)
+{
+	guess best = copied;
+
+	if (ngrams == NULL || n < NGRAM_TOKENS)
+		return best;
+	best = better(ngrams, best, look_up_ngram(ngrams, hash_of_ngram(tokens, n), NGRAM_CLASS));
+	return better(ngrams, best,
+				  look_up_ngram(ngrams, hash_of_skipgram(common, tokens, n), SKIPGRAM_CLASS));
+}
+
+/* What n more rows cost in a pass that has `rows`, in tokens. */
+static float
+cost_of_rows(const glm_draft_costs *costs, int rows, int n)
+{
+	double ns = costs->pass_ns[rows + n] - costs->pass_ns[rows];
+
+	return (float) (fmax(ns, costs->least_ns * n) / costs->token_ns);
 }
 
 /*
@@ -271,44 +296,41 @@ better(const glm_learnt *l, guess a, guess b)
  * size of pass that costs much does not hide a better one behind it.
  */
 void
-glm_foresight_draft(glm_foresight *f, const glm_learnt *l, int32_t *tokens, int n, int max,
-					const glm_draft_costs *costs, int rows)
+glm_draft_make(glm_draft *d, const glm_ngrams *ngrams, int32_t *tokens, int n,
+			   const glm_draft_limits *limits)
 {
-	float	trust = (f->came + 2) / (f->hoped + 2);
-	float	all_right = trust < 1 ? trust : 1;
-	float	hope = 0;
-	float	best_gain = 0;
-	int		run = f->run;
-	int32_t form[GLM_DRAFT_FORM];
+	const glm_draft_costs *costs = limits->costs;
+	float				   trust = (d->accepted_sum + 2) / (d->expected_sum + 2);
+	float				   all_right = trust < 1 ? trust : 1;
+	float				   expected = 0;
+	float				   best_gain = 0;
+	int					   run = d->run;
+	int32_t				   common[GLM_SKIPGRAM_TOKENS];
 
-	memcpy(form, f->form, sizeof(form));
-	f->n_drafts = 0;
-	f->hope = 0;
-	for (int i = 0; i < max && (costs == NULL || rows + i < GLM_DRAFT_ROWS); i++)
+	memcpy(common, d->common, sizeof(common));
+	d->n_tokens = 0;
+	d->expected = 0;
+	for (int i = 0; i < limits->max && (costs == NULL || limits->rows + i < GLM_DRAFT_ROWS); i++)
 	{
-		guess copied = look_up(f, tokens, n + i, run);
-		guess best = copied;
+		guess copied = look_up_text(d, tokens, n + i, run);
+		guess best = guess_next(ngrams, copied, common, tokens, n + i);
 		float gain;
 
-		if (l != NULL && n + i >= HABIT_TOKENS)
-		{
-			best = better(l, best, recall(l, hash_of_habit(tokens, n + i), HABIT_CLASS));
-			best = better(l, best, recall(l, hash_of_form(form, tokens, n + i), FORM_CLASS));
-		}
-		all_right *= chance(l, best);
-		if (best.token < 0 || (costs != NULL && all_right * costs->token_ns < costs->least_ns))
+		all_right *= probability(ngrams, best);
+		if (best.token < 0 || (costs != NULL && all_right * costs->token_ns < costs->least_ns) ||
+			(limits->allows != NULL && !limits->allows(limits->arg, best.token)))
 			break;
 		run = best.token == copied.token ? run + 1 : 0;
 		tokens[n + i] = best.token;
-		if (l != NULL)
-			extend_form(l, form, best.token);
-		hope += all_right;
-		gain = costs == NULL ? hope : hope - glm_draft_cost(costs, rows, i + 1);
+		if (ngrams != NULL)
+			extend_common(ngrams, common, best.token);
+		expected += all_right;
+		gain = costs == NULL ? expected : expected - cost_of_rows(costs, limits->rows, i + 1);
 		if (gain > best_gain)
 		{
 			best_gain = gain;
-			f->n_drafts = i + 1;
-			f->hope = hope;
+			d->n_tokens = i + 1;
+			d->expected = expected;
 		}
 	}
 }
@@ -316,10 +338,10 @@ glm_foresight_draft(glm_foresight *f, const glm_learnt *l, int32_t *tokens, int 
 /* ---- Learning ---------------------------------------------------------------------- */
 
 static void
-count_guess(glm_learnt *l, guess g, int32_t token)
+count_guess(glm_ngrams *ngrams, guess g, int32_t token)
 {
 	const float keep = 0.98f;
-	score	   *s = &l->score[g.class];
+	score	   *s = &ngrams->score[g.class];
 
 	if (g.token < 0)
 		return;
@@ -327,49 +349,49 @@ count_guess(glm_learnt *l, guess g, int32_t token)
 	s->all = s->all * keep + 1;
 }
 
-/* Counts how the guess of a source did, and gets its habit right. */
+/* Counts how the guess of a source did, and corrects its entry. */
 static void
-teach(glm_learnt *l, uint32_t hash, int first_class, int32_t token)
+teach(glm_ngrams *ngrams, uint32_t hash, int first_class, int32_t token)
 {
-	habit *h = &l->habit[hash % HABITS];
+	ngram *entry = &ngrams->table[hash % NGRAMS];
 
-	count_guess(l, recall(l, hash, first_class), token);
-	if (h->check == check_of(hash) && h->token == token)
+	count_guess(ngrams, look_up_ngram(ngrams, hash, first_class), token);
+	if (entry->check == check_of(hash) && entry->token == token)
 	{
-		if (h->confirmed < CONFIRMED_MAX)
-			h->confirmed++;
+		if (entry->confirmed < CONFIRMED_MAX)
+			entry->confirmed++;
 	}
-	else if (h->check != 0 && h->confirmed > 1)
-		h->confirmed /= 2;
+	else if (entry->check != 0 && entry->confirmed > 1)
+		entry->confirmed /= 2;
 	else
-		*h = (habit){check_of(hash), token, 0};
+		*entry = (ngram){check_of(hash), token, 0};
 }
 
 void
-glm_foresight_learn(glm_foresight *f, glm_learnt *l, const int32_t *tokens, int n)
+glm_draft_learn(glm_draft *d, glm_ngrams *ngrams, const int32_t *tokens, int n)
 {
 	int	  before = n - 1;
-	guess copied = look_up(f, tokens, before, f->run);
+	guess copied = look_up_text(d, tokens, before, d->run);
 
-	f->run = copied.token >= 0 && copied.token == tokens[before] ? f->run + 1 : 0;
+	d->run = copied.token >= 0 && copied.token == tokens[before] ? d->run + 1 : 0;
 	if (before >= 2)
-		*place_of_pair(f, tokens, before) = before;
+		*place_of_bigram(d, tokens, before) = before;
 	if (before >= 1)
-		*place_of_one(f, tokens, before) = before;
-	if (l == NULL || before < HABIT_TOKENS)
+		*place_of_unigram(d, tokens, before) = before;
+	if (ngrams == NULL || before < NGRAM_TOKENS)
 		return;
-	count_guess(l, copied, tokens[before]);
-	teach(l, hash_of_habit(tokens, before), HABIT_CLASS, tokens[before]);
-	teach(l, hash_of_form(f->form, tokens, before), FORM_CLASS, tokens[before]);
-	extend_form(l, f->form, tokens[before]);
-	count_token(l, tokens[before]);
+	count_guess(ngrams, copied, tokens[before]);
+	teach(ngrams, hash_of_ngram(tokens, before), NGRAM_CLASS, tokens[before]);
+	teach(ngrams, hash_of_skipgram(d->common, tokens, before), SKIPGRAM_CLASS, tokens[before]);
+	extend_common(ngrams, d->common, tokens[before]);
+	count_frequency(ngrams, tokens[before]);
 }
 
 void
-glm_foresight_judge(glm_foresight *f, int accepted)
+glm_draft_verified(glm_draft *d, int accepted)
 {
 	const float keep = 0.95f;
 
-	f->hoped = f->hoped * keep + f->hope;
-	f->came = f->came * keep + (float) accepted;
+	d->expected_sum = d->expected_sum * keep + d->expected;
+	d->accepted_sum = d->accepted_sum * keep + (float) accepted;
 }

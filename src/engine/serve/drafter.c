@@ -1,12 +1,12 @@
 /*
- * drafter.c - what is known of a model when tokens are to be foreseen: what its
- * passes cost, and what answers taught.
+ * drafter.c - by what drafts for a model are made: what its passes cost, and the n-grams
+ * of its answers.
  *
  * Costs are the model's: the times of passes by their rows, whoever is in them.
- * What answers taught is kept apart for each scope (glm_request), because whoever
- * gets a token sooner than it takes to compute one learns that it was foreseen, and
- * so what earlier answers were.  A model has room for some scopes; the one used
- * longest ago makes way, and when all are in use a new one goes without.
+ * N-grams are kept apart for each scope (glm_request), because whoever gets a token
+ * sooner than it takes to compute one learns that it was predicted, and so what earlier
+ * answers were.  A model has room for some scopes; the one used longest ago makes way,
+ * and when all are in use a new one goes without.
  *
  * All of it belongs to the engine thread.
  */
@@ -26,7 +26,7 @@
 
 typedef struct place
 {
-	glm_learnt *learnt; /* NULL: never used */
+	glm_ngrams *ngrams; /* NULL: never used */
 	uint64_t	scope;
 	int			users; /* sequences */
 	uint64_t	last_used;
@@ -54,15 +54,15 @@ glm_drafter_close(glm_drafter *d)
 	if (d == NULL)
 		return;
 	for (int i = 0; i < SCOPES_MAX; i++)
-		glm_learnt_close(d->place[i].learnt);
+		glm_ngrams_close(d->place[i].ngrams);
 	free(d);
 }
 
-/* ---- What answers taught -------------------------------------------------------- */
+/* ---- N-grams of scopes -------------------------------------------------------- */
 
 /* The place of a scope, else the best one to give it; NULL: all are in use. */
 static place *
-find_place(glm_drafter *d, uint64_t scope)
+scope_place(glm_drafter *d, uint64_t scope)
 {
 	place *best = NULL;
 
@@ -70,7 +70,7 @@ find_place(glm_drafter *d, uint64_t scope)
 	{
 		place *p = &d->place[i];
 
-		if (p->learnt != NULL && p->scope == scope)
+		if (p->ngrams != NULL && p->scope == scope)
 			return p;
 		if (p->users == 0 && (best == NULL || p->last_used < best->last_used))
 			best = p;
@@ -78,33 +78,33 @@ find_place(glm_drafter *d, uint64_t scope)
 	return best;
 }
 
-glm_learnt *
-glm_drafter_learnt(glm_drafter *d, uint64_t scope)
+glm_ngrams *
+glm_drafter_ngrams(glm_drafter *d, uint64_t scope)
 {
-	place *p = scope != 0 ? find_place(d, scope) : NULL;
+	place *p = scope != 0 ? scope_place(d, scope) : NULL;
 
 	if (p == NULL)
 		return NULL;
-	if (p->learnt == NULL)
+	if (p->ngrams == NULL)
 	{
-		p->learnt = glm_learnt_open();
-		if (p->learnt == NULL)
+		p->ngrams = glm_ngrams_open();
+		if (p->ngrams == NULL)
 			return NULL;
 	}
 	else if (p->scope != scope)
-		glm_learnt_reset(p->learnt);
+		glm_ngrams_reset(p->ngrams);
 	p->scope = scope;
 	p->users++;
 	p->last_used = ++d->clock;
-	return p->learnt;
+	return p->ngrams;
 }
 
 void
-glm_drafter_release(glm_drafter *d, const glm_learnt *learnt)
+glm_drafter_release(glm_drafter *d, const glm_ngrams *ngrams)
 {
-	for (int i = 0; learnt != NULL && i < SCOPES_MAX; i++)
+	for (int i = 0; ngrams != NULL && i < SCOPES_MAX; i++)
 	{
-		if (d->place[i].learnt == learnt)
+		if (d->place[i].ngrams == ngrams)
 			d->place[i].users--;
 	}
 }
@@ -197,17 +197,8 @@ glm_drafter_costs(const glm_drafter *d, int sampled, glm_draft_costs *costs)
 {
 	if (sampled < 1 || sampled >= GLM_DRAFT_ROWS || known_size(d, 1, 1) == 0)
 		return false;
-	costs->drafter = d;
+	costs->pass_ns = d->pass_ns;
 	costs->token_ns = d->pass_ns[sampled] / sampled * WORTH;
 	costs->least_ns = LEAST_SHARE * d->pass_ns[1];
 	return true;
-}
-
-float
-glm_draft_cost(const glm_draft_costs *costs, int rows, int n)
-{
-	const double *pass_ns = costs->drafter->pass_ns;
-	double		  ns = pass_ns[rows + n] - pass_ns[rows];
-
-	return (float) (fmax(ns, costs->least_ns * n) / costs->token_ns);
 }

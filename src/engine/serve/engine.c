@@ -36,9 +36,9 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 	e->n_tickets = config->max_sequences + config->max_queue;
 	e->ticket = calloc(e->n_tickets, sizeof(*e->ticket));
 	e->free_ticket = calloc(e->n_tickets, sizeof(*e->free_ticket));
-	e->order = calloc(e->n_tickets, sizeof(*e->order));
-	e->turn_end = calloc(e->n_tickets, sizeof(*e->turn_end));
-	if (e->ticket == NULL || e->free_ticket == NULL || e->order == NULL || e->turn_end == NULL)
+	e->ranked = calloc(e->n_tickets, sizeof(*e->ranked));
+	e->rank_counts = calloc(e->n_tickets, sizeof(*e->rank_counts));
+	if (e->ticket == NULL || e->free_ticket == NULL || e->ranked == NULL || e->rank_counts == NULL)
 		return glm_no_memory(err);
 	for (int i = e->n_tickets - 1; i >= 0; i--)
 		e->free_ticket[e->n_free++] = i;
@@ -158,8 +158,8 @@ glm_engine_close(glm_engine *e)
 		free(e->ticket[i].request);
 	free(e->ticket);
 	free(e->free_ticket);
-	free(e->order);
-	free(e->turn_end);
+	free(e->ranked);
+	free(e->rank_counts);
 	free(e->row);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);

@@ -54,9 +54,9 @@ struct glm_engine
 	glm_prefix	  *prefix; /* the pool's blocks, shared */
 	glm_threads	  *threads;
 	glm_forward	  *forward;
-	glm_sequence **order;	 /* [n_tickets], running ones by rank */
-	int			  *turn_end; /* [n_tickets], for sorting them */
-	glm_row		  *row;		 /* [max_sequences + GLM_PREFILL_MAX], of one pass */
+	glm_sequence **ranked;		/* [n_tickets], running ones by rank */
+	int			  *rank_counts; /* [n_tickets], for sorting them */
+	glm_row		  *row;			/* [max_sequences + GLM_PREFILL_MAX], of one pass */
 	glm_counters   count;
 	glm_job		   job;
 	atomic_bool	   stopping;

@@ -12,7 +12,7 @@
 #include "engine/serve/engine.h"
 
 static glm_outcome_kind
-answer(glm_engine *e, glm_task *task, const glm_model *model, glm_outcome *out)
+answer_task(glm_engine *e, glm_task *task, const glm_model *model, glm_outcome *out)
 {
 	const glm_request_kind *kind = task->kind;
 
@@ -36,13 +36,13 @@ use_model(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *ou
 		task->sequence = glm_sequence_open(e, task->kind, task->ticket, served, &out->err);
 		return task->sequence != NULL ? GLM_TASK_GOES_ON : GLM_TASK_FAILED;
 	}
-	end = answer(e, task, served->model, out);
+	end = answer_task(e, task, served->model, out);
 	glm_models_release(&e->models, served);
 	return end;
 }
 
 static glm_outcome_kind
-go_on(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
+go_on_with(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 {
 	unsigned needs = task->kind->needs;
 
@@ -54,7 +54,7 @@ go_on(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 		return GLM_TASK_FAILED;
 	task->checked = true;
 	if ((needs & GLM_NEEDS_MODEL) == 0)
-		return answer(e, task, NULL, out);
+		return answer_task(e, task, NULL, out);
 	if (task->sequence == NULL)
 	{
 		glm_outcome_kind end = use_model(e, task, req, out);
@@ -73,7 +73,7 @@ glm_task_run(glm_engine *e, glm_task *task, glm_outcome *out)
 
 	task->loading = NULL;
 	if (waited == NULL || !glm_loading_done(waited) || glm_loading_good(waited, &out->err))
-		out->end = go_on(e, task, req, out);
+		out->end = go_on_with(e, task, req, out);
 	if (waited != NULL)
 		glm_loading_drop(e, waited);
 	if (out->end == GLM_TASK_PARKED)
@@ -96,7 +96,7 @@ glm_task_finish(glm_engine *e, int ticket, glm_outcome *out)
 			glm_send_done(e, ticket, GLM_FINISH_NONE, out->tokens, 0);
 			break;
 		case GLM_TASK_SEQUENCED:
-			glm_scheduler_add(e, out->sequence);
+			glm_inbox_add(e, out->sequence);
 			break;
 		case GLM_TASK_IS_JOB:
 			if (!out->start_job(e, ticket, &out->err))

@@ -93,7 +93,7 @@ glm_engine_progress(glm_engine *e, glm_progress *out)
 
 /* From now on the next job may come. */
 static void
-leave(glm_job *job)
+leave_place(glm_job *job)
 {
 	pthread_mutex_lock(&job->lock);
 	job->busy = false;
@@ -102,7 +102,7 @@ leave(glm_job *job)
 }
 
 static bool
-run(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
+run_job(glm_engine *e, int ticket, glm_quantized **report, int *n, glm_error *err)
 {
 	const glm_request *req = e->ticket[ticket].request;
 	glm_quantize_job   job = {
@@ -121,7 +121,7 @@ run(glm_engine *e, int ticket, glm_quantized **rows, int *n, glm_error *err)
 	if (pool == NULL)
 		return false;
 	job.work = (glm_work){.pool = pool, .cancel = &e->ticket[ticket].cancelled};
-	ok = glm_convert(&job, rows, n, err);
+	ok = glm_convert(&job, report, n, err);
 	glm_threads_close(pool);
 	return ok;
 }
@@ -139,7 +139,7 @@ job_main(void *arg)
 {
 	job_start	   start = *(job_start *) arg;
 	glm_engine	  *e = start.engine;
-	glm_quantized *rows = NULL;
+	glm_quantized *report = NULL;
 	int			   n = 0;
 	glm_error	   err = {0};
 
@@ -148,18 +148,18 @@ job_main(void *arg)
 	/* of this thread alone, and of those of the pool, which inherit it */
 	setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
 	glm_pause_with(pause_job, &e->ticket[start.ticket].cancelled);
-	if (run(e, start.ticket, &rows, &n, &err))
+	if (run_job(e, start.ticket, &report, &n, &err))
 	{
-		glm_send_result(e, start.ticket, rows, (size_t) n * sizeof(*rows));
-		leave(&e->job);
+		glm_send_result(e, start.ticket, report, (size_t) n * sizeof(*report));
+		leave_place(&e->job);
 		glm_send_done(e, start.ticket, GLM_FINISH_NONE, 0, 0);
 	}
 	else
 	{
-		leave(&e->job);
+		leave_place(&e->job);
 		glm_send_error(e, start.ticket, &err);
 	}
-	free(rows);
+	free(report);
 	return NULL;
 }
 
@@ -167,7 +167,7 @@ job_main(void *arg)
 
 /* Takes the one place there is for a job. */
 static bool
-enter(glm_job *job, int ticket, const glm_request *req, glm_error *err)
+take_place(glm_job *job, int ticket, const glm_request *req, glm_error *err)
 {
 	glm_progress *p = &job->progress;
 
@@ -199,7 +199,7 @@ glm_job_start(glm_engine *e, int ticket, glm_error *err)
 
 	if (start == NULL)
 		return glm_no_memory(err);
-	if (!enter(job, ticket, e->ticket[ticket].request, err))
+	if (!take_place(job, ticket, e->ticket[ticket].request, err))
 	{
 		free(start);
 		return false;
@@ -211,13 +211,13 @@ glm_job_start(glm_engine *e, int ticket, glm_error *err)
 	if (job->started)
 		return true;
 	free(start);
-	leave(job);
+	leave_place(job);
 	return glm_fail(err, GLM_NO_ROOM, "could not start the quantize thread");
 }
 
 /* Cancels the job and lets no other begin; is there one still? */
 static bool
-cancel(glm_engine *e)
+cancel_job(glm_engine *e)
 {
 	glm_job *job = &e->job;
 	bool	 busy;
@@ -236,7 +236,7 @@ glm_job_stop(glm_engine *e)
 {
 	glm_job *job = &e->job;
 
-	cancel(e);
+	cancel_job(e);
 	if (job->started)
 		pthread_join(job->thread, NULL);
 	pthread_mutex_destroy(&job->lock);
@@ -246,6 +246,6 @@ glm_job_stop(glm_engine *e)
 void
 glm_engine_quit_job(glm_engine *e)
 {
-	for (int ms = 0; cancel(e) && ms < QUIT_MS; ms++)
+	for (int ms = 0; cancel_job(e) && ms < QUIT_MS; ms++)
 		usleep(1000);
 }

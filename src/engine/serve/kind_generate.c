@@ -74,7 +74,7 @@ append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
 	bool ok = true;
 
 	seq->tokens.data[seq->tokens.length++] = token;
-	glm_foresight_learn(&seq->foresight, seq->learnt, seq->tokens.data, (int) seq->tokens.length);
+	glm_draft_learn(&seq->draft, seq->ngrams, seq->tokens.data, (int) seq->tokens.length);
 	if (!stopped)
 		ok = glm_decoder_push(seq->decoder, token, &seq->text, &stopped);
 	*finish = stopped								   ? GLM_FINISH_STOP
@@ -115,17 +115,16 @@ sample_tokens(glm_sequence *seq)
 	bool   stream = seq->request->stream;
 
 	seq->n_picked = 0;
-	for (int i = 0; i <= seq->foresight.n_drafts; i++)
+	for (int i = 0; i <= seq->draft.n_tokens; i++)
 	{
 		glm_picked *picked = &seq->picked[i];
 
 		if (!glm_sampler_pick(seq->sampler, seq->logits + (size_t) i * vocab,
-							  known + i - seq->n_prompt, &picked->token,
+							  known + i - seq->n_prompt, NULL, &picked->token,
 							  stream ? &picked->logprob : NULL, &seq->pick_error))
 			return;
-		glm_sampler_see(seq->sampler, picked->token);
 		seq->n_picked++;
-		if (i < seq->foresight.n_drafts && picked->token != seq->tokens.data[known + i])
+		if (i < seq->draft.n_tokens && picked->token != seq->tokens.data[known + i])
 			return;
 	}
 }
@@ -135,7 +134,7 @@ static bool
 take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
 {
 	int used = 0;
-	int drafts = seq->foresight.n_drafts;
+	int drafts = seq->draft.n_tokens;
 
 	while (used < seq->n_picked && *finish == GLM_FINISH_NONE)
 	{
@@ -157,7 +156,7 @@ take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err
 	/* the rows of drafts that were right have become those of tokens */
 	seq->n_computed += used - 1;
 	seq->n_accepted += used - 1;
-	glm_foresight_judge(&seq->foresight, used - 1);
+	glm_draft_verified(&seq->draft, used - 1);
 	atomic_fetch_add(&seq->served->counters.draft_tokens, drafts);
 	atomic_fetch_add(&seq->served->counters.accepted_tokens, used - 1);
 	return true;

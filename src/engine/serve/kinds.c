@@ -15,6 +15,12 @@ static const glm_request_kind *const kinds[GLM_N_KIND] = {
 	[GLM_QUANTIZE] = &glm_kind_quantize,
 };
 
+const char *
+glm_kind_name(glm_kind kind)
+{
+	return kind >= GLM_GENERATE && kind < GLM_N_KIND ? kinds[kind]->name : "unknown";
+}
+
 const glm_request_kind *
 glm_request_kind_of(const glm_request *req)
 {

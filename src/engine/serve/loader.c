@@ -7,10 +7,10 @@
  * as its waiters.  Requests for the same model wait for the same loading.
  *
  * The last waiter that ends takes the loading with it: the work looks at the count in
- * every pause, some megabytes apart at most, and gives up at 0.  Who comes before it has
- * noticed makes it go on, or begin anew; what was verified and paged in then is found done.
- * Only what others cannot be given in pieces, such as SentencePiece's reading of
- * tokenizer.model, goes on to its end, for nobody.
+ * every pause, some megabytes apart at most, and gives up at 0.  A task that comes before it
+ * has noticed makes it go on, or begin anew; what was verified and paged in is found done.
+ * Only what has no pauses, such as SentencePiece's reading of tokenizer.model, goes on to
+ * its end, for nobody.
  *
  * A sequence is handed to the engine thread when all of its model is in memory
  * (glm_residency_hold), so a forward pass does not wait for a disk.  What the kernel took away
@@ -66,7 +66,7 @@ pause_loading(void *arg, glm_error *err)
 }
 
 static bool
-work(glm_loading *l, glm_error *err)
+do_loading(glm_loading *l, glm_error *err)
 {
 	switch (l->kind)
 	{
@@ -107,7 +107,7 @@ unlink_loading(glm_intake *in, glm_loading *l)
 
 /* Is it over, or has somebody come back to one that gave up?  Under the lock. */
 static bool
-end(glm_loading *l, const glm_error *err)
+end_loading(glm_loading *l, const glm_error *err)
 {
 	if (err->status == GLM_CANCELLED && !is_unwanted(l))
 		return false;
@@ -133,10 +133,10 @@ loading_main(void *arg)
 	{
 		glm_error err = {0};
 
-		if (work(l, &err))
+		if (do_loading(l, &err))
 			err.status = GLM_OK;
 		pthread_mutex_lock(&in->lock);
-		over = end(l, &err);
+		over = end_loading(l, &err);
 		alone = over && atomic_load(&l->waiters) == 0;
 		pthread_mutex_unlock(&in->lock);
 	} while (!over);
@@ -165,7 +165,7 @@ start_thread(glm_loading *l)
 }
 
 static bool
-is_same(const glm_loading *a, const glm_loading *b)
+is_same_loading(const glm_loading *a, const glm_loading *b)
 {
 	if (a->kind != b->kind)
 		return false;
@@ -183,7 +183,7 @@ wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
 	bool		 ok = true;
 
 	pthread_mutex_lock(&in->lock);
-	for (l = in->loadings; l != NULL && !is_same(l, want); l = l->next)
+	for (l = in->loadings; l != NULL && !is_same_loading(l, want); l = l->next)
 		continue;
 	if (l == NULL)
 	{

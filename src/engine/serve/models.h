@@ -16,7 +16,7 @@ typedef struct glm_model_counters
 	atomic_ullong cached_tokens;  /* of those, found in the prefix cache */
 	atomic_ullong prefill_tokens; /* computed, again after a preemption too */
 	atomic_ullong completion_tokens;
-	atomic_ullong draft_tokens;	   /* foreseen and computed in advance */
+	atomic_ullong draft_tokens;	   /* of drafts, computed in advance */
 	atomic_ullong accepted_tokens; /* of those, right */
 	atomic_ullong preemptions;
 } glm_model_counters;

@@ -142,33 +142,15 @@ static bool
 look_around(void *arg, glm_error *err)
 {
 	glm_scheduler *s = arg;
-	glm_engine	  *e = s->engine;
 	int64_t		   now = glm_now_ns();
-	bool		   wanted = false;
-	glm_error	   why = {0};
+	bool		   wanted;
 
 	if (now - s->looked_ns < LOOK_NS)
 		return true;
 	s->looked_ns = now;
-	glm_scheduler_collect(s);
-	for (glm_sequence **at = &s->waiting; *at != NULL;)
-	{
-		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &why))
-			glm_sequence_fail(s, glm_sequence_unwait(s, at), &why);
-		else
-			at = &(*at)->next;
-	}
-	for (glm_sequence **at = &s->running; *at != NULL;)
-	{
-		bool ended = glm_ticket_ended(&e->ticket[(*at)->ticket], &why);
-
-		wanted |= !ended && (*at)->n_rows > 0;
-		if (ended && (*at)->n_rows == 0)
-			glm_sequence_fail(s, glm_sequence_remove(s, at), &why);
-		else
-			at = &(*at)->next;
-	}
-	return (wanted && !atomic_load(&e->stopping)) ||
+	glm_inbox_take(s);
+	wanted = glm_inbox_drop_ended(s, true);
+	return (wanted && !atomic_load(&s->engine->stopping)) ||
 		   glm_fail(err, GLM_CANCELLED, "nobody waits for the pass any more");
 }
 

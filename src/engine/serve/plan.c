@@ -4,15 +4,15 @@
  * Two steps: first every sequence is told how many of its tokens it may compute,
  * and gets the KV blocks for them; only then are the rows written, because while
  * blocks are being found a sequence that ranks behind may be preempted.  The
- * sequences are asked in order of rank (rank.c), so whoever is preempted has not been
- * asked yet, or is paused and never is.  Of the budget for prompts every tenant that
+ * sequences are asked in order of rank (rank.c), so one that is preempted has not
+ * been asked yet, or is paused and never is.  Of the budget for prompts every tenant that
  * has some gets an equal part; what others do not need goes in order of rank.
  *
  * Tokens that are in the prefix cache are not computed, save those of which something is
- * wanted (kinds.h): of an answer the last that is known.  When the block that a sequence would begin, or
- * half of it at least, is just being computed by another, it is held back for this
- * pass: of a thousand prompts that begin alike and arrive together only one computes
- * the beginning.
+ * wanted (kinds.h): of an answer the last that is known.  When the block that a sequence
+ * would begin, or half of it at least, is just being computed by another, it is held back
+ * for this pass: of a thousand prompts that begin alike and arrive together only one
+ * computes the beginning.
  *
  * Everything here runs in the engine thread and allocates nothing.
  */
@@ -31,7 +31,7 @@ may_share(const glm_sequence *seq)
 	return seq->request->scope != 0 && seq->n_computed == seq->chain.kv.n_blocks * GLM_KV_BLOCK;
 }
 
-/* How many tokens of the block that it would begin may be cached ones: nothing is wanted of them. */
+/* How many tokens of the block that it would begin may be cached ones. */
 static int
 known_in_block(const glm_sequence *seq)
 {
@@ -115,9 +115,9 @@ find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
 	{
 		if (glm_chain_grow(s->engine->prefix, &seq->chain))
 			continue;
-		if (!glm_sequence_preempt_for(s, seq))
+		if (!glm_preempt_for(s, seq))
 		{
-			glm_sequence_preempt(s, seq);
+			glm_preempt_alone(s, seq);
 			return false;
 		}
 	}
@@ -217,7 +217,7 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 
 /* ---- Drafts ------------------------------------------------------------------------ */
 
-/* How many tokens may be foreseen: places in the answer, in its reader's outbox, in blocks. */
+/* How long a draft may be: by the answer, by its reader's outbox, by the budget and blocks. */
 static int
 room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 {
@@ -259,7 +259,7 @@ plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		seq->foresight.n_drafts = 0;
+		seq->draft.n_tokens = 0;
 		rows += seq->n_rows;
 		sampled += is_sampled(seq);
 	}
@@ -271,13 +271,15 @@ plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 		return;
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
+		glm_draft_limits limits = {.rows = rows, .costs = always ? NULL : &costs};
+
 		if (!is_sampled(seq))
 			continue;
-		glm_foresight_draft(&seq->foresight, seq->learnt, seq->tokens.data,
-							(int) seq->tokens.length, room_for_drafts(s, seq, budget),
-							always ? NULL : &costs, rows);
-		budget -= seq->foresight.n_drafts;
-		rows += seq->foresight.n_drafts;
+		limits.max = room_for_drafts(s, seq, budget);
+		glm_draft_make(&seq->draft, seq->ngrams, seq->tokens.data, (int) seq->tokens.length,
+					   &limits);
+		budget -= seq->draft.n_tokens;
+		rows += seq->draft.n_tokens;
 	}
 }
 
@@ -287,7 +289,7 @@ static void
 write_rows(glm_scheduler *s, glm_sequence *seq)
 {
 	int from = seq->kind->wants_from(seq);
-	int n = seq->n_rows + (seq->n_rows > 0 ? seq->foresight.n_drafts : 0);
+	int n = seq->n_rows + (seq->n_rows > 0 ? seq->draft.n_tokens : 0);
 
 	seq->n_wanted = 0;
 	for (int i = 0; i < n; i++)
@@ -317,7 +319,7 @@ glm_plan_pass(glm_scheduler *s, glm_served *served)
 	served->runtime.passes++;
 	for (int i = 0; i < n; i++)
 	{
-		glm_sequence *seq = s->engine->order[i];
+		glm_sequence *seq = s->engine->ranked[i];
 
 		if (!seq->chosen)
 			continue;

@@ -7,8 +7,8 @@
  * So a tenant with one sequence is served as if alone, and of one with sixty the
  * last ones wait, or give way, first.
  *
- * The turns are dealt out anew for every pass.  Who ranks first never has to give way,
- * so there is always progress.
+ * The turns are dealt out anew for every pass.  The sequence that ranks first never has
+ * to give way, so there is always progress.
  *
  * Everything here runs in the engine thread and allocates nothing.
  */
@@ -61,11 +61,11 @@ deal_turns(glm_scheduler *s, const glm_served *served, bool rotate)
 	return n;
 }
 
-/* Sorts those who have a turn into engine->order, by counting; how many they are. */
+/* Sorts those who have a turn into engine->ranked, by counting; how many they are. */
 static int
 sort_by_turn(glm_scheduler *s, int n_turns)
 {
-	int *end = s->engine->turn_end;
+	int *end = s->engine->rank_counts;
 	int	 n = 0;
 
 	memset(end, 0, n_turns * sizeof(*end));
@@ -84,7 +84,7 @@ sort_by_turn(glm_scheduler *s, int n_turns)
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
 		if (seq->turn != INT_MAX)
-			s->engine->order[end[seq->turn]++] = seq;
+			s->engine->ranked[end[seq->turn]++] = seq;
 	}
 	return n;
 }
@@ -110,7 +110,7 @@ choose_first(glm_scheduler *s, int n)
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		seq->chosen = false;
 	for (int i = 0; i < n && i < s->engine->max_sequences; i++)
-		s->engine->order[i]->chosen = true;
+		s->engine->ranked[i]->chosen = true;
 }
 
 /*

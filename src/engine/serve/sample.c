@@ -1,10 +1,10 @@
 /*
  * sample.c - the next token from the logits.
  *
- * The order of the steps is Hugging Face's: repetition penalty, then the
- * largest logit if temperature is 0, else temperature, top_k, top_p, min_p and a
- * draw.  Tokens of equal logits count by ascending id, so that every step has
- * one answer.
+ * The order of the steps is Hugging Face's: repetition penalty, then the ids that are
+ * not allowed are left out, then the largest logit if temperature is 0, else temperature,
+ * top_k, top_p, min_p and a draw.  Tokens of equal logits count by ascending id, so that
+ * every step has one answer.
  *
  * The vocabulary is never sorted whole.  With top_k, one walk over the logits
  * keeps the best so far in a heap, the worst of them on top; nearly every logit
@@ -104,8 +104,9 @@ glm_sampler_close(glm_sampler *s)
 	free(s);
 }
 
+/* All that a sampler keeps of the tokens so far changes here. */
 void
-glm_sampler_see(glm_sampler *s, int32_t token)
+glm_sampler_advance(glm_sampler *s, int32_t token)
 {
 	if (s->is_seen == NULL || token < 0 || token >= s->n_ids || s->is_seen[token])
 		return;
@@ -174,6 +175,25 @@ penalize(glm_sampler *s, float *logits)
 	}
 }
 
+/*
+ * Gives the ids whose bit is not set no probability: exp(-infinity), which is 0 as a
+ * weight.  False when none is left.
+ */
+static bool
+leave_out(const glm_sampler *s, float *logits, const uint64_t *allowed)
+{
+	uint64_t any = 0;
+
+	for (int i = 0; i < s->n_ids; i++)
+	{
+		uint64_t bit = allowed[i / 64] >> i % 64 & 1;
+
+		any |= bit;
+		logits[i] = bit != 0 ? logits[i] : -INFINITY;
+	}
+	return any != 0;
+}
+
 /* What the model itself said of this token. */
 static float
 unpenalized(const glm_sampler *s, const float *logits, int32_t token)
@@ -189,7 +209,7 @@ unpenalized(const glm_sampler *s, const float *logits, int32_t token)
 
 /* Does token a come before token b? */
 static bool
-before(const float *logits, int32_t a, int32_t b)
+comes_before(const float *logits, int32_t a, int32_t b)
 {
 	return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
 }
@@ -203,9 +223,9 @@ sift_down(int32_t *heap, int n, int at, const float *logits, bool last)
 
 	while ((child = 2 * at + 1) < n)
 	{
-		if (child + 1 < n && before(logits, heap[child + 1], heap[child]) != last)
+		if (child + 1 < n && comes_before(logits, heap[child + 1], heap[child]) != last)
 			child++;
-		if (before(logits, heap[child], token) == last)
+		if (comes_before(logits, heap[child], token) == last)
 			break;
 		heap[at] = heap[child];
 		at = child;
@@ -225,7 +245,7 @@ make_heap(int32_t *heap, int n, const float *logits, bool last)
  * lies behind the heap, the first one at the very end.
  */
 static int32_t
-pop(int32_t *heap, int n, const float *logits, bool last)
+pop_candidate(int32_t *heap, int n, const float *logits, bool last)
 {
 	int32_t top = heap[0];
 
@@ -237,7 +257,7 @@ pop(int32_t *heap, int n, const float *logits, bool last)
 
 /* Weights of all tokens; returns the sum of those that are at least `least`. */
 static double
-weigh(glm_sampler *s, const float *logits, double least)
+set_weights(glm_sampler *s, const float *logits, double least)
 {
 	double	  max = logits[largest(logits, s->n_ids)];
 	double	  e[BLOCK];
@@ -277,7 +297,7 @@ take_top_k(glm_sampler *s, const float *logits)
 		sift_down(best, k, 0, logits, true);
 	}
 	for (int n = k; n > 1; n--)
-		pop(best, n, logits, true);
+		pop_candidate(best, n, logits, true);
 	for (int i = 0; i < k / 2; i++)
 	{
 		int32_t token = best[i];
@@ -318,7 +338,7 @@ choose_top_k(glm_sampler *s, const float *logits)
 static int
 choose_top_p(glm_sampler *s, const float *logits)
 {
-	double	  sum = weigh(s, logits, 0);
+	double	  sum = set_weights(s, logits, 0);
 	token_sum so_far = {0};
 	/* all that weigh less than this are together less than what top_p leaves out */
 	double	  least = (1 - s->top_p) * sum / s->n_ids / 2;
@@ -332,7 +352,7 @@ choose_top_p(glm_sampler *s, const float *logits)
 	make_heap(heap, n_heap, logits, false);
 	while (n < n_heap)
 	{
-		int32_t token = pop(heap, n_heap - n, logits, false);
+		int32_t token = pop_candidate(heap, n_heap - n, logits, false);
 
 		if (n > 0 && s->weight[token] < s->min_p) /* the first one's is 1 */
 			break;
@@ -366,7 +386,7 @@ draw_chosen(const glm_sampler *s, int n, double u)
 static int32_t
 draw_any(glm_sampler *s, const float *logits, double u)
 {
-	double	  sum = weigh(s, logits, s->min_p);
+	double	  sum = set_weights(s, logits, s->min_p);
 	token_sum so_far = {0};
 
 	for (int i = 0; i < s->n_ids; i++)
@@ -379,8 +399,8 @@ draw_any(glm_sampler *s, const float *logits, double u)
 }
 
 bool
-glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, int32_t *token, float *logprob,
-				 glm_error *err)
+glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *allowed,
+				 int32_t *token, float *logprob, glm_error *err)
 {
 	double total = 0;
 
@@ -390,6 +410,8 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, int32_t *token, 
 		total = log_sum(logits, s->n_ids);
 
 	penalize(s, logits);
+	if (allowed != NULL && !leave_out(s, logits, allowed))
+		return glm_fail(err, GLM_INTERNAL, "no token is allowed to come next");
 	if (s->heap == NULL)
 		*token = largest(logits, s->n_ids);
 	else
@@ -405,5 +427,6 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, int32_t *token, 
 	}
 	if (logprob != NULL)
 		*logprob = (float) (unpenalized(s, logits, *token) - total);
+	glm_sampler_advance(s, *token);
 	return true;
 }

@@ -9,112 +9,14 @@
  * request gets does not depend on its company: each row's result is its own,
  * bit for bit (forward.c).
  *
- * Who is admitted next is told in admit.c, in which order running ones are served in
- * rank.c: in both tenants take turns before classes count.  When the pool is full
- * somebody is preempted (sequence.c).
+ * Whose turn it is to be admitted is told in tenants.c and admit.c, in which order running
+ * ones are served in rank.c: in both tenants take turns before classes count.  When the
+ * pool is full somebody is preempted (preempt.c).
  *
  * Models share the time: the one whose passes have taken least so far is next.
  * One that had nothing to do meanwhile does not save its time up.
  */
 #include "engine/serve/scheduler.h"
-
-#include <stdlib.h>
-
-/* ---- Coming and going ----------------------------------------------------------- */
-
-void
-glm_scheduler_add(glm_engine *e, glm_sequence *seq)
-{
-	seq->next = NULL;
-	pthread_mutex_lock(&e->inbox_lock);
-	*e->inbox_end = seq;
-	e->inbox_end = &seq->next;
-	pthread_mutex_unlock(&e->inbox_lock);
-	atomic_fetch_add(&e->count.waiting, 1);
-	glm_signal_raise(&e->wake);
-}
-
-static glm_tenant *
-find_tenant(glm_scheduler *s, uint32_t id)
-{
-	glm_tenant *tenant = s->tenants;
-
-	while (tenant != NULL && tenant->id != id)
-		tenant = tenant->next;
-	if (tenant == NULL && (tenant = calloc(1, sizeof(*tenant))) != NULL)
-	{
-		tenant->id = id;
-		tenant->next = s->tenants;
-		s->tenants = tenant;
-	}
-	return tenant;
-}
-
-static void
-take_in(glm_scheduler *s, glm_sequence *seq)
-{
-	int		  ticket = seq->ticket;
-	glm_error err = {0};
-
-	seq->tenant = find_tenant(s, seq->request->tenant);
-	if (seq->tenant == NULL)
-	{
-		atomic_fetch_sub(&s->engine->count.waiting, 1);
-		glm_sequence_free(s->engine, seq);
-		glm_no_memory(&err);
-		glm_send_error(s->engine, ticket, &err);
-		return;
-	}
-	seq->tenant->n_sequences++;
-	seq->arrival = s->arrivals++;
-	if (seq->sampler != NULL && seq->served->drafter != NULL)
-		seq->learnt = glm_drafter_learnt(seq->served->drafter, seq->request->scope);
-	atomic_fetch_add(&seq->served->counters.prompt_tokens, seq->n_prompt);
-	glm_sequence_wait(s, seq); /* counted when it was handed over */
-}
-
-void
-glm_scheduler_collect(glm_scheduler *s)
-{
-	glm_engine	 *e = s->engine;
-	glm_sequence *seq;
-
-	pthread_mutex_lock(&e->inbox_lock);
-	seq = e->inbox;
-	e->inbox = NULL;
-	e->inbox_end = &e->inbox;
-	pthread_mutex_unlock(&e->inbox_lock);
-	while (seq != NULL)
-	{
-		glm_sequence *next = seq->next;
-
-		take_in(s, seq);
-		seq = next;
-	}
-}
-
-/* Ends sequences that were cancelled or ran out of time. */
-static void
-drop_ended(glm_scheduler *s)
-{
-	glm_engine *e = s->engine;
-	glm_error	err;
-
-	for (glm_sequence **at = &s->running; *at != NULL;)
-	{
-		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
-			glm_sequence_fail(s, glm_sequence_remove(s, at), &err);
-		else
-			at = &(*at)->next;
-	}
-	for (glm_sequence **at = &s->waiting; *at != NULL;)
-	{
-		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
-			glm_sequence_fail(s, glm_sequence_unwait(s, at), &err);
-		else
-			at = &(*at)->next;
-	}
-}
 
 /* ---- The thread ------------------------------------------------------------------------ */
 
@@ -158,7 +60,7 @@ run_step(glm_scheduler *s)
 
 /* When the next sequence's time is up; 0 = none has a limit. */
 static int64_t
-next_deadline(const glm_scheduler *s)
+next_sequence_deadline(const glm_scheduler *s)
 {
 	int64_t				next = 0;
 	const glm_sequence *list[2] = {s->running, s->waiting};
@@ -180,8 +82,8 @@ next_deadline(const glm_scheduler *s)
 static void
 take_news(glm_scheduler *s)
 {
-	glm_scheduler_collect(s);
-	drop_ended(s);
+	glm_inbox_take(s);
+	glm_inbox_drop_ended(s, false);
 	glm_scheduler_admit(s);
 }
 
@@ -222,7 +124,7 @@ glm_scheduler_main(void *arg)
 	{
 		take_news(&s);
 		if (!run_step(&s))
-			glm_signal_wait(&e->wake, next_deadline(&s));
+			glm_signal_wait(&e->wake, next_sequence_deadline(&s));
 		else if (atomic_load(&e->step_delay_ms) > 0)
 			delay_step(&s);
 	}

@@ -1,7 +1,8 @@
 /*
- * scheduler.h - the engine thread's own state: scheduler.c (the loop), sequence.c (the
- * lists of sequences), admit.c (who is next), rank.c (in which order), plan.c (what the
- * next pass computes) and pass.c (one forward pass and what comes of it).
+ * scheduler.h - the engine thread's own state, and what is done to it: inbox.c (which come
+ * and end), sequence.c (the lists of sequences), tenants.c (whose turn it is), admit.c
+ * (which run), rank.c (in which order), preempt.c (which give way), plan.c (what the next
+ * pass computes), pass.c (one forward pass and what comes of it), scheduler.c (the loop).
  */
 #ifndef GLM_SCHEDULER_H
 #define GLM_SCHEDULER_H
@@ -23,10 +24,16 @@ typedef struct glm_scheduler
 	int64_t		  looked_ns;  /* when a pass last looked around, see pass.c */
 } glm_scheduler;
 
-/* ---- scheduler.c ---- */
+/* ---- inbox.c ---- */
 
 /* Takes in the sequences that were handed over, as waiting ones. */
-extern void glm_scheduler_collect(glm_scheduler *s);
+extern void glm_inbox_take(glm_scheduler *s);
+
+/*
+ * Ends sequences that were cancelled or are out of time; of those in a pass that runs
+ * none, but is one of them still wanted?
+ */
+extern bool glm_inbox_drop_ended(glm_scheduler *s, bool in_pass);
 
 /* ---- sequence.c ---- */
 
@@ -41,27 +48,52 @@ extern glm_sequence *glm_sequence_unwait(glm_scheduler *s, glm_sequence **at);
 extern void glm_sequence_wait(glm_scheduler *s, glm_sequence *seq);
 extern void glm_sequence_start(glm_scheduler *s, glm_sequence *seq);
 
-/* Frees a sequence that has left the lists. */
+/* Makes a sequence one of its tenant's, which is there from now on; false: out of memory. */
+extern bool glm_tenant_join(glm_scheduler *s, glm_sequence *seq);
+
+/* Frees a sequence that has left the lists, with the last one its tenant. */
 extern void glm_sequence_drop(glm_scheduler *s, glm_sequence *seq);
 
 /* The same, then tells its reader how it ended. */
 extern void glm_sequence_fail(glm_scheduler *s, glm_sequence *seq, const glm_error *err);
 extern void glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish);
 
+/* ---- preempt.c: sequences that give their KV blocks up and wait again ---- */
+
 /*
- * Makes somebody give his KV blocks up for `seq` and wait again: the newest
- * paused sequence, else the last in rank behind it.  False when there is nobody.
+ * Somebody makes room for `seq`: the newest paused sequence, else the last in rank behind
+ * it.  False when there is nobody.
  */
-extern bool glm_sequence_preempt_for(glm_scheduler *s, const glm_sequence *seq);
+extern bool glm_preempt_for(glm_scheduler *s, const glm_sequence *seq);
 
 /* The newest paused one only. */
-extern bool glm_sequence_preempt_paused(glm_scheduler *s);
+extern bool glm_preempt_paused(glm_scheduler *s);
 
-/* The same for a sequence itself, which no other can make room for. */
-extern void glm_sequence_preempt(glm_scheduler *s, glm_sequence *seq);
+/* A sequence itself, which no other can make room for. */
+extern void glm_preempt_alone(glm_scheduler *s, glm_sequence *seq);
 
-/* The same for the running one that *at points to. */
-extern void glm_sequence_preempt_at(glm_scheduler *s, glm_sequence **at);
+/* The running one that *at points to. */
+extern void glm_preempt_at(glm_scheduler *s, glm_sequence **at);
+
+/* ---- tenants.c: whose turn it is ---- */
+
+/* Counts the active sequences of all tenants; how many they are together. */
+extern int glm_tenants_count_active(glm_scheduler *s);
+
+/* Places for each tenant that has something to do. */
+extern int glm_tenants_share(const glm_scheduler *s);
+
+/* Finds the first waiting sequence of each class of each tenant; none was tried yet. */
+extern void glm_tenants_find_waiting(glm_scheduler *s);
+
+/* The next tenant that was not tried, which it is from now on; NULL: all were. */
+extern glm_tenant *glm_tenants_next(glm_scheduler *s);
+
+/* Does batch come before what is interactive? */
+extern bool glm_tenant_batch_is_next(const glm_tenant *tenant);
+
+/* One of its sequences, of this class, was admitted. */
+extern void glm_tenant_had_turn(glm_scheduler *s, glm_tenant *tenant, bool batch);
 
 /* ---- admit.c ---- */
 
@@ -71,7 +103,7 @@ extern void glm_scheduler_admit(glm_scheduler *s);
 /* ---- rank.c ---- */
 
 /*
- * Brings the active sequences into their order, in engine->order, and chooses those of
+ * Brings the active sequences into their order, in engine->ranked, and chooses those of
  * the model that are in its next pass.  Returns how many there are.
  */
 extern int	glm_rank_pass(glm_scheduler *s, const glm_served *served);

@@ -1,12 +1,9 @@
 /*
- * sequence.c - sequences in their lists: among the waiting, among the running, and out.
+ * sequence.c - sequences in their lists: among a tenant's, the waiting, the running, and out.
  *
  * Both lists are kept interactive sequences first, then those of batch jobs, and
- * within each class in the order in which they came.  Preemption takes a running
- * sequence's KV blocks and has it wait again; it computes them anew later, or finds
- * them still cached.  Paused sequences (whose reader does not read) go first, newest
- * first, so that cursors left open hold nobody up; then who ranks last.  The first in
- * rank is never preempted, so there is always progress.
+ * within each class in the order in which they came.  A tenant is there as long as one
+ * of its sequences is.
  */
 #include "engine/serve/scheduler.h"
 
@@ -18,8 +15,8 @@ void
 glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
 	glm_chain_close(e->prefix, &seq->chain);
-	glm_foresight_close(&seq->foresight);
-	glm_drafter_release(seq->served->drafter, seq->learnt);
+	glm_draft_close(&seq->draft);
+	glm_drafter_release(seq->served->drafter, seq->ngrams);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
@@ -43,24 +40,52 @@ glm_sequence_paused(const glm_engine *e, const glm_sequence *seq)
 		   seq->made - atomic_load(&e->ticket[seq->ticket].taken) >= GLM_OUTBOX;
 }
 
-/* The tenant is freed with the last of its sequences. */
+/* ---- Tenants ------------------------------------------------------------------ */
+
+bool
+glm_tenant_join(glm_scheduler *s, glm_sequence *seq)
+{
+	uint32_t	id = seq->request->tenant;
+	glm_tenant *tenant = s->tenants;
+
+	while (tenant != NULL && tenant->id != id)
+		tenant = tenant->next;
+	if (tenant == NULL)
+	{
+		tenant = calloc(1, sizeof(*tenant));
+		if (tenant == NULL)
+			return false;
+		tenant->id = id;
+		tenant->next = s->tenants;
+		s->tenants = tenant;
+	}
+	tenant->n_sequences++;
+	seq->tenant = tenant;
+	return true;
+}
+
+static void
+leave_tenant(glm_scheduler *s, glm_tenant *tenant)
+{
+	glm_tenant **at = &s->tenants;
+
+	if (--tenant->n_sequences > 0)
+		return;
+	while (*at != tenant)
+		at = &(*at)->next;
+	*at = tenant->next;
+	free(tenant);
+}
+
+/* ---- Ends --------------------------------------------------------------------- */
+
 void
 glm_sequence_drop(glm_scheduler *s, glm_sequence *seq)
 {
 	glm_tenant *tenant = seq->tenant;
 
 	glm_sequence_free(s->engine, seq);
-	if (--tenant->n_sequences > 0)
-		return;
-	for (glm_tenant **at = &s->tenants; *at != NULL; at = &(*at)->next)
-	{
-		if (*at == tenant)
-		{
-			*at = tenant->next;
-			free(tenant);
-			return;
-		}
-	}
+	leave_tenant(s, tenant);
 }
 
 /* Freed before its reader is told, so that whoever knows of the end finds it gone. */
@@ -143,73 +168,4 @@ glm_sequence_remove(glm_scheduler *s, glm_sequence **at)
 	s->n_running--;
 	atomic_store(&s->engine->count.running, s->n_running);
 	return seq;
-}
-
-/* ---- Preemption -------------------------------------------------------------------- */
-
-void
-glm_sequence_preempt_at(glm_scheduler *s, glm_sequence **at)
-{
-	glm_sequence *seq = glm_sequence_remove(s, at);
-
-	glm_chain_close(s->engine->prefix, &seq->chain);
-	seq->n_computed = 0;
-	seq->n_rows = 0;
-	seq->chosen = false;
-	seq->preempted = true;
-	atomic_fetch_add(&s->engine->count.preemptions, 1);
-	atomic_fetch_add(&seq->served->counters.preemptions, 1);
-	atomic_fetch_add(&s->engine->count.waiting, 1);
-	glm_sequence_wait(s, seq);
-}
-
-bool
-glm_sequence_preempt_paused(glm_scheduler *s)
-{
-	glm_sequence **newest = NULL;
-
-	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
-	{
-		if (glm_sequence_paused(s->engine, *at) &&
-			(newest == NULL || (*at)->arrival > (*newest)->arrival))
-			newest = at;
-	}
-	if (newest == NULL)
-		return false;
-	glm_sequence_preempt_at(s, newest);
-	return true;
-}
-
-bool
-glm_sequence_preempt_for(glm_scheduler *s, const glm_sequence *seq)
-{
-	glm_sequence **last = NULL;
-
-	if (glm_sequence_preempt_paused(s))
-		return true;
-	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
-	{
-		if (glm_ranks_before(seq, *at) && (last == NULL || glm_ranks_before(*last, *at)))
-			last = at;
-	}
-	if (last == NULL)
-		return false;
-	glm_sequence_preempt_at(s, last);
-	return true;
-}
-
-/*
- * What a lonely sequence lacks is there, but scattered between blocks of other
- * sizes; in an empty pool it finds the room that glm_kv_fits promised it.
- */
-void
-glm_sequence_preempt(glm_scheduler *s, glm_sequence *seq)
-{
-	glm_sequence **at = &s->running;
-
-	while (*at != seq)
-		at = &(*at)->next;
-	glm_sequence_preempt_at(s, at);
-	if (s->running == NULL)
-		glm_prefix_forget(s->engine->prefix, 0);
 }

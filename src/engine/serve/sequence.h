@@ -17,7 +17,7 @@ typedef struct glm_tenant
 	struct glm_tenant	*next;
 	uint32_t			 id;			 /* of requests */
 	int					 n_sequences;	 /* running and waiting */
-	uint64_t			 served;		 /* when one was last admitted */
+	uint64_t			 admitted;		 /* when one was last admitted */
 	int					 ahead_of_batch; /* interactive ones admitted while batch waited */
 	/* of the admission or pass that is being planned: */
 	int					 n_active;	 /* running and not paused */
@@ -61,21 +61,21 @@ typedef struct glm_sequence
 	bool					chosen;		/* for the pass that is planned */
 	bool					preempted;	/* once at least */
 	glm_chain				chain;
-	glm_foresight			foresight;	/* what may come next; GLM_GENERATE only */
-	glm_learnt			   *learnt;		/* by answers of its scope; NULL: by none */
+	glm_draft				draft;	/* what may come next; GLM_NEEDS_SAMPLER only, as is the next */
+	glm_ngrams			   *ngrams; /* by answers of its scope; NULL: by none */
 	int						n_accepted; /* drafts that were right */
 	float				   *logits;		/* [n_wanted, vocab] of the pass just run; NULL: none */
 	int						n_picked;	/* tokens sampled from them */
 	glm_picked				picked[GLM_DRAFT_MAX + 1];
 	glm_error				pick_error; /* why there are no more */
-	glm_sampler			   *sampler;	/* NULL for GLM_LOGITS, as are the next two */
+	glm_sampler			   *sampler;	/* NULL without GLM_NEEDS_SAMPLER */
 	glm_decoder			   *decoder;
 	glm_buf					text; /* text not yet sent */
 	uint32_t				made; /* TOKEN events sent */
 } glm_sequence;
 
-/* Hands a sequence over to the engine thread.  Any thread. */
-extern void	 glm_scheduler_add(glm_engine *engine, glm_sequence *seq);
+/* Hands a sequence over to the engine thread (inbox.c).  Any thread. */
+extern void	 glm_inbox_add(glm_engine *engine, glm_sequence *seq);
 extern void *glm_scheduler_main(void *engine); /* the engine thread */
 
 /* ---- sequence_open.c ---- */

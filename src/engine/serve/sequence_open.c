@@ -57,10 +57,10 @@ open_sampler(glm_sequence *seq, glm_error *err)
 		return true;
 	seq->sampler = glm_sampler_open(seq->request, glm_tokenizer_size(seq->model->tokenizer));
 	if (seq->sampler == NULL ||
-		!glm_foresight_open(&seq->foresight, seq->tokens.data, seq->n_prompt, seq->limit))
+		!glm_draft_open(&seq->draft, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);
 	for (int i = 0; i < seq->n_prompt; i++)
-		glm_sampler_see(seq->sampler, seq->tokens.data[i]);
+		glm_sampler_advance(seq->sampler, seq->tokens.data[i]);
 	return true;
 }
 

@@ -18,6 +18,7 @@
  * It is held for walks over the tasks at most.
  */
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "engine/serve/turns.h"
 
@@ -51,7 +52,7 @@ has_ended(const glm_engine *e, const glm_task *task, int64_t now)
 
 /* The entry of a tenant with tasks, or a free one; as many as tasks, so there is one. */
 static glm_task_tenant *
-find_tenant(glm_intake *in, uint32_t id)
+tenant_entry(glm_intake *in, uint32_t id)
 {
 	glm_task_tenant *unused = NULL;
 
@@ -71,7 +72,14 @@ find_tenant(glm_intake *in, uint32_t id)
 }
 
 static void
-leave_tenant(glm_intake *in, glm_task *task)
+add_to_tenant(glm_intake *in, glm_task *task, uint32_t id)
+{
+	task->tenant = tenant_entry(in, id);
+	task->tenant->n_tasks++;
+}
+
+static void
+take_from_tenant(glm_intake *in, glm_task *task)
 {
 	task->tenant->n_tasks--;
 	task->tenant = NULL;
@@ -81,13 +89,55 @@ leave_tenant(glm_intake *in, glm_task *task)
 
 /* ---- Threads -------------------------------------------------------------------- */
 
-bool
-glm_intake_thread(glm_engine *e)
+/* Starts a thread for the fast lane; under the lock. */
+static bool
+start_fast_thread(glm_engine *e)
 {
 	if (!glm_thread_start(intake_main, e))
 		return false;
 	e->intake.n_threads++;
 	return true;
+}
+
+/* Moves the running task to the slow lane; false when it ended meanwhile. */
+static bool
+go_slow(glm_engine *e, glm_task *task, glm_error *err)
+{
+	glm_intake *in = &e->intake;
+	bool		moved;
+	bool		ok = true;
+
+	pthread_mutex_lock(&in->lock);
+	moved = start_fast_thread(e);
+	if (moved)
+		ok = glm_turn_enter_slow(task, err);
+	else /* nobody else is there to serve the others: it begins anew */
+	{
+		task->slice_ns = glm_now_ns();
+		glm_turn_begin_fast(task);
+	}
+	pthread_mutex_unlock(&in->lock);
+	/* of this thread alone, which ends with its task */
+	if (moved)
+		setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
+	return ok;
+}
+
+/* What glm_pause() does in a task. */
+static bool
+pause_task(void *arg, glm_error *err)
+{
+	glm_task   *task = arg;
+	glm_engine *e = task->engine;
+	glm_error	unwanted;
+
+	if (err == NULL)
+		err = &unwanted;
+	if (atomic_load(&e->stopping))
+		return glm_fail(err, GLM_CANCELLED, "the engine is closing");
+	if (glm_ticket_ended(&e->ticket[task->ticket], err))
+		return false;
+	return glm_turn_is_long(task) ? go_slow(e, task, err) : glm_turn_pass(task, err);
 }
 
 /* ---- The fast lane --------------------------------------------------------------- */
@@ -128,7 +178,7 @@ next_task(glm_engine *e)
 
 /* When the time of the first in the queue is up; 0 = none has a limit. */
 static int64_t
-next_deadline(const glm_engine *e)
+next_task_deadline(const glm_engine *e)
 {
 	int64_t next = 0;
 
@@ -144,7 +194,7 @@ next_deadline(const glm_engine *e)
 
 /* Ends a task, or parks it; was it slow? */
 static bool
-leave(glm_engine *e, glm_task *task, bool parked)
+leave_lane(glm_engine *e, glm_task *task, bool parked)
 {
 	glm_intake *in = &e->intake;
 	bool		slow;
@@ -160,7 +210,7 @@ leave(glm_engine *e, glm_task *task, bool parked)
 	}
 	else
 	{
-		leave_tenant(in, task);
+		take_from_tenant(in, task);
 		task->state = GLM_TASK_NONE;
 		atomic_fetch_sub(&in->n_tasks, 1);
 	}
@@ -178,12 +228,12 @@ run_task(glm_engine *e, glm_task *task)
 	glm_outcome outcome = {0};
 	bool		slow;
 
-	glm_turn_fast(task);
-	glm_pause_with(glm_turn_pause, task);
+	glm_turn_begin_fast(task);
+	glm_pause_with(pause_task, task);
 	glm_task_run(e, task, &outcome);
 	glm_pause_with(NULL, NULL);
 	/* what comes next may end the ticket, which then can be somebody else's task */
-	slow = leave(e, task, outcome.end == GLM_TASK_PARKED);
+	slow = leave_lane(e, task, outcome.end == GLM_TASK_PARKED);
 	glm_task_finish(e, ticket, &outcome);
 	return slow;
 }
@@ -203,7 +253,7 @@ intake_main(void *arg)
 
 		if (task == NULL)
 		{
-			glm_cond_wait(&in->work, &in->lock, next_deadline(e));
+			glm_cond_wait(&in->work, &in->lock, next_task_deadline(e));
 			continue;
 		}
 		pthread_mutex_unlock(&in->lock);
@@ -231,8 +281,7 @@ glm_intake_add(glm_engine *e, int ticket)
 	task->kind = glm_request_kind_of(req);
 	task->large = req->size > LARGE && (task->kind->needs & GLM_NEEDS_TEXT) != 0;
 	task->checked = task->verified = task->held = false;
-	task->tenant = find_tenant(in, req->tenant);
-	task->tenant->n_tasks++;
+	add_to_tenant(in, task, req->tenant);
 	atomic_fetch_add(&in->n_tasks, 1);
 	insert_by_arrival(&in->queue, task);
 	pthread_cond_signal(&in->work);
@@ -281,7 +330,7 @@ glm_intake_start(glm_engine *e)
 	bool ok;
 
 	pthread_mutex_lock(&e->intake.lock);
-	ok = glm_intake_thread(e);
+	ok = start_fast_thread(e);
 	pthread_mutex_unlock(&e->intake.lock);
 	return ok;
 }

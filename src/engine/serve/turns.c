@@ -8,9 +8,9 @@
  * at a time works, for SLICE_NS, at a lower priority than the forward passes.  So a short
  * request never waits for a long one, and long ones wait for each other's slices only.
  *
- * Who goes slow keeps the thread it is on, with all that lies on its stack, and another
- * takes its place in the fast lane.  The code between two pauses therefore reads as if it
- * were alone; glm_pause() is where lanes are changed and turns are given away.
+ * A task that goes slow keeps the thread it is on, with all that lies on its stack, and
+ * another takes its place in the fast lane.  The code between two pauses therefore reads
+ * as if it were alone; glm_pause() is where lanes are changed and turns are given away.
  *
  * Tenants take turns, the one whose last is longest ago before the others, and a tenant's
  * tasks do so among themselves.  A task that has ended, because it was cancelled or is out
@@ -18,7 +18,6 @@
  *
  * Locks.  intake.lock guards everything here but what a task says of itself while it runs.
  */
-#include <sys/resource.h>
 #include <time.h>
 
 #include "engine/serve/turns.h"
@@ -64,7 +63,7 @@ glm_turn_begin(glm_task *task)
 }
 
 void
-glm_turn_fast(glm_task *task)
+glm_turn_begin_fast(glm_task *task)
 {
 	task->cpu_ns = cpu_ns();
 }
@@ -119,74 +118,37 @@ wait_for_turn(glm_engine *e, glm_task *task, glm_error *err)
 	return true;
 }
 
-/* Moves the running task to the slow lane; false when it ended meanwhile. */
-static bool
-go_slow(glm_engine *e, glm_task *task, glm_error *err)
+bool
+glm_turn_enter_slow(glm_task *task, glm_error *err)
 {
-	glm_intake *in = &e->intake;
-	bool		moved;
-	bool		ok = true;
-
-	pthread_mutex_lock(&in->lock);
-	moved = glm_intake_thread(e);
-	if (moved)
-	{
-		task->tenant->n_slow++;
-		ok = wait_for_turn(e, task, err);
-	}
-	else /* nobody else is there to serve the others */
-	{
-		task->slice_ns = glm_now_ns();
-		task->cpu_ns = cpu_ns();
-	}
-	pthread_mutex_unlock(&in->lock);
-	/* of this thread alone, which ends with its task */
-	if (moved)
-		setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
-	return ok;
+	task->tenant->n_slow++;
+	return wait_for_turn(task->engine, task, err);
 }
 
-static bool
-pass_turn(glm_engine *e, glm_task *task, glm_error *err)
+bool
+glm_turn_is_long(const glm_task *task)
 {
+	int64_t spent = glm_now_ns() - task->slice_ns;
+
+	return task->state == GLM_TASK_FAST && (task->large || spent > PATIENCE_NS ||
+											(spent > FAST_NS && cpu_ns() - task->cpu_ns > FAST_NS));
+}
+
+bool
+glm_turn_pass(glm_task *task, glm_error *err)
+{
+	glm_engine *e = task->engine;
 	glm_intake *in = &e->intake;
 	bool		ok;
 
+	if (task->state != GLM_TASK_SLOW || glm_now_ns() - task->slice_ns <= SLICE_NS ||
+		atomic_load(&in->n_ready) == 0)
+		return true;
 	pthread_mutex_lock(&in->lock);
 	in->slow = NULL;
 	ok = wait_for_turn(e, task, err);
 	pthread_mutex_unlock(&in->lock);
 	return ok;
-}
-
-/* Has a fast task been at work for too long?  Who only got no CPU has not, for a while. */
-static bool
-is_long(const glm_task *task, int64_t spent)
-{
-	return task->large || spent > PATIENCE_NS ||
-		   (spent > FAST_NS && cpu_ns() - task->cpu_ns > FAST_NS);
-}
-
-bool
-glm_turn_pause(void *arg, glm_error *err)
-{
-	glm_task   *task = arg;
-	glm_engine *e = task->engine;
-	glm_error	unwanted;
-	int64_t		spent;
-
-	if (err == NULL)
-		err = &unwanted;
-	if (atomic_load(&e->stopping))
-		return glm_fail(err, GLM_CANCELLED, "the engine is closing");
-	if (glm_ticket_ended(&e->ticket[task->ticket], err))
-		return false;
-	spent = glm_now_ns() - task->slice_ns;
-	if (task->state == GLM_TASK_FAST && is_long(task, spent))
-		return go_slow(e, task, err);
-	if (task->state == GLM_TASK_SLOW && spent > SLICE_NS && atomic_load(&e->intake.n_ready) > 0)
-		return pass_turn(e, task, err);
-	return true;
 }
 
 void
