@@ -95,9 +95,10 @@ make_of_kind(glm_kind kind)
 static void
 every_kind_is_served(void **state)
 {
-	glm_engine *engine = open_engine(2, 4, ROOMY);
-	int32_t		ids[64];
-	int			n, ticket;
+	glm_engine	*engine = open_engine(2, 4, ROOMY);
+	glm_request *req;
+	int32_t		 ids[64];
+	int			 n, ticket;
 
 	(void) state;
 	wait_for(engine, submit(engine, make_of_kind(GLM_LOAD)));
