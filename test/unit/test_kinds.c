@@ -112,8 +112,9 @@ every_kind_is_served(void **state)
 	assert_int_equal(answers[ticket].length, 0);
 	ticket = submit(engine, make_for_tokens(GLM_DETOKENIZE, ids, n));
 	assert_string_equal(wait_for(engine, ticket)->text, "Hello, who are you?");
-	ticket = submit(engine,
-					make_with_text(GLM_CHAT_TOKENS, "[{\"role\": \"user\", \"content\": \"hi\"}]"));
+	req = make_with_text(GLM_CHAT_TOKENS, "[{\"role\": \"user\", \"content\": \"hi\"}]");
+	req->form = GLM_MESSAGES;
+	ticket = submit(engine, req);
 	n = wait_for(engine, ticket)->last.prompt_tokens;
 	assert_in_range(n, 4, 63);
 	assert_int_equal(answers[ticket].length, n * sizeof(*ids));
