@@ -80,7 +80,7 @@ typedef enum glm_kind
 	GLM_TOKENIZE,	  /* `text` -> ids */
 	GLM_DETOKENIZE,	  /* `tokens` -> text */
 	GLM_COUNT_TOKENS, /* `text` -> usage.prompt_tokens of DONE */
-	GLM_CHAT_TOKENS,  /* `text` (messages) -> ids of the prompt */
+	GLM_CHAT_TOKENS,  /* `text` -> ids of its prompt; see glm_form */
 	GLM_LOAD,		  /* load the model, keep it */
 	GLM_UNLOAD,		  /* drop it when its last sequence ends; without `path`: if its name was
 								 * this origin's alone */

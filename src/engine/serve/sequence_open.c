@@ -83,7 +83,7 @@ open_decoder(glm_sequence *seq, glm_error *err)
 
 /* Could the KV pool hold all of it? */
 static bool
-check_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
+check_kv_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
 {
 	const glm_model *model = seq->model;
 	int				 blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
@@ -118,7 +118,7 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	seq->model = served->model;
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) && set_limit(seq, err) &&
 		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
-		check_room(e, seq, err))
+		check_kv_room(e, seq, err))
 		return seq;
 	glm_sequence_free(e, seq);
 	return NULL;
