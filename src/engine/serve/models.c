@@ -259,11 +259,23 @@ insert_served(glm_models *models, glm_served *served)
 	close_retired(models, victims);
 }
 
-/* The number of a string among n names, -1 when it is none of them. */
+const char *const glm_verify_names[] = {[GLM_VERIFY_FIRST_MAP] = "first-map",
+										[GLM_VERIFY_FULL] = "full",
+										[GLM_VERIFY_OFF] = "off",
+										NULL};
+
+static const char *const rope_names[] = {"chatglm2", "chatglm3", NULL};
+
+const glm_model_option glm_model_options[] = {
+	{"rope", rope_names, "\"chatglm2\" or \"chatglm3\""},
+	{"verify", glm_verify_names, "\"first-map\", \"full\" or \"off\""},
+	{0}};
+
+/* The number of a string among these names, -1 when it is none of them. */
 static int
-name_number(json_t *value, const char *const *names, int n)
+name_number(json_t *value, const char *const *names)
 {
-	for (int i = 0; json_is_string(value) && i < n; i++)
+	for (int i = 0; json_is_string(value) && names[i] != NULL; i++)
 		if (strcmp(json_string_value(value), names[i]) == 0)
 			return i;
 	return -1;
@@ -272,24 +284,26 @@ name_number(json_t *value, const char *const *names, int n)
 static bool
 read_option(const char *key, json_t *value, glm_open_options *options, glm_error *err)
 {
-	static const char *const verify_names[] = {"first-map", "full", "off"};
-	int						 number = name_number(value, verify_names, 3);
+	const glm_model_option *option = glm_model_options;
+	int						number;
 
-	if (strcmp(key, "verify") == 0)
+	while (option->name != NULL && strcmp(option->name, key) != 0)
+		option++;
+	if (option->name == NULL)
 	{
-		if (number >= 0)
-			options->weights.verify = (glm_verify) number;
-		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT,
-									   "option \"verify\" of a model is not "
-									   "\"first-map\", \"full\" or \"off\"");
+		glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
+		glm_hint(err, "Known are: rope, verify.");
+		return false;
 	}
-	if (strcmp(key, "rope") == 0)
-		return glm_rope_named(json_string_value(value), &options->rope) ||
-			   glm_fail(err, GLM_BAD_ARGUMENT,
-						"option \"rope\" of a model is not \"chatglm2\" or \"chatglm3\"");
-	glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
-	glm_hint(err, "Known are: rope, verify.");
-	return false;
+	number = name_number(value, option->values);
+	if (number < 0)
+		return glm_fail(err, GLM_BAD_ARGUMENT, "option \"%s\" of a model is not %s", key,
+						option->rule);
+	if (option->values == glm_verify_names)
+		options->weights.verify = (glm_verify) number;
+	else
+		(void) glm_rope_named(option->values[number], &options->rope);
+	return true;
 }
 
 /* The options of a model, all optional: {"verify": ..., "rope": ...}. */
@@ -337,10 +351,9 @@ glm_models_load(glm_models *models, const char *name, const char *path,
 	if (models->memory_limit > 0 && glm_shards_bytes(model->shards) > models->memory_limit)
 	{
 		glm_fail(err, GLM_NO_ROOM,
-				 "the weights of model \"%s\" are %llu bytes, more than "
-				 "chatglm.memory_limit",
-				 name, (unsigned long long) glm_shards_bytes(model->shards));
-		glm_hint(err, "Raise chatglm.memory_limit.");
+				 "the weights of model \"%s\" are %llu bytes, more than the limit of %zu", name,
+				 (unsigned long long) glm_shards_bytes(model->shards), models->memory_limit);
+		glm_advise(err, GLM_ADVICE_MEMORY_LIMIT);
 		glm_model_close(model);
 		return NULL;
 	}
