@@ -182,6 +182,48 @@ test_no_memory(void **state)
 	md_free(model);
 }
 
+/* What is written may change at once; what is read is there when it was waited for. */
+static void
+check_copies(const glm_backend *be)
+{
+	glm_error		 err;
+	glm_threads		*pool = glm_threads_open(1, &err);
+	glm_device		*dev = be->open(0, "auto", pool, GLM_EXACT, &err);
+	glm_mem			 m = be->alloc(dev, 4 * sizeof(float));
+	glm_device_state state;
+	glm_device_info	 info;
+	float			 from[4] = {1, 2, 3, 4}, to[2];
+
+	assert_true(m.at != 0);
+	be->write(dev, m, from, sizeof(from));
+	from[2] = from[3] = 0;
+	be->read(dev, to, glm_at(m, 2), sizeof(to));
+	be->info(dev, &info);
+	assert_int_equal(be->ready(dev), info.host_memory);
+	assert_int_equal(to[0] == 3, info.host_memory);
+	assert_true(be->wait(dev, &state, &err));
+	assert_int_equal(state, GLM_DEVICE_FINE);
+	assert_true(be->ready(dev));
+	assert_true(to[0] == 3 && to[1] == 4);
+	assert_int_equal(be->pick != NULL, info.picks);
+	be->free(dev, m);
+	be->free(dev, GLM_NO_MEM);
+	be->close(dev);
+	glm_threads_close(pool);
+}
+
+static void
+test_copies(void **state)
+{
+	glm_device_choice cpu;
+	glm_error		  err;
+
+	(void) state;
+	assert_true(glm_backend_find("cpu", NULL, &cpu, &err));
+	check_copies(cpu.backend);
+	check_copies(&late_backend);
+}
+
 /* ---- Engines ------------------------------------------------------------------------- */
 
 #define REQUESTS 6
@@ -296,13 +338,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_extra),
-		cmocka_unit_test(test_passes),
-		cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_engine_failed_pass),
-		cmocka_unit_test(test_engine_lost),
-		cmocka_unit_test(test_engine_device_there),
+		cmocka_unit_test(test_names),		cmocka_unit_test(test_extra),
+		cmocka_unit_test(test_passes),		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_copies),		cmocka_unit_test(test_engine_failed_pass),
+		cmocka_unit_test(test_engine_lost), cmocka_unit_test(test_engine_device_there),
 	};
 
 	return cmocka_run_group_tests_name("backend", tests, NULL, NULL);

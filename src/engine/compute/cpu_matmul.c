@@ -128,7 +128,7 @@ gate_columns(const product *op, int j0, int columns, float *scratch)
 
 /* Columns of w that are columns of c: with swiglu, gates only. */
 static int
-columns_of(const product *op)
+columns_of_product(const product *op)
 {
 	int rows = (int) op->w->tensor.shape[0], left = op->width - op->w->offset;
 
@@ -152,7 +152,7 @@ product_items(const void *arg, int thread, int begin, int end)
 	float		  *scratch = op->dev->weights->scratch[thread];
 	bool		   direct = !op->add && !op->swiglu;
 	int			   step = direct ? end - begin : items_at_once(op);
-	int			   most = columns_of(op);
+	int			   most = columns_of_product(op);
 
 	for (int item = begin; item < end; item += step)
 	{
@@ -210,7 +210,7 @@ multiply_slice(product *op, glm_device *dev)
 		int	   columns;
 
 		op->w = &op->matrix[i];
-		columns = columns_of(op);
+		columns = columns_of_product(op);
 		work *= (size_t) columns * (op->swiglu ? 2 : 1) / (packed ? 4 : 1);
 		glm_cpu_spread(dev, product_items, op, (columns + COLUMNS - 1) / COLUMNS, packed ? 2 : 1,
 					   work);

@@ -38,7 +38,7 @@ glm_walk_shared(const glm_model *model, int n)
 }
 
 static bool
-goes_on(const glm_walk *w, glm_error *err)
+walk_goes_on(const glm_walk *w, glm_error *err)
 {
 	return w->observer == NULL || w->observer->go_on(w->observer->arg, err);
 }
@@ -62,7 +62,7 @@ multiply(const glm_walk *w, glm_mem c, size_t width, glm_mem a, glm_projection p
 		return false;
 	for (int at = 0; at < w->n; at += w->slice)
 	{
-		if (!goes_on(w, err))
+		if (!walk_goes_on(w, err))
 			return false;
 		w->backend->matmul(w->dev, glm_at(c, (size_t) at * width), glm_at(a, (size_t) at * k), k,
 						   projection, layer, slice_at(w, at), add, projection == GLM_GATE_UP);
@@ -71,14 +71,14 @@ multiply(const glm_walk *w, glm_mem c, size_t width, glm_mem a, glm_projection p
 }
 
 static bool
-attend(const glm_walk *w, glm_mem out, glm_mem qkv, int kv_layer, glm_error *err)
+walk_attention(const glm_walk *w, glm_mem out, glm_mem qkv, int kv_layer, glm_error *err)
 {
 	size_t width = (size_t) glm_model_width(w->model, GLM_QKV);
 	size_t out_width = inputs(w->model, GLM_DENSE);
 
 	for (int at = 0; at < w->n; at += w->slice)
 	{
-		if (!goes_on(w, err))
+		if (!walk_goes_on(w, err))
 			return false;
 		w->backend->attention(w->dev, glm_at(out, (size_t) at * out_width),
 							  glm_at(qkv, (size_t) at * width), kv_layer, at, slice_at(w, at));
@@ -96,7 +96,7 @@ glm_layer_walk(const glm_walk *w, int layer, int kv_layer, glm_error *err)
 	w->backend->rmsnorm(w->dev, w->normed, w->x, GLM_ATTN_NORM, layer, w->n);
 	if (!multiply(w, qkv, (size_t) glm_model_width(w->model, GLM_QKV), w->normed, GLM_QKV, layer,
 				  false, err) ||
-		!attend(w, context, qkv, kv_layer, err) ||
+		!walk_attention(w, context, qkv, kv_layer, err) ||
 		!multiply(w, w->x, hidden, context, GLM_DENSE, layer, true, err))
 		return false;
 	w->backend->rmsnorm(w->dev, w->normed, w->x, GLM_FFN_NORM, layer, w->n);

@@ -201,7 +201,7 @@ take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 
 /* Opens the CPU. */
 static bool
-open_device(glm_calibration *c, const char *kernels, glm_threads *pool, glm_error *err)
+open_cpu(glm_calibration *c, const char *kernels, glm_threads *pool, glm_error *err)
 {
 	glm_device_choice choice;
 
@@ -227,7 +227,7 @@ glm_calibration_open(const glm_model *model, const char *texts, int max_tokens, 
 	c->blas = blas;
 	c->work = *work;
 	if (glm_texts_read(&c->texts, model, texts, max_tokens, work, err) &&
-		check_room(c, model, memory, err) && open_device(c, kernels, work->pool, err) &&
+		check_room(c, model, memory, err) && open_cpu(c, kernels, work->pool, err) &&
 		take_buffers(c, model, err) && take_kv(c, model, err))
 		return c;
 	glm_calibration_close(c);
@@ -285,7 +285,7 @@ stream_at(const glm_calibration *c, const glm_model *model, size_t at)
 }
 
 static bool
-goes_on(void *arg, glm_error *err)
+is_wanted(void *arg, glm_error *err)
 {
 	const glm_calibration *c = arg;
 
@@ -302,7 +302,7 @@ static bool
 run_batches(glm_calibration *c, const glm_model *model, int segment, int most, batch_body body,
 			glm_error *err)
 {
-	glm_weights		*w = c->backend->load(c->dev, model, segment, most, goes_on, c, err);
+	glm_weights		*w = c->backend->load(c->dev, model, segment, most, is_wanted, c, err);
 	glm_device_state state;
 	bool			 ok = w != NULL;
 
@@ -355,7 +355,7 @@ static bool
 walk_batch(glm_calibration *c, const glm_model *model, const glm_pass *pass, size_t at, int layer,
 		   glm_error *err)
 {
-	const glm_observer observer = {.go_on = goes_on, .input = observe, .arg = c};
+	const glm_observer observer = {.go_on = is_wanted, .input = observe, .arg = c};
 	const glm_walk	   walk = {.backend = c->backend,
 							   .dev = c->dev,
 							   .model = model,
@@ -416,7 +416,7 @@ apply_head(glm_calibration *c, const glm_model *model, glm_mem logits, glm_mem x
 
 	for (int at = 0; at < n; at += SLICE)
 	{
-		if (!goes_on(c, err))
+		if (!is_wanted(c, err))
 			return false;
 		c->backend->matmul(c->dev, glm_at(logits, (size_t) at * vocab),
 						   glm_at(x, (size_t) at * hidden), hidden, GLM_HEAD, GLM_NO_LAYER,

@@ -135,7 +135,7 @@ take_from_waiting(glm_scheduler *s, const glm_sequence *seq)
 
 /* Room in a pass for the blocks of all who run, and this one's. */
 static bool
-reserve_rows(glm_scheduler *s, const glm_sequence *seq, glm_error *err)
+reserve_pass(glm_scheduler *s, const glm_sequence *seq, glm_error *err)
 {
 	size_t blocks = (size_t) seq->chain.kv.capacity;
 
@@ -159,7 +159,7 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 	if (!glm_chain_open(e->prefix, &seq->chain, seq->served->generation, seq->model->kv_block_bytes,
 						seq->request->scope, capacity))
 		glm_no_memory(&err);
-	else if (reserve_rows(s, seq, &err) && glm_forward_prepare(e->forward, seq->model, &err))
+	else if (reserve_pass(s, seq, &err) && glm_forward_prepare(e->forward, seq->model, &err))
 	{
 		cached = glm_plan_adopt(e, seq);
 		if (!find_room(s, seq))

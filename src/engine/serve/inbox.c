@@ -61,9 +61,12 @@ glm_inbox_take(glm_scheduler *s)
 
 /* Was it cancelled, is its time up, or is there nothing left that could compute it? */
 static bool
-has_ended(const glm_engine *e, const glm_sequence *seq, glm_error *err)
+must_end(const glm_engine *e, const glm_sequence *seq, glm_error *err)
 {
-	return glm_ticket_ended(&e->ticket[seq->ticket], err) || glm_engine_lost(e, err);
+	if (!atomic_load(&e->lost))
+		return glm_ticket_ended(&e->ticket[seq->ticket], err);
+	*err = e->lost_why;
+	return true;
 }
 
 bool
@@ -75,7 +78,7 @@ glm_inbox_drop_ended(glm_scheduler *s, bool in_pass)
 
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
-		bool ended = has_ended(e, *at, &err);
+		bool ended = must_end(e, *at, &err);
 		bool stays = in_pass && (*at)->n_rows > 0;
 
 		wanted |= stays && !ended;
@@ -86,7 +89,7 @@ glm_inbox_drop_ended(glm_scheduler *s, bool in_pass)
 	}
 	for (glm_sequence **at = &s->waiting; *at != NULL;)
 	{
-		if (has_ended(e, *at, &err))
+		if (must_end(e, *at, &err))
 			glm_sequence_fail(s, glm_sequence_unwait(s, at), &err);
 		else
 			at = &(*at)->next;

@@ -65,7 +65,7 @@ block_stride(size_t block_bytes)
 
 /* Slabs of a run for such blocks; 0 when not even one fits into the pool. */
 static int32_t
-run_length(const glm_kv_pool *pool, size_t block_bytes)
+slabs_of_run(const glm_kv_pool *pool, size_t block_bytes)
 {
 	size_t stride = block_stride(block_bytes);
 	size_t length = stride / SLAB_BYTES + (stride % SLAB_BYTES != 0);
@@ -79,7 +79,7 @@ run_length(const glm_kv_pool *pool, size_t block_bytes)
 }
 
 static size_t
-run_capacity(int32_t length, size_t block_bytes)
+blocks_of_run(int32_t length, size_t block_bytes)
 {
 	return (size_t) length * SLAB_BYTES / block_stride(block_bytes);
 }
@@ -128,9 +128,9 @@ find_slabs(const glm_kv_pool *pool, int32_t length)
 
 /* Begins a run for such blocks, or NONE when there is no room for one. */
 static int32_t
-run_begin(glm_kv_pool *pool, size_t block_bytes)
+take_run(glm_kv_pool *pool, size_t block_bytes)
 {
-	int32_t length = run_length(pool, block_bytes);
+	int32_t length = slabs_of_run(pool, block_bytes);
 	int32_t run = length > 0 ? find_slabs(pool, length) : NONE;
 
 	if (run == NONE)
@@ -142,7 +142,7 @@ run_begin(glm_kv_pool *pool, size_t block_bytes)
 	}
 	pool->slab[run].length = length;
 	pool->slab[run].block_bytes = block_bytes;
-	pool->slab[run].capacity = run_capacity(length, block_bytes);
+	pool->slab[run].capacity = blocks_of_run(length, block_bytes);
 	pool->slab[run].fresh = pool->slab[run].capacity;
 	pool->slab[run].used = 0;
 	pool->slab[run].free = NONE;
@@ -151,7 +151,7 @@ run_begin(glm_kv_pool *pool, size_t block_bytes)
 }
 
 static void
-run_end(glm_kv_pool *pool, int32_t run)
+free_run(glm_kv_pool *pool, int32_t run)
 {
 	list_remove(pool, run);
 	for (int32_t i = run; i < run + pool->slab[run].length; i++)
@@ -184,7 +184,7 @@ glm_kv_take_block(glm_kv_pool *pool, size_t block_bytes)
 	while (run != NONE && pool->slab[run].block_bytes != block_bytes)
 		run = pool->slab[run].next;
 	if (run == NONE)
-		run = run_begin(pool, block_bytes);
+		run = take_run(pool, block_bytes);
 	if (run == NONE)
 		return GLM_KV_NONE;
 
@@ -214,7 +214,7 @@ glm_kv_give_block(glm_kv_pool *pool, size_t block_bytes, uint32_t block)
 	s->free = number;
 	s->used--;
 	if (s->used == 0)
-		run_end(pool, run);
+		free_run(pool, run);
 	atomic_fetch_sub(&pool->used, block_bytes);
 }
 
@@ -303,8 +303,8 @@ glm_kv_pool_used(const glm_kv_pool *pool)
 bool
 glm_kv_fits(const glm_kv_pool *pool, size_t block_bytes, int n)
 {
-	int32_t length = run_length(pool, block_bytes);
+	int32_t length = slabs_of_run(pool, block_bytes);
 
 	return length > 0 &&
-		   (size_t) n <= (size_t) (pool->n_slabs / length) * run_capacity(length, block_bytes);
+		   (size_t) n <= (size_t) (pool->n_slabs / length) * blocks_of_run(length, block_bytes);
 }

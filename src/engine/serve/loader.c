@@ -67,7 +67,7 @@ pause_loading(void *arg, glm_error *err)
 
 /* Brings a model to the device, or back into memory. */
 static bool
-hold(const glm_loading *l, glm_error *err)
+hold_served(const glm_loading *l, glm_error *err)
 {
 	glm_forward *forward = l->engine->forward;
 	glm_weights *weights = atomic_load(&l->served->weights);
@@ -90,7 +90,7 @@ do_loading(glm_loading *l, glm_error *err)
 		case LOADING_VERIFY:
 			return glm_shards_verify(l->served->model->shards, err);
 		case LOADING_HOLD:
-			return hold(l, err);
+			return hold_served(l, err);
 		case LOADING_CLOSE:
 			glm_models_close(&l->engine->models, l->served);
 			l->served = NULL;
