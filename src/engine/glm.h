@@ -233,6 +233,21 @@ typedef enum glm_verify
 	GLM_VERIFY_OFF
 } glm_verify;
 
+/*
+ * The options of a model, as glm_request.options has them: {"verify": "full", ...}.  The
+ * value of a choice is that of its enum: first, first + 1, ...
+ */
+typedef struct glm_model_option
+{
+	const char *key;
+	int			first;
+	int			n_choices;
+	const char *choice[3]; /* [n_choices] */
+} glm_model_option;
+
+#define GLM_N_MODEL_OPTIONS 2
+extern const glm_model_option glm_model_options[GLM_N_MODEL_OPTIONS]; /* by key */
+
 /* Whether tokens that can be predicted are computed several at a time. */
 typedef enum glm_speculation
 {

@@ -61,12 +61,12 @@ typedef struct glm_model
 		  *segment; /* [layers + 2], output, embedding, layers; NULL: the weights are in no file */
 	float *rope;	/* [context, rotary / 2, 2]: cos and sin */
 	glm_dtype kv_dtype;		  /* GLM_F32, GLM_F16 or GLM_I8 */
-	size_t	  kv_block_bytes; /* see kv.c */
+	size_t	  kv_block_bytes; /* see kv_layout.h */
 
 	double load_ms; /* what opening it took */
 } glm_model;
 
-/* Opens a ChatGLM directory, plain or packed; every error names the file. */
+/* Opens a directory of an architecture we know, plain or packed; every error names the file. */
 extern glm_model *glm_model_open(const char *name, const char *path, glm_error *err);
 extern glm_model *glm_model_open_with(const char *name, const char *path,
 									  const glm_open_options *options, glm_error *err);
