@@ -52,16 +52,16 @@ typedef struct glm_model
 	glm_shards		*shards;
 	glm_dtype		 dtype; /* of the projections */
 
-	glm_matrix *matrix; /* [n_matrices]: those of one projection and layer together */
-	int			n_matrices;
-	glm_place  *place;	/* [layers + 1, GLM_N_PROJECTIONS], what belongs to no layer first */
-	float	  **norm;	/* [layers + 1, GLM_N_NORMS], the same */
-	glm_tensor *tensor; /* of all segments, one behind the other */
-	glm_segment
-		  *segment; /* [layers + 2], output, embedding, layers; NULL: the weights are in no file */
-	float *rope;	/* [context, rotary / 2, 2]: cos and sin */
-	glm_dtype kv_dtype;		  /* GLM_F32, GLM_F16 or GLM_I8 */
-	size_t	  kv_block_bytes; /* see kv_layout.h */
+	glm_matrix	*matrix; /* [n_matrices]: those of one projection and layer together */
+	int			 n_matrices;
+	glm_place	*place;	 /* [layers + 1, GLM_N_PROJECTIONS], what belongs to no layer first */
+	float	   **norm;	 /* [layers + 1, GLM_N_NORMS], the same */
+	glm_tensor	*tensor; /* of all segments, one behind the other */
+	/* [layers + 2]: output, embedding, layers; NULL: the weights are in no file */
+	glm_segment *segment;
+	float		*rope;			 /* [context, rotary / 2, 2]: cos and sin */
+	glm_dtype	 kv_dtype;		 /* GLM_F32, GLM_F16 or GLM_I8 */
+	size_t		 kv_block_bytes; /* see kv_layout.h */
 
 	double load_ms; /* what opening it took */
 } glm_model;
