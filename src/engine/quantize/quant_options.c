@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "engine/model/arch.h"
+#include "engine/model/model_options.h"
 
 #define BITS_MAX 4.6 /* a weight, of an INT4 model, before the head is widened */
 #define DEFAULT_GROUP 64
@@ -112,11 +113,16 @@ read_quant_option(glm_quant_options *options, const char *key, json_t *value, gl
 	if (strcmp(key, "wide") == 0)
 		return read_patterns(&options->wide, value, key, err);
 	if (strcmp(key, "rope") == 0)
-		return glm_rope_named(json_string_value(value), &options->rope) ||
-			   bad_option(err, key, "\"chatglm2\" or \"chatglm3\"");
+	{
+		int rope;
+
+		if (!glm_model_option_read(key, value, &rope, err))
+			return false;
+		options->rope = (glm_rope) rope;
+		return true;
+	}
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown option \"%.64s\"", key);
-	glm_hint(err, "Options are method, bits, group_size, keep, wide, calibration, "
-				  "calibration_query, calibration_file, max_calibration_tokens and rope.");
+	glm_advise(err, GLM_ADVICE_JOB_OPTIONS);
 	return false;
 }
 
@@ -158,8 +164,7 @@ glm_quant_options_read(glm_quant_options *options, const char *json, bool calibr
 	if (options->method == GLM_GPTQ && !calibrated)
 	{
 		glm_fail(err, GLM_BAD_ARGUMENT, "method \"gptq\" needs calibration texts");
-		glm_hint(err, "Give some by one of the options calibration, calibration_query "
-					  "and calibration_file, or use method \"hqq\".");
+		glm_advise(err, GLM_ADVICE_CALIBRATE);
 		return false;
 	}
 	return true;

@@ -176,7 +176,7 @@ begin_job(glm_job *job, int ticket, const glm_request *req, glm_error *err)
 	{
 		pthread_mutex_unlock(&job->lock);
 		glm_fail(err, GLM_BUSY, "another model is being quantized");
-		glm_hint(err, "Wait for it; the view glm_stat_progress shows how far it is.");
+		glm_advise(err, GLM_ADVICE_JOB_RUNS);
 		return false;
 	}
 	job->busy = true;

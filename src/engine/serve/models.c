@@ -21,7 +21,7 @@
 #include <string.h>
 
 #include "engine/weights/chunk.h"
-#include "engine/base/json.h"
+#include "engine/model/model_options.h"
 #include "engine/serve/prefix.h"
 
 bool
@@ -256,55 +256,6 @@ insert_served(glm_models *models, glm_served *served)
 	close_retired(models, victims);
 }
 
-/* The number of a string among n names, -1 when it is none of them. */
-static int
-name_number(json_t *value, const char *const *names, int n)
-{
-	for (int i = 0; json_is_string(value) && i < n; i++)
-		if (strcmp(json_string_value(value), names[i]) == 0)
-			return i;
-	return -1;
-}
-
-static bool
-read_option(const char *key, json_t *value, glm_open_options *options, glm_error *err)
-{
-	static const char *const verify_names[] = {"first-map", "full", "off"};
-	int						 number = name_number(value, verify_names, 3);
-
-	if (strcmp(key, "verify") == 0)
-	{
-		if (number >= 0)
-			options->weights.verify = (glm_verify) number;
-		return number >= 0 || glm_fail(err, GLM_BAD_ARGUMENT,
-									   "option \"verify\" of a model is not "
-									   "\"first-map\", \"full\" or \"off\"");
-	}
-	if (strcmp(key, "rope") == 0)
-		return glm_rope_named(json_string_value(value), &options->rope) ||
-			   glm_fail(err, GLM_BAD_ARGUMENT,
-						"option \"rope\" of a model is not \"chatglm2\" or \"chatglm3\"");
-	glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
-	glm_hint(err, "Known are: rope, verify.");
-	return false;
-}
-
-/* The options of a model, all optional: {"verify": ..., "rope": ...}. */
-static bool
-read_options(const char *text, glm_open_options *options, glm_error *err)
-{
-	json_t	   *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-	const char *key;
-	json_t	   *value;
-	bool		ok = json_is_object(root) ||
-			  glm_fail(err, GLM_BAD_ARGUMENT, "the options of a model are no JSON object");
-
-	json_object_foreach(root, key, value)
-		ok = ok && read_option(key, value, options, err);
-	json_decref(root);
-	return ok;
-}
-
 /* A model with what serving it needs, in no list yet; takes it over. */
 static glm_served *
 serve_model(glm_model *model, glm_error *err)
@@ -337,10 +288,9 @@ glm_models_load(glm_models *models, const char *name, const char *path,
 	if (models->memory_limit > 0 && glm_shards_bytes(model->shards) > models->memory_limit)
 	{
 		glm_fail(err, GLM_NO_ROOM,
-				 "the weights of model \"%s\" are %llu bytes, more than "
-				 "chatglm.memory_limit",
-				 name, (unsigned long long) glm_shards_bytes(model->shards));
-		glm_hint(err, "Raise chatglm.memory_limit.");
+				 "the weights of model \"%s\" are %llu bytes, more than the limit of %zu", name,
+				 (unsigned long long) glm_shards_bytes(model->shards), models->memory_limit);
+		glm_advise(err, GLM_ADVICE_MEMORY_LIMIT);
 		glm_model_close(model);
 		return NULL;
 	}
@@ -364,7 +314,7 @@ glm_models_find(glm_models *models, const glm_request *req, glm_open_options *op
 								  .kv_type = models->kv_type};
 	if (name == NULL || path == NULL)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
-	if (text != NULL && !read_options(text, options, err))
+	if (text != NULL && !glm_model_options_read(options, text, err))
 		return false;
 	pthread_mutex_lock(&models->lock);
 	retire_others(models, name, path, options->rope, req->origin, &close_me);

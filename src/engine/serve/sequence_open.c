@@ -13,7 +13,7 @@ glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error 
 {
 	glm_fail(err, GLM_TOO_LONG, "prompt of %s%zu tokens does not fit the context of %d tokens",
 			 more ? "more than " : "", tokens, model->config.context);
-	glm_hint(err, "Shorten the prompt; glm_count_tokens() tells a text's length.");
+	glm_advise(err, GLM_ADVICE_SHORTEN);
 	return false;
 }
 
@@ -94,7 +94,7 @@ check_kv_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
 			 "%d tokens of model \"%s\" need %zu bytes of KV cache, there are %llu", seq->limit,
 			 model->name, blocks * model->kv_block_bytes,
 			 (unsigned long long) glm_kv_pool_total(e->kv));
-	glm_hint(err, "Raise chatglm.kv_cache_size or ask for fewer max_tokens.");
+	glm_advise(err, GLM_ADVICE_KV_CACHE);
 	return false;
 }
 
