@@ -256,7 +256,7 @@ build/fuzz/libglm.a: $(FUZZ_OBJS)
 	$(AR) rcs $@ $^
 
 build/fuzz/%: test/fuzz/%.c test/fuzz/fuzz.c test/fuzz/fuzz.h build/fuzz/libglm.a
-	clang $(GLM_CFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer -Itest/fuzz -o $@ $(filter-out %.h,$^) $(GLM_LIBS)
+	clang $(GLM_CFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer -fsanitize-link-c++-runtime -Itest/fuzz -o $@ $(filter-out %.h,$^) $(GLM_LIBS)
 
 fuzz: $(FUZZ_TARGETS)
 	test/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)

@@ -47,11 +47,28 @@ typedef enum glm_status
 	GLM_N_STATUS
 } glm_status;
 
+/* What the host's user can do about an error where only the host has the words for it. */
+typedef enum glm_advice
+{
+	GLM_ADVICE_NONE = 0,
+	GLM_ADVICE_TIMEOUT,			/* raise the request's timeout_ms */
+	GLM_ADVICE_SHORTEN,			/* shorten the prompt; GLM_COUNT_TOKENS tells its length */
+	GLM_ADVICE_KV_CACHE,		/* raise glm_config.kv_cache_size, or lower max_tokens */
+	GLM_ADVICE_MEMORY_LIMIT,	/* raise glm_config.memory_limit */
+	GLM_ADVICE_JOB_RUNS,		/* wait; glm_engine_progress() tells how far the other job is */
+	GLM_ADVICE_JOB_OPTIONS,		/* these are the options that GLM_QUANTIZE and the host have */
+	GLM_ADVICE_CALIBRATE,		/* give GLM_QUANTIZE texts, or another method */
+	GLM_ADVICE_CONVERT_PYTORCH, /* convert the weights to safetensors */
+	GLM_ADVICE_NEWER_VERSION,	/* use a newer version, or quantize the model again */
+	GLM_N_ADVICE
+} glm_advice;
+
 typedef struct glm_error
 {
 	glm_status status;
+	glm_advice advice;
 	char	   message[400]; /* UTF-8, no trailing full stop */
-	char	   hint[200];	 /* empty when there is nothing to do */
+	char	   hint[200];	 /* empty when there is nothing to do, or where advice says it */
 } glm_error;
 
 /* ---- Requests -------------------------------------------------------- */
@@ -63,7 +80,7 @@ typedef enum glm_kind
 	GLM_TOKENIZE,	  /* `text` -> ids */
 	GLM_DETOKENIZE,	  /* `tokens` -> text */
 	GLM_COUNT_TOKENS, /* `text` -> usage.prompt_tokens of DONE */
-	GLM_CHAT_TOKENS,  /* `text` (messages) -> ids of the prompt */
+	GLM_CHAT_TOKENS,  /* `text` -> ids of its prompt; see glm_form */
 	GLM_LOAD,		  /* load the model, keep it */
 	GLM_UNLOAD,		  /* drop it when its last sequence ends; without `path`: if its name was
 								 * this origin's alone */
@@ -171,7 +188,7 @@ typedef enum glm_event_kind
 	GLM_EVENT_TOKEN = 1, /* stream: token_id, logprob, text = delta (may be empty) */
 	GLM_EVENT_RESULT,	 /* a piece of the result: text, int32_t ids or float logits */
 	GLM_EVENT_DONE,		 /* terminal: finish, usage */
-	GLM_EVENT_ERROR		 /* terminal: status, text = message NUL hint NUL */
+	GLM_EVENT_ERROR		 /* terminal: status, advice, text = message NUL hint NUL */
 } glm_event_kind;
 
 typedef enum glm_finish
@@ -186,12 +203,16 @@ typedef enum glm_finish
 /* An event is one contiguous block too: this header, then `length` bytes. */
 typedef struct glm_event
 {
-	uint16_t kind;			/* glm_event_kind */
-	uint16_t chat;			/* DONE, last TOKEN: glm_chat_format of the model */
-	uint32_t length;		/* payload bytes behind the header */
-	uint64_t id;			/* the request's id */
-	int32_t	 ticket;		/* what glm_engine_submit returned */
-	int32_t	 token_id;		/* TOKEN */
+	uint16_t kind;	 /* glm_event_kind */
+	uint16_t chat;	 /* DONE, last TOKEN: glm_chat_format of the model */
+	uint32_t length; /* payload bytes behind the header */
+	uint64_t id;	 /* the request's id */
+	int32_t	 ticket; /* what glm_engine_submit returned */
+	union
+	{
+		int32_t token_id; /* TOKEN */
+		int32_t advice;	  /* ERROR: glm_advice */
+	};
 	float	 logprob;		/* TOKEN: natural log of the model's probability */
 	uint16_t finish;		/* DONE: glm_finish; the last TOKEN carries it too */
 	uint16_t status;		/* ERROR: glm_status */
@@ -203,6 +224,13 @@ typedef struct glm_event
 } glm_event;
 
 #define GLM_EVENT_MAX (sizeof(glm_event) + GLM_EVENT_PAYLOAD)
+
+/*
+ * Makes an ERROR event, without id and ticket.  The event has room for a payload of
+ * GLM_ERROR_PAYLOAD bytes.  Thread-safe.
+ */
+#define GLM_ERROR_PAYLOAD sizeof(glm_error)
+extern void glm_event_set_error(glm_event *event, const glm_error *err);
 
 /*
  * The RESULT bytes of GLM_QUANTIZE are an array of these: one for each tensor in
@@ -233,20 +261,20 @@ typedef enum glm_verify
 	GLM_VERIFY_OFF
 } glm_verify;
 
-/*
- * The options of a model, as glm_request.options has them: {"verify": "full", ...}.  The
- * value of a choice is that of its enum: first, first + 1, ...
- */
+/* Their names, by number; NULL at the end. */
+extern const char *const glm_verify_names[];
+
+/* An option of a model, whose value is one of several strings. */
 typedef struct glm_model_option
 {
-	const char *key;
-	int			first;
-	int			n_choices;
-	const char *choice[3]; /* [n_choices] */
+	const char		  *name;
+	const char *const *values; /* NULL at the end */
+	const char		  *rule;   /* the values as a message lists them */
+	int				   first;  /* the first one's number in its enum */
 } glm_model_option;
 
-#define GLM_N_MODEL_OPTIONS 2
-extern const glm_model_option glm_model_options[GLM_N_MODEL_OPTIONS]; /* by key */
+/* All there are, by name; one without a name at the end. */
+extern const glm_model_option glm_model_options[];
 
 /* Whether tokens that can be predicted are computed several at a time. */
 typedef enum glm_speculation

@@ -71,7 +71,7 @@ count_time(ChatglmRoomWish *wish, int timeout_ms, TimestampTz start)
 	if (spent_ms >= timeout_ms)
 		chatglm_ereport(ERROR, GLM_TIMED_OUT,
 						psprintf("the request took longer than %d ms", timeout_ms),
-						"Raise chatglm.request_timeout or options.timeout_ms.");
+						chatglm_advice_hint(GLM_ADVICE_TIMEOUT));
 	wish->timeout_ms = timeout_ms - spent_ms;
 }
 

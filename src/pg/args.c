@@ -5,9 +5,8 @@
  * the documentation: model, system, max_tokens, temperature, top_p, top_k,
  * seed, stop, response_format, options.  All are NULL by default and a NULL
  * means the setting (chatglm.max_tokens ...) or the documented default, so
- * none of these functions can be STRICT.  They are read here once, for plain
- * functions, value-per-call streams and the custom scan alike, and each one
- * out of range is an ERROR that names the argument and the value.
+ * none of these functions can be STRICT.  Each one out of range is an ERROR
+ * that names the argument and the value.
  *
  * Nothing here is kept: all results live in the current memory context, and
  * chatglm_submit() copies what it needs.
@@ -262,41 +261,43 @@ read_number_option(ChatglmCall *call, const char *key, JsonbValue *value)
 	}
 }
 
-/* The number of the option's value among n names; an ERROR when it is none of them. */
+/* The number of the option's value among these names; an ERROR when it is none of them. */
 static int
-read_choice(const char *key, const JsonbValue *value, const char *const *names, int n)
+read_choice(const char *key, const JsonbValue *value, const char *const *names, const char *rule)
 {
-	int number = chatglm_option_choice(value, names, n);
+	int number = chatglm_option_choice(value, names);
 
 	if (number < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"options.%s\" must be %s", key,
-							   chatglm_list_choices(names, n))));
+						errmsg("argument \"options.%s\" must be %s", key, rule)));
 	return number;
 }
 
 static void
 read_priority(ChatglmCall *call, const char *key, JsonbValue *value)
 {
-	static const char *const names[] = {"interactive", "batch"};
+	static const char *const names[] = {"interactive", "batch", NULL};
 
-	call->priority = CHATGLM_PRIORITY_INTERACTIVE + read_choice(key, value, names, lengthof(names));
+	call->priority = CHATGLM_PRIORITY_INTERACTIVE +
+					 read_choice(key, value, names, "\"interactive\" or \"batch\"");
 }
 
 static void
 read_on_length(ChatglmCall *call, const char *key, JsonbValue *value)
 {
-	static const char *const names[] = {"keep", "null", "error"};
+	static const char *const names[] = {"keep", "null", "error", NULL};
 
-	call->on_length = CHATGLM_ON_LENGTH_KEEP + read_choice(key, value, names, lengthof(names));
+	call->on_length =
+		CHATGLM_ON_LENGTH_KEEP + read_choice(key, value, names, "\"keep\", \"null\" or \"error\"");
 }
 
 static void
 read_truncate(ChatglmCall *call, const char *key, JsonbValue *value)
 {
-	static const char *const names[] = {"error", "head", "tail", "middle"};
+	static const char *const names[] = {"error", "head", "tail", "middle", NULL};
 
-	call->truncate = GLM_TRUNCATE_ERROR + read_choice(key, value, names, lengthof(names));
+	call->truncate = GLM_TRUNCATE_ERROR +
+					 read_choice(key, value, names, "\"error\", \"head\", \"tail\" or \"middle\"");
 }
 
 static void

@@ -9,8 +9,7 @@
 /*
  * Reads the ten arguments model, system, max_tokens, temperature, top_p,
  * top_k, seed, stop, response_format, options that start at values[0] into
- * *call (resolving the model), checking every range.  Used by plain
- * functions, by value-per-call streams and by the custom scan alike.
+ * *call (resolving the model), checking every range.
  */
 #define CHATGLM_N_TAIL 10
 extern void chatglm_read_tail(ChatglmCall *call, const NullableDatum *values);

@@ -1,6 +1,5 @@
 /*
- * batch.h - the plan node GlmBatch, as its planner (batch_plan.c) leaves it to
- * its executor (batch.c).
+ * batch.h - the plan node GlmBatch.
  *
  * It is a CustomScan without a relation, on top of one child:
  *

@@ -1,6 +1,5 @@
 /*
- * batch_exec.h - the executor's state of GlmBatch, for batch.c (the node),
- * batch_ring.c (its rows in hand), batch_share.c (equal calls), batch_explain.c.
+ * batch_exec.h - the executor's state of GlmBatch and what is done with it.
  */
 #ifndef CHATGLM_BATCH_EXEC_H
 #define CHATGLM_BATCH_EXEC_H

@@ -1,7 +1,5 @@
 /*
- * batch_plan.h - what the planner files of GlmBatch share: batch_plan.c (the way
- * down the plan), batch_node.c (the nodes), batch_expr.c (the expressions), and
- * those for single forms of statements.
+ * batch_plan.h - a statement that GlmBatch nodes are put into, and the steps of that.
  */
 #ifndef CHATGLM_BATCH_PLAN_H
 #define CHATGLM_BATCH_PLAN_H

@@ -1,5 +1,5 @@
 /*
- * chatglm.c - the door through which PostgreSQL loads the extension.
+ * chatglm.c - loading of the library.
  *
  * The supported way is shared_preload_libraries: then _PG_init runs in the
  * postmaster, asks for shared memory and registers the worker.  No thread may

@@ -40,11 +40,35 @@ chatglm_ereport(int elevel, glm_status status, const char *message, const char *
 					 shown_hint != NULL ? errhint("%s", shown_hint) : 0));
 }
 
+const char *
+chatglm_advice_hint(glm_advice advice)
+{
+	static const char *const hints[GLM_N_ADVICE] = {
+		[GLM_ADVICE_TIMEOUT] = "Raise chatglm.request_timeout or options.timeout_ms.",
+		[GLM_ADVICE_SHORTEN] = "Shorten the prompt; glm_count_tokens() tells a text's length.",
+		[GLM_ADVICE_KV_CACHE] = "Raise chatglm.kv_cache_size or ask for fewer max_tokens.",
+		[GLM_ADVICE_MEMORY_LIMIT] = "Raise chatglm.memory_limit.",
+		[GLM_ADVICE_JOB_RUNS] = "Wait for it; the view glm_stat_progress shows how far it is.",
+		[GLM_ADVICE_JOB_OPTIONS] =
+			"Options are method, bits, group_size, keep, wide, calibration, "
+			"calibration_query, calibration_file, max_calibration_tokens and rope.",
+		[GLM_ADVICE_CALIBRATE] = "Give some by one of the options calibration, calibration_query "
+								 "and calibration_file, or use method \"hqq\".",
+		[GLM_ADVICE_CONVERT_PYTORCH] = "Convert them to safetensors; docs/reference.md shows how, "
+									   "under \"PyTorch files\".",
+		[GLM_ADVICE_NEWER_VERSION] =
+			"Use a newer chatglm, or quantize the model again with this one.",
+	};
+
+	return (int) advice >= 0 && advice < GLM_N_ADVICE ? hints[advice] : NULL;
+}
+
 void
 chatglm_throw_event(const glm_event *event, const char *model, const char *path)
 {
 	const char *message = event->payload;
-	const char *hint = message + strlen(message) + 1;
+	const char *advice = chatglm_advice_hint(event->advice);
+	const char *hint = advice != NULL ? advice : message + strlen(message) + 1;
 
 	if (path != NULL && !chatglm_may_see_paths())
 	{

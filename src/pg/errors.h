@@ -12,6 +12,9 @@
  */
 #define CHATGLM_ERRCODE_TIMED_OUT MAKE_SQLSTATE('5', '7', 'T', '0', '1')
 
+/* The HINT of an advice; NULL: it has none. */
+extern const char *chatglm_advice_hint(glm_advice advice);
+
 /* Ereport for an engine status: SQLSTATE, message, hint (may be NULL or ""). */
 extern void chatglm_ereport(int elevel, glm_status status, const char *message, const char *hint);
 

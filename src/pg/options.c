@@ -57,21 +57,10 @@ is_string(const JsonbValue *value, const char *string)
 }
 
 int
-chatglm_option_choice(const JsonbValue *value, const char *const *names, int n)
+chatglm_option_choice(const JsonbValue *value, const char *const *names)
 {
-	for (int i = 0; i < n; i++)
+	for (int i = 0; names[i] != NULL; i++)
 		if (is_string(value, names[i]))
 			return i;
 	return -1;
-}
-
-char *
-chatglm_list_choices(const char *const *names, int n)
-{
-	StringInfoData list;
-
-	initStringInfo(&list);
-	for (int i = 0; i < n; i++)
-		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i == n - 1 ? " or " : ", ", names[i]);
-	return list.data;
 }

@@ -16,9 +16,7 @@ extern void chatglm_require_object(Jsonb *options);
 typedef void (*ChatglmOptionReader)(const char *key, JsonbValue *value, void *arg);
 extern void chatglm_read_options(Jsonb *options, ChatglmOptionReader read, void *arg);
 
-/* The number of a value that is a string among n names; -1: it is none of them. */
-extern int	 chatglm_option_choice(const JsonbValue *value, const char *const *names, int n);
-/* The names as a message lists them: "a", "b" or "c". */
-extern char *chatglm_list_choices(const char *const *names, int n);
+/* The number of a value that is a string among these names, which end with NULL; -1: none. */
+extern int chatglm_option_choice(const JsonbValue *value, const char *const *names);
 
 #endif /* CHATGLM_OPTIONS_H */

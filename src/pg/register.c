@@ -386,22 +386,13 @@ check_path(const char *path)
 static void
 check_model_option(const char *key, JsonbValue *value, void *arg)
 {
-	static const struct
+	for (const glm_model_option *option = glm_model_options; option->name != NULL; option++)
 	{
-		const char *key;
-		int			n;
-		const char *values[3];
-	} known[] = {{"rope", 2, {"chatglm2", "chatglm3"}},
-				 {"verify", 3, {"first-map", "full", "off"}}};
-
-	for (int i = 0; i < (int) lengthof(known); i++)
-	{
-		if (strcmp(key, known[i].key) != 0)
+		if (strcmp(key, option->name) != 0)
 			continue;
-		if (chatglm_option_choice(value, known[i].values, known[i].n) < 0)
+		if (chatglm_option_choice(value, option->values) < 0)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("model option \"%s\" must be %s", key,
-								   chatglm_list_choices(known[i].values, known[i].n))));
+							errmsg("model option \"%s\" must be %s", option->name, option->rule)));
 		return;
 	}
 	ereport(ERROR,

@@ -16,10 +16,8 @@
 
 #define MAX_MEMORY_MB (MAX_KILOBYTES / 1024)
 
-static const struct config_enum_entry verify_values[] = {{"first-map", GLM_VERIFY_FIRST_MAP, false},
-														 {"full", GLM_VERIFY_FULL, false},
-														 {"off", GLM_VERIFY_OFF, false},
-														 {NULL, 0, false}};
+/* Filled from glm_verify_names. */
+static struct config_enum_entry verify_values[GLM_VERIFY_OFF + 2];
 
 static const struct config_enum_entry kv_cache_type_values[] = {{"auto", GLM_KV_AUTO, false},
 																{"f32", GLM_KV_F32, false},
@@ -141,6 +139,9 @@ define_compute_settings(GucContext at_start)
 static void
 define_reloadable_settings(void)
 {
+	for (int i = 0; glm_verify_names[i] != NULL; i++)
+		verify_values[i] = (struct config_enum_entry){glm_verify_names[i], i, false};
+
 	DefineCustomStringVariable(
 		"chatglm.model_dir", "Sets the directory in which models are found by name.",
 		"Empty means the directory that came with the extension.", &chatglm_model_dir, "",

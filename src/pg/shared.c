@@ -1,5 +1,5 @@
 /*
- * shmem.c - the main shared memory of chatglm.
+ * shared.c - the main shared memory of chatglm.
  *
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the

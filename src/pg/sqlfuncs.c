@@ -2,7 +2,7 @@
  * sqlfuncs.c - the SQL functions over plain texts and token ids.
  *
  * Each of them is a ChatglmFunction: one half reads the arguments (args.c), the
- * other makes a value of the bytes that came back.  function.c puts the halves
+ * other makes a value of the bytes that came back.  ask.c puts the halves
  * together for a call in its place, batch.c for many rows in flight.
  *
  * NULL in, NULL out, but none of these functions can be STRICT: an omitted

@@ -96,25 +96,20 @@ void
 chatglm_ticket_refuse(WorkerSession *session, int entry, const glm_error *err)
 {
 	WorkerEntry *refused = &session->entry[entry];
-	char buffer[sizeof(glm_event) + sizeof(err->message) + sizeof(err->hint)] pg_attribute_aligned(
-		MAXIMUM_ALIGNOF);
-	glm_event *event = (glm_event *) buffer;
-	Size	   message = strlen(err->message) + 1;
-	Size	   hint = strlen(err->hint) + 1;
+	union
+	{
+		glm_event event;
+		char	  bytes[sizeof(glm_event) + GLM_ERROR_PAYLOAD];
+	} buffer;
 
-	memset(event, 0, sizeof(*event));
-	event->kind = GLM_EVENT_ERROR;
-	event->status = err->status;
-	event->id = refused->id;
-	event->ticket = -1;
-	event->length = message + hint;
-	memcpy(event->payload, err->message, message);
-	memcpy(event->payload + message, err->hint, hint);
+	glm_event_set_error(&buffer.event, err);
+	buffer.event.id = refused->id;
+	buffer.event.ticket = -1;
 	if (refused->block != NULL)
 		chatglm_block_free(refused->block);
 	refused->block = NULL;
 	chatglm_room_give(refused->place, refused->id);
-	chatglm_session_post(session, entry, event);
+	chatglm_session_post(session, entry, &buffer.event);
 }
 
 void

@@ -95,9 +95,10 @@ make_of_kind(glm_kind kind)
 static void
 every_kind_is_served(void **state)
 {
-	glm_engine *engine = open_engine(2, 4, ROOMY);
-	int32_t		ids[64];
-	int			n, ticket;
+	glm_engine	*engine = open_engine(2, 4, ROOMY);
+	glm_request *req;
+	int32_t		 ids[64];
+	int			 n, ticket;
 
 	(void) state;
 	wait_for(engine, submit(engine, make_of_kind(GLM_LOAD)));
@@ -111,8 +112,9 @@ every_kind_is_served(void **state)
 	assert_int_equal(answers[ticket].length, 0);
 	ticket = submit(engine, make_for_tokens(GLM_DETOKENIZE, ids, n));
 	assert_string_equal(wait_for(engine, ticket)->text, "Hello, who are you?");
-	ticket = submit(engine,
-					make_with_text(GLM_CHAT_TOKENS, "[{\"role\": \"user\", \"content\": \"hi\"}]"));
+	req = make_with_text(GLM_CHAT_TOKENS, "[{\"role\": \"user\", \"content\": \"hi\"}]");
+	req->form = GLM_MESSAGES;
+	ticket = submit(engine, req);
 	n = wait_for(engine, ticket)->last.prompt_tokens;
 	assert_in_range(n, 4, 63);
 	assert_int_equal(answers[ticket].length, n * sizeof(*ids));

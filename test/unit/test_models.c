@@ -408,7 +408,8 @@ test_memory_limit(void **state)
 	(void) state;
 	models.memory_limit = 1000;
 	assert_null(acquire("a", dir, NULL, &err));
-	ck_assert_error(&err, GLM_NO_ROOM, "chatglm.memory_limit");
+	ck_assert_error(&err, GLM_NO_ROOM, "more than the limit of 1000");
+	assert_int_equal(err.advice, GLM_ADVICE_MEMORY_LIMIT);
 	models.memory_limit = 1 << 20;
 	glm_models_release(&models, acquire_good("a", dir, NULL));
 	models.memory_limit = (size_t) (info_of("a").size_bytes * 3 / 2);

@@ -277,6 +277,7 @@ prompts_that_cannot_fit_are_given_up(void **state)
 	/* whoever only wants the ids can end it */
 	req = make_request(nested, 1, false);
 	req->kind = GLM_CHAT_TOKENS;
+	req->form = GLM_MESSAGES;
 	req->timeout_ms = 50;
 	assert_ended(submit(engine, req), GLM_TIMED_OUT);
 	free(nested);

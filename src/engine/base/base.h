@@ -14,6 +14,8 @@
 extern bool glm_fail(glm_error *err, glm_status status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 extern void glm_hint(glm_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same with what only the host has words for. */
+extern void glm_advise(glm_error *err, glm_advice advice);
 extern bool glm_no_memory(glm_error *err);
 
 /* ---- pause.c: long work that can be ended --------------------------------------------- */

@@ -41,6 +41,7 @@ glm_fail(glm_error *err, glm_status status, const char *fmt, ...)
 	if (err == NULL)
 		return false;
 	err->status = status;
+	err->advice = GLM_ADVICE_NONE;
 	err->hint[0] = '\0';
 	va_start(args, fmt);
 	vsnprintf(err->message, sizeof(err->message), fmt, args);
@@ -62,8 +63,30 @@ glm_hint(glm_error *err, const char *fmt, ...)
 	make_valid(err->hint);
 }
 
+void
+glm_advise(glm_error *err, glm_advice advice)
+{
+	if (err != NULL)
+		err->advice = advice;
+}
+
 bool
 glm_no_memory(glm_error *err)
 {
 	return glm_fail(err, GLM_NO_ROOM, "out of memory");
+}
+
+void
+glm_event_set_error(glm_event *event, const glm_error *err)
+{
+	size_t message = strlen(err->message) + 1;
+	size_t hint = strlen(err->hint) + 1;
+
+	memset(event, 0, sizeof(*event));
+	event->kind = GLM_EVENT_ERROR;
+	event->status = err->status;
+	event->advice = err->advice;
+	event->length = message + hint;
+	memcpy(event->payload, err->message, message);
+	memcpy(event->payload + message, err->hint, hint);
 }

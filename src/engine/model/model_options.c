@@ -3,35 +3,28 @@
  */
 #include "engine/model/model_options.h"
 
-#include <stdio.h>
 #include <string.h>
 
-const glm_model_option glm_model_options[GLM_N_MODEL_OPTIONS] = {
-	{"rope", GLM_ROPE_CHATGLM2, 2, {"chatglm2", "chatglm3"}},
-	{"verify", GLM_VERIFY_FIRST_MAP, 3, {"first-map", "full", "off"}},
-};
+const char *const glm_verify_names[] = {[GLM_VERIFY_FIRST_MAP] = "first-map",
+										[GLM_VERIFY_FULL] = "full",
+										[GLM_VERIFY_OFF] = "off",
+										NULL};
+
+static const char *const rope_names[] = {"chatglm2", "chatglm3", NULL};
+
+const glm_model_option glm_model_options[] = {
+	{"rope", rope_names, "\"chatglm2\" or \"chatglm3\"", GLM_ROPE_CHATGLM2},
+	{"verify", glm_verify_names, "\"first-map\", \"full\" or \"off\"", GLM_VERIFY_FIRST_MAP},
+	{0}};
 
 static const glm_model_option *
 option_of(const char *key)
 {
-	for (int i = 0; i < GLM_N_MODEL_OPTIONS; i++)
-		if (strcmp(glm_model_options[i].key, key) == 0)
-			return &glm_model_options[i];
-	return NULL;
-}
+	const glm_model_option *option = glm_model_options;
 
-/* "a", "b" or "c" */
-static void
-list_choices(char *out, size_t size, const glm_model_option *option)
-{
-	size_t n = 0;
-
-	for (int i = 0; i < option->n_choices && n < size; i++)
-		n += (size_t) snprintf(out + n, size - n, "%s\"%s\"",
-							   i == 0					   ? ""
-							   : i < option->n_choices - 1 ? ", "
-														   : " or ",
-							   option->choice[i]);
+	while (option->name != NULL && strcmp(option->name, key) != 0)
+		option++;
+	return option->name != NULL ? option : NULL;
 }
 
 bool
@@ -39,16 +32,14 @@ glm_model_option_read(const char *key, json_t *choice, int *value, glm_error *er
 {
 	const glm_model_option *option = option_of(key);
 	const char			   *name = glm_json_text(choice);
-	char					choices[128];
 
-	for (int i = 0; name != NULL && i < option->n_choices; i++)
-		if (strcmp(option->choice[i], name) == 0)
+	for (int i = 0; name != NULL && option->values[i] != NULL; i++)
+		if (strcmp(option->values[i], name) == 0)
 		{
 			*value = option->first + i;
 			return true;
 		}
-	list_choices(choices, sizeof(choices), option);
-	return glm_fail(err, GLM_BAD_ARGUMENT, "option \"%s\" must be %s", key, choices);
+	return glm_fail(err, GLM_BAD_ARGUMENT, "option \"%s\" must be %s", key, option->rule);
 }
 
 static bool
@@ -59,7 +50,7 @@ read_model_option(glm_open_options *options, const char *key, json_t *choice, gl
 	if (option_of(key) == NULL)
 	{
 		glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
-		glm_hint(err, "Known are: %s, %s.", glm_model_options[0].key, glm_model_options[1].key);
+		glm_hint(err, "Known are: %s, %s.", glm_model_options[0].name, glm_model_options[1].name);
 		return false;
 	}
 	if (!glm_model_option_read(key, choice, &value, err))

@@ -122,8 +122,7 @@ read_quant_option(glm_quant_options *options, const char *key, json_t *value, gl
 		return true;
 	}
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown option \"%.64s\"", key);
-	glm_hint(err, "Options are method, bits, group_size, keep, wide, calibration, "
-				  "calibration_query, calibration_file, max_calibration_tokens and rope.");
+	glm_advise(err, GLM_ADVICE_JOB_OPTIONS);
 	return false;
 }
 
@@ -165,8 +164,7 @@ glm_quant_options_read(glm_quant_options *options, const char *json, bool calibr
 	if (options->method == GLM_GPTQ && !calibrated)
 	{
 		glm_fail(err, GLM_BAD_ARGUMENT, "method \"gptq\" needs calibration texts");
-		glm_hint(err, "Give some by one of the options calibration, calibration_query "
-					  "and calibration_file, or use method \"hqq\".");
+		glm_advise(err, GLM_ADVICE_CALIBRATE);
 		return false;
 	}
 	return true;

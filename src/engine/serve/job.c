@@ -93,7 +93,7 @@ glm_engine_progress(glm_engine *e, glm_progress *out)
 
 /* From now on the next job may come. */
 static void
-leave_place(glm_job *job)
+end_job(glm_job *job)
 {
 	pthread_mutex_lock(&job->lock);
 	job->busy = false;
@@ -151,12 +151,12 @@ job_main(void *arg)
 	if (run_job(e, start.ticket, &report, &n, &err))
 	{
 		glm_send_result(e, start.ticket, report, (size_t) n * sizeof(*report));
-		leave_place(&e->job);
+		end_job(&e->job);
 		glm_send_done(e, start.ticket, GLM_FINISH_NONE, 0, 0);
 	}
 	else
 	{
-		leave_place(&e->job);
+		end_job(&e->job);
 		glm_send_error(e, start.ticket, &err);
 	}
 	free(report);
@@ -167,7 +167,7 @@ job_main(void *arg)
 
 /* Takes the one place there is for a job. */
 static bool
-take_place(glm_job *job, int ticket, const glm_request *req, glm_error *err)
+begin_job(glm_job *job, int ticket, const glm_request *req, glm_error *err)
 {
 	glm_progress *p = &job->progress;
 
@@ -176,7 +176,7 @@ take_place(glm_job *job, int ticket, const glm_request *req, glm_error *err)
 	{
 		pthread_mutex_unlock(&job->lock);
 		glm_fail(err, GLM_BUSY, "another model is being quantized");
-		glm_hint(err, "Wait for it; the view glm_stat_progress shows how far it is.");
+		glm_advise(err, GLM_ADVICE_JOB_RUNS);
 		return false;
 	}
 	job->busy = true;
@@ -199,7 +199,7 @@ glm_job_start(glm_engine *e, int ticket, glm_error *err)
 
 	if (start == NULL)
 		return glm_no_memory(err);
-	if (!take_place(job, ticket, e->ticket[ticket].request, err))
+	if (!begin_job(job, ticket, e->ticket[ticket].request, err))
 	{
 		free(start);
 		return false;
@@ -211,7 +211,7 @@ glm_job_start(glm_engine *e, int ticket, glm_error *err)
 	if (job->started)
 		return true;
 	free(start);
-	leave_place(job);
+	end_job(job);
 	return glm_fail(err, GLM_NO_ROOM, "could not start the quantize thread");
 }
 

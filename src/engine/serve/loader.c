@@ -174,6 +174,17 @@ is_same_loading(const glm_loading *a, const glm_loading *b)
 	return strcmp(a->name, b->name) == 0 && strcmp(a->path, b->path) == 0;
 }
 
+/* The loading on its way that is like this one, NULL: there is none.  Under the lock. */
+static glm_loading *
+find_loading(const glm_intake *in, const glm_loading *like)
+{
+	glm_loading *l = in->loadings;
+
+	while (l != NULL && !is_same_loading(l, like))
+		l = l->next;
+	return l;
+}
+
 /* Parks a task on the loading that is like `want`, which is taken over or freed. */
 static bool
 wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
@@ -183,8 +194,7 @@ wait_for(glm_engine *e, glm_task *task, glm_loading *want, glm_error *err)
 	bool		 ok = true;
 
 	pthread_mutex_lock(&in->lock);
-	for (l = in->loadings; l != NULL && !is_same_loading(l, want); l = l->next)
-		continue;
+	l = find_loading(in, want);
 	if (l == NULL)
 	{
 		l = want;
@@ -269,12 +279,26 @@ glm_loader_find(glm_engine *e, glm_task *task, const glm_request *req, glm_serve
 	return outcome;
 }
 
+/* Do others wait until it is in memory?  A task that comes after them does not overtake. */
+static bool
+is_being_held(glm_engine *e, glm_served *served)
+{
+	const glm_loading like = {.kind = LOADING_HOLD, .served = served};
+	bool			  found;
+
+	pthread_mutex_lock(&e->intake.lock);
+	found = find_loading(&e->intake, &like) != NULL;
+	pthread_mutex_unlock(&e->intake.lock);
+	return found;
+}
+
 glm_outcome_kind
 glm_loader_hold(glm_engine *e, glm_task *task, glm_served *served, glm_error *err)
 {
 	int64_t used = atomic_load(&served->used_ns);
 
-	if (task->held || (glm_residency_complete(&served->residency) && glm_now_ns() - used < IDLE_NS))
+	if (task->held || (glm_residency_complete(&served->residency) &&
+					   glm_now_ns() - used < IDLE_NS && !is_being_held(e, served)))
 		return GLM_TASK_GOES_ON;
 	task->held = true; /* when it is begun again */
 	return park_on_model(e, task, LOADING_HOLD, served, err);

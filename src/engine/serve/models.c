@@ -288,10 +288,9 @@ glm_models_load(glm_models *models, const char *name, const char *path,
 	if (models->memory_limit > 0 && glm_shards_bytes(model->shards) > models->memory_limit)
 	{
 		glm_fail(err, GLM_NO_ROOM,
-				 "the weights of model \"%s\" are %llu bytes, more than "
-				 "chatglm.memory_limit",
-				 name, (unsigned long long) glm_shards_bytes(model->shards));
-		glm_hint(err, "Raise chatglm.memory_limit.");
+				 "the weights of model \"%s\" are %llu bytes, more than the limit of %zu", name,
+				 (unsigned long long) glm_shards_bytes(model->shards), models->memory_limit);
+		glm_advise(err, GLM_ADVICE_MEMORY_LIMIT);
 		glm_model_close(model);
 		return NULL;
 	}

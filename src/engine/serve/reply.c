@@ -18,7 +18,7 @@ glm_ticket_ended(const glm_ticket *ticket, glm_error *err)
 	{
 		glm_fail(err, GLM_TIMED_OUT, "the request took longer than %d ms",
 				 ticket->request->timeout_ms);
-		glm_hint(err, "Raise chatglm.request_timeout or options.timeout_ms.");
+		glm_advise(err, GLM_ADVICE_TIMEOUT);
 		return true;
 	}
 	return false;
@@ -73,13 +73,13 @@ glm_send_done(glm_engine *e, int ticket, glm_finish finish, int prompt_tokens,
 void
 glm_send_error(glm_engine *e, int ticket, const glm_error *err)
 {
-	char	  text[sizeof(err->message) + sizeof(err->hint)];
-	size_t	  message = strlen(err->message) + 1;
-	size_t	  hint = strlen(err->hint) + 1;
-	glm_event event = {.kind = GLM_EVENT_ERROR, .status = err->status, .length = message + hint};
+	union
+	{
+		glm_event event;
+		char	  bytes[sizeof(glm_event) + GLM_ERROR_PAYLOAD];
+	} buffer;
 
-	memcpy(text, err->message, message);
-	memcpy(text + message, err->hint, hint);
+	glm_event_set_error(&buffer.event, err);
 	atomic_fetch_add(err->status == GLM_CANCELLED ? &e->count.cancelled : &e->count.failed, 1);
-	send_terminal(e, ticket, &event, text);
+	send_terminal(e, ticket, &buffer.event, buffer.event.payload);
 }

@@ -209,7 +209,7 @@ unpenalized(const glm_sampler *s, const float *logits, int32_t token)
 
 /* Does token a come before token b? */
 static bool
-comes_before(const float *logits, int32_t a, int32_t b)
+is_likelier(const float *logits, int32_t a, int32_t b)
 {
 	return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
 }
@@ -223,9 +223,9 @@ sift_down(int32_t *heap, int n, int at, const float *logits, bool last)
 
 	while ((child = 2 * at + 1) < n)
 	{
-		if (child + 1 < n && comes_before(logits, heap[child + 1], heap[child]) != last)
+		if (child + 1 < n && is_likelier(logits, heap[child + 1], heap[child]) != last)
 			child++;
-		if (comes_before(logits, heap[child], token) == last)
+		if (is_likelier(logits, heap[child], token) == last)
 			break;
 		heap[at] = heap[child];
 		at = child;

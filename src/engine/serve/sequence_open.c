@@ -13,7 +13,7 @@ glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error 
 {
 	glm_fail(err, GLM_TOO_LONG, "prompt of %s%zu tokens does not fit the context of %d tokens",
 			 more ? "more than " : "", tokens, model->config.context);
-	glm_hint(err, "Shorten the prompt; glm_count_tokens() tells a text's length.");
+	glm_advise(err, GLM_ADVICE_SHORTEN);
 	return false;
 }
 
@@ -83,7 +83,7 @@ open_decoder(glm_sequence *seq, glm_error *err)
 
 /* Could the KV pool hold all of it? */
 static bool
-check_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
+check_kv_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
 {
 	const glm_model *model = seq->model;
 	int				 blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
@@ -94,7 +94,7 @@ check_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
 			 "%d tokens of model \"%s\" need %zu bytes of KV cache, there are %llu", seq->limit,
 			 model->name, blocks * model->kv_block_bytes,
 			 (unsigned long long) glm_kv_pool_total(e->kv));
-	glm_hint(err, "Raise chatglm.kv_cache_size or ask for fewer max_tokens.");
+	glm_advise(err, GLM_ADVICE_KV_CACHE);
 	return false;
 }
 
@@ -118,7 +118,7 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	seq->model = served->model;
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) && set_limit(seq, err) &&
 		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
-		check_room(e, seq, err))
+		check_kv_room(e, seq, err))
 		return seq;
 	glm_sequence_free(e, seq);
 	return NULL;

@@ -204,13 +204,11 @@ add_raw(glm_prompt *p, const glm_request *req, glm_error *err)
 static bool
 build(glm_prompt *p, const glm_request *req, bool over, glm_error *err)
 {
-	bool is_json = req->form == GLM_MESSAGES || req->kind == GLM_CHAT_TOKENS;
-
 	if (!glm_prompt_prefix(p->chat, p->tok, p->ids, err))
 		return false;
-	if (req->form == GLM_RAW && !is_json)
+	if (req->form == GLM_RAW)
 		return add_raw(p, req, err);
-	return glm_messages_walk(p->chat, req, is_json, take_turn, p, err) &&
+	return glm_messages_walk(p->chat, req, req->form == GLM_MESSAGES, take_turn, p, err) &&
 		   (over || p->chat->add_question(p, err));
 }
 

@@ -148,7 +148,7 @@ check_format(const glm_manifest *m, json_t *root, glm_error *err)
 				 "file \"%s\" has version %" JSON_INTEGER_FORMAT
 				 " of the packed format; only version %d is known",
 				 m->path, json_integer_value(version), GLM_PACKED_VERSION);
-		glm_hint(err, "Use a newer chatglm, or quantize the model again with this one.");
+		glm_advise(err, GLM_ADVICE_NEWER_VERSION);
 		return false;
 	}
 	if (strcmp(get_string(root, "layout"), GLM_PACKED_LAYOUT) != 0)

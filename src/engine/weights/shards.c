@@ -297,8 +297,7 @@ open_only_file(glm_shards *s, glm_error *err)
 		return glm_fail(err, GLM_NO_FILE, "directory \"%s\" has no *.safetensors file", s->dir);
 	glm_fail(err, GLM_UNSUPPORTED, "model \"%s\" has its weights in pytorch_model*.bin files",
 			 s->dir);
-	glm_hint(err,
-			 "Convert them to safetensors; docs/reference.md shows how, under \"PyTorch files\".");
+	glm_advise(err, GLM_ADVICE_CONVERT_PYTORCH);
 	return false;
 }
 
