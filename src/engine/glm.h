@@ -264,13 +264,16 @@ typedef enum glm_verify
 /* Their names, by number; NULL at the end. */
 extern const char *const glm_verify_names[];
 
-/* An option of a model, whose value is one of several strings. */
+/*
+ * An option of a model, as glm_request.options has them: {"verify": "full", ...}.  The value
+ * of a choice is that of its enum: first, first + 1, ...
+ */
 typedef struct glm_model_option
 {
 	const char		  *name;
+	int				   first;
 	const char *const *values; /* NULL at the end */
 	const char		  *rule;   /* the values as a message lists them */
-	int				   first;  /* the first one's number in its enum */
 } glm_model_option;
 
 /* All there are, by name; one without a name at the end. */

@@ -13,8 +13,8 @@ const char *const glm_verify_names[] = {[GLM_VERIFY_FIRST_MAP] = "first-map",
 static const char *const rope_names[] = {"chatglm2", "chatglm3", NULL};
 
 const glm_model_option glm_model_options[] = {
-	{"rope", rope_names, "\"chatglm2\" or \"chatglm3\"", GLM_ROPE_CHATGLM2},
-	{"verify", glm_verify_names, "\"first-map\", \"full\" or \"off\"", GLM_VERIFY_FIRST_MAP},
+	{"rope", GLM_ROPE_CHATGLM2, rope_names, "\"chatglm2\" or \"chatglm3\""},
+	{"verify", GLM_VERIFY_FIRST_MAP, glm_verify_names, "\"first-map\", \"full\" or \"off\""},
 	{0}};
 
 static const glm_model_option *
@@ -50,7 +50,7 @@ read_model_option(glm_open_options *options, const char *key, json_t *choice, gl
 	if (option_of(key) == NULL)
 	{
 		glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
-		glm_hint(err, "Known are: %s, %s.", glm_model_options[0].name, glm_model_options[1].name);
+		glm_hint(err, "Known are: rope, verify.");
 		return false;
 	}
 	if (!glm_model_option_read(key, choice, &value, err))
