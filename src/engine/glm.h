@@ -305,9 +305,12 @@ typedef struct glm_config
 	int			max_sequences;	/* sequences computed side by side */
 	int			max_queue;		/* requests waiting beside them */
 	int			prefill_budget; /* prompt tokens computed in one step, 1..GLM_PREFILL_MAX */
-	const char *kernels;		/* "auto", "scalar", "avx2", "avx512", "neon" */
-	glm_verify	verify;			/* of models whose options do not say */
-	glm_kv_type kv_type;		/* of all models */
+	const char *kernels;		/* of the CPU: "auto", "scalar", "avx2", "avx512", "neon" */
+	const char *device;			/* "cpu", "cuda:0"; NULL or "auto" = what is there, see below */
+	/* A device of a kind that is not built in, by the name in it; NULL = there is none. */
+	const struct glm_backend *backend;
+	glm_verify				  verify;  /* of models whose options do not say */
+	glm_kv_type				  kv_type; /* of all models */
 } glm_config;
 
 /*
@@ -363,6 +366,16 @@ extern bool glm_cpus_check(const char *list, glm_error *err);
 /* Could an engine be opened with these CPUs, with kernels of this name?  *err says why not. */
 extern bool glm_cpus_there(const char *list, glm_error *err);
 extern bool glm_kernels_there(const char *name, glm_error *err);
+
+/* Is this what a device can be called?  And is it there?  *err says why not. */
+extern bool glm_device_check(const char *name, glm_error *err);
+extern bool glm_device_there(const char *name, glm_error *err);
+
+/*
+ * Has the device that computes been lost?  *err says how.  All requests for passes have failed
+ * then and others will: the host looks after it took events, and goes, or opens another engine.
+ */
+extern bool glm_engine_lost(const glm_engine *engine, glm_error *err);
 
 /* A descriptor that is readable when events are ready (an eventfd). */
 extern int glm_engine_fd(const glm_engine *engine);

@@ -15,7 +15,7 @@ extern int	  chatglm_max_queue;
 extern int	  chatglm_queue_memory; /* MB */
 extern int	  chatglm_threads;		/* 0 = one a CPU */
 extern char	 *chatglm_cpu_affinity; /* "" = all */
-extern char	 *chatglm_device;		/* auto, cpu */
+extern char	 *chatglm_device;		/* auto, cpu, cuda:0 ... */
 extern char	 *chatglm_kernels;		/* auto, scalar, avx2, avx512, neon */
 /* sighup */
 extern char	 *chatglm_model_dir;		/* empty: share/extension's chatglm/models */

@@ -126,8 +126,8 @@ define_compute_settings(GucContext at_start)
 		&chatglm_cpu_affinity, "", at_start, 0, check_cpu_affinity, NULL, NULL);
 
 	DefineCustomStringVariable("chatglm.device", "Selects the device that computes.",
-							   "Possible values: auto, cpu.", &chatglm_device, "auto", at_start, 0,
-							   check_device, NULL, NULL);
+							   "Possible values: auto, cpu, cuda, cuda:0, cuda:1 ...",
+							   &chatglm_device, "auto", at_start, 0, check_device, NULL, NULL);
 
 	DefineCustomStringVariable("chatglm.kernels", "Selects the CPU kernels.",
 							   "auto takes the fastest the CPU can run; scalar, avx2, avx512 and "
@@ -258,10 +258,16 @@ check_cpu_affinity(char **newval, void **extra, GucSource source)
 static bool
 check_device(char **newval, void **extra, GucSource source)
 {
-	if (strcmp(*newval, "auto") == 0 || strcmp(*newval, "cpu") == 0)
-		return true;
-	GUC_check_errhint("Available values: auto, cpu.");
-	return false;
+	glm_error err;
+
+	if (!glm_device_check(*newval, &err))
+	{
+		GUC_check_errhint("%s", err.hint);
+		return false;
+	}
+	if (by_alter_system(source) && !glm_device_there(*newval, &err))
+		warn_no_start("chatglm.device", &err);
+	return true;
 }
 
 static bool

@@ -43,6 +43,7 @@ static void reload_settings(void);
 static void look_at_model_dir(void);
 static void serve_forever(WaitEventSet *set);
 static void pass_events(void);
+static void leave_if_device_lost(void);
 static void end_service(int code, Datum arg);
 static void exit_at_once(int code, Datum arg) pg_attribute_noreturn();
 
@@ -198,6 +199,7 @@ serve_forever(WaitEventSet *set)
 			chatglm_sessions_serve();
 		}
 		pass_events();
+		leave_if_device_lost();
 
 		n_events = WaitEventSetWait(set, chatglm_state_publish_if_due(), events, lengthof(events),
 									wait_event);
@@ -223,6 +225,21 @@ pass_events(void)
 			chatglm_state_publish();
 		chatglm_tickets_post_event();
 	}
+}
+
+/* A device that is lost does not come back to this process; the next one opens it anew. */
+static void
+leave_if_device_lost(void)
+{
+	glm_error err;
+
+	if (!chatglm_engine_lost(&err))
+		return;
+	chatglm_state_reason("the device that computes was lost: %s", err.message);
+	ereport(FATAL, (errcode(ERRCODE_SYSTEM_ERROR),
+					errmsg("chatglm lost the device that computes: %s", err.message),
+					errdetail("Requests in flight are lost."),
+					errhint("The server starts the worker again within about a second.")));
 }
 
 static void

@@ -54,6 +54,7 @@ chatglm_engine_open(glm_error *err)
 		.max_queue = chatglm_room_places() - chatglm_max_sequences,
 		.prefill_budget = chatglm_prefill_budget,
 		.kernels = chatglm_kernels,
+		.device = chatglm_device,
 		.verify = chatglm_verify,
 		.kv_type = chatglm_kv_cache_type,
 	};
@@ -143,6 +144,15 @@ chatglm_engine_poll(glm_event *event)
 
 	ENGINE(any = glm_engine_poll(engine, event));
 	return any;
+}
+
+bool
+chatglm_engine_lost(glm_error *err)
+{
+	bool lost;
+
+	ENGINE(lost = glm_engine_lost(engine, err));
+	return lost;
 }
 
 /* ---- Looking ------------------------------------------------------------- */

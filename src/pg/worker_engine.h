@@ -29,6 +29,7 @@ extern void chatglm_engine_cancel(int ticket);
 extern void chatglm_engine_taken(int ticket, uint32 taken);
 extern int	chatglm_engine_generated(int ticket);
 extern bool chatglm_engine_poll(glm_event *event);
+extern bool chatglm_engine_lost(glm_error *err);
 extern void chatglm_engine_stats(glm_stats *stats);
 extern void chatglm_engine_progress(glm_progress *progress);
 extern int	chatglm_engine_models(glm_model_info *models, int max);

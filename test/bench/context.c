@@ -17,12 +17,13 @@
 #define CHUNK 256  /* the default of chatglm.prefill_budget */
 #define FILLED 512 /* tokens whose keys and values are computed */
 
-static glm_threads	*pool;
-static glm_model	*model;
-static glm_residency readable;
-static glm_forward	*forward;
-static glm_kv_table	 kv;
-static int			 runs;
+static glm_threads *pool;
+static glm_model   *model;
+static glm_weights *weights;
+static glm_forward *forward;
+static glm_rows		rows;
+static glm_kv_table kv;
+static int			runs;
 
 static void
 die(const char *why)
@@ -35,14 +36,16 @@ die(const char *why)
 static double
 pass(int end, int n)
 {
-	static glm_row rows[CHUNK];
-	float		  *logits;
-	glm_error	   err = {0};
-	double		   begin = now();
+	glm_results results;
+	glm_error	err = {0};
+	double		begin = now();
 
+	glm_rows_clear(&rows);
+	glm_rows_begin(&rows, &kv);
 	for (int i = 0; i < n; i++)
-		rows[i] = (glm_row){(end - i) * 7 % 900, end - n + i, &kv, i + 1 == n};
-	if (!glm_forward_run(forward, model, rows, n, &logits, &err))
+		glm_rows_add(&rows, (end - i) * 7 % 900, end - n + i,
+					 i + 1 == n ? GLM_WANT_LOGITS : GLM_WANT_NOTHING);
+	if (!glm_forward_run(forward, model, weights, &rows.pass, &results, &err))
 		die(err.message);
 	return now() - begin;
 }
@@ -61,15 +64,18 @@ fill(void)
 static void
 open_all(const char *dir, int threads, const char *kernels)
 {
-	glm_error	 err = {0};
-	glm_kv_pool *kv_pool;
-	int			 blocks;
+	glm_forward_options options = {.kernels = kernels, .max_rows = CHUNK};
+	glm_error			err = {0};
+	glm_kv_pool		   *kv_pool;
+	int					blocks;
 
-	pool = glm_threads_open(threads, &err);
+	options.pool = pool = glm_threads_open(threads, &err);
 	model = pool != NULL ? glm_model_open("bench", dir, &err) : NULL;
-	forward = model != NULL ? glm_forward_open(kernels, pool, CHUNK, &err) : NULL;
-	if (forward == NULL || !glm_forward_prepare(forward, model, &err) ||
-		!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err))
+	forward = model != NULL ? glm_forward_open(&options, &err) : NULL;
+	if (forward == NULL || !glm_forward_prepare(forward, model, &err))
+		die(err.message);
+	weights = glm_forward_load(forward, model, &err);
+	if (weights == NULL)
 		die(err.message);
 	if (model->config.context < FILLED)
 		die("the model's context is too short");
@@ -77,7 +83,8 @@ open_all(const char *dir, int threads, const char *kernels)
 	/* an eighth and a bit: what runs of slabs may waste */
 	kv_pool = glm_kv_pool_open((size_t) (blocks + 16) * model->kv_block_bytes * 5 / 4);
 	if (kv_pool == NULL || !glm_forward_kv_pool(forward, glm_kv_pool_total(kv_pool), &err) ||
-		!glm_kv_take(kv_pool, model->kv_block_bytes, blocks, &kv))
+		!glm_kv_take(kv_pool, model->kv_block_bytes, blocks, &kv) ||
+		!glm_rows_reserve(&rows, CHUNK, (size_t) blocks, &err))
 		die("no memory for keys and values");
 	fill();
 }

@@ -18,12 +18,13 @@
 #define MAX_PROMPT 2048
 #define DECODE_FROM 128 /* positions in the KV before a decode step */
 
-static glm_threads	*pool;
-static glm_model	*model;
-static glm_residency readable;
-static glm_forward	*forward;
-static glm_kv_table	 kv[MAX_SEQUENCES];
-static int			 runs;
+static glm_threads *pool;
+static glm_model   *model;
+static glm_weights *weights;
+static glm_rows		rows;
+static glm_forward *forward;
+static glm_kv_table kv[MAX_SEQUENCES];
+static int			runs;
 
 static void
 die(const glm_error *err)
@@ -34,13 +35,14 @@ die(const glm_error *err)
 
 /* ---- Passes ---------------------------------------------------------------- */
 
+/* Runs what is in `rows`. */
 static void
-run(const glm_row *rows, int n)
+run(void)
 {
-	float	 *logits;
-	glm_error err = {0};
+	glm_results results;
+	glm_error	err = {0};
 
-	if (!glm_forward_run(forward, model, rows, n, &logits, &err))
+	if (!glm_forward_run(forward, model, weights, &rows.pass, &results, &err))
 		die(&err);
 }
 
@@ -48,16 +50,18 @@ run(const glm_row *rows, int n)
 static double
 prefill(int length)
 {
-	static glm_row rows[MAX_ROWS];
-	double		   begin = now();
+	double begin = now();
 
 	for (int done = 0; done < length; done += MAX_ROWS)
 	{
-		int n = length - done < MAX_ROWS ? length - done : MAX_ROWS;
+		int end = length - done < MAX_ROWS ? length : done + MAX_ROWS;
 
-		for (int i = 0; i < n; i++)
-			rows[i] = (glm_row){(done + i) * 7 % 900, done + i, &kv[0], done + i + 1 == length};
-		run(rows, n);
+		glm_rows_clear(&rows);
+		glm_rows_begin(&rows, &kv[0]);
+		for (int i = done; i < end; i++)
+			glm_rows_add(&rows, i * 7 % 900, i,
+						 i + 1 == length ? GLM_WANT_LOGITS : GLM_WANT_NOTHING);
+		run();
 	}
 	return now() - begin;
 }
@@ -65,12 +69,15 @@ prefill(int length)
 static double
 decode(int sequences, int position)
 {
-	glm_row rows[MAX_SEQUENCES];
-	double	begin = now();
+	double begin = now();
 
+	glm_rows_clear(&rows);
 	for (int i = 0; i < sequences; i++)
-		rows[i] = (glm_row){(position + i * 31) % 900, position, &kv[i], true};
-	run(rows, sequences);
+	{
+		glm_rows_begin(&rows, &kv[i]);
+		glm_rows_add(&rows, (position + i * 31) % 900, position, GLM_WANT_LOGITS);
+	}
+	run();
 	return now() - begin;
 }
 
@@ -150,15 +157,19 @@ report_memory(void)
 static void
 open_all(const char *dir, int threads, const char *kernels)
 {
-	glm_error	 err = {0};
-	int			 blocks = MAX_PROMPT / GLM_KV_BLOCK + 2;
-	glm_kv_pool *kv_pool;
+	glm_forward_options options = {.kernels = kernels, .max_rows = MAX_ROWS};
+	glm_error			err = {0};
+	int					blocks = MAX_PROMPT / GLM_KV_BLOCK + 2;
+	glm_kv_pool		   *kv_pool;
 
-	pool = glm_threads_open(threads, &err);
+	options.pool = pool = glm_threads_open(threads, &err);
 	model = pool != NULL ? glm_model_open("bench", dir, &err) : NULL;
-	forward = model != NULL ? glm_forward_open(kernels, pool, MAX_ROWS, &err) : NULL;
+	forward = model != NULL ? glm_forward_open(&options, &err) : NULL;
 	if (forward == NULL || !glm_forward_prepare(forward, model, &err) ||
-		!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err))
+		!glm_rows_reserve(&rows, MAX_ROWS, (size_t) (blocks + MAX_SEQUENCES * 12), &err))
+		die(&err);
+	weights = glm_forward_load(forward, model, &err);
+	if (weights == NULL)
 		die(&err);
 	kv_pool =
 		glm_kv_pool_open((size_t) (blocks + MAX_SEQUENCES * 12) * (model->kv_block_bytes + 262144));
@@ -187,15 +198,17 @@ report(const char *work)
 int
 main(int argc, char **argv)
 {
-	options o;
+	options			o;
+	glm_device_info info;
 
 	if (!read_options(&o, argc, argv))
 		return 2;
 	runs = o.runs;
 	open_all(argv[optind], o.threads, o.kernels);
+	glm_forward_info(forward, &info);
 	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, "
 		   "\"vnni_peak_gops\": %.0f}\n",
-		   glm_forward_kernels(forward), o.threads, bandwidth(pool), vnni_peak(pool));
+		   info.kernels, o.threads, bandwidth(pool), vnni_peak(pool));
 	for (int i = optind + 1; i < argc; i++)
 		if (!report(argv[i]))
 			return 2;

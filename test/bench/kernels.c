@@ -16,14 +16,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/compute/backend_cpu.h"
-#include "engine/serve/engine.h"
+#include "engine/base/clock.h"
+#include "engine/compute/forward.h"
+#include "engine/model/model.h"
+#include "engine/serve/kv.h"
 
 #define RUN_SECONDS 0.5 /* for one figure */
 
-static glm_threads *pool;
-static glm_device  *device;
-static double		peak; /* GFLOP/s of all threads */
+static glm_threads		 *pool;
+static const glm_backend *be;	  /* the CPU's, */
+static glm_device		 *device; /* whose memory is ours */
+static double			  peak;	  /* GFLOP/s of all threads */
 
 /* ---- Time ------------------------------------------------------------------ */
 
@@ -63,7 +66,7 @@ fill(float *x, size_t n)
 static float *
 random_floats(size_t n)
 {
-	float *x = glm_backend_cpu.alloc(device, n);
+	float *x = malloc(n * sizeof(float));
 
 	if (x == NULL)
 		exit(1);
@@ -106,7 +109,7 @@ typedef struct peak_run
 } peak_run;
 
 static void
-peak_part(void *arg, int index, int count)
+peak_share(void *arg, int index, int count)
 {
 	_Alignas(64) float out[16] = {0};
 	(void) index;
@@ -117,21 +120,22 @@ peak_part(void *arg, int index, int count)
 static void
 peak_all(void *arg)
 {
-	glm_threads_run(pool, peak_part, arg);
+	glm_threads_run(pool, peak_share, arg);
 }
 
 static double
-measure_peak(void)
+measure_peak(const char *kernels)
 {
 	peak_run run;
 	int		 lanes;
 
 #if defined(__x86_64__)
-	if (strcmp(device->kernels->name, "avx512") == 0)
+	if (strcmp(kernels, "avx512") == 0)
 		run.chains = peak_avx512, lanes = 16;
 	else
 		run.chains = peak_avx2, lanes = 8;
 #else
+	(void) kernels;
 	run.chains = peak_neon, lanes = 4;
 #endif
 	return 2.0 * lanes * CHAINS * PEAK_STEPS * glm_threads_count(pool) / fastest(peak_all, &run) /
@@ -142,9 +146,10 @@ measure_peak(void)
 
 typedef struct product
 {
-	glm_tensor w;
-	float	  *a, *c;
-	int		   m;
+	glm_model	 model; /* this one matrix, as its head */
+	glm_weights *weights;
+	float		*a, *c;
+	int			 m;
 } product;
 
 static void
@@ -152,7 +157,50 @@ multiply(void *arg)
 {
 	product *p = arg;
 
-	glm_cpu_matmul(device, p->c, p->a, (size_t) p->w.shape[1], &p->w, NULL, p->m);
+	be->matmul(device, (glm_mem){(uintptr_t) p->c}, (glm_mem){(uintptr_t) p->a},
+			   (size_t) p->model.matrix->tensor.shape[1], GLM_HEAD, GLM_NO_LAYER, p->m, false,
+			   false);
+}
+
+/* A model of n rows of k columns, of this dtype, on the device. */
+static void
+open_product(product *p, int n, int k, glm_dtype dtype)
+{
+	static const glm_pass  no_rows;
+	const glm_tensor_entry head = {
+		.layer = GLM_NO_LAYER, .projection = GLM_HEAD, .rows = n, .cols = k};
+	glm_tensor_list list = {0};
+	glm_error		err;
+	float		   *data = random_floats((size_t) n * (size_t) k);
+
+	p->model.config = (glm_model_config){.heads = 1, .groups = 1, .head_dim = 16};
+	if (!glm_tensor_list_add(&list, &head, &err) || !glm_model_lay_out(&p->model, &list, &err))
+		exit(1);
+	glm_tensor_list_free(&list);
+	p->model.matrix->tensor.data = data;
+	p->model.matrix->tensor.dtype = dtype;
+	if (dtype == GLM_F16) /* any F16 but NaNs, infinities, subnormals */
+		for (size_t i = 0; i < (size_t) n * (size_t) k; i++)
+			((uint16_t *) data)[i] = (uint16_t) (((uint16_t *) data)[i] % 0x2000 + 0x2000);
+	p->a = random_floats(256 * (size_t) k);
+	p->c = random_floats(256 * (size_t) n);
+	p->weights = be->load(device, &p->model, GLM_ALL_SEGMENTS, 256, NULL, NULL, &err);
+	if (p->weights == NULL)
+		exit(1);
+	be->begin(device, p->weights, &no_rows);
+}
+
+static void
+close_product(product *p)
+{
+	be->end(device);
+	be->unload(device, p->weights);
+	free((void *) p->model.matrix->tensor.data);
+	free(p->model.matrix);
+	free(p->model.place);
+	free(p->model.norm);
+	free(p->a);
+	free(p->c);
 }
 
 static void
@@ -170,15 +218,9 @@ products(void)
 		for (int t = 0; t < 2; t++)
 		{
 			int		n = shape[s][0], k = shape[s][1];
-			product p = {.w = {.dtype = dtypes[t], .n_dims = 2, .shape = {n, k}}};
+			product p = {0};
 
-			p.w.data = random_floats((size_t) n * (size_t) k);
-			if (dtypes[t] == GLM_F16) /* any F16 but NaNs, infinities, subnormals */
-				for (size_t i = 0; i < (size_t) n * (size_t) k; i++)
-					((uint16_t *) p.w.data)[i] =
-						(uint16_t) (((uint16_t *) p.w.data)[i] % 0x2000 + 0x2000);
-			p.a = random_floats(256 * (size_t) k);
-			p.c = random_floats(256 * (size_t) n);
+			open_product(&p, n, k, dtypes[t]);
 			printf("\n%5d x %-5d %-3s         ", n, k, names[t]);
 			for (size_t m = 0; m < sizeof(rows) / sizeof(rows[0]); m++)
 			{
@@ -186,9 +228,7 @@ products(void)
 				printf("%8.1f", 2.0 * p.m * n * k / fastest(multiply, &p) / 1e9);
 				fflush(stdout);
 			}
-			free((void *) p.w.data);
-			free(p.a);
-			free(p.c);
+			close_product(&p);
 		}
 	printf("\n");
 }
@@ -200,10 +240,10 @@ products(void)
 
 typedef struct attention
 {
-	glm_model model; /* one layer of ChatGLM3-6B's shape */
-	glm_row	  row[PROMPT_ROWS];
-	float	 *qkv, *out;
-	int		  n;
+	glm_model	 model; /* one layer of ChatGLM3-6B's shape */
+	glm_weights *weights;
+	glm_rows	 rows;
+	float		*qkv, *out;
 } attention;
 
 static void
@@ -211,7 +251,10 @@ attend(void *arg)
 {
 	attention *a = arg;
 
-	glm_cpu_attention(device, &a->model, 0, a->out, a->qkv, a->row, a->n);
+	be->begin(device, a->weights, &a->rows.pass);
+	be->attention(device, (glm_mem){(uintptr_t) a->out}, (glm_mem){(uintptr_t) a->qkv}, 0, 0,
+				  a->rows.pass.n_rows);
+	be->end(device);
 }
 
 static const char *const kv_names[] = {[GLM_F32] = "F32", [GLM_F16] = "F16", [GLM_I8] = "I8 "};
@@ -225,9 +268,10 @@ attention_line(attention *a, const glm_kv_table *kv, int context, int n)
 	double flop = 4.0 * n * context * c->heads * c->head_dim;
 	double seconds;
 
-	a->n = n;
+	glm_rows_clear(&a->rows);
+	glm_rows_begin(&a->rows, kv);
 	for (int i = 0; i < n; i++)
-		a->row[i] = (glm_row){.position = context - n + i, .kv = kv};
+		glm_rows_add(&a->rows, 0, context - n + i, GLM_WANT_NOTHING);
 	seconds = fastest(attend, a);
 	printf("%5d %8d  %s %9.1f %8.1f %9.1f %5.0f %%\n", n, context, kv_names[a->model.kv_dtype],
 		   seconds * 1e6, bytes / seconds / 1e9, flop / seconds / 1e9,
@@ -246,15 +290,22 @@ attentions(void)
 												 .rotary = 64,
 												 .context = LONGEST}};
 	glm_kv_table		   kv = {.n_blocks = LONGEST / GLM_KV_BLOCK};
-	size_t	  bytes = glm_kv_block_bytes(&a.model.config, GLM_F32) * (size_t) kv.n_blocks;
-	float	 *memory;
-	glm_error err;
+	size_t			bytes = glm_kv_block_bytes(&a.model.config, GLM_F32) * (size_t) kv.n_blocks;
+	glm_tensor_list no_tensors = {0};
+	float		   *memory;
+	glm_error		err;
 
 	kv.block = calloc((size_t) kv.n_blocks, sizeof(*kv.block));
+	a.model.rope = calloc((size_t) LONGEST * 64, sizeof(float));
 	a.qkv = random_floats(PROMPT_ROWS * 36 * 128);
 	a.out = random_floats(PROMPT_ROWS * 32 * 128);
-	memory = glm_backend_cpu.kv_pool(device, bytes, &err);
-	if (kv.block == NULL || memory == NULL || !glm_backend_cpu.prepare(device, &a.model, &err))
+	memory = (float *) be->kv_pool(device, bytes, &err).at;
+	if (kv.block == NULL || a.model.rope == NULL || memory == NULL ||
+		!glm_model_lay_out(&a.model, &no_tensors, &err) ||
+		!glm_rows_reserve(&a.rows, PROMPT_ROWS, (size_t) kv.n_blocks, &err))
+		exit(1);
+	a.weights = be->load(device, &a.model, GLM_ALL_SEGMENTS, PROMPT_ROWS, NULL, NULL, &err);
+	if (a.weights == NULL)
 		exit(1);
 	fill(memory, bytes / sizeof(float));
 	for (int i = 0; i < kv.n_blocks; i++)
@@ -273,6 +324,12 @@ attentions(void)
 			attention_line(&a, &kv, contexts[c], PROMPT_ROWS);
 		}
 	}
+	be->unload(device, a.weights);
+	glm_rows_free(&a.rows);
+	free(a.model.matrix);
+	free(a.model.place);
+	free(a.model.norm);
+	free(a.model.rope);
 	free(kv.block);
 	free(a.qkv);
 	free(a.out);
@@ -287,18 +344,18 @@ typedef struct pass
 {
 	glm_forward		*forward;
 	const glm_model *model;
-	glm_row			 row[MAX_ROWS];
-	int				 n;
+	glm_weights		*weights;
+	glm_rows		 rows;
 } pass;
 
 static void
 forward(void *arg)
 {
-	pass	 *p = arg;
-	float	 *logits;
-	glm_error err;
+	pass	   *p = arg;
+	glm_results results;
+	glm_error	err;
 
-	if (!glm_forward_run(p->forward, p->model, p->row, p->n, &logits, &err))
+	if (!glm_forward_run(p->forward, p->model, p->weights, &p->rows.pass, &results, &err))
 	{
 		fprintf(stderr, "%s\n", err.message);
 		exit(1);
@@ -307,14 +364,35 @@ forward(void *arg)
 
 /* n sequences decode beside each other, or the rows are a prompt's. */
 static void
-set_rows(pass *p, glm_kv_table *kv, int n, bool prompt)
+set_rows(pass *p, const glm_kv_table *kv, int n, bool prompt)
 {
-	p->n = n;
+	glm_rows_clear(&p->rows);
 	for (int i = 0; i < n; i++)
-		p->row[i] = (glm_row){.token = 10 + i,
-							  .position = prompt ? i : POSITION,
-							  .kv = prompt ? &kv[0] : &kv[i],
-							  .logits = !prompt || i == n - 1};
+	{
+		if (i == 0 || !prompt)
+			glm_rows_begin(&p->rows, &kv[i]);
+		glm_rows_add(&p->rows, 10 + i, prompt ? i : POSITION,
+					 !prompt || i == n - 1 ? GLM_WANT_LOGITS : GLM_WANT_NOTHING);
+	}
+}
+
+/* The model on a device of its own, with memory for `blocks` KV blocks in a pass. */
+static void
+open_pass(pass *p, const char *kernels, const glm_kv_pool *kv_pool, size_t blocks)
+{
+	glm_forward_options options = {.kernels = kernels, .pool = pool, .max_rows = MAX_ROWS};
+	glm_error			err = {0};
+
+	p->forward = glm_forward_open(&options, &err);
+	if (p->forward != NULL && glm_forward_kv_pool(p->forward, glm_kv_pool_total(kv_pool), &err) &&
+		glm_forward_prepare(p->forward, p->model, &err) &&
+		glm_rows_reserve(&p->rows, MAX_ROWS, blocks, &err))
+		p->weights = glm_forward_load(p->forward, p->model, &err);
+	if (p->weights == NULL)
+	{
+		fprintf(stderr, "%s\n", err.message);
+		exit(1);
+	}
 }
 
 static void
@@ -323,21 +401,14 @@ passes(const char *kernels, const char *dir, int only)
 	static const int rows[] = {1, 2, 4, 8, 16, 32, 64};
 	glm_error		 err;
 	glm_model		*model = glm_model_open("bench", dir, &err);
-	glm_residency	 readable = {0};
 	glm_kv_pool		*kv_pool = glm_kv_pool_open((size_t) 1 << 30);
 	glm_kv_table	 kv[64];
 	pass			 p = {.model = model};
 	double			 alone = 0;
 
-	p.forward = model ? glm_forward_open(kernels, pool, MAX_ROWS, &err) : NULL;
-	if (p.forward == NULL || kv_pool == NULL ||
-		!glm_forward_kv_pool(p.forward, glm_kv_pool_total(kv_pool), &err) ||
-		!glm_forward_prepare(p.forward, model, &err) ||
-		!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err))
-	{
-		fprintf(stderr, "%s\n", err.message);
+	if (model == NULL || kv_pool == NULL)
 		exit(1);
-	}
+	open_pass(&p, kernels, kv_pool, 64 * (MAX_ROWS / GLM_KV_BLOCK + 1));
 	for (int i = 0; i < 64; i++)
 		if (!glm_kv_take(kv_pool, model->kv_block_bytes, MAX_ROWS / GLM_KV_BLOCK + 1, &kv[i]))
 			exit(1);
@@ -346,6 +417,7 @@ passes(const char *kernels, const char *dir, int only)
 		for (size_t m = 0; m < sizeof(rows) / sizeof(rows[0]); m++)
 		{
 			double seconds;
+			int	   n;
 
 			if ((prompt && rows[m] < 32) || (only > 0 && (prompt || rows[m] != only)))
 				continue;
@@ -353,14 +425,16 @@ passes(const char *kernels, const char *dir, int only)
 			seconds = fastest(forward, &p);
 			if (alone == 0)
 				alone = seconds;
-			printf("%5d %9.1f %9.2f %9.0f %8.2f %s\n", p.n, seconds * 1e6, seconds * 1e6 / p.n,
-				   p.n / seconds, alone * p.n / seconds, prompt ? "prefill" : "");
+			n = p.rows.pass.n_rows;
+			printf("%5d %9.1f %9.2f %9.0f %8.2f %s\n", n, seconds * 1e6, seconds * 1e6 / n,
+				   n / seconds, alone * n / seconds, prompt ? "prefill" : "");
 		}
 	for (int i = 0; i < 64; i++)
 		glm_kv_give(kv_pool, model->kv_block_bytes, &kv[i]);
+	glm_forward_unload(p.forward, p.weights);
 	glm_forward_close(p.forward);
+	glm_rows_free(&p.rows);
 	glm_kv_pool_close(kv_pool);
-	glm_residency_close(&readable);
 	glm_model_close(model);
 }
 
@@ -371,6 +445,9 @@ main(int argc, char **argv)
 	int			threads = 1, only = 0, option;
 	bool		attention_only = false;
 	glm_error	err;
+
+	glm_device_choice cpu;
+	glm_device_info	  info;
 
 	while ((option = getopt(argc, argv, "t:k:r:a")) != -1)
 	{
@@ -386,22 +463,27 @@ main(int argc, char **argv)
 			return 2;
 	}
 	pool = glm_threads_open(threads, &err);
-	device = pool ? glm_backend_cpu.open(kernels, pool, &err) : NULL;
+	if (pool != NULL && glm_backend_find("cpu", NULL, &cpu, &err))
+	{
+		be = cpu.backend;
+		device = be->open(cpu.which, kernels, pool, GLM_EXACT, &err);
+	}
 	if (device == NULL)
 	{
 		fprintf(stderr, "%s\n", err.message);
 		return 1;
 	}
-	peak = measure_peak();
-	printf("%s, %d threads: peak of fused multiply-adds %.0f GFLOP/s\n", device->kernels->name,
-		   threads, peak);
+	be->info(device, &info);
+	peak = measure_peak(info.kernels);
+	printf("%s, %d threads: peak of fused multiply-adds %.0f GFLOP/s\n", info.kernels, threads,
+		   peak);
 	if (only == 0 && !attention_only)
 		products();
 	if (only == 0)
 		attentions();
 	if (optind < argc && !attention_only)
 		passes(kernels, argv[optind], only);
-	glm_backend_cpu.close(device);
+	be->close(device);
 	glm_threads_close(pool);
 	return 0;
 }

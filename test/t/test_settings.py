@@ -29,6 +29,7 @@ class Settings(unittest.TestCase):
         cpu = min(os.sched_getaffinity(0))
         for name, setting, key, shown in (("chatglm.threads", 2, "threads", 2),
                                           ("chatglm.kernels", "scalar", "kernels", "scalar"),
+                                          ("chatglm.device", "'cpu:0'", "ready", True),
                                           ("chatglm.threads", 0, "threads", len(os.sched_getaffinity(0))),
                                           ("chatglm.cpu_affinity", f"'{cpu}-{cpu}'", "threads", 1)):
             with self.subTest(name):
@@ -63,6 +64,7 @@ class Settings(unittest.TestCase):
     def test_what_this_machine_lacks_is_an_error(self):
         foreign = "neon" if os.uname().machine == "x86_64" else "avx2"
         for name, setting, message in (("chatglm.kernels", foreign, f'"{foreign}" kernels'),
+                                       ("chatglm.device", "'cuda:0'", 'no device "cuda:0"'),
                                        ("chatglm.cpu_affinity", "'1023'", "CPU 1023")):
             with self.subTest(name):
                 cluster = Cluster({**PRELOAD, name: setting})
@@ -90,6 +92,8 @@ class Settings(unittest.TestCase):
             conn.add_notice_handler(lambda diag: notices.append((diag.severity, diag.message_primary + str(diag.message_detail))))
             for name, setting, word in (("chatglm.kernels", foreign, f'"{foreign}" kernels'),
                                         ("chatglm.cpu_affinity", "0-1023", 'of "0-1023"'),
+                                        ("chatglm.device", "cuda:0", 'no device "cuda:0"'),
+                                        ("chatglm.device", "cpu:7", "no number 7"),
                                         ("chatglm.model_dir", "/nowhere", "/nowhere"),
                                         ("chatglm.model_dir", "/etc/passwd", "/etc/passwd")):
                 with self.subTest(name):
@@ -102,7 +106,8 @@ class Settings(unittest.TestCase):
             conn.execute("ALTER SYSTEM SET chatglm.kernels = 'scalar'")
             conn.execute("ALTER SYSTEM SET chatglm.cpu_affinity = '%d'" % min(os.sched_getaffinity(0)))
             conn.execute("ALTER SYSTEM SET chatglm.model_dir = '/tmp'")
-            for name in ("kernels", "cpu_affinity", "model_dir"):
+            conn.execute("ALTER SYSTEM SET chatglm.device = 'cpu'")
+            for name in ("kernels", "cpu_affinity", "model_dir", "device"):
                 conn.execute(f"ALTER SYSTEM RESET chatglm.{name}")
             conn.execute("ALTER ROLE postgres IN DATABASE postgres SET chatglm.model = 'tiny-chatglm3'")
             self.assertEqual(notices, [])

@@ -20,7 +20,16 @@ open_engine(int threads, int max_sequences, size_t kv_bytes)
 glm_engine *
 open_engine_with(int threads, int max_sequences, size_t kv_bytes, glm_kv_type kv_type)
 {
-	glm_config	config = {.threads = threads,
+	return open_engine_on(NULL, threads, max_sequences, kv_bytes, kv_type);
+}
+
+glm_engine *
+open_engine_on(const glm_backend *backend, int threads, int max_sequences, size_t kv_bytes,
+			   glm_kv_type kv_type)
+{
+	glm_config	config = {.device = backend != NULL ? backend->name : NULL,
+						  .backend = backend,
+						  .threads = threads,
 						  .cpus = "",
 						  .kv_cache_size = kv_bytes,
 						  .max_sequences = max_sequences,

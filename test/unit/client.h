@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "engine/compute/backend.h"
 #include "engine/glm.h"
 
 #define MODEL_PATH "models/tiny-chatglm3"
@@ -36,6 +37,10 @@ extern answer answers[MAX_TICKETS];
 extern glm_engine *open_engine(int threads, int max_sequences, size_t kv_bytes);
 extern glm_engine *open_engine_with(int threads, int max_sequences, size_t kv_bytes,
 									glm_kv_type kv_type);
+
+/* On the device of a backend that is not built in. */
+extern glm_engine *open_engine_on(const glm_backend *backend, int threads, int max_sequences,
+								  size_t kv_bytes, glm_kv_type kv_type);
 
 /* A chat request on the embedded model with greedy sampling. */
 extern glm_request *make_request(const char *prompt, int max_tokens, bool stream);

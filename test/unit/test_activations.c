@@ -27,12 +27,11 @@
 
 typedef struct setup
 {
-	rn_setup	  run;
-	glm_model	 *model;
-	json_t		 *chats; /* each with ids and greedy_ids */
-	json_t		 *expected;
-	glm_residency readable;
-	glm_tensor	  plain[4 * 64 + 1]; /* the model's own matrices that are multiplied */
+	rn_setup   run;
+	glm_model *model;
+	json_t	  *chats; /* each with ids and greedy_ids */
+	json_t	  *expected;
+	glm_tensor plain[4 * 64 + 1]; /* the model's own matrices that are multiplied */
 } setup;
 
 /* ---- A model's matrices but for the embedding ---------------------------------------------------- */
@@ -113,17 +112,15 @@ set_up(setup *s, const char *dir, const char *expected)
 		fail_msg("%s", err.message);
 	assert_true(json_array_size(s->chats) > 0);
 	assert_true(s->model->config.layers <= 64);
-	assert_true(glm_residency_open(&s->readable, s->model, &err) &&
-				glm_residency_hold(&s->readable, &err));
+	rn_use(&s->run, s->model);
 }
 
 static void
 tear_down(setup *s)
 {
 	json_decref(s->expected);
-	glm_residency_close(&s->readable);
-	glm_model_close(s->model);
 	rn_close(&s->run);
+	glm_model_close(s->model);
 }
 
 /* ---- Perplexity and answers ------------------------------------------------------ */
@@ -165,15 +162,15 @@ follow(setup *s, const json_t *chat, double *nats)
 {
 	int n = (int) json_array_size(json_object_get(chat, "ids")),
 		length = n + (int) json_array_size(json_object_get(chat, "greedy_ids")), greedy = 0;
-	glm_row		 rows[RN_MAX_ROWS];
 	glm_kv_table kv;
-	float		*logits;
+	const float *logits;
 
 	assert_true(n > 0 && length > n && length <= RN_MAX_ROWS);
 	rn_take_kv(&s->run, s->model, length, &kv);
+	glm_rows_begin(&s->run.rows, &kv);
 	for (int i = 0; i < length - 1; i++)
-		rows[i] = (glm_row){token_of(chat, i), i, &kv, true};
-	logits = rn_run(&s->run, s->model, rows, length - 1);
+		glm_rows_add(&s->run.rows, token_of(chat, i), i, GLM_WANT_LOGITS);
+	logits = rn_run(&s->run);
 	for (int i = 1; i < length; i++)
 	{
 		bool best;
@@ -189,11 +186,10 @@ follow(setup *s, const json_t *chat, double *nats)
 static double
 perplexity(setup *s)
 {
-	double	  nats = 0;
-	size_t	  tokens = 0;
-	glm_error err = {0};
+	double nats = 0;
+	size_t tokens = 0;
 
-	assert_true(glm_forward_prepare(s->run.forward, s->model, &err));
+	rn_use(&s->run, s->model); /* as its matrices are now */
 	for (size_t i = 0; i < json_array_size(s->chats); i++)
 	{
 		const json_t *chat = json_array_get(s->chats, i);
@@ -235,13 +231,12 @@ test_perplexity(void **state)
 static void
 check_answers(const char *dir, const char *expected)
 {
-	setup	  s;
-	int		  answers = 0;
-	glm_error err = {0};
+	setup s;
+	int	  answers = 0;
 
 	set_up(&s, dir, expected);
 	pack_matrices(&s, GLM_Q8);
-	assert_true(glm_forward_prepare(s.run.forward, s.model, &err));
+	rn_use(&s.run, s.model);
 	for (size_t i = 0; i < json_array_size(s.chats); i++)
 	{
 		const json_t *chat = json_array_get(s.chats, i);
@@ -281,7 +276,6 @@ logits_of(setup *s, const json_t *chat, glm_dtype kv_dtype, size_t *n)
 {
 	int length = (int) json_array_size(json_object_get(chat, "ids")) +
 				 (int) json_array_size(json_object_get(chat, "greedy_ids"));
-	glm_row		 rows[RN_MAX_ROWS];
 	glm_kv_table kv;
 	float		*copy;
 
@@ -290,9 +284,10 @@ logits_of(setup *s, const json_t *chat, glm_dtype kv_dtype, size_t *n)
 	copy = malloc(*n * sizeof(float));
 	assert_true(copy != NULL && length <= RN_MAX_ROWS);
 	rn_take_kv(&s->run, s->model, length, &kv);
+	glm_rows_begin(&s->run.rows, &kv);
 	for (int i = 0; i < length; i++)
-		rows[i] = (glm_row){token_of(chat, i), i, &kv, true};
-	memcpy(copy, rn_run(&s->run, s->model, rows, length), *n * sizeof(float));
+		glm_rows_add(&s->run.rows, token_of(chat, i), i, GLM_WANT_LOGITS);
+	memcpy(copy, rn_run(&s->run), *n * sizeof(float));
 	glm_kv_give(s->run.kv, s->model->kv_block_bytes, &kv);
 	return copy;
 }
@@ -320,12 +315,10 @@ worst_of(setup *s, glm_dtype kv_dtype)
 static void
 check_kv(const char *dir, const char *expected)
 {
-	setup	  s;
-	glm_error err = {0};
-	double	  half, codes;
+	setup  s;
+	double half, codes;
 
 	set_up(&s, dir, expected);
-	assert_true(glm_forward_prepare(s.run.forward, s.model, &err));
 	half = worst_of(&s, GLM_F16);
 	codes = worst_of(&s, GLM_I8);
 	printf("# %s: logits at most %.4f off with fp16 keys and values, %.4f with int8\n", dir, half,

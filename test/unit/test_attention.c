@@ -20,6 +20,9 @@
 #include "engine/base/half.h"
 #include "engine/compute/backend.h"
 #include "engine/compute/kernels/kernels.h"
+#include "engine/base/threads.h"
+#include "engine/compute/rows.h"
+#include "engine/model/model.h"
 #include "engine/serve/kv.h"
 
 #define HEAD_DIM 72 /* groups of 32, 32 and 8 */
@@ -30,16 +33,19 @@
 
 typedef struct setup
 {
-	glm_threads *pool;
-	glm_device	*dev;
-	glm_model	 model;
-	glm_kv_pool *kv_pool;
-	const char	*kv_memory;
-	glm_kv_table kv;
-	int			 rows;
-	glm_row		 row[LONG];
-	float		 qkv[LONG][WIDTH];
-	float		 out[LONG][HEADS * HEAD_DIM];
+	glm_threads		  *pool;
+	const glm_backend *be;
+	glm_device		  *dev; /* whose memory is the host's */
+	glm_model		   model;
+	glm_weights		  *weights; /* none, but what goes with them */
+	glm_kv_pool		  *kv_pool;
+	const char		  *kv_memory;
+	glm_kv_table	   kv;
+	int				   rows;
+	glm_rows		   pass;
+	float			   qkv[LONG][WIDTH];   /* attention turns and scales Q */
+	float			   given[LONG][WIDTH]; /* as it was before */
+	float			   out[LONG][HEADS * HEAD_DIM];
 } setup;
 
 static uint32_t seed;
@@ -55,9 +61,11 @@ random_float(void)
 static setup *
 set_up(glm_dtype kv_dtype, const char *kernels, int rows)
 {
-	setup	  *s = calloc(1, sizeof(*s));
-	glm_model *model = &s->model;
-	glm_error  err;
+	setup			 *s = calloc(1, sizeof(*s));
+	glm_model		 *model = &s->model;
+	glm_tensor_list	  no_tensors = {0};
+	glm_device_choice cpu;
+	glm_error		  err;
 
 	model->config = (glm_model_config){.layers = 1,
 									   .heads = HEADS,
@@ -69,18 +77,24 @@ set_up(glm_dtype kv_dtype, const char *kernels, int rows)
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, kv_dtype);
 	model->rope = calloc((size_t) rows * HEAD_DIM / 2, sizeof(float));
 	s->pool = glm_threads_open(2, &err);
-	s->dev = glm_backend_cpu.open(kernels, s->pool, &err);
+	assert_true(glm_backend_find("cpu", NULL, &cpu, &err));
+	s->be = cpu.backend;
+	s->dev = s->be->open(0, kernels, s->pool, GLM_EXACT, &err);
 	s->kv_pool = glm_kv_pool_open((size_t) 16 << 20);
 	assert_true(model->rope && s->pool && s->dev && s->kv_pool);
-	s->kv_memory = glm_backend_cpu.kv_pool(s->dev, (size_t) 16 << 20, &err);
+	s->kv_memory = (const char *) s->be->kv_pool(s->dev, (size_t) 16 << 20, &err).at;
 	assert_non_null(s->kv_memory);
-	assert_true(glm_backend_cpu.prepare(s->dev, model, &err));
+	assert_true(glm_model_lay_out(model, &no_tensors, &err));
+	s->weights = s->be->load(s->dev, model, GLM_ALL_SEGMENTS, rows, NULL, NULL, &err);
+	assert_non_null(s->weights);
+	assert_true(glm_rows_reserve(&s->pass, rows, (size_t) rows, &err));
 	assert_true(glm_kv_take(s->kv_pool, model->kv_block_bytes, (rows + 31) / 32, &s->kv));
 	seed = 5;
 	s->rows = rows;
+	glm_rows_begin(&s->pass, &s->kv);
 	for (int i = 0; i < rows; i++)
 	{
-		s->row[i] = (glm_row){.position = i, .kv = &s->kv};
+		glm_rows_add(&s->pass, 0, i, GLM_WANT_NOTHING);
 		for (int j = 0; j < WIDTH; j++)
 			s->qkv[i][j] = random_float();
 	}
@@ -94,23 +108,25 @@ tear_down(setup *s)
 {
 	glm_kv_give(s->kv_pool, s->model.kv_block_bytes, &s->kv);
 	glm_kv_pool_close(s->kv_pool);
-	glm_backend_cpu.close(s->dev);
+	s->be->unload(s->dev, s->weights);
+	s->be->close(s->dev);
 	glm_threads_close(s->pool);
+	glm_rows_free(&s->pass);
+	free(s->model.matrix);
+	free(s->model.place);
+	free(s->model.norm);
 	free(s->model.rope);
 	free(s);
 }
 
 static void
-store(setup *s)
-{
-	glm_backend_cpu.rope_store(s->dev, &s->model, 0, s->qkv[0], s->row, s->rows);
-}
-
-static void
 attend(setup *s)
 {
-	store(s);
-	glm_backend_cpu.attention(s->dev, &s->model, 0, s->out[0], s->qkv[0], s->row, s->rows);
+	memcpy(s->given, s->qkv, sizeof(s->given));
+	s->be->begin(s->dev, s->weights, &s->pass.pass);
+	s->be->attention(s->dev, (glm_mem){(uintptr_t) s->out}, (glm_mem){(uintptr_t) s->qkv}, 0, 0,
+					 s->rows);
+	s->be->end(s->dev);
 }
 
 /* ---- What is stored ------------------------------------------------------------- */
@@ -119,16 +135,16 @@ attend(setup *s)
 static float
 stored(const setup *s, int row, int g, int i, bool value)
 {
-	const char *part = s->kv_memory + (size_t) s->kv.block[row / 32] * GLM_KV_UNIT +
+	const char *half = s->kv_memory + (size_t) s->kv.block[row / 32] * GLM_KV_UNIT +
 					   (value ? glm_kv_values(&s->model, 0, g) : glm_kv_keys(&s->model, 0, g));
-	const int8_t *code = (const int8_t *) part;
-	const float	 *scale = (const float *) (part + 32 * HEAD_DIM);
+	const int8_t *code = (const int8_t *) half;
+	const float	 *scale = (const float *) (half + 32 * HEAD_DIM);
 	int			  place = row % 32, at = value ? place * HEAD_DIM + i : i * 32 + place;
 
 	if (s->model.kv_dtype == GLM_F32)
-		return ((const float *) part)[at];
+		return ((const float *) half)[at];
 	if (s->model.kv_dtype == GLM_F16)
-		return glm_f16_to_f32(((const uint16_t *) part)[at]);
+		return glm_f16_to_f32(((const uint16_t *) half)[at]);
 	return (float) code[at] * scale[value ? place * 3 + i / 32 : i / 32 * 32 + place];
 }
 
@@ -158,13 +174,13 @@ test_stored_to_half_a_step(void **state)
 	/* one group that is large, and one that is zero: no other loses by them */
 	original(s, 7, 1, false)[3] = 1000;
 	memset(original(s, 40, 0, true) + 32, 0, 32 * sizeof(float));
-	store(s);
+	attend(s);
 	for (int row = 0; row < SHORT; row++)
-		for (int part = 0; part < 4; part++)
+		for (int h = 0; h < 4; h++)
 			for (int i = 0; i < HEAD_DIM; i++)
 			{
-				const float *x = original(s, row, part / 2, part % 2);
-				float		 got = stored(s, row, part / 2, i, part % 2);
+				const float *x = original(s, row, h / 2, h % 2);
+				float		 got = stored(s, row, h / 2, i, h % 2);
 				float		 most = largest(x, i);
 
 				assert_true(fabsf(got - x[i]) <= most / 127 * 0.5001f);
@@ -315,7 +331,7 @@ set_up_long(glm_dtype kv_dtype, const char *kernels)
 		for (int g = 0; g < 2; g++)
 			for (int d = 0; d < HEAD_DIM; d++)
 				original(s, i, g, false)[d] *= size[g][i / STRETCH];
-	store(s);
+	attend(s);
 	return s;
 }
 
@@ -338,7 +354,11 @@ attend_ranges(glm_dtype kv_dtype, const char *kernels, float (*out)[HEADS * HEAD
 	{
 		int first = ranges[r][0], n = ranges[r][1] - first;
 
-		glm_backend_cpu.attention(s->dev, &s->model, 0, out[0], s->qkv[first], &s->row[first], n);
+		memcpy(s->qkv[first], s->given[first], (size_t) n * sizeof(s->qkv[0]));
+		s->be->begin(s->dev, s->weights, &s->pass.pass);
+		s->be->attention(s->dev, (glm_mem){(uintptr_t) out}, (glm_mem){(uintptr_t) s->qkv[first]},
+						 0, first, n);
+		s->be->end(s->dev);
 		out += n;
 	}
 	tear_down(s);

@@ -39,34 +39,27 @@ all_logits(rn_setup *s, const glm_model *model, int n, int chunk, int beside)
 	size_t		 vocab = (size_t) model->config.vocab;
 	float		*all = malloc((size_t) n * vocab * sizeof(float));
 	glm_kv_table kv[8];
-	glm_row		 rows[RN_MAX_ROWS];
-	glm_error	 err;
 	int			 pass = 0;
 
 	assert_non_null(all);
-	assert_true(glm_forward_prepare(s->forward, model, &err));
+	rn_use(s, model);
 	for (int q = 0; q <= beside; q++)
 		rn_take_kv(s, model, n, &kv[q]);
 	for (int done = 0; done < n; pass++)
 	{
-		int	   size = n - done < chunk ? n - done : chunk;
-		int	   r = 0, skip = 0;
-		float *logits;
+		int			 size = n - done < chunk ? n - done : chunk;
+		const float *logits;
 
 		/* some before and some behind; some of them want logits too */
-		for (int q = 1; q <= beside; q++)
-			if (q % 2)
-			{
-				rows[r++] = (glm_row){token_of(q, pass), pass, &kv[q], q == 1};
-				skip += q == 1;
-			}
+		for (int q = 1; q <= beside; q += 2)
+			rn_row(s, &kv[q], token_of(q, pass), pass, q == 1);
+		glm_rows_begin(&s->rows, &kv[0]);
 		for (int i = 0; i < size; i++)
-			rows[r++] = (glm_row){token_of(0, done + i), done + i, &kv[0], true};
-		for (int q = 1; q <= beside; q++)
-			if (q % 2 == 0)
-				rows[r++] = (glm_row){token_of(q, pass), pass, &kv[q], q == 2};
-		logits = rn_run(s, model, rows, r);
-		memcpy(all + (size_t) done * vocab, logits + (size_t) skip * vocab,
+			glm_rows_add(&s->rows, token_of(0, done + i), done + i, GLM_WANT_LOGITS);
+		for (int q = 2; q <= beside; q += 2)
+			rn_row(s, &kv[q], token_of(q, pass), pass, q == 2);
+		logits = rn_run(s);
+		memcpy(all + (size_t) done * vocab, logits + (beside > 0 ? vocab : 0),
 			   (size_t) size * vocab * sizeof(float));
 		done += size;
 	}
@@ -145,8 +138,8 @@ check_same(const glm_model *model, const char *kernels, int threads, int length,
 	float	*got = all_logits(&s, model, length, chunk, beside);
 
 	if (memcmp(got, want, (size_t) length * (size_t) model->config.vocab * sizeof(float)) != 0)
-		fail_msg("other logits: %s kernels, %d threads, chunks of %d, %d beside",
-				 glm_forward_kernels(s.forward), threads, chunk, beside);
+		fail_msg("other logits: %s kernels, %d threads, chunks of %d, %d beside", kernels, threads,
+				 chunk, beside);
 	free(got);
 	rn_close(&s);
 }
@@ -253,6 +246,15 @@ test_packed_is_near_what_it_stands_for(void **state)
 	check_widened(GLM_Q4, "scalar");
 }
 
+/* The tokens [from, to) of sequence 0; one of them wants logits, -1: none. */
+static void
+add_rows(rn_setup *s, const glm_kv_table *kv, int from, int to, int with)
+{
+	glm_rows_begin(&s->rows, kv);
+	for (int p = from; p < to; p++)
+		glm_rows_add(&s->rows, token_of(0, p), p, p == with ? GLM_WANT_LOGITS : GLM_WANT_NOTHING);
+}
+
 /* Rows without logits cost none, and leave the KV all the same. */
 static void
 test_logits_of_some_rows(void **state)
@@ -261,18 +263,54 @@ test_logits_of_some_rows(void **state)
 	rn_setup	 s = rn_open("auto", 1);
 	float		*want = all_logits(&s, model, 40, 40, 0);
 	glm_kv_table kv;
-	glm_row		 rows[40];
-	float		*logits;
 
 	(void) state;
 	rn_take_kv(&s, model, 40, &kv);
-	for (int i = 0; i < 40; i++)
-		rows[i] = (glm_row){token_of(0, i), i, &kv, i == 5 || i == 39};
-	logits = rn_run(&s, model, rows, 20);
-	assert_memory_equal(logits, want + 5 * 509, 509 * sizeof(float));
-	logits = rn_run(&s, model, rows + 20, 10);
-	logits = rn_run(&s, model, rows + 30, 10);
-	assert_memory_equal(logits, want + 39 * 509, 509 * sizeof(float));
+	add_rows(&s, &kv, 0, 20, 5);
+	assert_memory_equal(rn_run(&s), want + 5 * 509, 509 * sizeof(float));
+	add_rows(&s, &kv, 20, 30, -1);
+	rn_run(&s);
+	add_rows(&s, &kv, 30, 40, 39);
+	assert_memory_equal(rn_run(&s), want + 39 * 509, 509 * sizeof(float));
+	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
+	free(want);
+	rn_close(&s);
+	md_free(model);
+}
+
+/*
+ * Hidden states are what the head is given: each times the head's matrix is the row's
+ * logits.  Rows that want them and rows that want logits get in nobody's way.
+ */
+static void
+test_hidden_states(void **state)
+{
+	glm_model	*model = md_make(GLM_F32, GLM_F32);
+	rn_setup	 s = rn_open("auto", 2);
+	float		*want = all_logits(&s, model, 40, 40, 0);
+	glm_kv_table kv;
+	const float *logits;
+
+	(void) state;
+	rn_take_kv(&s, model, 40, &kv);
+	glm_rows_begin(&s.rows, &kv);
+	for (int p = 0; p < 40; p++)
+		glm_rows_add(&s.rows, token_of(0, p), p, (glm_want) (p % 3));
+	logits = rn_run(&s);
+	for (int p = 0; p < 40; p++)
+	{
+		double hidden[136], product[509];
+
+		if (p % 3 == GLM_WANT_LOGITS)
+			assert_memory_equal(logits + p / 3 * 509, want + p * 509, 509 * sizeof(float));
+		if (p % 3 != GLM_WANT_HIDDEN)
+			continue;
+		for (int i = 0; i < 136; i++)
+			hidden[i] = s.results.hidden[p / 3 * 136 + i];
+		md_product(product, md_tensor(model, GLM_HEAD, GLM_NO_LAYER), hidden, NULL);
+		for (int i = 0; i < 509; i++)
+			assert_true(fabs(product[i] - want[p * 509 + i]) < 1e-5);
+	}
 	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
 	free(want);
 	rn_close(&s);
@@ -280,40 +318,69 @@ test_logits_of_some_rows(void **state)
 }
 
 static void
-check_refused(rn_setup *s, const glm_model *model, const glm_row *rows, int n, glm_status status,
-			  const char *fragment)
-{
-	float	 *logits;
-	glm_error err;
-
-	assert_false(glm_forward_run(s->forward, model, rows, n, &logits, &err));
-	ck_assert_error(&err, status, fragment);
-}
-
-static void
 test_bad_rows(void **state)
 {
 	glm_model	*model = md_make(GLM_F32, GLM_F32);
 	rn_setup	 s = rn_open("auto", 1);
-	glm_kv_table kv;
-	glm_row		 rows[RN_MAX_ROWS + 1] = {{0}};
-	glm_error	 err;
+	glm_kv_table kv, other;
 
 	(void) state;
-	assert_true(glm_forward_prepare(s.forward, model, &err));
+	rn_use(&s, model);
 	rn_take_kv(&s, model, 40, &kv);
-	rows[0] = (glm_row){509, 0, &kv, true};
-	check_refused(&s, model, rows, 1, GLM_BAD_ARGUMENT, "token id 509");
-	rows[0].token = -1;
-	check_refused(&s, model, rows, 1, GLM_BAD_ARGUMENT, "token id -1");
-	rows[0] = (glm_row){1, MD_CONTEXT, &kv, true};
-	check_refused(&s, model, rows, 1, GLM_TOO_LONG, "640");
-	rows[0].position = -1;
-	check_refused(&s, model, rows, 1, GLM_TOO_LONG, "-1");
-	rows[0].position = 64;
-	check_refused(&s, model, rows, 1, GLM_INTERNAL, "KV block");
-	check_refused(&s, model, rows, 0, GLM_INTERNAL, "rows");
-	check_refused(&s, model, rows, RN_MAX_ROWS + 1, GLM_INTERNAL, "rows");
+	rn_take_kv(&s, model, 40, &other);
+	rn_row(&s, &kv, 509, 0, true);
+	rn_run_refused(&s, GLM_BAD_ARGUMENT, "token id 509");
+	rn_row(&s, &kv, -1, 0, true);
+	rn_run_refused(&s, GLM_BAD_ARGUMENT, "token id -1");
+	rn_row(&s, &kv, 1, MD_CONTEXT, true);
+	rn_run_refused(&s, GLM_TOO_LONG, "640");
+	rn_row(&s, &kv, 1, -1, true);
+	rn_run_refused(&s, GLM_TOO_LONG, "-1");
+	rn_row(&s, &kv, 1, 64, true);
+	rn_run_refused(&s, GLM_INTERNAL, "KV block");
+	/* nor those of the sequence behind it */
+	rn_row(&s, &kv, 1, 64, true);
+	rn_row(&s, &other, 1, 0, true);
+	rn_run_refused(&s, GLM_INTERNAL, "KV block");
+	rn_run_refused(&s, GLM_INTERNAL, "rows");
+	glm_rows_begin(&s.rows, &kv);
+	for (int i = 0; i <= RN_MAX_ROWS; i++)
+		glm_rows_add(&s.rows, 1, i, GLM_WANT_NOTHING);
+	rn_run_refused(&s, GLM_INTERNAL, "rows");
+	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
+	glm_kv_give(s.kv, model->kv_block_bytes, &other);
+	rn_close(&s);
+	md_free(model);
+}
+
+/* Buffers are for so many rows with logits as were asked for, and others are refused. */
+static void
+test_most_logits(void **state)
+{
+	glm_model		   *model = md_make(GLM_F32, GLM_F32);
+	rn_setup			s = rn_open("auto", 1);
+	glm_forward_options options = {
+		.kernels = "auto", .pool = s.threads, .max_rows = RN_MAX_ROWS, .max_logits = 2};
+	glm_kv_table kv;
+	glm_error	 err = {0};
+
+	(void) state;
+	glm_forward_close(s.forward);
+	s.forward = glm_forward_open(&options, &err);
+	assert_non_null(s.forward);
+	assert_true(glm_forward_kv_pool(s.forward, glm_kv_pool_total(s.kv), &err));
+	rn_use(&s, model);
+	rn_take_kv(&s, model, 40, &kv);
+	for (int n = 2; n <= 3; n++)
+	{
+		glm_rows_begin(&s.rows, &kv);
+		for (int p = 0; p < 5; p++)
+			glm_rows_add(&s.rows, 1, p, p < n ? GLM_WANT_LOGITS : GLM_WANT_NOTHING);
+		if (n == 2)
+			rn_run(&s);
+		else
+			rn_run_refused(&s, GLM_INTERNAL, "3 with logits");
+	}
 	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
 	rn_close(&s);
 	md_free(model);
@@ -329,10 +396,10 @@ test_nan_is_seen(void **state)
 	float	  *logits;
 
 	(void) state;
-	for (int part = 0; part < 3; part++)
+	for (int i = 0; i < 3; i++)
 	{
 		static const int row[] = {3, 125, 165}; /* of Q, of K, of V */
-		float			*place = &broken[row[part] * 136];
+		float			*place = &broken[row[i] * 136];
 		float			 before = *place;
 
 		*place = NAN;
@@ -362,22 +429,18 @@ test_ended_pass(void **state)
 	rn_setup	 s = rn_open("auto", 2);
 	float		*want = all_logits(&s, model, 12, 12, 0);
 	glm_kv_table kv;
-	glm_row		 rows[12];
-	float		*logits;
-	glm_error	 err = {0};
 
 	(void) state;
 	rn_take_kv(&s, model, 12, &kv);
-	for (int p = 0; p < 12; p++)
-		rows[p] = (glm_row){token_of(0, p), p, &kv, p == 11};
 	for (int n = 0; n < model->config.layers; n++)
 	{
 		layers_granted = n;
 		glm_pause_with(grant_layers, NULL);
-		check_refused(&s, model, rows, 12, GLM_CANCELLED, "no more layers");
+		add_rows(&s, &kv, 0, 12, 11);
+		rn_run_refused(&s, GLM_CANCELLED, "no more layers");
 		glm_pause_with(NULL, NULL);
-		assert_true(glm_forward_run(s.forward, model, rows, 12, &logits, &err));
-		assert_memory_equal(logits, want + 11 * 509, 509 * sizeof(float));
+		add_rows(&s, &kv, 0, 12, 11);
+		assert_memory_equal(rn_run(&s), want + 11 * 509, 509 * sizeof(float));
 	}
 	free(want);
 	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
@@ -388,14 +451,19 @@ test_ended_pass(void **state)
 static void
 test_open_errors(void **state)
 {
-	glm_error	 err;
-	glm_threads *threads = glm_threads_open(1, &err);
+	glm_error			err = {0};
+	glm_forward_options options = {
+		.kernels = "vax", .pool = glm_threads_open(1, &err), .max_rows = 8};
 
 	(void) state;
-	assert_null(glm_forward_open("vax", threads, 8, &err));
+	assert_null(glm_forward_open(&options, &err));
 	ck_assert_error(&err, GLM_BAD_ARGUMENT, "vax");
+	options.kernels = "auto";
+	options.device = "cpu:1";
+	assert_null(glm_forward_open(&options, &err));
+	ck_assert_error(&err, GLM_UNSUPPORTED, "no number 1");
 	glm_forward_close(NULL);
-	glm_threads_close(threads);
+	glm_threads_close(options.pool);
 }
 
 int
@@ -407,7 +475,9 @@ main(void)
 		cmocka_unit_test(test_bits_of_long_contexts),
 		cmocka_unit_test(test_packed_is_near_what_it_stands_for),
 		cmocka_unit_test(test_logits_of_some_rows),
+		cmocka_unit_test(test_hidden_states),
 		cmocka_unit_test(test_bad_rows),
+		cmocka_unit_test(test_most_logits),
 		cmocka_unit_test(test_nan_is_seen),
 		cmocka_unit_test(test_ended_pass),
 		cmocka_unit_test(test_open_errors),

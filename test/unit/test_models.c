@@ -15,6 +15,7 @@
 #include "engine/serve/engine.h"
 #include "engine/base/file.h"
 #include "engine/base/hash.h"
+#include "engine/model/residency.h"
 #include "engine/weights/packed.h"
 #include "made_up.h"
 
@@ -23,10 +24,12 @@
 #define WEIGHTS "model.safetensors"
 #define TOKENIZER "models/tiny-chatglm3/tokenizer.model"
 
-static char		  dir[CK_PATH];
-static char		  twin[CK_PATH];
-static glm_models models;
-static uint32_t	  origin; /* of requests */
+static char			 dir[CK_PATH];
+static char			 twin[CK_PATH];
+static glm_models	 models;
+static glm_threads	*pool;
+static glm_residency readable;
+static uint32_t		 origin; /* of requests */
 
 static void
 link_into(const char *target, const char *from, const char *name)
@@ -54,6 +57,9 @@ setup(void **state)
 	json_t	  *config = ck_config();
 	ck_weights weights;
 	char	   path[CK_PATH];
+	glm_error  err;
+
+	glm_forward_options options = {.kernels = "auto", .max_rows = 1};
 
 	(void) state;
 	ck_open(dir);
@@ -68,6 +74,9 @@ setup(void **state)
 	copy_tokenizer(twin);
 	json_decref(config);
 	assert_true(glm_models_init(&models, 0, GLM_VERIFY_FIRST_MAP));
+	options.pool = pool = glm_threads_open(1, &err);
+	models.forward = glm_forward_open(&options, &err);
+	assert_non_null(models.forward);
 	origin = 1;
 	return 0;
 }
@@ -77,6 +86,8 @@ teardown(void **state)
 {
 	(void) state;
 	glm_models_free(&models);
+	glm_forward_close(models.forward);
+	glm_threads_close(pool);
 	ck_close(dir);
 	ck_close(twin);
 	return 0;
@@ -167,13 +178,15 @@ acquire_good(const char *name, const char *path, const char *options)
 	return served;
 }
 
+/* Makes a model resident, as a loading does. */
 static void
 touch_all(glm_served *served)
 {
-	glm_error err;
+	glm_error	 err;
+	glm_weights *weights = glm_forward_load(models.forward, served->model, &err);
 
-	for (int part = GLM_SEGMENT_OUTPUT; part < served->model->config.layers; part++)
-		assert_true(glm_residency_touch(&served->residency, part, &err));
+	assert_non_null(weights);
+	atomic_store(&served->weights, weights);
 }
 
 static glm_model_info
@@ -270,7 +283,8 @@ test_maps_on_touch(void **state)
 	assert_int_equal(info.bytes_resident, 0);
 	assert_int_equal(info.size_bytes, glm_shards_bytes(served->model->shards));
 
-	assert_true(glm_residency_touch(&served->residency, 0, &err));
+	assert_true(glm_residency_open(&readable, served->model, &err));
+	assert_true(glm_residency_touch(&readable, 0, &err));
 	info = info_of("a");
 	assert_int_equal(info.chunks_mapped, 1);
 	assert_int_equal(info.bytes_mapped, info.size_bytes);
@@ -278,13 +292,14 @@ test_maps_on_touch(void **state)
 	assert_int_equal(mappings(WEIGHTS), 1);
 
 	/* released as often as touched, or once for a part touched twice */
-	assert_true(glm_residency_touch(&served->residency, 0, &err));
-	assert_true(glm_residency_touch(&served->residency, GLM_SEGMENT_OUTPUT, &err));
-	glm_residency_release(&served->residency, 0);
-	glm_residency_release(&served->residency, 0);
+	assert_true(glm_residency_touch(&readable, 0, &err));
+	assert_true(glm_residency_touch(&readable, GLM_SEGMENT_OUTPUT, &err));
+	glm_residency_release(&readable, 0);
+	glm_residency_release(&readable, 0);
 	assert_int_equal(info_of("a").chunks_mapped, 1);
-	glm_residency_release(&served->residency, GLM_SEGMENT_OUTPUT);
+	glm_residency_release(&readable, GLM_SEGMENT_OUTPUT);
 	assert_int_equal(info_of("a").chunks_mapped, 0);
+	glm_residency_close(&readable);
 	glm_models_release(&models, served);
 }
 
@@ -307,19 +322,21 @@ test_hold_can_be_ended(void **state)
 	int			rounds = 0;
 
 	(void) state;
+	assert_true(glm_residency_open(&readable, served->model, &err));
 	while (!held)
 	{
-		assert_false(glm_residency_complete(&served->residency));
+		assert_false(glm_residency_complete(&readable));
 		pauses_granted = rounds++;
 		glm_pause_with(grant_pauses, NULL);
-		held = glm_residency_hold(&served->residency, &err);
+		held = glm_residency_hold(&readable, &err);
 		glm_pause_with(NULL, NULL);
 		if (!held)
 			ck_assert_error(&err, GLM_CANCELLED, "enough");
 	}
-	assert_true(glm_residency_complete(&served->residency));
+	assert_true(glm_residency_complete(&readable));
 	assert_in_range(rounds, 5, 20);
 	assert_int_equal(info_of("a").chunks_mapped, 1);
+	glm_residency_close(&readable);
 	glm_models_release(&models, served);
 	assert_true(unload("a", dir, &err));
 	assert_int_equal(mappings(WEIGHTS), 0);
@@ -604,7 +621,7 @@ test_norms_are_verified(void **state)
 	assert_true(unload("a", NULL, &err));
 
 	served = acquire_good("a", dir, NULL);
-	assert_false(glm_residency_touch(&served->residency, 1, &err));
+	assert_null(glm_forward_load(models.forward, served->model, &err));
 	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
 	assert_int_equal(info_of("a").chunks_mapped, 0);
 	glm_models_release(&models, served);

@@ -18,10 +18,8 @@
 #include <cmocka.h>
 
 #include "checkpoint.h"
-#include "engine/compute/forward.h"
-#include "engine/model/residency.h"
-#include "engine/serve/kv.h"
 #include "made_up.h"
+#include "runner.h"
 
 /* 77 columns, 1030 rows: neither fills groups nor tiles. */
 #define SHAPE "layers=3 hidden=77 heads=4 kv_groups=2 head_dim=20 ffn=150 vocab=1030 context=96"
@@ -61,30 +59,18 @@ open_verified(const char *dir, const char *name)
 static void
 compute(const glm_model *model, float *y)
 {
-	glm_error	  err = {0};
-	glm_threads	 *threads = glm_threads_open(2, &err);
-	glm_forward	 *forward = glm_forward_open("auto", threads, N_TOKENS, &err);
-	glm_kv_pool	 *pool = glm_kv_pool_open(16 << 20);
-	glm_kv_table  kv = {0};
-	glm_residency readable = {0};
-	glm_row		  row[N_TOKENS];
-	float		 *logits;
+	rn_setup	 s = rn_open("auto", 2);
+	glm_kv_table kv = {0};
 
-	assert_true(glm_kv_take(pool, model->kv_block_bytes, N_TOKENS / GLM_KV_BLOCK + 1, &kv));
+	rn_use(&s, model);
+	rn_take_kv(&s, model, N_TOKENS, &kv);
+	glm_rows_begin(&s.rows, &kv);
 	for (int i = 0; i < N_TOKENS; i++)
-		row[i] = (glm_row){
-			.token = i * 25 % VOCAB, .position = i, .kv = &kv, .logits = i + 1 == N_TOKENS};
-	if (!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err) ||
-		!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
-		!glm_forward_prepare(forward, model, &err) ||
-		!glm_forward_run(forward, model, row, N_TOKENS, &logits, &err))
-		fail_msg("%s", err.message);
-	memcpy(y, logits, VOCAB * sizeof(*y));
-	glm_kv_give(pool, model->kv_block_bytes, &kv);
-	glm_kv_pool_close(pool);
-	glm_forward_close(forward);
-	glm_threads_close(threads);
-	glm_residency_close(&readable);
+		glm_rows_add(&s.rows, i * 25 % VOCAB, i,
+					 i + 1 == N_TOKENS ? GLM_WANT_LOGITS : GLM_WANT_NOTHING);
+	memcpy(y, rn_run(&s), VOCAB * sizeof(*y));
+	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
+	rn_close(&s);
 }
 
 static double
@@ -214,39 +200,28 @@ anonymous(void)
 static void
 test_memory_of_a_pass(void **state)
 {
-	static glm_row row[WIDE_ROWS];
-	char		   dir[CK_PATH], path[CK_PATH];
-	glm_error	   err = {0};
-	glm_threads	  *threads = glm_threads_open(2, &err);
-	glm_forward	  *forward = glm_forward_open("auto", threads, WIDE_ROWS, &err);
-	glm_kv_pool	  *pool = glm_kv_pool_open(16 << 20);
-	glm_kv_table   kv = {0};
-	glm_residency  readable = {0};
-	glm_model	  *model;
-	float		  *logits;
-	double		   before, taken;
+	char		 dir[CK_PATH], path[CK_PATH];
+	rn_setup	 s = rn_open("auto", 2);
+	glm_kv_table kv = {0};
+	glm_model	*model;
+	double		 before, taken;
 
 	(void) state;
 	ck_open(dir);
 	assert_int_equal(make(WIDE, dir, "model"), 0);
 	model = open_verified(dir, "model");
-	assert_true(glm_kv_take(pool, model->kv_block_bytes, WIDE_ROWS / GLM_KV_BLOCK, &kv));
+	rn_take_kv(&s, model, WIDE_ROWS, &kv);
+	glm_rows_begin(&s.rows, &kv);
 	for (int i = 0; i < WIDE_ROWS; i++)
-		row[i] = (glm_row){.token = i, .position = i, .kv = &kv, .logits = i + 1 == WIDE_ROWS};
+		glm_rows_add(&s.rows, i, i, i + 1 == WIDE_ROWS ? GLM_WANT_LOGITS : GLM_WANT_NOTHING);
 	before = anonymous();
-	if (!glm_residency_open(&readable, model, &err) || !glm_residency_hold(&readable, &err) ||
-		!glm_forward_kv_pool(forward, glm_kv_pool_total(pool), &err) ||
-		!glm_forward_prepare(forward, model, &err) ||
-		!glm_forward_run(forward, model, row, WIDE_ROWS, &logits, &err))
-		fail_msg("%s", err.message);
+	rn_use(&s, model);
+	rn_run(&s);
 	taken = anonymous() - before;
 	printf("# a pass of %d rows took %.1f MB\n", WIDE_ROWS, taken);
 	assert_true(taken > 9 && taken < 16);
-	glm_kv_give(pool, model->kv_block_bytes, &kv);
-	glm_kv_pool_close(pool);
-	glm_forward_close(forward);
-	glm_threads_close(threads);
-	glm_residency_close(&readable);
+	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
+	rn_close(&s);
 	glm_model_close(model);
 	ck_path(path, dir, "model");
 	ck_close(path);

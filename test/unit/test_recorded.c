@@ -27,23 +27,21 @@ greedy(const float *logits, int vocab)
 }
 
 /* Computes a prompt in chunks; the logits after it. */
-static float *
-prefill(rn_setup *s, const glm_model *model, const json_t *ids, glm_kv_table *kv)
+static const float *
+prefill(rn_setup *s, const json_t *ids, const glm_kv_table *kv)
 {
-	int		n = (int) json_array_size(ids);
-	glm_row rows[RN_MAX_ROWS];
-	float  *logits = NULL;
+	int			 n = (int) json_array_size(ids);
+	const float *logits = NULL;
 
 	for (int done = 0; done < n;)
 	{
-		int size = n - done < RN_MAX_ROWS ? n - done : RN_MAX_ROWS;
+		int end = n - done < RN_MAX_ROWS ? n : done + RN_MAX_ROWS;
 
-		for (int i = 0; i < size; i++)
-			rows[i] =
-				(glm_row){(int32_t) json_integer_value(json_array_get(ids, (size_t) (done + i))),
-						  done + i, kv, done + i == n - 1};
-		logits = rn_run(s, model, rows, size);
-		done += size;
+		glm_rows_begin(&s->rows, kv);
+		for (; done < end; done++)
+			glm_rows_add(&s->rows, (int32_t) json_integer_value(json_array_get(ids, (size_t) done)),
+						 done, done == n - 1 ? GLM_WANT_LOGITS : GLM_WANT_NOTHING);
+		logits = rn_run(s);
 	}
 	return logits;
 }
@@ -68,8 +66,7 @@ check_logits(rn_setup *s, const glm_model *model, const json_t *entry, double *w
 	/* those of the padding behind the vocabulary were not recorded */
 	assert_in_range(json_array_size(json_object_get(entry, "next_logits")), 1, model->config.vocab);
 	rn_take_kv(s, model, (int) json_array_size(ids), &kv);
-	*worst = fmax(*worst,
-				  worst_logit(prefill(s, model, ids, &kv), json_object_get(entry, "next_logits")));
+	*worst = fmax(*worst, worst_logit(prefill(s, ids, &kv), json_object_get(entry, "next_logits")));
 	glm_kv_give(s->kv, model->kv_block_bytes, &kv);
 }
 
@@ -82,20 +79,20 @@ check_chat(rn_setup *s, const glm_model *model, const json_t *chat, double *wors
 	int			  n = (int) json_array_size(ids);
 	int			  steps = (int) json_array_size(answer);
 	glm_kv_table  kv;
-	float		 *logits;
+	const float	 *logits;
 
 	assert_true(n > 0 && steps > 0);
 	assert_true(json_number_value(json_object_get(chat, "min_margin")) > 1e-4);
 	rn_take_kv(s, model, n + steps, &kv);
-	logits = prefill(s, model, ids, &kv);
+	logits = prefill(s, ids, &kv);
 	*worst = fmax(*worst, worst_logit(logits, json_object_get(chat, "first_logits")));
 	for (int i = 0; i < steps; i++)
 	{
 		int32_t token = greedy(logits, model->config.vocab);
-		glm_row row = {token, n + i, &kv, true};
 
 		assert_int_equal(token, json_integer_value(json_array_get(answer, (size_t) i)));
-		logits = rn_run(s, model, &row, 1);
+		rn_row(s, &kv, token, n + i, true);
+		logits = rn_run(s);
 	}
 	glm_kv_give(s->kv, model->kv_block_bytes, &kv);
 }
@@ -103,20 +100,18 @@ check_chat(rn_setup *s, const glm_model *model, const json_t *chat, double *wors
 static void
 check_checkpoint(const char *dir, const char *expected)
 {
-	glm_error	  err;
-	json_error_t  json_error;
-	glm_model	 *model = glm_model_open("checkpoint", dir, &err);
-	json_t		 *json = json_load_file(expected, 0, &json_error);
-	rn_setup	  s = rn_open("auto", 2);
-	double		  worst = 0;
-	glm_residency readable = {0};
+	glm_error	 err;
+	json_error_t json_error;
+	glm_model	*model = glm_model_open("checkpoint", dir, &err);
+	json_t		*json = json_load_file(expected, 0, &json_error);
+	rn_setup	 s = rn_open("auto", 2);
+	double		 worst = 0;
 
 	if (model == NULL)
 		fail_msg("%s", err.message);
 	if (json == NULL)
 		fail_msg("%s: %s", expected, json_error.text);
-	assert_true(glm_residency_open(&readable, model, &err) && glm_residency_hold(&readable, &err));
-	assert_true(glm_forward_prepare(s.forward, model, &err));
+	rn_use(&s, model);
 	assert_true(json_array_size(json_object_get(json, "chat")) > 0);
 	for (size_t i = 0; i < json_array_size(json_object_get(json, "chat")); i++)
 		check_chat(&s, model, json_array_get(json_object_get(json, "chat"), i), &worst);
@@ -126,7 +121,6 @@ check_checkpoint(const char *dir, const char *expected)
 	assert_true(worst < 1e-4);
 	json_decref(json);
 	rn_close(&s);
-	glm_residency_close(&readable);
 	glm_model_close(model);
 }
 

@@ -10,6 +10,7 @@
  * All of it with keys and values in fp32, and some of it in int8.
  */
 #include "client.h"
+#include "late.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@ typedef struct condition
 	bool			unshared;
 	bool			slow;	   /* streams are read late */
 	bool			disturbed; /* others come and are cancelled */
+	bool			late;	   /* on a device that computes when it is waited for */
 	int				rounds;	   /* the second finds what the first left */
 } condition;
 
@@ -47,6 +49,8 @@ static const condition conditions[] = {
 	{"small pool", 2, AT_A_TIME, 2, 64, GLM_SPECULATE_AUTO, .rounds = 1},
 	{"small pool, nothing shared", 2, AT_A_TIME, 2, 256, GLM_SPECULATE_OFF, .unshared = true,
 	 .rounds = 1},
+	{"late device", 2, AT_A_TIME, 64, 256, GLM_SPECULATE_ALWAYS, .late = true, .rounds = 2},
+	{"late device, small pool", 1, AT_A_TIME, 2, 64, GLM_SPECULATE_AUTO, .late = true, .rounds = 1},
 	{"slow readers, others cancelled", 2, AT_A_TIME, 3, 0, GLM_SPECULATE_ALWAYS, .slow = true,
 	 .disturbed = true, .rounds = 2},
 };
@@ -273,7 +277,8 @@ run_condition(const condition *c)
 	glm_stats	   stats;
 	glm_model_info model;
 
-	r.engine = open_engine_with(c->threads, c->at_a_time, c->kv_mb << 20, kv_type);
+	r.engine = open_engine_on(c->late ? &late_backend : NULL, c->threads, c->at_a_time,
+							  c->kv_mb << 20, kv_type);
 	glm_engine_set_prefill_budget(r.engine, c->prefill_budget == 0 ? 64 : c->prefill_budget);
 	glm_engine_set_speculation(r.engine, c->speculation);
 	run_all(&r);

@@ -1,97 +1,264 @@
 /*
  * backend.h - the one door between the forward pass and what computes it.
  *
- * A backend is a device with its memory and a dozen operations on it.
- * forward.c is written against this table alone, so there is one forward pass
- * for all devices.  Activations live in arrays that alloc() gave: to forward.c
- * they, and places inside of them, are addresses to pass on, never to follow; read()
- * brings values home.
- * The CPU's addresses are plain memory.  Weights are named by the model's
- * tensors; prepare() is where a device makes them resident, the CPU reads them
- * where they are mapped.
+ * A backend is a kind of device.  One table serves all kinds, so there is one forward
+ * pass (forward.c, layer_walk.c), and nothing outside of a backend's own files follows an
+ * address of its memory: glm_mem is a name, glm_at() names a place inside.  Weights are
+ * named by what they are for, KV blocks by number.
  *
- * Operations are issued in order by one thread, and each sees the results of
- * those before.  None fails: everything that can is done in prepare() and
- * alloc(), and what is computed from broken weights is NaN, which the sampler
- * finds.  Every operation treats rows alone: row i of a result depends on row i
- * of the operands (attention: on the KV of its own sequence), in an order of
- * operations that neither the other rows nor the number of threads change.
+ * Three kinds of calls.  What takes memory or finds devices (find to kv_pool) may fail at
+ * once, with *err.  Operations are put in order and never fail: they may be done at once
+ * or any time later, but what one leaves the next one sees.  wait() is the one place where
+ * what was put in order can fail: false means that the pass is lost, and *state says
+ * whether the device lives on.  What is computed from broken weights is NaN, which the
+ * sampler finds.
  *
- * `abi` changes when this file does; a backend built apart is refused if it
- * differs.
+ * Every operation treats rows alone: row i of a result depends on row i of the operands
+ * (attention: on the KV of its own sequence), in an order of arithmetic that neither the
+ * other rows nor the number of threads change.  With GLM_EXACT the bits are those that
+ * kernels.h defines, whatever the device.
+ *
+ * Threads.  One at a time calls, but for need, load, refresh and unload, which other
+ * threads call while passes run.
+ *
+ * A backend that is built apart is refused if `abi` differs: the number, which changes
+ * when this file does, or the size of a struct that both sides read.
+ *
+ * Compiles as C11 and as C++17, so it includes nothing with atomics.
  */
 #ifndef GLM_BACKEND_H
 #define GLM_BACKEND_H
 
-#include "engine/compute/forward.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/model/projection.h"
 
 #define GLM_BACKEND_ABI 4
 
-/* A KV block is a number: where it begins in the device's pool, in units of so many bytes. */
+typedef struct glm_device  glm_device;	/* one opened device; private to its backend */
+typedef struct glm_weights glm_weights; /* a model, or a segment of one, that is resident there */
+typedef struct glm_threads glm_threads;
+typedef struct glm_model   glm_model;
+typedef struct glm_error   glm_error;
+
+/* Memory of a device. */
+typedef struct glm_mem
+{
+	uintptr_t at;
+} glm_mem;
+
+#define GLM_NO_MEM ((glm_mem){0})
+
+/* The place `floats` floats behind m. */
+static inline glm_mem
+glm_at(glm_mem m, size_t floats)
+{
+	m.at += floats * sizeof(float);
+	return m;
+}
+
+/* How results are defined. */
+typedef enum glm_arithmetic
+{
+	GLM_EXACT = 0,		/* the same bits as every CPU table */
+	GLM_FAST_ATTENTION, /* other bits for the attention of prompts */
+	GLM_FAST_WIDE		/* and for products with weights of 16 bits */
+} glm_arithmetic;
+
+typedef enum glm_device_state
+{
+	GLM_DEVICE_FINE = 0,
+	GLM_DEVICE_LOST /* nothing can be computed on it any more: close() is all that is left */
+} glm_device_state;
+
+typedef struct glm_device_info
+{
+	char	 name[96];	   /* "NVIDIA H200", "AMD EPYC ..." */
+	char	 kernels[16];  /* "avx512", "sm_90" */
+	char	 why_not[256]; /* of a device that was found: why it cannot be used; empty: it can */
+	uint64_t bytes;		   /* of memory; 0: the host's */
+	uint64_t bytes_free;
+	bool	 host_memory; /* glm_mem.at is an address that the host may follow after wait() */
+	bool	 picks;		  /* there is a pick() */
+	int		 max_rows;	  /* of a pass; 0: any */
+} glm_device_info;
+
+/* ---- A pass ---------------------------------------------------------------- */
+
+/* What is wanted of a row beside its keys and values. */
+typedef enum glm_want
+{
+	GLM_WANT_NOTHING = 0,
+	GLM_WANT_LOGITS, /* [vocab] */
+	GLM_WANT_HIDDEN	 /* [hidden]: what the final norm gives */
+} glm_want;
+
+typedef struct glm_pass_row
+{
+	int32_t	 token; /* < 0, where the device picks: what slot -1 - token of the last pass picked */
+	int32_t	 position;
+	int32_t	 sequence;	  /* rows of one are neighbours, at ascending positions */
+	int32_t	 first_block; /* of its sequence's KV blocks, in glm_pass.block */
+	glm_want want;
+} glm_pass_row;
+
+/* A KV block's number is where it begins in the pool, in units of so many bytes. */
 #define GLM_KV_UNIT 256
 
-typedef struct glm_device glm_device; /* one opened device; private to its backend */
+/* All there is to know of a pass; it stays as it is until wait(). */
+typedef struct glm_pass
+{
+	const glm_pass_row *row; /* [n_rows] */
+	int					n_rows;
+	const uint32_t	   *block; /* [n_blocks]: KV blocks of one sequence after the other */
+	size_t				n_blocks;
+	int					n_logits; /* rows that want them */
+	int					n_hidden;
+	int					longest; /* the largest position and 1 */
+} glm_pass;
+
+/* How a token is picked by the logits of a row; see glm_request. */
+typedef struct glm_pick
+{
+	double	 temperature, top_p, min_p, penalty;
+	int		 top_k;
+	uint64_t seed, index; /* key and counter of the random numbers, see sample.c */
+	glm_mem	 mask;		  /* a bit an id, 1: allowed; GLM_NO_MEM: all are */
+	glm_mem	 seen;		  /* a bit an id that the penalty is for; the one that is picked is added */
+	bool	 logprob;
+} glm_pick;
+
+typedef struct glm_picked_id
+{
+	int32_t id;
+	int32_t status; /* GLM_OK or GLM_NOT_FINITE */
+	float	logprob;
+} glm_picked_id;
+
+/* ---- The table ---------------------------------------------------------------- */
+
+typedef struct glm_abi
+{
+	uint32_t number;
+	uint32_t size[9];
+} glm_abi;
+
+/* Where all these types are complete. */
+#define GLM_ABI                                                                                    \
+	{                                                                                              \
+		GLM_BACKEND_ABI,                                                                           \
+		{                                                                                          \
+			sizeof(glm_backend), sizeof(glm_device_info), sizeof(glm_pass), sizeof(glm_pass_row),  \
+				sizeof(glm_pick), sizeof(glm_picked_id), sizeof(glm_error), sizeof(glm_model),     \
+				sizeof(glm_matrix)                                                                 \
+		}                                                                                          \
+	}
+
+/* Is the work still wanted?  false: end it, *err says why. */
+typedef bool (*glm_go_on)(void *arg, glm_error *err);
+
+/* All that is resident of a model; else the number of one of its segments, see model.h. */
+#define GLM_ALL_SEGMENTS (-3)
 
 typedef struct glm_backend
 {
-	int			abi; /* GLM_BACKEND_ABI */
-	const char *name;
+	glm_abi		abi;
+	const char *name; /* "cpu" */
 
+	/* How many devices there are, and what can be said of the first `max`. */
+	int (*find)(glm_device_info *info, int max);
 	/* kernels: see glm_config.  NULL and *err on failure. */
-	glm_device *(*open)(const char *kernels, glm_threads *pool, glm_error *err);
+	glm_device *(*open)(int which, const char *kernels, glm_threads *pool,
+						glm_arithmetic arithmetic, glm_error *err);
 	void (*close)(glm_device *dev);
-	const char *(*kernels)(const glm_device *dev); /* the kernels in use */
+	void (*info)(const glm_device *dev, glm_device_info *info);
 
-	/* Makes everything ready for passes of this model; may be called again. */
-	bool (*prepare)(glm_device *dev, const glm_model *model, glm_error *err);
+	/*
+	 * Makes a model, or one of its segments, resident for passes of so many rows; asks go_on
+	 * between pieces.  The model stays open until unload().  need: bytes that it takes of the
+	 * device's memory, the host's mapping not counted.  NULL and *err on failure.
+	 */
+	uint64_t (*need)(const glm_device *dev, const glm_model *model, int max_rows);
+	glm_weights *(*load)(glm_device *dev, const glm_model *model, int segment, int max_rows,
+						 glm_go_on go_on, void *arg, glm_error *err);
+	/* Brings back what the system took away meanwhile; NULL: it takes nothing. */
+	bool (*refresh)(glm_device *dev, glm_weights *weights, glm_go_on go_on, void *arg,
+					glm_error *err);
+	void (*unload)(glm_device *dev, glm_weights *weights);
 
-	float *(*alloc)(glm_device *dev, size_t n); /* NULL: out of memory */
-	void (*free)(glm_device *dev, float *x);	/* NULL is fine */
+	glm_mem (*alloc)(glm_device *dev, size_t bytes); /* GLM_NO_MEM: out of memory */
+	void (*free)(glm_device *dev, glm_mem m);		 /* GLM_NO_MEM is fine */
+	/* The memory of all KV blocks, taken once; GLM_NO_MEM and *err on failure. */
+	glm_mem (*kv_pool)(glm_device *dev, size_t bytes, glm_error *err);
 
-	/* The memory of all KV blocks, taken once; NULL and *err on failure. */
-	void *(*kv_pool)(glm_device *dev, size_t bytes, glm_error *err);
-	/* Copies a block of so many bytes. */
+	/* ---- Operations ---- */
+
+	/* Copies a KV block of so many bytes. */
 	void (*kv_copy)(glm_device *dev, uint32_t to, uint32_t from, size_t bytes);
+	/* Copies to the device; `from` may change when it returns. */
+	void (*write)(glm_device *dev, glm_mem to, const void *from, size_t bytes);
+	/* Copies to the host; `to` has it after wait(). */
+	void (*read)(glm_device *dev, void *to, glm_mem from, size_t bytes);
 
-	/* The first n floats of x in host memory, good until x changes. */
-	float *(*read)(glm_device *dev, float *x, size_t n);
+	/* From here to end(), operations are on the rows of this pass and by these weights. */
+	void (*begin)(glm_device *dev, const glm_weights *weights, const glm_pass *pass);
 
-	/* x[i, :] = table[rows[i].token, :]; x [n, hidden], table [vocab, hidden] */
-	void (*embed)(glm_device *dev, float *x, const glm_tensor *table, const glm_row *rows, int n);
+	/* x[i, :] = embedding[token of row i, :]; x [n_rows, hidden] */
+	void (*embed)(glm_device *dev, glm_mem x);
 
-	/* y[i, :] = x[i, :] / sqrt(mean(x[i, :]^2) + eps) * weight; x, y [n, width] */
-	void (*rmsnorm)(glm_device *dev, float *y, const float *x, const float *weight, int n,
-					int width, float eps);
-
-	/* c = a w^T + bias; a [n, k] with rows lda floats apart, w [m, k], c [n, m] dense */
-	void (*matmul)(glm_device *dev, float *c, const float *a, size_t lda, const glm_tensor *w,
-				   const float *bias, int n);
-
-	/*
-	 * qkv [n, (heads + 2 groups) * head_dim].  Turns Q in place and scales it by
-	 * 1 / sqrt(head_dim); turns K and stores it and V into the rows' KV blocks.
-	 */
-	void (*rope_store)(glm_device *dev, const glm_model *model, int layer, float *qkv,
-					   const glm_row *rows, int n);
+	/* y[i, :] = x[i, :] / sqrt(mean(x[i, :]^2) + eps) * norm; x, y [n, hidden] */
+	void (*rmsnorm)(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n);
 
 	/*
-	 * out[i, head, :] = softmax(Q[i, head] K^T) V over the positions 0 ..
-	 * rows[i].position of the row's sequence; out [n, heads * head_dim].
+	 * c = a w^T + bias, all matrices of the projection side by side; a [n, k] with rows lda
+	 * floats apart, c [n, width], c and a apart.  add: c += that.  swiglu: c [n, width / 2],
+	 * c[i, j] = SiLU(gate) * up, gate being column j and up width / 2 + j.
 	 */
-	void (*attention)(glm_device *dev, const glm_model *model, int layer, float *out,
-					  const float *qkv, const glm_row *rows, int n);
+	void (*matmul)(glm_device *dev, glm_mem c, glm_mem a, size_t lda, glm_projection projection,
+				   int layer, int n, bool add, bool swiglu);
 
-	/* x[i, j] = SiLU(x[i, j]) * x[i, ffn + j] for j < ffn; x [n, 2 * ffn] */
-	void (*swiglu)(glm_device *dev, float *x, int n, int ffn);
+	/*
+	 * The rows [first, first + n) of the pass, with their qkv [n, (heads + 2 groups) *
+	 * head_dim], which it may change.  Turns Q and K by their positions and stores K and V in
+	 * place `layer` of the rows' KV blocks; then
+	 * out[i, head, :] = softmax(Q[i, head] K^T / sqrt(head_dim)) V over the positions 0 to the
+	 * row's own of its sequence; out [n, heads * head_dim].
+	 */
+	void (*attention)(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int first, int n);
 
-	/* x += y; both [n, width] */
-	void (*add)(glm_device *dev, float *x, const float *y, int n, int width);
+	/* y[j, :] = x[i, :] for the j-th row i of the pass that wants this; x [n_rows, hidden] */
+	void (*gather)(glm_device *dev, glm_mem y, glm_mem x, glm_want want);
 
-	/* y[j, :] = x[i, :] for the j-th row i that wants logits; x [n, width] */
-	void (*gather)(glm_device *dev, float *y, const float *x, const glm_row *rows, int n,
-				   int width);
+	/*
+	 * picked[i] by row i of logits [n, vocab]; picked has it after wait(), and the device
+	 * keeps it for the next pass's tokens.  NULL where the device does not pick.
+	 */
+	void (*pick)(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick,
+				 int n);
+
+	void (*end)(glm_device *dev);
+	/* Would wait() return at once? */
+	bool (*ready)(glm_device *dev);
+	/* Waits for all that was put in order; false: it is lost, *err says why. */
+	bool (*wait)(glm_device *dev, glm_device_state *state, glm_error *err);
 } glm_backend;
 
-extern const glm_backend glm_backend_cpu;
+/* ---- backend.c: devices by name ------------------------------------------------ */
+
+typedef struct glm_device_choice
+{
+	const glm_backend *backend;
+	int				   which;
+} glm_device_choice;
+
+/*
+ * The device of this name: "auto" is the first that can be used, "cpu" the first of the
+ * backend with that name, "cpu:1" its second.  extra: a backend that is not built in, or
+ * NULL.  GLM_BAD_ARGUMENT for what is no name, GLM_UNSUPPORTED for a device that is not there.
+ */
+extern bool glm_backend_find(const char *device, const glm_backend *extra,
+							 glm_device_choice *choice, glm_error *err);
 
 #endif /* GLM_BACKEND_H */

@@ -1,120 +1,49 @@
 /*
  * backend_cpu.c - the backend for the CPU: kernel table plus compute pool.
  *
- * Every operation is a body that computes a range of independent items (columns
- * of a product, rows, heads of rows); spread() runs it over the pool.  Threads
- * take pieces of the range as they get to them, so a thread that started late
- * does less.  Small operations run on the calling thread alone: handing out a
- * few microseconds of work costs more than it saves.  How a range is cut never
- * changes a result, because no sum crosses an item.
+ * Every operation is done when it is called.  It is a body that computes a range of
+ * independent items (columns of a product, rows, heads of rows), and cpu_spread.c runs
+ * that over the pool.  How a range is cut never changes a result, because no sum crosses
+ * an item.
  *
- * The arithmetic is the kernel tables'.
- *
- * Used by the engine thread only; the pool's threads see one operation at a time.
+ * The arithmetic is the kernel tables'.  Weights stay where they are mapped; to make a
+ * model resident is to hold all of it (model/residency.h), and takes what its passes need
+ * beside, so that no other model's pass can be in the way.
  */
 #include "engine/compute/backend_cpu.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "engine/base/half.h"
-#include "engine/weights/packed.h"
+#include "engine/model/model.h"
 
-/*
- * Multiply-adds that are worth the pool: a microsecond or two.  Below, handing out
- * takes what it saves, and the other cores are better left to the server's processes.
- */
-#define WORK_MIN ((size_t) 96 * 1024)
+/* ---- The device --------------------------------------------------------- */
 
-/*
- * A thread takes its SHARE of what is left, so that pieces get smaller and all
- * threads end together, down to pieces of so many multiply-adds: taking one costs
- * some 0.2 microseconds where cores share it.
- */
-#define SHARE(threads) (2 * (threads))
-#define PIECE_WORK ((size_t) 128 * 1024)
-
-/* ---- Spreading over the pool ------------------------------------------- */
-
-typedef struct spread_job
+static int
+cpu_find(glm_device_info *info, int max)
 {
-	glm_range_body body;
-	const void	  *arg;
-	int			   n_items;
-	int			   grain; /* pieces are multiples of it */
-	int			   least; /* items taken at a time */
-	_Atomic int	   next;  /* first item not taken */
-} spread_job;
-
-static void
-spread_part(void *arg, int index, int count)
-{
-	spread_job *job = arg;
-
-	for (;;)
+	if (max > 0)
 	{
-		int begin = atomic_load_explicit(&job->next, memory_order_relaxed);
-		int end;
-		int piece;
-
-		/* not fetch_add: it could run past INT_MAX */
-		do
-		{
-			if (begin >= job->n_items)
-				return;
-			piece = (job->n_items - begin) / SHARE(count) / job->grain * job->grain;
-			piece = piece > job->least ? piece : job->least;
-			end = job->n_items - begin > piece ? begin + piece : job->n_items;
-		} while (!atomic_compare_exchange_weak(&job->next, &begin, end));
-		job->body(job->arg, index, begin, end);
+		*info = (glm_device_info){0};
+		info->host_memory = true;
+		snprintf(info->name, sizeof(info->name), "CPU");
 	}
-}
-
-void
-glm_cpu_spread(glm_device *dev, glm_range_body body, const void *arg, int n_items, int grain,
-			   size_t work)
-{
-	int		   threads = glm_threads_count(dev->pool);
-	int		   pieces = work / PIECE_WORK < (size_t) n_items ? (int) (work / PIECE_WORK) : n_items;
-	spread_job job = {.body = body, .arg = arg, .n_items = n_items, .grain = grain};
-
-	if (threads == 1 || n_items <= grain || work < WORK_MIN)
-	{
-		body(arg, 0, 0, n_items);
-		return;
-	}
-	job.least = n_items / (pieces < threads ? threads : pieces) / grain * grain;
-	if (job.least < grain)
-		job.least = grain;
-	glm_threads_run(dev->pool, spread_part, &job);
-}
-
-/* ---- Opening and memory ------------------------------------------------ */
-
-static void
-cpu_close(glm_device *dev)
-{
-	if (dev == NULL)
-		return;
-	for (int i = 0; dev->scores != NULL && i < glm_threads_count(dev->pool); i++)
-		free(dev->scores[i]);
-	free(dev->scores);
-	if (dev->kv != NULL)
-		munmap(dev->kv, dev->kv_bytes);
-	free(dev->int8.code);
-	free(dev->int8.scale);
-	free(dev->int8.minus_sum);
-	free(dev);
+	return 1;
 }
 
 static glm_device *
-cpu_open(const char *kernels, glm_threads *pool, glm_error *err)
+cpu_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
+		 glm_error *err)
 {
 	const glm_kernels *table = glm_kernels_find(kernels, err);
 	glm_device		  *dev;
 
+	(void) which;
+	(void) arithmetic; /* always exact */
 	if (table == NULL)
 		return NULL;
 	dev = calloc(1, sizeof(*dev));
@@ -126,42 +55,199 @@ cpu_open(const char *kernels, glm_threads *pool, glm_error *err)
 	dev->kernels = table;
 	dev->packed = glm_packed_find(table->name);
 	dev->pool = pool;
-	dev->scores = calloc((size_t) glm_threads_count(pool), sizeof(*dev->scores));
-	if (dev->scores == NULL)
-	{
-		cpu_close(dev);
-		glm_no_memory(err);
-		return NULL;
-	}
 	return dev;
 }
 
-static const char *
-cpu_kernels(const glm_device *dev)
+static void
+cpu_close(glm_device *dev)
 {
-	return dev->kernels->name;
+	if (dev == NULL)
+		return;
+	if (dev->kv != NULL)
+		munmap(dev->kv, dev->kv_bytes);
+	free(dev);
 }
 
-static float *
-cpu_alloc(glm_device *dev, size_t n)
+static void
+cpu_info(const glm_device *dev, glm_device_info *info)
+{
+	cpu_find(info, 1);
+	snprintf(info->kernels, sizeof(info->kernels), "%s", dev->kernels->name);
+}
+
+/* ---- Weights ------------------------------------------------------------- */
+
+/* Floats of a thread's scratch. */
+static size_t
+scratch_floats(const glm_model *model)
+{
+	size_t attention = glm_cpu_attention_scratch(&model->config);
+	size_t matmul = glm_cpu_matmul_scratch();
+
+	return attention > matmul ? attention : matmul;
+}
+
+/*
+ * Columns of the widest packed matrix, 0 when none is packed.  Of a projection's matrices
+ * those that are packed share the activations in 8 bits, and so the size of their groups.
+ */
+static bool
+find_packed(const glm_model *model, size_t *columns, glm_error *err)
+{
+	*columns = 0;
+	for (int l = GLM_NO_LAYER; l < model->config.layers; l++)
+		for (int p = 0; p < GLM_EMBEDDING; p++)
+		{
+			int				  n, group = 0;
+			const glm_matrix *matrix = glm_model_matrices(model, (glm_projection) p, l, &n);
+
+			for (int i = 0; i < n; i++)
+			{
+				const glm_tensor *t = &matrix[i].tensor;
+
+				if (!glm_is_packed(t->dtype))
+					continue;
+				if (group != 0 && group != t->group)
+					return glm_fail(err, GLM_UNSUPPORTED,
+									"matrices of model \"%s\" that are multiplied together differ "
+									"in their group sizes",
+									model->name);
+				group = t->group;
+				*columns = (size_t) t->shape[1] > *columns ? (size_t) t->shape[1] : *columns;
+			}
+		}
+	return true;
+}
+
+/* With whatever groups they are rounded, they fill up to this. */
+static size_t
+int8_width(size_t columns)
+{
+	const size_t widest_group = 128;
+
+	return glm_packed_groups(columns, widest_group) * widest_group;
+}
+
+static size_t
+int8_groups(size_t columns)
+{
+	const size_t smallest_group = 32;
+
+	return int8_width(columns) / smallest_group * GLM_INT8_ROWS;
+}
+
+static uint64_t
+cpu_need(const glm_device *dev, const glm_model *model, int max_rows)
+{
+	size_t columns = 0;
+
+	(void) max_rows;
+	find_packed(model, &columns, NULL);
+	return scratch_floats(model) * sizeof(float) * (size_t) glm_threads_count(dev->pool) +
+		   int8_width(columns) * GLM_INT8_ROWS +
+		   int8_groups(columns) * (sizeof(float) + sizeof(int32_t));
+}
+
+static void
+cpu_unload(glm_device *dev, glm_weights *w)
+{
+	(void) dev;
+	for (int i = 0; w->scratch != NULL && i < w->n_threads; i++)
+		free(w->scratch[i]);
+	free(w->scratch);
+	free(w->int8.code);
+	free(w->int8.scale);
+	free(w->int8.minus_sum);
+	glm_residency_close(&w->residency);
+	free(w);
+}
+
+/* Room for attention, for columns of products, and for activations in 8 bits. */
+static bool
+take_scratch(glm_weights *w, glm_error *err)
+{
+	glm_int8_rows *x = &w->int8;
+	size_t		   floats = scratch_floats(w->model), columns;
+	bool		   ok;
+
+	if (!find_packed(w->model, &columns, err))
+		return false;
+	w->scratch = calloc((size_t) w->n_threads, sizeof(*w->scratch));
+	ok = w->scratch != NULL;
+	for (int i = 0; ok && i < w->n_threads; i++)
+		ok = posix_memalign((void **) &w->scratch[i], 64, floats * sizeof(float)) == 0;
+	if (ok && columns > 0)
+	{
+		x->code = malloc(GLM_INT8_ROWS * int8_width(columns));
+		x->scale = malloc(int8_groups(columns) * sizeof(*x->scale));
+		x->minus_sum = malloc(int8_groups(columns) * sizeof(*x->minus_sum));
+		ok = x->code != NULL && x->scale != NULL && x->minus_sum != NULL;
+	}
+	return ok || glm_no_memory(err);
+}
+
+/* glm_residency_hold() asks glm_pause() in between, so go_on is not needed. */
+static bool
+make_resident(glm_weights *w, int segment, glm_error *err)
+{
+	return segment == GLM_ALL_SEGMENTS ? glm_residency_hold(&w->residency, err)
+									   : glm_residency_touch(&w->residency, segment, err);
+}
+
+static glm_weights *
+cpu_load(glm_device *dev, const glm_model *model, int segment, int max_rows, glm_go_on go_on,
+		 void *arg, glm_error *err)
+{
+	glm_weights *w = calloc(1, sizeof(*w));
+
+	(void) max_rows;
+	(void) go_on;
+	(void) arg;
+	if (w == NULL)
+	{
+		glm_no_memory(err);
+		return NULL;
+	}
+	w->model = model;
+	w->n_threads = glm_threads_count(dev->pool);
+	if (take_scratch(w, err) && glm_residency_open(&w->residency, model, err) &&
+		make_resident(w, segment, err))
+		return w;
+	cpu_unload(dev, w);
+	return NULL;
+}
+
+static bool
+cpu_refresh(glm_device *dev, glm_weights *w, glm_go_on go_on, void *arg, glm_error *err)
+{
+	(void) dev;
+	(void) go_on;
+	(void) arg;
+	return glm_residency_hold(&w->residency, err);
+}
+
+/* ---- Memory ------------------------------------------------------------- */
+
+static glm_mem
+cpu_alloc(glm_device *dev, size_t bytes)
 {
 	void *x;
 
 	(void) dev;
-	if (n > SIZE_MAX / sizeof(float) || posix_memalign(&x, 64, n * sizeof(float)) != 0)
-		return NULL;
-	return x;
+	if (posix_memalign(&x, 64, bytes) != 0)
+		return GLM_NO_MEM;
+	return (glm_mem){(uintptr_t) x};
 }
 
 static void
-cpu_free(glm_device *dev, float *x)
+cpu_free(glm_device *dev, glm_mem m)
 {
 	(void) dev;
-	free(x);
+	free((void *) m.at);
 }
 
 /* Nothing is reserved: pages that no block touches cost nothing. */
-static void *
+static glm_mem
 cpu_kv_pool(glm_device *dev, size_t bytes, glm_error *err)
 {
 	void *pool = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -170,12 +256,12 @@ cpu_kv_pool(glm_device *dev, size_t bytes, glm_error *err)
 	if (pool == MAP_FAILED)
 	{
 		glm_fail(err, GLM_NO_ROOM, "could not reserve %zu bytes for the KV cache", bytes);
-		return NULL;
+		return GLM_NO_MEM;
 	}
 	/* no huge pages: blocks of many sequences then meet in the same sets of the cache */
 	dev->kv = pool;
 	dev->kv_bytes = bytes;
-	return pool;
+	return (glm_mem){(uintptr_t) pool};
 }
 
 static void
@@ -184,125 +270,61 @@ cpu_kv_copy(glm_device *dev, uint32_t to, uint32_t from, size_t bytes)
 	memcpy(glm_cpu_kv(dev, to), glm_cpu_kv(dev, from), bytes);
 }
 
-static float *
-cpu_read(glm_device *dev, float *x, size_t n)
+static void
+cpu_write(glm_device *dev, glm_mem to, const void *from, size_t bytes)
 {
 	(void) dev;
-	(void) n;
-	return x;
+	memcpy((void *) to.at, from, bytes);
 }
 
-/* Makes the threads' arrays, each of *length floats, at least `need` long. */
-static bool
-grow(glm_device *dev, float **arrays, size_t *length, size_t need, glm_error *err)
+static void
+cpu_read(glm_device *dev, void *to, glm_mem from, size_t bytes)
 {
-	if (need <= *length)
-		return true;
-	for (int i = 0; i < glm_threads_count(dev->pool); i++)
-	{
-		float *array = cpu_alloc(dev, need);
-
-		if (array == NULL)
-			return glm_no_memory(err);
-		free(arrays[i]);
-		arrays[i] = array;
-	}
-	*length = need;
-	return true;
-}
-
-/* Columns of the widest packed matrix that is multiplied, 0 when none is packed. */
-static size_t
-packed_columns(const glm_model *model)
-{
-	size_t most = 0;
-
-	for (int i = 0; i < model->n_matrices; i++)
-	{
-		const glm_matrix *m = &model->matrix[i];
-
-		if (m->projection != GLM_EMBEDDING && glm_is_packed(m->tensor.dtype) &&
-			(size_t) m->tensor.shape[1] > most)
-			most = (size_t) m->tensor.shape[1];
-	}
-	return most;
-}
-
-/* Room for activations in 8 bits, for products with packed weights of `cols` columns. */
-static bool
-grow_int8(glm_device *dev, size_t cols, glm_error *err)
-{
-	const size_t   widest_group = 128, smallest_group = 32;
-	size_t		   width = glm_packed_groups(cols, widest_group) * widest_group;
-	size_t		   groups = width / smallest_group * GLM_INT8_ROWS;
-	glm_int8_rows *x = &dev->int8;
-	glm_int8_rows  bigger = {0};
-
-	if (width <= dev->int8_cols)
-		return true;
-	bigger.code = malloc(GLM_INT8_ROWS * width);
-	bigger.scale = malloc(groups * sizeof(*bigger.scale));
-	bigger.minus_sum = malloc(groups * sizeof(*bigger.minus_sum));
-	if (bigger.code == NULL || bigger.scale == NULL || bigger.minus_sum == NULL)
-	{
-		free(bigger.code);
-		free(bigger.scale);
-		free(bigger.minus_sum);
-		return glm_no_memory(err);
-	}
-	free(x->code);
-	free(x->scale);
-	free(x->minus_sum);
-	*x = bigger;
-	dev->int8_cols = width;
-	return true;
-}
-
-/* Room for the attention of the longest sequence and for the widest packed product. */
-static bool
-cpu_prepare(glm_device *dev, const glm_model *model, glm_error *err)
-{
-	return grow(dev, dev->scores, &dev->scores_length, glm_cpu_attention_scratch(&model->config),
-				err) &&
-		   grow_int8(dev, packed_columns(model), err);
+	(void) dev;
+	memcpy(to, (const void *) from.at, bytes);
 }
 
 /* ---- Rows -------------------------------------------------------------- */
 
 static void
-widen(float *y, const glm_tensor *table, int64_t row)
+cpu_begin(glm_device *dev, const glm_weights *weights, const glm_pass *pass)
+{
+	dev->weights = weights;
+	dev->pass = pass;
+}
+
+/* Row `row` of a table as fp32. */
+static void
+look_up(float *y, const glm_tensor *table, int64_t row)
 {
 	size_t		   n = (size_t) table->shape[1];
 	size_t		   size = table->dtype == GLM_F32 ? 4 : 2;
 	const uint8_t *x = (const uint8_t *) table->data + (size_t) row * n * size;
 
-	if (table->dtype == GLM_F32)
-	{
+	if (glm_is_packed(table->dtype))
+		glm_packed_row(y, table, row);
+	else if (table->dtype == GLM_F32)
 		memcpy(y, x, n * size);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-	{
-		uint16_t half;
+	else
+		for (size_t i = 0; i < n; i++)
+		{
+			uint16_t half;
 
-		memcpy(&half, x + i * size, sizeof half);
-		y[i] = table->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
-	}
+			memcpy(&half, x + i * size, sizeof half);
+			y[i] = table->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
+		}
 }
 
 static void
-cpu_embed(glm_device *dev, float *x, const glm_tensor *table, const glm_row *rows, int n)
+cpu_embed(glm_device *dev, glm_mem x)
 {
-	(void) dev;
-	for (int i = 0; i < n; i++)
-	{
-		float *y = x + (size_t) i * (size_t) table->shape[1];
+	const glm_pass	 *pass = dev->pass;
+	int				  n;
+	const glm_tensor *table =
+		&glm_model_matrices(dev->weights->model, GLM_EMBEDDING, GLM_NO_LAYER, &n)->tensor;
 
-		if (glm_is_packed(table->dtype))
-			glm_packed_row(y, table, rows[i].token);
-		else
-			widen(y, table, rows[i].token);
-	}
+	for (int i = 0; i < pass->n_rows; i++)
+		look_up((float *) x.at + (size_t) i * (size_t) table->shape[1], table, pass->row[i].token);
 }
 
 typedef struct rmsnorm_args
@@ -333,82 +355,85 @@ rmsnorm_rows(const void *arg, int thread, int begin, int end)
 }
 
 static void
-cpu_rmsnorm(glm_device *dev, float *y, const float *x, const float *weight, int n, int width,
-			float eps)
+cpu_rmsnorm(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n)
 {
-	rmsnorm_args op = {
-		.kernels = dev->kernels, .y = y, .x = x, .weight = weight, .width = width, .eps = eps};
+	const glm_model *model = dev->weights->model;
+	rmsnorm_args	 op = {.kernels = dev->kernels,
+						   .y = (float *) y.at,
+						   .x = (const float *) x.at,
+						   .weight = glm_model_norm(model, norm, layer),
+						   .width = model->config.hidden,
+						   .eps = model->config.norm_eps};
 
-	glm_cpu_spread(dev, rmsnorm_rows, &op, n, 1, (size_t) n * (size_t) width);
+	glm_cpu_spread(dev, rmsnorm_rows, &op, n, 1, (size_t) n * (size_t) op.width);
 }
 
-typedef struct swiglu_args
-{
-	const glm_kernels *kernels;
-	float			  *x; /* [n, 2 * ffn] */
-	int				   ffn;
-} swiglu_args;
-
 static void
-swiglu_rows(const void *arg, int thread, int begin, int end)
+cpu_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want want)
 {
-	const swiglu_args *op = arg;
+	size_t		 width = (size_t) dev->weights->model->config.hidden;
+	float		*to = (float *) y.at;
+	const float *from = (const float *) x.at;
 
-	(void) thread;
-	for (int i = begin; i < end; i++)
+	for (int i = 0; i < dev->pass->n_rows; i++, from += width)
 	{
-		float *gate = op->x + (size_t) i * 2 * (size_t) op->ffn;
-
-		op->kernels->swiglu(gate, gate + op->ffn, op->ffn);
+		if (dev->pass->row[i].want != want)
+			continue;
+		memcpy(to, from, width * sizeof(float));
+		to += width;
 	}
 }
 
-static void
-cpu_swiglu(glm_device *dev, float *x, int n, int ffn)
-{
-	swiglu_args op = {.kernels = dev->kernels, .x = x, .ffn = ffn};
+/* ---- The end of a pass ------------------------------------------------------ */
 
-	/* an exponential and a division are worth some eight multiply-adds */
-	glm_cpu_spread(dev, swiglu_rows, &op, n, 1, (size_t) n * (size_t) ffn * 8);
+static void
+cpu_end(glm_device *dev)
+{
+	dev->weights = NULL;
+	dev->pass = NULL;
 }
 
-static void
-cpu_add(glm_device *dev, float *x, const float *y, int n, int width)
-{
-	dev->kernels->add(x, y, (size_t) n * (size_t) width);
-}
-
-static void
-cpu_gather(glm_device *dev, float *y, const float *x, const glm_row *rows, int n, int width)
+static bool
+cpu_ready(glm_device *dev)
 {
 	(void) dev;
-	for (int i = 0; i < n; i++)
-	{
-		if (!rows[i].logits)
-			continue;
-		memcpy(y, x + (size_t) i * (size_t) width, (size_t) width * sizeof(float));
-		y += width;
-	}
+	return true;
+}
+
+static bool
+cpu_wait(glm_device *dev, glm_device_state *state, glm_error *err)
+{
+	(void) dev;
+	(void) err;
+	*state = GLM_DEVICE_FINE;
+	return true;
 }
 
 const glm_backend glm_backend_cpu = {
-	.abi = GLM_BACKEND_ABI,
+	.abi = GLM_ABI,
 	.name = "cpu",
+	.find = cpu_find,
 	.open = cpu_open,
 	.close = cpu_close,
-	.kernels = cpu_kernels,
-	.prepare = cpu_prepare,
+	.info = cpu_info,
+	.need = cpu_need,
+	.load = cpu_load,
+	.refresh = cpu_refresh,
+	.unload = cpu_unload,
 	.alloc = cpu_alloc,
 	.free = cpu_free,
 	.kv_pool = cpu_kv_pool,
 	.kv_copy = cpu_kv_copy,
+	.write = cpu_write,
 	.read = cpu_read,
+	.begin = cpu_begin,
 	.embed = cpu_embed,
 	.rmsnorm = cpu_rmsnorm,
 	.matmul = glm_cpu_matmul,
-	.rope_store = glm_cpu_rope_store,
 	.attention = glm_cpu_attention,
-	.swiglu = cpu_swiglu,
-	.add = cpu_add,
 	.gather = cpu_gather,
+	.pick = NULL,
+	.end = cpu_end,
+	.ready = cpu_ready,
+	.wait = cpu_wait,
 };

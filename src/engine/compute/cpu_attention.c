@@ -50,16 +50,16 @@
 
 typedef struct head_args
 {
-	glm_device		*dev;
-	const glm_model *model;
-	int				 layer;
-	float			*qkv;  /* [n, (heads + 2 groups) * head_dim] */
-	float			*out;  /* attention: [n, heads * head_dim] */
-	const glm_row	*rows; /* [n] */
-	int				 n;
-	int				 run_rows; /* rows of an item */
-	int				 splits;   /* items that share a group's heads */
-	float			 scale;	   /* 1 / sqrt(head_dim) */
+	glm_device		   *dev;
+	const glm_model	   *model;
+	int					layer;
+	float			   *qkv;  /* [n, (heads + 2 groups) * head_dim] */
+	float			   *out;  /* attention: [n, heads * head_dim] */
+	const glm_pass_row *rows; /* [n] */
+	int					n;
+	int					run_rows; /* rows of an item */
+	int					splits;	  /* items that share a group's heads */
+	float				scale;	  /* 1 / sqrt(head_dim) */
 } head_args;
 
 static float *
@@ -73,9 +73,9 @@ qkv_row(const head_args *op, int i)
 
 /* Byte `at` of a row's KV block; see kv_layout.h. */
 static char *
-kv_at(const head_args *op, const glm_row *row, int block, size_t at)
+kv_at(const head_args *op, const glm_pass_row *row, int block, size_t at)
 {
-	return (char *) glm_cpu_kv(op->dev, row->kv->block[block]) + at;
+	return (char *) glm_cpu_kv(op->dev, op->dev->pass->block[row->first_block + block]) + at;
 }
 
 /* ---- Rotary embedding and KV ------------------------------------------- */
@@ -152,7 +152,7 @@ rope_store_row(const head_args *op, int i)
 {
 	const glm_model_config *config = &op->model->config;
 	const glm_kernels	   *kernels = op->dev->kernels;
-	const glm_row		   *row = &op->rows[i];
+	const glm_pass_row	   *row = &op->rows[i];
 	int						hd = config->head_dim, block = row->position / GLM_KV_BLOCK;
 	int						place = row->position % GLM_KV_BLOCK;
 	const float *angle = op->model->rope + (size_t) row->position * (size_t) config->rotary;
@@ -182,21 +182,15 @@ rope_store_rows(const void *arg, int thread, int begin, int end)
 		rope_store_row(arg, i);
 }
 
-void
-glm_cpu_rope_store(glm_device *dev, const glm_model *model, int layer, float *qkv,
-				   const glm_row *rows, int n)
+/* Turns queries and keys; stores keys and values. */
+static void
+rope_store(head_args *op)
 {
-	const glm_model_config *config = &model->config;
-	head_args				op = {.dev = dev,
-								  .model = model,
-								  .layer = layer,
-								  .qkv = qkv,
-								  .rows = rows,
-								  .n = n,
-								  .scale = 1.0f / sqrtf((float) config->head_dim)};
+	const glm_model_config *config = &op->model->config;
 
-	glm_cpu_spread(dev, rope_store_rows, &op, n, 1,
-				   (size_t) n * (size_t) (config->heads + 2 * config->groups) *
+	op->scale = 1.0f / sqrtf((float) config->head_dim);
+	glm_cpu_spread(op->dev, rope_store_rows, op, op->n, 1,
+				   (size_t) op->n * (size_t) (config->heads + 2 * config->groups) *
 					   (size_t) config->head_dim * 2);
 }
 
@@ -426,10 +420,10 @@ glm_cpu_attention_scratch(const glm_model_config *config)
 static int
 run_length(const head_args *op, int row, int end)
 {
-	const glm_row *first = &op->rows[row];
-	int			   n = 1;
+	const glm_pass_row *first = &op->rows[row];
+	int					n = 1;
 
-	while (row + n < end && op->rows[row + n].kv == first->kv &&
+	while (row + n < end && op->rows[row + n].sequence == first->sequence &&
 		   op->rows[row + n].position == first->position + n)
 		n++;
 	return n;
@@ -458,7 +452,7 @@ attention_items(const void *arg, int thread, int begin, int end)
 			u.row = row;
 			u.rows = run_length(op, row, last);
 			u.queries = u.rows * u.heads;
-			u.q = op->dev->scores[thread];
+			u.q = op->dev->weights->scratch[thread];
 			u.out = u.q + u.queries * hd;
 			u.stretch = u.out + u.queries * hd;
 			u.scores = u.stretch + u.queries * hd;
@@ -467,32 +461,40 @@ attention_items(const void *arg, int thread, int begin, int end)
 	}
 }
 
-void
-glm_cpu_attention(glm_device *dev, const glm_model *model, int layer, float *out, const float *qkv,
-				  const glm_row *rows, int n)
+/* Attends to the keys and values that are stored. */
+static void
+attend_all(head_args *op)
 {
-	const glm_model_config *config = &model->config;
-	int						heads = config->heads / config->groups;
-	int						threads = glm_threads_count(dev->pool);
+	const glm_model_config *config = &op->model->config;
+	int						heads = config->heads / config->groups, n = op->n;
+	int						threads = glm_threads_count(op->dev->pool);
 	size_t					positions = 0;
-	head_args				op = {.dev = dev,
-								  .model = model,
-								  .layer = layer,
-								  .qkv = (float *) qkv,
-								  .out = out,
-								  .rows = rows,
-								  .n = n,
-								  .splits = 1};
 
 	for (int i = 0; i < n; i++)
-		positions += (size_t) rows[i].position + 1;
+		positions += (size_t) op->rows[i].position + 1;
 	/* long runs where there are many rows, several items for a thread where few */
-	op.run_rows =
+	op->run_rows =
 		n / (2 * threads) < run_most(config) / heads ? n / (2 * threads) : run_most(config) / heads;
-	op.run_rows = op.run_rows < 1 ? 1 : op.run_rows;
-	while (op.splits < heads && n * config->groups * op.splits < threads)
-		op.splits++;
-	glm_cpu_spread(dev, attention_items, &op,
-				   (n + op.run_rows - 1) / op.run_rows * config->groups * op.splits, 1,
+	op->run_rows = op->run_rows < 1 ? 1 : op->run_rows;
+	while (op->splits < heads && n * config->groups * op->splits < threads)
+		op->splits++;
+	glm_cpu_spread(op->dev, attention_items, op,
+				   (n + op->run_rows - 1) / op->run_rows * config->groups * op->splits, 1,
 				   positions * (size_t) config->heads * (size_t) config->head_dim * 2);
+}
+
+void
+glm_cpu_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int first, int n)
+{
+	head_args op = {.dev = dev,
+					.model = dev->weights->model,
+					.layer = layer,
+					.qkv = (float *) qkv.at,
+					.out = (float *) out.at,
+					.rows = dev->pass->row + first,
+					.n = n,
+					.splits = 1};
+
+	rope_store(&op);
+	attend_all(&op);
 }

@@ -1,79 +1,98 @@
 /*
- * forward.c - the forward pass: rows of tokens in, logits out.
+ * forward.c - the forward pass: rows of tokens in, logits or hidden states out.
  *
  *     x = embedding[token]
- *     for each layer:
- *         x += dense(attention(rope(qkv(rmsnorm(x)))))
- *         x += down(swiglu(gate_up(rmsnorm(x))))
- *     logits = output(rmsnorm(x))           for the rows that want them
+ *     for each layer: layer_walk.c
+ *     hidden = rmsnorm(x)                   for the rows that want it, or logits
+ *     logits = head(hidden)                 for the rows that want them
  *
  * A pass mixes rows of any sequences of one model: single rows that decode and
  * chunks of prompts.  The KV of all rows is stored before attention reads it, so
  * a row of a chunk sees the rows before it; what lies behind its own position
  * it never reads.
  *
- * RoPE turns the first `rotary` elements of each head, in pairs (2i, 2i + 1): pair i of
- * position p by the angle p * base^(-2i / rotary).  model->rope holds the cosine and sine
- * of each, [context, rotary / 2, 2].
+ * Buffers are the device's and belong to the glm_forward; they are taken in
+ * glm_forward_prepare, never in a pass.  What attention, the feed-forward part and the head
+ * need at different times lies in the same memory.  Nothing here follows an address in it,
+ * unless the device says that it is the host's.
  *
- * Buffers belong to the glm_forward and are taken in glm_forward_prepare, never
- * in a pass.  What attention, the feed-forward part and the head need at different
- * times lies in the same memory, and the feed-forward part, whose rows are the
- * widest, takes FFN_ROWS of them at a time: a 6B's 512 rows at once would be 56 MB.
  * Between layers there is a pause, which may end the pass: what it stored is stored again.
- * One thread (the engine's) calls all of this.
+ * However a pass ends, it is waited for, so that nothing of it is left over for the next.
+ * One thread (the engine's) calls all of this, save load, refresh and unload.
  */
-#include "engine/compute/backend.h"
+#include "engine/compute/forward.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-/*
- * Rows of the feed-forward part at a time: the default prefill_budget and max_sequences
- * in one.  With 128 a pass of 256 took 6 to 11 % longer, as it reads the weights twice.
- */
-#define FFN_ROWS 320
+#include "engine/compute/layer_walk.h"
 
 /* The buffers of a pass; the sizes say how many floats each has. */
 typedef enum buffer_id
 {
-	X,		/* [rows, hidden]: the residual stream */
-	NORMED, /* [rows, hidden]: normed x, then a block's output */
-	SHARED, /* one after the other:
-								 * qkv [rows, (heads + 2 groups) * head_dim], then attention's
-								 * output [rows, heads * head_dim];
-								 * gate_up [FFN_ROWS, 2 * ffn], swiglu leaves its result in the gates;
-								 * logits [rows that want them, vocab] */
+	X,		/* [rows, hidden]: the residual stream, then what the final norm gives */
+	NORMED, /* [rows, hidden] */
+	SHARED, /* what a layer's walk needs, then logits [rows that want them, vocab] */
 	N_BUFFERS
 } buffer_id;
+
+/* Where results come home to, if the device's memory is not the host's. */
+typedef struct host_buffer
+{
+	float *data;
+	size_t size;
+} host_buffer;
 
 struct glm_forward
 {
 	const glm_backend *backend;
 	glm_device		  *dev;
+	bool			   host_memory;
+	bool			   lost;
 	int				   max_rows;
-	float			  *buffer[N_BUFFERS];
+	int				   max_logits;
+	glm_mem			   buffer[N_BUFFERS];
 	size_t			   size[N_BUFFERS];
+	host_buffer		   logits;
+	host_buffer		   hidden;
 };
 
+/* ---- The device ----------------------------------------------------------- */
+
 glm_forward *
-glm_forward_open(const char *kernels, glm_threads *pool, int max_rows, glm_error *err)
+glm_forward_open(const glm_forward_options *options, glm_error *err)
 {
-	glm_forward *fwd = calloc(1, sizeof(*fwd));
+	glm_forward		 *fwd = calloc(1, sizeof(*fwd));
+	glm_device_choice choice;
+	glm_device_info	  info;
 
 	if (fwd == NULL)
 	{
 		glm_no_memory(err);
 		return NULL;
 	}
-	fwd->backend = &glm_backend_cpu;
-	fwd->max_rows = max_rows;
-	fwd->dev = fwd->backend->open(kernels, pool, err);
+	fwd->max_rows = options->max_rows;
+	fwd->max_logits = options->max_logits > 0 && options->max_logits < options->max_rows
+						  ? options->max_logits
+						  : options->max_rows;
+	if (!glm_backend_find(options->device, options->backend, &choice, err))
+		goto fail;
+	fwd->backend = choice.backend;
+	fwd->dev = choice.backend->open(choice.which, options->kernels, options->pool, GLM_EXACT, err);
 	if (fwd->dev == NULL)
-	{
-		free(fwd);
-		return NULL;
-	}
-	return fwd;
+		goto fail;
+	glm_forward_info(fwd, &info);
+	fwd->host_memory = info.host_memory;
+	if (info.max_rows == 0 || info.max_rows >= fwd->max_rows)
+		return fwd;
+	glm_fail(err, GLM_UNSUPPORTED, "device \"%s\" computes at most %d rows at a time, not %d",
+			 info.name, info.max_rows, fwd->max_rows);
+	glm_forward_close(fwd);
+	return NULL;
+
+fail:
+	free(fwd);
+	return NULL;
 }
 
 void
@@ -84,19 +103,27 @@ glm_forward_close(glm_forward *fwd)
 	for (int i = 0; i < N_BUFFERS; i++)
 		fwd->backend->free(fwd->dev, fwd->buffer[i]);
 	fwd->backend->close(fwd->dev);
+	free(fwd->logits.data);
+	free(fwd->hidden.data);
 	free(fwd);
 }
 
-const char *
-glm_forward_kernels(const glm_forward *fwd)
+void
+glm_forward_info(const glm_forward *fwd, glm_device_info *info)
 {
-	return fwd->backend->kernels(fwd->dev);
+	fwd->backend->info(fwd->dev, info);
+}
+
+bool
+glm_forward_lost(const glm_forward *fwd)
+{
+	return fwd->lost;
 }
 
 bool
 glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err)
 {
-	return fwd->backend->kv_pool(fwd->dev, bytes, err) != NULL;
+	return fwd->backend->kv_pool(fwd->dev, bytes, err).at != 0;
 }
 
 void
@@ -107,43 +134,81 @@ glm_forward_kv_copy(void *arg, uint32_t to, uint32_t from, size_t bytes)
 	fwd->backend->kv_copy(fwd->dev, to, from, bytes);
 }
 
+/* ---- Models ------------------------------------------------------------------ */
+
+static bool
+ask_pause(void *arg, glm_error *err)
+{
+	(void) arg;
+	return glm_pause(err);
+}
+
+/* A device with memory of its own says at once that it has too little. */
+static bool
+check_need(const glm_forward *fwd, const glm_model *model, glm_error *err)
+{
+	uint64_t		need = fwd->backend->need(fwd->dev, model, fwd->max_rows);
+	glm_device_info info;
+
+	if (fwd->host_memory)
+		return true;
+	glm_forward_info(fwd, &info);
+	return need <= info.bytes_free ||
+		   glm_fail(err, GLM_NO_ROOM,
+					"model \"%s\" needs %llu MB of memory on device \"%s\", of which %llu are free",
+					model->name, (unsigned long long) (need >> 20), info.name,
+					(unsigned long long) (info.bytes_free >> 20));
+}
+
+glm_weights *
+glm_forward_load(glm_forward *fwd, const glm_model *model, glm_error *err)
+{
+	if (!check_need(fwd, model, err))
+		return NULL;
+	return fwd->backend->load(fwd->dev, model, GLM_ALL_SEGMENTS, fwd->max_rows, ask_pause, NULL,
+							  err);
+}
+
+bool
+glm_forward_refresh(glm_forward *fwd, glm_weights *weights, glm_error *err)
+{
+	return fwd->backend->refresh == NULL ||
+		   fwd->backend->refresh(fwd->dev, weights, ask_pause, NULL, err);
+}
+
+void
+glm_forward_unload(glm_forward *fwd, glm_weights *weights)
+{
+	fwd->backend->unload(fwd->dev, weights);
+}
+
 /* ---- Buffers ----------------------------------------------------------- */
 
-/* The one matrix of a projection. */
-static const glm_matrix *
-matrix_of(const glm_model *model, glm_projection projection, int layer)
-{
-	int n;
-
-	return glm_model_matrices(model, projection, layer, &n);
-}
-
-/* Floats of n rows of qkv, so many that what follows them is aligned. */
-static size_t
-qkv_size(const glm_model *model, int n)
-{
-	return ((size_t) n * (size_t) glm_model_width(model, GLM_QKV) + 15) / 16 * 16;
-}
-
-static size_t
-larger(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
 static void
-sizes_of(const glm_model *model, int max_rows, size_t size[N_BUFFERS])
+sizes_of(const glm_forward *fwd, const glm_model *model, size_t size[N_BUFFERS])
 {
-	const glm_model_config *config = &model->config;
-	size_t					rows = (size_t) max_rows, ffn_rows = rows < FFN_ROWS ? rows : FFN_ROWS;
+	size_t rows = (size_t) fwd->max_rows, hidden = (size_t) model->config.hidden;
+	size_t logits = (size_t) fwd->max_logits * (size_t) model->config.vocab;
 
-	size[X] = rows * (size_t) config->hidden;
-	size[NORMED] = rows * (size_t) config->hidden;
-	size[SHARED] =
-		qkv_size(model, max_rows) + rows * (size_t) config->heads * (size_t) config->head_dim;
-	size[SHARED] = larger(size[SHARED], ffn_rows * 2 * (size_t) config->ffn);
-	/* only rows that want logits have some; memory that is not touched costs none */
-	size[SHARED] = larger(size[SHARED], rows * (size_t) config->vocab);
+	size[X] = rows * hidden;
+	size[NORMED] = rows * hidden;
+	size[SHARED] = glm_walk_shared(model, fwd->max_rows);
+	size[SHARED] = size[SHARED] > logits ? size[SHARED] : logits;
+}
+
+static bool
+grow_host(host_buffer *buffer, size_t size)
+{
+	float *bigger;
+
+	if (size <= buffer->size)
+		return true;
+	bigger = malloc(size * sizeof(*bigger));
+	if (bigger == NULL)
+		return false;
+	free(buffer->data);
+	*buffer = (host_buffer){bigger, size};
+	return true;
 }
 
 /*
@@ -153,38 +218,55 @@ sizes_of(const glm_model *model, int max_rows, size_t size[N_BUFFERS])
 bool
 glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err)
 {
-	size_t size[N_BUFFERS];
+	const glm_model_config *config = &model->config;
+	size_t					size[N_BUFFERS];
 
-	sizes_of(model, fwd->max_rows, size);
+	sizes_of(fwd, model, size);
 	for (int i = 0; i < N_BUFFERS; i++)
 	{
-		float *bigger;
+		glm_mem bigger;
 
 		if (size[i] <= fwd->size[i])
 			continue;
-		bigger = fwd->backend->alloc(fwd->dev, size[i]);
-		if (bigger == NULL)
+		bigger = fwd->backend->alloc(fwd->dev, size[i] * sizeof(float));
+		if (bigger.at == 0)
 			return glm_no_memory(err);
 		fwd->backend->free(fwd->dev, fwd->buffer[i]);
 		fwd->buffer[i] = bigger;
 		fwd->size[i] = size[i];
 	}
-	return fwd->backend->prepare(fwd->dev, model, err);
+	return fwd->host_memory ||
+		   (grow_host(&fwd->logits, (size_t) fwd->max_logits * (size_t) config->vocab) &&
+			grow_host(&fwd->hidden, (size_t) fwd->max_rows * (size_t) config->hidden)) ||
+		   glm_no_memory(err);
 }
 
 /* ---- The pass ---------------------------------------------------------- */
 
+/* Where the KV blocks of row i's sequence end in the pass's list. */
+static size_t
+blocks_end(const glm_pass *pass, int i)
+{
+	int next = i + 1;
+
+	while (next < pass->n_rows && pass->row[next].sequence == pass->row[i].sequence)
+		next++;
+	return next < pass->n_rows ? (size_t) pass->row[next].first_block : pass->n_blocks;
+}
+
 /* Do all rows name a token, a position and a KV block that exist? */
 static bool
-check_rows(const glm_forward *fwd, const glm_model *model, const glm_row *rows, int n_rows,
-		   glm_error *err)
+check_pass(const glm_forward *fwd, const glm_model *model, const glm_pass *pass, glm_error *err)
 {
-	if (n_rows < 1 || n_rows > fwd->max_rows)
-		return glm_fail(err, GLM_INTERNAL, "a pass of %d rows; it may have 1 to %d", n_rows,
-						fwd->max_rows);
-	for (int i = 0; i < n_rows; i++)
+	size_t end = 0;
+
+	if (pass->n_rows < 1 || pass->n_rows > fwd->max_rows || pass->n_logits > fwd->max_logits)
+		return glm_fail(err, GLM_INTERNAL,
+						"a pass of %d rows, %d with logits; it may have 1 to %d and %d",
+						pass->n_rows, pass->n_logits, fwd->max_rows, fwd->max_logits);
+	for (int i = 0; i < pass->n_rows; i++)
 	{
-		const glm_row *row = &rows[i];
+		const glm_pass_row *row = &pass->row[i];
 
 		if (row->token < 0 || row->token >= model->config.vocab)
 			return glm_fail(err, GLM_BAD_ARGUMENT,
@@ -194,118 +276,98 @@ check_rows(const glm_forward *fwd, const glm_model *model, const glm_row *rows, 
 			return glm_fail(err, GLM_TOO_LONG,
 							"position %d is outside the context of model \"%s\" (%d tokens)",
 							row->position, model->name, model->config.context);
-		if (row->position / GLM_KV_BLOCK >= row->kv->n_blocks)
+		if (i == 0 || row->sequence != row[-1].sequence)
+			end = blocks_end(pass, i);
+		if ((size_t) row->first_block + (size_t) row->position / GLM_KV_BLOCK >= end)
 			return glm_fail(err, GLM_INTERNAL, "no KV block for position %d", row->position);
 	}
 	return true;
 }
 
-static int
-count_logits(const glm_row *rows, int n_rows)
+/* x through all layers; false: a pause ended it. */
+static bool
+walk_layers(glm_forward *fwd, const glm_model *model, int n_rows, glm_error *err)
 {
-	int n = 0;
+	const glm_walk walk = {.backend = fwd->backend,
+						   .dev = fwd->dev,
+						   .model = model,
+						   .x = fwd->buffer[X],
+						   .normed = fwd->buffer[NORMED],
+						   .shared = fwd->buffer[SHARED],
+						   .n = n_rows,
+						   .slice = n_rows};
 
-	for (int i = 0; i < n_rows; i++)
-		n += rows[i].logits;
-	return n;
+	for (int l = 0; l < model->config.layers; l++)
+	{
+		if (!glm_pause(err) || !glm_layer_walk(&walk, l, l, err))
+			return false;
+	}
+	return true;
 }
 
-/* x += dense(attention(rope(qkv(rmsnorm(x))))) */
-static void
-attention_block(glm_forward *fwd, const glm_model *model, int l, const glm_row *rows, int n)
+/* Brings n floats home; where they will be. */
+static float *
+bring(const glm_forward *fwd, const host_buffer *to, glm_mem from, size_t n)
 {
-	const glm_backend	   *be = fwd->backend;
-	const glm_model_config *config = &model->config;
-	const glm_matrix	   *in = matrix_of(model, GLM_QKV, l);
-	const glm_matrix	   *out = matrix_of(model, GLM_DENSE, l);
-	float *const		   *buf = fwd->buffer;
-	float				   *qkv = buf[SHARED], *context = qkv + qkv_size(model, n);
-	int						hidden = config->hidden;
-	size_t					context_width = (size_t) out->tensor.shape[1];
-
-	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], glm_model_norm(model, GLM_ATTN_NORM, l), n, hidden,
-				config->norm_eps);
-	be->matmul(fwd->dev, qkv, buf[NORMED], (size_t) hidden, &in->tensor, in->bias, n);
-	be->rope_store(fwd->dev, model, l, qkv, rows, n);
-	be->attention(fwd->dev, model, l, context, qkv, rows, n);
-	be->matmul(fwd->dev, buf[NORMED], context, context_width, &out->tensor, out->bias, n);
-	be->add(fwd->dev, buf[X], buf[NORMED], n, hidden);
+	if (n == 0)
+		return NULL;
+	if (fwd->host_memory)
+		return (float *) from.at;
+	fwd->backend->read(fwd->dev, to->data, from, n * sizeof(float));
+	return to->data;
 }
 
-/* normed = down(swiglu(gate_up(normed))), for n rows of it */
+/* Final norm and head for the rows that want what they give; the others end here. */
 static void
-feed_forward(glm_forward *fwd, const glm_model *model, int l, float *normed, int n)
+finish_rows(glm_forward *fwd, const glm_model *model, const glm_pass *pass, glm_results *results)
 {
 	const glm_backend *be = fwd->backend;
-	const glm_matrix  *in = matrix_of(model, GLM_GATE_UP, l), *out = matrix_of(model, GLM_DOWN, l);
-	float			  *gate_up = fwd->buffer[SHARED];
-	size_t hidden = (size_t) model->config.hidden, gate_up_width = 2 * (size_t) model->config.ffn;
+	size_t			   width = (size_t) model->config.hidden;
+	size_t			   vocab = (size_t) model->config.vocab;
+	glm_mem			   gathered = fwd->buffer[NORMED];
+	int				   n = pass->n_logits + pass->n_hidden;
 
-	be->matmul(fwd->dev, gate_up, normed, hidden, &in->tensor, in->bias, n);
-	be->swiglu(fwd->dev, gate_up, n, model->config.ffn);
-	be->matmul(fwd->dev, normed, gate_up, gate_up_width, &out->tensor, out->bias, n);
-}
-
-/* x += down(swiglu(gate_up(rmsnorm(x)))) */
-static void
-ffn_block(glm_forward *fwd, const glm_model *model, int l, int n)
-{
-	const glm_backend	   *be = fwd->backend;
-	const glm_model_config *config = &model->config;
-	float *const		   *buf = fwd->buffer;
-	int						hidden = config->hidden;
-	int parts = (n + FFN_ROWS - 1) / FFN_ROWS, part = (n + parts - 1) / parts; /* alike in size */
-
-	be->rmsnorm(fwd->dev, buf[NORMED], buf[X], glm_model_norm(model, GLM_FFN_NORM, l), n, hidden,
-				config->norm_eps);
-	for (int i = 0; i < n; i += part)
-		feed_forward(fwd, model, l, buf[NORMED] + (size_t) i * (size_t) hidden,
-					 n - i < part ? n - i : part);
-	be->add(fwd->dev, buf[X], buf[NORMED], n, hidden);
-}
-
-/* The output head for the rows that want logits; the others end here. */
-static void
-output_head(glm_forward *fwd, const glm_model *model, const glm_row *rows, int n_rows, int n)
-{
-	const glm_backend	   *be = fwd->backend;
-	const glm_model_config *config = &model->config;
-	float *const		   *buf = fwd->buffer;
-	int						hidden = config->hidden;
-	float				   *last = buf[NORMED];
-	const float			   *norm = glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER);
-	const glm_matrix	   *head = matrix_of(model, GLM_HEAD, GLM_NO_LAYER);
-
-	be->gather(fwd->dev, last, buf[X], rows, n_rows, hidden);
-	if (norm != NULL)
+	be->gather(fwd->dev, gathered, fwd->buffer[X], GLM_WANT_LOGITS);
+	if (pass->n_hidden > 0)
+		be->gather(fwd->dev, glm_at(gathered, (size_t) pass->n_logits * width), fwd->buffer[X],
+				   GLM_WANT_HIDDEN);
+	if (glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER) != NULL)
 	{
 		/* x itself has been read, so its buffer takes the result */
-		be->rmsnorm(fwd->dev, buf[X], last, norm, n, hidden, config->norm_eps);
-		last = buf[X];
+		be->rmsnorm(fwd->dev, fwd->buffer[X], gathered, GLM_FINAL_NORM, GLM_NO_LAYER, n);
+		gathered = fwd->buffer[X];
 	}
-	be->matmul(fwd->dev, buf[SHARED], last, (size_t) hidden, &head->tensor, head->bias, n);
+	if (pass->n_logits > 0)
+		be->matmul(fwd->dev, fwd->buffer[SHARED], gathered, width, GLM_HEAD, GLM_NO_LAYER,
+				   pass->n_logits, false, false);
+	results->logits =
+		bring(fwd, &fwd->logits, fwd->buffer[SHARED], (size_t) pass->n_logits * vocab);
+	results->hidden = bring(fwd, &fwd->hidden, glm_at(gathered, (size_t) pass->n_logits * width),
+							(size_t) pass->n_hidden * width);
 }
 
 bool
-glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_row *rows, int n_rows,
-				float **logits, glm_error *err)
+glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
+				const glm_pass *pass, glm_results *results, glm_error *err)
 {
-	int n_logits = count_logits(rows, n_rows);
+	const glm_backend *be = fwd->backend;
+	glm_device_state   state = GLM_DEVICE_FINE;
+	glm_error		   why = {0};
+	bool			   ok, done;
 
-	if (!check_rows(fwd, model, rows, n_rows, err))
+	if (!check_pass(fwd, model, pass, err))
 		return false;
-	fwd->backend->embed(fwd->dev, fwd->buffer[X],
-						&matrix_of(model, GLM_EMBEDDING, GLM_NO_LAYER)->tensor, rows, n_rows);
-	for (int l = 0; l < model->config.layers; l++)
+	be->begin(fwd->dev, weights, pass);
+	be->embed(fwd->dev, fwd->buffer[X]);
+	ok = walk_layers(fwd, model, pass->n_rows, err);
+	if (ok && pass->n_logits + pass->n_hidden > 0)
+		finish_rows(fwd, model, pass, results);
+	be->end(fwd->dev);
+	done = be->wait(fwd->dev, &state, &why);
+	if (!done)
 	{
-		if (!glm_pause(err))
-			return false;
-		attention_block(fwd, model, l, rows, n_rows);
-		ffn_block(fwd, model, l, n_rows);
+		fwd->lost |= state == GLM_DEVICE_LOST;
+		*err = why;
 	}
-	if (n_logits > 0)
-		output_head(fwd, model, rows, n_rows, n_logits);
-	*logits = fwd->backend->read(fwd->dev, fwd->buffer[SHARED],
-								 (size_t) n_logits * (size_t) model->config.vocab);
-	return true;
+	return ok && done;
 }

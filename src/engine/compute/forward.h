@@ -1,41 +1,59 @@
 /*
- * forward.h - one forward pass over rows of many sequences.
+ * forward.h - one forward pass over rows of many sequences, on a device.
  */
 #ifndef GLM_FORWARD_H
 #define GLM_FORWARD_H
 
 #include "engine/base/threads.h"
-#include "engine/model/kv_layout.h"
+#include "engine/compute/rows.h"
 
-typedef struct glm_row
+typedef struct glm_forward glm_forward; /* an opened device with the buffers of a pass */
+
+typedef struct glm_forward_options
 {
-	int32_t				token;
-	int32_t				position;
-	const glm_kv_table *kv;		/* has a block for this position */
-	bool				logits; /* wanted for this row? */
-} glm_row;
+	const char		  *device;	/* as is the next, see glm_config */
+	const glm_backend *backend; /* that is not built in; NULL: none */
+	const char		  *kernels;
+	glm_threads		  *pool;
+	int				   max_rows;   /* of a pass */
+	int				   max_logits; /* of these rows, that want logits; 0: all */
+} glm_forward_options;
 
-typedef struct glm_forward glm_forward; /* scratch buffers and the compute pool */
-
-/* kernels: see glm_config; max_rows: most rows of one pass. */
-extern glm_forward *glm_forward_open(const char *kernels, glm_threads *pool, int max_rows,
-									 glm_error *err);
+extern glm_forward *glm_forward_open(const glm_forward_options *options, glm_error *err);
 extern void			glm_forward_close(glm_forward *fwd);
-extern const char  *glm_forward_kernels(const glm_forward *fwd);
+extern void			glm_forward_info(const glm_forward *fwd, glm_device_info *info);
+
 /* The pool of KV blocks, once; and a copy of one, before what is computed next. */
-extern bool			glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err);
-extern void			glm_forward_kv_copy(void *fwd, uint32_t to, uint32_t from, size_t bytes);
-/* Grows the scratch buffers to what this model needs.  Engine thread, between passes. */
-extern bool			glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err);
+extern bool glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err);
+extern void glm_forward_kv_copy(void *fwd, uint32_t to, uint32_t from, size_t bytes);
 
 /*
- * One forward pass over n_rows rows of a model whose weights are readable.  Rows of one sequence are neighbours in
- * ascending position; positions before the first have their KV in place.
- * Writes the KV of every row; logits of the rows that want them land in
- * *logits as [n, vocab] fp32 in row order (memory of fwd, good until the next
- * pass).  Each row's result depends on its own sequence only, bit for bit.
+ * Makes a model resident, with pauses; brings back what the system took of one that was
+ * idle; lets go of it before it is closed.  Any thread.
  */
-extern bool glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_row *rows,
-							int n_rows, float **logits, glm_error *err);
+extern glm_weights *glm_forward_load(glm_forward *fwd, const glm_model *model, glm_error *err);
+extern bool			glm_forward_refresh(glm_forward *fwd, glm_weights *weights, glm_error *err);
+extern void			glm_forward_unload(glm_forward *fwd, glm_weights *weights);
+
+/* Grows the buffers to what this model needs.  Engine thread, between passes. */
+extern bool glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err);
+
+/* What was wanted, in the order of the rows; the caller's until the next pass. */
+typedef struct glm_results
+{
+	float *logits; /* [n_logits, vocab] */
+	float *hidden; /* [n_hidden, hidden] */
+} glm_results;
+
+/*
+ * One forward pass.  Rows of one sequence are neighbours in ascending position; positions
+ * before the first have their KV in place.  Writes the KV of every row.  Each row's
+ * result depends on its own sequence only, bit for bit.
+ */
+extern bool glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
+							const glm_pass *pass, glm_results *results, glm_error *err);
+
+/* Has a pass lost the device?  Then all that is left is to close it. */
+extern bool glm_forward_lost(const glm_forward *fwd);
 
 #endif /* GLM_FORWARD_H */

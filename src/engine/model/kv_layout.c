@@ -25,7 +25,7 @@ glm_kv_groups(int head_dim)
 }
 
 size_t
-glm_kv_part_bytes(const glm_model_config *config, glm_dtype dtype)
+glm_kv_half_bytes(const glm_model_config *config, glm_dtype dtype)
 {
 	size_t elements = (size_t) GLM_KV_BLOCK * (size_t) config->head_dim;
 
@@ -38,5 +38,5 @@ glm_kv_part_bytes(const glm_model_config *config, glm_dtype dtype)
 size_t
 glm_kv_block_bytes(const glm_model_config *config, glm_dtype dtype)
 {
-	return (size_t) config->layers * 2 * (size_t) config->groups * glm_kv_part_bytes(config, dtype);
+	return (size_t) config->layers * 2 * (size_t) config->groups * glm_kv_half_bytes(config, dtype);
 }

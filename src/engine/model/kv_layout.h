@@ -35,7 +35,7 @@ extern glm_dtype glm_kv_dtype(glm_kv_type type, glm_dtype weights);
 /* Groups with a scale that a head has, the last one may be smaller. */
 extern int		 glm_kv_groups(int head_dim);
 /* Bytes of the keys, or of the values, of 32 positions of one KV head. */
-extern size_t	 glm_kv_part_bytes(const glm_model_config *config, glm_dtype dtype);
+extern size_t	 glm_kv_half_bytes(const glm_model_config *config, glm_dtype dtype);
 /* Bytes of one block of this model: 32 positions, K and V, all layers. */
 extern size_t	 glm_kv_block_bytes(const glm_model_config *config, glm_dtype dtype);
 
@@ -46,7 +46,7 @@ static inline size_t
 glm_kv_keys(const glm_model *model, int layer, int group)
 {
 	return ((size_t) layer * 2 * (size_t) model->config.groups + (size_t) group) *
-		   glm_kv_part_bytes(&model->config, model->kv_dtype);
+		   glm_kv_half_bytes(&model->config, model->kv_dtype);
 }
 
 /* Where the values [32, head_dim] of a layer's group begin. */

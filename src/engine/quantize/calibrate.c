@@ -2,11 +2,14 @@
  * calibrate.c - calibration: the texts' residual stream, taken through a model
  * layer by layer.
  *
- * The arithmetic is the backend's, as in forward.c, so that what is measured is
- * what will run.  Rows go through a layer BATCH at a time, in order; as the keys
+ * The way through a layer is compute/layer_walk.c's, as in a forward pass, so that what is
+ * measured is what will run.  Rows go through a layer BATCH at a time, in order; as the keys
  * and values of all rows before lie in place, a text may be cut anywhere.  Only
- * the layer at work has keys and values: the backend is told layer 0 for
- * each, which makes a KV block as small as one layer's.
+ * the layer at work has keys and values: the device is told place 0 for
+ * each, which makes a KV block as small as one layer's.  Only its weights are resident, too.
+ *
+ * It is the CPU that calibrates, whatever serves: it gives the same bits, its memory can be
+ * looked at, and the other's is the sequences'.
  *
  * A Hessian is added to once a BATCH, as that passes over all of it; whatever
  * costs by the row goes SLICE rows at a time, with a look at the cancel flag
@@ -22,8 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/compute/backend.h"
-#include "engine/model/residency.h"
+#include "engine/compute/layer_walk.h"
 #include "engine/quantize/row_bands.h"
 #include "engine/quantize/texts.h"
 
@@ -38,13 +40,11 @@
 
 typedef enum buffer_id
 {
-	NORMED,	 /* [BATCH, hidden] */
-	QKV,	 /* [BATCH, (heads + 2 groups) * head_dim] */
-	CONTEXT, /* [BATCH, heads * head_dim] */
-	GATE_UP, /* [BATCH, 2 * ffn] */
-	LAST,	 /* [HEAD_BATCH, hidden] */
-	LOGITS,	 /* [HEAD_BATCH, vocab] */
-	X,		 /* [tokens, hidden]: the residual stream */
+	NORMED, /* [BATCH, hidden] */
+	SHARED, /* what a walk of BATCH rows needs */
+	LAST,	/* [HEAD_BATCH, hidden] */
+	LOGITS, /* [HEAD_BATCH, vocab] */
+	X,		/* [tokens, hidden]: the residual stream */
 	N_BUFFERS
 } buffer_id;
 
@@ -55,27 +55,25 @@ struct glm_calibration
 	const glm_blas	  *blas;
 	glm_work		   work;
 	glm_texts		   texts;
-	float			  *buffer[N_BUFFERS];
-	uint32_t		  *block;	  /* the KV blocks of all texts, each of one layer */
-	glm_kv_table	  *table;	  /* [texts] */
-	glm_residency	   residency; /* of the model that is walked through */
+	glm_mem			   buffer[N_BUFFERS];
+	uint32_t		  *block; /* the KV blocks of all texts, each of one layer */
+	size_t			   n_blocks;
+	float *const	  *hessian;	 /* of the layer at work, by projection; NULL: none */
+	double			   surprise; /* of the tokens that were judged */
+	size_t			   n_judged;
 };
 
 /* ---- Opening -------------------------------------------------------------- */
 
 static void
-buffer_sizes(size_t size[N_BUFFERS], const glm_model_config *config, size_t n_rows)
+buffer_sizes(size_t size[N_BUFFERS], const glm_model *model, size_t n_rows)
 {
-	size_t hidden = (size_t) config->hidden;
-	size_t head_dim = (size_t) config->head_dim;
-	size_t heads = (size_t) config->heads;
+	size_t hidden = (size_t) model->config.hidden;
 
 	size[NORMED] = BATCH * hidden;
-	size[QKV] = BATCH * (heads + 2 * (size_t) config->groups) * head_dim;
-	size[CONTEXT] = BATCH * heads * head_dim;
-	size[GATE_UP] = BATCH * 2 * (size_t) config->ffn;
+	size[SHARED] = glm_walk_shared(model, BATCH);
 	size[LAST] = HEAD_BATCH * hidden;
-	size[LOGITS] = HEAD_BATCH * (size_t) config->vocab;
+	size[LOGITS] = HEAD_BATCH * (size_t) model->config.vocab;
 	size[X] = n_rows * hidden;
 }
 
@@ -109,13 +107,13 @@ layer_bytes(const glm_model_config *config)
 
 /* Bytes that texts can have; in a model so wide that none are left, some nevertheless. */
 static size_t
-room_for_texts(const glm_model_config *config, size_t memory)
+room_for_texts(const glm_model *model, size_t memory)
 {
-	size_t fixed = layer_bytes(config);
+	size_t fixed = layer_bytes(&model->config);
 	size_t least = memory / 16;
 	size_t size[N_BUFFERS];
 
-	buffer_sizes(size, config, 0);
+	buffer_sizes(size, model, 0);
 	for (int i = 0; i < N_BUFFERS; i++)
 		fixed += size[i] * sizeof(float);
 	return fixed + least < memory ? memory - fixed : least;
@@ -133,20 +131,18 @@ static bool
 check_room(const glm_calibration *c, const glm_model *model, size_t memory, glm_error *err)
 {
 	size_t limit = memory > 0 ? memory : MEMORY_MAX;
-	size_t room = room_for_texts(&model->config, limit);
+	size_t room = room_for_texts(model, limit);
 	size_t stream = (size_t) model->config.hidden * sizeof(float);
 	size_t block = block_units(model) * GLM_KV_UNIT + sizeof(*c->block);
 	size_t used = 0;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
 	{
-		const glm_row *row = &c->texts.row[i];
+		const glm_pass_row *row = &c->texts.row[i];
 
 		used += stream + sizeof(*row);
 		if (row->position % GLM_KV_BLOCK == 0)
 			used += block;
-		if (row->position == 0)
-			used += sizeof(*c->table);
 		if (used > room)
 		{
 			glm_fail(err, GLM_BAD_ARGUMENT,
@@ -168,50 +164,52 @@ take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 {
 	size_t size[N_BUFFERS];
 
-	buffer_sizes(size, &model->config, c->texts.n_rows);
+	buffer_sizes(size, model, c->texts.n_rows);
 	for (int i = 0; i < N_BUFFERS; i++)
 	{
-		c->buffer[i] = c->backend->alloc(c->dev, size[i]);
-		if (c->buffer[i] == NULL)
+		c->buffer[i] = c->backend->alloc(c->dev, size[i] * sizeof(float));
+		if (c->buffer[i].at == 0)
 			return glm_no_memory(err);
 	}
 	return true;
 }
 
-/* Gives every text its KV blocks and every row its text's table. */
+/* Gives every text its KV blocks, one behind the other, and every row its text's. */
 static bool
 take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	size_t		  units = block_units(model);
-	size_t		  n_blocks = 0;
-	glm_kv_table *table = NULL;
+	size_t units = block_units(model);
+	size_t n = 0;
 
 	for (size_t i = 0; i < c->texts.n_rows; i++)
-		n_blocks += c->texts.row[i].position % GLM_KV_BLOCK == 0;
-	c->block = calloc(n_blocks, sizeof(*c->block));
-	c->table = calloc((size_t) c->texts.n_texts, sizeof(*c->table));
-	if (c->block == NULL || c->table == NULL)
+		c->n_blocks += c->texts.row[i].position % GLM_KV_BLOCK == 0;
+	c->block = calloc(c->n_blocks, sizeof(*c->block));
+	if (c->block == NULL)
 		return glm_no_memory(err);
-	if (c->backend->kv_pool(c->dev, n_blocks * units * GLM_KV_UNIT, err) == NULL)
-		return false;
-	for (size_t i = 0, n = 0; i < c->texts.n_rows; i++)
+	for (size_t i = 0; i < c->texts.n_rows; i++)
 	{
-		glm_row *row = &c->texts.row[i];
+		glm_pass_row *row = &c->texts.row[i];
 
-		if (row->position == 0)
-		{
-			table = table == NULL ? c->table : table + 1;
-			table->block = &c->block[n];
-		}
-		if (row->position % GLM_KV_BLOCK == 0)
-		{
-			c->block[n] = (uint32_t) (n * units);
-			n++;
-			table->n_blocks++;
-		}
-		row->kv = table;
+		row->first_block = row->position == 0 ? (int32_t) n : row[-1].first_block;
+		if (row->position % GLM_KV_BLOCK != 0)
+			continue;
+		c->block[n] = (uint32_t) (n * units);
+		n++;
 	}
-	return true;
+	return c->backend->kv_pool(c->dev, c->n_blocks * units * GLM_KV_UNIT, err).at != 0;
+}
+
+/* Opens the CPU. */
+static bool
+open_device(glm_calibration *c, const char *kernels, glm_threads *pool, glm_error *err)
+{
+	glm_device_choice choice;
+
+	if (!glm_backend_find("cpu", NULL, &choice, err))
+		return false;
+	c->backend = choice.backend;
+	c->dev = c->backend->open(choice.which, kernels, pool, GLM_EXACT, err);
+	return c->dev != NULL;
 }
 
 glm_calibration *
@@ -226,16 +224,12 @@ glm_calibration_open(const glm_model *model, const char *texts, int max_tokens, 
 		glm_no_memory(err);
 		return NULL;
 	}
-	c->backend = &glm_backend_cpu;
 	c->blas = blas;
 	c->work = *work;
 	if (glm_texts_read(&c->texts, model, texts, max_tokens, work, err) &&
-		check_room(c, model, memory, err))
-	{
-		c->dev = c->backend->open(kernels, work->pool, err);
-		if (c->dev != NULL && take_buffers(c, model, err) && take_kv(c, model, err))
-			return c;
-	}
+		check_room(c, model, memory, err) && open_device(c, kernels, work->pool, err) &&
+		take_buffers(c, model, err) && take_kv(c, model, err))
+		return c;
 	glm_calibration_close(c);
 	return NULL;
 }
@@ -251,9 +245,7 @@ glm_calibration_close(glm_calibration *c)
 			c->backend->free(c->dev, c->buffer[i]);
 		c->backend->close(c->dev);
 	}
-	glm_residency_close(&c->residency);
 	free(c->block);
-	free(c->table);
 	glm_texts_free(&c->texts);
 	free(c);
 }
@@ -264,181 +256,141 @@ glm_calibration_tokens(const glm_calibration *c)
 	return (int) c->texts.n_rows;
 }
 
-/* The one matrix of a projection. */
-static const glm_matrix *
-matrix_of(const glm_model *model, glm_projection projection, int layer)
-{
-	int n;
+/* ---- Batches --------------------------------------------------------------- */
 
-	return glm_model_matrices(model, projection, layer, &n);
+/* The `most` rows from `at` on, or what is left of them, as a pass. */
+static glm_pass
+batch_at(const glm_calibration *c, size_t at, int most)
+{
+	size_t	 left = c->texts.n_rows - at;
+	glm_pass pass = {.row = c->texts.row + at,
+					 .n_rows = left < (size_t) most ? (int) left : most,
+					 .block = c->block,
+					 .n_blocks = c->n_blocks};
+
+	for (int i = 0; i < pass.n_rows; i++)
+	{
+		pass.n_logits += pass.row[i].want == GLM_WANT_LOGITS;
+		if (pass.row[i].position >= pass.longest)
+			pass.longest = pass.row[i].position + 1;
+	}
+	return pass;
+}
+
+/* The residual stream from row `at` on. */
+static glm_mem
+stream_at(const glm_calibration *c, const glm_model *model, size_t at)
+{
+	return glm_at(c->buffer[X], at * (size_t) model->config.hidden);
+}
+
+static bool
+goes_on(void *arg, glm_error *err)
+{
+	const glm_calibration *c = arg;
+
+	return !glm_work_cancelled(&c->work) ||
+		   glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+}
+
+/* What is done with a batch, whose pass has been begun. */
+typedef bool (*batch_body)(glm_calibration *c, const glm_model *model, const glm_pass *pass,
+						   size_t at, int layer, glm_error *err);
+
+/* Takes all rows, `most` at a time, through a segment, which is resident meanwhile. */
+static bool
+run_batches(glm_calibration *c, const glm_model *model, int segment, int most, batch_body body,
+			glm_error *err)
+{
+	glm_weights		*w = c->backend->load(c->dev, model, segment, most, goes_on, c, err);
+	glm_device_state state;
+	bool			 ok = w != NULL;
+
+	for (size_t at = 0; ok && at < c->texts.n_rows; at += (size_t) most)
+	{
+		glm_pass pass = batch_at(c, at, most);
+
+		c->backend->begin(c->dev, w, &pass);
+		ok = body(c, model, &pass, at, segment, err);
+		c->backend->end(c->dev);
+		ok = ok && c->backend->wait(c->dev, &state, err);
+	}
+	if (w != NULL)
+		c->backend->unload(c->dev, w);
+	return ok;
 }
 
 /* ---- Layers ---------------------------------------------------------------- */
 
-/* Rows from `at` that a pass takes. */
-static int
-batch_of(const glm_calibration *c, size_t at, int most)
-{
-	size_t left = c->texts.n_rows - at;
-
-	return left < (size_t) most ? (int) left : most;
-}
-
 static bool
-stopped(const glm_calibration *c, glm_error *err)
+embed_batch(glm_calibration *c, const glm_model *model, const glm_pass *pass, size_t at, int layer,
+			glm_error *err)
 {
-	return glm_work_cancelled(&c->work) &&
-		   !glm_fail(err, GLM_CANCELLED, "the request was cancelled");
+	(void) pass;
+	(void) layer;
+	(void) err;
+	c->backend->embed(c->dev, stream_at(c, model, at));
+	return true;
 }
 
 bool
 glm_calibration_start(glm_calibration *c, const glm_model *model, glm_error *err)
 {
-	size_t hidden = (size_t) model->config.hidden;
-
-	glm_residency_close(&c->residency);
-	if (!c->backend->prepare(c->dev, model, err) ||
-		!glm_residency_open(&c->residency, model, err) ||
-		!glm_residency_touch(&c->residency, GLM_SEGMENT_EMBEDDING, err))
-		return false;
-	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
-		c->backend->embed(c->dev, c->buffer[X] + at * hidden,
-						  &matrix_of(model, GLM_EMBEDDING, GLM_NO_LAYER)->tensor, c->texts.row + at,
-						  batch_of(c, at, BATCH));
-	glm_residency_release(&c->residency, GLM_SEGMENT_EMBEDDING);
-	return true;
+	return run_batches(c, model, GLM_SEGMENT_EMBEDDING, BATCH, embed_batch, err);
 }
 
-/* Adds the n rows of x, ldx floats apart, to the Hessian of an input. */
+/* Adds the input of a projection to its Hessian. */
 static bool
-observe(glm_calibration *c, float *const *hessian, glm_projection input, const glm_matrix *w,
-		const float *x, size_t ldx, int n, glm_error *err)
+observe(void *arg, glm_projection projection, glm_mem x, int width, int n, glm_error *err)
 {
-	if (hessian == NULL || hessian[input] == NULL)
+	glm_calibration *c = arg;
+
+	if (c->hessian == NULL || c->hessian[projection] == NULL)
 		return true;
-	return glm_hessian_add(hessian[input], (int) w->tensor.shape[1], x, ldx, n, c->blas, &c->work,
-						   err);
+	return glm_hessian_add(c->hessian[projection], width, (const float *) x.at, (size_t) width, n,
+						   c->blas, &c->work, err);
 }
 
-/* y [n, rows of w] = x [n, columns of w] w^T + bias; rows of x lie ldx floats apart */
 static bool
-multiply(const glm_calibration *c, float *y, const float *x, size_t ldx, const glm_matrix *w, int n,
-		 glm_error *err)
+walk_batch(glm_calibration *c, const glm_model *model, const glm_pass *pass, size_t at, int layer,
+		   glm_error *err)
 {
-	for (int at = 0; at < n; at += SLICE)
-	{
-		if (stopped(c, err))
-			return false;
-		c->backend->matmul(c->dev, y + (size_t) at * (size_t) w->tensor.shape[0],
-						   x + (size_t) at * ldx, ldx, &w->tensor, w->bias,
-						   n - at < SLICE ? n - at : SLICE);
-	}
-	return true;
-}
+	const glm_observer observer = {.go_on = goes_on, .input = observe, .arg = c};
+	const glm_walk	   walk = {.backend = c->backend,
+							   .dev = c->dev,
+							   .model = model,
+							   .x = stream_at(c, model, at),
+							   .normed = c->buffer[NORMED],
+							   .shared = c->buffer[SHARED],
+							   .n = pass->n_rows,
+							   .slice = SLICE,
+							   .observer = &observer};
 
-/* context [n, heads * head_dim] = attention of n rows of qkv, whose KV is stored */
-static bool
-attend(const glm_calibration *c, const glm_model *model, float *context, const float *qkv,
-	   const glm_row *rows, int n, glm_error *err)
-{
-	size_t width = (size_t) glm_model_width(model, GLM_QKV);
-	size_t context_width = (size_t) model->config.heads * (size_t) model->config.head_dim;
-
-	for (int at = 0; at < n; at += SLICE)
-	{
-		if (stopped(c, err))
-			return false;
-		c->backend->attention(c->dev, model, 0, context + (size_t) at * context_width,
-							  qkv + (size_t) at * width, rows + at,
-							  n - at < SLICE ? n - at : SLICE);
-	}
-	return true;
-}
-
-/* x += dense(attention(rope(qkv(rmsnorm(x))))) */
-static bool
-attention_block(glm_calibration *c, const glm_model *model, int l, float *x, const glm_row *rows,
-				int n, float *const *hessian, glm_error *err)
-{
-	const glm_backend *be = c->backend;
-	float *const	  *buf = c->buffer;
-	int				   hidden = model->config.hidden;
-	const glm_matrix  *in = matrix_of(model, GLM_QKV, l), *out = matrix_of(model, GLM_DENSE, l);
-	size_t			   width = (size_t) out->tensor.shape[1];
-
-	be->rmsnorm(c->dev, buf[NORMED], x, glm_model_norm(model, GLM_ATTN_NORM, l), n, hidden,
-				model->config.norm_eps);
-	if (!observe(c, hessian, GLM_QKV, in, buf[NORMED], (size_t) hidden, n, err))
-		return false;
-	if (!multiply(c, buf[QKV], buf[NORMED], (size_t) hidden, in, n, err))
-		return false;
-	be->rope_store(c->dev, model, 0, buf[QKV], rows, n);
-	if (!attend(c, model, buf[CONTEXT], buf[QKV], rows, n, err) ||
-		!observe(c, hessian, GLM_DENSE, out, buf[CONTEXT], width, n, err) ||
-		!multiply(c, buf[NORMED], buf[CONTEXT], width, out, n, err))
-		return false;
-	be->add(c->dev, x, buf[NORMED], n, hidden);
-	return true;
-}
-
-/* x += down(swiglu(gate_up(rmsnorm(x)))) */
-static bool
-ffn_block(glm_calibration *c, const glm_model *model, int l, float *x, int n, float *const *hessian,
-		  glm_error *err)
-{
-	const glm_backend *be = c->backend;
-	float *const	  *buf = c->buffer;
-	int				   hidden = model->config.hidden;
-	const glm_matrix  *in = matrix_of(model, GLM_GATE_UP, l), *out = matrix_of(model, GLM_DOWN, l);
-	size_t			   width = 2 * (size_t) model->config.ffn;
-
-	be->rmsnorm(c->dev, buf[NORMED], x, glm_model_norm(model, GLM_FFN_NORM, l), n, hidden,
-				model->config.norm_eps);
-	if (!observe(c, hessian, GLM_GATE_UP, in, buf[NORMED], (size_t) hidden, n, err) ||
-		!multiply(c, buf[GATE_UP], buf[NORMED], (size_t) hidden, in, n, err))
-		return false;
-	be->swiglu(c->dev, buf[GATE_UP], n, model->config.ffn);
-	if (!observe(c, hessian, GLM_DOWN, out, buf[GATE_UP], width, n, err) ||
-		!multiply(c, buf[NORMED], buf[GATE_UP], width, out, n, err))
-		return false;
-	be->add(c->dev, x, buf[NORMED], n, hidden);
-	return true;
+	return glm_layer_walk(&walk, layer, 0, err);
 }
 
 bool
 glm_calibration_layer(glm_calibration *c, const glm_model *model, int l, float *const *hessian,
 					  glm_error *err)
 {
-	size_t hidden = (size_t) model->config.hidden;
+	bool ok;
 
-	if (!glm_residency_touch(&c->residency, l, err))
-		return false;
-	for (size_t at = 0; at < c->texts.n_rows; at += BATCH)
-	{
-		int	   n = batch_of(c, at, BATCH);
-		float *x = c->buffer[X] + at * hidden;
-
-		if (!attention_block(c, model, l, x, c->texts.row + at, n, hessian, err) ||
-			!ffn_block(c, model, l, x, n, hessian, err))
-			return false;
-	}
-	glm_residency_release(&c->residency, l);
-	return true;
+	c->hessian = hessian;
+	ok = run_batches(c, model, l, BATCH, walk_batch, err);
+	c->hessian = NULL;
+	return ok;
 }
 
 /* ---- The head --------------------------------------------------------------- */
 
-/* y = the head's input for n rows of x; both [n, hidden] */
-static void
-final_norm(glm_calibration *c, const glm_model *model, float *y, const float *x, int n)
+/* The head's input for n rows of x [n, hidden]; in `to`, if there is a norm. */
+static glm_mem
+final_norm(glm_calibration *c, const glm_model *model, glm_mem to, glm_mem x, int n)
 {
-	size_t		 hidden = (size_t) model->config.hidden;
-	const float *norm = glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER);
-
-	if (norm == NULL)
-		memcpy(y, x, (size_t) n * hidden * sizeof(float));
-	else
-		c->backend->rmsnorm(c->dev, y, x, norm, n, model->config.hidden, model->config.norm_eps);
+	if (glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER) == NULL)
+		return x;
+	c->backend->rmsnorm(c->dev, to, x, GLM_FINAL_NORM, GLM_NO_LAYER, n);
+	return to;
 }
 
 /* -ln p(token) by logits [vocab] */
@@ -455,31 +407,59 @@ surprise(const float *logits, int vocab, int32_t token)
 	return top + log(sum) - logits[token];
 }
 
+/* logits [n, vocab] of what the head is given, x [n, hidden] */
+static bool
+apply_head(glm_calibration *c, const glm_model *model, glm_mem logits, glm_mem x, int n,
+		   glm_error *err)
+{
+	size_t hidden = (size_t) model->config.hidden, vocab = (size_t) model->config.vocab;
+
+	for (int at = 0; at < n; at += SLICE)
+	{
+		if (!goes_on(c, err))
+			return false;
+		c->backend->matmul(c->dev, glm_at(logits, (size_t) at * vocab),
+						   glm_at(x, (size_t) at * hidden), hidden, GLM_HEAD, GLM_NO_LAYER,
+						   n - at < SLICE ? n - at : SLICE, false, false);
+	}
+	return true;
+}
+
+/* Adds the inputs of the head to its Hessian. */
+static bool
+observe_head(glm_calibration *c, const glm_model *model, const glm_pass *pass, size_t at, int layer,
+			 glm_error *err)
+{
+	glm_mem x = final_norm(c, model, c->buffer[NORMED], stream_at(c, model, at), pass->n_rows);
+
+	(void) layer;
+	return observe(c, GLM_HEAD, x, model->config.hidden, pass->n_rows, err);
+}
+
 /* Adds the surprise of what follows the rows of a batch, and counts it. */
 static bool
-judge(glm_calibration *c, const glm_model *model, size_t at, int n, double *sum, size_t *count,
-	  glm_error *err)
+judge_batch(glm_calibration *c, const glm_model *model, const glm_pass *pass, size_t at, int layer,
+			glm_error *err)
 {
-	const glm_row *rows = c->texts.row + at;
-	size_t		   hidden = (size_t) model->config.hidden;
-	size_t		   vocab = (size_t) model->config.vocab;
-	int			   wanted = 0;
+	size_t		 vocab = (size_t) model->config.vocab;
+	const float *logits = (const float *) c->buffer[LOGITS].at;
+	glm_mem		 x;
 
-	for (int i = 0; i < n; i++)
-		wanted += rows[i].logits;
-	if (wanted == 0)
+	(void) layer;
+	if (pass->n_logits == 0)
 		return true;
-	c->backend->gather(c->dev, c->buffer[LAST], c->buffer[X] + at * hidden, rows, n,
-					   model->config.hidden);
-	final_norm(c, model, c->buffer[NORMED], c->buffer[LAST], wanted);
-	if (!multiply(c, c->buffer[LOGITS], c->buffer[NORMED], hidden,
-				  matrix_of(model, GLM_HEAD, GLM_NO_LAYER), wanted, err))
+	c->backend->gather(c->dev, c->buffer[LAST], stream_at(c, model, at), GLM_WANT_LOGITS);
+	x = final_norm(c, model, c->buffer[NORMED], c->buffer[LAST], pass->n_logits);
+	if (!apply_head(c, model, c->buffer[LOGITS], x, pass->n_logits, err))
 		return false;
-	for (int i = 0, j = 0; i < n; i++)
-		if (rows[i].logits)
-			*sum +=
-				surprise(c->buffer[LOGITS] + (size_t) j++ * vocab, (int) vocab, rows[i + 1].token);
-	*count += (size_t) wanted;
+	for (int i = 0; i < pass->n_rows; i++)
+	{
+		if (pass->row[i].want != GLM_WANT_LOGITS)
+			continue;
+		c->surprise += surprise(logits, (int) vocab, pass->row[i + 1].token);
+		c->n_judged++;
+		logits += vocab;
+	}
 	return true;
 }
 
@@ -487,29 +467,18 @@ bool
 glm_calibration_end(glm_calibration *c, const glm_model *model, float *hessian, double *perplexity,
 					glm_error *err)
 {
-	size_t hidden = (size_t) model->config.hidden;
-	double sum = 0;
-	size_t count = 0;
+	float *hessians[GLM_N_PROJECTIONS] = {[GLM_HEAD] = hessian};
+	bool   ok;
 
-	if (!glm_residency_touch(&c->residency, GLM_SEGMENT_OUTPUT, err))
-		return false;
-	for (size_t at = 0; hessian != NULL && at < c->texts.n_rows; at += BATCH)
-	{
-		int n = batch_of(c, at, BATCH);
-
-		final_norm(c, model, c->buffer[NORMED], c->buffer[X] + at * hidden, n);
-		if (!glm_hessian_add(hessian, model->config.hidden, c->buffer[NORMED], hidden, n, c->blas,
-							 &c->work, err))
-			return false;
-	}
-	for (size_t at = 0; at < c->texts.n_rows; at += HEAD_BATCH)
-	{
-		if (!judge(c, model, at, batch_of(c, at, HEAD_BATCH), &sum, &count, err))
-			return false;
-	}
-	glm_residency_release(&c->residency, GLM_SEGMENT_OUTPUT);
-	*perplexity = count > 0 ? exp(sum / (double) count) : NAN;
-	return isfinite(sum) ||
-		   glm_fail(err, GLM_NOT_FINITE,
-					"model \"%s\" computes NaN or infinity on the calibration texts", model->name);
+	c->hessian = hessians;
+	c->surprise = 0;
+	c->n_judged = 0;
+	ok = (hessian == NULL || run_batches(c, model, GLM_SEGMENT_OUTPUT, BATCH, observe_head, err)) &&
+		 run_batches(c, model, GLM_SEGMENT_OUTPUT, HEAD_BATCH, judge_batch, err);
+	c->hessian = NULL;
+	*perplexity = c->n_judged > 0 ? exp(c->surprise / (double) c->n_judged) : NAN;
+	return ok && (isfinite(c->surprise) ||
+				  glm_fail(err, GLM_NOT_FINITE,
+						   "model \"%s\" computes NaN or infinity on the calibration texts",
+						   model->name));
 }

@@ -55,7 +55,7 @@ tokenize_text(const glm_model *model, const char *text, size_t n, glm_ids *ids, 
 static bool
 reserve_rows(glm_texts *texts, size_t n, glm_error *err)
 {
-	glm_row *rows = realloc(texts->row, (texts->n_rows + n) * sizeof(*rows));
+	glm_pass_row *rows = realloc(texts->row, (texts->n_rows + n) * sizeof(*rows));
 
 	if (rows == NULL)
 		return glm_no_memory(err);
@@ -63,7 +63,7 @@ reserve_rows(glm_texts *texts, size_t n, glm_error *err)
 	return true;
 }
 
-/* Adds the first n ids as the rows of a text; row.logits: the next one counts. */
+/* Adds the first n ids as the rows of a text; row.want: GLM_WANT_LOGITS where the next one counts. */
 static bool
 add_rows(glm_texts *texts, const glm_model *model, const int32_t *ids, size_t n, bool chat,
 		 glm_error *err)
@@ -81,8 +81,10 @@ add_rows(glm_texts *texts, const glm_model *model, const int32_t *ids, size_t n,
 	for (size_t i = 0; i < n; i++)
 	{
 		if (i > 0)
-			texts->row[texts->n_rows - 1].logits = chat ? said[i] : i >= prefix;
-		texts->row[texts->n_rows++] = (glm_row){.token = ids[i], .position = (int32_t) i};
+			texts->row[texts->n_rows - 1].want =
+				(chat ? said[i] : i >= prefix) ? GLM_WANT_LOGITS : GLM_WANT_NOTHING;
+		texts->row[texts->n_rows++] =
+			(glm_pass_row){.token = ids[i], .position = (int32_t) i, .sequence = texts->n_texts};
 	}
 	free(said);
 	texts->n_texts++;

@@ -9,9 +9,9 @@
 
 typedef struct glm_texts
 {
-	glm_row *row; /* of all texts; kv is not set; logits: the next token counts */
-	size_t	 n_rows;
-	int		 n_texts; /* each begins at a row of position 0 */
+	glm_pass_row *row; /* of all texts; first_block is not set; logits: the next token counts */
+	size_t		  n_rows;
+	int			  n_texts; /* each begins at a row of position 0 */
 } glm_texts;
 
 /* json: see glm_calibration_open.  glm_texts_free is due also after a failure. */

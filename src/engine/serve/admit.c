@@ -133,6 +133,18 @@ take_from_waiting(glm_scheduler *s, const glm_sequence *seq)
 	glm_sequence_unwait(s, at);
 }
 
+/* Room in a pass for the blocks of all who run, and this one's. */
+static bool
+reserve_rows(glm_scheduler *s, const glm_sequence *seq, glm_error *err)
+{
+	size_t blocks = (size_t) seq->chain.kv.capacity;
+
+	for (const glm_sequence *other = s->running; other != NULL; other = other->next)
+		blocks += (size_t) other->chain.kv.capacity;
+	return glm_rows_reserve(&s->engine->rows, s->engine->max_sequences + GLM_PREFILL_MAX, blocks,
+							err);
+}
+
 /* Gives a sequence its place and what is cached of its prompt, or lets it wait. */
 static glm_admission
 admit_one(glm_scheduler *s, glm_sequence *seq)
@@ -147,7 +159,7 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 	if (!glm_chain_open(e->prefix, &seq->chain, seq->served->generation, seq->model->kv_block_bytes,
 						seq->request->scope, capacity))
 		glm_no_memory(&err);
-	else if (glm_forward_prepare(e->forward, seq->model, &err))
+	else if (reserve_rows(s, seq, &err) && glm_forward_prepare(e->forward, seq->model, &err))
 	{
 		cached = glm_plan_adopt(e, seq);
 		if (!find_room(s, seq))

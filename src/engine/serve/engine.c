@@ -7,6 +7,7 @@
  */
 #include "engine/serve/engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,27 +46,25 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 	return glm_intake_open(e, e->n_tickets, err);
 }
 
+/* The device with its memory for keys and values. */
 static bool
-open_compute(glm_engine *e, const glm_config *config, glm_error *err)
+open_device(glm_engine *e, const glm_config *config, glm_error *err)
 {
-	int cpus = glm_cpus_count(config->cpus, err);
-	int threads = config->threads > 0 ? config->threads : cpus;
+	const glm_forward_options options = {
+		.device = config->device,
+		.backend = config->backend,
+		.kernels = config->kernels,
+		.pool = e->threads,
+		.max_rows = config->max_sequences + GLM_PREFILL_MAX,
+		.max_logits = config->max_sequences * (1 + GLM_DRAFT_MAX),
+	};
 
-	if (cpus == 0)
-		return false;
-	e->row = calloc(config->max_sequences + GLM_PREFILL_MAX, sizeof(*e->row));
-	if (e->row == NULL)
-		return glm_no_memory(err);
-	e->threads = glm_threads_open(threads, err);
-	if (e->threads == NULL)
-		return false;
-	if (!glm_threads_bind(e->threads, config->cpus))
-		return glm_fail(err, GLM_UNSUPPORTED, "could not bind the compute threads to CPUs \"%s\"",
-						config->cpus);
-	e->forward =
-		glm_forward_open(config->kernels, e->threads, config->max_sequences + GLM_PREFILL_MAX, err);
+	e->forward = glm_forward_open(&options, err);
 	if (e->forward == NULL)
 		return false;
+	glm_forward_info(e->forward, &e->device);
+	snprintf(e->kernels, sizeof(e->kernels), "%s", config->kernels);
+	e->models.forward = e->forward;
 	e->kv = glm_kv_pool_open(config->kv_cache_size);
 	if (e->kv == NULL)
 		return glm_fail(err, GLM_NO_ROOM, "could not make a KV cache of %zu bytes",
@@ -74,6 +73,23 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 		return false;
 	e->prefix = e->models.prefix = glm_prefix_open(e->kv, glm_forward_kv_copy, e->forward);
 	return e->prefix != NULL || glm_no_memory(err);
+}
+
+static bool
+open_compute(glm_engine *e, const glm_config *config, glm_error *err)
+{
+	int cpus = glm_cpus_count(config->cpus, err);
+	int threads = config->threads > 0 ? config->threads : cpus;
+
+	if (cpus == 0)
+		return false;
+	e->threads = glm_threads_open(threads, err);
+	if (e->threads == NULL)
+		return false;
+	if (!glm_threads_bind(e->threads, config->cpus))
+		return glm_fail(err, GLM_UNSUPPORTED, "could not bind the compute threads to CPUs \"%s\"",
+						config->cpus);
+	return open_device(e, config, err);
 }
 
 static bool
@@ -146,21 +162,20 @@ glm_engine_close(glm_engine *e)
 		e->inbox = seq->next;
 		glm_sequence_free(e, seq);
 	}
-	if (e->forward != NULL)
-		glm_forward_close(e->forward);
-	if (e->threads != NULL)
-		glm_threads_close(e->threads);
+	/* what is on the device goes before it */
 	glm_models_free(&e->models);
 	glm_prefix_close(e->prefix);
-	if (e->kv != NULL)
-		glm_kv_pool_close(e->kv);
+	glm_kv_pool_close(e->kv);
+	glm_forward_close(e->forward);
+	if (e->threads != NULL)
+		glm_threads_close(e->threads);
 	for (int i = 0; e->ticket != NULL && i < e->n_tickets; i++)
 		free(e->ticket[i].request);
 	free(e->ticket);
 	free(e->free_ticket);
 	free(e->ranked);
 	free(e->rank_counts);
-	free(e->row);
+	glm_rows_free(&e->rows);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);
 	pthread_mutex_destroy(&e->inbox_lock);
@@ -314,7 +329,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->kv_bytes_cached = kv.bytes_cached;
 	out->kv_evictions = kv.evictions;
 	out->threads = glm_threads_count(e->threads);
-	strncpy(out->kernels, glm_forward_kernels(e->forward), sizeof(out->kernels) - 1);
+	snprintf(out->kernels, sizeof(out->kernels), "%s", e->device.kernels);
 }
 
 int

@@ -48,21 +48,29 @@ struct glm_engine
 	int		   *free_ticket; /* stack of free tickets, the host's alone */
 	int			n_free;
 
-	glm_outbox	   outbox;
-	glm_models	   models;
-	glm_kv_pool	  *kv;
-	glm_prefix	  *prefix; /* the pool's blocks, shared */
-	glm_threads	  *threads;
-	glm_forward	  *forward;
-	glm_sequence **ranked;		/* [n_tickets], running ones by rank */
-	int			  *rank_counts; /* [n_tickets], for sorting them */
-	glm_row		  *row;			/* [max_sequences + GLM_PREFILL_MAX], of one pass */
-	glm_counters   count;
-	glm_job		   job;
-	atomic_bool	   stopping;
-	atomic_int	   step_delay_ms;
-	atomic_int	   prefill_budget;
-	atomic_int	   speculation; /* glm_speculation */
+	glm_outbox		outbox;
+	glm_models		models;
+	glm_kv_pool	   *kv;
+	glm_prefix	   *prefix; /* the pool's blocks, shared */
+	glm_threads	   *threads;
+	glm_forward	   *forward;
+	glm_device_info device;		 /* that computes */
+	char			kernels[16]; /* the CPU's, as the configuration names them */
+	/*
+	 * The device is gone, and the requests with it; the reason is written before.  Set by
+	 * the engine thread.
+	 */
+	atomic_bool		lost;
+	glm_error		lost_why;
+	glm_sequence  **ranked;		 /* [n_tickets], running ones by rank */
+	int			   *rank_counts; /* [n_tickets], for sorting them */
+	glm_rows		rows;		 /* of a pass: at most max_sequences + GLM_PREFILL_MAX */
+	glm_counters	count;
+	glm_job			job;
+	atomic_bool		stopping;
+	atomic_int		step_delay_ms;
+	atomic_int		prefill_budget;
+	atomic_int		speculation; /* glm_speculation */
 
 	glm_intake intake;
 

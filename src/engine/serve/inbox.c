@@ -59,6 +59,13 @@ glm_inbox_take(glm_scheduler *s)
 	}
 }
 
+/* Was it cancelled, is its time up, or is there nothing left that could compute it? */
+static bool
+has_ended(const glm_engine *e, const glm_sequence *seq, glm_error *err)
+{
+	return glm_ticket_ended(&e->ticket[seq->ticket], err) || glm_engine_lost(e, err);
+}
+
 bool
 glm_inbox_drop_ended(glm_scheduler *s, bool in_pass)
 {
@@ -68,7 +75,7 @@ glm_inbox_drop_ended(glm_scheduler *s, bool in_pass)
 
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
-		bool ended = glm_ticket_ended(&e->ticket[(*at)->ticket], &err);
+		bool ended = has_ended(e, *at, &err);
 		bool stays = in_pass && (*at)->n_rows > 0;
 
 		wanted |= stays && !ended;
@@ -79,7 +86,7 @@ glm_inbox_drop_ended(glm_scheduler *s, bool in_pass)
 	}
 	for (glm_sequence **at = &s->waiting; *at != NULL;)
 	{
-		if (glm_ticket_ended(&e->ticket[(*at)->ticket], &err))
+		if (has_ended(e, *at, &err))
 			glm_sequence_fail(s, glm_sequence_unwait(s, at), &err);
 		else
 			at = &(*at)->next;

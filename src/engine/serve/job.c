@@ -111,7 +111,7 @@ run_job(glm_engine *e, int ticket, glm_quantized **report, int *n, glm_error *er
 		  .target = glm_request_text(req, req->target),
 		  .options = glm_request_text(req, req->options),
 		  .texts = glm_request_text(req, req->text),
-		  .kernels = glm_forward_kernels(e->forward),
+		  .kernels = e->kernels,
 		  .progress = note_progress,
 		  .arg = &e->job,
 	  };

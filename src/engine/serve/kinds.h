@@ -17,13 +17,6 @@
 
 #include "engine/serve/sequence.h"
 
-/* What a row of a pass leaves. */
-typedef enum glm_want
-{
-	GLM_WANT_NOTHING = 0,
-	GLM_WANT_LOGITS
-} glm_want;
-
 /* What is made ready for a request. */
 typedef enum glm_need
 {

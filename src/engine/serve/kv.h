@@ -5,6 +5,7 @@
 #define GLM_KV_H
 
 #include "engine/compute/backend.h"
+#include "engine/model/kv_layout.h"
 
 typedef struct glm_kv_pool glm_kv_pool;
 

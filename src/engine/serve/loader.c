@@ -12,8 +12,8 @@
  * Only what has no pauses, such as SentencePiece's reading of tokenizer.model, goes on to
  * its end, for nobody.
  *
- * A sequence is handed to the engine thread when all of its model is in memory
- * (glm_residency_hold), so a forward pass does not wait for a disk.  What the kernel took away
+ * A sequence is handed to the engine thread when all of its model is on the device
+ * (glm_forward_load), so a forward pass does not wait for a disk.  What the kernel took away
  * from a model that nobody used for a while is brought back in the same way.
  *
  * Locks.  intake.lock guards the list and all counts; a loading's thread takes it to begin
@@ -65,6 +65,20 @@ pause_loading(void *arg, glm_error *err)
 	return !is_unwanted(arg) || glm_fail(err, GLM_CANCELLED, "nobody waits for the model any more");
 }
 
+/* Brings a model to the device, or back into memory. */
+static bool
+hold(const glm_loading *l, glm_error *err)
+{
+	glm_forward *forward = l->engine->forward;
+	glm_weights *weights = atomic_load(&l->served->weights);
+
+	if (weights != NULL)
+		return glm_forward_refresh(forward, weights, err);
+	weights = glm_forward_load(forward, l->served->model, err);
+	atomic_store(&l->served->weights, weights);
+	return weights != NULL;
+}
+
 static bool
 do_loading(glm_loading *l, glm_error *err)
 {
@@ -76,9 +90,9 @@ do_loading(glm_loading *l, glm_error *err)
 		case LOADING_VERIFY:
 			return glm_shards_verify(l->served->model->shards, err);
 		case LOADING_HOLD:
-			return glm_residency_hold(&l->served->residency, err);
+			return hold(l, err);
 		case LOADING_CLOSE:
-			glm_models_close(l->served);
+			glm_models_close(&l->engine->models, l->served);
 			l->served = NULL;
 	}
 	return true;
@@ -297,8 +311,8 @@ glm_loader_hold(glm_engine *e, glm_task *task, glm_served *served, glm_error *er
 {
 	int64_t used = atomic_load(&served->used_ns);
 
-	if (task->held || (glm_residency_complete(&served->residency) &&
-					   glm_now_ns() - used < IDLE_NS && !is_being_held(e, served)))
+	if (task->held || (atomic_load(&served->weights) != NULL && glm_now_ns() - used < IDLE_NS &&
+					   !is_being_held(e, served)))
 		return GLM_TASK_GOES_ON;
 	task->held = true; /* when it is begun again */
 	return park_on_model(e, task, LOADING_HOLD, served, err);
@@ -320,7 +334,7 @@ glm_loader_close(void *arg, glm_served *served)
 	if (started)
 		return;
 	free(l);
-	glm_models_close(served);
+	glm_models_close(&e->models, served);
 }
 
 bool

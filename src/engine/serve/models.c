@@ -36,9 +36,12 @@ glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
 }
 
 void
-glm_models_close(glm_served *served)
+glm_models_close(glm_models *models, glm_served *served)
 {
-	glm_residency_close(&served->residency);
+	glm_weights *weights = atomic_load(&served->weights);
+
+	if (weights != NULL)
+		glm_forward_unload(models->forward, weights);
 	glm_drafter_close(served->drafter);
 	glm_model_close(served->model);
 	free(served->origin);
@@ -57,7 +60,7 @@ close_served(glm_models *models, glm_served *served)
 	if (models->closer != NULL)
 		models->closer(models->closer_arg, served);
 	else
-		glm_models_close(served);
+		glm_models_close(models, served);
 }
 
 void
@@ -270,10 +273,7 @@ serve_model(glm_model *model, glm_error *err)
 	}
 	served->model = model;
 	served->drafter = glm_drafter_open();
-	if (glm_residency_open(&served->residency, model, err))
-		return served;
-	glm_models_close(served);
-	return NULL;
+	return served;
 }
 
 glm_served *

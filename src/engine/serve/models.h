@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-#include "engine/model/residency.h"
+#include "engine/compute/forward.h"
 #include "engine/serve/prefix.h"
 
 /* What a model's sequences came to, for statistics. */
@@ -34,9 +34,9 @@ typedef struct glm_served
 	glm_model *model;	   /* immutable, as is the next once it is in the list */
 	uint64_t   generation; /* of all models ever opened, this one's number */
 
-	glm_residency	   residency; /* of the loading that works on it, see loader.c */
-	glm_model_counters counters;
-	atomic_llong	   used_ns; /* when its last pass ended */
+	_Atomic(glm_weights *) weights; /* on the device; NULL: not yet.  Set by a loading */
+	glm_model_counters	   counters;
+	atomic_llong		   used_ns; /* when its last pass ended */
 
 	/* the engine thread's alone */
 	glm_runtime			runtime;
@@ -61,6 +61,7 @@ typedef struct glm_models
 	glm_weight_files *files;		/* those of all models */
 	atomic_int		  verify;		/* glm_verify of models whose options do not say */
 	glm_kv_type		  kv_type;		/* set before the first is open */
+	glm_forward		 *forward;		/* whose device models are on; NULL: nobody loads any */
 	glm_prefix		 *prefix; /* forgets a model that is closed; set before the first is open */
 	void (*closer)(void *arg, glm_served *served); /* closes elsewhere; NULL: at once */
 	void	*closer_arg;
@@ -87,7 +88,7 @@ extern void		   glm_models_release(glm_models *models, glm_served *model);
  */
 extern bool		   glm_models_unload(glm_models *models, const glm_request *req, glm_error *err);
 /* Closes a model that is in no list and of whose prefix cache nothing is left. */
-extern void		   glm_models_close(glm_served *model);
+extern void		   glm_models_close(glm_models *models, glm_served *served);
 extern int		   glm_models_list(glm_models *models, glm_model_info *out, int max);
 
 #endif /* GLM_MODELS_H */

@@ -48,6 +48,7 @@ give_logits(glm_scheduler *s, int vocab, float *logits)
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
 		seq->logits = NULL;
+		seq->copied = false;
 		count_computed(s->engine, seq);
 		if (seq->n_wanted == 0)
 			continue;
@@ -92,13 +93,21 @@ use_logits(glm_scheduler *s, int vocab, float *logits)
 
 /* ---- The pass -------------------------------------------------------------- */
 
-/* The forward pass failed: so do all sequences that were in it. */
+/*
+ * The forward pass failed: so do all sequences that were in it, or had a block copied
+ * before it, which may have failed too.
+ */
 static void
 fail_pass(glm_scheduler *s, const glm_error *err)
 {
+	if (glm_forward_lost(s->engine->forward))
+	{
+		s->engine->lost_why = *err;
+		atomic_store(&s->engine->lost, true);
+	}
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
-		if ((*at)->n_rows > 0)
+		if ((*at)->n_rows > 0 || (*at)->copied)
 			glm_sequence_fail(s, glm_sequence_remove(s, at), err);
 		else
 			at = &(*at)->next;
@@ -131,7 +140,7 @@ count_pass(glm_scheduler *s, glm_served *served, int64_t ns)
 	atomic_fetch_add(&served->counters.prefill_tokens, prefill);
 	served->runtime.virtual_ns += ns;
 	if (served->drafter != NULL && prefill == 0)
-		glm_drafter_count_pass(served->drafter, s->n_rows, ns);
+		glm_drafter_count_pass(served->drafter, s->engine->rows.pass.n_rows, ns);
 }
 
 /*
@@ -157,19 +166,20 @@ look_around(void *arg, glm_error *err)
 void
 glm_pass_run(glm_scheduler *s, glm_served *served)
 {
-	int		  vocab = served->model->config.vocab;
-	int64_t	  start = glm_now_ns();
-	float	 *logits;
-	glm_error err = {0};
-	bool	  ok;
+	const glm_pass *pass = &s->engine->rows.pass;
+	int				vocab = served->model->config.vocab;
+	int64_t			start = glm_now_ns();
+	glm_results		results;
+	glm_error		err = {0};
+	bool			ok;
 
 	glm_plan_pass(s, served);
-	if (s->n_rows == 0)
+	if (pass->n_rows == 0)
 		return; /* the only one was preempted */
 	s->looked_ns = start;
 	glm_pause_with(look_around, s);
-	ok = glm_forward_run(s->engine->forward, served->model, s->engine->row, s->n_rows, &logits,
-						 &err);
+	ok = glm_forward_run(s->engine->forward, served->model, atomic_load(&served->weights), pass,
+						 &results, &err);
 	glm_pause_with(NULL, NULL);
 	atomic_store(&served->used_ns, glm_now_ns());
 	if (!ok)
@@ -181,5 +191,5 @@ glm_pass_run(glm_scheduler *s, glm_served *served)
 	}
 	count_pass(s, served, glm_now_ns() - start);
 	/* the model may go with its last sequence */
-	use_logits(s, vocab, logits);
+	use_logits(s, vocab, results.logits);
 }

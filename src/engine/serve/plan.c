@@ -74,6 +74,7 @@ adopt_and_copy(glm_engine *e, glm_sequence *seq)
 		copied = glm_chain_copy(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed,
 								known < GLM_KV_BLOCK ? known : GLM_KV_BLOCK - 1);
 	seq->n_computed += copied;
+	seq->copied |= copied > 0;
 	return n + copied;
 }
 
@@ -292,18 +293,15 @@ write_rows(glm_scheduler *s, glm_sequence *seq)
 	int n = seq->n_rows + (seq->n_rows > 0 ? seq->draft.n_tokens : 0);
 
 	seq->n_wanted = 0;
+	if (n > 0)
+		glm_rows_begin(&s->engine->rows, &seq->chain.kv);
 	for (int i = 0; i < n; i++)
 	{
 		int		 position = seq->n_computed + i;
 		glm_want want = position < from ? GLM_WANT_NOTHING : seq->kind->want;
 
 		seq->n_wanted += want != GLM_WANT_NOTHING;
-		s->engine->row[s->n_rows++] = (glm_row){
-			.token = seq->tokens.data[position],
-			.position = position,
-			.kv = &seq->chain.kv,
-			.logits = want == GLM_WANT_LOGITS,
-		};
+		glm_rows_add(&s->engine->rows, seq->tokens.data[position], position, want);
 	}
 }
 
@@ -328,7 +326,7 @@ glm_plan_pass(glm_scheduler *s, glm_served *served)
 			break;
 	}
 	plan_drafts(s, served, budget);
-	s->n_rows = 0;
+	glm_rows_clear(&s->engine->rows);
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		write_rows(s, seq);
 }

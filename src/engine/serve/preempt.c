@@ -16,6 +16,7 @@ glm_preempt_at(glm_scheduler *s, glm_sequence **at)
 	glm_chain_close(s->engine->prefix, &seq->chain);
 	seq->n_computed = 0;
 	seq->n_rows = 0;
+	seq->copied = false;
 	seq->chosen = false;
 	seq->preempted = true;
 	atomic_fetch_add(&s->engine->count.preemptions, 1);

@@ -15,7 +15,6 @@ typedef struct glm_scheduler
 	glm_sequence *waiting; /* both lists interactive first, then by arrival */
 	glm_sequence *running;
 	int			  n_running;
-	int			  n_rows;	  /* rows of the pass, in engine->row */
 	int			  reserved;	  /* of its prefill budget, for all tenants */
 	glm_tenant	 *tenants;	  /* that have sequences */
 	uint64_t	  arrivals;	  /* sequences ever come in */
@@ -119,7 +118,7 @@ extern bool glm_ranks_before(const glm_sequence *a, const glm_sequence *b);
 extern int	glm_plan_adopt(glm_engine *engine, glm_sequence *seq);
 extern void glm_plan_count_cached(glm_engine *engine, glm_sequence *seq, int tokens);
 
-/* Fills engine->row with the rows of a pass of this model; may be none. */
+/* Fills engine->rows with a pass of this model; may be none. */
 extern void glm_plan_pass(glm_scheduler *s, glm_served *served);
 
 /* ---- pass.c ---- */

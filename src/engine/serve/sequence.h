@@ -56,6 +56,7 @@ typedef struct glm_sequence
 	int						n_computed; /* positions whose KV is in place */
 	int						n_cached;	/* of its prompt, found in the prefix cache */
 	int						n_rows;		/* rows of its known tokens in the pass being run */
+	bool					copied;		/* a block was copied for it since the last pass */
 	int						n_wanted;	/* rows of which that pass leaves something, drafts' too */
 	uint32_t				pass;		/* its last one, as its model counts them */
 	bool					chosen;		/* for the pass that is planned */

@@ -1,0 +1,137 @@
+/*
+ * backend.c - devices by name.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/compute/backend_cpu.h"
+#include "engine/model/model.h"
+
+/* The first that has a device which can be used is what "auto" means. */
+static const glm_backend *const built_in[] = {&glm_backend_cpu};
+
+#define N_BUILT_IN (sizeof(built_in) / sizeof(built_in[0]))
+
+/* Kinds of devices that there may be, built in or not. */
+static const char *const kinds[] = {"auto", "cpu", "cuda"};
+
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+#define MOST_DEVICES 64
+
+/* Cuts "cuda:1" into the length of its first word and a number; false: it is not like that. */
+static bool
+read_name(const char *device, size_t *length, int *which)
+{
+	const char *digits = strchr(device, ':');
+	char	   *end;
+	long		number;
+
+	*length = digits != NULL ? (size_t) (digits - device) : strlen(device);
+	*which = 0;
+	if (digits == NULL)
+		return *length > 0;
+	number = strtol(digits + 1, &end, 10);
+	*which = (int) number;
+	return *length > 0 && digits[1] >= '0' && digits[1] <= '9' && *end == '\0' &&
+		   number < MOST_DEVICES;
+}
+
+static bool
+is_kind(const char *kind, const char *device, size_t length)
+{
+	return strlen(kind) == length && memcmp(kind, device, length) == 0;
+}
+
+static bool
+no_such_name(const char *device, glm_error *err)
+{
+	glm_fail(err, GLM_BAD_ARGUMENT, "unknown device \"%.60s\"", device);
+	glm_hint(err, "Devices are called auto, cpu, cuda or cuda:NUMBER.");
+	return false;
+}
+
+bool
+glm_device_check(const char *device, glm_error *err)
+{
+	size_t length;
+	int	   which;
+
+	if (!read_name(device, &length, &which))
+		return no_such_name(device, err);
+	for (size_t i = 0; i < N_KINDS; i++)
+	{
+		if (is_kind(kinds[i], device, length) && (i > 0 || device[length] == '\0'))
+			return true;
+	}
+	return no_such_name(device, err);
+}
+
+/* Was the backend built with this very file, and with the same structs? */
+static bool
+check_abi(const glm_backend *backend, glm_error *err)
+{
+	const glm_abi ours = GLM_ABI;
+
+	return memcmp(&backend->abi, &ours, sizeof(ours)) == 0 ||
+		   glm_fail(err, GLM_UNSUPPORTED, "the backend \"%s\" was built for another version",
+					backend->name);
+}
+
+/* Takes device number `which` of a backend, if it is there and can be used. */
+static bool
+choose(const glm_backend *backend, int which, glm_device_choice *choice, glm_error *err)
+{
+	glm_device_info info[MOST_DEVICES];
+	int				n;
+
+	if (!check_abi(backend, err))
+		return false;
+	memset(info, 0, sizeof(info));
+	n = backend->find(info, MOST_DEVICES);
+	if (n == 0 && info[0].why_not[0] != '\0')
+		return glm_fail(err, GLM_UNSUPPORTED, "there is no \"%s\" device: %s", backend->name,
+						info[0].why_not);
+	if (which >= n)
+		return glm_fail(err, GLM_UNSUPPORTED, "there are %d \"%s\" devices, and no number %d", n,
+						backend->name, which);
+	if (info[which].why_not[0] != '\0')
+		return glm_fail(err, GLM_UNSUPPORTED, "device \"%s:%d\" cannot be used: %s", backend->name,
+						which, info[which].why_not);
+	*choice = (glm_device_choice){backend, which};
+	return true;
+}
+
+bool
+glm_backend_find(const char *device, const glm_backend *extra, glm_device_choice *choice,
+				 glm_error *err)
+{
+	size_t length;
+	int	   which;
+
+	if (device == NULL || device[0] == '\0')
+		device = kinds[0];
+	if (!read_name(device, &length, &which))
+		return no_such_name(device, err);
+	if (extra != NULL && is_kind(extra->name, device, length))
+		return choose(extra, which, choice, err);
+	if (!glm_device_check(device, err))
+		return false;
+	for (size_t i = 0; i < N_BUILT_IN; i++)
+	{
+		if (is_kind(kinds[0], device, length) || is_kind(built_in[i]->name, device, length))
+			return choose(built_in[i], which, choice, err);
+	}
+	glm_fail(err, GLM_UNSUPPORTED, "there is no device \"%.60s\"", device);
+	glm_hint(err, "This build computes on the CPU: cpu, or auto.");
+	return false;
+}
+
+bool
+glm_device_there(const char *device, glm_error *err)
+{
+	glm_device_choice choice;
+
+	return glm_backend_find(device, NULL, &choice, err);
+}

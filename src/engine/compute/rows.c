@@ -1,0 +1,73 @@
+/*
+ * rows.c - a pass in the making.
+ *
+ * A sequence's blocks are copied once, behind those of the sequences before it, and its
+ * rows say where they begin.  What a pass may come to is reserved before; adding to it
+ * takes no memory.
+ */
+#include "engine/compute/rows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool
+glm_rows_reserve(glm_rows *rows, int max_rows, size_t max_blocks, glm_error *err)
+{
+	if (max_rows > rows->max_rows)
+	{
+		free(rows->row);
+		rows->row = calloc((size_t) max_rows, sizeof(*rows->row));
+		rows->max_rows = rows->row != NULL ? max_rows : 0;
+	}
+	if (max_blocks > rows->max_blocks)
+	{
+		/* twice as many, so that a crowd that grows does not take memory each time */
+		max_blocks *= 2;
+		free(rows->block);
+		rows->block = calloc(max_blocks, sizeof(*rows->block));
+		rows->max_blocks = rows->block != NULL ? max_blocks : 0;
+	}
+	glm_rows_clear(rows);
+	return (rows->max_rows >= max_rows && rows->max_blocks >= max_blocks) || glm_no_memory(err);
+}
+
+void
+glm_rows_free(glm_rows *rows)
+{
+	free(rows->row);
+	free(rows->block);
+	memset(rows, 0, sizeof(*rows));
+}
+
+void
+glm_rows_clear(glm_rows *rows)
+{
+	rows->pass = (glm_pass){.row = rows->row, .block = rows->block};
+	rows->n_sequences = 0;
+}
+
+void
+glm_rows_begin(glm_rows *rows, const glm_kv_table *kv)
+{
+	rows->first_block = (int32_t) rows->pass.n_blocks;
+	memcpy(rows->block + rows->pass.n_blocks, kv->block,
+		   (size_t) kv->n_blocks * sizeof(*rows->block));
+	rows->pass.n_blocks += (size_t) kv->n_blocks;
+	rows->n_sequences++;
+}
+
+void
+glm_rows_add(glm_rows *rows, int32_t token, int position, glm_want want)
+{
+	glm_pass *pass = &rows->pass;
+
+	rows->row[pass->n_rows++] = (glm_pass_row){.token = token,
+											   .position = position,
+											   .sequence = rows->n_sequences - 1,
+											   .first_block = rows->first_block,
+											   .want = want};
+	pass->n_logits += want == GLM_WANT_LOGITS;
+	pass->n_hidden += want == GLM_WANT_HIDDEN;
+	if (position >= pass->longest)
+		pass->longest = position + 1;
+}

@@ -1,0 +1,422 @@
+/*
+ * late.c - see late.h.
+ */
+#include "late.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/base/base.h"
+#include "engine/model/model.h"
+
+#define NOWHERE ((uintptr_t) 1 << 62) /* added to an address it is none of any process */
+#define POISON 0xfb					  /* floats of such bytes are wrong beyond doubt */
+#define MAX_BLOCKS 64
+
+typedef enum operation_kind
+{
+	BEGIN,
+	EMBED,
+	RMSNORM,
+	MATMUL,
+	ATTENTION,
+	GATHER,
+	KV_COPY,
+	WRITE,
+	READ,
+	END
+} operation_kind;
+
+typedef struct operation
+{
+	operation_kind	   kind;
+	glm_mem			   to, from;
+	const glm_weights *weights;
+	const glm_pass	  *pass;
+	glm_projection	   projection;
+	glm_norm		   norm;
+	glm_want		   want;
+	int				   layer, first, n;
+	bool			   add, swiglu;
+	size_t			   lda, bytes;
+	uint32_t		   to_block, from_block;
+	void			  *host;
+} operation;
+
+struct glm_device
+{
+	const glm_backend *cpu;
+	glm_device		  *inner;
+	operation		  *queue; /* [room] */
+	int				   n, room;
+	struct
+	{
+		void  *data;
+		size_t bytes;
+	} block[MAX_BLOCKS]; /* what it gave */
+	bool lost;
+};
+
+struct glm_weights
+{
+	glm_weights *inner;
+};
+
+static atomic_int	 until_failure; /* waits; 0: none will fail */
+static atomic_int	 failure;
+static atomic_int	 pending;
+static atomic_ullong bytes_free = UINT64_MAX;
+
+void
+late_fail(int n, glm_device_state state)
+{
+	atomic_store(&failure, state);
+	atomic_store(&until_failure, n);
+}
+
+void
+late_set_free(uint64_t bytes)
+{
+	atomic_store(&bytes_free, bytes);
+}
+
+int
+late_pending(void)
+{
+	return atomic_load(&pending);
+}
+
+/* ---- The device ----------------------------------------------------------- */
+
+static int
+late_find(glm_device_info *info, int max)
+{
+	if (max > 0)
+		snprintf(info->name, sizeof(info->name), "late device");
+	return 1;
+}
+
+static glm_device *
+late_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
+		  glm_error *err)
+{
+	glm_device		 *dev = calloc(1, sizeof(*dev));
+	glm_device_choice cpu;
+
+	if (dev == NULL || !glm_backend_find("cpu", NULL, &cpu, err))
+		abort();
+	atomic_store(&until_failure, 0);
+	atomic_store(&pending, 0);
+	atomic_store(&bytes_free, UINT64_MAX);
+	dev->cpu = cpu.backend;
+	dev->inner = cpu.backend->open(which, kernels, pool, arithmetic, err);
+	if (dev->inner != NULL)
+		return dev;
+	free(dev);
+	return NULL;
+}
+
+static void
+late_close(glm_device *dev)
+{
+	dev->cpu->close(dev->inner);
+	free(dev->queue);
+	free(dev);
+}
+
+static void
+late_info(const glm_device *dev, glm_device_info *info)
+{
+	dev->cpu->info(dev->inner, info);
+	late_find(info, 1);
+	info->host_memory = false;
+	info->bytes = UINT64_MAX;
+	info->bytes_free = atomic_load(&bytes_free);
+}
+
+static uint64_t
+late_need(const glm_device *dev, const glm_model *model, int max_rows)
+{
+	return dev->cpu->need(dev->inner, model, max_rows) + 1;
+}
+
+static glm_weights *
+late_load(glm_device *dev, const glm_model *model, int segment, int max_rows, glm_go_on go_on,
+		  void *arg, glm_error *err)
+{
+	glm_weights *w = malloc(sizeof(*w));
+
+	if (w == NULL)
+		abort();
+	w->inner = dev->cpu->load(dev->inner, model, segment, max_rows, go_on, arg, err);
+	if (w->inner != NULL)
+		return w;
+	free(w);
+	return NULL;
+}
+
+static void
+late_unload(glm_device *dev, glm_weights *w)
+{
+	dev->cpu->unload(dev->inner, w->inner);
+	free(w);
+}
+
+/* ---- Memory ----------------------------------------------------------------- */
+
+static glm_mem
+hidden(glm_mem m)
+{
+	return (glm_mem){m.at != 0 ? m.at + NOWHERE : 0};
+}
+
+static glm_mem
+found(glm_mem m)
+{
+	return (glm_mem){m.at != 0 ? m.at - NOWHERE : 0};
+}
+
+static glm_mem
+late_alloc(glm_device *dev, size_t bytes)
+{
+	glm_mem m = dev->cpu->alloc(dev->inner, bytes);
+	int		i = 0;
+
+	while (dev->block[i].data != NULL && i < MAX_BLOCKS - 1)
+		i++;
+	dev->block[i].data = (void *) m.at;
+	dev->block[i].bytes = bytes;
+	return hidden(m);
+}
+
+static void
+late_free(glm_device *dev, glm_mem m)
+{
+	for (int i = 0; i < MAX_BLOCKS; i++)
+		if (dev->block[i].data == (void *) found(m).at)
+			dev->block[i].data = NULL;
+	dev->cpu->free(dev->inner, found(m));
+}
+
+static glm_mem
+late_kv_pool(glm_device *dev, size_t bytes, glm_error *err)
+{
+	return hidden(dev->cpu->kv_pool(dev->inner, bytes, err));
+}
+
+/* ---- Operations, put in order -------------------------------------------------- */
+
+static operation *
+put(glm_device *dev, operation_kind kind, glm_mem to, glm_mem from)
+{
+	if (dev->n == dev->room)
+	{
+		dev->room = dev->room * 2 + 64;
+		dev->queue = realloc(dev->queue, (size_t) dev->room * sizeof(*dev->queue));
+		if (dev->queue == NULL)
+			abort();
+	}
+	atomic_fetch_add(&pending, 1);
+	dev->queue[dev->n] = (operation){.kind = kind, .to = found(to), .from = found(from)};
+	return &dev->queue[dev->n++];
+}
+
+static void
+late_kv_copy(glm_device *dev, uint32_t to, uint32_t from, size_t bytes)
+{
+	operation *op = put(dev, KV_COPY, GLM_NO_MEM, GLM_NO_MEM);
+
+	op->to_block = to;
+	op->from_block = from;
+	op->bytes = bytes;
+}
+
+static void
+late_write(glm_device *dev, glm_mem to, const void *from, size_t bytes)
+{
+	operation *op = put(dev, WRITE, to, GLM_NO_MEM);
+
+	op->host = malloc(bytes);
+	if (op->host == NULL)
+		abort();
+	memcpy(op->host, from, bytes);
+	op->bytes = bytes;
+}
+
+static void
+late_read(glm_device *dev, void *to, glm_mem from, size_t bytes)
+{
+	operation *op = put(dev, READ, GLM_NO_MEM, from);
+
+	op->host = to;
+	op->bytes = bytes;
+	memset(to, POISON, bytes);
+}
+
+static void
+late_begin(glm_device *dev, const glm_weights *weights, const glm_pass *pass)
+{
+	operation *op = put(dev, BEGIN, GLM_NO_MEM, GLM_NO_MEM);
+
+	op->weights = weights;
+	op->pass = pass;
+}
+
+static void
+late_embed(glm_device *dev, glm_mem x)
+{
+	put(dev, EMBED, x, GLM_NO_MEM);
+}
+
+static void
+late_rmsnorm(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n)
+{
+	operation *op = put(dev, RMSNORM, y, x);
+
+	op->norm = norm;
+	op->layer = layer;
+	op->n = n;
+}
+
+static void
+late_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda, glm_projection projection, int layer,
+			int n, bool add, bool swiglu)
+{
+	operation *op = put(dev, MATMUL, c, a);
+
+	op->lda = lda;
+	op->projection = projection;
+	op->layer = layer;
+	op->n = n;
+	op->add = add;
+	op->swiglu = swiglu;
+}
+
+static void
+late_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int first, int n)
+{
+	operation *op = put(dev, ATTENTION, out, qkv);
+
+	op->layer = layer;
+	op->first = first;
+	op->n = n;
+}
+
+static void
+late_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want want)
+{
+	put(dev, GATHER, y, x)->want = want;
+}
+
+static void
+late_end(glm_device *dev)
+{
+	put(dev, END, GLM_NO_MEM, GLM_NO_MEM);
+}
+
+/* ---- And done -------------------------------------------------------------------- */
+
+static void
+poison(glm_device *dev)
+{
+	for (int i = 0; i < MAX_BLOCKS; i++)
+		if (dev->block[i].data != NULL)
+			memset(dev->block[i].data, POISON, dev->block[i].bytes);
+}
+
+static void
+perform(glm_device *dev, const operation *op)
+{
+	const glm_backend *cpu = dev->cpu;
+
+	switch (op->kind)
+	{
+		case BEGIN:
+			poison(dev);
+			cpu->begin(dev->inner, op->weights->inner, op->pass);
+			break;
+		case EMBED:
+			cpu->embed(dev->inner, op->to);
+			break;
+		case RMSNORM:
+			cpu->rmsnorm(dev->inner, op->to, op->from, op->norm, op->layer, op->n);
+			break;
+		case MATMUL:
+			cpu->matmul(dev->inner, op->to, op->from, op->lda, op->projection, op->layer, op->n,
+						op->add, op->swiglu);
+			break;
+		case ATTENTION:
+			cpu->attention(dev->inner, op->to, op->from, op->layer, op->first, op->n);
+			break;
+		case GATHER:
+			cpu->gather(dev->inner, op->to, op->from, op->want);
+			break;
+		case KV_COPY:
+			cpu->kv_copy(dev->inner, op->to_block, op->from_block, op->bytes);
+			break;
+		case WRITE:
+			cpu->write(dev->inner, op->to, op->host, op->bytes);
+			break;
+		case READ:
+			cpu->read(dev->inner, op->host, op->from, op->bytes);
+			break;
+		case END:
+			cpu->end(dev->inner);
+	}
+}
+
+static bool
+late_ready(glm_device *dev)
+{
+	return dev->n == 0;
+}
+
+static bool
+late_wait(glm_device *dev, glm_device_state *state, glm_error *err)
+{
+	bool fails = dev->lost;
+
+	if (atomic_load(&until_failure) > 0)
+		fails |= atomic_fetch_sub(&until_failure, 1) == 1;
+	for (int i = 0; i < dev->n; i++)
+	{
+		if (!fails)
+			perform(dev, &dev->queue[i]);
+		if (dev->queue[i].kind == WRITE)
+			free(dev->queue[i].host);
+	}
+	dev->n = 0;
+	atomic_store(&pending, 0);
+	*state = fails ? (glm_device_state) atomic_load(&failure) : GLM_DEVICE_FINE;
+	dev->lost = *state == GLM_DEVICE_LOST;
+	return !fails || glm_fail(err, GLM_INTERNAL, "the device coughed");
+}
+
+const glm_backend late_backend = {
+	.abi = GLM_ABI,
+	.name = "late",
+	.find = late_find,
+	.open = late_open,
+	.close = late_close,
+	.info = late_info,
+	.need = late_need,
+	.load = late_load,
+	.unload = late_unload,
+	.alloc = late_alloc,
+	.free = late_free,
+	.kv_pool = late_kv_pool,
+	.kv_copy = late_kv_copy,
+	.write = late_write,
+	.read = late_read,
+	.begin = late_begin,
+	.embed = late_embed,
+	.rmsnorm = late_rmsnorm,
+	.matmul = late_matmul,
+	.attention = late_attention,
+	.gather = late_gather,
+	.end = late_end,
+	.ready = late_ready,
+	.wait = late_wait,
+};

@@ -1,0 +1,25 @@
+/*
+ * late.h - a device that does nothing before it is waited for, on top of the CPU's.
+ *
+ * Operations are put in order and done in wait().  Its addresses can be followed by nobody,
+ * what it gave is overwritten when a pass begins, and what it is to read is until it has
+ * been; so whoever looks early, or where nothing is his, finds out.  Waiting can be made to
+ * fail.  One is open at a time.
+ */
+#ifndef LATE_H
+#define LATE_H
+
+#include "engine/compute/backend.h"
+
+extern const glm_backend late_backend; /* "late" */
+
+/* Lets the n-th wait from now on fail, 1 being the next, with "the device coughed". */
+extern void late_fail(int n, glm_device_state state);
+
+/* What info says is free from now on. */
+extern void late_set_free(uint64_t bytes);
+
+/* Operations that are put in order and not done. */
+extern int late_pending(void);
+
+#endif /* LATE_H */
