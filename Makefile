@@ -299,7 +299,7 @@ pgtap:
 
 fault: cluster
 	eval "$$($(S)test/cluster.sh env)" && \
-	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s $(S)test/t -p '$(or $(T),test_*).py'
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s $(S)test/t -p '$(or $(T:.py=),test_*).py'
 
 # The drivers' examples that docs/recipes.md shows; installs the drivers first.
 examples: cluster

@@ -184,9 +184,7 @@ tensor_work(const glm_tensor *t, double *ops, double *bytes)
 	size_t rows = (size_t) t->shape[0], cols = (size_t) t->shape[1];
 
 	*ops += 2.0 * (double) rows * (double) cols;
-	*bytes += glm_is_packed(t->dtype)
-				  ? (double) glm_packed_bytes(t->dtype, rows, cols, (size_t) t->group)
-				  : (double) (rows * cols) * (t->dtype == GLM_F32 ? 4 : 2);
+	*bytes += (double) glm_tensor_bytes(t);
 }
 
 /* Operations of one token's products, the head's among them if it is computed, and bytes of all weights. */

@@ -150,7 +150,7 @@ test_good(void **state)
 
 	(void) state;
 	assert_true(glm_manifest_read(&m, fx_dir, &err));
-	assert_string_equal(m->quantization, "int4");
+	assert_int_equal(m->dtype, GLM_Q4);
 	assert_int_equal(m->group, 32);
 	assert_int_equal(m->n_files, 2);
 	assert_int_equal(glm_manifest_find(m, ONE)->size, PAGE + DATA_BYTES);

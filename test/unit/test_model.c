@@ -345,6 +345,53 @@ test_golden(void **state)
 	close_good(m);
 }
 
+/* ---- Tables ------------------------------------------------------------------ */
+
+/* Matrices of one projection that lie side by side, as queries, keys and values may. */
+static void
+test_several_matrices(void **state)
+{
+	glm_model		model = {.config = {.layers = 2, .hidden = 24}};
+	glm_tensor_list list = {0};
+	glm_error		err;
+
+	(void) state;
+	for (int l = 0; l < 2; l++)
+		for (int i = 0; i < 3; i++)
+		{
+			glm_tensor_entry entry = {.layer = l,
+									  .projection = GLM_QKV,
+									  .offset = i == 0 ? 0 : 16 + 16 * i,
+									  .rows = i == 0 ? 32 : 16,
+									  .cols = 24};
+
+			assert_true(glm_tensor_list_add(&list, &entry, &err));
+			entry.use = GLM_USE_BIAS;
+			if (i != 2) /* values have none */
+				assert_true(glm_tensor_list_add(&list, &entry, &err));
+		}
+	assert_true(glm_model_lay_out(&model, &list, &err));
+	assert_int_equal(model.n_matrices, 6);
+	assert_int_equal(glm_model_width(&model, GLM_QKV), 64);
+	for (int i = 0; i < list.n; i++)
+	{
+		int				  n;
+		const glm_matrix *m = glm_model_matrices(&model, GLM_QKV, list.entry[i].layer, &n);
+
+		assert_int_equal(n, 3);
+		assert_int_equal(m[1].offset, 32);
+		assert_int_equal(m[2].offset, 48);
+		assert_int_equal(m[2].tensor.shape[0], 16);
+		assert_ptr_equal(glm_model_matrix_of(&model, &list.entry[i]),
+						 &m[list.entry[i].offset == 0 ? 0 : list.entry[i].offset / 16 - 1]);
+		assert_null(glm_model_norm(&model, GLM_ATTN_NORM, list.entry[i].layer));
+	}
+	glm_tensor_list_free(&list);
+	free(model.matrix);
+	free(model.place);
+	free(model.norm);
+}
+
 /* ---- What is refused ---------------------------------------------------------- */
 
 static void
@@ -465,6 +512,7 @@ main(void)
 		CASE(test_interpolated_rope),
 		cmocka_unit_test(test_embedded),
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_several_matrices),
 		CASE(test_missing_tensors),
 		CASE(test_wrong_shapes),
 		CASE(test_not_finite),

@@ -67,12 +67,13 @@ flood_leaves_batch_its_share(void **state)
 	int			job[4];
 
 	(void) state;
-	glm_engine_set_step_delay(engine, 2);
+	glm_engine_set_step_delay(engine, 50); /* until all have come */
 	for (int i = 0; i < 16; i++)
 		flood[i] = ask(engine, 1, INTERACTIVE, 10);
 	wait_for_running(engine, 4);
 	for (int i = 0; i < 4; i++)
 		job[i] = ask(engine, 2, BATCH, 10);
+	glm_engine_set_step_delay(engine, 2);
 	wait_for_all(engine, flood, 16);
 	wait_for_all(engine, job, 4);
 	for (int i = 0; i < 4; i++)
@@ -298,8 +299,9 @@ cancelled_in_the_queue(void **state)
 	free(text);
 	req->kind = GLM_COUNT_TOKENS;
 	large = submit(engine, req);
+	/* those that are cancelled would not be done before, however late that comes */
 	for (int i = 0; i < 3; i++)
-		small[i] = ask(engine, 1, INTERACTIVE, 1);
+		small[i] = ask(engine, 1, INTERACTIVE, i == 1 ? 1 : 500);
 	glm_engine_cancel(engine, small[0]);
 	glm_engine_cancel(engine, small[2]);
 	assert_int_equal(wait_for(engine, small[0])->last.status, GLM_CANCELLED);

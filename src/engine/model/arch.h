@@ -20,7 +20,7 @@ typedef struct glm_arch
 	bool (*match)(const glm_config_reader *r);
 	/* Reads all but `arch`; config is zeroed.  What we do not run is refused. */
 	bool (*read_config)(const glm_config_reader *r, glm_model_config *config);
-	/* Adds the tensors of such a model, in the order in which a file has them. */
+	/* Adds the tensors of such a model: the embedding, layer by layer, norm and head. */
 	bool (*list_tensors)(const glm_model_config *config, glm_tensor_list *list, glm_error *err);
 } glm_arch;
 

@@ -150,17 +150,6 @@ read_groups(const glm_config_reader *r, glm_model_config *config)
 
 /* ---- RoPE ---------------------------------------------------------------- */
 
-bool
-glm_rope_named(const char *name, glm_rope *rope)
-{
-	bool two = name != NULL && strcmp(name, "chatglm2") == 0;
-	bool three = name != NULL && strcmp(name, "chatglm3") == 0;
-
-	if (two || three)
-		*rope = two ? GLM_ROPE_CHATGLM2 : GLM_ROPE_CHATGLM3;
-	return two || three;
-}
-
 /*
  * ChatGLM2 and ChatGLM3 mean different things by rope_ratio: the one divides
  * positions by it, the other multiplies the base.  Nothing but the name under

@@ -17,7 +17,7 @@
  * that it is no number of his.
  */
 static json_t *
-read_file(const glm_config_reader *r, const char *path)
+parse_config(const glm_config_reader *r, const char *path)
 {
 	glm_buf		 text = {0};
 	json_error_t why = {.line = 0};
@@ -99,7 +99,7 @@ glm_config_read_with(glm_model_config *config, const char *dir, glm_rope rope, g
 	if (asprintf(&path, "%s/config.json", dir) < 0)
 		return glm_no_memory(err);
 	r.path = path;
-	r.root = read_file(&r, path);
+	r.root = parse_config(&r, path);
 	if (r.root != NULL && (config->arch = find_arch(&r)) != NULL)
 		ok = config->arch->read_config(&r, config) && check_rotary(&r, config);
 	json_decref(r.root);

@@ -14,9 +14,6 @@ typedef enum glm_rope
 	GLM_ROPE_CHATGLM3	  /* it multiplies the base */
 } glm_rope;
 
-/* "chatglm2" or "chatglm3", as the option "rope" has them; false: neither. */
-extern bool glm_rope_named(const char *name, glm_rope *rope);
-
 /* Which elements of a head turn together, of the `rotary` first ones. */
 typedef enum glm_rotary_style
 {

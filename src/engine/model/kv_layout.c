@@ -32,7 +32,7 @@ glm_kv_half_bytes(const glm_model_config *config, glm_dtype dtype)
 	if (dtype == GLM_I8)
 		return elements +
 			   (size_t) GLM_KV_BLOCK * (size_t) glm_kv_groups(config->head_dim) * sizeof(float);
-	return elements * (dtype == GLM_F16 ? 2 : 4);
+	return elements * (size_t) glm_dtypes[dtype].size;
 }
 
 size_t

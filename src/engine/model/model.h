@@ -52,21 +52,21 @@ typedef struct glm_model
 	glm_shards		*shards;
 	glm_dtype		 dtype; /* of the projections */
 
-	glm_matrix *matrix; /* [n_matrices]: those of one projection and layer together */
-	int			n_matrices;
-	glm_place  *place;	/* [layers + 1, GLM_N_PROJECTIONS], what belongs to no layer first */
-	float	  **norm;	/* [layers + 1, GLM_N_NORMS], the same */
-	glm_tensor *tensor; /* of all segments, one behind the other */
-	glm_segment
-		  *segment; /* [layers + 2], output, embedding, layers; NULL: the weights are in no file */
-	float *rope;	/* [context, rotary / 2, 2]: cos and sin */
-	glm_dtype kv_dtype;		  /* GLM_F32, GLM_F16 or GLM_I8 */
-	size_t	  kv_block_bytes; /* see kv.c */
+	glm_matrix	*matrix; /* [n_matrices]: those of one projection and layer together */
+	int			 n_matrices;
+	glm_place	*place;	 /* [layers + 1, GLM_N_PROJECTIONS], what belongs to no layer first */
+	float	   **norm;	 /* [layers + 1, GLM_N_NORMS], the same */
+	glm_tensor	*tensor; /* of all segments, one behind the other */
+	/* [layers + 2]: output, embedding, layers; NULL: the weights are in no file */
+	glm_segment *segment;
+	float		*rope;			 /* [context, rotary / 2, 2]: cos and sin */
+	glm_dtype	 kv_dtype;		 /* GLM_F32, GLM_F16 or GLM_I8 */
+	size_t		 kv_block_bytes; /* see kv_layout.h */
 
 	double load_ms; /* what opening it took */
 } glm_model;
 
-/* Opens a ChatGLM directory, plain or packed; every error names the file. */
+/* Opens a directory of an architecture we know, plain or packed; every error names the file. */
 extern glm_model *glm_model_open(const char *name, const char *path, glm_error *err);
 extern glm_model *glm_model_open_with(const char *name, const char *path,
 									  const glm_open_options *options, glm_error *err);

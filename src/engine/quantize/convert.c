@@ -159,6 +159,23 @@ copy_data(conversion *c, const glm_quant_tensor *tensor, glm_error *err)
 	return true;
 }
 
+/* Matrices of one projection share their inputs, and so a Hessian. */
+static bool
+shares_hessian(const glm_quant_tensor *a, const glm_quant_tensor *b)
+{
+	return a->layer == b->layer && a->projection == b->projection && a->method != GLM_COPY &&
+		   b->method != GLM_COPY;
+}
+
+static bool
+is_last_of_projection(const conversion *c, const glm_quant_tensor *tensor)
+{
+	for (const glm_quant_tensor *t = tensor + 1; t < c->tensors.tensor + c->tensors.n; t++)
+		if (shares_hessian(t, tensor))
+			return false;
+	return true;
+}
+
 static bool
 convert_matrix(conversion *c, const glm_quant_tensor *tensor, glm_quantized *report, glm_error *err)
 {
@@ -172,8 +189,9 @@ convert_matrix(conversion *c, const glm_quant_tensor *tensor, glm_quantized *rep
 		return false;
 	report->weight_error = glm_loss_error(&weights);
 	if (judged)
-	{
 		report->output_error = glm_loss_error(&outputs);
+	if (judged && is_last_of_projection(c, tensor))
+	{
 		free(*hessian);
 		*hessian = NULL;
 	}
@@ -219,7 +237,7 @@ layer_source_bytes(const glm_quant_tensors *tensors, int layer)
 	return bytes;
 }
 
-/* A Hessian for every matrix of the layer that is going to be quantized. */
+/* A Hessian for every projection of the layer of which a matrix is going to be quantized. */
 static bool
 take_hessians(conversion *c, int layer, glm_error *err)
 {
@@ -229,7 +247,7 @@ take_hessians(conversion *c, int layer, glm_error *err)
 		size_t					cols = (size_t) tensor->source.shape[1];
 
 		if (tensor->layer != layer || tensor->projection == GLM_EMBEDDING ||
-			tensor->method == GLM_COPY)
+			tensor->method == GLM_COPY || c->hessian[tensor->projection] != NULL)
 			continue;
 		c->hessian[tensor->projection] = calloc(cols * cols, sizeof(float));
 		if (c->hessian[tensor->projection] == NULL)

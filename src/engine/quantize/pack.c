@@ -244,8 +244,8 @@ add_tensor(json_t *header, json_t *metadata, const glm_pack_tensor *t, uint64_t 
 		return add_entry(header, t->name, glm_dtypes[t->form.dtype].stored, rows,
 						 t->form.n_dims == 2 ? cols : 0, offset, bytes);
 	snprintf(key, sizeof(key), "packed.%s", t->name);
-	snprintf(value, sizeof(value), "%s %d %zu %zu", t->form.dtype == GLM_Q4 ? "int4" : "int8",
-			 t->form.group, rows, cols);
+	snprintf(value, sizeof(value), "%s %d %zu %zu", glm_dtypes[t->form.dtype].packed, t->form.group,
+			 rows, cols);
 	return json_object_set_new(metadata, key, json_string(value)) == 0 &&
 		   add_entry(header, t->name, glm_dtypes[t->form.dtype].stored, tiles, bytes / tiles,
 					 offset, bytes);
@@ -407,8 +407,8 @@ write_manifest(glm_pack *pack, const glm_pack_info *info, glm_error *err)
 	json_t *root =
 		json_pack("{s:s, s:i, s:s, s:s, s:i, s:s, s:f, s:I, s:O}", "format", GLM_PACKED_FORMAT,
 				  "version", GLM_PACKED_VERSION, "layout", GLM_PACKED_LAYOUT, "quantization",
-				  info->dtype == GLM_Q4 ? "int4" : "int8", "group_size", info->group, "method",
-				  info->method, "bits_per_weight", info->bits_per_weight, "chunk_size",
+				  glm_dtypes[info->dtype].packed, "group_size", info->group, "method", info->method,
+				  "bits_per_weight", info->bits_per_weight, "chunk_size",
 				  (json_int_t) GLM_CHUNK_SIZE, "files", pack->files);
 	json_t *unlisted = json_array();
 	bool	ok =

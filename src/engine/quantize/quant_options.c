@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "engine/model/arch.h"
+#include "engine/model/model_options.h"
 
 #define BITS_MAX 4.6 /* a weight, of an INT4 model, before the head is widened */
 #define DEFAULT_GROUP 64
@@ -112,8 +113,14 @@ read_quant_option(glm_quant_options *options, const char *key, json_t *value, gl
 	if (strcmp(key, "wide") == 0)
 		return read_patterns(&options->wide, value, key, err);
 	if (strcmp(key, "rope") == 0)
-		return glm_rope_named(json_string_value(value), &options->rope) ||
-			   bad_option(err, key, "\"chatglm2\" or \"chatglm3\"");
+	{
+		int rope;
+
+		if (!glm_model_option_read(key, value, &rope, err))
+			return false;
+		options->rope = (glm_rope) rope;
+		return true;
+	}
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown option \"%.64s\"", key);
 	glm_advise(err, GLM_ADVICE_JOB_OPTIONS);
 	return false;

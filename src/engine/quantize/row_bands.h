@@ -10,8 +10,8 @@
 
 /*
  * Quantizes a matrix, whose bytes are held, as its options say and
- * puts it into the pack.  hessian [cols, cols] of its inputs is spoilt for
- * anything else; NULL: not known.  Adds to the losses, to *outputs only with a
+ * puts it into the pack.  hessian [cols, cols] of its inputs loses what is
+ * below the diagonal, which nobody reads; NULL: not known.  Adds to the losses, to *outputs only with a
  * Hessian.  blas may be NULL without one.
  */
 extern bool glm_row_bands_convert(glm_pack *pack, const glm_quant_tensor *tensor, float *hessian,

@@ -261,15 +261,6 @@ glm_engine_generated(const glm_engine *e, int number)
 	return (int) atomic_load(&e->ticket[number].generated);
 }
 
-bool
-glm_engine_lost(const glm_engine *e, glm_error *err)
-{
-	if (!atomic_load(&e->lost))
-		return false;
-	*err = e->lost_why;
-	return true;
-}
-
 int
 glm_engine_fd(const glm_engine *e)
 {

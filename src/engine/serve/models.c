@@ -21,7 +21,7 @@
 #include <string.h>
 
 #include "engine/weights/chunk.h"
-#include "engine/base/json.h"
+#include "engine/model/model_options.h"
 #include "engine/serve/prefix.h"
 
 bool
@@ -259,69 +259,6 @@ insert_served(glm_models *models, glm_served *served)
 	close_retired(models, victims);
 }
 
-const char *const glm_verify_names[] = {[GLM_VERIFY_FIRST_MAP] = "first-map",
-										[GLM_VERIFY_FULL] = "full",
-										[GLM_VERIFY_OFF] = "off",
-										NULL};
-
-static const char *const rope_names[] = {"chatglm2", "chatglm3", NULL};
-
-const glm_model_option glm_model_options[] = {
-	{"rope", rope_names, "\"chatglm2\" or \"chatglm3\""},
-	{"verify", glm_verify_names, "\"first-map\", \"full\" or \"off\""},
-	{0}};
-
-/* The number of a string among these names, -1 when it is none of them. */
-static int
-name_number(json_t *value, const char *const *names)
-{
-	for (int i = 0; json_is_string(value) && names[i] != NULL; i++)
-		if (strcmp(json_string_value(value), names[i]) == 0)
-			return i;
-	return -1;
-}
-
-static bool
-read_option(const char *key, json_t *value, glm_open_options *options, glm_error *err)
-{
-	const glm_model_option *option = glm_model_options;
-	int						number;
-
-	while (option->name != NULL && strcmp(option->name, key) != 0)
-		option++;
-	if (option->name == NULL)
-	{
-		glm_fail(err, GLM_BAD_ARGUMENT, "unknown key \"%.60s\" in the options of a model", key);
-		glm_hint(err, "Known are: rope, verify.");
-		return false;
-	}
-	number = name_number(value, option->values);
-	if (number < 0)
-		return glm_fail(err, GLM_BAD_ARGUMENT, "option \"%s\" of a model is not %s", key,
-						option->rule);
-	if (option->values == glm_verify_names)
-		options->weights.verify = (glm_verify) number;
-	else
-		(void) glm_rope_named(option->values[number], &options->rope);
-	return true;
-}
-
-/* The options of a model, all optional: {"verify": ..., "rope": ...}. */
-static bool
-read_options(const char *text, glm_open_options *options, glm_error *err)
-{
-	json_t	   *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-	const char *key;
-	json_t	   *value;
-	bool		ok = json_is_object(root) ||
-			  glm_fail(err, GLM_BAD_ARGUMENT, "the options of a model are no JSON object");
-
-	json_object_foreach(root, key, value)
-		ok = ok && read_option(key, value, options, err);
-	json_decref(root);
-	return ok;
-}
-
 /* A model with what serving it needs, in no list yet; takes it over. */
 static glm_served *
 serve_model(glm_model *model, glm_error *err)
@@ -377,7 +314,7 @@ glm_models_find(glm_models *models, const glm_request *req, glm_open_options *op
 								  .kv_type = models->kv_type};
 	if (name == NULL || path == NULL)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the request names no model");
-	if (text != NULL && !read_options(text, options, err))
+	if (text != NULL && !glm_model_options_read(options, text, err))
 		return false;
 	pthread_mutex_lock(&models->lock);
 	retire_others(models, name, path, options->rope, req->origin, &close_me);

@@ -24,6 +24,15 @@ glm_ticket_ended(const glm_ticket *ticket, glm_error *err)
 	return false;
 }
 
+bool
+glm_engine_lost(const glm_engine *e, glm_error *err)
+{
+	if (!atomic_load(&e->lost))
+		return false;
+	*err = e->lost_why;
+	return true;
+}
+
 void
 glm_send_result(glm_engine *e, int ticket, const void *bytes, size_t n)
 {

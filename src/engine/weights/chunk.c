@@ -12,11 +12,9 @@
  * the file is still what was opened: a changed one has its hashes taken anew, or
  * is refused where there is nothing to compare it with.
  *
- * Threads.  Loaders (loader.c) open and hold, whoever lets a model go last closes
- * and drops, and the quantizer does all of it.  file->lock guards the state of the chunks.  It is
- * held for assignments and single mmap calls, never while bytes are read or
- * pages touched, so a fault cannot leave it locked.  Readers of held bytes take
- * no lock at all.
+ * Threads.  Any may hold and drop.  file->lock guards the state of the chunks.  It is held
+ * for assignments and single mmap calls, never while bytes are read or pages touched, so a
+ * fault cannot leave it locked.  Readers of held bytes take no lock at all.
  */
 #include "engine/weights/weight_file.h"
 

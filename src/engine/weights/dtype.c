@@ -11,9 +11,40 @@
 #include "engine/weights/packed.h"
 
 const glm_dtype_info glm_dtypes[GLM_N_DTYPES] = {
-	[GLM_F32] = {"F32", "F32", 4}, [GLM_F16] = {"F16", "F16", 2}, [GLM_BF16] = {"BF16", "BF16", 2},
-	[GLM_Q4] = {"INT4", "U8", 0},  [GLM_Q8] = {"INT8", "U8", 0},  [GLM_I8] = {"INT8", "I8", 1},
+	[GLM_F32] = {"F32", "F32", NULL, 4},	[GLM_F16] = {"F16", "F16", NULL, 2},
+	[GLM_BF16] = {"BF16", "BF16", NULL, 2}, [GLM_Q4] = {"INT4", "U8", "int4", 0},
+	[GLM_Q8] = {"INT8", "U8", "int8", 0},	[GLM_I8] = {"INT8", NULL, NULL, 1},
 };
+
+static bool
+is_named(const char *have, const char *name)
+{
+	return have != NULL && strcmp(have, name) == 0;
+}
+
+bool
+glm_dtype_stored(const char *name, glm_dtype *out)
+{
+	for (int i = 0; i < GLM_N_DTYPES; i++)
+		if (glm_dtypes[i].packed == NULL && is_named(glm_dtypes[i].stored, name))
+		{
+			*out = (glm_dtype) i;
+			return true;
+		}
+	return false;
+}
+
+bool
+glm_dtype_packed(const char *name, glm_dtype *out)
+{
+	for (int i = 0; i < GLM_N_DTYPES; i++)
+		if (is_named(glm_dtypes[i].packed, name))
+		{
+			*out = (glm_dtype) i;
+			return true;
+		}
+	return false;
+}
 
 size_t
 glm_tensor_bytes(const glm_tensor *t)

@@ -20,7 +20,8 @@ typedef enum glm_dtype
 typedef struct glm_dtype_info
 {
 	const char *name;	/* as users see it */
-	const char *stored; /* what a safetensors file says its bytes are */
+	const char *stored; /* what a safetensors file says its bytes are; NULL: it is in none */
+	const char *packed; /* what a packed directory calls it; NULL: it is plain */
 	int			size;	/* bytes of a number; 0: packed, see packed.h */
 } glm_dtype_info;
 
@@ -34,6 +35,11 @@ typedef struct glm_tensor
 	int64_t		shape[2]; /* rows, columns; shape[1] = 1 for vectors */
 	int			group;	  /* columns that share a scale; packed dtypes only */
 } glm_tensor;
+
+/* The plain dtype that a safetensors file calls so; false: none. */
+extern bool glm_dtype_stored(const char *name, glm_dtype *out);
+/* The dtype that a packed directory calls so; false: none. */
+extern bool glm_dtype_packed(const char *name, glm_dtype *out);
 
 /* Bytes of a tensor's data. */
 extern size_t glm_tensor_bytes(const glm_tensor *t);

@@ -32,8 +32,8 @@
 static bool check_format(const glm_manifest *m, json_t *root, glm_error *err);
 static bool read_quantization(glm_manifest *m, json_t *root, glm_error *err);
 static bool read_files(glm_manifest *m, json_t *root, glm_error *err);
-static bool read_file(const glm_manifest *m, glm_manifest_file *file, json_t *value,
-					  glm_error *err);
+static bool read_listed_file(const glm_manifest *m, glm_manifest_file *file, json_t *value,
+							 glm_error *err);
 static bool read_hashes(const glm_manifest *m, glm_manifest_file *file, json_t *chunks,
 						glm_error *err);
 static bool sort_files(glm_manifest *m, glm_error *err);
@@ -168,7 +168,7 @@ read_quantization(glm_manifest *m, json_t *root, glm_error *err)
 	const char *quantization = get_string(root, "quantization");
 	json_int_t	group = json_integer_value(json_object_get(root, "group_size"));
 
-	if (strcmp(quantization, "int4") != 0 && strcmp(quantization, "int8") != 0)
+	if (!glm_dtype_packed(quantization, &m->dtype))
 		return glm_fail(err, GLM_UNSUPPORTED,
 						"file \"%s\" has the quantization \"%.40s\"; "
 						"only \"int4\" and \"int8\" are known",
@@ -176,7 +176,6 @@ read_quantization(glm_manifest *m, json_t *root, glm_error *err)
 	if (!glm_packed_group_known(group))
 		return glm_fail(err, GLM_UNSUPPORTED, "file \"%s\": group_size is not 32, 64 or 128",
 						m->path);
-	strcpy(m->quantization, quantization);
 	m->group = (int) group;
 	return true;
 }
@@ -199,14 +198,14 @@ read_files(glm_manifest *m, json_t *root, glm_error *err)
 	json_array_foreach(files, i, value)
 	{
 		m->n_files++;
-		if (!read_file(m, &m->file[i], value, err))
+		if (!read_listed_file(m, &m->file[i], value, err))
 			return false;
 	}
 	return true;
 }
 
 static bool
-read_file(const glm_manifest *m, glm_manifest_file *file, json_t *value, glm_error *err)
+read_listed_file(const glm_manifest *m, glm_manifest_file *file, json_t *value, glm_error *err)
 {
 	const char *name = get_string(value, "name");
 	json_t	   *size = json_object_get(value, "size");

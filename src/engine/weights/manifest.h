@@ -1,6 +1,5 @@
 /*
- * manifest.h - the manifest of a packed directory; what manifest.c reads for
- * shards.c.  The format is told in packed.h.
+ * manifest.h - the manifest of a packed directory; packed.h has the format.
  */
 #ifndef GLM_MANIFEST_H
 #define GLM_MANIFEST_H
@@ -18,8 +17,8 @@ typedef struct glm_manifest_file
 
 typedef struct glm_manifest
 {
-	char			  *path;			/* of the manifest itself */
-	char			   quantization[8]; /* "int4" or "int8" */
+	char			  *path;  /* of the manifest itself */
+	glm_dtype		   dtype; /* of what is quantized, unless it was to be wider */
 	int				   group;
 	glm_manifest_file *file; /* by name */
 	int				   n_files;

@@ -30,22 +30,23 @@
 #define ALIGNMENT 64		 /* of tensors in a packed file */
 #define PACKED_KEY "packed." /* in __metadata__, before a tensor's name */
 
-static const glm_shard_dtype dtypes[] = {
-	{"F32", 4, true, GLM_F32}, {"F16", 2, true, GLM_F16}, {"BF16", 2, true, GLM_BF16},
-	{"F64", 8, false, 0},	   {"I64", 8, false, 0},	  {"U64", 8, false, 0},
-	{"I32", 4, false, 0},	   {"U32", 4, false, 0},	  {"I16", 2, false, 0},
-	{"U16", 2, false, 0},	   {"I8", 1, false, 0},		  {"U8", 1, false, 0},
-	{"BOOL", 1, false, 0},	   {"F8_E4M3", 1, false, 0},  {"F8_E5M2", 1, false, 0},
-	{"F8_E8M0", 1, false, 0},
+/* What a file may hold beside the dtypes that are computed with. */
+static const struct
+{
+	const char *name;
+	int			size; /* bytes of an element */
+} other_types[] = {
+	{"F64", 8}, {"I64", 8}, {"U64", 8},	 {"I32", 4},	 {"U32", 4},	 {"I16", 2},	 {"U16", 2},
+	{"I8", 1},	{"U8", 1},	{"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1},
 };
 
-#define N_DTYPES (sizeof(dtypes) / sizeof(dtypes[0]))
+#define N_OTHERS (sizeof(other_types) / sizeof(other_types[0]))
 
 static json_t *read_header(const glm_shard *shard, uint64_t *data_offset, glm_error *err);
 static bool	   read_entries(glm_shard *shard, json_t *header, uint64_t data_offset, glm_error *err);
 static bool	   read_entry(glm_shard_entry *e, const char *name, json_t *value, uint64_t data_size,
 						  glm_error *err);
-static bool	   read_shape(glm_shard_entry *e, json_t *shape, uint64_t *bytes);
+static bool	   read_entry_shape(glm_shard_entry *e, json_t *shape, int size, uint64_t *bytes);
 static bool	   read_offsets(glm_shard_entry *e, json_t *offsets, uint64_t data_size);
 static bool	   read_metadata(glm_shard *shard, json_t *metadata, glm_error *err);
 static bool	   check_packed_format(const glm_shard *shard, json_t *metadata, uint64_t data_offset,
@@ -203,25 +204,41 @@ read_metadata(glm_shard *shard, json_t *metadata, glm_error *err)
 
 /* ---- One tensor -------------------------------------------------------- */
 
+/* Fills what follows from the type's name; bytes of an element, 0: the type is unknown. */
+static int
+read_element_type(glm_shard_entry *e, const char *name)
+{
+	e->computable = glm_dtype_stored(name, &e->dtype);
+	if (e->computable)
+	{
+		e->type = glm_dtypes[e->dtype].stored;
+		return glm_dtypes[e->dtype].size;
+	}
+	for (size_t i = 0; i < N_OTHERS; i++)
+		if (strcmp(other_types[i].name, name) == 0)
+		{
+			e->type = other_types[i].name;
+			return other_types[i].size;
+		}
+	return 0;
+}
+
 static bool
 read_entry(glm_shard_entry *e, const char *name, json_t *value, uint64_t data_size, glm_error *err)
 {
 	const char *type = json_string_value(json_object_get(value, "dtype"));
+	int			size;
 	uint64_t	bytes;
 
 	if (type == NULL)
 		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" has no dtype", name,
 						e->path);
-	for (size_t i = 0; i < N_DTYPES; i++)
-		if (strcmp(dtypes[i].name, type) == 0)
-			e->type = &dtypes[i];
-	if (e->type == NULL)
+	size = read_element_type(e, type);
+	if (size == 0)
 		return glm_fail(err, GLM_UNSUPPORTED,
 						"tensor \"%.100s\" in \"%s\" has unknown dtype \"%.20s\"", name, e->path,
 						type);
-	e->dtype = e->type->dtype;
-	e->computable = e->type->computable;
-	if (!read_shape(e, json_object_get(value, "shape"), &bytes))
+	if (!read_entry_shape(e, json_object_get(value, "shape"), size, &bytes))
 		return glm_fail(err, GLM_BAD_FILE, "tensor \"%.100s\" in \"%s\" has no valid shape", name,
 						e->path);
 	if (!read_offsets(e, json_object_get(value, "data_offsets"), data_size))
@@ -239,7 +256,7 @@ read_entry(glm_shard_entry *e, const char *name, json_t *value, uint64_t data_si
 
 /* Fills n_dims and shape; *bytes is the size of all elements. */
 static bool
-read_shape(glm_shard_entry *e, json_t *shape, uint64_t *bytes)
+read_entry_shape(glm_shard_entry *e, json_t *shape, int size, uint64_t *bytes)
 {
 	size_t	i;
 	json_t *dim;
@@ -248,7 +265,7 @@ read_shape(glm_shard_entry *e, json_t *shape, uint64_t *bytes)
 		return false;
 	e->n_dims = json_array_size(shape);
 	e->shape[0] = e->shape[1] = 1;
-	*bytes = e->type->size;
+	*bytes = (uint64_t) size;
 	json_array_foreach(shape, i, dim)
 	{
 		json_int_t n = json_integer_value(dim);
@@ -374,13 +391,17 @@ read_count(const char **text, int64_t *out)
 static bool
 read_packed_entry(glm_shard_entry *e, const char *text, glm_error *err)
 {
-	glm_dtype	dtype = strncmp(text, "int4", 4) == 0 ? GLM_Q4 : GLM_Q8;
-	const char *rest = text + 4;
+	size_t		length = strcspn(text, " ");
+	const char *rest = text + length;
+	char		name[8];
+	glm_dtype	dtype;
 	int64_t		group;
 	int64_t		rows;
 	int64_t		cols;
 
-	if (dtype == GLM_Q8 && strncmp(text, "int8", 4) != 0)
+	snprintf(name, sizeof(name), "%.*s", (int) (length < sizeof(name) ? length : sizeof(name)),
+			 text);
+	if (!glm_dtype_packed(name, &dtype))
 		return glm_fail(err, GLM_UNSUPPORTED,
 						"tensor \"%.100s\" in \"%s\" is packed as \"%.40s\"; "
 						"only int4 and int8 are known",
@@ -395,7 +416,7 @@ read_packed_entry(glm_shard_entry *e, const char *text, glm_error *err)
 		return glm_fail(err, GLM_UNSUPPORTED,
 						"tensor \"%.100s\" in \"%s\" has groups of %" PRId64 ", not 32, 64 or 128",
 						e->name, e->path, group);
-	if (strcmp(e->type->name, "U8") != 0 || e->n_dims != 2 ||
+	if (strcmp(e->type, glm_dtypes[dtype].stored) != 0 || e->n_dims != 2 ||
 		(size_t) e->shape[0] != glm_packed_tiles(rows) ||
 		(size_t) e->shape[1] != glm_packed_tile_bytes(dtype, cols, group))
 		return glm_fail(err, GLM_BAD_FILE,

@@ -1,5 +1,5 @@
 /*
- * safetensors.h - one weight file: what safetensors.c reads for shards.c.
+ * safetensors.h - one weight file: the tensors that its header lists.
  */
 #ifndef GLM_SAFETENSORS_H
 #define GLM_SAFETENSORS_H
@@ -13,27 +13,19 @@
  */
 #define GLM_SHARD_JSON_MAX ((size_t) 16 << 20)
 
-typedef struct glm_shard_dtype
-{
-	const char *name;
-	uint64_t	size;		/* bytes of an element */
-	bool		computable; /* one the kernels read: */
-	glm_dtype	dtype;
-} glm_shard_dtype;
-
 typedef struct glm_shard_entry
 {
-	char				  *name;
-	const char			  *path;  /* of its file */
-	const glm_shard_dtype *type;  /* as the file says: U8 when packed */
-	glm_dtype			   dtype; /* as the kernels see it, if they do: */
-	bool				   computable;
-	int					   group; /* packed only; shape is then that of the weight */
-	size_t				   n_dims;
-	int64_t				   shape[2]; /* the first two; 1 where there is none */
-	uint64_t			   begin;	 /* [begin, end) of the file's data */
-	uint64_t			   end;
-	const uint8_t		  *data; /* its address; end - begin bytes */
+	char		  *name;
+	const char	  *path;  /* of its file */
+	const char	  *type;  /* as the file says: U8 when packed */
+	glm_dtype	   dtype; /* as the kernels see it, if they do: */
+	bool		   computable;
+	int			   group; /* packed only; shape is then that of the weight */
+	size_t		   n_dims;
+	int64_t		   shape[2]; /* the first two; 1 where there is none */
+	uint64_t	   begin;	 /* [begin, end) of the file's data */
+	uint64_t	   end;
+	const uint8_t *data; /* its address; end - begin bytes */
 } glm_shard_entry;
 
 typedef struct glm_shard

@@ -93,7 +93,7 @@ glm_shards_bytes(const glm_shards *s)
 const char *
 glm_shards_quantization(const glm_shards *s)
 {
-	return s->manifest ? s->manifest->quantization : "none";
+	return s->manifest ? glm_dtypes[s->manifest->dtype].packed : "none";
 }
 
 const char *
@@ -115,7 +115,7 @@ glm_shards_find(const glm_shards *s, const char *name, int64_t rows, int64_t col
 		return glm_fail(err, GLM_BAD_FILE, "model \"%s\" has no tensor \"%s\"", s->dir, name);
 	if (!e->computable)
 		return glm_fail(err, GLM_UNSUPPORTED, "tensor \"%s\" in \"%s\" is %s, not F32, F16 or BF16",
-						name, e->path, e->type->name);
+						name, e->path, e->type);
 	if (e->n_dims != n_dims || e->shape[0] != rows || (cols != 0 && e->shape[1] != cols))
 		return wrong_shape(e, rows, cols, err);
 
