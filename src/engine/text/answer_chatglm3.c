@@ -139,7 +139,7 @@ fenced_arguments(slice name, slice body)
 
 /* Takes over the arguments.  False: they are too large to be a call's. */
 static bool
-add_call(answer *a, slice name, json_t *arguments)
+add_tool_call(answer *a, slice name, json_t *arguments)
 {
 	glm_buf written = {0};
 	bool	fits = glm_literal_write(&written, arguments, GLM_STYLE_JSON);
@@ -263,7 +263,7 @@ read_calls(answer *a, slice *s, bool *open)
 			arguments = read_fenced_code(&body);
 			*open = arguments == NULL;
 		}
-		if (arguments == NULL || !add_call(a, name, arguments))
+		if (arguments == NULL || !add_tool_call(a, name, arguments))
 			return;
 		*s = body;
 	}
@@ -320,7 +320,7 @@ read_turn(answer *a, slice turn)
 		return;
 	}
 	arguments = fenced_arguments(name, after_line(turn));
-	if (arguments != NULL && add_call(a, name, arguments))
+	if (arguments != NULL && add_tool_call(a, name, arguments))
 		return;
 	read_unmarked(&own, turn);
 	if (own.has_content)

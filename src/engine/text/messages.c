@@ -231,7 +231,7 @@ add_content_part(glm_walk *w, json_t *part, size_t i)
 
 /* A string, parts (joined as they are) or, where one may be silent, null. */
 static bool
-add_content(glm_walk *w, json_t *content, bool may_lack)
+add_message_content(glm_walk *w, json_t *content, bool may_lack)
 {
 	if (glm_json_text(content) != NULL)
 	{
@@ -276,7 +276,7 @@ read_system(glm_walk *w, json_t *message, json_t *tools)
 		return glm_fail(w->err, GLM_BAD_ARGUMENT,
 						"argument \"tools\" is given, but messages[%zu] has tools too", w->index);
 	glm_walk_begin(w);
-	if (!add_content(w, json_object_get(message, "content"), false))
+	if (!add_message_content(w, json_object_get(message, "content"), false))
 		return false;
 	snprintf(where, sizeof(where), "messages[%zu].tools", w->index);
 	if (tools != NULL && !glm_tools_add(w, tools, false, "tools"))
@@ -299,7 +299,7 @@ read_assistant(glm_walk *w, json_t *message, glm_calls *calls)
 		return glm_walk_bad_key(w, "tool_calls", "must be an array");
 	glm_walk_begin(w);
 	if (!add_metadata(w, json_object_get(message, "metadata")) ||
-		!add_content(w, content, called || content != NULL))
+		!add_message_content(w, content, called || content != NULL))
 		return false;
 	if (called && w->metadata.length > 0)
 		return glm_walk_bad_key(w, "metadata", "and tool_calls exclude each other");
@@ -318,7 +318,8 @@ read_plain(glm_walk *w, json_t *message, glm_role role)
 {
 	glm_walk_begin(w);
 	return add_metadata(w, json_object_get(message, "metadata")) &&
-		   add_content(w, json_object_get(message, "content"), false) && glm_walk_end(w, role);
+		   add_message_content(w, json_object_get(message, "content"), false) &&
+		   glm_walk_end(w, role);
 }
 
 /* Keys that would be lost in silence on a message of another role. */
