@@ -162,10 +162,9 @@ collect_or_error(ChatglmAnswer *answer)
 		MemoryContextSwitchTo(context);
 		answer->error = CopyErrorData();
 		FlushErrorState();
+		/* an answer that was cut has been taken as a whole before it is an error */
 		if (answer->request != NULL)
-			/* an answer that was cut has been taken as a whole before it is an error */
-			if (answer->request != NULL)
-				chatglm_release(answer->request);
+			chatglm_release(answer->request);
 		answer->request = NULL;
 	}
 	PG_END_TRY();

@@ -35,7 +35,7 @@ test_names(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_true(glm_device_there(good[i], &err));
 	assert_false(glm_device_there("cpu:1", &err));
-	ck_assert_error(&err, GLM_UNSUPPORTED, "no number 1");
+	ck_assert_error(&err, GLM_UNSUPPORTED, "no device \"cpu:1\", the last is \"cpu:0\"");
 	assert_false(glm_device_there("cuda:0", &err));
 	ck_assert_error(&err, GLM_UNSUPPORTED, "no device \"cuda:0\"");
 	assert_true(err.hint[0] != '\0');

@@ -90,12 +90,12 @@ choose(const glm_backend *backend, int which, glm_device_choice *choice, glm_err
 		return false;
 	memset(info, 0, sizeof(info));
 	n = backend->find(info, MOST_DEVICES);
-	if (n == 0 && info[0].why_not[0] != '\0')
-		return glm_fail(err, GLM_UNSUPPORTED, "there is no \"%s\" device: %s", backend->name,
-						info[0].why_not);
+	if (n == 0)
+		return glm_fail(err, GLM_UNSUPPORTED, "there is no \"%s\" device%s%s", backend->name,
+						info[0].why_not[0] != '\0' ? ": " : "", info[0].why_not);
 	if (which >= n)
-		return glm_fail(err, GLM_UNSUPPORTED, "there are %d \"%s\" devices, and no number %d", n,
-						backend->name, which);
+		return glm_fail(err, GLM_UNSUPPORTED, "there is no device \"%s:%d\", the last is \"%s:%d\"",
+						backend->name, which, backend->name, n - 1);
 	if (info[which].why_not[0] != '\0')
 		return glm_fail(err, GLM_UNSUPPORTED, "device \"%s:%d\" cannot be used: %s", backend->name,
 						which, info[which].why_not);

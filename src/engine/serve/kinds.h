@@ -10,7 +10,8 @@
  *	  take() makes results of it after each pass;
  *	- by a job: start_job() begins one, which sends the result when it is done.
  *
- * A new kind is one entry here and one file.
+ * A new kind is its number in glm.h, the fields it must have in base/request.c, one entry
+ * in kinds.c and one file.
  */
 #ifndef GLM_KINDS_H
 #define GLM_KINDS_H

@@ -37,7 +37,7 @@ is_nothing(const char *text)
  * send nothing, null or an empty text for a call without any.
  */
 static json_t *
-call_arguments(glm_walk *w, json_t *arguments, const char *key)
+call_arguments(glm_message_walk *w, json_t *arguments, const char *key)
 {
 	const char	*text = glm_json_text(arguments);
 	json_error_t why;
@@ -51,12 +51,12 @@ call_arguments(glm_walk *w, json_t *arguments, const char *key)
 		return object;
 	glm_json_free(object);
 	if (glm_pause(w->err))
-		glm_walk_bad_key(w, key, "must be a JSON object, or its text");
+		glm_message_walk_bad_key(w, key, "must be a JSON object, or its text");
 	return NULL;
 }
 
 static bool
-read_call(glm_walk *w, json_t *call, size_t i)
+read_call(glm_message_walk *w, json_t *call, size_t i)
 {
 	json_t	   *function = json_object_get(call, "function");
 	const char *name = glm_json_text(json_object_get(function, "name"));
@@ -68,21 +68,21 @@ read_call(glm_walk *w, json_t *call, size_t i)
 
 	snprintf(key, sizeof(key), "tool_calls[%zu]", i);
 	if (type != NULL && (type_text == NULL || strcmp(type_text, "function") != 0))
-		return glm_walk_bad_key(w, key, "must be of type \"function\"");
+		return glm_message_walk_bad_key(w, key, "must be of type \"function\"");
 	if (name == NULL || !glm_literal_is_name(name, strlen(name)))
-		return glm_walk_bad_key(w, key,
-								"has no function name made of letters, digits, _, -, ., : and /");
+		return glm_message_walk_bad_key(
+			w, key, "has no function name made of letters, digits, _, -, ., : and /");
 	snprintf(key, sizeof(key), "tool_calls[%zu].function.arguments", i);
 	arguments = call_arguments(w, json_object_get(function, "arguments"), key);
 	if (arguments == NULL)
 		return false;
 
-	glm_walk_begin(w);
+	glm_message_walk_begin(w);
 	ok = w->chat->write_call(&w->metadata, &w->content, name, arguments);
 	if (!ok && !w->content.failed)
 		glm_fail(w->err, GLM_TOO_LONG, "messages[%zu].tool_calls are too long", w->index);
 	else
-		ok = glm_walk_end(w, GLM_ROLE_ASSISTANT);
+		ok = glm_message_walk_end(w, GLM_ROLE_ASSISTANT);
 	json_decref(arguments);
 	return ok;
 }
@@ -120,7 +120,7 @@ reserve_call(glm_calls *calls)
 
 /* Notes the next call; id NULL: it has none. */
 static bool
-note_call(glm_walk *w, glm_calls *calls, const char *id)
+note_call(glm_message_walk *w, glm_calls *calls, const char *id)
 {
 	json_int_t number = (json_int_t) calls->n;
 	json_t	  *last;
@@ -139,14 +139,14 @@ note_call(glm_walk *w, glm_calls *calls, const char *id)
 }
 
 bool
-glm_calls_own(glm_walk *w, glm_calls *calls)
+glm_calls_own(glm_message_walk *w, glm_calls *calls)
 {
 	calls->own = true;
 	return note_call(w, calls, NULL);
 }
 
 bool
-glm_calls_read(glm_walk *w, json_t *tool_calls, glm_calls *calls)
+glm_calls_read(glm_message_walk *w, json_t *tool_calls, glm_calls *calls)
 {
 	size_t	i;
 	json_t *call;
@@ -160,7 +160,7 @@ glm_calls_read(glm_walk *w, json_t *tool_calls, glm_calls *calls)
 			return false;
 		snprintf(key, sizeof(key), "tool_calls[%zu].id", i);
 		if (id != NULL && !json_is_null(id) && glm_json_text(id) == NULL)
-			return glm_walk_bad_key(w, key, "must be a string");
+			return glm_message_walk_bad_key(w, key, "must be a string");
 		if (!read_call(w, call, i) || !note_call(w, calls, glm_json_text(id)))
 			return false;
 	}
@@ -171,7 +171,7 @@ glm_calls_read(glm_walk *w, json_t *tool_calls, glm_calls *calls)
 
 /* Takes the call that has this id; *number stays where there is none of it. */
 static bool
-take_call(glm_walk *w, glm_calls *calls, const char *id, json_int_t *number)
+take_call(glm_message_walk *w, glm_calls *calls, const char *id, json_int_t *number)
 {
 	json_t	  *head = json_object_get(calls->head, id);
 	json_int_t next;
@@ -193,7 +193,7 @@ take_call(glm_walk *w, glm_calls *calls, const char *id, json_int_t *number)
 
 /* Gives each result with an id its call's place; SIZE_MAX marks what is free. */
 static bool
-place_results(glm_walk *w, glm_calls *calls, json_t *messages, size_t from, size_t to,
+place_results(glm_message_walk *w, glm_calls *calls, json_t *messages, size_t from, size_t to,
 			  size_t *place, bool *placed)
 {
 	for (size_t i = from; i < to; i++)
@@ -216,7 +216,7 @@ place_results(glm_walk *w, glm_calls *calls, json_t *messages, size_t from, size
 
 /* Writes the order: places by number, those without an id in between. */
 static bool
-write_order(glm_walk *w, const glm_calls *calls, const size_t *place, const bool *placed,
+write_order(glm_message_walk *w, const glm_calls *calls, const size_t *place, const bool *placed,
 			size_t from, size_t to, size_t *order)
 {
 	size_t n = 0;
@@ -250,7 +250,7 @@ write_order(glm_walk *w, const glm_calls *calls, const size_t *place, const bool
 }
 
 bool
-glm_calls_sort(glm_walk *w, glm_calls *calls, json_t *messages, size_t from, size_t to,
+glm_calls_sort(glm_message_walk *w, glm_calls *calls, json_t *messages, size_t from, size_t to,
 			   size_t *order)
 {
 	size_t *place = malloc((calls->n + 1) * sizeof(*place));

@@ -6,7 +6,7 @@
 #include "engine/text/message_walk.h"
 
 void
-glm_walk_begin(glm_walk *w)
+glm_message_walk_begin(glm_message_walk *w)
 {
 	w->metadata.length = 0;
 	w->content.length = 0;
@@ -16,7 +16,7 @@ glm_walk_begin(glm_walk *w)
 }
 
 bool
-glm_walk_end(glm_walk *w, glm_role role)
+glm_message_walk_end(glm_message_walk *w, glm_role role)
 {
 	glm_turn turn = {role, &w->metadata, &w->content};
 
@@ -26,7 +26,7 @@ glm_walk_end(glm_walk *w, glm_role role)
 }
 
 bool
-glm_walk_bad_key(const glm_walk *w, const char *key, const char *what)
+glm_message_walk_bad_key(const glm_message_walk *w, const char *key, const char *what)
 {
 	return glm_fail(w->err, GLM_BAD_JSON, "messages[%zu].%s %s", w->index, key, what);
 }

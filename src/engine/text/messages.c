@@ -24,17 +24,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool read_messages(glm_walk *w, const glm_request *req, json_t *tools);
-static bool read_message(glm_walk *w, json_t *message, json_t *tools, glm_calls *calls);
+static bool read_messages(glm_message_walk *w, const glm_request *req, json_t *tools);
+static bool read_message(glm_message_walk *w, json_t *message, json_t *tools, glm_calls *calls);
 
 /* ---- Whole turns ------------------------------------------------------- */
 
 static bool
-whole_turn(glm_walk *w, glm_role role, const char *content)
+whole_turn(glm_message_walk *w, glm_role role, const char *content)
 {
-	glm_walk_begin(w);
+	glm_message_walk_begin(w);
 	glm_buf_puts(&w->content, content);
-	return glm_walk_end(w, role);
+	return glm_message_walk_end(w, role);
 }
 
 /* ---- Entry ------------------------------------------------------------- */
@@ -61,19 +61,19 @@ parse_array(const char *text, size_t n, const char *name, glm_error *err)
 
 /* The system turn of a request whose messages have none. */
 static bool
-lead_turn(glm_walk *w, const glm_request *req, json_t *tools)
+lead_turn(glm_message_walk *w, const glm_request *req, json_t *tools)
 {
 	const char *system = glm_request_text(req, req->system);
 
-	glm_walk_begin(w);
+	glm_message_walk_begin(w);
 	glm_buf_puts(&w->content, system ? system : w->chat->system);
 	if (tools != NULL && !glm_tools_add(w, tools, false, "tools"))
 		return false;
-	return glm_walk_end(w, GLM_ROLE_SYSTEM);
+	return glm_message_walk_end(w, GLM_ROLE_SYSTEM);
 }
 
 static bool
-read_prompt(glm_walk *w, const glm_request *req, json_t *tools)
+read_prompt(glm_message_walk *w, const glm_request *req, json_t *tools)
 {
 	if ((req->system.offset != 0 || tools != NULL) && !lead_turn(w, req, tools))
 		return false;
@@ -84,10 +84,10 @@ bool
 glm_messages_walk(const glm_chat *chat, const glm_request *req, bool is_json, glm_take_turn take,
 				  void *arg, glm_error *err)
 {
-	glm_walk w = {.chat = chat, .take = take, .arg = arg, .err = err};
-	json_t	*parsed = NULL;
-	json_t	*tools = NULL;
-	bool	 ok;
+	glm_message_walk w = {.chat = chat, .take = take, .arg = arg, .err = err};
+	json_t			*parsed = NULL;
+	json_t			*tools = NULL;
+	bool			 ok;
 
 	if (req->tools.offset != 0)
 	{
@@ -125,7 +125,7 @@ is_result(json_t *message)
 
 /* Reads messages[from, to), results that follow each other, in their calls' order. */
 static bool
-read_results(glm_walk *w, json_t *messages, size_t from, size_t to, glm_calls *calls)
+read_results(glm_message_walk *w, json_t *messages, size_t from, size_t to, glm_calls *calls)
 {
 	size_t *order = malloc((to - from) * sizeof(*order));
 	bool	ok;
@@ -144,7 +144,7 @@ read_results(glm_walk *w, json_t *messages, size_t from, size_t to, glm_calls *c
 
 /* Reads all messages; tools go into that with the number `first`. */
 static bool
-read_in_order(glm_walk *w, json_t *messages, size_t first, json_t *tools, glm_calls *calls)
+read_in_order(glm_message_walk *w, json_t *messages, size_t first, json_t *tools, glm_calls *calls)
 {
 	size_t n = json_array_size(messages);
 
@@ -174,7 +174,7 @@ read_in_order(glm_walk *w, json_t *messages, size_t first, json_t *tools, glm_ca
 }
 
 static bool
-walk_array(glm_walk *w, const glm_request *req, json_t *messages, json_t *tools)
+walk_array(glm_message_walk *w, const glm_request *req, json_t *messages, json_t *tools)
 {
 	size_t	  n = json_array_size(messages);
 	size_t	  first = 0; /* system message, n when there is none */
@@ -200,7 +200,7 @@ walk_array(glm_walk *w, const glm_request *req, json_t *messages, json_t *tools)
 }
 
 static bool
-read_messages(glm_walk *w, const glm_request *req, json_t *tools)
+read_messages(glm_message_walk *w, const glm_request *req, json_t *tools)
 {
 	json_t *messages;
 	bool	ok;
@@ -216,7 +216,7 @@ read_messages(glm_walk *w, const glm_request *req, json_t *tools)
 }
 
 static bool
-add_content_part(glm_walk *w, json_t *part, size_t i)
+add_content_part(glm_message_walk *w, json_t *part, size_t i)
 {
 	const char *type = glm_json_text(json_object_get(part, "type"));
 	const char *text = glm_json_text(json_object_get(part, "text"));
@@ -231,7 +231,7 @@ add_content_part(glm_walk *w, json_t *part, size_t i)
 
 /* A string, parts (joined as they are) or, where one may be silent, null. */
 static bool
-add_message_content(glm_walk *w, json_t *content, bool may_lack)
+add_message_content(glm_message_walk *w, json_t *content, bool may_lack)
 {
 	if (glm_json_text(content) != NULL)
 	{
@@ -247,23 +247,23 @@ add_message_content(glm_walk *w, json_t *content, bool may_lack)
 	}
 	if (may_lack && (content == NULL || json_is_null(content)))
 		return true;
-	return glm_walk_bad_key(w, "content",
-							content ? "must be a string or a list of text parts" : "is missing");
+	return glm_message_walk_bad_key(
+		w, "content", content ? "must be a string or a list of text parts" : "is missing");
 }
 
 static bool
-add_metadata(glm_walk *w, json_t *metadata)
+add_metadata(glm_message_walk *w, json_t *metadata)
 {
 	if (metadata == NULL || json_is_null(metadata))
 		return true;
 	if (glm_json_text(metadata) == NULL || strchr(glm_json_text(metadata), '\n') != NULL)
-		return glm_walk_bad_key(w, "metadata", "must be a string of one line");
+		return glm_message_walk_bad_key(w, "metadata", "must be a string of one line");
 	glm_buf_puts(&w->metadata, glm_json_text(metadata));
 	return true;
 }
 
 static bool
-read_system(glm_walk *w, json_t *message, json_t *tools)
+read_system(glm_message_walk *w, json_t *message, json_t *tools)
 {
 	json_t *own = json_object_get(message, "tools");
 	char	where[48];
@@ -271,11 +271,11 @@ read_system(glm_walk *w, json_t *message, json_t *tools)
 	if (json_is_null(own))
 		own = NULL;
 	if (own != NULL && !json_is_array(own))
-		return glm_walk_bad_key(w, "tools", "must be an array");
+		return glm_message_walk_bad_key(w, "tools", "must be an array");
 	if (own != NULL && tools != NULL)
 		return glm_fail(w->err, GLM_BAD_ARGUMENT,
 						"argument \"tools\" is given, but messages[%zu] has tools too", w->index);
-	glm_walk_begin(w);
+	glm_message_walk_begin(w);
 	if (!add_message_content(w, json_object_get(message, "content"), false))
 		return false;
 	snprintf(where, sizeof(where), "messages[%zu].tools", w->index);
@@ -283,30 +283,30 @@ read_system(glm_walk *w, json_t *message, json_t *tools)
 		return false;
 	if (own != NULL && !glm_tools_add(w, own, true, where))
 		return false;
-	return glm_walk_end(w, GLM_ROLE_SYSTEM);
+	return glm_message_walk_end(w, GLM_ROLE_SYSTEM);
 }
 
 /* ---- Assistants ---------------------------------------------------------- */
 
 static bool
-read_assistant(glm_walk *w, json_t *message, glm_calls *calls)
+read_assistant(glm_message_walk *w, json_t *message, glm_calls *calls)
 {
 	json_t *tool_calls = json_object_get(message, "tool_calls");
 	json_t *content = json_object_get(message, "content");
 	bool	called = json_array_size(tool_calls) > 0;
 
 	if (tool_calls != NULL && !json_is_null(tool_calls) && !json_is_array(tool_calls))
-		return glm_walk_bad_key(w, "tool_calls", "must be an array");
-	glm_walk_begin(w);
+		return glm_message_walk_bad_key(w, "tool_calls", "must be an array");
+	glm_message_walk_begin(w);
 	if (!add_metadata(w, json_object_get(message, "metadata")) ||
 		!add_message_content(w, content, called || content != NULL))
 		return false;
 	if (called && w->metadata.length > 0)
-		return glm_walk_bad_key(w, "metadata", "and tool_calls exclude each other");
+		return glm_message_walk_bad_key(w, "metadata", "and tool_calls exclude each other");
 	if (w->metadata.length > 0 && !glm_calls_own(w, calls))
 		return false;
 	/* what was said beside the calls is a turn of its own before them */
-	if ((!called || w->content.length > 0) && !glm_walk_end(w, GLM_ROLE_ASSISTANT))
+	if ((!called || w->content.length > 0) && !glm_message_walk_end(w, GLM_ROLE_ASSISTANT))
 		return false;
 	return !called || glm_calls_read(w, tool_calls, calls);
 }
@@ -314,33 +314,33 @@ read_assistant(glm_walk *w, json_t *message, glm_calls *calls)
 /* ---- One message ------------------------------------------------------- */
 
 static bool
-read_plain(glm_walk *w, json_t *message, glm_role role)
+read_plain(glm_message_walk *w, json_t *message, glm_role role)
 {
-	glm_walk_begin(w);
+	glm_message_walk_begin(w);
 	return add_metadata(w, json_object_get(message, "metadata")) &&
 		   add_message_content(w, json_object_get(message, "content"), false) &&
-		   glm_walk_end(w, role);
+		   glm_message_walk_end(w, role);
 }
 
 /* Keys that would be lost in silence on a message of another role. */
 static bool
-check_keys(glm_walk *w, json_t *message, const char *role)
+check_keys(glm_message_walk *w, json_t *message, const char *role)
 {
 	json_t *tools = json_object_get(message, "tools");
 	json_t *id = json_object_get(message, "tool_call_id");
 
 	if (tools != NULL && !json_is_null(tools) && !has_role(message, "system"))
-		return glm_walk_bad_key(w, "tools", "belongs to a system message");
+		return glm_message_walk_bad_key(w, "tools", "belongs to a system message");
 	if (json_array_size(json_object_get(message, "tool_calls")) > 0 &&
 		strcmp(role, "assistant") != 0)
-		return glm_walk_bad_key(w, "tool_calls", "belongs to an assistant message");
+		return glm_message_walk_bad_key(w, "tool_calls", "belongs to an assistant message");
 	if (id != NULL && !json_is_null(id) && glm_json_text(id) == NULL)
-		return glm_walk_bad_key(w, "tool_call_id", "must be a string");
+		return glm_message_walk_bad_key(w, "tool_call_id", "must be a string");
 	return true;
 }
 
 static bool
-read_message(glm_walk *w, json_t *message, json_t *tools, glm_calls *calls)
+read_message(glm_message_walk *w, json_t *message, json_t *tools, glm_calls *calls)
 {
 	json_t	   *role_json = json_object_get(message, "role");
 	const char *role = glm_json_text(role_json);
@@ -348,7 +348,7 @@ read_message(glm_walk *w, json_t *message, json_t *tools, glm_calls *calls)
 	if (!json_is_object(message))
 		return glm_fail(w->err, GLM_BAD_JSON, "messages[%zu] must be an object", w->index);
 	if (role == NULL)
-		return glm_walk_bad_key(w, "role", role_json ? "must be a string" : "is missing");
+		return glm_message_walk_bad_key(w, "role", role_json ? "must be a string" : "is missing");
 	if (!check_keys(w, message, role))
 		return false;
 	if (has_role(message, "system"))

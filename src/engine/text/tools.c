@@ -50,7 +50,7 @@ bare_tool(json_t *tool)
 }
 
 static bool
-add_tool(glm_walk *w, json_t *list, json_t *tool, bool reorder, const char *where, size_t i)
+add_tool(glm_message_walk *w, json_t *list, json_t *tool, bool reorder, const char *where, size_t i)
 {
 	json_t *bare = bare_tool(tool);
 	json_t *name = json_object_get(bare, "name");
@@ -74,7 +74,7 @@ add_tool(glm_walk *w, json_t *list, json_t *tool, bool reorder, const char *wher
 }
 
 bool
-glm_tools_add(glm_walk *w, json_t *tools, bool reorder, const char *where)
+glm_tools_add(glm_message_walk *w, json_t *tools, bool reorder, const char *where)
 {
 	json_t *list = json_array();
 	bool	ok = true;
