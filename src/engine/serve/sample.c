@@ -284,17 +284,20 @@ take_top_k(glm_sampler *s, const float *logits)
 {
 	int		 k = s->top_k;
 	int32_t *best = s->heap + (s->n_ids - k);
+	float	 worst;
 
 	for (int i = 0; i < k; i++)
 		best[i] = i;
 	make_heap(best, k, logits, true);
+	worst = logits[best[0]];
 	for (int32_t i = k; i < s->n_ids; i++)
 	{
 		/* of equal logits the lower id, which was seen before, comes first */
-		if (logits[i] <= logits[best[0]])
+		if (logits[i] <= worst)
 			continue;
 		best[0] = i;
 		sift_down(best, k, 0, logits, true);
+		worst = logits[best[0]];
 	}
 	for (int n = k; n > 1; n--)
 		pop_candidate(best, n, logits, true);
