@@ -42,7 +42,7 @@ run(void)
 	glm_results results;
 	glm_error	err = {0};
 
-	if (!glm_forward_run(forward, model, weights, &rows.pass, &results, &err))
+	if (!glm_forward_run(forward, model, weights, &rows.pass, NULL, &results, &err))
 		die(&err);
 }
 

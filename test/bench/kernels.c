@@ -355,7 +355,7 @@ forward(void *arg)
 	glm_results results;
 	glm_error	err;
 
-	if (!glm_forward_run(p->forward, p->model, p->weights, &p->rows.pass, &results, &err))
+	if (!glm_forward_run(p->forward, p->model, p->weights, &p->rows.pass, NULL, &results, &err))
 	{
 		fprintf(stderr, "%s\n", err.message);
 		exit(1);

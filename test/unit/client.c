@@ -78,6 +78,21 @@ make_request(const char *prompt, int max_tokens, bool stream)
 	return req;
 }
 
+glm_request *
+make_for_tokens(glm_kind kind, const int32_t *tokens, int n)
+{
+	glm_request *req = make_request("x", 1, false);
+	uint32_t	 at = (req->size + 3) / 4 * 4;
+
+	req = realloc(req, at + n * sizeof(*tokens) + 1);
+	memcpy((char *) req + at, tokens, n * sizeof(*tokens));
+	((char *) req)[at + n * sizeof(*tokens)] = '\0';
+	req->tokens = (glm_span){at, n * sizeof(*tokens)};
+	req->size = at + n * sizeof(*tokens) + 1;
+	req->kind = kind;
+	return req;
+}
+
 void
 set_stop(glm_request *req, const char *stop)
 {

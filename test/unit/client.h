@@ -45,6 +45,9 @@ extern glm_engine *open_engine_on(const glm_backend *backend, int threads, int m
 /* A chat request on the embedded model with greedy sampling. */
 extern glm_request *make_request(const char *prompt, int max_tokens, bool stream);
 
+/* A request for these tokens; the text is not looked at. */
+extern glm_request *make_for_tokens(glm_kind kind, const int32_t *tokens, int n);
+
 /* Gives a request a stop string of at most 32 bytes. */
 extern void set_stop(glm_request *req, const char *stop);
 

@@ -3,6 +3,7 @@
  */
 #include "late.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #include "engine/base/base.h"
 #include "engine/model/model.h"
+#include "engine/serve/sample.h"
 
 #define NOWHERE ((uintptr_t) 1 << 62) /* added to an address it is none of any process */
 #define POISON 0xfb					  /* floats of such bytes are wrong beyond doubt */
@@ -23,6 +25,7 @@ typedef enum operation_kind
 	MATMUL,
 	ATTENTION,
 	GATHER,
+	PICK,
 	KV_COPY,
 	WRITE,
 	READ,
@@ -43,6 +46,7 @@ typedef struct operation
 	size_t			   lda, bytes;
 	uint32_t		   to_block, from_block;
 	void			  *host;
+	const glm_pick	  *pick;
 } operation;
 
 struct glm_device
@@ -56,17 +60,22 @@ struct glm_device
 		void  *data;
 		size_t bytes;
 	} block[MAX_BLOCKS]; /* what it gave */
-	bool lost;
+	size_t vocab;		 /* of the pass that is being done */
+	bool   picks, lost;
 };
 
 struct glm_weights
 {
-	glm_weights *inner;
+	glm_weights		*inner;
+	const glm_model *model;
 };
 
 static atomic_int	 until_failure; /* waits; 0: none will fail */
 static atomic_int	 failure;
 static atomic_int	 pending;
+static atomic_int	 spoil; /* rows; 0: none */
+static atomic_int	 reads, picks;
+static atomic_size_t largest;
 static atomic_ullong bytes_free = UINT64_MAX;
 
 void
@@ -80,6 +89,18 @@ void
 late_set_free(uint64_t bytes)
 {
 	atomic_store(&bytes_free, bytes);
+}
+
+void
+late_spoil(int rows)
+{
+	atomic_store(&spoil, rows);
+}
+
+late_counts
+late_count(void)
+{
+	return (late_counts){atomic_load(&reads), atomic_load(&largest), atomic_load(&picks)};
 }
 
 int
@@ -109,6 +130,10 @@ late_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arit
 		abort();
 	atomic_store(&until_failure, 0);
 	atomic_store(&pending, 0);
+	atomic_store(&spoil, 0);
+	atomic_store(&reads, 0);
+	atomic_store(&picks, 0);
+	atomic_store(&largest, 0);
 	atomic_store(&bytes_free, UINT64_MAX);
 	dev->cpu = cpu.backend;
 	dev->inner = cpu.backend->open(which, kernels, pool, arithmetic, err);
@@ -116,6 +141,17 @@ late_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arit
 		return dev;
 	free(dev);
 	return NULL;
+}
+
+static glm_device *
+picker_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
+			glm_error *err)
+{
+	glm_device *dev = late_open(which, kernels, pool, arithmetic, err);
+
+	if (dev != NULL)
+		dev->picks = true;
+	return dev;
 }
 
 static void
@@ -132,6 +168,7 @@ late_info(const glm_device *dev, glm_device_info *info)
 	dev->cpu->info(dev->inner, info);
 	late_find(info, 1);
 	info->host_memory = false;
+	info->picks = dev->picks;
 	info->bytes = UINT64_MAX;
 	info->bytes_free = atomic_load(&bytes_free);
 }
@@ -150,6 +187,7 @@ late_load(glm_device *dev, const glm_model *model, int segment, int max_rows, gl
 
 	if (w == NULL)
 		abort();
+	w->model = model;
 	w->inner = dev->cpu->load(dev->inner, model, segment, max_rows, go_on, arg, err);
 	if (w->inner != NULL)
 		return w;
@@ -253,6 +291,9 @@ late_read(glm_device *dev, void *to, glm_mem from, size_t bytes)
 	op->host = to;
 	op->bytes = bytes;
 	memset(to, POISON, bytes);
+	atomic_fetch_add(&reads, 1);
+	if (bytes > atomic_load(&largest))
+		atomic_store(&largest, bytes);
 }
 
 static void
@@ -311,6 +352,18 @@ late_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want want)
 }
 
 static void
+late_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick, int n)
+{
+	operation *op = put(dev, PICK, GLM_NO_MEM, logits);
+
+	op->host = picked;
+	op->pick = pick;
+	op->n = n;
+	memset(picked, POISON, (size_t) n * sizeof(*picked));
+	atomic_fetch_add(&picks, n);
+}
+
+static void
 late_end(glm_device *dev)
 {
 	put(dev, END, GLM_NO_MEM, GLM_NO_MEM);
@@ -327,6 +380,37 @@ poison(glm_device *dev)
 }
 
 static void
+spoil_logits(const operation *op)
+{
+	int rows = atomic_load(&spoil);
+
+	if (op->projection != GLM_HEAD || rows == 0 || op->n < rows)
+		return;
+	((float *) op->to.at)[5] = NAN;
+	atomic_store(&spoil, 0);
+}
+
+static void
+pick_row(const glm_pick *pick, float *logits, glm_picked_id *picked)
+{
+	const glm_request req = {.temperature = pick->temperature,
+							 .top_k = pick->top_k,
+							 .top_p = pick->top_p,
+							 .min_p = pick->min_p,
+							 .repetition_penalty = pick->penalty,
+							 .seed = pick->seed};
+	glm_sampler		 *sampler = glm_sampler_open(&req, pick->n_ids);
+	glm_error		  err = {0};
+
+	if (sampler == NULL || pick->penalty != 1 || pick->mask.at != 0 || pick->seen.at != 0)
+		abort();
+	glm_sampler_pick(sampler, logits, pick->index, NULL, &picked->id,
+					 pick->logprob ? &picked->logprob : NULL, &err);
+	picked->status = err.status;
+	glm_sampler_close(sampler);
+}
+
+static void
 perform(glm_device *dev, const operation *op)
 {
 	const glm_backend *cpu = dev->cpu;
@@ -335,6 +419,7 @@ perform(glm_device *dev, const operation *op)
 	{
 		case BEGIN:
 			poison(dev);
+			dev->vocab = (size_t) op->weights->model->config.vocab;
 			cpu->begin(dev->inner, op->weights->inner, op->pass);
 			break;
 		case EMBED:
@@ -346,12 +431,18 @@ perform(glm_device *dev, const operation *op)
 		case MATMUL:
 			cpu->matmul(dev->inner, op->to, op->from, op->lda, op->projection, op->layer, op->n,
 						op->add, op->swiglu);
+			spoil_logits(op);
 			break;
 		case ATTENTION:
 			cpu->attention(dev->inner, op->to, op->from, op->layer, op->first, op->n);
 			break;
 		case GATHER:
 			cpu->gather(dev->inner, op->to, op->from, op->want);
+			break;
+		case PICK:
+			for (int i = 0; i < op->n; i++)
+				pick_row(&op->pick[i], (float *) op->from.at + (size_t) i * dev->vocab,
+						 (glm_picked_id *) op->host + i);
 			break;
 		case KV_COPY:
 			cpu->kv_copy(dev->inner, op->to_block, op->from_block, op->bytes);
@@ -394,29 +485,14 @@ late_wait(glm_device *dev, glm_device_state *state, glm_error *err)
 	return !fails || glm_fail(err, GLM_INTERNAL, "the device coughed");
 }
 
-const glm_backend late_backend = {
-	.abi = GLM_ABI,
-	.name = "late",
-	.find = late_find,
-	.open = late_open,
-	.close = late_close,
-	.info = late_info,
-	.need = late_need,
-	.load = late_load,
-	.unload = late_unload,
-	.alloc = late_alloc,
-	.free = late_free,
-	.kv_pool = late_kv_pool,
-	.kv_copy = late_kv_copy,
-	.write = late_write,
-	.read = late_read,
-	.begin = late_begin,
-	.embed = late_embed,
-	.rmsnorm = late_rmsnorm,
-	.matmul = late_matmul,
-	.attention = late_attention,
-	.gather = late_gather,
-	.end = late_end,
-	.ready = late_ready,
-	.wait = late_wait,
-};
+/* What both kinds have. */
+#define LATE                                                                                       \
+	.abi = GLM_ABI, .name = "late", .find = late_find, .close = late_close, .info = late_info,     \
+	.need = late_need, .load = late_load, .unload = late_unload, .alloc = late_alloc,              \
+	.free = late_free, .kv_pool = late_kv_pool, .kv_copy = late_kv_copy, .write = late_write,      \
+	.read = late_read, .begin = late_begin, .embed = late_embed, .rmsnorm = late_rmsnorm,          \
+	.matmul = late_matmul, .attention = late_attention, .gather = late_gather, .end = late_end,    \
+	.ready = late_ready, .wait = late_wait
+
+const glm_backend late_backend = {LATE, .open = late_open};
+const glm_backend late_picker = {LATE, .open = picker_open, .pick = late_pick};

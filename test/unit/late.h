@@ -4,7 +4,8 @@
  * Operations are put in order and done in wait().  Its addresses can be followed by nobody,
  * what it gave is overwritten when a pass begins, and what it is to read is until it has
  * been; so whoever looks early, or where nothing is his, finds out.  Waiting can be made to
- * fail.  One is open at a time.
+ * fail.  One is open at a time, of either kind: one leaves picking to the host, the other
+ * picks, by the sampler's code.
  */
 #ifndef LATE_H
 #define LATE_H
@@ -12,12 +13,26 @@
 #include "engine/compute/backend.h"
 
 extern const glm_backend late_backend; /* "late" */
+extern const glm_backend late_picker;  /* the same, and it picks */
 
 /* Lets the n-th wait from now on fail, 1 being the next, with "the device coughed". */
 extern void late_fail(int n, glm_device_state state);
 
 /* What info says is free from now on. */
 extern void late_set_free(uint64_t bytes);
+
+/* In the next pass with at least so many rows of logits, the first row's are not all finite. */
+extern void late_spoil(int rows);
+
+/* What was put in order since the device was opened. */
+typedef struct late_counts
+{
+	int	   reads;
+	size_t largest; /* bytes of one */
+	int	   picks;	/* rows */
+} late_counts;
+
+extern late_counts late_count(void);
 
 /* Operations that are put in order and not done. */
 extern int late_pending(void);

@@ -81,7 +81,8 @@ rn_row(rn_setup *s, const glm_kv_table *kv, int32_t token, int position, bool lo
 static bool
 run(rn_setup *s, glm_error *err)
 {
-	bool ok = glm_forward_run(s->forward, s->model, s->weights, &s->rows.pass, &s->results, err);
+	bool ok =
+		glm_forward_run(s->forward, s->model, s->weights, &s->rows.pass, NULL, &s->results, err);
 
 	glm_rows_clear(&s->rows);
 	return ok;

@@ -222,6 +222,7 @@ test_copies(void **state)
 	assert_true(glm_backend_find("cpu", NULL, &cpu, &err));
 	check_copies(cpu.backend);
 	check_copies(&late_backend);
+	check_copies(&late_picker);
 }
 
 /* ---- Engines ------------------------------------------------------------------------- */

@@ -50,6 +50,8 @@ every_kind_is_served_in_one_way(void **state)
 			assert_non_null(kind->sample);
 		if (kind->sample != NULL)
 			assert_true(by_passes);
+		if (kind->describe != NULL)
+			assert_true(kind->want == GLM_WANT_LOGITS && kind->sample != NULL);
 		for (int j = GLM_GENERATE; j < i; j++)
 		{
 			glm_request other = of_kind(j);
@@ -60,22 +62,6 @@ every_kind_is_served_in_one_way(void **state)
 }
 
 /* ---- Requests ---------------------------------------------------------------------- */
-
-/* A request for these tokens; the text is not looked at. */
-static glm_request *
-make_for_tokens(glm_kind kind, const int32_t *tokens, int n)
-{
-	glm_request *req = make_request("x", 1, false);
-	uint32_t	 at = (req->size + 3) / 4 * 4;
-
-	req = realloc(req, at + n * sizeof(*tokens) + 1);
-	memcpy((char *) req + at, tokens, n * sizeof(*tokens));
-	((char *) req)[at + n * sizeof(*tokens)] = '\0';
-	req->tokens = (glm_span){at, n * sizeof(*tokens)};
-	req->size = at + n * sizeof(*tokens) + 1;
-	req->kind = kind;
-	return req;
-}
 
 static glm_request *
 make_with_text(glm_kind kind, const char *text)

@@ -21,17 +21,18 @@
 
 typedef struct condition
 {
-	const char	   *name;
-	int				threads;
-	int				at_a_time;
-	size_t			kv_mb;
-	int				prefill_budget; /* 0: another one now and then */
-	glm_speculation speculation;
-	bool			unshared;
-	bool			slow;	   /* streams are read late */
-	bool			disturbed; /* others come and are cancelled */
-	bool			late;	   /* on a device that computes when it is waited for */
-	int				rounds;	   /* the second finds what the first left */
+	const char		  *name;
+	int				   threads;
+	int				   at_a_time;
+	size_t			   kv_mb;
+	int				   prefill_budget; /* 0: another one now and then */
+	glm_speculation	   speculation;
+	bool			   unshared;
+	bool			   slow;	  /* streams are read late */
+	bool			   disturbed; /* others come and are cancelled */
+	int				   rounds;	  /* the second finds what the first left */
+	/* that computes when it is waited for; NULL: the CPU */
+	const glm_backend *device;
 } condition;
 
 static const condition alone = {"alone",		  1,		  1, 64, 512, GLM_SPECULATE_OFF,
@@ -49,8 +50,13 @@ static const condition conditions[] = {
 	{"small pool", 2, AT_A_TIME, 2, 64, GLM_SPECULATE_AUTO, .rounds = 1},
 	{"small pool, nothing shared", 2, AT_A_TIME, 2, 256, GLM_SPECULATE_OFF, .unshared = true,
 	 .rounds = 1},
-	{"late device", 2, AT_A_TIME, 64, 256, GLM_SPECULATE_ALWAYS, .late = true, .rounds = 2},
-	{"late device, small pool", 1, AT_A_TIME, 2, 64, GLM_SPECULATE_AUTO, .late = true, .rounds = 1},
+	{"late device", 2, AT_A_TIME, 64, 256, GLM_SPECULATE_ALWAYS, .rounds = 2,
+	 .device = &late_backend},
+	{"late device, small pool", 1, AT_A_TIME, 2, 64, GLM_SPECULATE_AUTO, .rounds = 1,
+	 .device = &late_backend},
+	/* but few at a time: who has a penalty takes all along to the host */
+	{"late device that picks", 2, 4, 64, 256, GLM_SPECULATE_ALWAYS, .rounds = 1,
+	 .device = &late_picker},
 	{"slow readers, others cancelled", 2, AT_A_TIME, 3, 0, GLM_SPECULATE_ALWAYS, .slow = true,
 	 .disturbed = true, .rounds = 2},
 };
@@ -268,6 +274,12 @@ check_figures(const condition *c, const glm_stats *stats, const glm_model_info *
 		assert_true(model->accepted_tokens > 200);
 	if (c->kv_mb < 3)
 		assert_true(stats->preemptions > 0);
+	if (c->device != NULL)
+		assert_true(late_count().reads > 100);
+	if (c->device == &late_picker)
+		assert_true(late_count().picks > 1000);
+	else if (c->device != NULL)
+		assert_int_equal(late_count().picks, 0);
 }
 
 static void
@@ -277,8 +289,7 @@ run_condition(const condition *c)
 	glm_stats	   stats;
 	glm_model_info model;
 
-	r.engine = open_engine_on(c->late ? &late_backend : NULL, c->threads, c->at_a_time,
-							  c->kv_mb << 20, kv_type);
+	r.engine = open_engine_on(c->device, c->threads, c->at_a_time, c->kv_mb << 20, kv_type);
 	glm_engine_set_prefill_budget(r.engine, c->prefill_budget == 0 ? 64 : c->prefill_budget);
 	glm_engine_set_speculation(r.engine, c->speculation);
 	run_all(&r);

@@ -119,22 +119,26 @@ typedef struct glm_pass
 	int					longest; /* the largest position and 1 */
 } glm_pass;
 
-/* How a token is picked by the logits of a row; see glm_request. */
+/*
+ * How a token is picked by the logits of a row: as glm_sampler_pick() does it, to the last
+ * bit.  Parameters are those of glm_request.
+ */
 typedef struct glm_pick
 {
 	double	 temperature, top_p, min_p, penalty;
 	int		 top_k;
-	uint64_t seed, index; /* key and counter of the random numbers, see sample.c */
+	int		 n_ids;		  /* among the first so many; those behind are padding */
+	uint64_t seed, index; /* key and counter of the random numbers, see sample_math.h */
 	glm_mem	 mask;		  /* a bit an id, 1: allowed; GLM_NO_MEM: all are */
 	glm_mem	 seen;		  /* a bit an id that the penalty is for; the one that is picked is added */
-	bool	 logprob;
+	bool	 logprob;	  /* is wanted too */
 } glm_pick;
 
 typedef struct glm_picked_id
 {
 	int32_t id;
-	int32_t status; /* GLM_OK or GLM_NOT_FINITE */
-	float	logprob;
+	int32_t status;	 /* GLM_OK, or GLM_NOT_FINITE: a logit is not, and there is no id */
+	float	logprob; /* ln p(id) by the model itself, if that is wanted */
 } glm_picked_id;
 
 /* ---- The table ---------------------------------------------------------------- */
@@ -232,8 +236,9 @@ typedef struct glm_backend
 	void (*gather)(glm_device *dev, glm_mem y, glm_mem x, glm_want want);
 
 	/*
-	 * picked[i] by row i of logits [n, vocab]; picked has it after wait(), and the device
-	 * keeps it for the next pass's tokens.  NULL where the device does not pick.
+	 * picked[i] by row i of logits [n, vocab], which it may change; pick stays as it is until
+	 * wait(), after which picked has the ids, and the device keeps them for the next pass's
+	 * tokens.  NULL where the device does not pick.
 	 */
 	void (*pick)(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick,
 				 int n);

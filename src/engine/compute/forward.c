@@ -1,10 +1,11 @@
 /*
- * forward.c - the forward pass: rows of tokens in, logits or hidden states out.
+ * forward.c - the forward pass: rows of tokens in, logits, hidden states or picks out.
  *
  *     x = embedding[token]
  *     for each layer: layer_walk.c
  *     hidden = rmsnorm(x)                   for the rows that want it, or logits
  *     logits = head(hidden)                 for the rows that want them
+ *     picked = pick(logits)                 where the device picks and may
  *
  * A pass mixes rows of any sequences of one model: single rows that decode and
  * chunks of prompts.  The KV of all rows is stored before attention reads it, so
@@ -55,16 +56,33 @@ struct glm_forward
 	size_t			   size[N_BUFFERS];
 	host_buffer		   logits;
 	host_buffer		   hidden;
+	glm_picked_id	  *picked; /* [max_logits]; NULL: the device does not pick */
 };
 
 /* ---- The device ----------------------------------------------------------- */
+
+/* Does the device that was opened suffice?  What it picks has a place from now on. */
+static bool
+take_on(glm_forward *fwd, glm_error *err)
+{
+	glm_device_info info;
+
+	glm_forward_info(fwd, &info);
+	fwd->host_memory = info.host_memory;
+	if (info.max_rows != 0 && info.max_rows < fwd->max_rows)
+		return glm_fail(err, GLM_UNSUPPORTED,
+						"device \"%s\" computes at most %d rows at a time, not %d", info.name,
+						info.max_rows, fwd->max_rows);
+	if (info.picks)
+		fwd->picked = calloc((size_t) fwd->max_logits, sizeof(*fwd->picked));
+	return !info.picks || fwd->picked != NULL || glm_no_memory(err);
+}
 
 glm_forward *
 glm_forward_open(const glm_forward_options *options, glm_error *err)
 {
 	glm_forward		 *fwd = calloc(1, sizeof(*fwd));
 	glm_device_choice choice;
-	glm_device_info	  info;
 
 	if (fwd == NULL)
 	{
@@ -81,12 +99,8 @@ glm_forward_open(const glm_forward_options *options, glm_error *err)
 	fwd->dev = choice.backend->open(choice.which, options->kernels, options->pool, GLM_EXACT, err);
 	if (fwd->dev == NULL)
 		goto fail;
-	glm_forward_info(fwd, &info);
-	fwd->host_memory = info.host_memory;
-	if (info.max_rows == 0 || info.max_rows >= fwd->max_rows)
+	if (take_on(fwd, err))
 		return fwd;
-	glm_fail(err, GLM_UNSUPPORTED, "device \"%s\" computes at most %d rows at a time, not %d",
-			 info.name, info.max_rows, fwd->max_rows);
 	glm_forward_close(fwd);
 	return NULL;
 
@@ -105,6 +119,7 @@ glm_forward_close(glm_forward *fwd)
 	fwd->backend->close(fwd->dev);
 	free(fwd->logits.data);
 	free(fwd->hidden.data);
+	free(fwd->picked);
 	free(fwd);
 }
 
@@ -317,13 +332,32 @@ bring(const glm_forward *fwd, const host_buffer *to, glm_mem from, size_t n)
 	return to->data;
 }
 
+/* Logits by the head, and what is made of them. */
+static void
+finish_logits(glm_forward *fwd, const glm_model *model, glm_mem hidden, int n,
+			  const glm_pick *picks, glm_results *results)
+{
+	const glm_backend *be = fwd->backend;
+	glm_mem			   logits = fwd->buffer[SHARED];
+
+	if (n > 0)
+		be->matmul(fwd->dev, logits, hidden, (size_t) model->config.hidden, GLM_HEAD, GLM_NO_LAYER,
+				   n, false, false);
+	results->picked = n > 0 && picks != NULL ? fwd->picked : NULL;
+	if (results->picked != NULL)
+		be->pick(fwd->dev, fwd->picked, logits, picks, n);
+	results->logits =
+		bring(fwd, &fwd->logits, logits,
+			  results->picked != NULL ? 0 : (size_t) n * (size_t) model->config.vocab);
+}
+
 /* Final norm and head for the rows that want what they give; the others end here. */
 static void
-finish_rows(glm_forward *fwd, const glm_model *model, const glm_pass *pass, glm_results *results)
+finish_rows(glm_forward *fwd, const glm_model *model, const glm_pass *pass, const glm_pick *picks,
+			glm_results *results)
 {
 	const glm_backend *be = fwd->backend;
 	size_t			   width = (size_t) model->config.hidden;
-	size_t			   vocab = (size_t) model->config.vocab;
 	glm_mem			   gathered = fwd->buffer[NORMED];
 	int				   n = pass->n_logits + pass->n_hidden;
 
@@ -337,18 +371,14 @@ finish_rows(glm_forward *fwd, const glm_model *model, const glm_pass *pass, glm_
 		be->rmsnorm(fwd->dev, fwd->buffer[X], gathered, GLM_FINAL_NORM, GLM_NO_LAYER, n);
 		gathered = fwd->buffer[X];
 	}
-	if (pass->n_logits > 0)
-		be->matmul(fwd->dev, fwd->buffer[SHARED], gathered, width, GLM_HEAD, GLM_NO_LAYER,
-				   pass->n_logits, false, false);
-	results->logits =
-		bring(fwd, &fwd->logits, fwd->buffer[SHARED], (size_t) pass->n_logits * vocab);
+	finish_logits(fwd, model, gathered, pass->n_logits, picks, results);
 	results->hidden = bring(fwd, &fwd->hidden, glm_at(gathered, (size_t) pass->n_logits * width),
 							(size_t) pass->n_hidden * width);
 }
 
 bool
 glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
-				const glm_pass *pass, glm_results *results, glm_error *err)
+				const glm_pass *pass, const glm_pick *picks, glm_results *results, glm_error *err)
 {
 	const glm_backend *be = fwd->backend;
 	glm_device_state   state = GLM_DEVICE_FINE;
@@ -361,7 +391,7 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *wei
 	be->embed(fwd->dev, fwd->buffer[X]);
 	ok = walk_layers(fwd, model, pass->n_rows, err);
 	if (ok && pass->n_logits + pass->n_hidden > 0)
-		finish_rows(fwd, model, pass, results);
+		finish_rows(fwd, model, pass, picks, results);
 	be->end(fwd->dev);
 	done = be->wait(fwd->dev, &state, &why);
 	if (!done)

@@ -41,17 +41,23 @@ extern bool glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_er
 /* What was wanted, in the order of the rows; the caller's until the next pass. */
 typedef struct glm_results
 {
-	float *logits; /* [n_logits, vocab] */
-	float *hidden; /* [n_hidden, hidden] */
+	float				*logits; /* [n_logits, vocab]; NULL: the device picked */
+	float				*hidden; /* [n_hidden, hidden] */
+	const glm_picked_id *picked; /* [n_logits]; NULL: it did not */
 } glm_results;
 
 /*
  * One forward pass.  Rows of one sequence are neighbours in ascending position; positions
  * before the first have their KV in place.  Writes the KV of every row.  Each row's
  * result depends on its own sequence only, bit for bit.
+ *
+ * picks: how to pick by the logits of each row that wants them [n_logits].  A device that
+ * picks then does so, and the logits stay there; else they are brought home.  It is all
+ * rows or none: NULL where somebody wants to see the logits of one.
  */
 extern bool glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
-							const glm_pass *pass, glm_results *results, glm_error *err);
+							const glm_pass *pass, const glm_pick *picks, glm_results *results,
+							glm_error *err);
 
 /* Has a pass lost the device?  Then all that is left is to close it. */
 extern bool glm_forward_lost(const glm_forward *fwd);

@@ -64,6 +64,12 @@ open_device(glm_engine *e, const glm_config *config, glm_error *err)
 		return false;
 	glm_forward_info(e->forward, &e->device);
 	snprintf(e->kernels, sizeof(e->kernels), "%s", config->kernels);
+	if (e->device.picks)
+	{
+		e->picks = calloc((size_t) options.max_logits, sizeof(*e->picks));
+		if (e->picks == NULL)
+			return glm_no_memory(err);
+	}
 	e->models.forward = e->forward;
 	e->kv = glm_kv_pool_open(config->kv_cache_size);
 	if (e->kv == NULL)
@@ -176,6 +182,7 @@ glm_engine_close(glm_engine *e)
 	free(e->ranked);
 	free(e->rank_counts);
 	glm_rows_free(&e->rows);
+	free(e->picks);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);
 	pthread_mutex_destroy(&e->inbox_lock);

@@ -103,6 +103,32 @@ send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_f
 	seq->made++;
 }
 
+/* The number of the draw by the i-th row: the last known token's, then those of the draft. */
+static uint64_t
+draw_number(const glm_sequence *seq, int i)
+{
+	return seq->tokens.length + (size_t) i - (size_t) seq->n_prompt;
+}
+
+/* Without a penalty a row's pick does not ask whether the draft before it was right. */
+static bool
+describe_pick(const glm_sequence *seq, int i, glm_pick *pick)
+{
+	return glm_sampler_describe(seq->sampler, draw_number(seq, i), seq->request->stream, pick);
+}
+
+static bool
+sample_row(glm_sequence *seq, int i, glm_picked *picked)
+{
+	float *logprob = seq->request->stream ? &picked->logprob : NULL;
+
+	if (seq->device_picked != NULL)
+		return glm_sampler_take(seq->sampler, &seq->device_picked[i], &picked->token, logprob,
+								&seq->pick_error);
+	return glm_sampler_pick(seq->sampler, seq->logits + (size_t) i * seq->model->config.vocab,
+							draw_number(seq, i), NULL, &picked->token, logprob, &seq->pick_error);
+}
+
 /*
  * Samples after the last known token, and on as long as the draft's next token is
  * what was sampled.  A draft lies behind the tokens.  Stops where a row cannot be sampled.
@@ -110,18 +136,14 @@ send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_f
 static void
 sample_tokens(glm_sequence *seq)
 {
-	int	   vocab = seq->model->config.vocab;
 	size_t known = seq->tokens.length;
-	bool   stream = seq->request->stream;
 
 	seq->n_picked = 0;
 	for (int i = 0; i <= seq->draft.n_tokens; i++)
 	{
 		glm_picked *picked = &seq->picked[i];
 
-		if (!glm_sampler_pick(seq->sampler, seq->logits + (size_t) i * vocab,
-							  known + i - seq->n_prompt, NULL, &picked->token,
-							  stream ? &picked->logprob : NULL, &seq->pick_error))
+		if (!sample_row(seq, i, picked))
 			return;
 		seq->n_picked++;
 		if (i < seq->draft.n_tokens && picked->token != seq->tokens.data[known + i])
@@ -168,6 +190,7 @@ const glm_request_kind glm_kind_generate = {
 	.read_tokens = build_prompt,
 	.want = GLM_WANT_LOGITS,
 	.wants_from = glm_sequence_last_known,
+	.describe = describe_pick,
 	.sample = sample_tokens,
 	.take = take_tokens,
 };

@@ -44,9 +44,13 @@ struct glm_request_kind
 	/* What rows leave, and the first position of which it is wanted, never a cached one. */
 	glm_want want;
 	int (*wants_from)(const glm_sequence *seq);
+	/* How the device may pick by the logits of the i-th such row; false, as is NULL for all
+	 * rows: it may not, the logits themselves are wanted. */
+	bool (*describe)(const glm_sequence *seq, int i, glm_pick *pick);
 	/* The part of the results that is heavy: in a compute thread; may be NULL. */
 	void (*sample)(glm_sequence *seq);
-	/* Sends what has come of a pass, from seq->logits; *finish: that was the last. */
+	/* Sends what has come of a pass, from seq->logits or what sample() made of them or of
+	 * seq->device_picked; *finish: that was the last. */
 	bool (*take)(glm_engine *engine, glm_sequence *seq, glm_finish *finish, glm_error *err);
 
 	/* The ticket is the job's from now on, unless this fails. */

@@ -6,7 +6,8 @@
  * sequences.  Sequences that end leave at once.
  *
  * Sampling walks the vocabulary several times, so the compute threads share the
- * sequences; all the rest is done in the engine thread.  Nothing here allocates.
+ * sequences, if the device has not picked; all the rest is done in the engine thread.
+ * Nothing here allocates.
  */
 #include "engine/serve/scheduler.h"
 
@@ -22,7 +23,7 @@ sample_share(void *arg, int index, int count)
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		if (seq->logits != NULL && seq->kind->sample != NULL && i++ % count == index)
+		if (seq->n_wanted > 0 && seq->kind->sample != NULL && i++ % count == index)
 			seq->kind->sample(seq);
 	}
 }
@@ -39,21 +40,26 @@ count_computed(glm_engine *e, glm_sequence *seq)
 		glm_chain_index(e->prefix, &seq->chain, seq->tokens.data, seq->n_computed);
 }
 
-/* Tells every sequence where its logits are, NULL: it has none; how many have some. */
+/* Tells every sequence that has results where they are; how many have some. */
 static int
-give_logits(glm_scheduler *s, int vocab, float *logits)
+give_results(glm_scheduler *s, int vocab, const glm_results *results)
 {
-	int n = 0;
+	size_t row = 0;
+	int	   n = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
 		seq->logits = NULL;
+		seq->device_picked = NULL;
 		seq->copied = false;
 		count_computed(s->engine, seq);
 		if (seq->n_wanted == 0)
 			continue;
-		seq->logits = logits;
-		logits += (size_t) seq->n_wanted * vocab;
+		if (results->picked != NULL)
+			seq->device_picked = results->picked + row;
+		else
+			seq->logits = results->logits + row * vocab;
+		row += (size_t) seq->n_wanted;
 		n++;
 	}
 	return n;
@@ -61,11 +67,11 @@ give_logits(glm_scheduler *s, int vocab, float *logits)
 
 /* Has the results of every sequence that has some taken; those that end leave. */
 static void
-use_logits(glm_scheduler *s, int vocab, float *logits)
+use_results(glm_scheduler *s, int vocab, const glm_results *results)
 {
 	glm_engine *e = s->engine;
 
-	if (give_logits(s, vocab, logits) >= SHARED_SAMPLES)
+	if (give_results(s, vocab, results) >= SHARED_SAMPLES && results->picked == NULL)
 		glm_threads_run(e->threads, sample_share, s);
 	else
 		sample_share(s, 0, 1);
@@ -76,7 +82,7 @@ use_logits(glm_scheduler *s, int vocab, float *logits)
 		glm_error	  err = {0};
 		bool		  ok;
 
-		if (seq->logits == NULL)
+		if (seq->n_wanted == 0)
 		{
 			at = &seq->next;
 			continue;
@@ -163,13 +169,35 @@ look_around(void *arg, glm_error *err)
 		   glm_fail(err, GLM_CANCELLED, "nobody waits for the pass any more");
 }
 
+/*
+ * How the device is to pick by all logits of the pass; NULL: it does not pick, or somebody
+ * wants to see logits, and then all are brought home.
+ */
+static const glm_pick *
+describe_picks(const glm_scheduler *s)
+{
+	glm_pick *pick = s->engine->picks;
+
+	if (pick == NULL)
+		return NULL;
+	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		for (int i = 0; i < seq->n_wanted; i++)
+		{
+			if (seq->kind->describe == NULL || !seq->kind->describe(seq, i, pick++))
+				return NULL;
+		}
+	}
+	return s->engine->picks;
+}
+
 void
 glm_pass_run(glm_scheduler *s, glm_served *served)
 {
 	const glm_pass *pass = &s->engine->rows.pass;
 	int				vocab = served->model->config.vocab;
 	int64_t			start = glm_now_ns();
-	glm_results		results;
+	glm_results		results = {0};
 	glm_error		err = {0};
 	bool			ok;
 
@@ -179,7 +207,7 @@ glm_pass_run(glm_scheduler *s, glm_served *served)
 	s->looked_ns = start;
 	glm_pause_with(look_around, s);
 	ok = glm_forward_run(s->engine->forward, served->model, atomic_load(&served->weights), pass,
-						 &results, &err);
+						 describe_picks(s), &results, &err);
 	glm_pause_with(NULL, NULL);
 	atomic_store(&served->used_ns, glm_now_ns());
 	if (!ok)
@@ -191,5 +219,5 @@ glm_pass_run(glm_scheduler *s, glm_served *served)
 	}
 	count_pass(s, served, glm_now_ns() - start);
 	/* the model may go with its last sequence */
-	use_logits(s, vocab, results.logits);
+	use_results(s, vocab, &results);
 }

@@ -401,6 +401,12 @@ draw_any(glm_sampler *s, const float *logits, double u)
 	return largest(logits, s->n_ids);
 }
 
+static bool
+not_finite(glm_error *err)
+{
+	return glm_fail(err, GLM_NOT_FINITE, "the model computed a logit that is not finite");
+}
+
 bool
 glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *allowed,
 				 int32_t *token, float *logprob, glm_error *err)
@@ -408,7 +414,7 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *
 	double total = 0;
 
 	if (!all_finite(logits, s->n_ids))
-		return glm_fail(err, GLM_NOT_FINITE, "the model computed a logit that is not finite");
+		return not_finite(err);
 	if (logprob != NULL)
 		total = log_sum(logits, s->n_ids);
 
@@ -430,6 +436,38 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *
 	}
 	if (logprob != NULL)
 		*logprob = (float) (unpenalized(s, logits, *token) - total);
+	glm_sampler_advance(s, *token);
+	return true;
+}
+
+/* ---- Picks that are made elsewhere ------------------------------------------- */
+
+bool
+glm_sampler_describe(const glm_sampler *s, uint64_t index, bool logprob, glm_pick *pick)
+{
+	if (s->is_seen != NULL)
+		return false;
+	*pick = (glm_pick){.temperature = s->temperature,
+					   .top_p = s->top_p,
+					   .min_p = s->min_p,
+					   .penalty = 1,
+					   .top_k = s->top_k,
+					   .n_ids = s->n_ids,
+					   .seed = s->seed,
+					   .index = index,
+					   .logprob = logprob};
+	return true;
+}
+
+bool
+glm_sampler_take(glm_sampler *s, const glm_picked_id *picked, int32_t *token, float *logprob,
+				 glm_error *err)
+{
+	if (picked->status != GLM_OK)
+		return not_finite(err);
+	*token = picked->id;
+	if (logprob != NULL)
+		*logprob = picked->logprob;
 	glm_sampler_advance(s, *token);
 	return true;
 }

@@ -5,6 +5,7 @@
 #define GLM_SAMPLE_H
 
 #include "engine/base/base.h"
+#include "engine/compute/backend.h"
 
 typedef struct glm_sampler glm_sampler;
 
@@ -23,5 +24,15 @@ extern void			glm_sampler_advance(glm_sampler *s, int32_t token);
  */
 extern bool glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *allowed,
 							 int32_t *token, float *logprob, glm_error *err);
+
+/*
+ * Describes a pick with all ids allowed, to be made elsewhere.  false: what is picked next
+ * depends on tokens that are not known yet, so it has to be picked here.
+ */
+extern bool glm_sampler_describe(const glm_sampler *s, uint64_t index, bool logprob,
+								 glm_pick *pick);
+/* Takes what was picked elsewhere, as if glm_sampler_pick() had picked it now. */
+extern bool glm_sampler_take(glm_sampler *s, const glm_picked_id *picked, int32_t *token,
+							 float *logprob, glm_error *err);
 
 #endif /* GLM_SAMPLE_H */

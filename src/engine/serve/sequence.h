@@ -64,9 +64,10 @@ typedef struct glm_sequence
 	glm_chain				chain;
 	glm_draft				draft;	/* what may come next; GLM_NEEDS_SAMPLER only, as is the next */
 	glm_ngrams			   *ngrams; /* by answers of its scope; NULL: by none */
-	int						n_accepted; /* drafts that were right */
-	float				   *logits;		/* [n_wanted, vocab] of the pass just run; NULL: none */
-	int						n_picked;	/* tokens sampled from them */
+	int						n_accepted;	   /* drafts that were right */
+	float				   *logits;		   /* [n_wanted, vocab] of the pass just run; NULL: none */
+	const glm_picked_id	   *device_picked; /* [n_wanted] in their place, or NULL */
+	int						n_picked;	   /* tokens sampled from them */
 	glm_picked				picked[GLM_DRAFT_MAX + 1];
 	glm_error				pick_error; /* why there are no more */
 	glm_sampler			   *sampler;	/* NULL without GLM_NEEDS_SAMPLER */
