@@ -404,8 +404,10 @@ pick_row(const glm_pick *pick, float *logits, glm_picked_id *picked)
 
 	if (sampler == NULL || pick->penalty != 1 || pick->mask.at != 0 || pick->seen.at != 0)
 		abort();
-	glm_sampler_pick(sampler, logits, pick->index, NULL, &picked->id,
-					 pick->logprob ? &picked->logprob : NULL, &err);
+	if (pick->logprob)
+		glm_logits_sum(logits, pick->n_ids, &picked->max, &picked->sum);
+	if (glm_sampler_pick(sampler, logits, pick->index, NULL, &picked->id, NULL, &err))
+		picked->logit = logits[picked->id];
 	picked->status = err.status;
 	glm_sampler_close(sampler);
 }

@@ -137,8 +137,11 @@ typedef struct glm_pick
 typedef struct glm_picked_id
 {
 	int32_t id;
-	int32_t status;	 /* GLM_OK, or GLM_NOT_FINITE: a logit is not, and there is no id */
-	float	logprob; /* ln p(id) by the model itself, if that is wanted */
+	int32_t status; /* GLM_OK, or GLM_NOT_FINITE: a logit is not, and there is no id */
+	/* if ln p(id) is wanted: the host takes the logarithm, which no two libraries round alike */
+	float	logit; /* the id's */
+	double	max,
+		sum; /* of the model's logits, and of e^(logit - max) in the order of sample_math.h */
 } glm_picked_id;
 
 /* ---- The table ---------------------------------------------------------------- */

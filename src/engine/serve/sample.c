@@ -143,22 +143,29 @@ largest(const float *logits, int n)
 	return best;
 }
 
-/* ln of the sum of exp(logit) */
-static double
-log_sum(const float *logits, int n)
+void
+glm_logits_sum(const float *logits, int n, double *max, double *total)
 {
-	double	  max = logits[largest(logits, n)];
 	double	  e[BLOCK];
 	token_sum sum = {0};
+
+	*max = logits[largest(logits, n)];
 
 	for (int i = 0; i < n; i += BLOCK)
 	{
 		int block = n - i < BLOCK ? n - i : BLOCK;
 
-		exponentials(e, logits + i, block, max, 1);
+		exponentials(e, logits + i, block, *max, 1);
 		add_block(&sum, e, block);
 	}
-	return max + log(sum_of(&sum));
+	*total = sum_of(&sum);
+}
+
+/* ln p of a token, by what glm_logits_sum() gave */
+static float
+log_probability(double logit, double max, double sum)
+{
+	return (float) (logit - (max + log(sum)));
 }
 
 static void
@@ -411,12 +418,12 @@ bool
 glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *allowed,
 				 int32_t *token, float *logprob, glm_error *err)
 {
-	double total = 0;
+	double max = 0, sum = 1;
 
 	if (!all_finite(logits, s->n_ids))
 		return not_finite(err);
 	if (logprob != NULL)
-		total = log_sum(logits, s->n_ids);
+		glm_logits_sum(logits, s->n_ids, &max, &sum);
 
 	penalize(s, logits);
 	if (allowed != NULL && !leave_out(s, logits, allowed))
@@ -435,7 +442,7 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *
 			*token = draw_any(s, logits, u);
 	}
 	if (logprob != NULL)
-		*logprob = (float) (unpenalized(s, logits, *token) - total);
+		*logprob = log_probability(unpenalized(s, logits, *token), max, sum);
 	glm_sampler_advance(s, *token);
 	return true;
 }
@@ -467,7 +474,7 @@ glm_sampler_take(glm_sampler *s, const glm_picked_id *picked, int32_t *token, fl
 		return not_finite(err);
 	*token = picked->id;
 	if (logprob != NULL)
-		*logprob = picked->logprob;
+		*logprob = log_probability(picked->logit, picked->max, picked->sum);
 	glm_sampler_advance(s, *token);
 	return true;
 }

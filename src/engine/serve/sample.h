@@ -31,6 +31,8 @@ extern bool glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, cons
  */
 extern bool glm_sampler_describe(const glm_sampler *s, uint64_t index, bool logprob,
 								 glm_pick *pick);
+/* What the logarithm of a probability needs: the largest logit, the sum of e^(logit - max). */
+extern void glm_logits_sum(const float *logits, int n, double *max, double *sum);
 /* Takes what was picked elsewhere, as if glm_sampler_pick() had picked it now. */
 extern bool glm_sampler_take(glm_sampler *s, const glm_picked_id *picked, int32_t *token,
 							 float *logprob, glm_error *err);
