@@ -174,9 +174,50 @@ static const glm_request_kind best_tokens = {
 	.take = take_best,
 };
 
+/* FNV-1a, of all bits of n floats. */
+static uint64_t
+digest(const float *x, size_t n)
+{
+	const unsigned char *bytes = (const unsigned char *) x;
+	uint64_t			 hash = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < n * sizeof(*x); i++)
+		hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
+	return hash;
+}
+
+/* Sends a digest of what the final norm gives for each. */
+static bool
+take_hidden(glm_engine *engine, glm_sequence *seq, glm_finish *finish, glm_error *err)
+{
+	size_t hidden = (size_t) seq->model->config.hidden;
+
+	(void) err;
+	assert_null(seq->logits);
+	for (int i = 0; i < seq->n_wanted; i++)
+	{
+		uint64_t one = digest(seq->hidden + (size_t) i * hidden, hidden);
+
+		glm_send_result(engine, seq->ticket, &one, sizeof(one));
+	}
+	if (seq->n_computed == seq->n_prompt)
+		*finish = GLM_FINISH_STOP;
+	return true;
+}
+
+static const glm_request_kind hidden_states = {
+	.name = "hidden_states",
+	.needs = GLM_NEEDS_MODEL,
+	.read_tokens = read_tokens,
+	.want = GLM_WANT_HIDDEN,
+	.wants_from = from_the_middle,
+	.take = take_hidden,
+};
+
 /* What the intake does for a kind that is in the table. */
 static int
-submit_best_tokens(glm_engine *engine, const int32_t *tokens, int n, uint64_t scope)
+submit_own(glm_engine *engine, const glm_request_kind *kind, const int32_t *tokens, int n,
+		   uint64_t scope)
 {
 	glm_request		*req = make_for_tokens(GLM_LOGITS, tokens, n);
 	int				 number = engine->free_ticket[--engine->n_free];
@@ -189,7 +230,7 @@ submit_best_tokens(glm_engine *engine, const int32_t *tokens, int n, uint64_t sc
 	engine->ticket[number].request = req;
 	assert_true(glm_models_find(&engine->models, req, &options, &served, &err));
 	assert_non_null(served);
-	seq = glm_sequence_open(engine, &best_tokens, number, served, &err);
+	seq = glm_sequence_open(engine, kind, number, served, &err);
 	assert_non_null(seq);
 	memset(&answers[number], 0, sizeof(answers[number]));
 	glm_inbox_add(engine, seq);
@@ -222,7 +263,7 @@ results_of_all_positions(void **state)
 	}
 	for (int again = 0; again < 2; again++)
 	{
-		int		ticket = submit_best_tokens(engine, tokens, N_TOKENS, 2);
+		int		ticket = submit_own(engine, &best_tokens, tokens, N_TOKENS, 2);
 		answer *a = wait_for(engine, ticket);
 		int32_t best[N_TOKENS];
 
@@ -236,6 +277,41 @@ results_of_all_positions(void **state)
 	glm_engine_close(engine);
 }
 
+/* Hidden states beside a kind that wants logits are those of a request alone. */
+static void
+hidden_states_beside_logits(void **state)
+{
+	glm_engine *engine = open_engine(2, 4, ROOMY);
+	int32_t		tokens[N_TOKENS];
+	uint64_t	alone[N_TOKENS];
+
+	(void) state;
+	wait_for(engine, submit(engine, make_of_kind(GLM_LOAD)));
+	for (int i = 0; i < N_TOKENS; i++)
+		tokens[i] = 300 + i * 7 % 83;
+	/* brings the model into memory, as the intake does */
+	wait_for(engine, submit(engine, make_for_tokens(GLM_LOGITS, tokens, 1)));
+	for (int beside = 0; beside < 2; beside++)
+	{
+		int		other = beside ? submit_own(engine, &best_tokens, tokens, N_TOKENS, 0) : -1;
+		int		ticket = submit_own(engine, &hidden_states, tokens, N_TOKENS, 0);
+		answer *a = wait_for(engine, ticket);
+
+		assert_int_equal(a->last.kind, GLM_EVENT_DONE);
+		assert_int_equal(a->length, (N_TOKENS - FROM) * sizeof(*alone));
+		if (!beside)
+		{
+			memcpy(alone, a->text, a->length);
+			assert_int_not_equal(alone[0], alone[1]);
+			continue;
+		}
+		assert_memory_equal(a->text, alone, a->length);
+		wait_for(engine, other);
+		assert_int_equal(answers[other].length, (N_TOKENS - FROM) * sizeof(int32_t));
+	}
+	glm_engine_close(engine);
+}
+
 int
 main(void)
 {
@@ -243,6 +319,7 @@ main(void)
 		cmocka_unit_test(every_kind_is_served_in_one_way),
 		cmocka_unit_test(every_kind_is_served),
 		cmocka_unit_test(results_of_all_positions),
+		cmocka_unit_test(hidden_states_beside_logits),
 	};
 
 	return cmocka_run_group_tests_name("kinds", tests, NULL, NULL);

@@ -42,36 +42,43 @@ count_computed(glm_engine *e, glm_sequence *seq)
 
 /* Tells every sequence that has results where they are; how many have some. */
 static int
-give_results(glm_scheduler *s, int vocab, const glm_results *results)
+give_results(glm_scheduler *s, const glm_model_config *config, const glm_results *results)
 {
-	size_t row = 0;
+	size_t row = 0, hidden_row = 0;
 	int	   n = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
 		seq->logits = NULL;
 		seq->device_picked = NULL;
+		seq->hidden = NULL;
 		seq->copied = false;
 		count_computed(s->engine, seq);
 		if (seq->n_wanted == 0)
 			continue;
+		n++;
+		if (seq->kind->want == GLM_WANT_HIDDEN)
+		{
+			seq->hidden = results->hidden + hidden_row * (size_t) config->hidden;
+			hidden_row += (size_t) seq->n_wanted;
+			continue;
+		}
 		if (results->picked != NULL)
 			seq->device_picked = results->picked + row;
 		else
-			seq->logits = results->logits + row * vocab;
+			seq->logits = results->logits + row * (size_t) config->vocab;
 		row += (size_t) seq->n_wanted;
-		n++;
 	}
 	return n;
 }
 
 /* Has the results of every sequence that has some taken; those that end leave. */
 static void
-use_results(glm_scheduler *s, int vocab, const glm_results *results)
+use_results(glm_scheduler *s, const glm_model_config *config, const glm_results *results)
 {
 	glm_engine *e = s->engine;
 
-	if (give_results(s, vocab, results) >= SHARED_SAMPLES && results->picked == NULL)
+	if (give_results(s, config, results) >= SHARED_SAMPLES && results->picked == NULL)
 		glm_threads_run(e->threads, sample_share, s);
 	else
 		sample_share(s, 0, 1);
@@ -182,7 +189,7 @@ describe_picks(const glm_scheduler *s)
 		return NULL;
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		for (int i = 0; i < seq->n_wanted; i++)
+		for (int i = 0; seq->kind->want == GLM_WANT_LOGITS && i < seq->n_wanted; i++)
 		{
 			if (seq->kind->describe == NULL || !seq->kind->describe(seq, i, pick++))
 				return NULL;
@@ -194,12 +201,13 @@ describe_picks(const glm_scheduler *s)
 void
 glm_pass_run(glm_scheduler *s, glm_served *served)
 {
-	const glm_pass *pass = &s->engine->rows.pass;
-	int				vocab = served->model->config.vocab;
-	int64_t			start = glm_now_ns();
-	glm_results		results = {0};
-	glm_error		err = {0};
-	bool			ok;
+	const glm_pass		  *pass = &s->engine->rows.pass;
+	/* copied, as the model may go with its last sequence */
+	const glm_model_config config = served->model->config;
+	int64_t				   start = glm_now_ns();
+	glm_results			   results = {0};
+	glm_error			   err = {0};
+	bool				   ok;
 
 	glm_plan_pass(s, served);
 	if (pass->n_rows == 0)
@@ -218,6 +226,5 @@ glm_pass_run(glm_scheduler *s, glm_served *served)
 		return;
 	}
 	count_pass(s, served, glm_now_ns() - start);
-	/* the model may go with its last sequence */
-	use_results(s, vocab, &results);
+	use_results(s, &config, &results);
 }

@@ -67,6 +67,7 @@ typedef struct glm_sequence
 	int						n_accepted;	   /* drafts that were right */
 	float				   *logits;		   /* [n_wanted, vocab] of the pass just run; NULL: none */
 	const glm_picked_id	   *device_picked; /* [n_wanted] in their place, or NULL */
+	float				   *hidden;		   /* [n_wanted, hidden], if that is what its kind wants */
 	int						n_picked;	   /* tokens sampled from them */
 	glm_picked				picked[GLM_DRAFT_MAX + 1];
 	glm_error				pick_error; /* why there are no more */
