@@ -461,7 +461,7 @@ test_open_errors(void **state)
 	options.kernels = "auto";
 	options.device = "cpu:1";
 	assert_null(glm_forward_open(&options, &err));
-	ck_assert_error(&err, GLM_UNSUPPORTED, "no number 1");
+	ck_assert_error(&err, GLM_UNSUPPORTED, "no device \"cpu:1\"");
 	glm_forward_close(NULL);
 	glm_threads_close(options.pool);
 }
