@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/base/half.h"
 #include "engine/model/model.h"
 
 /* ---- The device --------------------------------------------------------- */
@@ -297,22 +296,13 @@ cpu_begin(glm_device *dev, const glm_weights *weights, const glm_pass *pass)
 static void
 look_up(float *y, const glm_tensor *table, int64_t row)
 {
-	size_t		   n = (size_t) table->shape[1];
-	size_t		   size = table->dtype == GLM_F32 ? 4 : 2;
-	const uint8_t *x = (const uint8_t *) table->data + (size_t) row * n * size;
+	size_t n = (size_t) table->shape[1];
+	size_t bytes = n * (size_t) glm_dtypes[table->dtype].size;
 
 	if (glm_is_packed(table->dtype))
 		glm_packed_row(y, table, row);
-	else if (table->dtype == GLM_F32)
-		memcpy(y, x, n * size);
 	else
-		for (size_t i = 0; i < n; i++)
-		{
-			uint16_t half;
-
-			memcpy(&half, x + i * size, sizeof half);
-			y[i] = table->dtype == GLM_F16 ? glm_f16_to_f32(half) : glm_bf16_to_f32(half);
-		}
+		glm_widen(y, (const uint8_t *) table->data + (size_t) row * bytes, table->dtype, n);
 }
 
 static void

@@ -14,8 +14,10 @@
 
 #include "engine/model/model.h"
 
-#define COLUMNS GLM_TILE_ROWS /* of an item */
-#define SCRATCH ((size_t) 64 * 1024)
+#define COLUMNS GLM_TILE_ROWS		 /* of an item */
+#define SCRATCH ((size_t) 64 * 1024) /* floats: room for two items, gated, of all rows of a slice */
+
+_Static_assert(SCRATCH / (GLM_INT8_ROWS * COLUMNS) >= 6, "items_at_once() must not be 0");
 
 typedef struct product
 {
@@ -69,7 +71,7 @@ produce(const product *op, const glm_matrix *w, int j0, int columns, float *y, s
 	{
 		glm_matmul matmul = {.a = op->a,
 							 .w = (const uint8_t *) t->data +
-								  (size_t) begin * cols * (t->dtype == GLM_F32 ? 4 : 2),
+								  (size_t) begin * cols * (size_t) glm_dtypes[t->dtype].size,
 							 .bias = bias,
 							 .c = y,
 							 .m = op->n,
