@@ -34,8 +34,7 @@ typedef enum glm_kind
 	GLM_COUNT_TOKENS, /* `text` -> usage.prompt_tokens of DONE */
 	GLM_CHAT_TOKENS,  /* `text` -> ids of its prompt; see glm_form */
 	GLM_LOAD,		  /* load the model, keep it */
-	/* drop it when its last sequence ends; without `path`: if its name was this origin's alone */
-	GLM_UNLOAD,
+	GLM_UNLOAD, /* drop it when nobody uses it; without `path`: if its name was this origin's alone */
 	GLM_QUANTIZE, /* write `target`, a packed directory; see glm_quantized */
 	GLM_N_KIND
 } glm_kind;
@@ -59,6 +58,33 @@ typedef enum glm_truncate
 	GLM_TRUNCATE_TAIL,		/* its end */
 	GLM_TRUNCATE_MIDDLE
 } glm_truncate;
+
+/* What an answer has to be; what `constraint` holds then. */
+typedef enum glm_constraint_kind
+{
+	GLM_UNCONSTRAINED = 0,
+	GLM_JSON_OBJECT, /* any JSON object; nothing */
+	GLM_JSON_SCHEMA, /* a JSON value that this schema allows */
+	GLM_CHOICES,	 /* one of these texts, a JSON array of strings */
+	GLM_REGEX,		 /* what this pattern matches as a whole */
+	GLM_TOOL_CALL, /* a call of one of the tools of this JSON array, each {"name", "parameters"} */
+	GLM_N_CONSTRAINTS
+} glm_constraint_kind;
+
+/* In what order the properties of objects come. */
+typedef enum glm_property_order
+{
+	GLM_ORDER_STRICT = 0, /* that of the schema */
+	GLM_ORDER_ANY
+} glm_property_order;
+
+/* White space between the tokens of JSON. */
+typedef enum glm_json_space
+{
+	GLM_SPACE_EXACT = 0, /* one blank after each comma and colon, as Python's json.dumps */
+	GLM_SPACE_COMPACT,	 /* none */
+	GLM_SPACE_ANY		 /* what JSON allows, a few bytes at a place */
+} glm_json_space;
 
 /* Bytes inside a request block: [offset, offset + length), then a NUL. */
 typedef struct glm_span
@@ -86,11 +112,12 @@ typedef struct glm_request
 	glm_span options; /* model options, JSON object or absent; QUANTIZE: its own */
 	glm_span target;  /* QUANTIZE: absolute path of a new directory */
 
-	glm_span text;	 /* prompt, messages or text; QUANTIZE: calibration texts */
-	glm_span system; /* system prompt or absent */
-	glm_span tools;	 /* JSON array or absent */
-	glm_span stop;	 /* stop strings, each ended by a NUL */
-	glm_span tokens; /* int32_t[length / 4], 4-byte aligned */
+	glm_span text;		 /* prompt, messages or text; QUANTIZE: calibration texts */
+	glm_span system;	 /* system prompt or absent */
+	glm_span tools;		 /* JSON array or absent */
+	glm_span stop;		 /* stop strings, each ended by a NUL */
+	glm_span tokens;	 /* int32_t[length / 4], 4-byte aligned */
+	glm_span constraint; /* see glm_constraint_kind */
 
 	int32_t	 max_tokens;		 /* >= 1; clipped to the room in the context */
 	int32_t	 top_k;				 /* 0 = off */
@@ -109,7 +136,10 @@ typedef struct glm_request
 	uint8_t	 turns;		  /* text at the end: turns marked, see glm_answer_parse_turns() */
 	uint8_t	 truncate;	  /* glm_truncate: of a prompt that does not fit */
 	uint8_t	 mark;		  /* the host's own: what it does with the answer is part of what it asks */
-	uint8_t	 pad[6];
+	uint8_t	 constrained; /* glm_constraint_kind */
+	uint8_t	 property_order; /* glm_property_order */
+	uint8_t	 json_space;	 /* glm_json_space */
+	uint8_t	 pad[3];
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
@@ -277,8 +307,8 @@ extern glm_engine *glm_engine_open(const glm_config *config, glm_error *err);
 extern void glm_engine_close(glm_engine *engine);
 
 /*
- * For a host that leaves without closing the engine: ends a GLM_QUANTIZE that
- * runs and waits until it has removed what it wrote.  No other can be started.
+ * For a host that leaves without closing the engine: ends a GLM_QUANTIZE that runs, waits
+ * until it has removed what it wrote, and lets no other start.
  */
 extern void glm_engine_quit_job(glm_engine *engine);
 
@@ -292,8 +322,8 @@ extern void glm_quantize_sweep(const char *target);
 extern int glm_engine_submit(glm_engine *engine, const glm_request *req, glm_error *err);
 
 /*
- * The same without a copy: memory from glm_request_new() (NULL: there is none; not
- * initialized) becomes the engine's, but stays the caller's when the result is -1.
+ * The same without a copy: memory from glm_request_new() (NULL: there is none) becomes the
+ * engine's, but stays the caller's when the result is -1.
  */
 extern int			glm_engine_give(glm_engine *engine, glm_request *req, glm_error *err);
 extern glm_request *glm_request_new(size_t size);
@@ -324,8 +354,8 @@ extern bool glm_device_check(const char *name, glm_error *err);
 extern bool glm_device_there(const char *name, glm_error *err);
 
 /*
- * Has the device that computes been lost?  *err says how.  All requests for passes have failed
- * then and others will: the host looks after it took events, and goes, or opens another engine.
+ * Has the device that computes been lost?  *err says how.  All requests for passes fail then:
+ * the host looks after it took events, and goes, or opens another engine.
  */
 extern bool glm_engine_lost(const glm_engine *engine, glm_error *err);
 

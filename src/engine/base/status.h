@@ -16,6 +16,7 @@ typedef enum glm_status
 	GLM_BAD_FILE,	  /* a file's contents contradict themselves */
 	GLM_UNSUPPORTED,  /* well-formed, but not something we run */
 	GLM_TOO_LONG,	  /* prompt does not fit the model's context */
+	GLM_TOO_COMPLEX,  /* a constraint past its limits */
 	GLM_NO_ROOM,	  /* KV cache or memory limit too small for it */
 	GLM_BUSY,		  /* too many requests waiting */
 	GLM_NOT_FINITE,	  /* the model computed NaN or infinity */

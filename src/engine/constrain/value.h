@@ -1,0 +1,42 @@
+/*
+ * value.h - JSON as it is written: the order of keys, the digits of numbers.
+ */
+#ifndef GLM_VALUE_H
+#define GLM_VALUE_H
+
+#include "engine/constrain/arena.h"
+
+/* Kinds of values, of which a type is a set; true and false are two, so that {"const": true} is a type. */
+typedef enum glm_kinds
+{
+	GLM_KIND_NULL = 1,
+	GLM_KIND_FALSE = 2,
+	GLM_KIND_TRUE = 4,
+	GLM_KIND_NUMBER = 8,
+	GLM_KIND_STRING = 16,
+	GLM_KIND_ARRAY = 32,
+	GLM_KIND_OBJECT = 64,
+	GLM_KIND_ANY = 127
+} glm_kinds;
+
+typedef struct glm_value glm_value;
+
+struct glm_value
+{
+	glm_kinds	 kind; /* one */
+	int			 n;	   /* bytes of text, items, members */
+	const char	*text; /* of a string, decoded; of a number, as written; NUL behind it */
+	glm_value  **item; /* [n] of arrays and objects */
+	const char **key;  /* [n] of objects, decoded */
+	int			*key_length;
+	void		*node; /* schema.c: what was made of it */
+};
+
+/* Reads a text of n bytes that is one value, of which no key comes twice and no string holds U+0000. */
+extern glm_value *glm_value_read(glm_arena *arena, const char *text, size_t n);
+/* The member of this name; NULL: there is none, or it is no object. */
+extern glm_value *glm_value_get(const glm_value *object, const char *key);
+/* Equal as JSON Schema says: numbers by value, objects whatever their order. */
+extern bool		  glm_value_equal(const glm_value *a, const glm_value *b);
+
+#endif /* GLM_VALUE_H */
