@@ -59,6 +59,7 @@ typedef struct glm_member
 	int				names;			 /* of property_names among the roots of set->names; -1: none */
 	int				first_component; /* among those of the set */
 	int				first_pattern;
+	glm_name	   *number_text; /* [n_numbers] as they are written; NULL: not needed yet */
 
 	/* numbers of known names */
 	int	 *property, *required, *dependent_name, *dependency;
@@ -116,6 +117,7 @@ struct glm_set
 	bool unique;   /* some member has uniqueItems, */
 	bool contains; /* contains, */
 	bool counts;   /* or counts items or properties */
+	bool lengths;  /* some member has a maxLength */
 
 	/* strings */
 	glm_component *component;
@@ -174,8 +176,8 @@ struct glm_lexical
 /* A root of a child's set applies to its value because of a member of the frame around it. */
 typedef struct glm_link
 {
-	int	 member, root;
-	bool contains; /* counted there; else the member fails if the root does */
+	int member, root;
+	int contains; /* 1: counted there; 0: the member fails if the root does */
 } glm_link;
 
 /* The set of a value in a container, and what it means for the container; interned. */
@@ -198,13 +200,14 @@ typedef struct glm_hashes
 
 struct glm_frame
 {
-	glm_frame		 *up;	 /* the container around it; of the root one without a set */
-	const glm_child	 *child; /* what it is there */
-	glm_set			 *set;
-	glm_truth		 *own;	   /* [n_members] */
-	glm_truth		 *root;	   /* [n_roots] */
-	uint64_t		 *seen;	   /* objects: bits of known names that were there */
-	int				 *matched; /* [n_members], where the set has contains: items that matched */
+	glm_frame		*up;	/* the container around it; of the root one without a set */
+	const glm_child *child; /* what it is there */
+	glm_set			*set;
+	glm_truth		*own;	  /* [n_members] */
+	const glm_truth *root;	  /* [n_roots] */
+	uint64_t		*seen;	  /* objects: bits of known names that were there */
+	int				*matched; /* [n_members], where the set has contains: items that matched */
+	int *latest; /* [n_members], strict order: the last of its properties seen, -1: none */
 	const glm_hashes *hashes;
 	uint64_t		  signature; /* of all that what may come depends on; 0: not made yet */
 	uint64_t		  hash;		 /* of the items or members so far, if `hashed` */
@@ -328,14 +331,16 @@ glm_kind_index(glm_kinds kind)
 
 /* ---- json_set.c, json_names.c ------------------------------------------------------------------ */
 
-/* The set of these roots, of which none is there twice. */
-extern glm_set *glm_set_get(glm_reader *reader, const glm_node *const *root, int n);
+/* The node itself, or what it refers to if it does nothing else. */
+extern const glm_node *glm_node_target(const glm_node *node);
+/* The set of these roots, targets all, of which none is there twice. */
+extern glm_set		  *glm_set_get(glm_reader *reader, const glm_node *const *root, int n);
 /* Makes what objects of the set need. */
-extern void		glm_set_open_names(glm_reader *reader, glm_set *set);
+extern void			   glm_set_open_names(glm_reader *reader, glm_set *set);
 /* The number of a known name, or -1. */
-extern int		glm_set_find_name(const glm_set *set, const char *text, int n);
+extern int			   glm_set_find_name(const glm_set *set, const char *text, int n);
 /* Does a known name fit a pattern of the set? */
-extern bool		glm_set_name_fits(glm_set *set, int name, int pattern);
+extern bool			   glm_set_name_fits(glm_set *set, int name, int pattern);
 
 static inline bool
 glm_bit(const uint64_t *bits, int i)
@@ -364,7 +369,8 @@ extern void glm_set_relevant(const glm_set *set, const glm_truth *own, const uin
 
 /* ---- json_lexical.c -------------------------------------------------------------------------- */
 
-extern glm_lexical *glm_set_string(glm_reader *reader, glm_set *set); /* before the first byte */
+extern glm_lexical *glm_set_string(glm_reader *reader, glm_set *set); /* before its first byte */
+extern glm_lexical *glm_set_key(glm_reader *reader, glm_set *set);
 extern glm_lexical *glm_lexical_next(glm_reader *reader, glm_lexical *lexical, uint8_t byte);
 /* What the roots of its set come to if a string of this length ends here, exactly. */
 extern void			glm_lexical_end(glm_reader *reader, const glm_lexical *lexical, int length,
@@ -402,6 +408,8 @@ extern const glm_child *glm_child_get(glm_reader *reader, glm_link *link, int n,
 
 /* ---- json_keys.c ----------------------------------------------------------------------------- */
 
+/* What a new frame of an object has for its keys. */
+extern void				   glm_frame_open_keys(glm_reader *reader, glm_frame *frame);
 extern const glm_key_info *glm_frame_keys(glm_reader *reader, glm_frame *frame);
 /*
  * The frame with a key that was read: a known name, or (-1) another whose automata are at
@@ -434,6 +442,8 @@ extern bool glm_reader_string_viable(glm_reader *reader, const glm_reader_state 
 extern bool glm_reader_finish(glm_reader *reader, glm_reader_state *state, glm_frame *frame,
 							  const glm_child *child, const glm_truth *root, uint64_t hash);
 extern bool glm_reader_step(glm_reader *reader, glm_reader_state *state, uint8_t byte);
+/* Is it the place of a blank that has to be there? */
+extern bool glm_reader_blank_due(const glm_reader *reader, const glm_reader_state *state);
 extern bool glm_reader_ends(glm_reader *reader, const glm_reader_state *state);
 
 /* ---- json_complete.c, json_mask.c ------------------------------------------------------------ */
