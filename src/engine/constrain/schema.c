@@ -39,6 +39,14 @@ glm_compiler_expect(glm_compiler *c, const glm_value *value, unsigned kinds, con
 		glm_compiler_fail(c, GLM_BAD_ARGUMENT, "has to be %s", what);
 }
 
+void
+glm_compiler_expect_text(glm_compiler *c, const glm_value *value, const char *what)
+{
+	glm_compiler_expect(c, value, GLM_KIND_STRING, what);
+	if (!glm_value_is_text(value))
+		glm_compiler_fail(c, GLM_BAD_ARGUMENT, "holds U+0000, which no answer can");
+}
+
 const glm_decimal *
 glm_compiler_number(glm_compiler *c, const glm_value *value)
 {

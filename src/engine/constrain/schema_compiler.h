@@ -84,6 +84,8 @@ extern void glm_compiler_fail(glm_compiler *c, glm_status status, const char *wh
 /* The value of a keyword has to be of these kinds; `what` they are: "an array". */
 extern void glm_compiler_expect(glm_compiler *c, const glm_value *value, unsigned kinds,
 								const char *what);
+/* It has to be a string without U+0000, which no answer can have. */
+extern void glm_compiler_expect_text(glm_compiler *c, const glm_value *value, const char *what);
 /* A number, exactly. */
 extern const glm_decimal *glm_compiler_number(glm_compiler *c, const glm_value *value);
 

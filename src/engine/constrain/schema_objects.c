@@ -47,7 +47,7 @@ read_names(glm_compiler *c, const glm_value *list, int *n)
 
 	for (int i = 0; i < list->n; i++)
 	{
-		glm_compiler_expect(c, list->item[i], GLM_KIND_STRING, "an array of strings");
+		glm_compiler_expect_text(c, list->item[i], "an array of strings");
 		name[i] = (glm_name){list->item[i]->text, list->item[i]->n};
 	}
 	*n = list->n;

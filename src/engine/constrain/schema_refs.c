@@ -30,7 +30,7 @@ set_draft(glm_resource *resource, const glm_value *schema_uri)
 	static const draft_uri drafts[] = {{"draft-03", 3}, {"draft-04", 4},   {"draft-06", 6},
 									   {"draft-07", 7}, {"2019-09", 2019}, {"2020-12", 2020}};
 
-	if (schema_uri == NULL || schema_uri->kind != GLM_KIND_STRING)
+	if (schema_uri == NULL || !glm_value_is_text(schema_uri))
 		return;
 	resource->draft = 2020;
 	resource->declared = false;
@@ -60,7 +60,7 @@ string_of(const glm_value *object, const char *key)
 {
 	const glm_value *value = glm_value_get(object, key);
 
-	return value != NULL && value->kind == GLM_KIND_STRING ? value->text : NULL;
+	return value != NULL && glm_value_is_text(value) ? value->text : NULL;
 }
 
 /* `$id`, or `id` as it was up to draft 4; NULL: it has none. */
@@ -290,7 +290,7 @@ glm_read_ref(glm_compiler *c, glm_node *node, glm_value *value)
 	char	  *reference;
 	char	  *fragment;
 
-	glm_compiler_expect(c, value, GLM_KIND_STRING, "a string");
+	glm_compiler_expect_text(c, value, "a string");
 	reference = glm_arena_copy(c->arena, value->text, (size_t) value->n);
 	fragment = strchr(reference, '#');
 	if (fragment != NULL)

@@ -37,7 +37,7 @@ glm_read_format(glm_compiler *c, glm_node *node, glm_value *value)
 	glm_component component[GLM_PATTERN_COMPONENTS];
 	int			  n;
 
-	glm_compiler_expect(c, value, GLM_KIND_STRING, "a string");
+	glm_compiler_expect_text(c, value, "a string");
 	if (glm_format_refused(value->text))
 		glm_compiler_fail(c, GLM_UNSUPPORTED, "says \"%s\", which is not supported", value->text);
 	n = glm_dfa_format(c->arena, value->text, component);

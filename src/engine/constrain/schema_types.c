@@ -29,7 +29,7 @@ add_type(glm_compiler *c, const glm_value *name, unsigned *kinds, bool *fraction
 {
 	if ((name->kind & (GLM_KIND_OBJECT | GLM_KIND_TRUE | GLM_KIND_FALSE)) != 0)
 		glm_compiler_fail(c, GLM_UNSUPPORTED, "has a schema as in draft 3, which is not supported");
-	glm_compiler_expect(c, name, GLM_KIND_STRING, "the name of a type, or several");
+	glm_compiler_expect_text(c, name, "the name of a type, or several");
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 	{
 		if (strcmp(name->text, types[i].name) != 0)
@@ -130,7 +130,8 @@ set_strings(glm_compiler *c, glm_node *node, glm_value *const *value, int n, int
 	n_strings = 0;
 	for (int i = 0; i < n; i++)
 	{
-		if (value[i]->kind != GLM_KIND_STRING)
+		/* no answer holds U+0000 */
+		if (!glm_value_is_text(value[i]))
 			continue;
 		text[n_strings] = value[i]->text;
 		length[n_strings++] = (size_t) value[i]->n;

@@ -2,8 +2,8 @@
  * value.c - reading JSON as it is written.
  *
  * Unlike jansson (base/json.c) it keeps the order of keys and the digits of numbers, and
- * refuses what a schema or an answer must not have: keys that come twice, U+0000 (no text
- * of SQL holds it) and halves of surrogates.  The bytes are nobody's that we trust: their
+ * refuses what a schema or an answer must not have: keys that come twice or hold U+0000 (no
+ * text of SQL does) and halves of surrogates.  The bytes are nobody's that we trust: their
  * UTF-8 is checked first, and every read is against the end.  Whoever walks a value may
  * recurse, because none is deeper than GLM_VALUE_DEPTH.
  */
@@ -87,8 +87,6 @@ read_code_point(reader *r)
 	unsigned high = read_hex(r);
 	unsigned low;
 
-	if (high == 0)
-		malformed(r, "U+0000 is not possible");
 	if (high < 0xD800 || high > 0xDFFF)
 		return high;
 	if (high > 0xDBFF || !take(r, '\\') || !take(r, 'u'))
@@ -286,6 +284,8 @@ read_member(reader *r, glm_value *object, int *room)
 	skip_blanks(r);
 	expect(r, '"', "a key is a string");
 	key = read_string(r, &length);
+	if (strlen(key) != (size_t) length)
+		malformed(r, "a key holds U+0000");
 	skip_blanks(r);
 	expect(r, ':', "a key is followed by :");
 	value = read_value(r);
@@ -375,6 +375,12 @@ glm_value_get(const glm_value *object, const char *key)
 		return NULL;
 	found = bsearch(&wanted, object->by_name, (size_t) object->n, sizeof(wanted), compare_members);
 	return found != NULL ? found->value : NULL;
+}
+
+bool
+glm_value_is_text(const glm_value *value)
+{
+	return value->kind == GLM_KIND_STRING && strlen(value->text) == (size_t) value->n;
 }
 
 static bool

@@ -43,12 +43,14 @@ struct glm_value
 
 /*
  * Reads a text of n bytes that is one value, with pauses.  GLM_BAD_ARGUMENT where it is no
- * JSON of valid UTF-8, where a key comes twice or a string holds U+0000; GLM_TOO_COMPLEX
- * past GLM_VALUE_DEPTH.  Messages say at which byte, from 0.
+ * JSON of valid UTF-8, where a key comes twice or holds U+0000 (a string may, as patterns
+ * do); GLM_TOO_COMPLEX past GLM_VALUE_DEPTH.  Messages say at which byte, from 0.
  */
 extern glm_value *glm_value_read(glm_arena *arena, const char *text, size_t n);
 /* The member of this name; NULL: there is none, or it is no object. */
 extern glm_value *glm_value_get(const glm_value *object, const char *key);
+/* Is it a string without U+0000? */
+extern bool		  glm_value_is_text(const glm_value *value);
 /* Equal as JSON Schema says: numbers by value, objects whatever their order, true is not 1. */
 extern bool		  glm_value_equal(const glm_value *a, const glm_value *b);
 
