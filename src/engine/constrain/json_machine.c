@@ -68,6 +68,12 @@ ends(glm_machine *machine, glm_arena *walk, const void *state)
 	return may;
 }
 
+static bool
+complete(glm_machine *machine, glm_arena *walk, const void *state, long *steps, glm_buf *out)
+{
+	return glm_reader_complete(reader_of(machine, walk), state, steps, out);
+}
+
 glm_machine *
 glm_json_machine(glm_arena *arena, const glm_schema *schema, glm_property_order order,
 				 glm_json_space space)
@@ -77,6 +83,7 @@ glm_json_machine(glm_arena *arena, const glm_schema *schema, glm_property_order 
 		.start = start,
 		.step = step,
 		.ends = ends,
+		.complete = complete,
 	};
 	glm_reader *reader = GLM_NEW(arena, glm_reader, 1);
 
