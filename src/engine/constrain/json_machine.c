@@ -81,6 +81,12 @@ move(glm_machine *machine, glm_arena *to, void *state)
 	glm_reader_move(reader_of(machine, to), state);
 }
 
+static bool
+complete(glm_machine *machine, glm_arena *walk, const void *state, long *steps, glm_buf *out)
+{
+	return glm_reader_complete(reader_of(machine, walk), state, steps, out);
+}
+
 glm_machine *
 glm_json_machine(glm_arena *arena, const glm_schema *schema, glm_property_order order,
 				 glm_json_space space)
@@ -90,6 +96,7 @@ glm_json_machine(glm_arena *arena, const glm_schema *schema, glm_property_order 
 		.start = start,
 		.step = step,
 		.ends = ends,
+		.complete = complete,
 		.mask = mask,
 		.move = move,
 	};

@@ -450,8 +450,9 @@ extern bool glm_reader_ends(glm_reader *reader, const glm_reader_state *state);
 
 /* ---- json_complete.c, json_mask.c ------------------------------------------------------------ */
 
-extern bool glm_reader_complete(glm_machine *machine, glm_arena *walk, const void *state,
-								long *steps, glm_buf *out);
+/* As glm_machine_kind's complete. */
+extern bool glm_reader_complete(glm_reader *reader, const glm_reader_state *state, long *steps,
+								glm_buf *out);
 
 /* As glm_machine_kind's mask and move. */
 extern void glm_reader_mask(glm_reader *reader, const glm_reader_state *state,
