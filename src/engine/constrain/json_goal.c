@@ -14,6 +14,7 @@
 #define OUT_OF_REACH (1 << 20) /* names that what has failed lacks */
 #define MEMBERS_ASKED 40	   /* for numbers */
 #define NUMBERS_ASKED 20	   /* of an enum */
+#define FIRST_NAMES 4		   /* that are tried before all others */
 #define NAMES_TRIED 40		   /* that begin like a key */
 
 /* ---- Goals ----------------------------------------------------------------------------------- */
@@ -202,16 +203,14 @@ add_name(glm_search *search, glm_choice *choice, const glm_name *name, int from)
 	glm_search_add(search, choice, text, n, false);
 }
 
-void
-glm_search_keys(glm_search *search, glm_choice *choice)
+/* The numbers of known names by rank, in the arena of the walk. */
+static const ranked *
+names_by_rank(glm_reader *reader, const glm_frame *frame)
 {
-	glm_reader		   *reader = search->reader;
-	glm_frame		   *frame = choice->state.frame;
-	glm_set			   *set = frame->set;
-	const glm_key_info *keys = glm_frame_keys(reader, frame);
-	int				   *lacks = GLM_WALK(reader, int, set->n_members);
-	bool			   *chosen = GLM_WALK(reader, bool, set->n_members);
-	ranked			   *name = GLM_WALK(reader, ranked, set->n_names + 1);
+	const glm_set *set = frame->set;
+	int			  *lacks = GLM_WALK(reader, int, set->n_members);
+	bool		  *chosen = GLM_WALK(reader, bool, set->n_members);
+	ranked		  *name = GLM_WALK(reader, ranked, set->n_names + 1);
 
 	for (int i = 0; i < set->n_names; i++)
 		name[i].name = i;
@@ -219,9 +218,32 @@ glm_search_keys(glm_search *search, glm_choice *choice)
 	choose(frame, lacks, chosen);
 	rank_names(frame, chosen, name);
 	qsort(name, (size_t) set->n_names, sizeof(*name), by_rank);
-	for (int i = 0; i < set->n_names; i++)
+	return name;
+}
+
+void
+glm_search_keys(glm_search *search, glm_choice *choice, bool others)
+{
+	glm_reader		   *reader = search->reader;
+	glm_arena_mark		mark = glm_arena_here(reader->walk);
+	glm_frame		   *frame = choice->state.frame;
+	const glm_key_info *keys = glm_frame_keys(reader, frame);
+	const ranked	   *name = names_by_rank(reader, frame);
+	int					first[FIRST_NAMES], n = 0, i = 0;
+
+	for (; i < frame->set->n_names && n < FIRST_NAMES; i++)
 		if (glm_bit(keys->name, name[i].name))
-			add_name(search, choice, &set->name[name[i].name].name, 0);
+			first[n++] = name[i].name;
+	if (others)
+	{
+		for (; i < frame->set->n_names; i++)
+			if (glm_bit(keys->name, name[i].name))
+				add_name(search, choice, &frame->set->name[name[i].name].name, 0);
+		return;
+	}
+	glm_arena_back(reader->walk, mark); /* most choices go no further, and there are many */
+	for (i = 0; i < n; i++)
+		add_name(search, choice, &frame->set->name[first[i]].name, 0);
 }
 
 /* Bytes of the first n code points. */

@@ -145,15 +145,14 @@ typedef struct links
 	int				 n;
 } links;
 
-/* A member whose schema for the value is false fails at once. */
+/* A member whose schema for the value is false fails at once; what anything fits is no question. */
 static void
 ask(links *list, glm_frame *frame, int member, const glm_node *value)
 {
 	if (glm_node_target(value)->never)
-	{
 		frame->own[member] = GLM_FAILS;
+	if (glm_node_target(value)->never || glm_node_is_any(value))
 		return;
-	}
 	list->node[list->n] = value;
 	list->link[list->n] = (glm_link){.member = member, .root = list->n};
 	list->n++;

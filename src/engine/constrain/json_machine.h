@@ -26,6 +26,7 @@
 #define GLM_JSON_NUMBER 36	 /* bytes of a number; what is longer is refused */
 #define GLM_JSON_SPACES 20	 /* bytes of white space at a place */
 #define GLM_READER_BUCKETS 1024
+#define GLM_READER_BEEN 4096
 #define GLM_N_KINDS 7
 
 /* What is known of a subschema and the value being read: `and` is the least, `or` the greatest. */
@@ -115,9 +116,9 @@ struct glm_set
 
 	bool combined; /* some member is not plain */
 	bool unique;   /* some member has uniqueItems, */
-	bool contains; /* contains, */
-	bool counts;   /* or counts items or properties */
-	bool lengths;  /* some member has a maxLength */
+	bool contains; /* or contains */
+	bool lengths;  /* or maxLength */
+	int	 counted;  /* items or properties up to which their number matters */
 
 	/* strings */
 	glm_component *component;
@@ -245,9 +246,11 @@ typedef struct glm_reader
 	glm_lexical		  *lexicals[GLM_READER_BUCKETS];
 	glm_key_info	  *key_infos[GLM_READER_BUCKETS]; /* the last for each remainder */
 	int				   n_sets, n_children;
-	int *number; /* [schema->n_nodes], for what is being built, where `mark` is its own */
-	int *mark;
-	int	 marks;
+	uint64_t *been; /* [GLM_READER_BEEN] json_complete.c: outlooks it had; NULL: not needed yet */
+	uint64_t  searches;
+	int		 *number; /* [schema->n_nodes], for what is being built, where `mark` is its own */
+	int		 *mark;
+	int		  marks;
 } glm_reader;
 
 typedef enum glm_reader_mode
@@ -333,6 +336,8 @@ glm_kind_index(glm_kinds kind)
 
 /* The node itself, or what it refers to if it does nothing else. */
 extern const glm_node *glm_node_target(const glm_node *node);
+/* Does anything fit it? */
+extern bool			   glm_node_is_any(const glm_node *node);
 /* The set of these roots, targets all, of which none is there twice. */
 extern glm_set		  *glm_set_get(glm_reader *reader, const glm_node *const *root, int n);
 /* Makes what objects of the set need. */
@@ -395,6 +400,8 @@ extern glm_frame *glm_frame_apply(glm_reader *reader, glm_frame *frame, const gl
 extern bool		  glm_frame_bears(glm_reader *reader, glm_frame *frame, const glm_child *child,
 								  const glm_truth *root);
 extern uint64_t	  glm_frame_signature(glm_reader *reader, glm_frame *frame);
+/* The same for how it may go on to the end of the document, but for hashes. */
+extern uint64_t	  glm_frame_outlook(const glm_frame *frame);
 /* A new container as the child of a frame. */
 extern glm_frame *glm_frame_open(glm_reader *reader, glm_frame *up, const glm_child *child,
 								 glm_kinds kind);
