@@ -160,6 +160,7 @@ struct glm_lexical
 	bool	   fails;	 /* one of the roots does */
 	int		   distance; /* code points that have to come, for needed members */
 	int		   wanted;	 /* the same for all members: a hint for searches */
+	int		   nearest;	 /* json_spell.c: an ASCII byte that leads nearer; 0: not known, -1: none */
 
 	/* whether it may stand in a frame, for the last signature it was asked with; 0: none */
 	uint64_t asked;
