@@ -330,7 +330,7 @@ array_holds(const glm_frame *frame, int i)
 }
 
 static bool
-object_holds(const glm_frame *frame, const glm_member *member)
+object_holds(const glm_frame *frame, const glm_set_member *member)
 {
 	const glm_node *node = member->node;
 

@@ -20,7 +20,7 @@
 /* ---- Goals ----------------------------------------------------------------------------------- */
 
 static int
-lacking(const glm_frame *frame, const glm_member *member)
+lacking(const glm_frame *frame, const glm_set_member *member)
 {
 	const glm_node *node = member->node;
 	int				n = 0;
@@ -52,7 +52,7 @@ sum(int a, int b)
 
 /* What a condition wants: `then` if it holds or may, else the other. */
 static int
-consequence(const glm_frame *frame, const glm_member *member)
+consequence(const glm_frame *frame, const glm_set_member *member)
 {
 	return frame->own[member->if_] != GLM_FAILS ? member->then_ : member->else_;
 }
@@ -65,9 +65,9 @@ measure(const glm_frame *frame, int *lacks)
 
 	for (int i = set->n_members - 1; i >= 0; i--)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
-		int				  groups[3];
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
+		int					  groups[3];
 
 		lacks[i] = frame->own[i] == GLM_FAILS  ? OUT_OF_REACH
 				   : frame->own[i] == GLM_OPEN ? lacking(frame, member)
@@ -95,12 +95,12 @@ choose(const glm_frame *frame, const int *lacks, bool *chosen)
 		chosen[set->root[i]] = lacks[set->root[i]] < OUT_OF_REACH;
 	for (int i = 0; i < set->n_members; i++)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
-		int				  next[] = {
-						  nearest(member->any, node->any.n, lacks),
-						  nearest(member->any_value, node->any_value.n, lacks),
-						  nearest(member->one, node->one.n, lacks),
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
+		int					  next[] = {
+							  nearest(member->any, node->any.n, lacks),
+							  nearest(member->any_value, node->any_value.n, lacks),
+							  nearest(member->one, node->one.n, lacks),
 			  member->if_ >= 0 ? consequence(frame, member) : -1,
 		  };
 
@@ -150,8 +150,8 @@ rank_names(const glm_frame *frame, const bool *chosen, ranked *name)
 
 	for (int i = 0; i < set->n_members; i++)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
 
 		if (frame->own[i] != GLM_OPEN)
 			continue;

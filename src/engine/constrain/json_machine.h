@@ -50,7 +50,7 @@ typedef struct glm_key_info glm_key_info;
  * A node in a set, with its links to other members by their numbers; those it depends on
  * have higher ones.  The lists are as long as the node says.
  */
-typedef struct glm_member
+typedef struct glm_set_member
 {
 	const glm_node *node;
 	bool			plain;	/* no combinators: its own status is its value */
@@ -65,7 +65,7 @@ typedef struct glm_member
 	/* numbers of known names */
 	int	 *property, *required, *dependent_name, *dependency;
 	int **needs; /* [n_dependencies][n_needed] */
-} glm_member;
+} glm_set_member;
 
 /* A member that has a name among its properties, and as which of them. */
 typedef struct glm_listing
@@ -111,7 +111,7 @@ struct glm_set
 	const glm_node **root_node; /* [n_roots], what it is known by */
 	int				*root;		/* [n_roots], members */
 	int				 n_members;
-	glm_member		*member;
+	glm_set_member	*member;
 	glm_start		*start[GLM_N_KINDS]; /* NULL: not needed yet */
 
 	bool combined; /* some member is not plain */

@@ -8,7 +8,7 @@
 
 /* The numbers of an enum as they are written. */
 static void
-write_numbers(glm_reader *reader, glm_member *member)
+write_numbers(glm_reader *reader, glm_set_member *member)
 {
 	const glm_node *node = member->node;
 	glm_name	   *text;
@@ -28,7 +28,7 @@ write_numbers(glm_reader *reader, glm_member *member)
 
 /* Does it begin one of the enum's numbers, as an integer or with ".0"? */
 static bool
-begins_number(const glm_member *member, const char *text, int n)
+begins_number(const glm_set_member *member, const char *text, int n)
 {
 	for (int i = 0; i < member->node->n_numbers; i++)
 	{
@@ -46,7 +46,7 @@ begins_number(const glm_member *member, const char *text, int n)
 }
 
 static glm_truth
-status_so_far(const glm_member *member, const glm_reader_state *state)
+status_so_far(const glm_set_member *member, const glm_reader_state *state)
 {
 	const glm_node *node = member->node;
 

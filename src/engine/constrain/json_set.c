@@ -158,7 +158,7 @@ numbers_of(glm_reader *reader, const glm_nodes *nodes)
 }
 
 static void
-link_member(glm_reader *reader, glm_member *member, const glm_node *node)
+link_member(glm_reader *reader, glm_set_member *member, const glm_node *node)
 {
 	member->node = node;
 	member->all = numbers_of(reader, &node->all);
@@ -197,7 +197,7 @@ static void
 link_members(glm_reader *reader, glm_set *set, const builder *build)
 {
 	set->n_members = build->n;
-	set->member = GLM_NEW(reader->machine.arena, glm_member, build->n);
+	set->member = GLM_NEW(reader->machine.arena, glm_set_member, build->n);
 	for (int i = 0; i < build->n; i++)
 	{
 		const glm_node *node = build->ordered[i];
