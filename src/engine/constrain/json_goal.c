@@ -294,7 +294,7 @@ about(const glm_decimal *number)
 static void
 add_guess(glm_search *search, glm_choice *choice, long double guess)
 {
-	char text[GLM_JSON_NUMBER + 1];
+	char text[GLM_NUMBER_BYTES + 1];
 	int	 n;
 
 	if (!(fabsl(guess) < 1e30L))

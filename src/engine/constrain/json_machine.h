@@ -23,7 +23,6 @@
 
 #define GLM_SET_MEMBERS 4096 /* subschemas that apply to one value */
 #define GLM_JSON_DEPTH 256	 /* containers in containers of an answer */
-#define GLM_JSON_NUMBER 36	 /* bytes of a number; what is longer is refused */
 #define GLM_JSON_SPACES 20	 /* bytes of white space at a place */
 #define GLM_READER_BUCKETS 1024
 #define GLM_READER_BEEN 4096
@@ -312,7 +311,7 @@ typedef struct glm_reader_state
 	uint8_t			 part;		/* NUMBER: glm_number_part */
 	uint8_t			 digits;	/* NUMBER: bytes of it */
 	glm_kinds		 kind;		/* LITERAL: which */
-	char			 number[GLM_JSON_NUMBER + 1];
+	char			 number[GLM_NUMBER_BYTES + 1];
 } glm_reader_state;
 
 /* ---- json_machine.c -------------------------------------------------------------------------- */

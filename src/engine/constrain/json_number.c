@@ -161,7 +161,7 @@ glm_reader_number_byte(glm_reader *reader, glm_reader_state *state, uint8_t byte
 {
 	int part = next_part(state->part, byte);
 
-	if (part < 0 || state->digits == GLM_JSON_NUMBER ||
+	if (part < 0 || state->digits == GLM_NUMBER_BYTES ||
 		(part == GLM_NUMBER_EXPONENT && exponent_digits(state) == EXPONENT_DIGITS))
 		return false;
 	state->part = (uint8_t) part;
