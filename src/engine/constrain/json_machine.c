@@ -68,6 +68,19 @@ ends(glm_machine *machine, glm_arena *walk, const void *state)
 	return may;
 }
 
+static void
+mask(glm_machine *machine, glm_arena *walk, const void *state, const glm_vocabulary *vocabulary,
+	 uint64_t *allowed)
+{
+	glm_reader_mask(reader_of(machine, walk), state, vocabulary, allowed);
+}
+
+static void
+move(glm_machine *machine, glm_arena *to, void *state)
+{
+	glm_reader_move(reader_of(machine, to), state);
+}
+
 static bool
 complete(glm_machine *machine, glm_arena *walk, const void *state, long *steps, glm_buf *out)
 {
@@ -84,6 +97,8 @@ glm_json_machine(glm_arena *arena, const glm_schema *schema, glm_property_order 
 		.step = step,
 		.ends = ends,
 		.complete = complete,
+		.mask = mask,
+		.move = move,
 	};
 	glm_reader *reader = GLM_NEW(arena, glm_reader, 1);
 

@@ -165,10 +165,12 @@ struct glm_lexical
 	uint64_t asked;
 	bool	 viable;
 
-	/* json_mask.c's own */
+	/* json_mask.c's own: plain tokens by the automata alone, for the last occasion that was asked for */
 	uint64_t *mask;
 	uint64_t  mask_asked;
-	uint32_t  loops;
+	int		  mask_reach; /* code points that no such token needs more than, to an end behind it */
+	int		  mask_distance; /* and of them those behind it */
+	uint32_t  loops;		 /* classes of bytes that lead back to it; 0: not known */
 	int		  visits;
 };
 
@@ -458,5 +460,10 @@ extern bool glm_reader_ends(glm_reader *reader, const glm_reader_state *state);
 /* As glm_machine_kind's complete. */
 extern bool glm_reader_complete(glm_reader *reader, const glm_reader_state *state, long *steps,
 								glm_buf *out);
+
+/* As glm_machine_kind's mask and move. */
+extern void glm_reader_mask(glm_reader *reader, const glm_reader_state *state,
+							const glm_vocabulary *vocabulary, uint64_t *allowed);
+extern void glm_reader_move(glm_reader *reader, glm_reader_state *state);
 
 #endif /* GLM_JSON_MACHINE_H */

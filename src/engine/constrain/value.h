@@ -23,22 +23,22 @@ typedef enum glm_kinds
 
 typedef struct glm_value glm_value;
 
-typedef struct glm_member
+typedef struct glm_value_member
 {
 	const char *key;
 	glm_value  *value;
-} glm_member;
+} glm_value_member;
 
 struct glm_value
 {
-	glm_kinds	 kind; /* one */
-	int			 n;	   /* bytes of text, items, members */
-	const char	*text; /* of a string, decoded; of a number, as written; NUL behind it */
-	glm_value  **item; /* [n] of arrays and objects */
-	const char **key;  /* [n] of objects, decoded */
-	int			*key_length;
-	glm_member	*by_name; /* [n] of objects, sorted by key */
-	void		*node;	  /* schema.c: what was made of it */
+	glm_kinds		  kind; /* one */
+	int				  n;	/* bytes of text, items, members */
+	const char		 *text; /* of a string, decoded; of a number, as written; NUL behind it */
+	glm_value		**item; /* [n] of arrays and objects */
+	const char		**key;	/* [n] of objects, decoded */
+	int				 *key_length;
+	glm_value_member *by_name; /* [n] of objects, sorted by key */
+	void			 *node;	   /* schema.c: what was made of it */
 };
 
 /*
