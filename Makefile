@@ -229,6 +229,11 @@ build/bench/%: test/bench/%.c test/bench/measure.h build/libglm.a
 
 build/unit/test_random_model: | build/bench/make_random_model
 
+# test/constrain/patterns.py drives it
+build/test/pattern_match: test/constrain/pattern_match.c build/libglm.a
+	@mkdir -p $(@D)
+	$(CC) $(GLM_CFLAGS) $(GLM_LDFLAGS) -o $@ $< build/libglm.a $(GLM_LIBS)
+
 bench-programs: $(BENCH_PROGRAMS)
 
 bench-kernels: build/bench/kernels
