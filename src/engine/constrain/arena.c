@@ -57,8 +57,11 @@ add_block(glm_arena *arena, size_t n)
 
 	size = size < n ? n : size;
 	if (size > arena->limit - arena->used)
+	{
+		arena->full = true;
 		glm_arena_fail(arena, GLM_TOO_COMPLEX, "constraint takes more than %zu MB",
 					   arena->limit >> 20);
+	}
 	block = malloc(sizeof(*block) + size);
 	if (block == NULL)
 		glm_arena_fail(arena, GLM_NO_ROOM, "out of memory");

@@ -253,16 +253,16 @@ read_array(reader *r, glm_value *array)
 static int
 compare_members(const void *a, const void *b)
 {
-	return strcmp(((const glm_member *) a)->key, ((const glm_member *) b)->key);
+	return strcmp(((const glm_value_member *) a)->key, ((const glm_value_member *) b)->key);
 }
 
 /* Sorts the names, which shows those that come twice. */
 static void
 index_members(reader *r, glm_value *object)
 {
-	object->by_name = GLM_NEW(r->arena, glm_member, object->n);
+	object->by_name = GLM_NEW(r->arena, glm_value_member, object->n);
 	for (int i = 0; i < object->n; i++)
-		object->by_name[i] = (glm_member){object->key[i], object->item[i]};
+		object->by_name[i] = (glm_value_member){object->key[i], object->item[i]};
 	qsort(object->by_name, (size_t) object->n, sizeof(*object->by_name), compare_members);
 	for (int i = 1; i < object->n; i++)
 		if (compare_members(&object->by_name[i - 1], &object->by_name[i]) == 0)
@@ -368,8 +368,8 @@ glm_value_read(glm_arena *arena, const char *text, size_t n)
 glm_value *
 glm_value_get(const glm_value *object, const char *key)
 {
-	glm_member	wanted = {.key = key};
-	glm_member *found;
+	glm_value_member	wanted = {.key = key};
+	glm_value_member *found;
 
 	if (object == NULL || object->kind != GLM_KIND_OBJECT)
 		return NULL;

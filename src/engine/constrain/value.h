@@ -23,11 +23,11 @@ typedef enum glm_kinds
 
 typedef struct glm_value glm_value;
 
-typedef struct glm_member
+typedef struct glm_value_member
 {
 	const char *key;
 	glm_value  *value;
-} glm_member;
+} glm_value_member;
 
 struct glm_value
 {
@@ -37,7 +37,7 @@ struct glm_value
 	glm_value  **item; /* [n] of arrays and objects */
 	const char **key;  /* [n] of objects, decoded */
 	int			*key_length;
-	glm_member	*by_name; /* [n] of objects, sorted by key */
+	glm_value_member	*by_name; /* [n] of objects, sorted by key */
 	void		*node;	  /* schema.c: what was made of it */
 };
 
