@@ -42,6 +42,45 @@ distance(const glm_reader_state *state)
 	return 2 * state->lexical->wanted + (state->follow > 0);
 }
 
+/* The ASCII byte that leads nearest to the end by the automata alone; -1: none. */
+static int
+nearest_ascii(glm_reader *reader, glm_lexical *lexical)
+{
+	int wanted = lexical->wanted;
+
+	if (lexical->nearest != 0)
+		return lexical->nearest;
+	lexical->nearest = -1;
+	for (int i = 0; i < BYTES_TO_TRY; i++)
+		if (byte_to_try(i) > 0 && byte_to_try(i) < 0x80)
+		{
+			glm_lexical *next = glm_lexical_next(reader, lexical, (uint8_t) byte_to_try(i));
+
+			if (next->wanted < wanted && !(next->fails && !lexical->fails))
+			{
+				wanted = next->wanted;
+				lexical->nearest = byte_to_try(i);
+			}
+		}
+	return lexical->nearest;
+}
+
+/* Goes on by it, if that is possible. */
+static bool
+go_straight(glm_search *search, glm_reader_state *state, char *byte)
+{
+	glm_reader_state next = *state;
+	int				 best = -1;
+
+	if (state->lexical->wanted > 0 && state->follow == 0)
+		best = nearest_ascii(search->reader, state->lexical);
+	*byte = (char) best;
+	if (best < 0 || !glm_search_put(search, &next, byte, 1))
+		return false;
+	*state = next;
+	return true;
+}
+
 /* The byte that leads nearest to the end; -1: none.  *state becomes what is behind it. */
 static int
 nearest_byte(glm_search *search, glm_reader_state *state)
@@ -95,6 +134,8 @@ glm_search_straight(glm_search *search, glm_choice *choice)
 			if (may_end || state.child->set->n_components > 0)
 				return;
 		}
+		if (go_straight(search, &state, &text[n]))
+			continue;
 		byte = nearest_byte(search, &state);
 		if (byte < 0)
 			return;
