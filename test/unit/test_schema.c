@@ -184,8 +184,8 @@ strings_have_components(void **state)
 	assert_true(node->string);
 	assert_int_equal(node->min_length, 2);
 	assert_int_equal(node->max_length, 1000000000);
-	assert_int_equal(compiled("{\"maxLength\": 1e30}")->max_length, GLM_NO_MOST);
 	assert_true(node->formats != 0 && node->formats >> node->n_components == 0);
+	assert_int_equal(compiled("{\"maxLength\": 1e30}")->max_length, GLM_NO_MOST);
 	node = compiled("{\"pattern\": \"a.c\"}");
 	assert_true(fits(node, "xabcx"));
 	assert_false(fits(node, "ac"));
