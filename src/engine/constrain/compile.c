@@ -4,6 +4,7 @@
 #include "engine/constrain/constraint.h"
 #include "engine/constrain/json_machine.h"
 #include "engine/constrain/text_machine.h"
+#include "engine/constrain/tool_machine.h"
 
 static glm_machine *
 compile_schema(glm_arena *arena, const glm_constraint_spec *spec, const char *text, size_t length)
@@ -58,6 +59,9 @@ compile(glm_arena *arena, const glm_constraint_spec *spec)
 			return compile_choices(arena, spec);
 		case GLM_REGEX:
 			return compile_pattern(arena, spec);
+		case GLM_TOOL_CALL:
+			return glm_tool_machine_new(arena, glm_value_read(arena, spec->text, spec->length),
+										spec->order, spec->space);
 		default:
 			return compile_schema(arena, spec, spec->text, spec->length);
 	}
