@@ -3,17 +3,31 @@
  */
 #include "engine/constrain/json_search.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#define MEMBERS_OF_A_STEP 16
 #define MOST_CHOICES 20000 /* above each other */
 #define SEVERAL_ENDS 6	   /* of a string or number, that are tried when the first leads nowhere */
+
+/* A byte where many subschemas apply takes as long as several. */
+static long
+cost(const glm_reader_state *state)
+{
+	const glm_set *set = state->child != NULL ? state->child->set : state->frame->set;
+
+	return 1 + (set != NULL ? set->n_members / MEMBERS_OF_A_STEP : 0);
+}
 
 bool
 glm_search_put(glm_search *search, glm_reader_state *state, const char *text, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (--*search->steps < 0 || !glm_reader_step(search->reader, state, (uint8_t) text[i]))
+	{
+		*search->steps -= cost(state);
+		if (*search->steps < 0 || !glm_reader_step(search->reader, state, (uint8_t) text[i]))
 			return false;
+	}
 	return true;
 }
 
@@ -41,12 +55,48 @@ add_text(glm_search *search, glm_choice *choice, const char *text)
 
 /* ---- What may come next ---------------------------------------------------------------------- */
 
+/* A number that is probably none of those that may not come again, as it has been counted on; -1: none need be. */
+static int
+count_of_taken(const glm_reader_state *state)
+{
+	const glm_frame *frame = state->frame;
+
+	if (state->mode == GLM_READ_KEY)
+		return frame->hashes != NULL ? frame->count : -1;
+	if (!frame->hashed)
+		return -1;
+	while (frame->up->hashed)
+		frame = frame->up;
+	return frame->count;
+}
+
+/* The same as the rest of a string, in digits and in letters, or as a number. */
+static void
+list_count(glm_search *search, glm_choice *choice)
+{
+	bool number = choice->state.mode != GLM_READ_STRING && choice->state.mode != GLM_READ_KEY;
+	int	 count = count_of_taken(&choice->state), n = 0;
+	char text[16];
+
+	if (count < 0)
+		return;
+	n = snprintf(text, sizeof(text), number ? "%d" : "%d\"", count);
+	glm_search_add(search, choice, text, n, number);
+	if (number)
+		return;
+	for (n = 0; count > 0; count /= 26)
+		text[n++] = (char) ('a' + count % 26);
+	text[n++] = '"';
+	glm_search_add(search, choice, text, n, false);
+}
+
 static void
 list_beginnings(glm_search *search, glm_choice *choice)
 {
 	static const char *const text[] = {"0", "\"", "null", "false", "true", "[", "{", "1", "-",
 									   "2", "3",  "4",	  "5",	   "6",	   "7", "8", "9"};
 
+	list_count(search, choice);
 	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++)
 		add_text(search, choice, text[i]);
 }
@@ -101,6 +151,8 @@ list_spelling(glm_search *search, glm_choice *choice)
 
 	if (choice->state.follow > 0 || choice->state.escape != GLM_ESCAPE_NONE)
 		return list_pending(search, choice);
+	if (choice->stage == 1)
+		list_count(search, choice);
 	if (choice->stage == 1 && string)
 		glm_search_straight(search, choice);
 	else if (choice->stage == 1)
@@ -145,7 +197,8 @@ list_value(glm_search *search, glm_choice *choice)
 		list_first_numbers(search, choice);
 	else if (stage == 2)
 		glm_search_numbers(search, choice, choice->state.child->set);
-	else if (stage == 3 && !first && choice->state.child->set->n_roots == 0)
+	else if (stage == 3 && !first && !choice->state.frame->hashed &&
+			 choice->state.child->set->n_roots == 0)
 		add_text(search, choice, "0"); /* nothing depends on it */
 	else if (stage == 3)
 		list_beginnings(search, choice);
