@@ -16,6 +16,7 @@
  *
  * Everything here runs in the engine thread and allocates nothing.
  */
+#include "engine/serve/constrained.h"
 #include "engine/serve/scheduler.h"
 
 #include <string.h>
@@ -136,6 +137,26 @@ lacks(const glm_sequence *seq)
 	return left > 1 ? left : 0; /* the newest token costs no budget */
 }
 
+/* Rows of its known tokens that leave something, if it computes n of them. */
+static int
+known_wanted(const glm_sequence *seq, int n)
+{
+	int from = seq->kind->wants_from(seq) - seq->n_computed;
+
+	return n - (from > 0 ? from : 0);
+}
+
+/* Tokens that its reader has room for, at most as many as a pass may bring. */
+static int
+room_for_tokens(const glm_engine *e, const glm_sequence *seq)
+{
+	int unread = 0;
+
+	if (seq->request->stream)
+		unread = (int) (seq->made - atomic_load(&e->ticket[seq->ticket].taken));
+	return unread > GLM_OUTBOX - GLM_DRAFT_MAX - 1 ? GLM_OUTBOX - unread : GLM_DRAFT_MAX + 1;
+}
+
 /* Reserves an equal part of the budget for each tenant, or what it needs. */
 static void
 share_budget(glm_scheduler *s, int budget)
@@ -206,6 +227,8 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 	}
 	most = *budget - (s->reserved - tenant->reserved);
 	n = left == 0 ? 1 : left < most ? left : most;
+	if (n > 0 && known_wanted(seq, n) > room_for_tokens(s->engine, seq))
+		n -= known_wanted(seq, n) - room_for_tokens(s->engine, seq);
 	if (n <= 0)
 		return true;
 	if (!find_blocks(s, seq, seq->n_computed + n))
@@ -223,17 +246,12 @@ static int
 room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 {
 	int known = (int) seq->tokens.length;
-	int most = budget < GLM_DRAFT_MAX ? budget : GLM_DRAFT_MAX;
+	int most = room_for_tokens(s->engine, seq) - known_wanted(seq, seq->n_rows);
 
+	if (most > budget)
+		most = budget;
 	if (most > seq->limit - known - 1)
 		most = seq->limit - known - 1;
-	if (seq->request->stream)
-	{
-		int unread = (int) (seq->made - atomic_load(&s->engine->ticket[seq->ticket].taken));
-
-		if (most > GLM_OUTBOX - unread - 1)
-			most = GLM_OUTBOX - unread - 1;
-	}
 	if (most > 0 && seq->chain.kv.n_blocks * GLM_KV_BLOCK < known + most &&
 		!glm_chain_grow(s->engine->prefix, &seq->chain))
 		most = seq->chain.kv.n_blocks * GLM_KV_BLOCK - known;
@@ -277,8 +295,10 @@ plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 		if (!is_sampled(seq))
 			continue;
 		limits.max = room_for_drafts(s, seq, budget);
+		glm_constrained_begin_draft(seq->constrained, &limits);
 		glm_draft_make(&seq->draft, seq->ngrams, seq->tokens.data, (int) seq->tokens.length,
 					   &limits);
+		glm_constrained_end_draft(seq->constrained);
 		budget -= seq->draft.n_tokens;
 		rows += seq->draft.n_tokens;
 	}
