@@ -204,6 +204,20 @@ spend(glm_scheduler *s, glm_tenant *tenant, int n, int *budget)
 	s->reserved -= own;
 }
 
+/* Of the tokens that a sequence lacks, those for this pass; `most` by the budget. */
+static int
+count_rows(const glm_scheduler *s, const glm_sequence *seq, int left, int most)
+{
+	int n = left == 0 ? 1 : left < most ? left : most;
+	int excess;
+
+	/* an answer goes on by a token at least, whatever prompts there are */
+	if (n < 1 && seq->n_computed >= seq->n_prompt)
+		n = 1;
+	excess = known_wanted(seq, n) - room_for_tokens(s->engine, seq);
+	return excess > 0 ? n - excess : n;
+}
+
 /*
  * Decides how many of its known tokens a sequence computes: the newest, or as many
  * as the budget allows.  False: it was preempted, and nobody ranks behind it.
@@ -226,15 +240,15 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 		return true;
 	}
 	most = *budget - (s->reserved - tenant->reserved);
-	n = left == 0 ? 1 : left < most ? left : most;
-	if (n > 0 && known_wanted(seq, n) > room_for_tokens(s->engine, seq))
-		n -= known_wanted(seq, n) - room_for_tokens(s->engine, seq);
+	n = count_rows(s, seq, left, most);
 	if (n <= 0)
 		return true;
 	if (!find_blocks(s, seq, seq->n_computed + n))
 		return false;
-	if (left > 0)
+	if (left > 0 && most > 0)
 		spend(s, tenant, n, budget);
+	else if (left > 0)
+		need_less(s, tenant, n);
 	seq->n_rows = n;
 	return true;
 }
