@@ -436,7 +436,7 @@ COMMENT ON VIEW glm_stat_requests IS
 COMMENT ON COLUMN glm_stat_requests.request_id IS 'number of the request, for glm_cancel';
 COMMENT ON COLUMN glm_stat_requests.pid IS 'process of the session that asks';
 COMMENT ON COLUMN glm_stat_requests.usename IS 'role that asks';
-COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate and glm_generate_batch, too';
+COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate, glm_json, glm_try_json and glm_generate_batch, too';
 COMMENT ON COLUMN glm_stat_requests.model IS 'name of the model';
 COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took the request';
 COMMENT ON COLUMN glm_stat_requests.tokens IS 'tokens of the answer so far';
@@ -463,7 +463,7 @@ COMMENT ON COLUMN glm_stat_batches.database IS 'database of the session';
 COMMENT ON COLUMN glm_stat_batches.function IS 'functions that one plan node GlmBatch calls, or glm_generate_batch';
 COMMENT ON COLUMN glm_stat_batches.rows_read IS 'rows that have been asked for';
 COMMENT ON COLUMN glm_stat_batches.answered IS 'rows whose answers are there';
-COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate and glm_generate_batch';
+COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate, glm_try_json and glm_generate_batch';
 COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that the planner expects; for glm_generate_batch the number of prompts';
 COMMENT ON COLUMN glm_stat_batches.tokens IS 'tokens generated for the rows answered';
 COMMENT ON COLUMN glm_stat_batches.started IS 'when the first row was asked for';
