@@ -19,6 +19,8 @@
 #define MAX_CHOICES_SIZE (1024 * 1024) /* bytes of all choices */
 
 static void read_json_schema(ChatglmCall *call, Jsonb *format);
+static void bad_choices(const char *what) pg_attribute_noreturn();
+static void too_many_choices(void) pg_attribute_noreturn();
 
 /* ---- Constraints -------------------------------------------------------- */
 

@@ -18,6 +18,8 @@
 
 #define ANY_OBJECT "{\"type\": \"object\"}"
 
+static void bad_choice(Jsonb *choice) pg_attribute_noreturn();
+
 /* ---- The argument --------------------------------------------------------- */
 
 static void
