@@ -146,8 +146,8 @@ typedef struct glm_request
 extern bool glm_request_check(const void *block, size_t size, glm_error *err);
 
 /*
- * The same in two parts: all but the bytes of text, system and tools, which takes no time,
- * and these, after it.  The engine checks the texts of what is submitted itself.
+ * The same in two parts: all but the bytes of text, system, tools and constraint, which
+ * takes no time, and these, after it.  The engine checks the texts of what is submitted itself.
  */
 extern bool glm_request_check_frame(const void *block, size_t size, glm_error *err);
 extern bool glm_request_check_texts(const glm_request *req, glm_error *err);
