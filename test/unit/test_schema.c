@@ -184,12 +184,17 @@ strings_have_components(void **state)
 	assert_true(node->string);
 	assert_int_equal(node->min_length, 2);
 	assert_int_equal(node->max_length, 1000000000);
-	assert_int_equal(compiled("{\"maxLength\": 1e30}")->max_length, GLM_NO_MOST);
 	assert_true(node->formats != 0 && node->formats >> node->n_components == 0);
+	assert_int_equal(compiled("{\"maxLength\": 1e30}")->max_length, GLM_NO_MOST);
 	node = compiled("{\"pattern\": \"a.c\"}");
 	assert_true(fits(node, "xabcx"));
 	assert_false(fits(node, "ac"));
 	assert_int_equal(node->formats, 0);
+	/* one automaton for all places that have it */
+	node = compiled(
+		"{\"allOf\": [{\"pattern\": \"date\"}, {\"pattern\": \"date\"}, {\"format\": \"date\"}]}");
+	assert_ptr_equal(node->all.node[0]->component[0].dfa, node->all.node[1]->component[0].dfa);
+	assert_ptr_not_equal(node->all.node[0]->component[0].dfa, node->all.node[2]->component[0].dfa);
 	/* a pattern may have U+0000, an unknown format says nothing */
 	assert_true(fits(compiled("{\"pattern\": \"^[^\\u0000]$\"}"), "a"));
 	assert_false(compiled("{\"format\": \"color\"}")->string);

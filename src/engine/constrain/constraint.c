@@ -37,6 +37,7 @@ glm_constraint_attempt(glm_constraint *constraint, glm_arena *walk, void (*work)
 	if (walk != NULL)
 		walk->err = err;
 	arm(constraint, &escape);
+	constraint->scratch.full = false;
 	glm_arena_back(&constraint->scratch, constraint->clean);
 	if (setjmp(escape) != 0)
 		return false;
@@ -93,7 +94,7 @@ glm_constraint_compile(glm_constraint *constraint, glm_error *err)
 }
 
 static void
-find_way(void *arg)
+search_way(void *arg)
 {
 	glm_constraint		   *c = arg;
 	const glm_machine_kind *kind = c->machine->kind;
@@ -102,11 +103,22 @@ find_way(void *arg)
 
 	c->state_size = kind->state_size;
 	kind->start(c->machine, &c->scratch, state);
-	if (!kind->complete(c->machine, &c->scratch, state, &steps, &c->way.bytes))
-		glm_arena_fail(&c->scratch, GLM_BAD_ARGUMENT,
-					   c->spec.kind == GLM_CHOICES || c->spec.kind == GLM_REGEX
-						   ? "no text was found that matches the pattern"
-						   : "no value was found that satisfies the schema");
+	c->ends = kind->complete(c->machine, &c->scratch, state, &steps, &c->way.bytes);
+}
+
+/* Finds the way from the start.  A search that fills its memory has found none. */
+static bool
+find_way(glm_constraint *c, glm_error *err)
+{
+	bool is_text = c->spec.kind == GLM_CHOICES || c->spec.kind == GLM_REGEX;
+
+	if (!glm_constraint_attempt(c, NULL, search_way, c, err) && !c->scratch.full)
+		return false;
+	if (!c->ends)
+		return glm_fail(err, GLM_BAD_ARGUMENT,
+						is_text ? "no text was found that matches the pattern"
+								: "no value was found that satisfies the schema");
+	return glm_way_count(&c->way, c->vocabulary, err);
 }
 
 glm_constraint *
@@ -131,8 +143,7 @@ glm_constraint_make(const glm_constraint_spec *spec, const glm_vocabulary *vocab
 	atomic_init(&c->references, 1);
 	pthread_mutex_init(&c->lock, NULL);
 	glm_arena_init(&c->scratch, GLM_CONSTRAINT_BYTES);
-	if (glm_constraint_compile(c, err) && glm_constraint_attempt(c, NULL, find_way, c, err) &&
-		glm_way_count(&c->way, vocabulary, err))
+	if (glm_constraint_compile(c, err) && find_way(c, err))
 		return c;
 	glm_constraint_release(c);
 	return NULL;

@@ -26,6 +26,7 @@ struct glm_constraint
 	char				 *text; /* of the spec, with a NUL behind it */
 	const glm_vocabulary *vocabulary;
 	glm_machine_maker	 *make;
+	bool				  ends;		  /* a way was found */
 	glm_way				  way;		  /* from the start to an end */
 	size_t				  state_size; /* of its machines */
 	atomic_int			  references;

@@ -3,9 +3,11 @@
  */
 #include "engine/constrain/json_search.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#define SEVERAL_ENDS 6 /* of a string or number, that are tried when the first leads nowhere */
+#define MOST_CHOICES 20000 /* above each other */
+#define SEVERAL_ENDS 6	   /* of a string or number, that are tried when the first leads nowhere */
 
 bool
 glm_search_put(glm_search *search, glm_reader_state *state, const char *text, int n)
@@ -16,24 +18,57 @@ glm_search_put(glm_search *search, glm_reader_state *state, const char *text, in
 	return true;
 }
 
+static void
+add_candidate(glm_search *search, glm_choice *choice, const char *text, int n, bool number)
+{
+	choice->candidate = glm_arena_grow(search->reader->walk, choice->candidate,
+									   sizeof(glm_candidate), &choice->capacity, choice->n + 1);
+	choice->candidate[choice->n++] = (glm_candidate){{text, n}, number};
+}
+
 void
 glm_search_add(glm_search *search, glm_choice *choice, const char *text, int n, bool number)
 {
-	glm_arena *walk = search->reader->walk;
-
-	choice->candidate = glm_arena_grow(walk, choice->candidate, sizeof(glm_candidate),
-									   &choice->capacity, choice->n + 1);
-	choice->candidate[choice->n++] =
-		(glm_candidate){{glm_arena_copy(walk, text, (size_t) n), n}, number};
+	add_candidate(search, choice, glm_arena_copy(search->reader->walk, text, (size_t) n), n,
+				  number);
 }
 
+/* Of a text that stays. */
 static void
 add_text(glm_search *search, glm_choice *choice, const char *text)
 {
-	glm_search_add(search, choice, text, (int) strlen(text), false);
+	add_candidate(search, choice, text, (int) strlen(text), false);
 }
 
 /* ---- What may come next ---------------------------------------------------------------------- */
+
+/* A number that is probably none of those that may not come again, as it has been counted on; -1: none need be. */
+static int
+count_of_taken(const glm_reader_state *state)
+{
+	const glm_frame *frame = state->frame;
+
+	if (state->mode == GLM_READ_KEY)
+		return frame->hashes != NULL ? frame->count : -1;
+	if (!frame->hashed)
+		return -1;
+	while (frame->up->hashed)
+		frame = frame->up;
+	return frame->count;
+}
+
+/* The same as the rest of a string, or as a number. */
+static void
+list_count(glm_search *search, glm_choice *choice)
+{
+	bool number = choice->state.mode != GLM_READ_STRING && choice->state.mode != GLM_READ_KEY;
+	int	 count = count_of_taken(&choice->state);
+	char text[16];
+
+	if (count >= 0)
+		glm_search_add(search, choice, text,
+					   snprintf(text, sizeof(text), number ? "%d" : "%d\"", count), number);
+}
 
 static void
 list_beginnings(glm_search *search, glm_choice *choice)
@@ -41,6 +76,7 @@ list_beginnings(glm_search *search, glm_choice *choice)
 	static const char *const text[] = {"0", "\"", "null", "false", "true", "[", "{", "1", "-",
 									   "2", "3",  "4",	  "5",	   "6",	   "7", "8", "9"};
 
+	list_count(search, choice);
 	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++)
 		add_text(search, choice, text[i]);
 }
@@ -95,6 +131,8 @@ list_spelling(glm_search *search, glm_choice *choice)
 
 	if (choice->state.follow > 0 || choice->state.escape != GLM_ESCAPE_NONE)
 		return list_pending(search, choice);
+	if (choice->stage == 1)
+		list_count(search, choice);
 	if (choice->stage == 1 && string)
 		glm_search_straight(search, choice);
 	else if (choice->stage == 1)
@@ -114,6 +152,16 @@ list_number(glm_search *search, glm_choice *choice)
 	return choice->stage <= 3;
 }
 
+/* Does nothing that may come in the container matter? */
+static bool
+is_decided(const glm_frame *frame)
+{
+	for (int i = 0; i < frame->set->n_roots; i++)
+		if (frame->root[i] == GLM_OPEN)
+			return false;
+	return true;
+}
+
 /* An item: its end if there may be none, numbers that are named, then anything. */
 static bool
 list_value(glm_search *search, glm_choice *choice)
@@ -123,10 +171,15 @@ list_value(glm_search *search, glm_choice *choice)
 
 	if (stage == 1)
 		add_text(search, choice, "]");
+	else if (first && is_decided(choice->state.frame))
+		return false;
 	else if (stage == 2 && first)
 		list_first_numbers(search, choice);
 	else if (stage == 2)
 		glm_search_numbers(search, choice, choice->state.child->set);
+	else if (stage == 3 && !first && !choice->state.frame->hashed &&
+			 choice->state.child->set->n_roots == 0)
+		add_text(search, choice, "0"); /* nothing depends on it */
 	else if (stage == 3)
 		list_beginnings(search, choice);
 	return stage <= 3;
@@ -139,11 +192,13 @@ list_key(glm_search *search, glm_choice *choice)
 
 	if (stage == 1)
 		add_text(search, choice, "}");
-	else if (stage == 2)
-		glm_search_keys(search, choice);
-	else if (stage == 3)
+	else if (choice->state.mode == GLM_READ_FIRST_KEY && is_decided(choice->state.frame))
+		return false;
+	else if (stage == 2 || stage == 3)
+		glm_search_keys(search, choice, stage == 3);
+	else if (stage == 4)
 		add_text(search, choice, "\"");
-	return stage <= 3;
+	return stage <= 4;
 }
 
 /* What comes once there is nothing to choose, or the end of a container and then more of it. */
@@ -187,7 +242,7 @@ list(glm_search *search, glm_choice *choice)
 			return list_fixed(search, choice, ":", NULL);
 		case GLM_READ_AFTER:
 			return list_fixed(search, choice, state->frame->kind == GLM_KIND_OBJECT ? "}" : "]",
-							  ",");
+							  is_decided(state->frame) ? NULL : ",");
 		default:
 			return false;
 	}
@@ -201,6 +256,7 @@ push(glm_search *search, glm_choice *below, const glm_reader_state *state, size_
 	glm_choice *choice = GLM_WALK(search->reader, glm_choice, 1);
 
 	choice->below = below;
+	choice->depth = below != NULL ? below->depth + 1 : 0;
 	choice->state = *state;
 	choice->written = written;
 	choice->base = choice->mark = glm_arena_here(search->reader->walk);
@@ -220,33 +276,73 @@ relist(glm_search *search, glm_choice *choice)
 	return true;
 }
 
+/*
+ * Was the search at a state that goes on like this one?  Then it led nowhere: this finds the
+ * ways that come back to where they were, and spares values that differ in nothing that
+ * matters.  uniqueItems looks at all of them.
+ */
+static bool
+has_been(glm_search *search, const glm_reader_state *state)
+{
+	glm_reader *reader = search->reader;
+	uint64_t	at[2] = {reader->searches, 0};
+	uint64_t   *kept;
+
+	if (state->mode != GLM_READ_AFTER || state->frame->hashed)
+		return false;
+	at[1] = glm_frame_outlook(state->frame);
+	at[0] = glm_mix(0, at, sizeof(at));
+	kept = &reader->been[at[0] % GLM_READER_BEEN];
+	if (*kept == at[0])
+		return true;
+	*kept = at[0];
+	return false;
+}
+
+/* Reads a candidate, and what has to follow it, and writes it. */
+static bool
+take(glm_search *search, const glm_choice *choice, const glm_candidate *candidate,
+	 glm_reader_state *state, glm_buf *out)
+{
+	glm_reader *reader = search->reader;
+
+	if (!glm_search_put(search, state, candidate->text.text, candidate->text.length) ||
+		(candidate->number && !glm_reader_end_number(reader, state)) || has_been(search, state))
+		return false;
+	out->length = choice->written;
+	glm_buf_add(out, candidate->text.text, (size_t) candidate->text.length);
+	for (bool due = true; due;)
+	{
+		const char *text = state->mode == GLM_READ_COLON		 ? ":"
+						   : glm_reader_blank_due(reader, state) ? " "
+																 : NULL;
+
+		due = text != NULL;
+		if (due && !glm_search_put(search, state, text, 1))
+			return false;
+		if (due)
+			glm_buf_puts(out, text);
+	}
+	if (out->failed)
+		glm_arena_fail(reader->walk, GLM_NO_ROOM, "out of memory");
+	return true;
+}
+
 /* The choice behind the next candidate that may come; NULL: there is none. */
 static glm_choice *
 go_on(glm_search *search, glm_choice *choice, glm_buf *out)
 {
-	glm_reader *reader = search->reader;
-
-	while (*search->steps > 0)
+	while (*search->steps > 0 && choice->depth < MOST_CHOICES)
 	{
-		const glm_candidate *candidate;
-		glm_reader_state	 state = choice->state;
+		glm_reader_state state = choice->state;
 
+		if (choice->next == choice->n && !relist(search, choice))
+			return NULL;
 		if (choice->next == choice->n)
-		{
-			if (!relist(search, choice))
-				return NULL;
-			continue;
-		}
-		glm_arena_back(reader->walk, choice->mark);
-		candidate = &choice->candidate[choice->next++];
-		if (!glm_search_put(search, &state, candidate->text.text, candidate->text.length) ||
-			(candidate->number && !glm_reader_end_number(reader, &state)))
-			continue;
-		out->length = choice->written;
-		glm_buf_add(out, candidate->text.text, (size_t) candidate->text.length);
-		if (out->failed)
-			glm_arena_fail(reader->walk, GLM_NO_ROOM, "out of memory");
-		return push(search, choice, &state, out->length);
+			continue; /* an empty stage */
+		glm_arena_back(search->reader->walk, choice->mark);
+		if (take(search, choice, &choice->candidate[choice->next++], &state, out))
+			return push(search, choice, &state, out->length);
 	}
 	return NULL;
 }
@@ -270,6 +366,9 @@ glm_reader_complete(glm_reader *reader, const glm_reader_state *state, long *ste
 	glm_choice	  *choice = push(&search, NULL, state, before);
 	bool		   found = ends(&search, choice);
 
+	if (reader->been == NULL)
+		reader->been = GLM_NEW(reader->machine.arena, uint64_t, GLM_READER_BEEN);
+	reader->searches++;
 	while (!found && choice != NULL && *steps > 0)
 	{
 		glm_choice *next = go_on(&search, choice, out);

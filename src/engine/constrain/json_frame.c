@@ -148,33 +148,59 @@ vital(glm_reader *reader, glm_frame *frame)
 	return frame->vital == 2;
 }
 
+/* Of what is in the frame itself: equal where it makes no difference. */
+static uint64_t
+content(const glm_frame *frame)
+{
+	const glm_set *set = frame->set;
+	int			   count = frame->count < set->counted ? frame->count : set->counted;
+	int			   about[4] = {set->id, (int) frame->kind, frame->position, count};
+	uint64_t	   hash = glm_mix(1, frame->own, (size_t) set->n_members);
+
+	hash = glm_mix(hash, about, sizeof(about));
+	if (frame->seen != NULL)
+		hash = glm_mix(hash, frame->seen, sizeof(uint64_t) * (size_t) glm_name_words(set));
+	for (int i = 0; frame->matched != NULL && i < set->n_members; i++)
+	{
+		const glm_node *node = set->member[i].node;
+		int				enough =
+			node->max_contains != GLM_NO_MOST ? node->max_contains + 1 : node->min_contains;
+		int matched = frame->matched[i] < enough ? frame->matched[i] : enough;
+
+		hash = glm_mix(hash, &matched, sizeof(matched));
+	}
+	return hash;
+}
+
 /* Recursive: GLM_JSON_DEPTH bounds it. */
 uint64_t
 glm_frame_signature(glm_reader *reader, glm_frame *frame)
 {
-	const glm_set *set = frame->set;
-	uint64_t	   hash;
-
-	if (set == NULL)
+	if (frame->set == NULL)
 		return 1;
-	if (frame->signature != 0)
-		return frame->signature;
-	hash = glm_mix((uint64_t) set->id * GLM_KIND_ANY + frame->kind, frame->own,
-				   (size_t) set->n_members);
-	hash = glm_mix(hash, &frame->position, sizeof(frame->position));
-	if (frame->seen != NULL)
-		hash = glm_mix(hash, frame->seen, sizeof(uint64_t) * (size_t) glm_name_words(set));
-	if (set->counts)
-		hash = glm_mix(hash, &frame->count, sizeof(frame->count));
-	if (frame->matched != NULL)
-		hash = glm_mix(hash, frame->matched, sizeof(int) * (size_t) set->n_members);
-	if (!vital(reader, frame))
+	if (frame->signature == 0 && vital(reader, frame))
+		frame->signature = content(frame);
+	else if (frame->signature == 0)
 	{
 		uint64_t around[2] = {glm_frame_signature(reader, frame->up), (uint64_t) frame->child->id};
 
-		hash = glm_mix(hash, around, sizeof(around));
+		frame->signature = glm_mix(content(frame), around, sizeof(around));
 	}
-	return frame->signature = hash;
+	return frame->signature;
+}
+
+uint64_t
+glm_frame_outlook(const glm_frame *frame)
+{
+	uint64_t hash = 1;
+
+	for (; frame->set != NULL; frame = frame->up)
+	{
+		uint64_t here[2] = {content(frame), (uint64_t) frame->child->id};
+
+		hash = glm_mix(hash, here, sizeof(here));
+	}
+	return hash;
 }
 
 /* ---- Children -------------------------------------------------------------------------------- */
@@ -260,7 +286,7 @@ item_child(glm_reader *reader, glm_frame *frame, int index)
 			continue;
 		if (item != NULL && glm_node_target(item)->never)
 			frame->own[i] = GLM_FAILS;
-		else if (item != NULL)
+		else if (item != NULL && !glm_node_is_any(item))
 		{
 			node[n] = item;
 			link[n] = (glm_link){.member = i, .root = n};
@@ -304,7 +330,7 @@ array_holds(const glm_frame *frame, int i)
 }
 
 static bool
-object_holds(const glm_frame *frame, const glm_member *member)
+object_holds(const glm_frame *frame, const glm_set_member *member)
 {
 	const glm_node *node = member->node;
 

@@ -14,12 +14,13 @@
 #define OUT_OF_REACH (1 << 20) /* names that what has failed lacks */
 #define MEMBERS_ASKED 40	   /* for numbers */
 #define NUMBERS_ASKED 20	   /* of an enum */
+#define FIRST_NAMES 4		   /* that are tried before all others */
 #define NAMES_TRIED 40		   /* that begin like a key */
 
 /* ---- Goals ----------------------------------------------------------------------------------- */
 
 static int
-lacking(const glm_frame *frame, const glm_member *member)
+lacking(const glm_frame *frame, const glm_set_member *member)
 {
 	const glm_node *node = member->node;
 	int				n = 0;
@@ -51,7 +52,7 @@ sum(int a, int b)
 
 /* What a condition wants: `then` if it holds or may, else the other. */
 static int
-consequence(const glm_frame *frame, const glm_member *member)
+consequence(const glm_frame *frame, const glm_set_member *member)
 {
 	return frame->own[member->if_] != GLM_FAILS ? member->then_ : member->else_;
 }
@@ -64,9 +65,9 @@ measure(const glm_frame *frame, int *lacks)
 
 	for (int i = set->n_members - 1; i >= 0; i--)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
-		int				  groups[3];
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
+		int					  groups[3];
 
 		lacks[i] = frame->own[i] == GLM_FAILS  ? OUT_OF_REACH
 				   : frame->own[i] == GLM_OPEN ? lacking(frame, member)
@@ -94,12 +95,12 @@ choose(const glm_frame *frame, const int *lacks, bool *chosen)
 		chosen[set->root[i]] = lacks[set->root[i]] < OUT_OF_REACH;
 	for (int i = 0; i < set->n_members; i++)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
-		int				  next[] = {
-						  nearest(member->any, node->any.n, lacks),
-						  nearest(member->any_value, node->any_value.n, lacks),
-						  nearest(member->one, node->one.n, lacks),
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
+		int					  next[] = {
+							  nearest(member->any, node->any.n, lacks),
+							  nearest(member->any_value, node->any_value.n, lacks),
+							  nearest(member->one, node->one.n, lacks),
 			  member->if_ >= 0 ? consequence(frame, member) : -1,
 		  };
 
@@ -149,8 +150,8 @@ rank_names(const glm_frame *frame, const bool *chosen, ranked *name)
 
 	for (int i = 0; i < set->n_members; i++)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
 
 		if (frame->own[i] != GLM_OPEN)
 			continue;
@@ -202,16 +203,14 @@ add_name(glm_search *search, glm_choice *choice, const glm_name *name, int from)
 	glm_search_add(search, choice, text, n, false);
 }
 
-void
-glm_search_keys(glm_search *search, glm_choice *choice)
+/* The numbers of known names by rank, in the arena of the walk. */
+static const ranked *
+names_by_rank(glm_reader *reader, const glm_frame *frame)
 {
-	glm_reader		   *reader = search->reader;
-	glm_frame		   *frame = choice->state.frame;
-	glm_set			   *set = frame->set;
-	const glm_key_info *keys = glm_frame_keys(reader, frame);
-	int				   *lacks = GLM_WALK(reader, int, set->n_members);
-	bool			   *chosen = GLM_WALK(reader, bool, set->n_members);
-	ranked			   *name = GLM_WALK(reader, ranked, set->n_names + 1);
+	const glm_set *set = frame->set;
+	int			  *lacks = GLM_WALK(reader, int, set->n_members);
+	bool		  *chosen = GLM_WALK(reader, bool, set->n_members);
+	ranked		  *name = GLM_WALK(reader, ranked, set->n_names + 1);
 
 	for (int i = 0; i < set->n_names; i++)
 		name[i].name = i;
@@ -219,9 +218,32 @@ glm_search_keys(glm_search *search, glm_choice *choice)
 	choose(frame, lacks, chosen);
 	rank_names(frame, chosen, name);
 	qsort(name, (size_t) set->n_names, sizeof(*name), by_rank);
-	for (int i = 0; i < set->n_names; i++)
+	return name;
+}
+
+void
+glm_search_keys(glm_search *search, glm_choice *choice, bool others)
+{
+	glm_reader		   *reader = search->reader;
+	glm_arena_mark		mark = glm_arena_here(reader->walk);
+	glm_frame		   *frame = choice->state.frame;
+	const glm_key_info *keys = glm_frame_keys(reader, frame);
+	const ranked	   *name = names_by_rank(reader, frame);
+	int					first[FIRST_NAMES], n = 0, i = 0;
+
+	for (; i < frame->set->n_names && n < FIRST_NAMES; i++)
 		if (glm_bit(keys->name, name[i].name))
-			add_name(search, choice, &set->name[name[i].name].name, 0);
+			first[n++] = name[i].name;
+	if (others)
+	{
+		for (; i < frame->set->n_names; i++)
+			if (glm_bit(keys->name, name[i].name))
+				add_name(search, choice, &frame->set->name[name[i].name].name, 0);
+		return;
+	}
+	glm_arena_back(reader->walk, mark); /* most choices go no further, and there are many */
+	for (i = 0; i < n; i++)
+		add_name(search, choice, &frame->set->name[first[i]].name, 0);
 }
 
 /* Bytes of the first n code points. */
@@ -272,7 +294,7 @@ about(const glm_decimal *number)
 static void
 add_guess(glm_search *search, glm_choice *choice, long double guess)
 {
-	char text[GLM_JSON_NUMBER + 1];
+	char text[GLM_NUMBER_BYTES + 1];
 	int	 n;
 
 	if (!(fabsl(guess) < 1e30L))

@@ -82,7 +82,7 @@ add_key(glm_reader *reader, const glm_frame *frame, int name)
 
 /* Required names that are missing; -1: one of them can never come. */
 static int
-missing(const glm_reader *reader, const glm_frame *frame, const glm_member *member,
+missing(const glm_reader *reader, const glm_frame *frame, const glm_set_member *member,
 		const bool *relevant)
 {
 	int n = 0;
@@ -99,7 +99,7 @@ missing(const glm_reader *reader, const glm_frame *frame, const glm_member *memb
 
 /* Can all that a name there needs still come? */
 static bool
-needs_may_come(const glm_reader *reader, const glm_frame *frame, const glm_member *member,
+needs_may_come(const glm_reader *reader, const glm_frame *frame, const glm_set_member *member,
 			   const bool *relevant)
 {
 	for (int i = 0; i < member->node->n_dependencies; i++)
@@ -119,9 +119,9 @@ judge_key(const glm_reader *reader, glm_frame *frame, const bool *relevant, cons
 
 	for (int i = 0; i < set->n_members; i++)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
-		int				  absent;
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
+		int					  absent;
 
 		if (frame->own[i] != GLM_OPEN)
 			continue;
@@ -145,15 +145,14 @@ typedef struct links
 	int				 n;
 } links;
 
-/* A member whose schema for the value is false fails at once. */
+/* A member whose schema for the value is false fails at once; what anything fits is no question. */
 static void
 ask(links *list, glm_frame *frame, int member, const glm_node *value)
 {
 	if (glm_node_target(value)->never)
-	{
 		frame->own[member] = GLM_FAILS;
+	if (glm_node_target(value)->never || glm_node_is_any(value))
 		return;
-	}
 	list->node[list->n] = value;
 	list->link[list->n] = (glm_link){.member = member, .root = list->n};
 	list->n++;
@@ -177,7 +176,7 @@ ask_for_key(links *list, glm_frame *frame, const bool *relevant, int name,
 	}
 	for (int i = 0; i < set->n_members; i++)
 	{
-		const glm_member *member = &set->member[i];
+		const glm_set_member *member = &set->member[i];
 
 		for (int k = 0; relevant[i] && k < member->node->n_patterns; k++)
 		{
@@ -252,9 +251,9 @@ pattern_key_possible(glm_reader *reader, glm_frame *frame, glm_lexical *lexical)
 	judge_key(reader, copy, relevant, NULL);
 	for (int i = 0; i < set->n_members; i++)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
-		bool			  some = false;
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
+		bool				  some = false;
 
 		for (int k = 0; k < node->n_patterns && copy->own[i] == GLM_OPEN; k++)
 		{
@@ -326,12 +325,12 @@ glm_key_may_be_named(glm_reader *reader, glm_frame *frame, const glm_lexical *na
 static void
 fill_plainly(const glm_reader *reader, const glm_frame *frame, glm_key_info *keys)
 {
-	const glm_set	 *set = frame->set;
-	const glm_member *member = &set->member[0];
-	const glm_node	 *node = member->node, *additional = node->additional;
-	bool			  strict = reader->order == GLM_ORDER_STRICT;
-	bool			  open = frame->own[0] == GLM_OPEN;
-	int				  last = set->n_names;
+	const glm_set		 *set = frame->set;
+	const glm_set_member *member = &set->member[0];
+	const glm_node		 *node = member->node, *additional = node->additional;
+	bool				  strict = reader->order == GLM_ORDER_STRICT;
+	bool				  open = frame->own[0] == GLM_OPEN;
+	int					  last = set->n_names;
 
 	for (int i = 0; strict && open && i < node->n_required; i++)
 		if (!glm_bit(frame->seen, member->required[i]) && member->required[i] < last)

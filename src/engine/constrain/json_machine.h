@@ -23,9 +23,9 @@
 
 #define GLM_SET_MEMBERS 4096 /* subschemas that apply to one value */
 #define GLM_JSON_DEPTH 256	 /* containers in containers of an answer */
-#define GLM_JSON_NUMBER 36	 /* bytes of a number; what is longer is refused */
 #define GLM_JSON_SPACES 20	 /* bytes of white space at a place */
 #define GLM_READER_BUCKETS 1024
+#define GLM_READER_BEEN 4096
 #define GLM_N_KINDS 7
 
 /* What is known of a subschema and the value being read: `and` is the least, `or` the greatest. */
@@ -49,7 +49,7 @@ typedef struct glm_key_info glm_key_info;
  * A node in a set, with its links to other members by their numbers; those it depends on
  * have higher ones.  The lists are as long as the node says.
  */
-typedef struct glm_member
+typedef struct glm_set_member
 {
 	const glm_node *node;
 	bool			plain;	/* no combinators: its own status is its value */
@@ -64,7 +64,7 @@ typedef struct glm_member
 	/* numbers of known names */
 	int	 *property, *required, *dependent_name, *dependency;
 	int **needs; /* [n_dependencies][n_needed] */
-} glm_member;
+} glm_set_member;
 
 /* A member that has a name among its properties, and as which of them. */
 typedef struct glm_listing
@@ -110,14 +110,14 @@ struct glm_set
 	const glm_node **root_node; /* [n_roots], what it is known by */
 	int				*root;		/* [n_roots], members */
 	int				 n_members;
-	glm_member		*member;
+	glm_set_member	*member;
 	glm_start		*start[GLM_N_KINDS]; /* NULL: not needed yet */
 
 	bool combined; /* some member is not plain */
 	bool unique;   /* some member has uniqueItems, */
-	bool contains; /* contains, */
-	bool counts;   /* or counts items or properties */
-	bool lengths;  /* some member has a maxLength */
+	bool contains; /* or contains */
+	bool lengths;  /* or maxLength */
+	int	 counted;  /* items or properties up to which their number matters */
 
 	/* strings */
 	glm_component *component;
@@ -159,6 +159,7 @@ struct glm_lexical
 	bool	   fails;	 /* one of the roots does */
 	int		   distance; /* code points that have to come, for needed members */
 	int		   wanted;	 /* the same for all members: a hint for searches */
+	int		   nearest;	 /* json_spell.c: an ASCII byte that leads nearer; 0: not known, -1: none */
 
 	/* whether it may stand in a frame, for the last signature it was asked with; 0: none */
 	uint64_t asked;
@@ -247,9 +248,11 @@ typedef struct glm_reader
 	glm_lexical		  *lexicals[GLM_READER_BUCKETS];
 	glm_key_info	  *key_infos[GLM_READER_BUCKETS]; /* the last for each remainder */
 	int				   n_sets, n_children;
-	int *number; /* [schema->n_nodes], for what is being built, where `mark` is its own */
-	int *mark;
-	int	 marks;
+	uint64_t *been; /* [GLM_READER_BEEN] json_complete.c: outlooks it had; NULL: not needed yet */
+	uint64_t  searches;
+	int		 *number; /* [schema->n_nodes], for what is being built, where `mark` is its own */
+	int		 *mark;
+	int		  marks;
 } glm_reader;
 
 typedef enum glm_reader_mode
@@ -310,7 +313,7 @@ typedef struct glm_reader_state
 	uint8_t			 part;		/* NUMBER: glm_number_part */
 	uint8_t			 digits;	/* NUMBER: bytes of it */
 	glm_kinds		 kind;		/* LITERAL: which */
-	char			 number[GLM_JSON_NUMBER + 1];
+	char			 number[GLM_NUMBER_BYTES + 1];
 } glm_reader_state;
 
 /* ---- json_machine.c -------------------------------------------------------------------------- */
@@ -335,6 +338,8 @@ glm_kind_index(glm_kinds kind)
 
 /* The node itself, or what it refers to if it does nothing else. */
 extern const glm_node *glm_node_target(const glm_node *node);
+/* Does anything fit it? */
+extern bool			   glm_node_is_any(const glm_node *node);
 /* The set of these roots, targets all, of which none is there twice. */
 extern glm_set		  *glm_set_get(glm_reader *reader, const glm_node *const *root, int n);
 /* Makes what objects of the set need. */
@@ -397,6 +402,8 @@ extern glm_frame *glm_frame_apply(glm_reader *reader, glm_frame *frame, const gl
 extern bool		  glm_frame_bears(glm_reader *reader, glm_frame *frame, const glm_child *child,
 								  const glm_truth *root);
 extern uint64_t	  glm_frame_signature(glm_reader *reader, glm_frame *frame);
+/* The same for how it may go on to the end of the document, but for hashes. */
+extern uint64_t	  glm_frame_outlook(const glm_frame *frame);
 /* A new container as the child of a frame. */
 extern glm_frame *glm_frame_open(glm_reader *reader, glm_frame *up, const glm_child *child,
 								 glm_kinds kind);

@@ -185,7 +185,7 @@ find(const glm_set *set, const glm_name *name)
 }
 
 static void
-link_names(glm_reader *reader, const glm_set *set, glm_member *member)
+link_names(glm_reader *reader, const glm_set *set, glm_set_member *member)
 {
 	glm_arena	   *arena = reader->machine.arena;
 	const glm_node *node = member->node;

@@ -6,9 +6,12 @@
 
 #include <string.h>
 
+#define DOUBLE_DIGITS 15  /* that any number of a double has */
+#define EXPONENT_DIGITS 3 /* of an answer; glm_decimal_read() has the limit itself */
+
 /* The numbers of an enum as they are written. */
 static void
-write_numbers(glm_reader *reader, glm_member *member)
+write_numbers(glm_reader *reader, glm_set_member *member)
 {
 	const glm_node *node = member->node;
 	glm_name	   *text;
@@ -28,7 +31,7 @@ write_numbers(glm_reader *reader, glm_member *member)
 
 /* Does it begin one of the enum's numbers, as an integer or with ".0"? */
 static bool
-begins_number(const glm_member *member, const char *text, int n)
+begins_number(const glm_set_member *member, const char *text, int n)
 {
 	for (int i = 0; i < member->node->n_numbers; i++)
 	{
@@ -46,7 +49,7 @@ begins_number(const glm_member *member, const char *text, int n)
 }
 
 static glm_truth
-status_so_far(const glm_member *member, const glm_reader_state *state)
+status_so_far(const glm_set_member *member, const glm_reader_state *state)
 {
 	const glm_node *node = member->node;
 
@@ -56,7 +59,10 @@ status_so_far(const glm_member *member, const glm_reader_state *state)
 	return GLM_OPEN;
 }
 
-/* Open where it cannot be told: too many digits, or 1.0 where drafts differ on whether it is an integer. */
+/*
+ * Open where it cannot be told: 1.0, of which drafts differ on whether it is an integer, and
+ * large multiples, of which many validators lose the last digits.
+ */
 static glm_truth
 status_at_end(const glm_node *node, const glm_reader_state *state, const glm_decimal *value)
 {
@@ -68,6 +74,8 @@ status_at_end(const glm_node *node, const glm_reader_state *state, const glm_dec
 	if (!found)
 		return GLM_FAILS;
 	if (node->range.integer && !digits_only && glm_decimal_is_integer(value))
+		return GLM_OPEN;
+	if (node->range.multiple_of != NULL && value->n + value->exponent > DOUBLE_DIGITS)
 		return GLM_OPEN;
 	holds = glm_range_holds(&node->range, state->number, state->digits, &decided);
 	return !decided ? GLM_OPEN : holds ? GLM_HOLDS : GLM_FAILS;
@@ -136,12 +144,25 @@ next_part(glm_number_part part, uint8_t byte)
 	return -1;
 }
 
+static int
+exponent_digits(const glm_reader_state *state)
+{
+	int n = 0;
+
+	for (int i = state->digits; state->part == GLM_NUMBER_EXPONENT && state->number[i - 1] >= '0' &&
+								state->number[i - 1] <= '9';
+		 i--)
+		n++;
+	return n;
+}
+
 bool
 glm_reader_number_byte(glm_reader *reader, glm_reader_state *state, uint8_t byte)
 {
 	int part = next_part(state->part, byte);
 
-	if (part < 0 || state->digits == GLM_JSON_NUMBER)
+	if (part < 0 || state->digits == GLM_NUMBER_BYTES ||
+		(part == GLM_NUMBER_EXPONENT && exponent_digits(state) == EXPONENT_DIGITS))
 		return false;
 	state->part = (uint8_t) part;
 	state->number[state->digits++] = (char) byte;
@@ -167,22 +188,18 @@ glm_reader_end_number(glm_reader *reader, glm_reader_state *state)
 	const glm_start *start = glm_set_start(reader, set, GLM_KIND_NUMBER);
 	glm_truth		 own[GLM_SET_MEMBERS], root[GLM_SET_MEMBERS];
 	glm_decimal		 value;
-	bool			 read;
 
 	if (state->part != GLM_NUMBER_ZERO && state->part != GLM_NUMBER_WHOLE &&
 		state->part != GLM_NUMBER_FRACTION && state->part != GLM_NUMBER_EXPONENT)
 		return false;
-	read = glm_decimal_read(&value, state->number, state->digits);
-	if (!read && state->frame->hashed)
-		return false;
+	if (!glm_decimal_read(&value, state->number, state->digits))
+		return false; /* nor would jsonb have it */
 	for (int i = 0; i < set->n_members; i++)
-		own[i] = start->own[i] != GLM_OPEN ? start->own[i]
-				 : read					   ? status_at_end(set->member[i].node, state, &value)
-										   : GLM_OPEN;
+		own[i] = start->own[i] == GLM_OPEN ? status_at_end(set->member[i].node, state, &value)
+										   : start->own[i];
 	glm_set_roots(set, own, NULL, true, root);
 	for (int i = 0; i < set->n_roots; i++)
 		if (root[i] == GLM_OPEN)
 			return false;
-	return glm_reader_finish(reader, state, state->frame, state->child, root,
-							 read ? hash_of(&value) : 0);
+	return glm_reader_finish(reader, state, state->frame, state->child, root, hash_of(&value));
 }

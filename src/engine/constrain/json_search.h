@@ -22,6 +22,7 @@ typedef struct glm_choice
 	struct glm_choice *below;
 	glm_reader_state   state;
 	size_t			   written;	  /* bytes that led here */
+	int				   depth;	  /* of the stack */
 	glm_arena_mark	   base;	  /* before the candidates */
 	glm_arena_mark	   mark;	  /* behind them */
 	glm_candidate	  *candidate; /* of the last stage */
@@ -42,8 +43,8 @@ extern void glm_search_add(glm_search *search, glm_choice *choice, const char *t
 
 /* ---- json_goal.c: keys and values ------------------------------------------------------------ */
 
-/* Known names that may come, those that are needed first. */
-extern void glm_search_keys(glm_search *search, glm_choice *choice);
+/* Known names that may come, those that are needed first: the first few, or the others. */
+extern void glm_search_keys(glm_search *search, glm_choice *choice, bool others);
 /* The rest of known names that begin like the key that was begun. */
 extern void glm_search_rest_of_key(glm_search *search, glm_choice *choice);
 /* Numbers that some member of a set names. */

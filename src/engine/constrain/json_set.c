@@ -18,13 +18,13 @@ typedef struct builder
 	int				 n;
 } builder;
 
-/* Is it nothing but a `$ref`? */
+/* Does it say nothing but by `all`? */
 static bool
-refers_only(const glm_node *node)
+says_nothing(const glm_node *node)
 {
-	return node->all.n == 1 && node->kinds == GLM_KIND_ANY && !node->never && !node->number &&
-		   !node->string && !node->array && !node->object && node->any.n == 0 &&
-		   node->any_value.n == 0 && node->one.n == 0 && node->not_ == NULL && node->if_ == NULL;
+	return node->kinds == GLM_KIND_ANY && !node->never && !node->number && !node->string &&
+		   !node->array && !node->object && node->any.n == 0 && node->any_value.n == 0 &&
+		   node->one.n == 0 && node->not_ == NULL && node->if_ == NULL;
 }
 
 /*
@@ -34,9 +34,16 @@ const glm_node *
 glm_node_target(const glm_node *node)
 {
 	/* a cycle of such is found when its set is put in order */
-	for (int i = 0; i < GLM_SET_MEMBERS && refers_only(node); i++)
+	for (int i = 0; i < GLM_SET_MEMBERS && node->all.n == 1 && says_nothing(node); i++)
 		node = node->all.node[0];
 	return node;
+}
+
+bool
+glm_node_is_any(const glm_node *node)
+{
+	node = glm_node_target(node);
+	return node->all.n == 0 && says_nothing(node);
 }
 
 static void
@@ -151,7 +158,7 @@ numbers_of(glm_reader *reader, const glm_nodes *nodes)
 }
 
 static void
-link_member(glm_reader *reader, glm_member *member, const glm_node *node)
+link_member(glm_reader *reader, glm_set_member *member, const glm_node *node)
 {
 	member->node = node;
 	member->all = numbers_of(reader, &node->all);
@@ -171,11 +178,26 @@ link_member(glm_reader *reader, glm_member *member, const glm_node *node)
 	member->names = -1;
 }
 
+static int
+larger(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+/* The items or properties from which on their number makes no difference to a node, or n. */
+static int
+counted_by(const glm_node *node, int n)
+{
+	n = larger(n, larger(node->prefix.n, larger(node->min_items, node->min_properties)));
+	n = larger(n, node->max_items != GLM_NO_MOST ? node->max_items + 1 : 0);
+	return larger(n, node->max_properties != GLM_NO_MOST ? node->max_properties + 1 : 0);
+}
+
 static void
 link_members(glm_reader *reader, glm_set *set, const builder *build)
 {
 	set->n_members = build->n;
-	set->member = GLM_NEW(reader->machine.arena, glm_member, build->n);
+	set->member = GLM_NEW(reader->machine.arena, glm_set_member, build->n);
 	for (int i = 0; i < build->n; i++)
 	{
 		const glm_node *node = build->ordered[i];
@@ -185,8 +207,7 @@ link_members(glm_reader *reader, glm_set *set, const builder *build)
 		set->unique |= node->unique;
 		set->contains |= node->contains != NULL;
 		set->lengths |= node->max_length != GLM_NO_MOST;
-		set->counts |=
-			node->array || node->min_properties > 0 || node->max_properties != GLM_NO_MOST;
+		set->counted = counted_by(node, set->counted);
 		set->member[i].first_component = set->n_components;
 		set->n_components += node->n_components;
 	}

@@ -5,9 +5,10 @@
 
 #include <string.h>
 
-#define LONGEST_STRAIGHT 400 /* bytes */
-#define PLACES 3000			 /* that are looked at breadth first */
-#define LENGTH_COUNTED 600	 /* code points, above which places do not differ by their length */
+#define LONGEST_STRAIGHT 16384 /* bytes */
+#define PLACES 3000			   /* that are looked at breadth first */
+#define MOST_TAKEN 64		   /* texts that may not come again that are counted */
+#define LENGTH_COUNTED 600	   /* code points, above which places do not differ by their length */
 
 /* The bytes of text that are tried, those that please most first. */
 static const char favoured[] = "a0 A-_.:/@1b";
@@ -42,6 +43,45 @@ distance(const glm_reader_state *state)
 	return 2 * state->lexical->wanted + (state->follow > 0);
 }
 
+/* The ASCII byte that leads nearest to the end by the automata alone; -1: none. */
+static int
+nearest_ascii(glm_reader *reader, glm_lexical *lexical)
+{
+	int wanted = lexical->wanted;
+
+	if (lexical->nearest != 0)
+		return lexical->nearest;
+	lexical->nearest = -1;
+	for (int i = 0; i < BYTES_TO_TRY; i++)
+		if (byte_to_try(i) > 0 && byte_to_try(i) < 0x80)
+		{
+			glm_lexical *next = glm_lexical_next(reader, lexical, (uint8_t) byte_to_try(i));
+
+			if (next->wanted < wanted && !(next->fails && !lexical->fails))
+			{
+				wanted = next->wanted;
+				lexical->nearest = byte_to_try(i);
+			}
+		}
+	return lexical->nearest;
+}
+
+/* Goes on by it, if that is possible. */
+static bool
+go_straight(glm_search *search, glm_reader_state *state, char *byte)
+{
+	glm_reader_state next = *state;
+	int				 best = -1;
+
+	if (state->lexical->wanted > 0 && state->follow == 0)
+		best = nearest_ascii(search->reader, state->lexical);
+	*byte = (char) best;
+	if (best < 0 || !glm_search_put(search, &next, byte, 1))
+		return false;
+	*state = next;
+	return true;
+}
+
 /* The byte that leads nearest to the end; -1: none.  *state becomes what is behind it. */
 static int
 nearest_byte(glm_search *search, glm_reader_state *state)
@@ -69,6 +109,17 @@ nearest_byte(glm_search *search, glm_reader_state *state)
 	return found;
 }
 
+static bool
+is_too_short(const glm_reader_state *state)
+{
+	const glm_set *set = state->child->set;
+
+	for (int i = 0; i < set->n_members; i++)
+		if (state->length < set->member[i].node->min_length)
+			return true;
+	return false;
+}
+
 void
 glm_search_straight(glm_search *search, glm_choice *choice)
 {
@@ -92,9 +143,11 @@ glm_search_straight(glm_search *search, glm_choice *choice)
 				text[n] = '"';
 				glm_search_add(search, choice, text, n + 1, false);
 			}
-			if (may_end || state.child->set->n_components > 0)
+			if (may_end || !is_too_short(&state))
 				return;
 		}
+		if (go_straight(search, &state, &text[n]))
+			continue;
 		byte = nearest_byte(search, &state);
 		if (byte < 0)
 			return;
@@ -117,6 +170,7 @@ typedef struct places
 {
 	place *place;
 	int	   n, capacity;
+	int	   alike;		 /* places that may go on alike */
 	int	   last[PLACES]; /* of each remainder, from 1; 0: none */
 } places;
 
@@ -136,12 +190,25 @@ alike(const glm_reader_state *a, const glm_reader_state *b)
 		   a->low == b->low && counted_length(a) == counted_length(b);
 }
 
-/* Adds a place, unless one that goes on alike is there.  Numbers never do: their text is kept. */
+/* Texts that may not come again, each of which one more that goes on alike has to be kept for. */
+static int
+texts_taken(const glm_reader_state *state)
+{
+	int n = 0;
+
+	if (state->mode == GLM_READ_KEY || (state->frame->set != NULL && state->frame->set->unique))
+		for (const glm_hashes *at = state->frame->hashes; at != NULL && n < MOST_TAKEN;
+			 at = at->next)
+			n++;
+	return n;
+}
+
+/* Adds a place, unless enough that go on alike are there.  Numbers never do: their text is kept. */
 static void
 add_place(glm_search *search, places *all, const glm_reader_state *state, int from,
 		  const char *text, int n)
 {
-	int *last = NULL, same = -1;
+	int *last = NULL, same = -1, n_alike = 0;
 
 	if (all->n == PLACES)
 		return;
@@ -149,8 +216,9 @@ add_place(glm_search *search, places *all, const glm_reader_state *state, int fr
 	{
 		last = &all->last[(state->lexical->hash + (uint64_t) counted_length(state)) % PLACES];
 		for (same = *last - 1; same >= 0; same = all->place[same].same)
-			if (alike(&all->place[same].state, state))
-				return;
+			n_alike += alike(&all->place[same].state, state);
+		if (n_alike >= all->alike)
+			return;
 		same = *last - 1;
 		*last = all->n + 1;
 	}
@@ -242,6 +310,7 @@ glm_search_around(glm_search *search, glm_choice *choice, int ends)
 {
 	places *all = GLM_WALK(search->reader, places, 1);
 
+	all->alike = 1 + texts_taken(&choice->state);
 	add_place(search, all, &choice->state, -1, "", 0);
 	for (int i = 0; i<all->n && * search->steps> 0; i++)
 	{

@@ -40,7 +40,7 @@ one_of(const int *of, int n, const glm_truth *value)
 }
 
 static glm_truth
-if_then_else(const glm_member *member, const glm_truth *value)
+if_then_else(const glm_set_member *member, const glm_truth *value)
 {
 	glm_truth then = member->then_ >= 0 ? value[member->then_] : GLM_HOLDS;
 	glm_truth otherwise = member->else_ >= 0 ? value[member->else_] : GLM_HOLDS;
@@ -52,7 +52,7 @@ if_then_else(const glm_member *member, const glm_truth *value)
 
 /* Schemas that apply where a name is there. */
 static glm_truth
-dependents(const glm_member *member, const glm_truth *value, const uint64_t *seen, bool ended)
+dependents(const glm_set_member *member, const glm_truth *value, const uint64_t *seen, bool ended)
 {
 	glm_truth all = GLM_HOLDS;
 
@@ -65,7 +65,7 @@ dependents(const glm_member *member, const glm_truth *value, const uint64_t *see
 }
 
 static glm_truth
-combine(const glm_member *member, glm_truth own, const glm_truth *value, const uint64_t *seen,
+combine(const glm_set_member *member, glm_truth own, const glm_truth *value, const uint64_t *seen,
 		bool ended)
 {
 	const glm_node *node = member->node;
@@ -93,7 +93,7 @@ evaluate(const glm_set *set, const glm_truth *own, const uint64_t *seen, bool en
 {
 	for (int i = set->n_members - 1; i >= 0; i--)
 	{
-		const glm_member *member = &set->member[i];
+		const glm_set_member *member = &set->member[i];
 
 		value[i] = member->plain || own[i] == GLM_FAILS
 					   ? own[i]
@@ -135,8 +135,8 @@ glm_set_relevant(const glm_set *set, const glm_truth *own, const uint64_t *seen,
 	mark_open(relevant, set->root, set->n_roots, combined);
 	for (int i = 0; set->combined && i < set->n_members; i++)
 	{
-		const glm_member *member = &set->member[i];
-		const glm_node	 *node = member->node;
+		const glm_set_member *member = &set->member[i];
+		const glm_node		 *node = member->node;
 
 		if (!relevant[i] || member->plain)
 			continue;

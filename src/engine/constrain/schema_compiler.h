@@ -38,6 +38,19 @@ typedef struct glm_schema_name
 	glm_value  *value;
 } glm_schema_name;
 
+/* What a text has to fit: the components of a pattern or a format. */
+typedef struct glm_fit glm_fit;
+
+struct glm_fit
+{
+	glm_fit		 *next;
+	const char	 *text; /* the pattern, or the format's name */
+	size_t		  length;
+	bool		  format;
+	glm_component component[GLM_PATTERN_COMPONENTS];
+	int			  n;
+};
+
 typedef struct glm_keyword glm_keyword;
 
 typedef struct glm_compiler
@@ -47,6 +60,7 @@ typedef struct glm_compiler
 	glm_place		  *root;
 	glm_place		 **queue_end;
 	glm_node		  *never; /* of literals, NULL until needed */
+	glm_fit			  *fits;
 	glm_schema_name	  *names; /* sorted by URI */
 	int				   n_names, names_room;
 	/* what is being read */
@@ -126,9 +140,12 @@ extern glm_keyword_reader glm_read_items, glm_read_unique_items;
 extern glm_keyword_reader glm_read_properties, glm_read_pattern_properties, glm_read_required,
 	glm_read_dependencies, glm_read_dependent_required, glm_read_dependent_schemas;
 
+/* Made once for all places of a schema that have it. */
+extern const glm_fit *glm_compiler_fit(glm_compiler *c, const char *text, size_t length,
+									   bool format);
 /* A text has to fit these n components too. */
-extern void glm_node_add_components(glm_arena *arena, glm_node *node,
-									const glm_component *component, int n);
+extern void			  glm_node_add_components(glm_arena *arena, glm_node *node,
+											  const glm_component *component, int n);
 
 /* ---- schema_graph.c, schema_formats.c: when all nodes are made --------------------------------------- */
 

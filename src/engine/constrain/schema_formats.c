@@ -201,6 +201,9 @@ glm_schema_without_formats(glm_compiler *c)
 	format_walk w = {.arena = c->arena, .schema = c->schema, .n_nodes = c->schema->n_nodes};
 	glm_node  **part;
 
+	/* what its limits refuse is there because of formats */
+	c->keyword = glm_keyword_find("format", 3);
+	c->place = c->root;
 	w.has = GLM_NEW(w.arena, bool, w.n_nodes);
 	w.into = GLM_NEW(w.arena, edge *, w.n_nodes);
 	if (!find_formats(&w))

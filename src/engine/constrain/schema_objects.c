@@ -32,9 +32,11 @@ glm_read_pattern_properties(glm_compiler *c, glm_node *node, glm_value *value)
 	for (int i = 0; i < value->n; i++)
 	{
 		glm_pattern_property *pattern = &node->patterns[i];
+		const glm_fit		 *fit =
+			glm_compiler_fit(c, value->key[i], (size_t) value->key_length[i], false);
 
-		pattern->n_components = glm_dfa_pattern(
-			c->arena, value->key[i], (size_t) value->key_length[i], false, pattern->component);
+		memcpy(pattern->component, fit->component, sizeof(fit->component));
+		pattern->n_components = fit->n;
 		pattern->value = glm_compiler_child(c, value->item[i], value->key[i]);
 	}
 }

@@ -368,7 +368,7 @@ glm_value_read(glm_arena *arena, const char *text, size_t n)
 glm_value *
 glm_value_get(const glm_value *object, const char *key)
 {
-	glm_value_member	wanted = {.key = key};
+	glm_value_member  wanted = {.key = key};
 	glm_value_member *found;
 
 	if (object == NULL || object->kind != GLM_KIND_OBJECT)

@@ -31,14 +31,14 @@ typedef struct glm_value_member
 
 struct glm_value
 {
-	glm_kinds	 kind; /* one */
-	int			 n;	   /* bytes of text, items, members */
-	const char	*text; /* of a string, decoded; of a number, as written; NUL behind it */
-	glm_value  **item; /* [n] of arrays and objects */
-	const char **key;  /* [n] of objects, decoded */
-	int			*key_length;
-	glm_value_member	*by_name; /* [n] of objects, sorted by key */
-	void		*node;	  /* schema.c: what was made of it */
+	glm_kinds		  kind; /* one */
+	int				  n;	/* bytes of text, items, members */
+	const char		 *text; /* of a string, decoded; of a number, as written; NUL behind it */
+	glm_value		**item; /* [n] of arrays and objects */
+	const char		**key;	/* [n] of objects, decoded */
+	int				 *key_length;
+	glm_value_member *by_name; /* [n] of objects, sorted by key */
+	void			 *node;	   /* schema.c: what was made of it */
 };
 
 /*
