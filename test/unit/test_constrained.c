@@ -32,6 +32,15 @@ static const constraint constraints[] = {
 	{GLM_CHOICES, "[\"the only answer there is, which nobody has to draw\"]"},
 	{GLM_CHOICES, "[\"order 12 of 2026: a lamp for Berlin\", \"order 12 of 2025: two chairs\"]"},
 	{GLM_CHOICES, "[\" \", \"\\n\", \"x\\n\\n\"]"},
+	{GLM_JSON_OBJECT, ""},
+	{GLM_JSON_SCHEMA, "{\"type\": \"object\", \"properties\": {\"city\": {\"type\": \"string\", "
+					  "\"maxLength\": 12}, \"count\": {\"type\": \"integer\", \"minimum\": 1, "
+					  "\"maximum\": 40}, \"color\": {\"enum\": [\"red\", \"green\", \"blue\"]}}, "
+					  "\"required\": [\"city\", \"count\", \"color\"], "
+					  "\"additionalProperties\": false}"},
+	{GLM_JSON_SCHEMA, "{\"type\": \"array\", \"minItems\": 2, \"maxItems\": 5, \"items\": "
+					  "{\"type\": \"boolean\"}}"},
+	{GLM_JSON_SCHEMA, "{\"type\": \"number\", \"minimum\": -7.5, \"maximum\": 1e6}"},
 };
 
 #define N_CONSTRAINTS (sizeof(constraints) / sizeof(constraints[0]))
@@ -48,6 +57,27 @@ is_choice(const char *text, const char *list)
 		found = found || strcmp(json_string_value(choice), text) == 0;
 	json_decref(choices);
 	return found;
+}
+
+/* Is it JSON, and what these schemas ask for? */
+static bool
+is_json(const char *text, const constraint *c)
+{
+	json_t	   *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+	const char *color = json_string_value(json_object_get(value, "color"));
+	json_int_t	count = json_integer_value(json_object_get(value, "count"));
+	size_t		n = json_array_size(value);
+	bool		good = json_is_object(value);
+
+	if (strstr(c->text, "city") != NULL)
+		good = json_object_size(value) == 3 && json_is_string(json_object_get(value, "city")) &&
+			   color != NULL && strstr(c->text, color) != NULL && count >= 1 && count <= 40;
+	else if (strstr(c->text, "boolean") != NULL)
+		good = n >= 2 && n <= 5 && json_is_boolean(json_array_get(value, n - 1));
+	else if (strstr(c->text, "number") != NULL)
+		good = json_is_number(value);
+	json_decref(value);
+	return good;
 }
 
 /* ---- Requests ----------------------------------------------------------------------- */
@@ -136,7 +166,7 @@ check_answer(const run *r, int i)
 	assert_int_equal(a->last.finish, GLM_FINISH_STOP);
 	if (r->turns[i])
 		assert_int_equal(*text++, '\n');
-	if (!is_choice(text, c->text))
+	if (!(c->kind == GLM_CHOICES ? is_choice(text, c->text) : is_json(text, c)))
 		fail_msg("%s: request %d gives \"%s\"", r->condition->name, i, text);
 	if (r->condition == &conditions[0])
 		first[i] = *a;
