@@ -476,11 +476,11 @@ extern void glm_pause_with(glm_pause_hook hook, void *arg);
 /* ---- Answers of a chat model (pure functions, thread-safe) ----------- */
 
 /*
- * Splits an answer of a model that writes in this format, as it was shown, into content
- * and tool calls.  In ChatGLM3's a call is a line that is the tool's name and a fenced
- * tool_call(...) with literals, or fenced code for `interpreter`, with nothing behind it
- * but other calls.  An empty first line means content, whatever follows it.  Where the
- * token between turns is written out, <|assistant|> before or behind a call, it parts them.
+ * Splits an answer of a model that writes in this format, as it was shown, into content and
+ * tool calls.  In ChatGLM3's a call is a line that is the tool's name and a fenced
+ * tool_call(...) with literals, or fenced code for `interpreter`, with nothing behind it but
+ * other calls; or that line and a JSON object, alone in its turn.  An empty first line means
+ * content.  Where the token between turns is written out, it parts them beside calls.
  * Result: a JSON object in malloc'd memory,
  * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]},
  * tool_calls left out when there are none; "arguments" is the text of a JSON
