@@ -42,7 +42,8 @@ numbers_have_limits(void **state)
 	(void) state;
 	assert_stops("{}", "1e300", -1);
 	assert_stops("{}", "1e1000", 5);
-	assert_stops("{}", "1e0001", 5);
+	assert_stops("{}", "1.5e-652", 7);
+	assert_stops("{}", "1e0001", -1);
 	assert_stops("{}", "123456789012345678901234567890123456", -1);
 	assert_stops("{}", "1234567890123456789012345678901234567", 36);
 }
