@@ -3,6 +3,7 @@
  */
 #include "engine/constrain/constraint.h"
 #include "engine/constrain/json_machine.h"
+#include "engine/constrain/tool_machine.h"
 
 static glm_machine *
 compile_schema(glm_arena *arena, const glm_constraint_spec *spec, const char *text, size_t length)
@@ -21,6 +22,9 @@ compile(glm_arena *arena, const glm_constraint_spec *spec)
 	{
 		case GLM_JSON_OBJECT:
 			return compile_schema(arena, spec, object, sizeof(object) - 1);
+		case GLM_TOOL_CALL:
+			return glm_tool_machine_new(arena, glm_value_read(arena, spec->text, spec->length),
+										spec->order, spec->space);
 		default:
 			return compile_schema(arena, spec, spec->text, spec->length);
 	}

@@ -180,12 +180,7 @@ make_mask(glm_matcher *m, void *arg)
 	if (!mask->careful && c->machine->kind->mask != NULL && m->place->written == m->prefix.length)
 		c->machine->kind->mask(c->machine, &c->scratch, m->place->state, v, mask->allowed);
 	else
-	{
-		memset(mask->allowed, 0, (size_t) v->words * sizeof(*mask->allowed));
-		glm_mask_walk_trie(&walk, &v->plain, m->place, mask->allowed);
-		glm_mask_walk_trie(&walk, &v->rest, m->place, mask->allowed);
-		glm_vocabulary_add_twins(v, mask->allowed);
-	}
+		glm_mask_walk_all(&walk, v, m->place, mask->allowed);
 	if (glm_matcher_ends(m, m->place))
 		for (int i = 0; i < v->n_ends; i++)
 			glm_mask_set(mask->allowed, v->ends[i]);
