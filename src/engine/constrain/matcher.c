@@ -375,7 +375,7 @@ glm_matcher_back(glm_matcher *matcher)
 	glm_matcher_past *mark = &matcher->mark;
 	glm_way			  way = matcher->way;
 
-	if (matcher->generation == mark->generation)
+	if (matcher->generation != 0 && matcher->generation == mark->generation)
 	{
 		glm_arena_back(&matcher->walk, mark->walk);
 		memcpy(matcher->place, mark->place, matcher->place_size);
