@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(44);
+SELECT plan(40);
 
 \set extract 'Extract product, city and quantity as JSON.'
 \set purchase '{"type": "object", "properties": {"product": {"type": "string", "maxLength": 20}, "city": {"type": "string", "pattern": "^[A-Z]"}, "quantity": {"type": "integer", "minimum": 1, "maximum": 50}}, "required": ["product", "city", "quantity"], "additionalProperties": false}'
