@@ -221,13 +221,32 @@ unit: $(UNIT_TESTS)
 
 # ---- programs for benchmarks, and a test that needs one ----------------------
 
-BENCH_PROGRAMS = $(patsubst test/bench/%.c,build/bench/%,$(wildcard test/bench/*.c))
+BENCH_PROGRAMS = $(patsubst test/bench/%.c,build/bench/%,$(filter-out test/bench/masks_%,$(wildcard test/bench/*.c)))
 
 build/bench/%: test/bench/%.c test/bench/measure.h build/libglm.a
 	@mkdir -p $(@D)
 	$(CC) $(GLM_CFLAGS) $(GLM_LDFLAGS) -ffp-contract=fast -o $@ $< build/libglm.a $(GLM_LIBS)
 
+# This one has several files, and trains a vocabulary.
+MASKS_OBJS = $(patsubst test/%,build/%.o,$(basename $(wildcard test/bench/masks.c test/bench/masks_*.c test/bench/masks_*.cc)))
+
+build/bench/%.o: test/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GLM_CFLAGS) -c -o $@ $<
+
+build/bench/%.o: test/bench/%.cc
+	@mkdir -p $(@D)
+	$(CXX) $(GLM_CXXFLAGS) -c -o $@ $<
+
+build/bench/masks: $(MASKS_OBJS) build/libglm.a
+	$(CC) $(GLM_LDFLAGS) -o $@ $^ -lsentencepiece_train -lz $(GLM_LIBS)
+
 build/unit/test_random_model: | build/bench/make_random_model
+
+# test/constrain/patterns.py drives it
+build/test/pattern_match: test/constrain/pattern_match.c build/libglm.a
+	@mkdir -p $(@D)
+	$(CC) $(GLM_CFLAGS) $(GLM_LDFLAGS) -o $@ $< build/libglm.a $(GLM_LIBS)
 
 bench-programs: $(BENCH_PROGRAMS)
 
@@ -239,7 +258,7 @@ bench-kernels: build/bench/kernels
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(or $(and $(T),test/fuzz/$(T).c),$(wildcard test/fuzz/fuzz_*.c)))
 # of the rooms that read what nobody vouches for
-FUZZ_ROOMS = base weights text model
+FUZZ_ROOMS = base weights text model constrain
 FUZZ_OBJS = $(patsubst build/%,build/fuzz/%,$(filter $(FUZZ_ROOMS:%=build/engine/%/%),$(GLM_OBJS)))
 FUZZ_FLAGS = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 

@@ -7,9 +7,9 @@
  * second to second on shared machines.  Prints one JSON object a line; bench.py
  * makes a table and a picture of them.
  *
- *     forward [-t threads] [-k kernels] [-r runs] model-directory work...
+ *     forward [-t threads] [-k kernels] [-r runs] [-u] model-directory work...
  *
- * work: decode:SEQUENCES (1 to 16) or prefill:TOKENS (1 to 2048).
+ * -u: untuned.  work: decode:SEQUENCES (1 to 16) or prefill:TOKENS (1 to 2048).
  */
 #include "measure.h"
 
@@ -154,6 +154,20 @@ report_memory(void)
 		   (double) peak / 1e3, (double) anonymous / 1e3, (double) READ_BYTES / 1e6);
 }
 
+/* How the device came to read weights, and what finding out took. */
+static void
+report_tuning(void)
+{
+	glm_tuned tuned[GLM_TUNED_MAX];
+	uint64_t  cost_ns;
+	int		  n = glm_forward_tuned(forward, tuned, GLM_TUNED_MAX, &cost_ns);
+
+	printf("{\"work\": \"tuning\", \"cost_ms\": %.1f", (double) cost_ns / 1e6);
+	for (int i = 0; i < n; i++)
+		printf(", \"%s\": \"%s\"", tuned[i].what, tuned[i].how);
+	printf("}\n");
+}
+
 static void
 open_all(const char *dir, int threads, const char *kernels)
 {
@@ -205,6 +219,7 @@ main(int argc, char **argv)
 		return 2;
 	runs = o.runs;
 	open_all(argv[optind], o.threads, o.kernels);
+	glm_forward_set_tuning(forward, !o.untuned);
 	glm_forward_info(forward, &info);
 	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, "
 		   "\"vnni_peak_gops\": %.0f}\n",
@@ -212,6 +227,7 @@ main(int argc, char **argv)
 	for (int i = optind + 1; i < argc; i++)
 		if (!report(argv[i]))
 			return 2;
+	report_tuning();
 	report_memory();
 	return 0;
 }

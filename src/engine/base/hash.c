@@ -1,5 +1,5 @@
 /*
- * hash.c - SHA-256 of bytes in files, by OpenSSL, which uses the CPU's SHA
+ * hash.c - SHA-256 of bytes, by OpenSSL, which uses the CPU's SHA
  * instructions where there are some.
  *
  * Files are read, not mapped: one that gets shorter meanwhile then gives fewer
@@ -57,6 +57,13 @@ glm_hash_parse(glm_hash *hash, const char *text)
 		hash->byte[i] = (uint8_t) (high << 4 | low);
 	}
 	return true;
+}
+
+bool
+glm_hash_memory(const void *bytes, size_t n, glm_hash *hash, glm_error *err)
+{
+	return EVP_Digest(bytes, n, hash->byte, NULL, EVP_sha256(), NULL) == 1 ||
+		   glm_fail(err, GLM_INTERNAL, "a SHA-256 cannot be computed");
 }
 
 /* Feeds the bytes to ctx; *n counts them. */

@@ -1,5 +1,5 @@
 /*
- * hash.h - SHA-256 of bytes in files.
+ * hash.h - SHA-256 of bytes, in files and in memory.
  */
 #ifndef GLM_HASH_H
 #define GLM_HASH_H
@@ -16,6 +16,8 @@ typedef struct glm_hash
 extern void glm_hash_text(const glm_hash *hash, char text[GLM_HASH_TEXT]);
 /* Reads 64 lowercase hexadecimal digits; false when text is anything else. */
 extern bool glm_hash_parse(glm_hash *hash, const char *text);
+
+extern bool glm_hash_memory(const void *bytes, size_t n, glm_hash *hash, glm_error *err);
 
 /*
  * Hashes [offset, offset + length) of an open file, or what is there of it:

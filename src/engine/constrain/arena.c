@@ -57,8 +57,11 @@ add_block(glm_arena *arena, size_t n)
 
 	size = size < n ? n : size;
 	if (size > arena->limit - arena->used)
+	{
+		arena->full = true;
 		glm_arena_fail(arena, GLM_TOO_COMPLEX, "constraint takes more than %zu MB",
 					   arena->limit >> 20);
+	}
 	block = malloc(sizeof(*block) + size);
 	if (block == NULL)
 		glm_arena_fail(arena, GLM_NO_ROOM, "out of memory");
@@ -130,13 +133,12 @@ glm_arena_back(glm_arena *arena, glm_arena_mark mark)
 void
 glm_arena_fail(glm_arena *arena, glm_status status, const char *fmt, ...)
 {
+	char	message[sizeof(arena->err->message)];
 	va_list args;
 
-	arena->err->status = status;
-	arena->err->advice = GLM_ADVICE_NONE;
-	arena->err->hint[0] = '\0';
 	va_start(args, fmt);
-	vsnprintf(arena->err->message, sizeof(arena->err->message), fmt, args);
+	vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
+	glm_fail(arena->err, status, "%s", message);
 	longjmp(*arena->escape, 1);
 }

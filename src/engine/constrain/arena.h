@@ -21,6 +21,7 @@ typedef struct glm_arena
 	glm_arena_block *last;	 /* the newest; each knows the one before it */
 	size_t			 used;	 /* bytes of all blocks, what was given back not counted */
 	size_t			 limit;	 /* of them */
+	bool			 full;	 /* it was reached once */
 	jmp_buf			*escape; /* where glm_arena_fail() goes */
 	glm_error		*err;	 /* what it fills in */
 } glm_arena;

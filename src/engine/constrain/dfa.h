@@ -19,7 +19,7 @@ typedef struct glm_dfa_state
 	bool accepts;  /* the text may end here */
 	bool always;   /* and whatever follows, it may end there too */
 	bool dead;	   /* no text from here on is accepted */
-	int	 distance; /* fewest code points to an end */
+	int	 distance; /* code points to an end, the fewest; behind lookaheads there may be more */
 } glm_dfa_state;
 
 /* A text fits a component if its automaton accepts it, or does not if `negated`. */
@@ -34,7 +34,7 @@ typedef struct glm_component
 /*
  * Of n bytes of a pattern: as many components as are returned, all of which a text has to
  * fit (lookaheads that a pattern begins with are components of their own).  `anchored`: the
- * whole text has to match, not some part of it.  Errors name no keyword; the caller adds it.
+ * whole text has to match, not some part of it..
  */
 extern int		glm_dfa_pattern(glm_arena *arena, const char *pattern, size_t n, bool anchored,
 								glm_component out[GLM_PATTERN_COMPONENTS]);
@@ -43,7 +43,10 @@ extern int		glm_dfa_format(glm_arena *arena, const char *name,
 							   glm_component out[GLM_PATTERN_COMPONENTS]);
 /* A format that is known but cannot be enforced. */
 extern bool		glm_format_refused(const char *name);
-/* Accepts exactly these n texts, as a trie: 100,000 of them, 1 MiB in all are not too many. */
+/*
+ * Accepts exactly these n texts, as a trie: 100,000 of them, 1 MiB in all are not too many.
+ * They are not copied.
+ */
 extern glm_dfa *glm_dfa_literals(glm_arena *arena, const char *const *text, const size_t *length,
 								 int n);
 

@@ -31,11 +31,14 @@ typedef struct glm_machine_kind
 	bool (*complete)(glm_machine *machine, glm_arena *walk, const void *state, long *steps,
 					 glm_buf *out);
 	/*
-	 * The tokens that may come next, by bytes alone; ids that end an answer are the
-	 * matcher's affair.  The same as trying step() on each, only faster.
+	 * The tokens that may come next, by bytes alone: all bits are set anew, and ids that end
+	 * an answer are the matcher's affair.  The same as trying step() on each, only faster;
+	 * NULL: it would not be.
 	 */
 	void (*mask)(glm_machine *machine, glm_arena *walk, const void *state,
 				 const glm_vocabulary *vocabulary, uint64_t *allowed);
+	/* Copies to this arena what the state points to in others of walks.  NULL: nothing. */
+	void (*move)(glm_machine *machine, glm_arena *to, void *state);
 } glm_machine_kind;
 
 /* Each kind's own machine begins with this. */

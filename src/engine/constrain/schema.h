@@ -14,9 +14,10 @@
 #include "engine/constrain/value.h"
 
 #define GLM_SCHEMA_BYTES ((size_t) 1 << 20)
-#define GLM_SCHEMA_DEPTH 200
+#define GLM_SCHEMA_DEPTH GLM_VALUE_DEPTH
 #define GLM_SCHEMA_NODES 50000
-#define GLM_NO_MOST INT32_MAX /* no maximum */
+#define GLM_SCHEMA_ENUM 100000 /* values of an enum */
+#define GLM_NO_MOST INT32_MAX  /* no maximum */
 
 typedef struct glm_node glm_node;
 
@@ -71,6 +72,7 @@ struct glm_node
 	/* strings: all components and the lengths in code points */
 	glm_component *component;
 	int			   n_components;
+	uint64_t	   formats; /* bit i: component i is of a format */
 	int			   min_length, max_length;
 
 	/* arrays */
@@ -99,14 +101,16 @@ struct glm_node
 		asks_only; /* of objects only: required and min_properties, which come true before the end */
 
 	/* combinators; enum's arrays and objects are `any_value`, beside anyOf */
+	bool	  refers; /* what $ref means is one of `all` */
 	glm_nodes all, any, one, any_value;
 	glm_node *not_, *if_, *then_, *else_;
 };
 
 typedef struct glm_schema
 {
-	glm_node *root;
-	int		  n_nodes;
+	glm_node  *root;
+	glm_node **node; /* [n_nodes], by id */
+	int		   n_nodes, node_room;
 } glm_schema;
 
 /*
@@ -118,5 +122,7 @@ extern glm_schema *glm_schema_compile(glm_arena *arena, glm_value *schema);
 
 /* A node that lets everything pass, for what is made without a schema. */
 extern glm_node *glm_node_new(glm_arena *arena, glm_schema *schema);
+/* To be called when its keywords have their values: sets number, string, array, object and asks_only. */
+extern void		 glm_node_finish(glm_node *node);
 
 #endif /* GLM_SCHEMA_H */

@@ -44,7 +44,8 @@ enum
 	NGRAM_CLASS = 0,
 	SKIPGRAM_CLASS = NGRAM_CLASS + CONFIRMED_MAX + 1,
 	LOOKUP_CLASS = SKIPGRAM_CLASS + CONFIRMED_MAX + 1,
-	N_CLASSES = LOOKUP_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1)
+	N_CLASSES = LOOKUP_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1),
+	CERTAIN_CLASS /* of what is no guess */
 };
 #define PLACES_MAX 4096
 
@@ -255,8 +256,8 @@ count_frequency(glm_ngrams *ngrams, int32_t token)
 static float
 probability(const glm_ngrams *ngrams, guess g)
 {
-	if (g.token < 0)
-		return 0;
+	if (g.token < 0 || g.class == CERTAIN_CLASS)
+		return g.token < 0 ? 0 : 1;
 	if (ngrams == NULL)
 		return g.class >= LOOKUP_CLASS + 2 * (RUN_MAX + 1) ? 0.6f : 0.3f;
 	return ngrams->score[g.class].right / ngrams->score[g.class].all;
@@ -280,6 +281,13 @@ guess_next(const glm_ngrams *ngrams, guess copied, const int32_t *common, const 
 	best = better(ngrams, best, look_up_ngram(ngrams, hash_of_ngram(tokens, n), NGRAM_CLASS));
 	return better(ngrams, best,
 				  look_up_ngram(ngrams, hash_of_skipgram(common, tokens, n), SKIPGRAM_CLASS));
+}
+
+/* What has to come next; its token is negative where there is a choice. */
+static guess
+forced_guess(const glm_draft_limits *limits)
+{
+	return (guess){limits->forced != NULL ? limits->forced(limits->arg) : -1, CERTAIN_CLASS};
 }
 
 /* What n more rows cost in a pass that has `rows`, in tokens. */
@@ -313,9 +321,11 @@ glm_draft_make(glm_draft *d, const glm_ngrams *ngrams, int32_t *tokens, int n,
 	for (int i = 0; i < limits->max && (costs == NULL || limits->rows + i < GLM_DRAFT_ROWS); i++)
 	{
 		guess copied = look_up_text(d, tokens, n + i, run);
-		guess best = guess_next(ngrams, copied, common, tokens, n + i);
+		guess best = forced_guess(limits);
 		float gain;
 
+		if (best.token < 0)
+			best = guess_next(ngrams, copied, common, tokens, n + i);
 		all_right *= probability(ngrams, best);
 		if (best.token < 0 || (costs != NULL && all_right * costs->token_ns < costs->least_ns) ||
 			(limits->allows != NULL && !limits->allows(limits->arg, best.token)))

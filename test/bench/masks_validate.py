@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""Are answers drawn at random valid?  Asks Python's jsonschema, formats included.
+
+    build/bench/masks FILE walks=20 >WALKS; masks_validate.py FILE WALKS
+
+FILE has cases as masks_case.c reads them, WALKS a line `name TAB JSON` for each answer. Prints one line of JSON, and on
+stderr what is not valid; the exit status is 1 then, or when WALKS has no answers. A schema that jsonschema itself cannot
+use (it is malformed, it refers to nothing) counts as `unusable`.
+"""
+import collections
+import gzip
+import json
+import sys
+
+import jsonschema
+
+
+def lines(path):
+    with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8", newline="\n") as file:
+        yield from file
+
+
+def validator(schema):
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    return kind(schema, format_checker=kind.FORMAT_CHECKER)
+
+
+def no_duplicates(pairs):
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key comes twice")
+    return dict(pairs)
+
+
+def judge(checker, text):
+    """-> "valid", "invalid" or "unusable", and why."""
+    try:
+        data = json.loads(text, object_pairs_hook=no_duplicates)
+        checker.validate(data)
+    except ValueError as e:     # jsonschema's own are none
+        return "invalid", "no JSON: %s" % e
+    except jsonschema.ValidationError as e:
+        return "invalid", "%s at /%s: %s" % (e.validator, "/".join(map(str, e.absolute_path)), e.message[:200])
+    except Exception as e:      # a reference that leads nowhere, a pattern that is none of Python's
+        return "unusable", "%s: %s" % (type(e).__name__, str(e)[:200])
+    return "valid", ""
+
+
+def validate(cases, walks, out=sys.stderr):
+    """-> how many answers are valid, invalid, unusable."""
+    schemas = {case["name"]: case["schema"] for case in map(json.loads, cases)}
+    checkers = {}
+    counts = collections.Counter(valid=0, invalid=0, unusable=0)
+    for line in walks:
+        name, _, text = line.rstrip("\n").partition("\t")
+        if name not in checkers:
+            checkers[name] = validator(schemas[name])
+        verdict, why = judge(checkers[name], text)
+        counts[verdict] += 1
+        if verdict != "valid":
+            print("%s %s: %s: %s" % (verdict.upper(), name, why, text[:300]), file=out)
+    return counts
+
+
+if __name__ == "__main__":
+    found = validate(lines(sys.argv[1]), lines(sys.argv[2]))
+    print(json.dumps(found))
+    sys.exit(0 if found["valid"] and not found["invalid"] else 1)

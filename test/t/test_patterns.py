@@ -1,0 +1,22 @@
+"""Patterns of constraints beside Python's re; test/constrain/patterns.py compares more of them."""
+import subprocess
+import sys
+import unittest
+
+from harness import ROOT
+
+sys.path.append(str(ROOT / "test/constrain"))
+import patterns  # noqa: E402
+
+
+class Patterns(unittest.TestCase):
+    def test_random_patterns_match_what_python_matches(self):
+        subprocess.run(["make", "--no-print-directory", "build/test/pattern_match"], cwd=ROOT, check=True,
+                       stdout=subprocess.DEVNULL)
+        compared, different = patterns.differences(1500, seed=14)
+        self.assertEqual(compared, 1500)
+        self.assertEqual(different, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
