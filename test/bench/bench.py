@@ -142,9 +142,12 @@ def write_lines(path, rows):
 def in_turns(model, bits, works, turns, models):
     """We and the rivals of CHATGLM_RIVAL; -> their rows."""
     def ours(work):
-        return forward(model, [work], 1 if work.startswith("prefill") else 3)[1]
+        return forward(model, [work], 1 if work.startswith("prefill") else 5)[1]
 
-    return rivals.compare(ours, works, bits, models, turns)
+    def bandwidth():
+        return forward(model, [], 1)[0]["bandwidth"]
+
+    return rivals.compare(ours, bandwidth, works, bits, models, turns)
 
 
 def alone(a):

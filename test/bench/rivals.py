@@ -1,7 +1,8 @@
 """Other engines beside ours, in turns: A B C A B C ...
 
 Their speed and ours both move with the machine, whose memory alone is at times half again as fast as at others, so
-figures of different minutes say little.  Each turn runs everybody once, and what counts is the ratio within a turn.
+figures of different minutes say little.  Each turn runs everybody once, and what counts is the ratio within a turn in which
+the memory, measured right after each, was as fast for both.
 
 CHATGLM_RIVAL holds words NAME=WHAT, quoted as for a shell.  WHAT is a directory with llama-batched-bench, llama.cpp's or
 ik_llama.cpp's, which then runs a random model of the same shape, Q4_0 beside INT4 and Q8_0 beside INT8; or any command.
@@ -17,9 +18,10 @@ import tempfile
 
 import random_gguf
 
-THREADS = "2"               # as build/bench/forward, and behind so many tokens decodes one sequence there
+THREADS = "2"               # as build/bench/forward, which decodes behind so many tokens
 DECODE_FROM, STEPS = 128, 16
 PATIENCE = 900              # seconds of one run
+ALIKE = 1.15                # bandwidths at most so far apart count as the same
 
 
 class Failed(Exception):
@@ -97,21 +99,27 @@ def run_rival(what, work, bits, models):
     return run_command(what, kind, n, bits)
 
 
-def take_turns(ours, work, bits, models, turns):
-    """-> a dict for us and for each rival: work, bits, who, speeds (tokens a second, one a turn), failed.
+def new_row(work, bits, who):
+    return {"work": work, "bits": bits, "who": who, "speeds": [], "bandwidths": [], "shares": [], "failed": None}
 
-    ours: a function of the work, -> forward.c's row, which ours keeps as `rows`.  A rival that fails sits out the turns that
-    are left.
+
+def take_turns(ours, bandwidth, work, bits, models, turns):
+    """-> a dict for us and for each rival: work, bits, who, failed, and lists with one number a turn: speeds (tokens a
+    second), bandwidths (GB/s, measured beside it), for us shares of what the machine could do.
+
+    ours: a function of the work, -> forward.c's row.  A rival that fails sits out the turns that are left.
     """
-    us = {"work": work, "bits": bits, "who": "ours", "speeds": [], "rows": [], "failed": None}
-    rivals = [{"work": work, "bits": bits, "who": name, "speeds": [], "failed": None} for name in named()]
+    us, rivals = new_row(work, bits, "ours"), [new_row(work, bits, name) for name in named()]
     for _ in range(turns):
-        us["rows"].append(ours(work))
-        us["speeds"].append(us["rows"][-1]["tokens_per_second"])
+        measured = ours(work)
+        us["speeds"].append(measured["tokens_per_second"])
+        us["shares"].append(measured["share"])
+        us["bandwidths"].append(measured.get("bandwidth") or bandwidth())
         for row in rivals:
             try:
                 if row["failed"] is None:
                     row["speeds"].append(run_rival(named()[row["who"]], work, bits, models))
+                    row["bandwidths"].append(bandwidth())
             except Failed as e:
                 row["failed"] = str(e)
     return [us] + rivals
@@ -121,19 +129,19 @@ def spread(numbers, form):
     return form % statistics.median(numbers), "%s..%s" % (form % min(numbers), form % max(numbers))
 
 
-def limit(rows):
-    """Our share of what the machine could do meanwhile: of its bandwidth, of its peak where it has one."""
-    decode = "bandwidth" in rows[0]
-    measured = statistics.median(row["bandwidth" if decode else "vnni_peak_gops"] for row in rows)
-    share = statistics.median(row["share"] for row in rows)
-    return "%.0f %% of %.*f %s" % (100 * share, decode, measured, "GB/s" if decode else "GOP/s") if measured else "-"
+def ratios(us, row):
+    """Of the turns in which both found the memory equally fast, where there are some."""
+    turns = list(zip(us["speeds"], row["speeds"], us["bandwidths"], row["bandwidths"]))
+    alike = [a / b for a, b, ours, theirs in turns if max(ours, theirs) <= ALIKE * min(ours, theirs)]
+    return alike or [a / b for a, b, _, _ in turns]
 
 
 def print_header(bits, turns):
-    print("\nINT%d, in turns, %d of them" % (bits, turns))
+    print("\nINT%d, in turns, %d of them; GB/s: what the memory gave beside it" % (bits, turns))
     for name, what in named().items():
         print("%s: %s" % (name, what))
-    print("%-14s %-14s %9s %15s %11s %13s" % ("work", "", "tokens/s", "least..most", "ours/theirs", "least..most"))
+    print("%-14s %-14s %9s %15s %11s %7s %11s %13s %6s" % (
+        "work", "", "tokens/s", "least..most", "GB/s", "share", "ours/theirs", "least..most", "turns"))
 
 
 def print_rows(rows):
@@ -142,21 +150,20 @@ def print_rows(rows):
         if row["failed"] is not None:
             print("%s failed: %s" % (head, row["failed"]), flush=True)
             continue
-        line = "%s %9s %15s" % (head, *spread(row["speeds"], "%.1f"))
+        line = "%s %9s %15s %11s" % (head, *spread(row["speeds"], "%.1f"), spread(row["bandwidths"], "%.0f")[1])
         if row["who"] == "ours":
-            line += "   " + limit(row["rows"])
+            line += " %5.0f %%" % (100 * statistics.median(row["shares"]))
         else:
-            ratios = [a / b for a, b in zip(rows[0]["speeds"], row["speeds"])]
-            line += " %11s %13s" % spread(ratios, "%.2f")
+            line += " %7s %11s %13s %6d" % ("", *spread(ratios(rows[0], row), "%.2f"), len(ratios(rows[0], row)))
         print(line, flush=True)
 
 
-def compare(ours, works, bits, models, turns):
+def compare(ours, bandwidth, works, bits, models, turns):
     """Prints the table work by work; -> all its rows."""
     every = []
     print_header(bits, turns)
     for work in works:
-        rows = take_turns(ours, work, bits, models, turns)
+        rows = take_turns(ours, bandwidth, work, bits, models, turns)
         print_rows(rows)
         every += rows
     return every
