@@ -21,8 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/base/stats.h"	/* glm_stats, glm_model_info, glm_progress */
-#include "engine/base/status.h" /* glm_error */
+#include "engine/base/observation.h" /* glm_stats, glm_model_info, glm_progress */
+#include "engine/base/status.h"		 /* glm_error */
 
 /* ---- Requests -------------------------------------------------------- */
 

@@ -33,7 +33,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/base/stats.h"
+#include "engine/base/observation.h"
 #include "engine/model/projection.h"
 
 #define GLM_BACKEND_ABI 5

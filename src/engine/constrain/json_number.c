@@ -4,6 +4,8 @@
  */
 #include "engine/constrain/json_machine.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DOUBLE_DIGITS 15 /* that any number of a double has */
@@ -63,10 +65,9 @@ status_so_far(const glm_set_member *member, const glm_reader_state *state)
  * large multiples, of which many validators lose the last digits.
  */
 static glm_truth
-status_at_end(const glm_node *node, const glm_reader_state *state, const glm_decimal *value)
+status_of(const glm_node *node, const char *text, int n, bool digits_only, const glm_decimal *value)
 {
 	bool decided = true, holds, found = node->numbers == NULL;
-	bool digits_only = state->part == GLM_NUMBER_ZERO || state->part == GLM_NUMBER_WHOLE;
 
 	for (int i = 0; i < node->n_numbers && !found; i++)
 		found = glm_decimal_compare(&node->numbers[i], value) == 0;
@@ -76,8 +77,48 @@ status_at_end(const glm_node *node, const glm_reader_state *state, const glm_dec
 		return GLM_OPEN;
 	if (node->range.multiple_of != NULL && value->n + value->exponent > DOUBLE_DIGITS)
 		return GLM_OPEN;
-	holds = glm_range_holds(&node->range, state->number, state->digits, &decided);
+	holds = glm_range_holds(&node->range, text, (size_t) n, &decided);
 	return !decided ? GLM_OPEN : holds ? GLM_HOLDS : GLM_FAILS;
+}
+
+/*
+ * The number of a text as those read it who have doubles, to the digits that tell it from
+ * others: 1.00000000000000000001 is 1.  Returns the length; false in *ok: it is none.
+ */
+static int
+round_number(const char *text, int n, char out[32], glm_decimal *value, bool *ok)
+{
+	char   number[GLM_NUMBER_BYTES + 1];
+	double d;
+	int	   length = 0;
+
+	memcpy(number, text, (size_t) n);
+	number[n] = '\0';
+	d = strtod(number, NULL);
+	for (int precision = DOUBLE_DIGITS; precision <= DOUBLE_DIGITS + 2; precision++)
+	{
+		length = snprintf(out, 32, "%.*g", precision, d);
+		if (strtod(out, NULL) == d)
+			break;
+	}
+	*ok = glm_decimal_read(value, out, (size_t) length);
+	return length;
+}
+
+/* Open, too, where those who round the number to a double would see it otherwise. */
+static glm_truth
+status_at_end(const glm_node *node, const glm_reader_state *state, const glm_decimal *value)
+{
+	bool		digits_only = state->part == GLM_NUMBER_ZERO || state->part == GLM_NUMBER_WHOLE, ok;
+	glm_truth	status = status_of(node, state->number, state->digits, digits_only, value);
+	glm_decimal rounded;
+	char		text[32];
+	int			n;
+
+	if (digits_only || value->n <= DOUBLE_DIGITS || status == GLM_OPEN)
+		return status;
+	n = round_number(state->number, state->digits, text, &rounded, &ok);
+	return ok && status_of(node, text, n, false, &rounded) == status ? status : GLM_OPEN;
 }
 
 /* May the number so far stand here? */

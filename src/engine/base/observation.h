@@ -1,8 +1,8 @@
 /*
- * stats.h - what an engine has done and what it holds, as its host sees it.
+ * observation.h - what an engine has done and what it holds, as its host sees it.
  */
-#ifndef GLM_STATS_H
-#define GLM_STATS_H
+#ifndef GLM_OBSERVATION_H
+#define GLM_OBSERVATION_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -89,4 +89,4 @@ typedef struct glm_progress
 	double	 seconds_left; /* as it has gone so far; negative = not known yet */
 } glm_progress;
 
-#endif /* GLM_STATS_H */
+#endif /* GLM_OBSERVATION_H */
