@@ -5,7 +5,7 @@ import unittest
 
 from harness import ROOT
 
-sys.path.append(str(ROOT / "test/constrain"))
+sys.path.append(f"{ROOT}/test/constrain")
 import patterns  # noqa: E402
 
 

@@ -54,8 +54,19 @@ begin(void)
 	machine->kind->start(machine, &walk, state);
 }
 
-void
-reader_open(const char *schema, glm_property_order order, glm_json_space space)
+static void
+open_unguarded(const char *schema, glm_property_order order, glm_json_space space)
+{
+	machine = glm_json_machine(
+		&arena, glm_schema_compile(&arena, glm_value_read(&arena, schema, strlen(schema))), order,
+		space);
+	state = malloc(machine->kind->state_size);
+	assert_non_null(state);
+	begin();
+}
+
+static void
+prepare(const char *schema)
 {
 	reader_close();
 	opened = schema;
@@ -63,13 +74,30 @@ reader_open(const char *schema, glm_property_order order, glm_json_space space)
 	glm_arena_init(&walk, (size_t) 64 << 20);
 	arena.escape = walk.escape = &escape;
 	arena.err = walk.err = &err;
+}
+
+void
+reader_open(const char *schema, glm_property_order order, glm_json_space space)
+{
+	prepare(schema);
 	GUARD();
-	machine = glm_json_machine(
-		&arena, glm_schema_compile(&arena, glm_value_read(&arena, schema, strlen(schema))), order,
-		space);
-	state = malloc(machine->kind->state_size);
-	assert_non_null(state);
-	begin();
+	open_unguarded(schema, order, space);
+}
+
+void
+assert_escapes(const char *schema, const char *text, glm_status status, const char *why)
+{
+	prepare(schema);
+	if (setjmp(escape) != 0)
+	{
+		if (err.status != status || strstr(err.message, why) == NULL)
+			fail_msg("%.200s: status %d, %s", schema, err.status, err.message);
+		return;
+	}
+	open_unguarded(schema, GLM_ORDER_ANY, GLM_SPACE_EXACT);
+	for (int i = 0; text[i] != '\0'; i++)
+		machine->kind->step(machine, &walk, state, (uint8_t) text[i]);
+	fail_msg("%.200s: nothing is wrong with it", schema);
 }
 
 int

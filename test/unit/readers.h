@@ -26,6 +26,9 @@ extern const char *reader_end(long steps);
 
 extern void assert_cases(const reader_case *cases, size_t n, glm_property_order order,
 						 glm_json_space space);
+/* Opening the schema or reading the text leaves by the escape with this. */
+extern void assert_escapes(const char *schema, const char *text, glm_status status,
+						   const char *why);
 /* A text is refused at exactly this byte, from 0. */
 extern void assert_stops(const char *schema, const char *text, int at);
 

@@ -42,7 +42,8 @@ numbers_have_limits(void **state)
 	(void) state;
 	assert_stops("{}", "1e300", -1);
 	assert_stops("{}", "1e1000", 5);
-	assert_stops("{}", "1e0001", 5);
+	assert_stops("{}", "1.5e-652", 7);
+	assert_stops("{}", "1e0001", -1);
 	assert_stops("{}", "123456789012345678901234567890123456", -1);
 	assert_stops("{}", "1234567890123456789012345678901234567", 36);
 }
@@ -139,6 +140,22 @@ depth_has_a_limit(void **state)
 	assert_stops("{\"items\": {\"$ref\": \"#\"}}", text, GLM_JSON_DEPTH);
 }
 
+/* So many subschemas may apply to one value, and no more. */
+static void
+subschemas_have_a_limit(void **state)
+{
+	glm_buf schema = {0};
+
+	(void) state;
+	glm_buf_puts(&schema, "{\"items\": {\"anyOf\": [{}");
+	for (int i = 1; i < GLM_SET_MEMBERS; i++)
+		glm_buf_puts(&schema, ", {\"maximum\": 1}");
+	glm_buf_puts(&schema, "]}}");
+	assert_false(schema.failed);
+	assert_escapes(schema.data, "[1", GLM_TOO_COMPLEX, "subschemas apply to one value at /items");
+	glm_buf_free(&schema);
+}
+
 /* A text may be left at any byte, and the state is a value. */
 static void
 states_are_values(void **state)
@@ -162,6 +179,7 @@ main(void)
 		cmocka_unit_test_teardown(white_space_is_as_asked, reader_teardown),
 		cmocka_unit_test_teardown(keys_come_once, reader_teardown),
 		cmocka_unit_test_teardown(depth_has_a_limit, reader_teardown),
+		cmocka_unit_test_teardown(subschemas_have_a_limit, reader_teardown),
 		cmocka_unit_test_teardown(states_are_values, reader_teardown),
 	};
 

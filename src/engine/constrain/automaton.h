@@ -6,6 +6,8 @@
 
 #include "engine/constrain/dfa.h"
 
+#define GLM_DFA_CHUNK 32 /* states that lie side by side */
+
 /* Each kind's own automaton begins with this. */
 struct glm_dfa
 {
@@ -17,7 +19,14 @@ struct glm_dfa
 	int	   n; /* states */
 };
 
-extern void *glm_dfa_record(const glm_dfa *dfa, int state);
+static inline void *
+glm_dfa_record(const glm_dfa *dfa, int state)
+{
+	unsigned i = (unsigned) state;
+
+	return dfa->chunk[i / GLM_DFA_CHUNK] + dfa->record * (i % GLM_DFA_CHUNK);
+}
+
 /* The record of state `dfa->n`, all zeros, which is a state when the caller has counted it. */
 extern void *glm_dfa_new_record(glm_dfa *dfa);
 

@@ -113,7 +113,7 @@ intern(glm_charsets *sets, const glm_char_ranges *ranges, int to_come)
 			return i + 1;
 	}
 	if (sets->n == MAX_SETS)
-		glm_arena_fail(sets->arena, GLM_TOO_COMPLEX, "has too many classes of characters");
+		glm_arena_fail(sets->arena, GLM_TOO_COMPLEX, "pattern has too many classes of characters");
 	sets->set = glm_arena_grow(sets->arena, sets->set, sizeof(*set), &sets->capacity, sets->n + 1);
 	set = &sets->set[sets->n];
 	*set = (glm_charset){.to_come = to_come, .ranges = *ranges};

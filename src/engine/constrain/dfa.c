@@ -6,24 +6,16 @@
 
 #include <string.h>
 
-#define CHUNK 32 /* states */
-
 /* ---- States --------------------------------------------------------------------------------- */
-
-void *
-glm_dfa_record(const glm_dfa *dfa, int state)
-{
-	return dfa->chunk[state / CHUNK] + dfa->record * (size_t) (state % CHUNK);
-}
 
 void *
 glm_dfa_new_record(glm_dfa *dfa)
 {
-	if (dfa->n / CHUNK == dfa->n_chunks)
+	if (dfa->n / GLM_DFA_CHUNK == dfa->n_chunks)
 	{
 		dfa->chunk = glm_arena_grow(dfa->arena, dfa->chunk, sizeof(*dfa->chunk),
 									&dfa->chunk_capacity, dfa->n_chunks + 1);
-		dfa->chunk[dfa->n_chunks] = glm_arena_get(dfa->arena, CHUNK * dfa->record);
+		dfa->chunk[dfa->n_chunks] = glm_arena_get(dfa->arena, GLM_DFA_CHUNK * dfa->record);
 		dfa->n_chunks++;
 	}
 	return memset(glm_dfa_record(dfa, dfa->n), 0, dfa->record);

@@ -34,7 +34,7 @@ typedef struct glm_component
 /*
  * Of n bytes of a pattern: as many components as are returned, all of which a text has to
  * fit (lookaheads that a pattern begins with are components of their own).  `anchored`: the
- * whole text has to match, not some part of it.  Errors name no keyword; the caller adds it.
+ * whole text has to match, not some part of it..
  */
 extern int		glm_dfa_pattern(glm_arena *arena, const char *pattern, size_t n, bool anchored,
 								glm_component out[GLM_PATTERN_COMPONENTS]);

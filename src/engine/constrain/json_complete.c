@@ -6,15 +6,28 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MEMBERS_OF_A_STEP 16
 #define MOST_CHOICES 20000 /* above each other */
 #define SEVERAL_ENDS 6	   /* of a string or number, that are tried when the first leads nowhere */
+
+/* A byte where many subschemas apply takes as long as several. */
+static long
+cost(const glm_reader_state *state)
+{
+	const glm_set *set = state->child != NULL ? state->child->set : state->frame->set;
+
+	return 1 + (set != NULL ? set->n_members / MEMBERS_OF_A_STEP : 0);
+}
 
 bool
 glm_search_put(glm_search *search, glm_reader_state *state, const char *text, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (--*search->steps < 0 || !glm_reader_step(search->reader, state, (uint8_t) text[i]))
+	{
+		*search->steps -= cost(state);
+		if (*search->steps < 0 || !glm_reader_step(search->reader, state, (uint8_t) text[i]))
 			return false;
+	}
 	return true;
 }
 
@@ -57,17 +70,24 @@ count_of_taken(const glm_reader_state *state)
 	return frame->count;
 }
 
-/* The same as the rest of a string, or as a number. */
+/* The same as the rest of a string, in digits and in letters, or as a number. */
 static void
 list_count(glm_search *search, glm_choice *choice)
 {
 	bool number = choice->state.mode != GLM_READ_STRING && choice->state.mode != GLM_READ_KEY;
-	int	 count = count_of_taken(&choice->state);
+	int	 count = count_of_taken(&choice->state), n = 0;
 	char text[16];
 
-	if (count >= 0)
-		glm_search_add(search, choice, text,
-					   snprintf(text, sizeof(text), number ? "%d" : "%d\"", count), number);
+	if (count < 0)
+		return;
+	n = snprintf(text, sizeof(text), number ? "%d" : "%d\"", count);
+	glm_search_add(search, choice, text, n, number);
+	if (number)
+		return;
+	for (n = 0; count > 0; count /= 26)
+		text[n++] = (char) ('a' + count % 26);
+	text[n++] = '"';
+	glm_search_add(search, choice, text, n, false);
 }
 
 static void

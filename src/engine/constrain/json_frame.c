@@ -336,8 +336,8 @@ object_holds(const glm_frame *frame, const glm_set_member *member)
 
 	if (frame->count < node->min_properties || frame->count > node->max_properties)
 		return false;
-	for (int i = 0; i < node->n_required; i++)
-		if (!glm_bit(frame->seen, member->required[i]))
+	for (int i = 0; member->requires != NULL && i < glm_name_words(frame->set); i++)
+		if ((member->requires[i] & ~frame->seen[i]) != 0)
 			return false;
 	for (int i = 0; i < node->n_dependencies; i++)
 		for (int k = 0; k < node->dependencies[i].n_needed; k++)

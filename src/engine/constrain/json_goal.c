@@ -25,8 +25,8 @@ lacking(const glm_frame *frame, const glm_set_member *member)
 	const glm_node *node = member->node;
 	int				n = 0;
 
-	for (int i = 0; i < node->n_required; i++)
-		n += !glm_bit(frame->seen, member->required[i]);
+	for (int i = 0; member->requires != NULL && i < glm_name_words(frame->set); i++)
+		n += __builtin_popcountll(member->requires[i] & ~frame->seen[i]);
 	if (n < node->min_properties - frame->count)
 		n = node->min_properties - frame->count;
 	return n < OUT_OF_REACH ? n : OUT_OF_REACH;

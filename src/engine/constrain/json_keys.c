@@ -87,13 +87,15 @@ missing(const glm_reader *reader, const glm_frame *frame, const glm_set_member *
 {
 	int n = 0;
 
-	for (int i = 0; i < member->node->n_required; i++)
-		if (!glm_bit(frame->seen, member->required[i]))
-		{
-			if (!may_come(reader, frame, relevant, member->required[i]))
+	for (int i = 0; member->requires != NULL && i < glm_name_words(frame->set); i++)
+	{
+		uint64_t absent = member->requires[i] & ~frame->seen[i];
+
+		n += __builtin_popcountll(absent);
+		for (; absent != 0 && reader->order == GLM_ORDER_STRICT; absent &= absent - 1)
+			if (!may_come(reader, frame, relevant, i * 64 + __builtin_ctzll(absent)))
 				return -1;
-			n++;
-		}
+	}
 	return n;
 }
 

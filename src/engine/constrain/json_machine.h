@@ -64,6 +64,8 @@ typedef struct glm_set_member
 	/* numbers of known names */
 	int	 *property, *required, *dependent_name, *dependency;
 	int **needs; /* [n_dependencies][n_needed] */
+
+	uint64_t *requires; /* bits of the names required; NULL: none is */
 } glm_set_member;
 
 /* A member that has a name among its properties, and as which of them. */

@@ -194,8 +194,13 @@ link_names(glm_reader *reader, const glm_set *set, glm_set_member *member)
 	for (int i = 0; i < node->n_properties; i++)
 		member->property[i] = find(set, &node->properties[i].name);
 	member->required = GLM_NEW(arena, int, node->n_required);
+	if (node->n_required > 0)
+	member->requires = GLM_NEW(arena, uint64_t, glm_name_words(set));
 	for (int i = 0; i < node->n_required; i++)
+	{
 		member->required[i] = find(set, &node->required[i]);
+		member->requires[member->required[i] >> 6] |= (uint64_t) 1 << (member->required[i] & 63);
+	}
 	member->dependent_name = GLM_NEW(arena, int, node->n_dependent);
 	for (int i = 0; i < node->n_dependent; i++)
 		member->dependent_name[i] = find(set, &node->dependent[i].name);

@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-#define DOUBLE_DIGITS 15  /* that any number of a double has */
-#define EXPONENT_DIGITS 3 /* of an answer; glm_decimal_read() has the limit itself */
+#define DOUBLE_DIGITS 15 /* that any number of a double has */
 
 /* The numbers of an enum as they are written. */
 static void
@@ -144,28 +143,19 @@ next_part(glm_number_part part, uint8_t byte)
 	return -1;
 }
 
-static int
-exponent_digits(const glm_reader_state *state)
-{
-	int n = 0;
-
-	for (int i = state->digits; state->part == GLM_NUMBER_EXPONENT && state->number[i - 1] >= '0' &&
-								state->number[i - 1] <= '9';
-		 i--)
-		n++;
-	return n;
-}
-
 bool
 glm_reader_number_byte(glm_reader *reader, glm_reader_state *state, uint8_t byte)
 {
-	int part = next_part(state->part, byte);
+	int			part = next_part(state->part, byte);
+	glm_decimal value;
 
-	if (part < 0 || state->digits == GLM_NUMBER_BYTES ||
-		(part == GLM_NUMBER_EXPONENT && exponent_digits(state) == EXPONENT_DIGITS))
+	if (part < 0 || state->digits == GLM_NUMBER_BYTES)
 		return false;
 	state->part = (uint8_t) part;
 	state->number[state->digits++] = (char) byte;
+	/* an exponent that is too large stays so */
+	if (part == GLM_NUMBER_EXPONENT && !glm_decimal_read(&value, state->number, state->digits))
+		return false;
 	return viable(reader, state);
 }
 
@@ -193,7 +183,7 @@ glm_reader_end_number(glm_reader *reader, glm_reader_state *state)
 		state->part != GLM_NUMBER_FRACTION && state->part != GLM_NUMBER_EXPONENT)
 		return false;
 	if (!glm_decimal_read(&value, state->number, state->digits))
-		return false; /* nor would jsonb have it */
+		return false; /* too many digits to be told exactly */
 	for (int i = 0; i < set->n_members; i++)
 		own[i] = start->own[i] == GLM_OPEN ? status_at_end(set->member[i].node, state, &value)
 										   : start->own[i];

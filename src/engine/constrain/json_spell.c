@@ -7,7 +7,6 @@
 
 #define LONGEST_STRAIGHT 16384 /* bytes */
 #define PLACES 3000			   /* that are looked at breadth first */
-#define MOST_TAKEN 64		   /* texts that may not come again that are counted */
 #define LENGTH_COUNTED 600	   /* code points, above which places do not differ by their length */
 
 /* The bytes of text that are tried, those that please most first. */
@@ -197,8 +196,7 @@ texts_taken(const glm_reader_state *state)
 	int n = 0;
 
 	if (state->mode == GLM_READ_KEY || (state->frame->set != NULL && state->frame->set->unique))
-		for (const glm_hashes *at = state->frame->hashes; at != NULL && n < MOST_TAKEN;
-			 at = at->next)
+		for (const glm_hashes *at = state->frame->hashes; at != NULL && n < PLACES; at = at->next)
 			n++;
 	return n;
 }

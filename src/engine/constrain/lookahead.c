@@ -47,7 +47,8 @@ put(glm_duties *duties, items *list, item new)
 	if (at > 0 && memcmp(&list->item[at - 1], &new, sizeof(new)) == 0)
 		return true;
 	if (list->n == MAX_ITEMS)
-		glm_arena_fail(duties->arena, GLM_TOO_COMPLEX, "has too many lookaheads at one place");
+		glm_arena_fail(duties->arena, GLM_TOO_COMPLEX,
+					   "pattern has too many lookaheads at one place");
 	memmove(&list->item[at + 1], &list->item[at], sizeof(new) * (size_t) (list->n - at));
 	list->item[at] = new;
 	list->n++;
@@ -68,7 +69,8 @@ intern(glm_duties *duties, const items *list)
 		if (duties->duty[i].n == list->n && memcmp(duties->duty[i].item, list->item, size) == 0)
 			return i + 1;
 	if (duties->n == MAX_DUTIES)
-		glm_arena_fail(duties->arena, GLM_TOO_COMPLEX, "has lookaheads that are too many together");
+		glm_arena_fail(duties->arena, GLM_TOO_COMPLEX,
+					   "pattern has lookaheads that are too many together");
 	duties->duty = glm_arena_grow(duties->arena, duties->duty, sizeof(*duty), &duties->capacity,
 								  duties->n + 1);
 	duty = &duties->duty[duties->n];

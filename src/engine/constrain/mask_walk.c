@@ -53,3 +53,13 @@ glm_mask_walk_trie(const glm_mask_walk *walk, const glm_trie *trie, const void *
 {
 	glm_mask_walk_nodes(walk, trie, 0, trie->n, state, allowed);
 }
+
+void
+glm_mask_walk_all(const glm_mask_walk *walk, const glm_vocabulary *vocabulary, const void *state,
+				  uint64_t *allowed)
+{
+	memset(allowed, 0, (size_t) vocabulary->words * sizeof(*allowed));
+	glm_mask_walk_trie(walk, &vocabulary->plain, state, allowed);
+	glm_mask_walk_trie(walk, &vocabulary->rest, state, allowed);
+	glm_vocabulary_add_twins(vocabulary, allowed);
+}

@@ -28,4 +28,8 @@ extern bool glm_mask_walk_nodes(const glm_mask_walk *walk, const glm_trie *trie,
 extern void glm_mask_walk_trie(const glm_mask_walk *walk, const glm_trie *trie, const void *state,
 							   uint64_t *allowed);
 
+/* All tokens that can be written from a state, twins too: the mask is set anew. */
+extern void glm_mask_walk_all(const glm_mask_walk *walk, const glm_vocabulary *vocabulary,
+							  const void *state, uint64_t *allowed);
+
 #endif /* GLM_MASK_WALK_H */

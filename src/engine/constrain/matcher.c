@@ -180,12 +180,7 @@ make_mask(glm_matcher *m, void *arg)
 	if (!mask->careful && c->machine->kind->mask != NULL && m->place->written == m->prefix.length)
 		c->machine->kind->mask(c->machine, &c->scratch, m->place->state, v, mask->allowed);
 	else
-	{
-		memset(mask->allowed, 0, (size_t) v->words * sizeof(*mask->allowed));
-		glm_mask_walk_trie(&walk, &v->plain, m->place, mask->allowed);
-		glm_mask_walk_trie(&walk, &v->rest, m->place, mask->allowed);
-		glm_vocabulary_add_twins(v, mask->allowed);
-	}
+		glm_mask_walk_all(&walk, v, m->place, mask->allowed);
 	if (glm_matcher_ends(m, m->place))
 		for (int i = 0; i < v->n_ends; i++)
 			glm_mask_set(mask->allowed, v->ends[i]);
@@ -380,7 +375,7 @@ glm_matcher_back(glm_matcher *matcher)
 	glm_matcher_past *mark = &matcher->mark;
 	glm_way			  way = matcher->way;
 
-	if (matcher->generation == mark->generation)
+	if (matcher->generation != 0 && matcher->generation == mark->generation)
 	{
 		glm_arena_back(&matcher->walk, mark->walk);
 		memcpy(matcher->place, mark->place, matcher->place_size);

@@ -15,8 +15,9 @@ find_place(glm_matcher *m)
 	glm_constraint *c = m->constraint;
 	glm_place	   *place = glm_arena_get(&c->scratch, m->place_size);
 
-	glm_arena_back(&m->walk, (glm_arena_mark){0});
+	m->generation = 0;
 	m->settled = 0;
+	glm_arena_back(&m->walk, (glm_arena_mark){0});
 	c->machine->kind->start(c->machine, &m->walk, place->state);
 	for (size_t i = 0; i < m->answer.length; i++)
 		if (!glm_matcher_advance(m, place, (uint8_t) m->answer.data[i]))

@@ -19,14 +19,15 @@ static const glm_char_range SPACES[] = {
 void
 glm_pattern_malformed(const glm_pattern_text *in, const char *why)
 {
-	glm_arena_fail(in->arena, GLM_BAD_ARGUMENT, "is malformed: %s, at byte %zu", why, in->at);
+	glm_arena_fail(in->arena, GLM_BAD_ARGUMENT, "pattern is malformed: %s, at byte %zu", why,
+				   in->at);
 }
 
 void
 glm_pattern_refused(const glm_pattern_text *in, const char *what)
 {
-	glm_arena_fail(in->arena, GLM_UNSUPPORTED, "has %s, at byte %zu, which is not supported", what,
-				   in->at);
+	glm_arena_fail(in->arena, GLM_UNSUPPORTED,
+				   "pattern has %s, at byte %zu, which is not supported", what, in->at);
 }
 
 uint32_t

@@ -24,8 +24,8 @@ static glm_pattern *read_choice(reader *r);
 static void
 too_large(reader *r)
 {
-	glm_arena_fail(r->in.arena, GLM_TOO_COMPLEX, "would be an automaton of more than %d places",
-				   GLM_PATTERN_PLACES);
+	glm_arena_fail(r->in.arena, GLM_TOO_COMPLEX,
+				   "pattern would be an automaton of more than %d places", GLM_PATTERN_PLACES);
 }
 
 static glm_pattern *
@@ -146,7 +146,7 @@ read_group(reader *r, bool *looks)
 
 	*looks = glm_pattern_eat(&r->in, '?') && read_group_kind(r, &negated);
 	if (++r->depth > GLM_PATTERN_DEPTH)
-		glm_arena_fail(r->in.arena, GLM_TOO_COMPLEX, "nests groups more than %d deep",
+		glm_arena_fail(r->in.arena, GLM_TOO_COMPLEX, "pattern nests groups more than %d deep",
 					   GLM_PATTERN_DEPTH);
 	body = read_choice(r);
 	r->depth--;
@@ -350,7 +350,7 @@ glm_pattern_read(glm_arena *arena, const char *text, size_t n, glm_charsets *set
 	glm_pattern *pattern;
 
 	if (n > GLM_PATTERN_BYTES)
-		glm_arena_fail(arena, GLM_TOO_COMPLEX, "has more than %d bytes", GLM_PATTERN_BYTES);
+		glm_arena_fail(arena, GLM_TOO_COMPLEX, "pattern has more than %d bytes", GLM_PATTERN_BYTES);
 	if (glm_utf8_check(text, n) >= 0)
 		glm_pattern_malformed(&r.in, "it is not UTF-8");
 	pattern = read_choice(&r);

@@ -1,20 +1,18 @@
 /*
- * schema_arrays.c - items and uniqueItems; the rest is read by schema_keywords.c.
+ * schema_arrays.c - items, additionalItems and uniqueItems; the rest is read by schema_keywords.c.
  *
  * Up to 2019-09 a list of items is what prefixItems is since, and additionalItems what items
  * is beside that.  Where no draft is declared the old form is read too.
  */
 #include "engine/constrain/schema_compiler.h"
 
-static void
-read_additional_items(glm_compiler *c, glm_node *node)
+void
+glm_read_additional_items(glm_compiler *c, glm_node *node, glm_value *value)
 {
-	glm_value *others = glm_value_get(c->place->value, "additionalItems");
+	const glm_value *items = glm_value_get(c->place->value, "items");
 
-	if (others == NULL || others->kind == GLM_KIND_TRUE)
-		return;
-	c->keyword = glm_keyword_find("additionalItems", c->place->resource->draft);
-	node->items = glm_compiler_child(c, others, NULL);
+	if (items != NULL && items->kind == GLM_KIND_ARRAY && value->kind != GLM_KIND_TRUE)
+		node->items = glm_compiler_child(c, value, NULL);
 }
 
 void
@@ -33,7 +31,6 @@ glm_read_items(glm_compiler *c, glm_node *node, glm_value *value)
 	if (glm_value_get(c->place->value, "prefixItems") != NULL && resource->draft >= 2020)
 		glm_compiler_fail(c, GLM_BAD_ARGUMENT, "has to be a schema beside prefixItems");
 	glm_compiler_children(c, value, &node->prefix);
-	read_additional_items(c, node);
 }
 
 void

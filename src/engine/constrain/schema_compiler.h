@@ -90,7 +90,7 @@ struct glm_keyword
 	size_t				field; /* of glm_node, for readers of more than one keyword */
 };
 
-/* ---- schema.c -------------------------------------------------------------------------------- */
+/* ---- schema_compiler.c -------------------------------------------------------------------------------- */
 
 /* Ends with `schema keyword "K" at "/p" WHY`. */
 extern void glm_compiler_fail(glm_compiler *c, glm_status status, const char *why, ...)
@@ -119,10 +119,12 @@ extern void		  glm_nodes_add(glm_arena *arena, glm_nodes *nodes, glm_node *node)
 /* NULL: no keyword of this draft, an annotation. */
 extern const glm_keyword *glm_keyword_find(const char *name, int draft);
 
-/* ---- schema_refs.c, schema_uri.c ---------------------------------------------------------------- */
+/* ---- schema_names.c, schema_refs.c, schema_uri.c ------------------------------------------------- */
 
 /* Finds what has a URI or an anchor in a document; the place of its root. */
-extern glm_place  *glm_refs_collect(glm_compiler *c, glm_value *document);
+extern glm_place  *glm_names_collect(glm_compiler *c, glm_value *document);
+/* For qsort() and bsearch(): by URI. */
+extern int		   glm_names_compare(const void *a, const void *b);
 /* JSON pointer with one or two tokens more (second: NULL); cut at its beginning when it gets long. */
 extern const char *glm_pointer_add(glm_arena *arena, const char *pointer, const char *first,
 								   const char *second);
@@ -136,7 +138,7 @@ extern glm_keyword_reader glm_read_type, glm_read_enum, glm_read_const;
 extern glm_keyword_reader glm_read_minimum, glm_read_maximum, glm_read_exclusive_minimum,
 	glm_read_exclusive_maximum, glm_read_multiple_of;
 extern glm_keyword_reader glm_read_pattern, glm_read_format;
-extern glm_keyword_reader glm_read_items, glm_read_unique_items;
+extern glm_keyword_reader glm_read_items, glm_read_additional_items, glm_read_unique_items;
 extern glm_keyword_reader glm_read_properties, glm_read_pattern_properties, glm_read_required,
 	glm_read_dependencies, glm_read_dependent_required, glm_read_dependent_schemas;
 

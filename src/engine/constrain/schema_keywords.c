@@ -88,7 +88,7 @@ static const glm_keyword keywords[] = {
 	{"$dynamicRef", 2019, GLM_HOLDS_NONE, refuse, 0},
 	{"$recursiveRef", 2019, GLM_HOLDS_NONE, refuse, 0},
 	{"$ref", 3, GLM_HOLDS_NONE, glm_read_ref, 0},
-	{"additionalItems", 3, GLM_HOLDS_SCHEMA, NULL, 0}, /* read with items */
+	{"additionalItems", 3, GLM_HOLDS_SCHEMA, glm_read_additional_items, 0},
 	{"additionalProperties", 3, GLM_HOLDS_SCHEMA, read_schema_or_true, AT(additional)},
 	{"allOf", 4, GLM_HOLDS_LIST, read_list, AT(all)},
 	{"anyOf", 4, GLM_HOLDS_LIST, read_list, AT(any)},
