@@ -1,9 +1,9 @@
 /*
  * json_answer.c - glm_json and glm_try_json: answers that are values of a schema.
  *
- * The engine sees to it that an answer fits its schema.  What it cannot know is what
- * PostgreSQL's jsonb holds: a number may be too large for numeric, a character may not be
- * in the database's encoding.  Then, and where an answer was cut, there is no value.
+ * The engine sees to it that an answer fits its schema, and is one that jsonb can hold.
+ * What it does not know is the database's encoding, which may lack a character, and the
+ * server's own limits.  Where these end it, the error is of the answer, not of the call.
  */
 #include "chatglm.h"
 

@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(40);
+SELECT plan(41);
 
 \set extract 'Extract product, city and quantity as JSON.'
 \set purchase '{"type": "object", "properties": {"product": {"type": "string", "maxLength": 20}, "city": {"type": "string", "pattern": "^[A-Z]"}, "quantity": {"type": "integer", "minimum": 1, "maximum": 50}}, "required": ["product", "city", "quantity"], "additionalProperties": false}'
@@ -44,10 +44,11 @@ SELECT is((SELECT array_agg(glm_json(body, :'purchase', system => :'extract', te
 RESET chatglm.prefetch;
 SELECT is(array_agg(r.value ORDER BY n), array_agg(v ORDER BY n), 'glm_try_json in FROM, too')
   FROM orders JOIN answered USING (n), glm_try_json(body, :'purchase', system => :'extract', temperature => 1.5, seed => n) r;
-SELECT is((t.r).sqlstate || ' ' || ((t.r).value IS NULL), state || ' true', 'an error as a value: ' || schema)
+SELECT is((t.r).sqlstate || ' ' || ((t.r).value IS NULL), state || ' true', 'an error as a value: ' || left(schema, 60))
   FROM (SELECT schema, state, glm_try_json('x', schema::json, max_tokens => 20) AS r
           FROM (VALUES ('{"allOf": [{"type": "object"}, {"type": "string"}]}', '22023'), ('{"unevaluatedProperties": false}', '0A000'),
-                       ('{"minLength": 100, "type": "string"}', '22023'), ('{"type": "nonesuch"}', '22023')) v(schema, state) OFFSET 0) t;
+                       ('{"minLength": 100, "type": "string"}', '22023'), ('{"type": "nonesuch"}', '22023'),
+                       (format('{"title": "%s"}', repeat('x', 1024 * 1024)), '54000')) v(schema, state) OFFSET 0) t;
 SELECT is((glm_try_json('x', '{"const": 1}')).finish_reason, 'stop', 'finish_reason');
 SELECT is(array_agg(glm_generate('How do you feel?', temperature => 2, seed => n, options => '{"choices": ["good", "bad", "so so"]}')) <@ '{good,bad,"so so"}', true,
           'choices in many rows') FROM orders;
