@@ -6,19 +6,10 @@
 #include "engine/constrain/text_machine.h"
 #include "engine/constrain/tool_machine.h"
 
-/* A schema, or tools with theirs. */
-static glm_value *
-read_schema(glm_arena *arena, const char *text, size_t length)
-{
-	if (length > GLM_SCHEMA_BYTES)
-		glm_arena_fail(arena, GLM_TOO_COMPLEX, "schema has more than %zu bytes", GLM_SCHEMA_BYTES);
-	return glm_value_read(arena, text, length);
-}
-
 static glm_machine *
 compile_schema(glm_arena *arena, const glm_constraint_spec *spec, const char *text, size_t length)
 {
-	glm_schema *schema = glm_schema_compile(arena, read_schema(arena, text, length));
+	glm_schema *schema = glm_schema_compile(arena, glm_value_read(arena, text, length));
 
 	return glm_json_machine(arena, schema, spec->order, spec->space);
 }
@@ -69,7 +60,7 @@ compile(glm_arena *arena, const glm_constraint_spec *spec)
 		case GLM_REGEX:
 			return compile_pattern(arena, spec);
 		case GLM_TOOL_CALL:
-			return glm_tool_machine_new(arena, read_schema(arena, spec->text, spec->length),
+			return glm_tool_machine_new(arena, glm_value_read(arena, spec->text, spec->length),
 										spec->order, spec->space);
 		default:
 			return compile_schema(arena, spec, spec->text, spec->length);
