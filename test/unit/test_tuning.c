@@ -101,21 +101,42 @@ test_report(void **state)
 	assert_true((double) atomic_load(&tuning.cost_ns) < 0.2 * (double) ns);
 }
 
-/* Trials cost no more than their patience, however slow the ways are that lose. */
+/* Trials end when their patience does, however slow the ways are that lose. */
 static void
 test_patience(void **state)
 {
 	const double slow = 100; /* a pass of many seconds */
 	glm_tuning	 tuning;
+	glm_reading	 r = {0}, first;
 	int64_t		 ns = 0;
 
 	(void) state;
 	glm_tuning_init(&tuning, &table);
-	for (int p = 0; p < 2; p++)
-		pass(&tuning, 1, 4, 2048, slow, &ns);
-	/* one round it takes to know: twelve ways, three samples each */
-	assert_true(atomic_load(&tuning.cost_ns) > 0);
-	assert_false(tuning.trial[0][0].open);
+	first = glm_tuning_reading(&tuning, GLM_Q4, 1, 0, BYTES);
+	for (int layer = 0; layer < 13; layer++)
+	{
+		r = glm_tuning_reading(&tuning, GLM_Q4, 1, layer, BYTES);
+		glm_tuning_count(&tuning, GLM_Q4, 1, BYTES, (int64_t) 1e8 * (same(&r, &first) ? 1 : 2));
+	}
+	/* each of twelve ways once, and that was too much */
+	assert_true(same(&r, &first));
+	assert_true(atomic_load(&tuning.cost_ns) > 150 * 1000 * 1000);
+	pass(&tuning, 1, 4, 2048, slow, &ns);
+	assert_true(atomic_load(&tuning.cost_ns) < (unsigned long long) 12 * 100 * 1000 * 1000);
+}
+
+/* Many rows are no matter of reading: nothing is tried. */
+static void
+test_many_rows(void **state)
+{
+	glm_tuning tuning;
+	int64_t	   ns = 0;
+
+	(void) state;
+	glm_tuning_init(&tuning, &table);
+	for (int p = 0; p < 20; p++)
+		pass(&tuning, 500, 1, 16384, 1, &ns);
+	assert_int_equal(atomic_load(&tuning.cost_ns), 0);
 }
 
 /* A choice is judged again after some time, and changes when the machine has. */
@@ -179,7 +200,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fastest_wins),   cmocka_unit_test(test_report),
 		cmocka_unit_test(test_patience),	   cmocka_unit_test(test_judged_again),
-		cmocka_unit_test(test_nothing_to_try),
+		cmocka_unit_test(test_nothing_to_try), cmocka_unit_test(test_many_rows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

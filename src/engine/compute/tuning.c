@@ -45,6 +45,8 @@ static const glm_reading ways[GLM_TUNING_WAYS] = {
 	{4, 0, 0, GLM_FETCH_SECOND},
 };
 
+#define MOST_ROWS 64 /* more take so long to sum that reading hardly counts */
+
 /* Untried: a few rows are summed faster than memory answers, more are not. */
 #define FEW_ROWS_WAY 0
 #define MANY_ROWS_WAY 2
@@ -57,7 +59,7 @@ static const struct
 								 {2, "2 rows"},
 								 {4, "3 to 4 rows"},
 								 {12, "5 to 12 rows"},
-								 {INT32_MAX, "more rows"}};
+								 {MOST_ROWS, "13 to 64 rows"}};
 
 static glm_trial *
 trial_of(glm_tuning *tuning, glm_dtype dtype, int rows)
@@ -141,21 +143,18 @@ compare(const void *a, const void *b)
 }
 
 /*
- * Divides the samples that all ways took in one turn each by their mean: what the machine was
- * like then is none of their merit.
+ * Divides the samples that all ways took in turn by their mean: what the machine was like
+ * then is none of their merit.
  */
 static void
-level_samples(glm_trial *trial, int n_samples)
+level_turn(glm_trial *trial, int turn)
 {
-	for (int k = 0; k < n_samples; k++)
-	{
-		double mean = 0;
+	double mean = 0;
 
-		for (int i = 0; i < trial->n_ways; i++)
-			mean += trial->sample[trial->way[i]][k] / trial->n_ways;
-		for (int i = 0; i < trial->n_ways; i++)
-			trial->sample[trial->way[i]][k] /= mean;
-	}
+	for (int i = 0; i < trial->n_ways; i++)
+		mean += trial->sample[trial->way[i]][turn] / trial->n_ways;
+	for (int i = 0; i < trial->n_ways; i++)
+		trial->sample[trial->way[i]][turn] /= mean;
 }
 
 /* The median of a way's first n samples, n > 0. */
@@ -187,18 +186,22 @@ sort_ways(glm_trial *trial, double *time)
 		}
 }
 
-/* After n samples of each way: the faster half is left, and what the others took more is counted. */
-static void
-end_round(glm_tuning *tuning, glm_trial *trial, int n)
+/* What this round took longer than the best way alone would have; the ways by their times. */
+static int64_t
+judge_round(glm_trial *trial)
 {
-	double	time[GLM_TUNING_WAYS], sum = 0;
-	int64_t cost;
+	double time[GLM_TUNING_WAYS], sum = 0;
 
-	level_samples(trial, n);
 	for (int i = 0; i < trial->n_ways; i++)
-		sum += time[i] = time_of(trial, trial->way[i], n);
+		sum += time[i] = time_of(trial, trial->way[i], trial->n_samples);
 	sort_ways(trial, time);
-	cost = (int64_t) ((double) trial->round_ns * (1 - time[0] * trial->n_ways / sum));
+	return (int64_t) ((double) trial->round_ns * (1 - time[0] * trial->n_ways / sum));
+}
+
+/* The faster half of the ways is left, or the fastest. */
+static void
+end_round(glm_tuning *tuning, glm_trial *trial, int64_t cost)
+{
 	tuning->patience_ns -= cost;
 	atomic_fetch_add(&tuning->cost_ns, (unsigned long long) cost);
 	trial->n_ways = tuning->patience_ns > 0 ? (trial->n_ways + 1) / 2 : 1;
@@ -217,6 +220,8 @@ end_round(glm_tuning *tuning, glm_trial *trial, int n)
 static void
 take_sample(glm_tuning *tuning, glm_trial *trial)
 {
+	int64_t cost;
+
 	trial->sample[trial->way[trial->turn]][trial->n_samples] =
 		(double) trial->ns / (double) trial->bytes;
 	trial->round_ns += trial->ns;
@@ -225,8 +230,10 @@ take_sample(glm_tuning *tuning, glm_trial *trial)
 	if (++trial->turn < trial->n_ways)
 		return;
 	trial->turn = 0;
-	if (++trial->n_samples == trial->wanted)
-		end_round(tuning, trial, trial->n_samples);
+	level_turn(trial, trial->n_samples++);
+	cost = judge_round(trial);
+	if (trial->n_samples == trial->wanted || cost >= tuning->patience_ns)
+		end_round(tuning, trial, cost);
 }
 
 /* ---- Products -------------------------------------------------------------------- */
@@ -234,10 +241,11 @@ take_sample(glm_tuning *tuning, glm_trial *trial)
 glm_reading
 glm_tuning_reading(glm_tuning *tuning, glm_dtype dtype, int rows, int layer, size_t bytes)
 {
-	glm_trial *trial = trial_of(tuning, dtype, rows);
+	glm_trial *trial;
 
-	if (!atomic_load(&tuning->on))
+	if (!atomic_load(&tuning->on) || rows > MOST_ROWS)
 		return ways[rows <= 2 ? FEW_ROWS_WAY : MANY_ROWS_WAY];
+	trial = trial_of(tuning, dtype, rows);
 	if (bytes < LEAST_BYTES || !trial->open)
 		return ways[atomic_load(&trial->chosen)];
 	/* what stands in no layer is one for itself */
@@ -250,11 +258,11 @@ glm_tuning_reading(glm_tuning *tuning, glm_dtype dtype, int rows, int layer, siz
 void
 glm_tuning_count(glm_tuning *tuning, glm_dtype dtype, int rows, size_t bytes, int64_t ns)
 {
-	glm_trial *trial = trial_of(tuning, dtype, rows);
-	int class = (int) (trial - tuning->trial[dtype == GLM_Q8]);
+	glm_trial *trial;
 
-	if (!atomic_load(&tuning->on) || bytes < LEAST_BYTES)
+	if (!atomic_load(&tuning->on) || bytes < LEAST_BYTES || rows > MOST_ROWS)
 		return;
+	trial = trial_of(tuning, dtype, rows);
 	if (trial->open)
 	{
 		trial->bytes += bytes;
@@ -266,7 +274,7 @@ glm_tuning_count(glm_tuning *tuning, glm_dtype dtype, int rows, size_t bytes, in
 		tuning->patience_ns = PATIENCE_NS;
 	trial->idle_ns += ns;
 	if (trial->idle_ns >= AGAIN_NS && tuning->kernels->tiles > 0)
-		begin_trial(tuning, trial, class);
+		begin_trial(tuning, trial, (int) (trial - tuning->trial[dtype == GLM_Q8]));
 }
 
 /* ---- For people ------------------------------------------------------------------- */
