@@ -73,7 +73,7 @@
 #define VARIABLE VARCHAR "(?:\\.?" VARCHAR ")*(?::[1-9][0-9]{0,3}|\\*)?"
 #define URI_TEMPLATE                                                                               \
 	"(?:[!#$&(-;=?-\\[\\]_a-z~" UCS "]|" PERCENT "|\\{[+#./;?&]?" VARIABLE "(?:," VARIABLE ")*\\}" \
-																						   ")*"
+	")*"
 
 /* ---- Patterns: what ECMA-262 and Python both take --------------------------------------------- */
 
