@@ -73,7 +73,7 @@ look()
 
 	packages=(
 		gcc g++ make
-		libsentencepiece-dev libjansson-dev libssl-dev libopenblas0-pthread
+		libsentencepiece-dev libjansson-dev libssl-dev zlib1g-dev libopenblas0-pthread
 		clang libcmocka-dev libtap-parser-sourcehandler-pgtap-perl
 		python3 python3-psycopg
 	)

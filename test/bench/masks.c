@@ -200,11 +200,12 @@ run(masks_bench *b, const arguments *a, glm_error *err)
 	b->allowed = calloc((size_t) b->words, sizeof(*b->allowed));
 	ok = b->allowed != NULL ? run_file(b, a, err) : glm_no_memory(err);
 	if (ok && b->walks > 0)
-		fprintf(stderr,
-				"{\"walks\": %ld, \"schemas\": %d, \"refused\": %d, \"without_value\": %ld, "
-				"\"tokens_refused\": %ld, \"ways_out\": %ld, \"faults\": %ld}\n",
-				b->walked, b->schemas, b->compile_errors, b->without_value, b->tokens_refused,
-				b->ways_out, b->faults);
+		fprintf(
+			stderr,
+			"{\"walks\": %ld, \"schemas\": %d, \"refused\": %d, \"without_value\": %ld, "
+			"\"tokens_drawn\": %ld, \"tokens_refused\": %ld, \"ways_out\": %ld, \"faults\": %ld}\n",
+			b->walked, b->schemas, b->compile_errors, b->without_value, b->drawn, b->tokens_refused,
+			b->ways_out, b->faults);
 	else if (ok)
 		print_score(b);
 	masks_tokens_close(tokens);

@@ -42,7 +42,7 @@ typedef struct masks_bench
 	int			schemas, passing, compile_errors, validation_errors, invalidation_errors;
 	long		checked, differ;
 	masks_times mask, first;
-	long		walked, tokens_refused, ways_out, faults, without_value;
+	long		walked, drawn, tokens_refused, ways_out, faults, without_value;
 } masks_bench;
 
 /* 64 random bits. */

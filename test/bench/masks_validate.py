@@ -14,6 +14,8 @@ import sys
 
 import jsonschema
 
+sys.setrecursionlimit(20000)    # answers may be 256 deep, and jsonschema takes several calls for each
+
 
 def lines(path):
     with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8", newline="\n") as file:

@@ -12,9 +12,9 @@
 
 #define MOST_DRAWN 60	   /* tokens of an answer */
 #define MOST_REFUSED 30	   /* in a row, before the known way is taken */
-#define MANY_TOKENS 100000 /* for the shortest answer, whatever the schema */
-#define EASY_TOKENS 4096   /* to see how few will do, */
-#define SPARE_TOKENS 40	   /* with so many more for what is drawn */
+#define EASY_TOKENS 4096   /* of an answer that is not held short, */
+#define FEW_TOKENS 40	   /* of one that is, */
+#define MANY_TOKENS 100000 /* and of one whose schema needs more than that */
 
 /* The n-th token of the mask. */
 static int32_t
@@ -59,9 +59,12 @@ draw_token(masks_bench *b)
 	return nth_allowed(b, masks_draw(b) % count);
 }
 
-/* What comes next: something drawn, or the next token of the known way. */
+/*
+ * What comes next: something drawn, or the next token of the known way.  What is refused is
+ * counted where it is not for want of tokens.
+ */
 static int32_t
-choose(masks_bench *b, glm_matcher *matcher, bool at_random)
+choose(masks_bench *b, glm_matcher *matcher, bool at_random, bool easy)
 {
 	int32_t id;
 
@@ -71,12 +74,13 @@ choose(masks_bench *b, glm_matcher *matcher, bool at_random)
 		id = draw_token(b);
 		if (id < 0)
 			break;
+		b->drawn += easy;
 		if (glm_matcher_allows(matcher, id))
 			return id;
-		b->tokens_refused++;
+		b->tokens_refused += easy;
 		b->allowed[id / 64] &= ~(UINT64_C(1) << id % 64);
 	}
-	b->ways_out += at_random;
+	b->ways_out += at_random && easy;
 	return glm_matcher_way_out(matcher);
 }
 
@@ -89,18 +93,17 @@ write_answer(const masks_bench *b, const glm_buf *answer)
 	putchar('\n');
 }
 
-/* One answer of at most so many tokens, the one that ends it included. */
+/* One answer, the first so many tokens drawn; of at most `most`, the one that ends it included. */
 static void
-walk_once(masks_bench *b, glm_matcher *matcher, int most)
+walk_once(masks_bench *b, glm_matcher *matcher, int drawn, int most)
 {
 	glm_buf answer = {0};
-	int		drawn = b->walked % b->walks == 0 ? 0 : (int) (masks_draw(b) % MOST_DRAWN);
 	int		taken = 0;
 	bool	ended = false;
 
 	for (; !ended && taken < most; taken++)
 	{
-		int32_t		id = choose(b, matcher, taken < drawn);
+		int32_t		id = choose(b, matcher, taken < drawn, most >= EASY_TOKENS);
 		size_t		n = 0;
 		const char *bytes = masks_tokens_bytes(b->tokens, id, &n);
 
@@ -120,7 +123,7 @@ walk_once(masks_bench *b, glm_matcher *matcher, int most)
 	glm_buf_free(&answer);
 }
 
-/* Each second walk has few tokens to spare. */
+/* The first walk is the known way; each second of the others is held short. */
 static void
 walk_all(masks_bench *b, glm_constraint *constraint)
 {
@@ -128,7 +131,8 @@ walk_all(masks_bench *b, glm_constraint *constraint)
 
 	for (int i = 0; i < b->walks; i++)
 	{
-		int			 most = i % 2 == 0 ? EASY_TOKENS : SPARE_TOKENS;
+		int			 drawn = i == 0 ? 0 : (int) (masks_draw(b) % MOST_DRAWN);
+		int			 most = i == 0 || i % 2 == 1 ? EASY_TOKENS : FEW_TOKENS;
 		glm_matcher *matcher = glm_matcher_open(constraint, NULL, 0, most, &err);
 
 		if (matcher == NULL)
@@ -143,7 +147,7 @@ walk_all(masks_bench *b, glm_constraint *constraint)
 				fprintf(stderr, "NO VALUE %s: %s\n", b->now->name.data, err.message);
 			return;
 		}
-		walk_once(b, matcher, most);
+		walk_once(b, matcher, drawn, most);
 		glm_matcher_close(matcher);
 	}
 }
