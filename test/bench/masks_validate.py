@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Are answers drawn at random valid?  Asks Python's jsonschema, formats included.
+"""Are answers drawn at random valid? Asks Python's jsonschema, formats included.
 
     build/bench/masks FILE walks=20 >WALKS; masks_validate.py FILE WALKS
 
@@ -8,6 +8,7 @@ stderr what is not valid; the exit status is 1 then, or when WALKS has no answer
 use (it is malformed, it refers to nothing) counts as `unusable`.
 """
 import collections
+import fractions
 import gzip
 import json
 import sys
@@ -22,9 +23,16 @@ def lines(path):
         yield from file
 
 
+def multiple_of(checker, divisor, instance, schema):
+    """By decimals: jsonschema divides doubles, of which 19.99 is no multiple of 0.01."""
+    if checker.is_type(instance, "number") and fractions.Fraction(repr(instance)) % fractions.Fraction(repr(divisor)):
+        yield jsonschema.ValidationError("%r is not a multiple of %r" % (instance, divisor))
+
+
 def validator(schema):
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    return kind(schema, format_checker=kind.FORMAT_CHECKER)
+    formats = kind.FORMAT_CHECKER
+    return jsonschema.validators.extend(kind, {"multipleOf": multiple_of})(schema, format_checker=formats)
 
 
 def no_duplicates(pairs):

@@ -21,6 +21,8 @@ extern void reader_close(void);
 extern int		   reader_reads(const char *text);
 /* Goes on from where the last text stopped, which has to be its end so far.  false: not by all of it. */
 extern bool		   reader_goes_on(const char *text);
+/* Bytes that have to be tried there to see if they may come. */
+extern int		   reader_untold(void);
 /* A known way to the end from there, good until the next; NULL: none within so many steps. */
 extern const char *reader_end(long steps);
 

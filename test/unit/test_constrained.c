@@ -8,14 +8,16 @@
  * of streams the ids and log probabilities too.
  */
 #include "client.h"
+#include "late.h"
 
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/json.h"
 
-#define REQUESTS 96
+#define REQUESTS 120
 
 /* ---- What answers have to be ------------------------------------------------------ */
 
@@ -32,6 +34,13 @@ static const constraint constraints[] = {
 	{GLM_CHOICES, "[\"the only answer there is, which nobody has to draw\"]"},
 	{GLM_CHOICES, "[\"order 12 of 2026: a lamp for Berlin\", \"order 12 of 2025: two chairs\"]"},
 	{GLM_CHOICES, "[\" \", \"\\n\", \"x\\n\\n\"]"},
+	{GLM_REGEX, "^[A-Z]{2}-[0-9]{3}( +x|yy)?$"},
+	{GLM_REGEX, "^(lamp|desk|table){1,4} *$"},
+	{GLM_TOOL_CALL, "[{\"name\": \"get_weather\", \"parameters\": {\"type\": \"object\", "
+					"\"properties\": {\"city\": {\"type\": \"string\", \"maxLength\": 9}}, "
+					"\"required\": [\"city\"], \"additionalProperties\": false}}, "
+					"{\"name\": \"get_time\", \"parameters\": {\"type\": \"object\", "
+					"\"additionalProperties\": false}}]"},
 	{GLM_JSON_OBJECT, ""},
 	{GLM_JSON_SCHEMA, "{\"type\": \"object\", \"properties\": {\"city\": {\"type\": \"string\", "
 					  "\"maxLength\": 12}, \"count\": {\"type\": \"integer\", \"minimum\": 1, "
@@ -59,6 +68,30 @@ is_choice(const char *text, const char *list)
 	return found;
 }
 
+static bool
+is_match(const char *text, const char *pattern)
+{
+	regex_t compiled;
+	bool	found;
+
+	assert_int_equal(regcomp(&compiled, pattern, REG_EXTENDED | REG_NOSUB), 0);
+	found = regexec(&compiled, text, 0, NULL, 0) == 0;
+	regfree(&compiled);
+	return found;
+}
+
+/* A line with a name, then the object that this tool takes. */
+static bool
+is_call(const char *text)
+{
+	static const char *const opening[] = {"get_weather\n{\"city\": \"", "get_time\n{}"};
+
+	if (strcmp(text, opening[1]) == 0)
+		return true;
+	return strncmp(text, opening[0], strlen(opening[0])) == 0 &&
+		   is_match(strchr(text, '\n') + 1, "^[{]\"city\": \".*\"[}]$");
+}
+
 /* Is it JSON, and what these schemas ask for? */
 static bool
 is_json(const char *text, const constraint *c)
@@ -78,6 +111,22 @@ is_json(const char *text, const constraint *c)
 		good = json_is_number(value);
 	json_decref(value);
 	return good;
+}
+
+static bool
+is_what_it_has_to_be(const char *text, const constraint *c)
+{
+	switch (c->kind)
+	{
+		case GLM_CHOICES:
+			return is_choice(text, c->text);
+		case GLM_REGEX:
+			return is_match(text, c->text);
+		case GLM_TOOL_CALL:
+			return is_call(text);
+		default:
+			return is_json(text, c);
+	}
 }
 
 /* ---- Requests ----------------------------------------------------------------------- */
@@ -118,15 +167,17 @@ make_numbered(int i, bool unshared)
 
 typedef struct condition
 {
-	const char	   *name;
-	int				threads;
-	int				at_a_time;
-	size_t			kv_mb;
-	int				prefill_budget;
-	glm_speculation speculation;
-	bool			unshared;
-	bool			slow; /* streams are read late */
-	bool			preempts;
+	const char		  *name;
+	int				   threads;
+	int				   at_a_time;
+	size_t			   kv_mb;
+	int				   prefill_budget;
+	glm_speculation	   speculation;
+	bool			   unshared;
+	bool			   slow; /* streams are read late */
+	bool			   preempts;
+	/* that computes when it is waited for; NULL: the CPU */
+	const glm_backend *device;
 } condition;
 
 static const condition conditions[] = {
@@ -137,6 +188,8 @@ static const condition conditions[] = {
 	{"drafts always", 3, 8, 64, 512, GLM_SPECULATE_ALWAYS, .unshared = false},
 	{"drafts always, budget 30", 1, 3, 64, 30, GLM_SPECULATE_ALWAYS, .unshared = true},
 	{"small pool", 2, 50, 1, 64, GLM_SPECULATE_ALWAYS, .unshared = true, .preempts = true},
+	{"late device", 2, 50, 64, 256, GLM_SPECULATE_ALWAYS, .device = &late_backend},
+	{"late device that picks", 2, 4, 64, 64, GLM_SPECULATE_AUTO, .device = &late_picker},
 	{"slow readers", 2, 50, 2, 30, GLM_SPECULATE_ALWAYS, .slow = true, .preempts = true},
 };
 
@@ -166,7 +219,7 @@ check_answer(const run *r, int i)
 	assert_int_equal(a->last.finish, GLM_FINISH_STOP);
 	if (r->turns[i])
 		assert_int_equal(*text++, '\n');
-	if (!(c->kind == GLM_CHOICES ? is_choice(text, c->text) : is_json(text, c)))
+	if (!is_what_it_has_to_be(text, c))
 		fail_msg("%s: request %d gives \"%s\"", r->condition->name, i, text);
 	if (r->condition == &conditions[0])
 		first[i] = *a;
@@ -185,7 +238,7 @@ submit_some(run *r)
 		int			 i = r->submitted * 37 % REQUESTS;
 		glm_request *req = make_numbered(i, r->condition->unshared);
 
-		r->turns[i] = req->turns && req->form != GLM_RAW;
+		r->turns[i] = req->turns && req->form != GLM_RAW && req->constrained != GLM_TOOL_CALL;
 		r->ticket[i] = submit(r->engine, req);
 		r->submitted++;
 		r->running++;
@@ -219,7 +272,7 @@ run_condition(const condition *c)
 	glm_stats	   stats;
 	glm_model_info model;
 
-	r.engine = open_engine(c->threads, c->at_a_time, c->kv_mb << 20);
+	r.engine = open_engine_on(c->device, c->threads, c->at_a_time, c->kv_mb << 20, GLM_KV_AUTO);
 	glm_engine_set_prefill_budget(r.engine, c->prefill_budget);
 	glm_engine_set_speculation(r.engine, c->speculation);
 	for (int i = 0; i < REQUESTS; i++)

@@ -65,6 +65,12 @@ numbers(void **state)
 		{"{\"not\": {\"multipleOf\": 3}}", {"1", "2.5"}, {"3", "0", "-9", "\"a\""}},
 		/* drafts differ on whether 1.0 is an integer: neither way round is it written */
 		{"{\"not\": {\"type\": \"integer\"}}", {"1.5", "\"a\""}, {"1", "1.0", "1e2"}},
+		/* 0 as a double */
+		{"{\"not\": {\"const\": 0}}", {"1e-300", "-0.5"}, {"1e-390", "-2.5e-330", "0e-2"}},
+		/* nor what is one as a double */
+		{"{\"not\": {\"type\": \"integer\"}}",
+		 {"4503599627370495.5", "1.5707963267948966"},
+		 {"9007199254740993.5", "3.00000000000000000001", "256.44556800892749567e14"}},
 		/* many validators could not tell */
 		{"{\"not\": {\"multipleOf\": 3}}", {"100000000000001"}, {"10000000000000001"}},
 	};

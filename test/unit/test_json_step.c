@@ -110,6 +110,31 @@ white_space_is_as_asked(void **state)
 	}
 }
 
+/* Where nothing but known names may come, and between values, most bytes are out at once. */
+static void
+few_bytes_have_to_be_tried(void **state)
+{
+	const char *closed = "{\"properties\": {\"name\": true, \"note\": true, \"\\n\": true}, "
+						 "\"additionalProperties\": false}";
+
+	(void) state;
+	reader_open(closed, GLM_ORDER_ANY, GLM_SPACE_EXACT);
+	assert_true(reader_untold() < 40);
+	assert_true(reader_goes_on("{\""));
+	assert_int_equal(reader_untold(), 3);
+	assert_true(reader_goes_on("na"));
+	assert_int_equal(reader_untold(), 2);
+	assert_true(reader_goes_on("me\": n"));
+	assert_true(reader_untold() < 10);
+	assert_true(reader_goes_on("ull"));
+	assert_true(reader_untold() < 40);
+	assert_true(reader_goes_on(", \"note\": \""));
+	assert_int_equal(reader_untold(), 256);
+	reader_open("{\"properties\": {\"name\": true}}", GLM_ORDER_ANY, GLM_SPACE_EXACT);
+	assert_true(reader_goes_on("{\""));
+	assert_int_equal(reader_untold(), 256);
+}
+
 static void
 keys_come_once(void **state)
 {
@@ -177,6 +202,7 @@ main(void)
 		cmocka_unit_test_teardown(numbers_have_limits, reader_teardown),
 		cmocka_unit_test_teardown(strings_are_written_in_one_way, reader_teardown),
 		cmocka_unit_test_teardown(white_space_is_as_asked, reader_teardown),
+		cmocka_unit_test_teardown(few_bytes_have_to_be_tried, reader_teardown),
 		cmocka_unit_test_teardown(keys_come_once, reader_teardown),
 		cmocka_unit_test_teardown(depth_has_a_limit, reader_teardown),
 		cmocka_unit_test_teardown(subschemas_have_a_limit, reader_teardown),

@@ -76,6 +76,12 @@ mask(glm_machine *machine, glm_arena *walk, const void *state, const glm_vocabul
 }
 
 static void
+narrow(glm_machine *machine, glm_arena *walk, const void *state, uint64_t may[4])
+{
+	glm_reader_narrow(reader_of(machine, walk), state, may);
+}
+
+static void
 move(glm_machine *machine, glm_arena *to, void *state)
 {
 	glm_reader_move(reader_of(machine, to), state);
@@ -98,6 +104,7 @@ glm_json_machine(glm_arena *arena, const glm_schema *schema, glm_property_order 
 		.ends = ends,
 		.complete = complete,
 		.mask = mask,
+		.narrow = narrow,
 		.move = move,
 	};
 	glm_reader *reader = GLM_NEW(arena, glm_reader, 1);

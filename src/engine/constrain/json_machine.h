@@ -318,6 +318,10 @@ typedef struct glm_reader_state
 	char			 number[GLM_NUMBER_BYTES + 1];
 } glm_reader_state;
 
+/* ---- json_narrow.c --------------------------------------------------------------------------- */
+
+extern void glm_reader_narrow(glm_reader *reader, const glm_reader_state *state, uint64_t may[4]);
+
 /* ---- json_machine.c -------------------------------------------------------------------------- */
 
 /* The machine of a schema, whose arena it grows in and whose lifetime it shares. */

@@ -4,9 +4,12 @@
  */
 #include "engine/constrain/json_machine.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define DOUBLE_DIGITS 15 /* that any number of a double has */
+#define DOUBLE_DIGITS 15  /* that any number of a double has */
+#define PRINTED_DIGITS 17 /* that tell any double from all others */
+#define SMALLEST_DOUBLE (-307)
 
 /* The numbers of an enum as they are written. */
 static void
@@ -58,9 +61,21 @@ status_so_far(const glm_set_member *member, const glm_reader_state *state)
 	return GLM_OPEN;
 }
 
+/* Is it an integer to those who read numbers as doubles, as 9007199254740993.5 is? */
+static bool
+is_whole_double(const glm_reader_state *state)
+{
+	char   text[sizeof(state->number) + 1] = "";
+	double value;
+
+	memcpy(text, state->number, state->digits);
+	value = strtod(text, NULL);
+	return value >= 0x1p53 || value <= -0x1p53 || value == (double) (long long) value;
+}
+
 /*
  * Open where it cannot be told: 1.0, of which drafts differ on whether it is an integer, and
- * large multiples, of which many validators lose the last digits.
+ * what many validators, for which numbers are doubles, take for another number.
  */
 static glm_truth
 status_at_end(const glm_node *node, const glm_reader_state *state, const glm_decimal *value)
@@ -72,7 +87,8 @@ status_at_end(const glm_node *node, const glm_reader_state *state, const glm_dec
 		found = glm_decimal_compare(&node->numbers[i], value) == 0;
 	if (!found)
 		return GLM_FAILS;
-	if (node->range.integer && !digits_only && glm_decimal_is_integer(value))
+	if (!digits_only &&
+		(value->n > PRINTED_DIGITS || (node->range.integer && is_whole_double(state))))
 		return GLM_OPEN;
 	if (node->range.multiple_of != NULL && value->n + value->exponent > DOUBLE_DIGITS)
 		return GLM_OPEN;
@@ -182,8 +198,9 @@ glm_reader_end_number(glm_reader *reader, glm_reader_state *state)
 	if (state->part != GLM_NUMBER_ZERO && state->part != GLM_NUMBER_WHOLE &&
 		state->part != GLM_NUMBER_FRACTION && state->part != GLM_NUMBER_EXPONENT)
 		return false;
-	if (!glm_decimal_read(&value, state->number, state->digits))
-		return false; /* too many digits to be told exactly */
+	if (!glm_decimal_read(&value, state->number, state->digits) ||
+		(value.n > 0 && value.n + value.exponent < SMALLEST_DOUBLE))
+		return false; /* too many digits to be told exactly, or 0 to many */
 	for (int i = 0; i < set->n_members; i++)
 		own[i] = start->own[i] == GLM_OPEN ? status_at_end(set->member[i].node, state, &value)
 										   : start->own[i];

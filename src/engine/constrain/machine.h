@@ -37,6 +37,11 @@ typedef struct glm_machine_kind
 	 */
 	void (*mask)(glm_machine *machine, glm_arena *walk, const void *state,
 				 const glm_vocabulary *vocabulary, uint64_t *allowed);
+	/*
+	 * Takes bits from may[4] of bytes that cannot come next, as far as that is told without
+	 * trying; NULL: it is not.
+	 */
+	void (*narrow)(glm_machine *machine, glm_arena *walk, const void *state, uint64_t may[4]);
 	/* Copies to this arena what the state points to in others of walks.  NULL: nothing. */
 	void (*move)(glm_machine *machine, glm_arena *to, void *state);
 } glm_machine_kind;

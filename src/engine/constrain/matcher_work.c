@@ -112,15 +112,22 @@ glm_matcher_ends(glm_matcher *m, const glm_place *place)
 bool
 glm_matcher_goes_on(glm_matcher *m, const glm_place *place, int but)
 {
+	glm_machine	  *machine = m->constraint->machine;
 	glm_arena	  *scratch = &m->constraint->scratch;
 	glm_place	  *trial = glm_arena_get(scratch, m->place_size);
-	glm_arena_mark mark = glm_arena_here(scratch);
+	uint64_t	   may[4] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+	glm_arena_mark mark;
 	bool		   found = false;
 
+	if (place->written < m->prefix.length)
+		return (uint8_t) m->prefix.data[place->written] != but;
+	if (machine->kind->narrow != NULL)
+		machine->kind->narrow(machine, scratch, place->state, may);
+	mark = glm_arena_here(scratch);
 	/* printing characters first, as one of them mostly is */
 	for (int i = ' '; i < ' ' + 256 && !found; i++)
 	{
-		if ((i & 255) == but)
+		if ((i & 255) == but || !(may[(i & 255) / 64] >> i % 64 & 1))
 			continue;
 		memcpy(trial, place, m->place_size);
 		found = glm_matcher_step(m, trial, (uint8_t) i);

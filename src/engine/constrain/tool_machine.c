@@ -170,6 +170,16 @@ mask(glm_machine *machine, glm_arena *walk, const void *state, const glm_vocabul
 }
 
 static void
+narrow(glm_machine *machine, glm_arena *walk, const void *state, uint64_t may[4])
+{
+	const tool_state *s = state;
+	const tool		 *tool = called((tool_machine *) machine, s);
+
+	if (tool != NULL)
+		tool->arguments->kind->narrow(tool->arguments, walk, &s->arguments, may);
+}
+
+static void
 move(glm_machine *machine, glm_arena *to, void *state)
 {
 	tool_state *s = state;
@@ -212,6 +222,7 @@ glm_tool_machine_new(glm_arena *arena, const glm_value *tools, glm_property_orde
 		.ends = ends,
 		.complete = complete,
 		.mask = mask,
+		.narrow = narrow,
 		.move = move,
 	};
 	tool_machine *machine = GLM_NEW(arena, tool_machine, 1);

@@ -311,6 +311,8 @@ glm_draft_make(glm_draft *d, const glm_ngrams *ngrams, int32_t *tokens, int n,
 	float				   trust = (d->accepted_sum + 2) / (d->expected_sum + 2);
 	float				   all_right = trust < 1 ? trust : 1;
 	float				   expected = 0;
+	float				   worth = 0;
+	float				   cost = 0;
 	float				   best_gain = 0;
 	int					   run = d->run;
 	int32_t				   common[GLM_SKIPGRAM_TOKENS];
@@ -322,7 +324,7 @@ glm_draft_make(glm_draft *d, const glm_ngrams *ngrams, int32_t *tokens, int n,
 	{
 		guess copied = look_up_text(d, tokens, n + i, run);
 		guess best = forced_guess(limits);
-		float gain;
+		float before = cost;
 
 		if (best.token < 0)
 			best = guess_next(ngrams, copied, common, tokens, n + i);
@@ -335,10 +337,12 @@ glm_draft_make(glm_draft *d, const glm_ngrams *ngrams, int32_t *tokens, int n,
 		if (ngrams != NULL)
 			extend_common(ngrams, common, best.token);
 		expected += all_right;
-		gain = costs == NULL ? expected : expected - cost_of_rows(costs, limits->rows, i + 1);
-		if (gain > best_gain)
+		cost = costs == NULL ? 0 : cost_of_rows(costs, limits->rows, i + 1);
+		/* what is forced would come without a draft, for what its row costs */
+		worth += all_right * (best.class == CERTAIN_CLASS ? cost - before : 1);
+		if (worth - cost > best_gain)
 		{
-			best_gain = gain;
+			best_gain = worth - cost;
 			d->n_tokens = i + 1;
 			d->expected = expected;
 		}
