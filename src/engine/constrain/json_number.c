@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOUBLE_DIGITS 15 /* that any number of a double has */
+#define DOUBLE_DIGITS 15		 /* that any number of a double has */
+#define SMALLEST_EXPONENT (-300) /* some below are 0 as doubles */
 
 /* The numbers of an enum as they are written. */
 static void
@@ -115,7 +116,8 @@ status_at_end(const glm_node *node, const glm_reader_state *state, const glm_dec
 	char		text[32];
 	int			n;
 
-	if (digits_only || value->n <= DOUBLE_DIGITS || status == GLM_OPEN)
+	if (digits_only || status == GLM_OPEN ||
+		(value->n <= DOUBLE_DIGITS && value->exponent > SMALLEST_EXPONENT))
 		return status;
 	n = round_number(state->number, state->digits, text, &rounded, &ok);
 	return ok && status_of(node, text, n, false, &rounded) == status ? status : GLM_OPEN;
