@@ -15,9 +15,9 @@
  *	top_k			keeps at most this many tokens (0: off)
  *	seed			of the random numbers (another one for every call)
  *	stop			strings that end the answer
- *	response_format	{"type": "text"}
- *	options			object with cache, min_p, on_length, priority, repetition_penalty, timeout_ms,
- *					truncate
+ *	response_format	object with type (text, json_object, json_schema) and json_schema
+ *	options			object with cache, choices, json_space, min_p, on_length, priority,
+ *					property_order, regex, repetition_penalty, timeout_ms, truncate
  *
  * Functions that need the worker are VOLATILE, and PARALLEL RESTRICTED since a
  * session has one line to it.
@@ -130,6 +130,26 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_complete IS
 'continues a text as it is, without a chat template';
 
+-- The schema is json, not jsonb: the order of its keys is that of the answer's.
+CREATE FUNCTION glm_json(
+	prompt text,
+	schema json,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'chatglm_json'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_json IS
+'answers a prompt like glm_generate, with a value that fits a JSON schema';
+
 CREATE FUNCTION glm_stream(
 	prompt text,
 	model text DEFAULT NULL,
@@ -231,6 +251,41 @@ AS 'MODULE_PATHNAME', 'chatglm_try_generate'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_try_generate IS
 'answers a prompt like glm_generate; an error becomes a value of the row instead of the end of the statement';
+
+CREATE TYPE glm_json_result AS (
+	value jsonb,
+	prompt_tokens int,
+	completion_tokens int,
+	finish_reason text,
+	error text,
+	sqlstate text);
+COMMENT ON TYPE glm_json_result IS
+'a value that fits a schema, or the error that took its place';
+COMMENT ON COLUMN glm_json_result.value IS 'the answer; null when there is an error';
+COMMENT ON COLUMN glm_json_result.prompt_tokens IS 'tokens of the prompt; null when there is an error';
+COMMENT ON COLUMN glm_json_result.completion_tokens IS 'tokens of the answer; null when there is an error';
+COMMENT ON COLUMN glm_json_result.finish_reason IS 'stop; null when there is an error';
+COMMENT ON COLUMN glm_json_result.error IS 'message of the error; null when there is none';
+COMMENT ON COLUMN glm_json_result.sqlstate IS 'SQLSTATE of the error; null when there is none';
+
+CREATE FUNCTION glm_try_json(
+	prompt text,
+	schema json,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_json'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_json IS
+'answers a prompt like glm_json; an error becomes a value of the row instead of the end of the statement';
 
 CREATE FUNCTION glm_generate_batch(
 	prompts text[],
@@ -381,7 +436,7 @@ COMMENT ON VIEW glm_stat_requests IS
 COMMENT ON COLUMN glm_stat_requests.request_id IS 'number of the request, for glm_cancel';
 COMMENT ON COLUMN glm_stat_requests.pid IS 'process of the session that asks';
 COMMENT ON COLUMN glm_stat_requests.usename IS 'role that asks';
-COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate and glm_generate_batch, too';
+COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate, glm_json, glm_try_json and glm_generate_batch, too';
 COMMENT ON COLUMN glm_stat_requests.model IS 'name of the model';
 COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took the request';
 COMMENT ON COLUMN glm_stat_requests.tokens IS 'tokens of the answer so far';
@@ -408,7 +463,7 @@ COMMENT ON COLUMN glm_stat_batches.database IS 'database of the session';
 COMMENT ON COLUMN glm_stat_batches.function IS 'functions that one plan node GlmBatch calls, or glm_generate_batch';
 COMMENT ON COLUMN glm_stat_batches.rows_read IS 'rows that have been asked for';
 COMMENT ON COLUMN glm_stat_batches.answered IS 'rows whose answers are there';
-COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate and glm_generate_batch';
+COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate, glm_try_json and glm_generate_batch';
 COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that the planner expects; for glm_generate_batch the number of prompts';
 COMMENT ON COLUMN glm_stat_batches.tokens IS 'tokens generated for the rows answered';
 COMMENT ON COLUMN glm_stat_batches.started IS 'when the first row was asked for';

@@ -18,6 +18,12 @@ SELECT glm_generate('a', stop => ARRAY[repeat('x', 1025)]);
 SELECT glm_generate('a', response_format => '{"type": "json_schema", "json_schema": {}}');
 SELECT glm_generate('a', response_format => '{"type": "text", "strict": true}');
 SELECT glm_generate('a', response_format => '"text"');
+SELECT glm_generate('a', response_format => '{"type": "grammar"}');
+SELECT glm_generate('a', response_format => '{"type": "json_object"}', stop => '{x}');
+SELECT glm_generate('a', response_format => '{"type": "json_object"}', options => '{"regex": "a+"}');
+SELECT glm_generate('a', options => '{"choices": ["a", "b", "a"]}');
+SELECT glm_generate('a', options => '{"property_order": "sorted"}');
+SELECT glm_json('a', NULL);
 
 SELECT glm_generate('a', options => '[1]');
 SELECT glm_generate('a', options => '{"min-p": 0.1}');

@@ -71,7 +71,7 @@ SELECT (array_agg(finish_reason ORDER BY seq DESC))[1] AS select_list
 SELECT (array_agg(finish_reason ORDER BY seq DESC))[1] AS cut FROM glm_chat_stream(:'m', tools => :'t', max_tokens => 3);
 SELECT string_agg(token, '' ORDER BY seq) = glm_chat(:'m')->>'content' AS "none", (array_agg(finish_reason ORDER BY seq DESC))[1] AS finish
   FROM glm_chat_stream(:'m', tools => :'t', tool_choice => '"none"');
-SELECT * FROM glm_chat_stream(:'m', tools => :'t', tool_choice => '"required"');
+SELECT * FROM glm_chat_stream(:'m', tools => :'t', tool_choice => '"sometimes"');
 
 -- the text of any stream
 SELECT jsonb_pretty(glm_parse_tool_calls(E'Let me check.\nget_weather\n```python\ntool_call(city="Berlin")\n```\nget_time\n```python\ntool_call(zone=12345678901234567890)\n```'));

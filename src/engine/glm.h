@@ -21,7 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/base/status.h" /* glm_error */
+#include "engine/base/observation.h" /* glm_stats, glm_model_info, glm_progress */
+#include "engine/base/status.h"		 /* glm_error */
 
 /* ---- Requests -------------------------------------------------------- */
 
@@ -146,8 +147,8 @@ typedef struct glm_request
 extern bool glm_request_check(const void *block, size_t size, glm_error *err);
 
 /*
- * The same in two parts: all but the bytes of text, system and tools, which takes no time,
- * and these, after it.  The engine checks the texts of what is submitted itself.
+ * The same in two parts: all but the bytes of text, system, tools and constraint, which
+ * takes no time, and these, after it.  The engine checks the texts of what is submitted itself.
  */
 extern bool glm_request_check_frame(const void *block, size_t size, glm_error *err);
 extern bool glm_request_check_texts(const glm_request *req, glm_error *err);
@@ -372,6 +373,9 @@ extern bool glm_engine_poll(glm_engine *engine, glm_event *buf);
 #define GLM_PREFILL_MAX 512
 extern void glm_engine_set_prefill_budget(glm_engine *engine, int tokens);
 
+/* Whether devices choose by measuring what is fastest; they do at first.  Never changes an answer. */
+extern void glm_engine_set_tuning(glm_engine *engine, bool on);
+
 /* Never changes an answer; GLM_SPECULATE_AUTO at first. */
 extern void glm_engine_set_speculation(glm_engine *engine, glm_speculation speculation);
 
@@ -386,76 +390,7 @@ extern bool glm_engine_thread(void);
 
 /* ---- Observation ----------------------------------------------------- */
 
-typedef struct glm_stats
-{
-	uint64_t requests; /* submitted */
-	uint64_t completed;
-	uint64_t failed;
-	uint64_t cancelled;
-	uint64_t prompt_tokens; /* computed by prefill */
-	uint64_t cached_tokens; /* of prompts, found in the prefix cache instead */
-	uint64_t completion_tokens;
-	uint64_t preemptions; /* sequences that gave their KV up, to compute it again */
-	uint64_t steps;		  /* forward passes */
-	uint64_t step_ns;	  /* time spent in them */
-	int		 waiting;	  /* requests admitted to no sequence yet */
-	int		 running;	  /* sequences being computed */
-	int		 paused;	  /* of those, waiting for their reader */
-	uint64_t kv_bytes_total;
-	uint64_t kv_bytes_used;	  /* held by sequences */
-	uint64_t kv_bytes_cached; /* held by nobody, kept for prompts that begin alike */
-	uint64_t kv_evictions;	  /* cached blocks that made way */
-	int		 threads;
-	char	 kernels[16]; /* the kernel table in use */
-} glm_stats;
-
 extern void glm_engine_stats(glm_engine *engine, glm_stats *out);
-
-typedef struct glm_model_info
-{
-	char	 name[256];
-	char	 path[1024];
-	uint64_t number;		  /* among all models ever opened; the newest has the highest */
-	char	 dtype[16];		  /* of the projections: "F16", "BF16", "F32", "INT4", "INT8" */
-	char	 quantization[8]; /* "none", "int4", "int8" */
-	int		 layers;
-	int		 hidden;
-	int		 vocab;			/* padded */
-	int		 context;		/* tokens */
-	int		 sequences;		/* using it now */
-	int		 chunks_mapped; /* of its files, now */
-	int		 chunks_total;
-	uint64_t bytes_mapped;	 /* in these chunks */
-	uint64_t bytes_resident; /* of them in memory; a second old, of huge models more */
-	uint64_t size_bytes;	 /* of all weight files: what memory_limit counts */
-	uint64_t requests;
-	double	 load_ms;
-	/* what its sequences came to since it was loaded */
-	uint64_t prompt_tokens;	 /* of all prompts */
-	uint64_t cached_tokens;	 /* of those, found in the prefix cache */
-	uint64_t prefill_tokens; /* computed, again after a preemption too */
-	uint64_t completion_tokens;
-	uint64_t draft_tokens;	  /* of drafts, computed in advance */
-	uint64_t accepted_tokens; /* of those, right */
-	uint64_t preemptions;
-	uint64_t kv_bytes_used; /* as in glm_stats, of this model */
-	uint64_t kv_bytes_cached;
-	uint64_t kv_evictions;
-} glm_model_info;
-
-/* How far the running GLM_QUANTIZE has come. */
-typedef struct glm_progress
-{
-	uint64_t id;		   /* of the request; 0 = none is running */
-	char	 source[64];   /* name of the model */
-	char	 target[1024]; /* directory */
-	char	 phase[16];	   /* "calibrating", "quantizing", "writing", "evaluating" */
-	char	 tensor[128];
-	uint64_t bytes_done; /* of the source's weights, each pass over them counted */
-	uint64_t bytes_total;
-	double	 elapsed_s;
-	double	 seconds_left; /* as it has gone so far; negative = not known yet */
-} glm_progress;
 
 extern void glm_engine_progress(glm_engine *engine, glm_progress *out);
 
@@ -476,11 +411,11 @@ extern void glm_pause_with(glm_pause_hook hook, void *arg);
 /* ---- Answers of a chat model (pure functions, thread-safe) ----------- */
 
 /*
- * Splits an answer of a model that writes in this format, as it was shown, into content
- * and tool calls.  In ChatGLM3's a call is a line that is the tool's name and a fenced
- * tool_call(...) with literals, or fenced code for `interpreter`, with nothing behind it
- * but other calls.  An empty first line means content, whatever follows it.  Where the
- * token between turns is written out, <|assistant|> before or behind a call, it parts them.
+ * Splits an answer of a model that writes in this format, as it was shown, into content and
+ * tool calls.  In ChatGLM3's a call is a line that is the tool's name and a fenced
+ * tool_call(...) with literals, or fenced code for `interpreter`, with nothing behind it but
+ * other calls; or that line and a JSON object, alone in its turn.  An empty first line means
+ * content.  Where the token between turns is written out, it parts them beside calls.
  * Result: a JSON object in malloc'd memory,
  * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]},
  * tool_calls left out when there are none; "arguments" is the text of a JSON

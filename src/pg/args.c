@@ -26,6 +26,7 @@
 #include "encoding.h"
 #include "model_name.h"
 #include "options.h"
+#include "response_format.h"
 
 #define MAX_STOP_STRINGS 16
 #define MAX_STOP_LENGTH 1024 /* bytes of UTF-8 */
@@ -50,7 +51,6 @@ StaticAssertDecl(TAIL_OPTIONS + 1 == CHATGLM_N_TAIL, "the tail has ten arguments
 static void read_numbers(ChatglmCall *call, const NullableDatum *values);
 static void read_seed(ChatglmCall *call, const NullableDatum *seed);
 static void read_stop(ChatglmCall *call, ArrayType *stop);
-static void check_response_format(Jsonb *format);
 static void read_tail_option(const char *key, JsonbValue *value, void *arg);
 
 /* ---- Common arguments -------------------------------------------------- */
@@ -106,7 +106,7 @@ chatglm_read_tail(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_STOP].isnull)
 		read_stop(call, DatumGetArrayTypeP(values[TAIL_STOP].value));
 	if (!values[TAIL_RESPONSE_FORMAT].isnull)
-		check_response_format(DatumGetJsonbP(values[TAIL_RESPONSE_FORMAT].value));
+		chatglm_read_response_format(call, DatumGetJsonbP(values[TAIL_RESPONSE_FORMAT].value));
 	if (!values[TAIL_OPTIONS].isnull)
 		chatglm_read_options(DatumGetJsonbP(values[TAIL_OPTIONS].value), read_tail_option, call);
 	if (!values[TAIL_SYSTEM].isnull)
@@ -203,29 +203,6 @@ read_stop(ChatglmCall *call, ArrayType *stop)
 	}
 }
 
-/* Only plain text so far, which is what NULL means too. */
-static void
-check_response_format(Jsonb *format)
-{
-	JsonbValue type;
-
-	if (!JB_ROOT_IS_OBJECT(format) ||
-		getKeyJsonValueFromContainer(&format->root, "type", 4, &type) == NULL ||
-		type.type != jbvString)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"response_format\" must be an object with a string \"type\", not %s",
-					chatglm_show_json(format))));
-	if (type.val.string.len != 4 || memcmp(type.val.string.val, "text", 4) != 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("response_format of type \"%.*s\" is not supported",
-							   type.val.string.len, type.val.string.val),
-						errhint("Leave it out, or use {\"type\": \"text\"}.")));
-	require_argument(JB_ROOT_COUNT(format) == 1, "response_format", "{\"type\": \"text\"}",
-					 chatglm_show_json(format));
-}
-
 /* Options that are numbers. */
 static void
 read_number_option(ChatglmCall *call, const char *key, JsonbValue *value)
@@ -263,7 +240,7 @@ read_number_option(ChatglmCall *call, const char *key, JsonbValue *value)
 
 /* The number of the option's value among these names; an ERROR when it is none of them. */
 static int
-read_choice(const char *key, const JsonbValue *value, const char *const *names, const char *rule)
+read_name(const char *key, const JsonbValue *value, const char *const *names, const char *rule)
 {
 	int number = chatglm_option_choice(value, names);
 
@@ -278,8 +255,8 @@ read_priority(ChatglmCall *call, const char *key, JsonbValue *value)
 {
 	static const char *const names[] = {"interactive", "batch", NULL};
 
-	call->priority = CHATGLM_PRIORITY_INTERACTIVE +
-					 read_choice(key, value, names, "\"interactive\" or \"batch\"");
+	call->priority =
+		CHATGLM_PRIORITY_INTERACTIVE + read_name(key, value, names, "\"interactive\" or \"batch\"");
 }
 
 static void
@@ -288,7 +265,7 @@ read_on_length(ChatglmCall *call, const char *key, JsonbValue *value)
 	static const char *const names[] = {"keep", "null", "error", NULL};
 
 	call->on_length =
-		CHATGLM_ON_LENGTH_KEEP + read_choice(key, value, names, "\"keep\", \"null\" or \"error\"");
+		CHATGLM_ON_LENGTH_KEEP + read_name(key, value, names, "\"keep\", \"null\" or \"error\"");
 }
 
 static void
@@ -297,7 +274,24 @@ read_truncate(ChatglmCall *call, const char *key, JsonbValue *value)
 	static const char *const names[] = {"error", "head", "tail", "middle", NULL};
 
 	call->truncate = GLM_TRUNCATE_ERROR +
-					 read_choice(key, value, names, "\"error\", \"head\", \"tail\" or \"middle\"");
+					 read_name(key, value, names, "\"error\", \"head\", \"tail\" or \"middle\"");
+}
+
+static void
+read_property_order(ChatglmCall *call, const char *key, JsonbValue *value)
+{
+	static const char *const names[] = {"strict", "any", NULL};
+
+	call->property_order = GLM_ORDER_STRICT + read_name(key, value, names, "\"strict\" or \"any\"");
+}
+
+static void
+read_json_space(ChatglmCall *call, const char *key, JsonbValue *value)
+{
+	static const char *const names[] = {"exact", "compact", "any", NULL};
+
+	call->json_space =
+		GLM_SPACE_EXACT + read_name(key, value, names, "\"exact\", \"compact\" or \"any\"");
 }
 
 static void
@@ -319,9 +313,13 @@ read_tail_option(const char *key, JsonbValue *value, void *arg)
 		void (*read)(ChatglmCall *call, const char *key, JsonbValue *value);
 	} known[] = {
 		{"cache", read_cache},
+		{"choices", chatglm_read_choices},
+		{"json_space", read_json_space},
 		{"min_p", read_number_option},
 		{"on_length", read_on_length},
 		{"priority", read_priority},
+		{"property_order", read_property_order},
+		{"regex", chatglm_read_regex},
 		{"repetition_penalty", read_number_option},
 		{"timeout_ms", read_number_option},
 		{"truncate", read_truncate},
@@ -334,10 +332,9 @@ read_tail_option(const char *key, JsonbValue *value, void *arg)
 				known[i].read(arg, key, value);
 			return;
 		}
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("unknown key \"%s\" in argument \"options\"", key),
-		 errhint("Known keys are cache, min_p, on_length, priority, repetition_penalty, timeout_ms "
-				 "and truncate.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown key \"%s\" in argument \"options\"", key),
+			 errhint("Known keys are cache, choices, json_space, min_p, on_length, priority, "
+					 "property_order, regex, repetition_penalty, timeout_ms and truncate.")));
 }

@@ -47,24 +47,40 @@ enum
 
 #define BATCH_COLUMNS (1 + RESULT_SQLSTATE)
 
-static void result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls);
+typedef Datum (*MakeValue)(const ChatglmAnswer *answer, Oid type);
+
+static void result_columns(const ChatglmAnswer *answer, MakeValue value, Datum *values,
+						   bool *nulls);
 
 /* ---- glm_try_generate ------------------------------------------------------ */
 
 static Datum
-result_value(const ChatglmAnswer *answer, Oid type)
+response_value(const ChatglmAnswer *answer, Oid type)
 {
-	TupleDesc desc = lookup_rowtype_tupdesc(type, -1);
+	return PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data, answer->bytes.len));
+}
+
+Datum
+chatglm_result_value(const ChatglmAnswer *answer, Oid type, MakeValue value)
+{
 	Datum	  values[RESULT_COLUMNS];
 	bool	  nulls[RESULT_COLUMNS];
+	TupleDesc desc;
 	HeapTuple row;
 
+	result_columns(answer, value, values, nulls);
+	desc = lookup_rowtype_tupdesc(type, -1);
 	if (desc->natts != RESULT_COLUMNS)
-		elog(ERROR, "type glm_result has %d columns", desc->natts);
-	result_columns(answer, values, nulls);
+		elog(ERROR, "a result has %d columns", desc->natts);
 	row = heap_form_tuple(desc, values, nulls);
 	ReleaseTupleDesc(desc);
 	return HeapTupleGetDatum(row);
+}
+
+static Datum
+result_value(const ChatglmAnswer *answer, Oid type)
+{
+	return chatglm_result_value(answer, type, response_value);
 }
 
 /* glm_try_generate(prompt text, ...G) returns glm_result */
@@ -72,9 +88,9 @@ CHATGLM_DEFINE_FUNCTION(chatglm_try_generate, .n_args = 1 + CHATGLM_N_TAIL, .mod
 						.catches = true, .tells_finish = true, .read = chatglm_read_prompt,
 						.value = result_value);
 
-/* The columns of glm_result, in the current context. */
+/* The columns of glm_result, in the current context; value() makes the first. */
 static void
-result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls)
+result_columns(const ChatglmAnswer *answer, MakeValue value, Datum *values, bool *nulls)
 {
 	memset(values, 0, RESULT_COLUMNS * sizeof(Datum));
 	memset(nulls, true, RESULT_COLUMNS * sizeof(bool));
@@ -88,8 +104,7 @@ result_columns(const ChatglmAnswer *answer, Datum *values, bool *nulls)
 	if (answer->null)
 		return;
 	if (!answer->withheld)
-		values[RESULT_RESPONSE] =
-			PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data, answer->bytes.len));
+		values[RESULT_RESPONSE] = value(answer, InvalidOid);
 	values[RESULT_PROMPT_TOKENS] = Int32GetDatum(answer->prompt_tokens);
 	values[RESULT_COMPLETION_TOKENS] = Int32GetDatum(answer->completion_tokens);
 	values[RESULT_FINISH_REASON] = CStringGetTextDatum(chatglm_finish_name(answer->finish));
@@ -174,7 +189,7 @@ fill_row(const ChatglmAnswer *answer, void *arg)
 {
 	BatchRow *row = arg;
 
-	result_columns(answer, row->values + 1, row->nulls + 1);
+	result_columns(answer, response_value, row->values + 1, row->nulls + 1);
 }
 
 static void

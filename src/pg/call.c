@@ -62,6 +62,9 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.turns = call->tools_offered && !call->stream;
 	head.truncate = call->truncate;
 	head.mark = call->on_length; /* calls that differ in it are not the same */
+	head.constrained = call->constrained;
+	head.property_order = call->property_order;
+	head.json_space = call->json_space;
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;
@@ -109,6 +112,7 @@ lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
 	request->tools = put_string(layout, call->tools);
 	if (call->stop != NULL)
 		request->stop = put_bytes(layout, call->stop->data, call->stop->len);
+	request->constraint = put_string(layout, call->constraint);
 	request->tokens = put_bytes(layout, call->tokens, call->n_tokens * sizeof(int32));
 }
 

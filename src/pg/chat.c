@@ -1,11 +1,11 @@
 /*
  * chat.c - glm_chat, and what chats are made of.
  *
- * Messages go to the engine as the JSON text they are; which
+ * Messages go to the engine as the JSON text they are, which
  * reads them as turns and says what is wrong with them.  Here it matters only whether tools
  * were offered, as an argument or inside a system message: the answer may then
- * be a call (toolcalls.c), and with tool_choice "none" they are left out.  Both
- * are seen in the one pass that makes text of jsonb, message by message: its
+ * be a call (toolcalls.c), or has to be (tool_choice.c), or they are left out.  That
+ * is seen in the one pass that makes text of jsonb, message by message: its
  * memory is a few times the text's, and every message looks for interrupts.
  *
  * The answer is one flat object in the words of OpenAI's API:
@@ -27,6 +27,7 @@
 #include "jsonb_build.h"
 #include "options.h"
 #include "sql_values.h"
+#include "tool_choice.h"
 #include "toolcalls.h"
 
 /* Positions of glm_chat's own arguments. */
@@ -39,8 +40,7 @@ enum
 };
 
 static void	  read_chat_messages(ChatglmCall *call, const NullableDatum *messages,
-								 const NullableDatum *tools, bool offer_tools);
-static bool	  tool_choice_offers(const NullableDatum *choice);
+								 const NullableDatum *tools, ChatglmToolChoice *choice);
 static Jsonb *chat_object(const ChatglmAnswer *answer);
 
 /* ---- Entry points ------------------------------------------------------ */
@@ -48,14 +48,15 @@ static Jsonb *chat_object(const ChatglmAnswer *answer);
 bool
 chatglm_read_chat(ChatglmCall *call, const NullableDatum *args)
 {
-	bool offer_tools;
+	ChatglmToolChoice choice;
 
 	chatglm_call_defaults(call, GLM_GENERATE);
 	chatglm_read_tail(call, &args[CHAT_TAIL]);
-	offer_tools = tool_choice_offers(&args[CHAT_TOOL_CHOICE]);
+	chatglm_read_tool_choice(&choice, &args[CHAT_TOOL_CHOICE]);
 	if (args[CHAT_MESSAGES].isnull)
 		return false;
-	read_chat_messages(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], offer_tools);
+	read_chat_messages(call, &args[CHAT_MESSAGES], &args[CHAT_TOOLS], &choice);
+	chatglm_require_call(call, &choice);
 	return true;
 }
 
@@ -72,11 +73,13 @@ CHATGLM_DEFINE_FUNCTION(chatglm_chat, .n_args = CHAT_TAIL + CHATGLM_N_TAIL, .mod
 static bool
 read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
 {
+	ChatglmToolChoice choice = {0};
+
 	if (args[0].isnull)
 		return false;
 	chatglm_call_defaults(call, GLM_CHAT_TOKENS);
 	chatglm_read_model(call, &args[2]);
-	read_chat_messages(call, &args[0], &args[1], true);
+	read_chat_messages(call, &args[0], &args[1], &choice);
 	return true;
 }
 
@@ -103,29 +106,25 @@ json_offers_nothing(const char *json)
 
 /* Does this message bring tools of its own? */
 static bool
-message_has_tools(const JsonbValue *message)
+message_has_tools(const JsonbValue *message, JsonbValue *tools)
 {
-	JsonbValue found;
-
 	return message->type == jbvBinary && JsonContainerIsObject(message->val.binary.data) &&
-		   getKeyJsonValueFromContainer(message->val.binary.data, "tools", 5, &found) != NULL &&
-		   found.type != jbvNull;
+		   getKeyJsonValueFromContainer(message->val.binary.data, "tools", 5, tools) != NULL &&
+		   tools->type != jbvNull;
 }
 
-/* Appends a value that an iterator gave without going into it. */
+/* Notes them, where a call of one may be required. */
 static void
-append_value(StringInfo out, JsonbValue *value)
+offer_tools(ChatglmToolChoice *choice, JsonbValue *tools)
 {
-	Jsonb *scalar;
+	StringInfoData text;
 
-	if (value->type == jbvBinary)
-	{
-		(void) JsonbToCString(out, value->val.binary.data, value->val.binary.len);
+	if (!choice->requires)
 		return;
-	}
-	scalar = JsonbValueToJsonb(value);
-	(void) JsonbToCString(out, &scalar->root, VARSIZE(scalar));
-	pfree(scalar);
+	initStringInfo(&text);
+	chatglm_append_json(&text, tools);
+	chatglm_tools_offered(choice, text.data);
+	pfree(text.data);
 }
 
 /* Appends a message but for its tools. */
@@ -154,7 +153,7 @@ append_without_tools(StringInfo out, const JsonbValue *message)
 			appendStringInfoString(out, separator);
 			escape_json(out, key);
 			appendStringInfoString(out, ": ");
-			append_value(out, &item);
+			chatglm_append_json(out, &item);
 			separator = ", ";
 		}
 		pfree(key);
@@ -167,7 +166,7 @@ append_without_tools(StringInfo out, const JsonbValue *message)
  * tells whether any of those are in it.
  */
 static char *
-messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
+messages_text(Jsonb *messages, ChatglmToolChoice *choice, bool *has_tools)
 {
 	StringInfoData	   out;
 	JsonbIterator	  *it;
@@ -185,18 +184,23 @@ messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
 	appendStringInfoChar(&out, '[');
 	while ((token = JsonbIteratorNext(&it, &message, true)) != WJB_DONE)
 	{
-		bool brings;
+		JsonbValue tools;
+		bool	   brings;
 
 		CHECK_FOR_INTERRUPTS();
 		if (token != WJB_ELEM)
 			continue;
-		brings = message_has_tools(&message);
+		brings = message_has_tools(&message, &tools);
 		appendStringInfoString(&out, separator);
-		if (brings && !offer_tools)
+		if (brings && choice->hides)
 			append_without_tools(&out, &message);
 		else
-			append_value(&out, &message);
-		*has_tools |= brings && offer_tools;
+			chatglm_append_json(&out, &message);
+		if (brings && !choice->hides)
+		{
+			offer_tools(choice, &tools);
+			*has_tools = true;
+		}
 		separator = ", ";
 		if ((Size) out.len > GLM_REQUEST_MAX)
 			chatglm_request_too_large();
@@ -211,50 +215,24 @@ messages_text(Jsonb *messages, bool offer_tools, bool *has_tools)
  */
 static void
 read_chat_messages(ChatglmCall *call, const NullableDatum *messages, const NullableDatum *tools,
-				   bool offer_tools)
+				   ChatglmToolChoice *choice)
 {
 	bool has_tools;
 
 	call->form = GLM_MESSAGES;
-	call->text = chatglm_cstring_to_utf8(
-		messages_text(DatumGetJsonbP(messages->value), offer_tools, &has_tools));
+	call->text =
+		chatglm_cstring_to_utf8(messages_text(DatumGetJsonbP(messages->value), choice, &has_tools));
 	call->text_length = strlen(call->text);
 
-	if (offer_tools && !tools->isnull)
+	if (!choice->hides && !tools->isnull)
 	{
-		char *json = chatglm_text_to_utf8(DatumGetTextPP(tools->value), NULL);
+		char *json = text_to_cstring(DatumGetTextPP(tools->value));
 
 		if (!json_offers_nothing(json))
-			call->tools = json;
+			call->tools = chatglm_cstring_to_utf8(json);
+		chatglm_tools_offered(choice, json);
 	}
 	call->tools_offered = call->tools != NULL || has_tools;
-}
-
-/* Are the tools to be shown to the model?  The model itself decides to call. */
-static bool
-tool_choice_offers(const NullableDatum *choice)
-{
-	Jsonb *value;
-	char  *shown;
-
-	if (choice->isnull)
-		return true;
-	value = DatumGetJsonbP(choice->value);
-	shown = chatglm_show_json(value);
-	if (strcmp(shown, "\"auto\"") == 0)
-		return true;
-	if (strcmp(shown, "\"none\"") == 0)
-		return false;
-	if (strcmp(shown, "\"required\"") == 0 || JB_ROOT_IS_OBJECT(value))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("tool_choice %s is not supported", shown),
-			 errhint(
-				 "Use \"auto\" or \"none\"; the model decides by itself whether to call a tool.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("argument \"tool_choice\" must be \"auto\" or \"none\", not %s", shown)));
 }
 
 /* ---- The answer ------------------------------------------------------------ */

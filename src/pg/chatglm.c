@@ -20,6 +20,7 @@
 #include "batchfuncs.h"
 #include "chat.h"
 #include "function.h"
+#include "json_answer.h"
 #include "settings_define.h"
 #include "shared.h"
 #include "sqlfuncs.h"
@@ -32,7 +33,8 @@ static const ChatglmFunction *const functions[] = {
 	&chatglm_generate_function,	  &chatglm_complete_function,	  &chatglm_tokenize_function,
 	&chatglm_detokenize_function, &chatglm_count_tokens_function, &chatglm_logits_function,
 	&chatglm_chat_function,		  &chatglm_chat_tokens_function,  &chatglm_try_generate_function,
-	&chatglm_stream_function,	  &chatglm_chat_stream_function};
+	&chatglm_stream_function,	  &chatglm_chat_stream_function,  &chatglm_json_function,
+	&chatglm_try_json_function};
 
 extern PGDLLEXPORT void _PG_init(void);
 

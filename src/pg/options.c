@@ -1,5 +1,5 @@
 /*
- * options.c - arguments of type jsonb that hold options by name.
+ * options.c - arguments of type jsonb: options by name, and what else is in them.
  */
 #include "chatglm.h"
 
@@ -19,6 +19,35 @@ chatglm_show_json(Jsonb *value)
 		return shown;
 	shown[pg_mbcliplen(shown, length, MAX_SHOWN)] = '\0';
 	return psprintf("%s...", shown);
+}
+
+void
+chatglm_append_json(StringInfo out, JsonbValue *value)
+{
+	Jsonb *scalar;
+
+	if (value->type == jbvBinary)
+	{
+		(void) JsonbToCString(out, value->val.binary.data, value->val.binary.len);
+		return;
+	}
+	scalar = JsonbValueToJsonb(value);
+	(void) JsonbToCString(out, &scalar->root, VARSIZE(scalar));
+	pfree(scalar);
+}
+
+void
+chatglm_require_keys(JsonbContainer *object, const char *argument, const char *const *keys)
+{
+	JsonbIterator	  *it = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue		   key;
+
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+		if (token == WJB_KEY && chatglm_option_choice(&key, keys) < 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("unknown key \"%.*s\" in argument \"%s\"", key.val.string.len,
+								   key.val.string.val, argument)));
 }
 
 void

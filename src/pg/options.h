@@ -9,6 +9,13 @@
 /* The value as a message shows it: its text, cut off when it is long. */
 extern char *chatglm_show_json(Jsonb *value);
 
+/* Appends the text of a value that an iterator gave without going into it. */
+extern void chatglm_append_json(StringInfo out, JsonbValue *value);
+
+/* ERROR 22023 when the object has a key that is none of these, which end with NULL. */
+extern void chatglm_require_keys(JsonbContainer *object, const char *argument,
+								 const char *const *keys);
+
 /* ERROR 22023 unless argument "options" is an object. */
 extern void chatglm_require_object(Jsonb *options);
 

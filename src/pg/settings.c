@@ -19,6 +19,7 @@ char  *chatglm_model_dir;
 int	   chatglm_prefill_budget;
 int	   chatglm_verify;
 int	   chatglm_speculation;
+int	   chatglm_tuning;
 int	   chatglm_debug_step_delay;
 int	   chatglm_prefix_sharing;
 char  *chatglm_model;

@@ -31,6 +31,9 @@ static const struct config_enum_entry speculation_values[] = {
 	{"always", GLM_SPECULATE_ALWAYS, false},
 	{NULL, 0, false}};
 
+static const struct config_enum_entry tuning_values[] = {
+	{"auto", true, false}, {"off", false, false}, {NULL, 0, false}};
+
 static const struct config_enum_entry sharing_values[] = {{"role", CHATGLM_SHARING_ROLE, false},
 														  {"all", CHATGLM_SHARING_ALL, false},
 														  {"off", CHATGLM_SHARING_OFF, false},
@@ -168,6 +171,12 @@ define_reloadable_settings(void)
 		"faintest hope, for tests. Answers are the same.",
 		&chatglm_speculation, GLM_SPECULATE_AUTO, speculation_values, PGC_SIGHUP, 0, NULL, NULL,
 		NULL);
+
+	DefineCustomEnumVariable(
+		"chatglm.tuning", "Sets whether the worker finds out how weights are read fastest.",
+		"auto: some ways take turns in the first passes, and now and then later, and the "
+		"fastest is kept; off: the one that was best on other machines. Answers are the same.",
+		&chatglm_tuning, true, tuning_values, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomIntVariable("chatglm.debug_step_delay", "Makes the engine sleep after every step.",
 							"For tests and demonstrations of streaming.", &chatglm_debug_step_delay,

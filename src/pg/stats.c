@@ -74,10 +74,23 @@ add_text(JsonbParseState **json, const char *key, const char *value)
 	chatglm_json_string(json, key, value != NULL && value[0] != '\0' ? value : NULL);
 }
 
+/* What was chosen by measuring, by what it is for, and how long finding out has taken. */
+static void
+add_tuning(JsonbParseState **json, const glm_stats *stats)
+{
+	chatglm_json_object(json, "tuning");
+	chatglm_json_string(json, "mode", stats->tuning ? "auto" : "off");
+	chatglm_json_count(json, "cost_ms", stats->tuning_ns / 1000000);
+	for (int i = 0; i < stats->n_tuned; i++)
+		chatglm_json_string(json, stats->tuned[i].what, stats->tuned[i].how);
+	chatglm_json_end_object(json);
+}
+
 static void
 add_stats(JsonbParseState **json, const glm_stats *stats)
 {
 	add_text(json, "kernels", stats->kernels);
+	add_tuning(json, stats);
 	chatglm_json_count(json, "threads", stats->threads);
 	chatglm_json_count(json, "requests", stats->requests);
 	chatglm_json_count(json, "completed", stats->completed);

@@ -29,7 +29,8 @@ chatglm_hash(uint64 hash, const char *bytes, Size length)
 uint64
 chatglm_call_hash(const ChatglmCall *call)
 {
-	const char *const texts[] = {call->model, call->path, call->system, call->tools};
+	const char *const texts[] = {call->model, call->path, call->system, call->tools,
+								 call->constraint};
 	uint64			  hash = chatglm_hash(0, call->text, call->text_length);
 
 	for (int i = 0; i < (int) lengthof(texts); i++)

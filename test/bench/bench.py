@@ -8,8 +8,8 @@ Makes the random models once (DIR, outside the tree: 3.5 GB, with --full 10 GB m
 and writes forward.json and forward.svg. --full adds INT8, a prefill of 2,048 tokens, and passes behind long
 contexts (build/bench/context, contexts.json).
 
-The rivals that CHATGLM_RIVAL names (rivals.py says how) run in turns with ours. --turns runs only the works named, like
-decode:4 or prefill:512, we and each rival once a turn, and writes rivals.json.
+The rivals that CHATGLM_RIVAL names (rivals.py says how) run in turns with ours, in INT4 and INT8 (20 GB more), which
+writes rivals.json. --turns runs only the works named, like decode:4 or prefill:512, we and each rival once a turn.
 """
 import argparse
 import json
@@ -24,6 +24,7 @@ BUILD = os.path.join(ROOT, "build", "bench")
 DECODE = (1, 2, 4, 8, 16)
 CONTEXTS = (512, 8192, 32768)
 TURNS = 3       # of us and the rivals, where nobody says how many
+RIVAL_WORKS = ["decode:%d" % n for n in DECODE] + ["prefill:512"]
 
 
 def model_of(bits, models, context=8192):
@@ -138,12 +139,15 @@ def write_lines(path, rows):
         f.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def in_turns(model, bits, works, turns, out):
-    """We and the rivals of CHATGLM_RIVAL."""
+def in_turns(model, bits, works, turns, models):
+    """We and the rivals of CHATGLM_RIVAL; -> their rows."""
     def ours(work):
-        return forward(model, [work], 3)[1]["tokens_per_second"]
+        return forward(model, [work], 1 if work.startswith("prefill") else 5)[1]
 
-    write_lines(os.path.join(out, "rivals.json"), rivals.compare(ours, works, bits, turns))
+    def bandwidth():
+        return forward(model, [], 1)[0]["bandwidth"]
+
+    return rivals.compare(ours, bandwidth, works, bits, models, turns)
 
 
 def alone(a):
@@ -159,8 +163,9 @@ def alone(a):
         rows = contexts(model_of(4, a.models, max(CONTEXTS)), results[4][0]["threads"])
         context_table("INT4", rows)
         write_lines(os.path.join(a.out, "contexts.json"), rows)
-    if rivals.commands():
-        in_turns(model_of(4, a.models), 4, works, TURNS, a.out)
+    if rivals.named():
+        rows = [row for bits in (4, 8) for row in in_turns(model_of(bits, a.models), bits, RIVAL_WORKS, TURNS, a.models)]
+        write_lines(os.path.join(a.out, "rivals.json"), rows)
 
 
 def main():
@@ -176,7 +181,8 @@ def main():
     if bool(a.works) != ((a.turns or 0) > 0):
         parser.error("--turns goes with works, and works with --turns")
     if a.works:
-        in_turns(a.model or model_of(a.bits, a.models), a.bits, a.works, a.turns, a.out)
+        rows = in_turns(a.model or model_of(a.bits, a.models), a.bits, a.works, a.turns, a.models)
+        write_lines(os.path.join(a.out, "rivals.json"), rows)
     else:
         alone(a)
 

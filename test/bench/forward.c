@@ -7,9 +7,9 @@
  * second to second on shared machines.  Prints one JSON object a line; bench.py
  * makes a table and a picture of them.
  *
- *     forward [-t threads] [-k kernels] [-r runs] model-directory work...
+ *     forward [-t threads] [-k kernels] [-r runs] [-u] model-directory work...
  *
- * work: decode:SEQUENCES (1 to 16) or prefill:TOKENS (1 to 2048).
+ * -u: untuned.  work: decode:SEQUENCES (1 to 16) or prefill:TOKENS (1 to 2048).
  */
 #include "measure.h"
 
@@ -17,6 +17,7 @@
 #define MAX_SEQUENCES 16
 #define MAX_PROMPT 2048
 #define DECODE_FROM 128 /* positions in the KV before a decode step */
+#define WARM_STEPS 8	/* in which the device finds out how to read weights */
 
 static glm_threads *pool;
 static glm_model   *model;
@@ -109,7 +110,8 @@ report_decode(int sequences)
 	int	   position = DECODE_FROM;
 
 	model_work(model, true, &ops, &bytes);
-	decode(sequences, position++);
+	for (int i = 0; i < WARM_STEPS; i++)
+		decode(sequences, position++);
 	for (int i = 0; i < runs; i++)
 	{
 		double	  before = bandwidth(pool), total = 0;
@@ -152,6 +154,20 @@ report_memory(void)
 	printf("{\"work\": \"memory\", \"peak_resident_mb\": %.0f, \"anonymous_mb\": %.0f, "
 		   "\"of_it_for_bandwidth_mb\": %.0f}\n",
 		   (double) peak / 1e3, (double) anonymous / 1e3, (double) READ_BYTES / 1e6);
+}
+
+/* How the device came to read weights, and what finding out took. */
+static void
+report_tuning(void)
+{
+	glm_tuned tuned[GLM_TUNED_MAX];
+	uint64_t  cost_ns;
+	int		  n = glm_forward_tuned(forward, tuned, GLM_TUNED_MAX, &cost_ns);
+
+	printf("{\"work\": \"tuning\", \"cost_ms\": %.1f", (double) cost_ns / 1e6);
+	for (int i = 0; i < n; i++)
+		printf(", \"%s\": \"%s\"", tuned[i].what, tuned[i].how);
+	printf("}\n");
 }
 
 static void
@@ -205,6 +221,7 @@ main(int argc, char **argv)
 		return 2;
 	runs = o.runs;
 	open_all(argv[optind], o.threads, o.kernels);
+	glm_forward_set_tuning(forward, !o.untuned);
 	glm_forward_info(forward, &info);
 	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, "
 		   "\"vnni_peak_gops\": %.0f}\n",
@@ -212,6 +229,7 @@ main(int argc, char **argv)
 	for (int i = optind + 1; i < argc; i++)
 		if (!report(argv[i]))
 			return 2;
+	report_tuning();
 	report_memory();
 	return 0;
 }

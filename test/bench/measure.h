@@ -51,16 +51,17 @@ typedef struct options
 	int			threads;
 	const char *kernels;
 	int			runs; /* of each work, at most MAX_RUNS */
+	bool		untuned;
 } options;
 
-/* [-t threads] [-k kernels] [-r runs] model-directory work...; optind is that of the directory. */
+/* [-t threads] [-k kernels] [-r runs] [-u] model-directory work...; optind is that of the directory. */
 static bool
 read_options(options *o, int argc, char **argv)
 {
 	int option;
 
 	*o = (options){.threads = 2, .kernels = "auto", .runs = 5};
-	while ((option = getopt(argc, argv, "t:k:r:")) != -1)
+	while ((option = getopt(argc, argv, "t:k:r:u")) != -1)
 	{
 		if (option == 't')
 			o->threads = atoi(optarg);
@@ -68,6 +69,8 @@ read_options(options *o, int argc, char **argv)
 			o->kernels = optarg;
 		else if (option == 'r')
 			o->runs = atoi(optarg);
+		else if (option == 'u')
+			o->untuned = true;
 		else
 			return false;
 	}

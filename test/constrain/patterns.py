@@ -152,6 +152,28 @@ def differences(patterns, seed):
     return compared, different
 
 
+PIECES = ["a", "z", "0", "9", "-", "^", "$", "(", ")", "(?:", "(?=", "(?!", "[", "[^", "]", "{", "}", "{2}", "{2,3}", "{3,2}",
+          "{12,21}", "{21,12}", "{1,", "*", "+", "?", "|", ".", "\\", "\\d", "\\x41", "\\ud800", "\\b", "\\-", "é", "a-z",
+          "z-a", ",", "\\x00-\\x1f"]
+
+
+def no_regexes(texts, seed):
+    """(random texts that the format "regex" takes, those of them that Python does not)"""
+    chance = random.Random(seed)
+    tried = ["".join(chance.choices(PIECES, k=chance.choice([1, 2, 3, 4, 6]))) for _ in range(texts)]
+    with Matcher() as matcher:
+        answers = matcher.ask([("F", "regex")])[1:]
+        for text in tried:
+            answers += matcher.ask([("T", text)])
+    taken, refused = [text for text, answer in zip(tried, answers) if answer == "1"], []
+    for text in taken:
+        try:
+            re.compile(text)
+        except re.error:
+            refused.append(text)
+    return taken, refused
+
+
 def main():
     patterns = int(sys.argv[1]) if len(sys.argv) > 1 else 20000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns()

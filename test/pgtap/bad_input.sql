@@ -20,7 +20,29 @@ INSERT INTO bad VALUES
     ($$glm_generate('a', stop => '{a,NULL}')$$, '22004', 'stop'),
     ($$glm_generate('a', stop => array_fill('x'::text, ARRAY[17]))$$, '22023', 'stop'),
     ($$glm_generate('a', stop => ARRAY[repeat('x', 1025)])$$, '22023', 'stop'),
-    ($$glm_generate('a', response_format => '{"type": "json_object"}')$$, '0A000', 'response_format'),
+    ($$glm_generate('a', response_format => '{"type": "grammar"}')$$, '0A000', 'response_format'),
+    ($$glm_generate('a', response_format => '{"type": "text", "strict": true}')$$, '22023', 'strict'),
+    ($$glm_generate('a', response_format => '{"type": "json_schema"}')$$, '22023', 'response_format.json_schema'),
+    ($$glm_generate('a', response_format => '{"type": "json_schema", "schema": {}}')$$, '22023', '"schema"'),
+    ($$glm_generate('a', response_format => '{"type": "json_schema", "json_schema": {"name": "a"}}')$$, '22023', 'response_format.json_schema.schema'),
+    ($$glm_generate('a', response_format => '{"type": "json_schema", "json_schema": {"schema": [1]}}')$$, '22023', 'response_format.json_schema.schema'),
+    ($$glm_generate('a', response_format => '{"type": "json_schema", "json_schema": {"schema": {}, "Strict": true}}')$$, '22023', 'Strict'),
+    ($$glm_generate('a', response_format => '{"type": "json_object"}', stop => '{x}')$$, '22023', 'stop'),
+    ($$glm_generate('a', response_format => '{"type": "json_object"}', options => '{"regex": "a"}')$$, '22023', 'response_format'),
+    ($$glm_complete('a', options => '{"regex": "a", "choices": ["a"]}')$$, '22023', 'options.choices'),
+    ($$glm_generate('a', options => '{"choices": {}}')$$, '22023', 'options.choices'),
+    ($$glm_generate('a', options => '{"choices": []}')$$, '22023', 'options.choices'),
+    ($$glm_generate('a', options => '{"choices": ["a", ""]}')$$, '22023', 'options.choices'),
+    ($$glm_generate('a', options => '{"choices": ["a", null]}')$$, '22023', 'options.choices'),
+    ($$glm_generate('a', options => '{"choices": ["a", "b", "a"]}')$$, '22023', 'options.choices'),
+    ($$glm_generate('a', options => jsonb_build_object('choices', (SELECT jsonb_agg(i::text) FROM generate_series(1, 100001) i)))$$, '54000', '100000'),
+    ($$glm_generate('a', options => jsonb_build_object('choices', ARRAY[repeat('x', 1024 * 1024), 'y']))$$, '54000', '1048576'),
+    ($$glm_generate('a', options => '{"regex": ["a"]}')$$, '22023', 'options.regex'),
+    ($$glm_generate('a', options => '{"property_order": "sorted"}')$$, '22023', 'options.property_order'),
+    ($$glm_generate('a', options => '{"json_space": true}')$$, '22023', 'options.json_space'),
+    ($$glm_json('a', '{}', stop => '{x}')$$, '22023', 'stop'),
+    ($$glm_json('a', '{}', response_format => '{"type": "json_object"}')$$, '22023', 'schema'),
+    ($$glm_json('a', NULL)$$, '22004', 'schema'),
     ($$glm_generate('a', response_format => '"text"')$$, '22023', 'response_format'),
     ($$glm_generate('a', options => '[]')$$, '22023', 'options'),
     ($$glm_generate('a', options => '{"min_P": 0.1}')$$, '22023', 'min_P'),
@@ -55,7 +77,14 @@ INSERT INTO bad VALUES
     ($$glm_chat('[{"role": "user", "content": "a"}]', tools => '[1]')$$, '22032', 'tools'),
     ($$glm_chat('[{"role": "user", "content": "a"}]', tools => '[{"name": "get weather"}]')$$, '22032', 'get weather'),
     ($$glm_chat('[{"role": "user", "content": "a"}, {"role": "tool", "tool_call_id": "zzz", "content": "b"}]')$$, '22032', 'zzz'),
-    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '"required"')$$, '0A000', 'tool_choice'),
+    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '"required"')$$, '22023', 'no tools'),
+    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '"required"', tools => '{"name": "f"}')$$, '22023', 'no tools'),
+    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '{"type": "function"}')$$, '22023', 'tool_choice'),
+    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '{"type": "function", "function": {"name": "f", "x": 1}}')$$, '22023', '"x"'),
+    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '{"type": "allowed_tools"}')$$, '0A000', 'allowed_tools'),
+    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '{"type": "function", "function": {"name": "f"}}', tools => '[{"name": "g"}]')$$, '22023', '"f"'),
+    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '"required"', tools => '[{"name": "f"}]', stop => '{x}')$$, '22023', 'stop'),
+    ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '"required"', tools => '[{"name": "f"}]', response_format => '{"type": "json_object"}')$$, '22023', 'tool_choice'),
     ($$glm_chat('[{"role": "user", "content": "a"}]', tool_choice => '"sometimes"')$$, '22023', 'tool_choice'),
     ($$glm_logits('{}')$$, '22023', 'tokens'),
     ($$glm_logits('{-1}')$$, '22023', '-1'),
@@ -78,7 +107,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 CREATE TEMP TABLE got AS SELECT b.*, f.* FROM bad b(call, expected, names), pg_temp.failure(call) f;
 
-SELECT plan((2 * count(*) + 8)::int) FROM bad;
+SELECT plan((2 * count(*) + 9)::int) FROM bad;
 
 SELECT is(state, expected, call) FROM got;
 SELECT ok(strpos(message, names) > 0, format('%s names %s', call, names)) FROM got;
@@ -86,6 +115,7 @@ SELECT ok(strpos(message, names) > 0, format('%s names %s', call, names)) FROM g
 SELECT throws_ok($$SELECT * FROM glm_stream('a', max_tokens => 0)$$, '22023', NULL, 'streams check their arguments in FROM');
 SELECT throws_ok($$SELECT glm_stream('a', max_tokens => 0)$$, '22023', NULL, 'and in the select list');
 SELECT throws_ok($$SELECT * FROM glm_chat_stream('[]')$$, '22032', NULL, 'chats too');
+SELECT throws_ok($$SELECT * FROM glm_generate_batch('{a}', response_format => '{"type": "json_object"}', stop => '{x}')$$, '22023', NULL, 'batches too');
 SELECT throws_ok($$SELECT glm_generate(convert_from('\xff', 'UTF8'))$$, '22021', NULL, 'bytes that are no text never arrive');
 SELECT throws_ok($$INSERT INTO chatglm.model (name, path) VALUES ('../x', '/tmp')$$, '42602', NULL, 'no way round by INSERT: name');
 SELECT throws_ok($$INSERT INTO chatglm.model (name, path) VALUES ('tap', 'relative')$$, '22023', NULL, 'path');

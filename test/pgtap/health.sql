@@ -4,13 +4,15 @@
 BEGIN;
 CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_monitor IN ROLE pg_monitor;
-SELECT plan(19);
+SELECT plan(21);
 
 SELECT ok(glm_ready(), 'ready');
 SELECT is((glm_health()->>'ready')::bool, true, 'health says the same');
 SELECT is(ARRAY(SELECT k FROM unnest('{ready,worker_pid,uptime_s,kernels,threads,requests,completed,failed,cancelled,prompt_tokens,completion_tokens,waiting,running,paused,kv_bytes_total,kv_bytes_used,models,last_error,version}'::text[]) k
                  WHERE NOT glm_health() ? k), '{}', 'all keys');
 SELECT is(glm_health()->>'version', (SELECT extversion FROM pg_extension WHERE extname = 'chatglm'), 'version');
+SELECT is(glm_health()->'tuning'->>'mode', 'auto', 'reading weights is tuned, and that is told');
+SELECT is(jsonb_typeof(glm_health()->'tuning'->'cost_ms'), 'number', 'with what it has cost');
 SELECT ok((glm_health()->>'kernels') IN ('scalar', 'avx2', 'avx512', 'neon'), 'the kernels are named');
 SELECT is((glm_health()->>'kv_bytes_total')::bigint / 1048576,
           (SELECT setting::bigint FROM pg_settings WHERE name = 'chatglm.kv_cache_size'), 'the pool is as large as set');

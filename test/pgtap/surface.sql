@@ -10,6 +10,8 @@ CREATE TEMP TABLE surface (name text, arguments text, result text, admin bool);
 INSERT INTO surface VALUES
     ('glm_generate', 'prompt text, ' || :'tail', 'text', false),
     ('glm_complete', 'prompt text, ' || :'tail', 'text', false),
+    ('glm_json', 'prompt text, schema json, ' || :'tail', 'jsonb', false),
+    ('glm_try_json', 'prompt text, schema json, ' || :'tail', 'glm_json_result', false),
     ('glm_stream', 'prompt text, ' || :'tail', :'stream', false),
     ('glm_chat', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', 'jsonb', false),
     ('glm_chat_stream', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', :'stream', false),
@@ -35,7 +37,7 @@ CREATE TEMP VIEW found AS
            pg_get_function_result(p.oid) AS found_result
       FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name;
 
-SELECT plan((6 * count(*) + 18)::int) FROM surface;
+SELECT plan((6 * count(*) + 20)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
@@ -64,6 +66,9 @@ SELECT is(has_table_privilege('glm_tap_user', 'glm_stat_batches', 'SELECT'), tru
 SELECT columns_are('glm_result', ARRAY['response', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate'],
                    'columns of glm_result');
 SELECT isnt(obj_description('glm_result'::regtype, 'pg_type'), NULL, 'glm_result has a comment');
+SELECT columns_are('glm_json_result', ARRAY['value', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate'],
+                   'columns of glm_json_result');
+SELECT isnt(obj_description('glm_json_result'::regtype, 'pg_type'), NULL, 'glm_json_result has a comment');
 SELECT has_table('chatglm', 'model', 'table chatglm.model');
 SELECT col_is_pk('chatglm', 'model', 'name', 'its key is the name');
 SELECT isnt(obj_description('chatglm.model'::regclass), NULL, 'chatglm.model has a comment');

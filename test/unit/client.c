@@ -102,6 +102,16 @@ set_stop(glm_request *req, const char *stop)
 	((char *) req)[req->size++] = '\0';
 }
 
+glm_request *
+constrain(glm_request *req, glm_constraint_kind kind, const char *text)
+{
+	req = realloc(req, req->size + strlen(text) + 1);
+	assert_non_null(req);
+	req->constrained = kind;
+	req->constraint = put_span((char *) req, &req->size, text);
+	return req;
+}
+
 int
 submit(glm_engine *engine, glm_request *req)
 {

@@ -51,6 +51,9 @@ extern glm_request *make_for_tokens(glm_kind kind, const int32_t *tokens, int n)
 /* Gives a request a stop string of at most 32 bytes. */
 extern void set_stop(glm_request *req, const char *stop);
 
+/* Makes a request one whose answer is constrained; it may move. */
+extern glm_request *constrain(glm_request *req, glm_constraint_kind kind, const char *text);
+
 /* Submits a request and frees it. */
 extern int submit(glm_engine *engine, glm_request *req);
 

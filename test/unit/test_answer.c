@@ -114,6 +114,42 @@ calls_are_split(void **state)
 				  "\"arguments\": \"{\\\"x\\\": \\\"```\\\"}\"}]}");
 }
 
+/* As the engine writes the call of a tool that has to be called. */
+static void
+a_name_and_an_object_are_a_call(void **state)
+{
+	static const char forced[] = "get_weather\n{\"city\": \"北京\", \"days\": 1.50}";
+	static const char want[] =
+		"{\"content\": null, \"tool_calls\": [{\"name\": \"get_weather\", "
+		"\"arguments\": \"{\\\"city\\\": \\\"北京\\\", \\\"days\\\": 1.50}\"}]}";
+
+	(void) state;
+	assert_answer(forced, want);
+	assert_turns(forced, want);
+	assert_answer("f\n{}", "{\"content\": null, \"tool_calls\": "
+						   "[{\"name\": \"f\", \"arguments\": \"{}\"}]}");
+	assert_turns("\nLet me see.|f\n{}", "{\"content\": \"Let me see.\", \"tool_calls\": "
+										"[{\"name\": \"f\", \"arguments\": \"{}\"}]}");
+	/* code as JSON has it, and a text that looks like the token between turns behind a fence */
+	assert_answer("interpreter\n{\"code\": \"```<|assistant|>\"}",
+				  "{\"content\": null, \"tool_calls\": [{\"name\": \"interpreter\", \"arguments\": "
+				  "\"{\\\"code\\\": \\\"```<|assistant|>\\\"}\"}]}");
+}
+
+static void
+a_name_and_anything_else_is_content(void **state)
+{
+	(void) state;
+	assert_answer("f\n[1]", "{\"content\": \"f\\n[1]\"}");
+	assert_answer("f\n{1}", "{\"content\": \"f\\n{1}\"}");
+	assert_answer("f\n{} {}", "{\"content\": \"f\\n{} {}\"}");
+	assert_answer("f\n{}\nf\n{}", "{\"content\": \"f\\n{}\\nf\\n{}\"}");
+	assert_answer("f g\n{}", "{\"content\": \"f g\\n{}\"}");
+	assert_answer("f", "{\"content\": \"f\"}");
+	assert_answer("\nf\n{}", "{\"content\": \"f\\n{}\"}");
+	assert_turns("\nf\n{}", "{\"content\": \"f\\n{}\"}");
+}
+
 static void
 code_for_the_interpreter_is_returned_not_read(void **state)
 {
@@ -311,6 +347,8 @@ main(void)
 		cmocka_unit_test(an_empty_first_line_means_content),
 		cmocka_unit_test(a_first_line_that_names_no_call_is_content_too),
 		cmocka_unit_test(calls_are_split),
+		cmocka_unit_test(a_name_and_an_object_are_a_call),
+		cmocka_unit_test(a_name_and_anything_else_is_content),
 		cmocka_unit_test(code_for_the_interpreter_is_returned_not_read),
 		cmocka_unit_test(broken_bytes_become_replacement_characters),
 		cmocka_unit_test(turns_may_be_written_out),

@@ -142,6 +142,54 @@ a_raw_continuation_keeps_its_first_blank(void **state)
 	}
 }
 
+/* Of a constrained answer all is shown but what was put in front. */
+static void
+an_exact_answer_keeps_its_blanks(void **state)
+{
+	static const struct
+	{
+		const char *text;
+		size_t		hidden;
+		bool		content;
+		bool		marked;
+		const char *want;
+	} cases[] = {
+		{" \n  x \n", 3, true, false, " x \n"},
+		{" \n  x \n", 3, true, true, "\n x \n"},
+		{" f\n{}", 1, false, false, "f\n{}"},
+		{" f\n{}", 1, false, true, "f\n{}"},
+		{" ", 0, true, false, " "},
+		{"\n", 1, true, false, ""},
+		{"你 ", 3, true, false, " "},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (int way = 0; way < 2; way++)
+		{
+			glm_ids		 ids = {0};
+			glm_decoder *dec = open_decoder(true, "");
+			glm_buf		 out = {0};
+			bool		 stopped;
+
+			if (way == 0)
+				ids = cut_text(cases[i].text, true);
+			else
+				assert_true(glm_tokenizer_encode_inner(fx_tok, cases[i].text, strlen(cases[i].text),
+													   &ids, NULL));
+			glm_buf_puts(&out, "");
+			glm_decoder_exact(dec, cases[i].hidden, cases[i].content);
+			if (cases[i].marked)
+				glm_decoder_mark_turns(dec);
+			push_all(dec, &ids, &out, &stopped);
+			assert_false(stopped);
+			assert_string_equal(out.data, cases[i].want);
+			glm_decoder_close(dec);
+			glm_buf_free(&out);
+			glm_ids_free(&ids);
+		}
+}
+
 /* ---- What is held back --------------------------------------------------- */
 
 /* Shows step by step what comes of each byte. */
@@ -361,6 +409,7 @@ main(void)
 		cmocka_unit_test(an_empty_first_line_goes_with_the_blanks_around),
 		cmocka_unit_test(another_first_line_is_shown_as_it_is),
 		cmocka_unit_test(raw_text_is_shown_as_it_is),
+		cmocka_unit_test(an_exact_answer_keeps_its_blanks),
 		cmocka_unit_test(a_raw_continuation_keeps_its_first_blank),
 		cmocka_unit_test(text_comes_as_soon_as_it_is_certain),
 		cmocka_unit_test(what_never_becomes_a_character_comes_at_the_end),

@@ -185,6 +185,32 @@ ends_before_what_is_not_allowed(void **state)
 	}
 }
 
+/* The third to the fifth token are these, whatever is drawn. */
+static int32_t
+forced(void *arg)
+{
+	filter *f = arg;
+
+	return f->asked == 2 ? 40 : f->asked == 3 ? 3 : f->asked == 4 ? 4 : -1;
+}
+
+static void
+goes_on_by_what_is_forced(void **state)
+{
+	static const int32_t want[] = {5, 6, 40, 3, 4, 5, 6};
+	int32_t				 text[256] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 4};
+	filter				 f = {.refused = -1};
+	glm_draft_limits limits = {.max = 7, .rows = 1, .forced = forced, .allows = allows, .arg = &f};
+	glm_draft		 d;
+
+	(void) state;
+	assert_true(glm_draft_open(&d, text, 11, 256));
+	glm_draft_make(&d, NULL, text, 11, &limits);
+	assert_int_equal(d.n_tokens, 7);
+	assert_memory_equal(text + 11, want, sizeof(want));
+	glm_draft_close(&d);
+}
+
 /* Where rows are dear, what is doubtful is not worth one. */
 static void
 cost_shortens_drafts(void **state)
@@ -306,6 +332,7 @@ main(void)
 		cmocka_unit_test(times_rise),
 		cmocka_unit_test(copies_what_followed),
 		cmocka_unit_test(ends_before_what_is_not_allowed),
+		cmocka_unit_test(goes_on_by_what_is_forced),
 		cmocka_unit_test(cost_shortens_drafts),
 		cmocka_unit_test(scopes_learn_apart),
 		cmocka_unit_test(places_are_cleared),

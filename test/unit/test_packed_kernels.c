@@ -115,6 +115,16 @@ close_rows(glm_int8_rows *x)
 	free(x->minus_sum);
 }
 
+/* Any way to read: it must not matter. */
+static glm_reading
+any_reading(void)
+{
+	return (glm_reading){.tiles = (int) pick(1, 4),
+						 .ahead = (int) pick(0, 20000),
+						 .lines = pick(0, 1) ? GLM_ALL_LINES : (int) pick(0, 4),
+						 .level = (glm_fetch_level) pick(0, 2)};
+}
+
 /* malloc'd: the m rows from row i on, times W; the tiles cut in two at `cut`. */
 static float *
 run(const glm_packed_kernels *table, const product_case *c, int i, int m, int cut)
@@ -129,7 +139,8 @@ run(const glm_packed_kernels *table, const product_case *c, int i, int m, int cu
 							 .n = n,
 							 .bias = c->bias,
 							 .c = out,
-							 .ldc = (size_t) n};
+							 .ldc = (size_t) n,
+							 .reading = any_reading()};
 
 	assert_non_null(out);
 	memset(out, 0xff, (size_t) m * (size_t) n * sizeof(*out));

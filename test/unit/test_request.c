@@ -146,10 +146,12 @@ spans_must_lie_inside(void **state)
 		{sizeof(sample) - 4, UINT32_MAX - 2},
 		{offsetof(sample, text), 2} /* no NUL behind it */
 	};
-	static const size_t members[] = {offsetof(glm_request, model),	 offsetof(glm_request, path),
-									 offsetof(glm_request, options), offsetof(glm_request, text),
-									 offsetof(glm_request, system),	 offsetof(glm_request, tools),
-									 offsetof(glm_request, stop),	 offsetof(glm_request, tokens)};
+	static const size_t members[] = {
+		offsetof(glm_request, model),	  offsetof(glm_request, path),
+		offsetof(glm_request, options),	  offsetof(glm_request, text),
+		offsetof(glm_request, system),	  offsetof(glm_request, tools),
+		offsetof(glm_request, stop),	  offsetof(glm_request, tokens),
+		offsetof(glm_request, constraint)};
 
 	(void) state;
 	for (size_t m = 0; m < sizeof(members) / sizeof(members[0]); m++)
@@ -324,6 +326,40 @@ parameters_must_be_in_range(void **state)
 	assert_bad(&s, GLM_BAD_ARGUMENT, "timeout_ms");
 }
 
+static void
+constraints_must_be_whole(void **state)
+{
+	sample s = good();
+
+	(void) state;
+	s.req.stop = (glm_span){0, 0};
+	s.req.constrained = GLM_JSON_OBJECT;
+	assert_good(&s);
+	s.req.constrained = GLM_REGEX;
+	assert_bad(&s, GLM_BAD_ARGUMENT, "\"constraint\" is missing");
+	s.req.constraint = s.req.text;
+	assert_good(&s);
+	s.req.kind = GLM_TOKENIZE;
+	assert_bad(&s, GLM_INTERNAL, "constrained");
+	s.req.kind = GLM_GENERATE;
+	s.req.constrained = GLM_N_CONSTRAINTS;
+	assert_bad(&s, GLM_INTERNAL, "unknown constraint");
+	s.req.constrained = GLM_TOOL_CALL;
+	s.req.property_order = GLM_ORDER_ANY + 1;
+	assert_bad(&s, GLM_INTERNAL, "unknown constraint");
+	s.req.property_order = GLM_ORDER_ANY;
+	s.req.json_space = GLM_SPACE_ANY + 1;
+	assert_bad(&s, GLM_INTERNAL, "unknown constraint");
+	s.req.json_space = GLM_SPACE_ANY;
+	assert_good(&s);
+	s.req.constraint = s.req.stop = good().req.stop;
+	assert_bad(&s, GLM_BAD_ARGUMENT, "\"stop\"");
+	s.req.stop = (glm_span){0, 0};
+	assert_bad(&s, GLM_BAD_TEXT, "\"constraint\" holds a NUL at byte 2");
+	((char *) &s)[s.req.constraint.offset] = '\xFF';
+	assert_bad(&s, GLM_BAD_TEXT, "\"constraint\" is not valid UTF-8 at byte 0");
+}
+
 /* Whatever bytes come: what passes has its spans inside and ended. */
 static void
 noise_is_survived(void **state)
@@ -369,6 +405,7 @@ main(void)
 		cmocka_unit_test(tokens_must_be_whole_and_aligned),
 		cmocka_unit_test(each_kind_has_what_it_needs),
 		cmocka_unit_test(parameters_must_be_in_range),
+		cmocka_unit_test(constraints_must_be_whole),
 		cmocka_unit_test(noise_is_survived),
 	};
 

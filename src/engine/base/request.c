@@ -172,6 +172,25 @@ check_sampling(const glm_request *req, glm_error *err)
 	return true;
 }
 
+/* Of what an answer has to be: all but the bytes of its text. */
+static bool
+check_constraint(const glm_request *req, glm_error *err)
+{
+	if (!check_span(req, req->constraint, "constraint", err))
+		return false;
+	if (req->constrained == GLM_UNCONSTRAINED)
+		return true;
+	if (req->kind != GLM_GENERATE)
+		return glm_fail(err, GLM_INTERNAL, "bad request: only what is generated is constrained");
+	if (req->constraint.offset == 0 && req->constrained != GLM_JSON_OBJECT)
+		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"constraint\" is missing");
+	/* it would cut a value in two */
+	if (req->stop.length > 0)
+		return glm_fail(err, GLM_BAD_ARGUMENT,
+						"argument \"stop\" cannot be combined with a constrained answer");
+	return true;
+}
+
 /* ---- Entry ------------------------------------------------------------- */
 
 static bool
@@ -186,6 +205,10 @@ check_header(const glm_request *req, size_t size, glm_error *err)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown form %d", req->form);
 	if (req->stream > 1 || req->add_special > 1 || req->batch > 1 || req->turns > 1)
 		return glm_fail(err, GLM_INTERNAL, "bad request: a flag is neither 0 nor 1");
+	if (req->constrained >= GLM_N_CONSTRAINTS || req->property_order > GLM_ORDER_ANY ||
+		req->json_space > GLM_SPACE_ANY)
+		return glm_fail(err, GLM_INTERNAL, "bad request: unknown constraint %d, %d, %d",
+						req->constrained, req->property_order, req->json_space);
 	if (req->truncate > GLM_TRUNCATE_MIDDLE)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown truncation %d", req->truncate);
 	if (req->timeout_ms < 0)
@@ -208,7 +231,7 @@ glm_request_check_frame(const void *block, size_t size, glm_error *err)
 		   check_text(req, req->target, "target", err) && check_span(req, req->text, "text", err) &&
 		   check_span(req, req->system, "system", err) &&
 		   check_span(req, req->tools, "tools", err) && check_stop(req, err) &&
-		   check_tokens(req, err) && check_needed(req, err) &&
+		   check_tokens(req, err) && check_needed(req, err) && check_constraint(req, err) &&
 		   (!needed[req->kind].sampling || check_sampling(req, err));
 }
 
@@ -216,7 +239,8 @@ bool
 glm_request_check_texts(const glm_request *req, glm_error *err)
 {
 	return check_text(req, req->text, "text", err) && check_text(req, req->system, "system", err) &&
-		   check_text(req, req->tools, "tools", err);
+		   check_text(req, req->tools, "tools", err) &&
+		   check_text(req, req->constraint, "constraint", err);
 }
 
 bool

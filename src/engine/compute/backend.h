@@ -33,9 +33,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/base/observation.h"
 #include "engine/model/projection.h"
 
-#define GLM_BACKEND_ABI 4
+#define GLM_BACKEND_ABI 5
 
 typedef struct glm_device  glm_device;	/* one opened device; private to its backend */
 typedef struct glm_weights glm_weights; /* a model, or a segment of one, that is resident there */
@@ -181,6 +182,10 @@ typedef struct glm_backend
 						glm_arithmetic arithmetic, glm_error *err);
 	void (*close)(glm_device *dev);
 	void (*info)(const glm_device *dev, glm_device_info *info);
+	/* What it chooses by measuring, at most `max`, and what that took; NULL: it measures nothing. */
+	int (*tuned)(const glm_device *dev, glm_tuned *out, int max, uint64_t *cost_ns);
+	/* Whether it does, from now on; NULL with the other.  Both: any thread. */
+	void (*set_tuning)(glm_device *dev, bool on);
 
 	/*
 	 * Makes a model, or one of its segments, resident for passes of so many rows; asks go_on

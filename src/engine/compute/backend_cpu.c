@@ -54,6 +54,7 @@ cpu_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arith
 	dev->kernels = table;
 	dev->packed = glm_packed_find(table->name);
 	dev->pool = pool;
+	glm_tuning_init(&dev->tuning, dev->packed);
 	return dev;
 }
 
@@ -72,6 +73,19 @@ cpu_info(const glm_device *dev, glm_device_info *info)
 {
 	cpu_find(info, 1);
 	snprintf(info->kernels, sizeof(info->kernels), "%s", dev->kernels->name);
+}
+
+static void
+cpu_set_tuning(glm_device *dev, bool on)
+{
+	glm_tuning_set(&dev->tuning, on);
+}
+
+static int
+cpu_tuned(const glm_device *dev, glm_tuned *out, int max, uint64_t *cost_ns)
+{
+	*cost_ns = atomic_load(&dev->tuning.cost_ns);
+	return glm_tuning_report(&dev->tuning, out, max);
 }
 
 /* ---- Weights ------------------------------------------------------------- */
@@ -406,6 +420,8 @@ const glm_backend glm_backend_cpu = {
 	.open = cpu_open,
 	.close = cpu_close,
 	.info = cpu_info,
+	.set_tuning = cpu_set_tuning,
+	.tuned = cpu_tuned,
 	.need = cpu_need,
 	.load = cpu_load,
 	.refresh = cpu_refresh,

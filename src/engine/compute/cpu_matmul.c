@@ -12,9 +12,11 @@
 
 #include <string.h>
 
+#include "engine/base/clock.h"
 #include "engine/model/model.h"
 
-#define COLUMNS GLM_TILE_ROWS		 /* of an item */
+#define COLUMNS GLM_TILE_ROWS /* of an item */
+#define TILES_AT_ONCE 4		  /* that kernels read side by side at most: pieces are multiples */
 #define SCRATCH ((size_t) 64 * 1024) /* floats: room for two items, gated, of all rows of a slice */
 
 _Static_assert(SCRATCH / (GLM_INT8_ROWS * COLUMNS) >= 6, "items_at_once() must not be 0");
@@ -31,6 +33,7 @@ typedef struct product
 	float			 *c; /* [n, width] */
 	int				  width;
 	int				  n;
+	glm_reading		  reading; /* of w, if it is packed */
 	bool			  add;
 	bool			  swiglu;
 } product;
@@ -63,7 +66,8 @@ produce(const product *op, const glm_matrix *w, int j0, int columns, float *y, s
 								   .n = left < tiles * COLUMNS ? left : tiles * COLUMNS,
 								   .bias = bias,
 								   .c = y,
-								   .ldc = ldy};
+								   .ldc = ldy,
+								   .reading = op->reading};
 
 		op->dev->packed->product(&tile, 0, tiles);
 	}
@@ -137,14 +141,14 @@ columns_of_product(const product *op)
 	return rows < left ? rows : left;
 }
 
-/* Items whose columns a thread's scratch holds for all rows, in pairs. */
+/* Items whose columns a thread's scratch holds for all rows, so many that kernels leave none over. */
 static int
 items_at_once(const product *op)
 {
 	int lines = (int) (SCRATCH / ((size_t) op->n * COLUMNS));
 	int items = op->swiglu ? lines / 2 - 1 : lines - 1;
 
-	return items / 2 * 2;
+	return items >= TILES_AT_ONCE ? items / TILES_AT_ONCE * TILES_AT_ONCE : items / 2 * 2;
 }
 
 static void
@@ -200,22 +204,40 @@ quantize(product *op, glm_device *dev)
 	glm_cpu_spread(dev, quantize_rows, op, op->n, 1, (size_t) op->n * (size_t) op->x.cols);
 }
 
+/* The columns that w has in the product, by packed weights: timed. */
+static void
+multiply_packed(product *op, glm_device *dev, int layer, int columns, size_t work)
+{
+	const glm_tensor *t = &op->w->tensor;
+	size_t			  bytes =
+		glm_packed_bytes(t->dtype, (size_t) columns, (size_t) t->shape[1], (size_t) t->group) *
+		(op->swiglu ? 2 : 1);
+	int64_t begin;
+
+	op->reading = glm_tuning_reading(&dev->tuning, t->dtype, op->n, layer, bytes);
+	begin = glm_now_ns();
+	glm_cpu_spread(dev, product_items, op, (columns + COLUMNS - 1) / COLUMNS, TILES_AT_ONCE,
+				   work / 4);
+	glm_tuning_count(&dev->tuning, t->dtype, op->n, bytes, glm_now_ns() - begin);
+}
+
 /* At most GLM_INT8_ROWS rows. */
 static void
-multiply_slice(product *op, glm_device *dev)
+multiply_slice(product *op, glm_device *dev, int layer)
 {
 	quantize(op, dev);
 	for (int i = 0; i < op->n_matrices && op->matrix[i].offset < op->width; i++)
 	{
 		size_t work = (size_t) op->n * (size_t) op->matrix[i].tensor.shape[1];
-		bool   packed = glm_is_packed(op->matrix[i].tensor.dtype);
 		int	   columns;
 
 		op->w = &op->matrix[i];
 		columns = columns_of_product(op);
-		work *= (size_t) columns * (op->swiglu ? 2 : 1) / (packed ? 4 : 1);
-		glm_cpu_spread(dev, product_items, op, (columns + COLUMNS - 1) / COLUMNS, packed ? 2 : 1,
-					   work);
+		work *= (size_t) columns * (op->swiglu ? 2 : 1);
+		if (glm_is_packed(op->w->tensor.dtype))
+			multiply_packed(op, dev, layer, columns, work);
+		else
+			glm_cpu_spread(dev, product_items, op, (columns + COLUMNS - 1) / COLUMNS, 1, work);
 	}
 }
 
@@ -240,6 +262,6 @@ glm_cpu_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda, glm_projection
 		op.n = n - i < slice ? n - i : slice;
 		op.a = (const float *) a.at + (size_t) i * lda;
 		op.c = (float *) c.at + (size_t) i * (size_t) op.width;
-		multiply_slice(&op, dev);
+		multiply_slice(&op, dev, layer);
 	}
 }

@@ -9,6 +9,7 @@
 #include "engine/compute/kernels/kernels.h"
 #include "engine/compute/kernels/packed_kernels.h"
 #include "engine/model/kv_layout.h"
+#include "engine/compute/tuning.h"
 #include "engine/model/residency.h"
 
 /* Rows of activations in 8 bits at a time: blocks of 12, a usual prefill at once. */
@@ -19,6 +20,7 @@ struct glm_device
 	const glm_kernels		 *kernels;
 	const glm_packed_kernels *packed;
 	glm_threads				 *pool;
+	glm_tuning				  tuning;
 
 	uint8_t *kv; /* the pool of KV blocks, [kv_bytes]; NULL: none yet */
 	size_t	 kv_bytes;

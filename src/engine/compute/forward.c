@@ -129,6 +129,20 @@ glm_forward_info(const glm_forward *fwd, glm_device_info *info)
 	fwd->backend->info(fwd->dev, info);
 }
 
+int
+glm_forward_tuned(const glm_forward *fwd, glm_tuned *out, int max, uint64_t *cost_ns)
+{
+	*cost_ns = 0;
+	return fwd->backend->tuned != NULL ? fwd->backend->tuned(fwd->dev, out, max, cost_ns) : 0;
+}
+
+void
+glm_forward_set_tuning(glm_forward *fwd, bool on)
+{
+	if (fwd->backend->set_tuning != NULL)
+		fwd->backend->set_tuning(fwd->dev, on);
+}
+
 bool
 glm_forward_lost(const glm_forward *fwd)
 {

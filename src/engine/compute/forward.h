@@ -22,6 +22,9 @@ typedef struct glm_forward_options
 extern glm_forward *glm_forward_open(const glm_forward_options *options, glm_error *err);
 extern void			glm_forward_close(glm_forward *fwd);
 extern void			glm_forward_info(const glm_forward *fwd, glm_device_info *info);
+/* What the device chooses by measuring, see glm_backend; cost_ns is 0 where it does not. */
+extern int	glm_forward_tuned(const glm_forward *fwd, glm_tuned *out, int max, uint64_t *cost_ns);
+extern void glm_forward_set_tuning(glm_forward *fwd, bool on);
 
 /* The pool of KV blocks, once; and a copy of one, before what is computed next. */
 extern bool glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err);

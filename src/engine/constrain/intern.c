@@ -33,6 +33,27 @@ glm_hash_bytes(const void *bytes, size_t n)
 	return mix(hash, word);
 }
 
+uint64_t
+glm_mix(uint64_t hash, const void *bytes, size_t n)
+{
+	const uint8_t *at = bytes;
+
+	hash ^= n * 0x9E3779B97F4A7C15u;
+	while (n > 0)
+	{
+		uint64_t word = 0;
+		size_t	 part = n < sizeof(word) ? n : sizeof(word);
+
+		memcpy(&word, at, part);
+		hash = (hash ^ word) * 0xBF58476D1CE4E5B9u;
+		hash = (hash ^ hash >> 27) * 0x94D049BB133111EBu;
+		hash ^= hash >> 31;
+		at += part;
+		n -= part;
+	}
+	return hash != 0 ? hash : 1;
+}
+
 static int
 same_hash(const glm_intern *index, int i, uint64_t hash)
 {

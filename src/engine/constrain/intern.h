@@ -24,6 +24,8 @@ typedef struct glm_intern
 } glm_intern;
 
 extern uint64_t glm_hash_bytes(const void *bytes, size_t n);
+/* 64 bits of n bytes behind others; never 0. */
+extern uint64_t glm_mix(uint64_t hash, const void *bytes, size_t n);
 
 /* The things that have this hash, one after the other; -1: no more. */
 extern int glm_intern_first(const glm_intern *index, uint64_t hash);

@@ -4,54 +4,9 @@
 #include "engine/constrain/json_search.h"
 
 #include <stdio.h>
-#include <string.h>
 
-#define MEMBERS_OF_A_STEP 16
 #define MOST_CHOICES 20000 /* above each other */
 #define SEVERAL_ENDS 6	   /* of a string or number, that are tried when the first leads nowhere */
-
-/* A byte where many subschemas apply takes as long as several. */
-static long
-cost(const glm_reader_state *state)
-{
-	const glm_set *set = state->child != NULL ? state->child->set : state->frame->set;
-
-	return 1 + (set != NULL ? set->n_members / MEMBERS_OF_A_STEP : 0);
-}
-
-bool
-glm_search_put(glm_search *search, glm_reader_state *state, const char *text, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		*search->steps -= cost(state);
-		if (*search->steps < 0 || !glm_reader_step(search->reader, state, (uint8_t) text[i]))
-			return false;
-	}
-	return true;
-}
-
-static void
-add_candidate(glm_search *search, glm_choice *choice, const char *text, int n, bool number)
-{
-	choice->candidate = glm_arena_grow(search->reader->walk, choice->candidate,
-									   sizeof(glm_candidate), &choice->capacity, choice->n + 1);
-	choice->candidate[choice->n++] = (glm_candidate){{text, n}, number};
-}
-
-void
-glm_search_add(glm_search *search, glm_choice *choice, const char *text, int n, bool number)
-{
-	add_candidate(search, choice, glm_arena_copy(search->reader->walk, text, (size_t) n), n,
-				  number);
-}
-
-/* Of a text that stays. */
-static void
-add_text(glm_search *search, glm_choice *choice, const char *text)
-{
-	add_candidate(search, choice, text, (int) strlen(text), false);
-}
 
 /* ---- What may come next ---------------------------------------------------------------------- */
 
@@ -98,7 +53,7 @@ list_beginnings(glm_search *search, glm_choice *choice)
 
 	list_count(search, choice);
 	for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++)
-		add_text(search, choice, text[i]);
+		glm_search_add_text(search, choice, text[i]);
 }
 
 /* Numbers that the first item's schemas name. */
@@ -190,7 +145,7 @@ list_value(glm_search *search, glm_choice *choice)
 	int	 stage = first ? choice->stage : choice->stage + 1;
 
 	if (stage == 1)
-		add_text(search, choice, "]");
+		glm_search_add_text(search, choice, "]");
 	else if (first && is_decided(choice->state.frame))
 		return false;
 	else if (stage == 2 && first)
@@ -199,7 +154,7 @@ list_value(glm_search *search, glm_choice *choice)
 		glm_search_numbers(search, choice, choice->state.child->set);
 	else if (stage == 3 && !first && !choice->state.frame->hashed &&
 			 choice->state.child->set->n_roots == 0)
-		add_text(search, choice, "0"); /* nothing depends on it */
+		glm_search_add_text(search, choice, "0"); /* nothing depends on it */
 	else if (stage == 3)
 		list_beginnings(search, choice);
 	return stage <= 3;
@@ -211,13 +166,13 @@ list_key(glm_search *search, glm_choice *choice)
 	int stage = choice->state.mode == GLM_READ_FIRST_KEY ? choice->stage : choice->stage + 1;
 
 	if (stage == 1)
-		add_text(search, choice, "}");
+		glm_search_add_text(search, choice, "}");
 	else if (choice->state.mode == GLM_READ_FIRST_KEY && is_decided(choice->state.frame))
 		return false;
 	else if (stage == 2 || stage == 3)
 		glm_search_keys(search, choice, stage == 3);
 	else if (stage == 4)
-		add_text(search, choice, "\"");
+		glm_search_add_text(search, choice, "\"");
 	return stage <= 4;
 }
 
@@ -228,7 +183,7 @@ list_fixed(glm_search *search, glm_choice *choice, const char *first, const char
 	const char *text = choice->stage == 1 ? first : choice->stage == 2 ? second : NULL;
 
 	if (text != NULL)
-		add_text(search, choice, text);
+		glm_search_add_text(search, choice, text);
 	return text != NULL;
 }
 

@@ -245,6 +245,20 @@ glm_child_get(glm_reader *reader, glm_link *link, int n, const glm_node *const *
 	return *chain = child;
 }
 
+/* What a new frame of an object has for its keys. */
+static void
+open_keys(glm_reader *reader, glm_frame *frame)
+{
+	const glm_set *set = frame->set;
+
+	frame->seen = GLM_WALK(reader, uint64_t, glm_name_words(set));
+	if (reader->order == GLM_ORDER_STRICT && set->n_members > 1)
+	{
+		frame->latest = GLM_WALK(reader, int, set->n_members);
+		memset(frame->latest, -1, sizeof(int) * (size_t) set->n_members);
+	}
+}
+
 glm_frame *
 glm_frame_open(glm_reader *reader, glm_frame *up, const glm_child *child, glm_kinds kind)
 {
@@ -258,7 +272,7 @@ glm_frame_open(glm_reader *reader, glm_frame *up, const glm_child *child, glm_ki
 	frame->own = GLM_WALK(reader, glm_truth, set->n_members);
 	memcpy(frame->own, start->own, (size_t) set->n_members);
 	if (kind == GLM_KIND_OBJECT)
-		glm_frame_open_keys(reader, frame);
+		open_keys(reader, frame);
 	else if (set->contains)
 		frame->matched = GLM_WALK(reader, int, set->n_members);
 	return frame;
@@ -361,4 +375,53 @@ glm_frame_end(const glm_frame *frame, glm_truth *root)
 						 ? GLM_HOLDS
 						 : GLM_FAILS;
 	glm_set_roots(set, own, frame->seen, true, root);
+}
+
+/* ---- The end of a value in a container -------------------------------------------------------- */
+
+/* An item that was there before breaks uniqueItems. */
+static glm_frame *
+add_item(glm_reader *reader, glm_frame *frame, uint64_t hash)
+{
+	const glm_hashes *before = frame->hashes;
+	glm_hashes		 *with;
+
+	frame->hash = glm_mix(frame->hash, &hash, sizeof(hash));
+	if (!frame->set->unique)
+		return frame;
+	while (before != NULL && before->hash != hash)
+		before = before->next;
+	if (before == NULL)
+	{
+		with = GLM_WALK(reader, glm_hashes, 1);
+		*with = (glm_hashes){frame->hashes, hash};
+		frame->hashes = with;
+		return frame;
+	}
+	for (int i = 0; i < frame->set->n_members; i++)
+		if (frame->set->member[i].node->unique && frame->own[i] == GLM_OPEN)
+			frame->own[i] = GLM_FAILS;
+	return glm_frame_settle(reader, frame);
+}
+
+bool
+glm_reader_finish(glm_reader *reader, glm_reader_state *state, glm_frame *frame,
+				  const glm_child *child, const glm_truth *root, uint64_t hash)
+{
+	frame = glm_frame_apply(reader, frame, child, root, true);
+	if (frame != NULL && frame->hashed)
+	{
+		frame = glm_frame_copy(reader, frame);
+		if (frame->kind == GLM_KIND_ARRAY)
+			frame = add_item(reader, frame, hash);
+		else
+			frame->hash += glm_mix(frame->key_hash, &hash, sizeof(hash));
+	}
+	if (frame == NULL)
+		return false;
+	state->frame = frame;
+	state->child = NULL;
+	state->mode = frame->set != NULL ? GLM_READ_AFTER : GLM_READ_DONE;
+	state->spaces = 0;
+	return true;
 }

@@ -12,19 +12,6 @@
 
 #include <string.h>
 
-void
-glm_frame_open_keys(glm_reader *reader, glm_frame *frame)
-{
-	const glm_set *set = frame->set;
-
-	frame->seen = GLM_WALK(reader, uint64_t, glm_name_words(set));
-	if (reader->order == GLM_ORDER_STRICT && set->n_members > 1)
-	{
-		frame->latest = GLM_WALK(reader, int, set->n_members);
-		memset(frame->latest, -1, sizeof(int) * (size_t) set->n_members);
-	}
-}
-
 /* May a name that was not seen come, as far as the order goes? */
 static bool
 may_come(const glm_reader *reader, const glm_frame *frame, const bool *relevant, int name)

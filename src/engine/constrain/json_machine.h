@@ -18,6 +18,7 @@
 #ifndef GLM_JSON_MACHINE_H
 #define GLM_JSON_MACHINE_H
 
+#include "engine/constrain/intern.h"
 #include "engine/constrain/machine.h"
 #include "engine/constrain/schema.h"
 
@@ -324,8 +325,6 @@ typedef struct glm_reader_state
 extern glm_machine *glm_json_machine(glm_arena *arena, const glm_schema *schema,
 									 glm_property_order order, glm_json_space space);
 
-/* 64 bits of n bytes behind others; never 0. */
-extern uint64_t glm_mix(uint64_t hash, const void *bytes, size_t n);
 /* The index of a kind, 0 .. GLM_N_KINDS - 1. */
 static inline int
 glm_kind_index(glm_kinds kind)
@@ -417,10 +416,12 @@ extern void		  glm_frame_end(const glm_frame *frame, glm_truth *root);
 extern const glm_child *glm_child_get(glm_reader *reader, glm_link *link, int n,
 									  const glm_node *const *nodes);
 
+/* A value of these roots ended; `hash` is of its contents, where the frame is `hashed`. */
+extern bool glm_reader_finish(glm_reader *reader, glm_reader_state *state, glm_frame *frame,
+							  const glm_child *child, const glm_truth *root, uint64_t hash);
+
 /* ---- json_keys.c ----------------------------------------------------------------------------- */
 
-/* What a new frame of an object has for its keys. */
-extern void				   glm_frame_open_keys(glm_reader *reader, glm_frame *frame);
 extern const glm_key_info *glm_frame_keys(glm_reader *reader, glm_frame *frame);
 /*
  * The frame with a key that was read: a known name, or (-1) another whose automata are at
@@ -449,9 +450,6 @@ extern bool glm_reader_string_byte(glm_reader *reader, glm_reader_state *state, 
 /* May what was read of a string stand there? */
 extern bool glm_reader_string_viable(glm_reader *reader, const glm_reader_state *state,
 									 glm_lexical *lexical);
-/* A value of these roots ended; `hash` is of its contents, where the frame is `hashed`. */
-extern bool glm_reader_finish(glm_reader *reader, glm_reader_state *state, glm_frame *frame,
-							  const glm_child *child, const glm_truth *root, uint64_t hash);
 extern bool glm_reader_step(glm_reader *reader, glm_reader_state *state, uint8_t byte);
 /* Is it the place of a blank that has to be there? */
 extern bool glm_reader_blank_due(const glm_reader *reader, const glm_reader_state *state);

@@ -4,12 +4,12 @@
  */
 #include "engine/constrain/json_machine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DOUBLE_DIGITS 15  /* that any number of a double has */
-#define PRINTED_DIGITS 17 /* that tell any double from all others */
-#define SMALLEST_DOUBLE (-307)
+#define DOUBLE_DIGITS 15		 /* that any number of a double has */
+#define SMALLEST_EXPONENT (-300) /* some below are 0 as doubles */
 
 /* The numbers of an enum as they are written. */
 static void
@@ -61,39 +61,66 @@ status_so_far(const glm_set_member *member, const glm_reader_state *state)
 	return GLM_OPEN;
 }
 
-/* Is it an integer to those who read numbers as doubles, as 9007199254740993.5 is? */
-static bool
-is_whole_double(const glm_reader_state *state)
-{
-	char   text[sizeof(state->number) + 1] = "";
-	double value;
-
-	memcpy(text, state->number, state->digits);
-	value = strtod(text, NULL);
-	return value >= 0x1p53 || value <= -0x1p53 || value == (double) (long long) value;
-}
-
 /*
  * Open where it cannot be told: 1.0, of which drafts differ on whether it is an integer, and
- * what many validators, for which numbers are doubles, take for another number.
+ * large multiples, of which many validators lose the last digits.
  */
 static glm_truth
-status_at_end(const glm_node *node, const glm_reader_state *state, const glm_decimal *value)
+status_of(const glm_node *node, const char *text, int n, bool digits_only, const glm_decimal *value)
 {
 	bool decided = true, holds, found = node->numbers == NULL;
-	bool digits_only = state->part == GLM_NUMBER_ZERO || state->part == GLM_NUMBER_WHOLE;
 
 	for (int i = 0; i < node->n_numbers && !found; i++)
 		found = glm_decimal_compare(&node->numbers[i], value) == 0;
 	if (!found)
 		return GLM_FAILS;
-	if (!digits_only &&
-		(value->n > PRINTED_DIGITS || (node->range.integer && is_whole_double(state))))
+	if (node->range.integer && !digits_only && glm_decimal_is_integer(value))
 		return GLM_OPEN;
 	if (node->range.multiple_of != NULL && value->n + value->exponent > DOUBLE_DIGITS)
 		return GLM_OPEN;
-	holds = glm_range_holds(&node->range, state->number, state->digits, &decided);
+	holds = glm_range_holds(&node->range, text, (size_t) n, &decided);
 	return !decided ? GLM_OPEN : holds ? GLM_HOLDS : GLM_FAILS;
+}
+
+/*
+ * The number of a text as those read it who have doubles, to the digits that tell it from
+ * others: 1.00000000000000000001 is 1.  Returns the length; false in *ok: it is none.
+ */
+static int
+round_number(const char *text, int n, char out[32], glm_decimal *value, bool *ok)
+{
+	char   number[GLM_NUMBER_BYTES + 1];
+	double d;
+	int	   length = 0;
+
+	memcpy(number, text, (size_t) n);
+	number[n] = '\0';
+	d = strtod(number, NULL);
+	for (int precision = DOUBLE_DIGITS; precision <= DOUBLE_DIGITS + 2; precision++)
+	{
+		length = snprintf(out, 32, "%.*g", precision, d);
+		if (strtod(out, NULL) == d)
+			break;
+	}
+	*ok = glm_decimal_read(value, out, (size_t) length);
+	return length;
+}
+
+/* Open, too, where those who round the number to a double would see it otherwise. */
+static glm_truth
+status_at_end(const glm_node *node, const glm_reader_state *state, const glm_decimal *value)
+{
+	bool		digits_only = state->part == GLM_NUMBER_ZERO || state->part == GLM_NUMBER_WHOLE, ok;
+	glm_truth	status = status_of(node, state->number, state->digits, digits_only, value);
+	glm_decimal rounded;
+	char		text[32];
+	int			n;
+
+	if (digits_only || status == GLM_OPEN ||
+		(value->n <= DOUBLE_DIGITS && value->exponent > SMALLEST_EXPONENT))
+		return status;
+	n = round_number(state->number, state->digits, text, &rounded, &ok);
+	return ok && status_of(node, text, n, false, &rounded) == status ? status : GLM_OPEN;
 }
 
 /* May the number so far stand here? */
@@ -198,9 +225,8 @@ glm_reader_end_number(glm_reader *reader, glm_reader_state *state)
 	if (state->part != GLM_NUMBER_ZERO && state->part != GLM_NUMBER_WHOLE &&
 		state->part != GLM_NUMBER_FRACTION && state->part != GLM_NUMBER_EXPONENT)
 		return false;
-	if (!glm_decimal_read(&value, state->number, state->digits) ||
-		(value.n > 0 && value.n + value.exponent < SMALLEST_DOUBLE))
-		return false; /* too many digits to be told exactly, or 0 to many */
+	if (!glm_decimal_read(&value, state->number, state->digits))
+		return false; /* too many digits to be told exactly */
 	for (int i = 0; i < set->n_members; i++)
 		own[i] = start->own[i] == GLM_OPEN ? status_at_end(set->member[i].node, state, &value)
 										   : start->own[i];

@@ -36,10 +36,15 @@ typedef struct glm_search
 	long	   *steps; /* that are left */
 } glm_search;
 
+/* ---- json_search.c ---------------------------------------------------------------------------- */
+
 /* Reads n bytes.  false: they may not come, or there are no steps left. */
 extern bool glm_search_put(glm_search *search, glm_reader_state *state, const char *text, int n);
+/* A candidate more, of a text that is copied. */
 extern void glm_search_add(glm_search *search, glm_choice *choice, const char *text, int n,
 						   bool number);
+/* The same of a text that stays. */
+extern void glm_search_add_text(glm_search *search, glm_choice *choice, const char *text);
 
 /* ---- json_goal.c: keys and values ------------------------------------------------------------ */
 

@@ -9,53 +9,6 @@ static const char *const literal[] = {"null", "false", "true"}; /* by glm_kind_i
 
 /* ---- The ends of values ---------------------------------------------------------------------- */
 
-/* An item that was there before breaks uniqueItems. */
-static glm_frame *
-add_item(glm_reader *reader, glm_frame *frame, uint64_t hash)
-{
-	const glm_hashes *before = frame->hashes;
-	glm_hashes		 *with;
-
-	frame->hash = glm_mix(frame->hash, &hash, sizeof(hash));
-	if (!frame->set->unique)
-		return frame;
-	while (before != NULL && before->hash != hash)
-		before = before->next;
-	if (before == NULL)
-	{
-		with = GLM_WALK(reader, glm_hashes, 1);
-		*with = (glm_hashes){frame->hashes, hash};
-		frame->hashes = with;
-		return frame;
-	}
-	for (int i = 0; i < frame->set->n_members; i++)
-		if (frame->set->member[i].node->unique && frame->own[i] == GLM_OPEN)
-			frame->own[i] = GLM_FAILS;
-	return glm_frame_settle(reader, frame);
-}
-
-bool
-glm_reader_finish(glm_reader *reader, glm_reader_state *state, glm_frame *frame,
-				  const glm_child *child, const glm_truth *root, uint64_t hash)
-{
-	frame = glm_frame_apply(reader, frame, child, root, true);
-	if (frame != NULL && frame->hashed)
-	{
-		frame = glm_frame_copy(reader, frame);
-		if (frame->kind == GLM_KIND_ARRAY)
-			frame = add_item(reader, frame, hash);
-		else
-			frame->hash += glm_mix(frame->key_hash, &hash, sizeof(hash));
-	}
-	if (frame == NULL)
-		return false;
-	state->frame = frame;
-	state->child = NULL;
-	state->mode = frame->set != NULL ? GLM_READ_AFTER : GLM_READ_DONE;
-	state->spaces = 0;
-	return true;
-}
-
 static bool
 end_container(glm_reader *reader, glm_reader_state *state)
 {

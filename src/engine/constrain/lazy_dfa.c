@@ -60,6 +60,8 @@ typedef struct lazy_dfa
 	bool	always;
 } lazy_dfa;
 
+static int middle(lazy_dfa *lazy);
+
 static thread
 thread_of(int place, int set, int duty)
 {
@@ -142,6 +144,13 @@ new_round(lazy_dfa *lazy)
 
 /* ---- Where threads go without a byte -------------------------------------------------------- */
 
+/* Where the automaton of a lookahead begins. */
+static int
+look_start(const lazy_dfa *lazy, int look, bool at_start)
+{
+	return at_start ? 0 : middle((lazy_dfa *) lazy->nfa->look[look].dfa);
+}
+
 static void
 follow_one(lazy_dfa *lazy, thread t, bool at_start)
 {
@@ -161,7 +170,8 @@ follow_one(lazy_dfa *lazy, thread t, bool at_start)
 				push(lazy, &lazy->todo, thread_of(place->out, 0, duty));
 			break;
 		case GLM_PLACE_LOOK:
-			duty = glm_duty_with(&lazy->duties, duty, place->other, at_start);
+			duty = glm_duty_with(&lazy->duties, duty, place->other,
+								 look_start(lazy, place->other, at_start));
 			if (duty != GLM_DUTY_BROKEN)
 				push(lazy, &lazy->todo, thread_of(place->out, 0, duty));
 			break;
@@ -208,7 +218,8 @@ ends_from(lazy_dfa *lazy, int from, bool at_start)
 			seen_before(lazy, t))
 			continue;
 		if (place->kind == GLM_PLACE_LOOK &&
-			!glm_look_ends(&lazy->nfa->look[place->other], at_start))
+			!glm_look_ends(&lazy->nfa->look[place->other],
+						   look_start(lazy, place->other, at_start)))
 			continue;
 		push(lazy, &lazy->todo, thread_of(place->out, 0, 0));
 		if (place->kind == GLM_PLACE_SPLIT)
@@ -349,6 +360,15 @@ start(lazy_dfa *lazy, bool at_start)
 	return intern(lazy, at_start);
 }
 
+/* The state where a text that has already begun begins anew. */
+static int
+middle(lazy_dfa *lazy)
+{
+	if (lazy->middle == 0)
+		lazy->middle = start(lazy, false) + 1;
+	return lazy->middle - 1;
+}
+
 /* ---- Bytes ---------------------------------------------------------------------------------- */
 
 static void
@@ -433,14 +453,4 @@ glm_dfa_of(glm_arena *arena, glm_nfa *nfa)
 		split_groups(lazy, glm_charset_ascii(nfa->sets, set));
 	start(lazy, true);
 	return &lazy->dfa;
-}
-
-int
-glm_dfa_middle(glm_dfa *dfa)
-{
-	lazy_dfa *lazy = (lazy_dfa *) dfa;
-
-	if (lazy->middle == 0)
-		lazy->middle = start(lazy, false) + 1;
-	return lazy->middle - 1;
 }

@@ -6,8 +6,6 @@
  */
 #include "engine/constrain/lookahead.h"
 
-#include "engine/constrain/pattern.h"
-
 #include <string.h>
 
 #define MAX_DUTIES 1000
@@ -81,15 +79,8 @@ intern(glm_duties *duties, const items *list)
 	return ++duties->n;
 }
 
-/* Where a lookahead begins. */
-static int
-first_state(const glm_component *look, bool at_start)
-{
-	return at_start ? 0 : glm_dfa_middle(look->dfa);
-}
-
 int
-glm_duty_with(glm_duties *duties, int duty, int look, bool at_start)
+glm_duty_with(glm_duties *duties, int duty, int look, int state)
 {
 	items list = {.n = 0};
 
@@ -98,7 +89,7 @@ glm_duty_with(glm_duties *duties, int duty, int look, bool at_start)
 		list.n = duties->duty[duty - 1].n;
 		memcpy(list.item, duties->duty[duty - 1].item, sizeof(item) * (size_t) list.n);
 	}
-	if (!put(duties, &list, (item){look, first_state(&duties->look[look], at_start)}))
+	if (!put(duties, &list, (item){look, state}))
 		return GLM_DUTY_BROKEN;
 	return intern(duties, &list);
 }
@@ -138,9 +129,7 @@ glm_duty_ends(glm_duties *duties, int duty)
 }
 
 bool
-glm_look_ends(const glm_component *look, bool at_start)
+glm_look_ends(const glm_component *look, int state)
 {
-	int state = first_state(look, at_start);
-
 	return glm_dfa_at(look->dfa, state)->accepts != look->negated;
 }

@@ -23,13 +23,13 @@ typedef struct glm_duties
 
 #define GLM_DUTY_BROKEN -1
 
-/* The duties and a lookahead's, which begins here, at the start of the text or behind it. */
-extern int	glm_duty_with(glm_duties *duties, int duty, int look, bool at_start);
+/* The duties and a lookahead's, which begins here in this state of its automaton. */
+extern int	glm_duty_with(glm_duties *duties, int duty, int look, int state);
 /* What is left of them behind a byte. */
 extern int	glm_duty_next(glm_duties *duties, int duty, uint8_t byte);
 /* May the text end here, by its duties? */
 extern bool glm_duty_ends(glm_duties *duties, int duty);
-/* Is a lookahead fulfilled by an end of the text? */
-extern bool glm_look_ends(const glm_component *look, bool at_start);
+/* Is a lookahead that begins in this state fulfilled by an end of the text? */
+extern bool glm_look_ends(const glm_component *look, int state);
 
 #endif /* GLM_LOOKAHEAD_H */

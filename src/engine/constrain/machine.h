@@ -2,7 +2,7 @@
  * machine.h - what a constraint is to a matcher: bytes that are allowed one after the other.
  *
  * A machine is what a constraint was compiled to: JSON beside a schema (json_step.c) or an
- * automaton over plain bytes (text_machine.c).  It grows as it is used, in its own arena and
+ * automaton over plain bytes (text_step.c).  It grows as it is used, in its own arena and
  * under its constraint's lock; what grows are caches, so that no answer depends on it.  A
  * state is a value of `state_size` bytes that may point into the arena it is stepped with:
  * copying it is enough to come back to it.  All functions here may leave by the escape of

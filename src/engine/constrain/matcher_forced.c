@@ -41,6 +41,20 @@ find_bytes(glm_matcher *m, run *r)
 	r->open = r->length < ahead;
 }
 
+/* Only characters become tokens: a run that ends within one goes on. */
+static void
+cut_to_characters(const glm_matcher *m, run *r)
+{
+	const char *bytes = m->way.bytes.data + m->way.at;
+	size_t		whole = 0;
+	int			n;
+
+	while (whole < r->length && (n = glm_utf8_length(bytes + whole, r->length - whole)) > 0)
+		whole += (size_t) n;
+	r->open = r->open || whole < r->length;
+	r->length = whole;
+}
+
 /* Does a longer token than this one, which ends the run, fit too? */
 static bool
 is_extended(glm_matcher *m, const run *r, int32_t token)
@@ -99,6 +113,7 @@ find_run(glm_matcher *m, void *arg)
 
 	r->ids.length = 0;
 	find_bytes(m, r);
+	cut_to_characters(m, r);
 	if (r->length == 0 || !glm_vocabulary_encode(m->constraint->vocabulary,
 												 m->way.bytes.data + m->way.at, r->length, &r->ids))
 		return;

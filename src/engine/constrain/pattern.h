@@ -88,7 +88,5 @@ extern glm_nfa *glm_nfa_of(glm_arena *arena, glm_pattern *pattern, glm_match mat
 /* ---- lazy_dfa.c: places -> states ------------------------------------------------------------ */
 
 extern glm_dfa *glm_dfa_of(glm_arena *arena, glm_nfa *nfa);
-/* The state where a text that has already begun begins anew. */
-extern int		glm_dfa_middle(glm_dfa *dfa);
 
 #endif /* GLM_PATTERN_H */

@@ -13,7 +13,6 @@
 #include "engine/constrain/dfa.h"
 #include "engine/constrain/value.h"
 
-#define GLM_SCHEMA_BYTES ((size_t) 1 << 20)
 #define GLM_SCHEMA_DEPTH GLM_VALUE_DEPTH
 #define GLM_SCHEMA_NODES 50000
 #define GLM_SCHEMA_ENUM 100000 /* values of an enum */

@@ -40,7 +40,7 @@ typedef struct glm_text_outlook
 	int	 sum;	 /* of those of each component */
 } glm_text_outlook;
 
-/* false: the byte leads to where there is no end. */
+/* text_step.c.  false: the byte leads to where there is no end. */
 extern bool glm_text_step(const glm_text_machine *text, glm_text_state *state, uint8_t byte);
 extern glm_text_outlook glm_text_look(const glm_text_machine *text, const glm_text_state *state);
 /* text_search.c: the machine's complete() */

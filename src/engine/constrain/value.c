@@ -348,10 +348,14 @@ read_value(reader *r)
 glm_value *
 glm_value_read(glm_arena *arena, const char *text, size_t n)
 {
-	ptrdiff_t  bad = glm_utf8_check(text, n);
 	reader	   r = {.arena = arena, .text = text, .at = text, .end = text + n};
 	glm_value *value;
+	ptrdiff_t  bad;
 
+	if (n > GLM_VALUE_BYTES)
+		glm_arena_fail(arena, GLM_TOO_COMPLEX, "JSON text has %zu bytes, at most %zu are allowed",
+					   n, GLM_VALUE_BYTES);
+	bad = glm_utf8_check(text, n);
 	if (bad >= 0)
 	{
 		r.at += bad;

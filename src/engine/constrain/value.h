@@ -19,7 +19,8 @@ typedef enum glm_kinds
 	GLM_KIND_ANY = 127
 } glm_kinds;
 
-#define GLM_VALUE_DEPTH 200 /* how deep arrays and objects are nested */
+#define GLM_VALUE_BYTES ((size_t) 1 << 20) /* of a text */
+#define GLM_VALUE_DEPTH 200				   /* how deep arrays and objects are nested */
 
 typedef struct glm_value glm_value;
 
@@ -44,7 +45,7 @@ struct glm_value
 /*
  * Reads a text of n bytes that is one value, with pauses.  GLM_BAD_ARGUMENT where it is no
  * JSON of valid UTF-8, where a key comes twice or holds U+0000 (a string may, as patterns
- * do); GLM_TOO_COMPLEX past GLM_VALUE_DEPTH.  Messages say at which byte, from 0.
+ * do); GLM_TOO_COMPLEX past GLM_VALUE_BYTES and GLM_VALUE_DEPTH.  Messages say at which byte, from 0.
  */
 extern glm_value *glm_value_read(glm_arena *arena, const char *text, size_t n);
 /* The member of this name; NULL: there is none, or it is no object. */

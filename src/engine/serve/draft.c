@@ -44,7 +44,8 @@ enum
 	NGRAM_CLASS = 0,
 	SKIPGRAM_CLASS = NGRAM_CLASS + CONFIRMED_MAX + 1,
 	LOOKUP_CLASS = SKIPGRAM_CLASS + CONFIRMED_MAX + 1,
-	N_CLASSES = LOOKUP_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1)
+	N_CLASSES = LOOKUP_CLASS + (MATCH_MAX + 1) * (RUN_MAX + 1),
+	CERTAIN_CLASS /* of what is no guess */
 };
 #define PLACES_MAX 4096
 
@@ -255,8 +256,8 @@ count_frequency(glm_ngrams *ngrams, int32_t token)
 static float
 probability(const glm_ngrams *ngrams, guess g)
 {
-	if (g.token < 0)
-		return 0;
+	if (g.token < 0 || g.class == CERTAIN_CLASS)
+		return g.token < 0 ? 0 : 1;
 	if (ngrams == NULL)
 		return g.class >= LOOKUP_CLASS + 2 * (RUN_MAX + 1) ? 0.6f : 0.3f;
 	return ngrams->score[g.class].right / ngrams->score[g.class].all;
@@ -282,6 +283,13 @@ guess_next(const glm_ngrams *ngrams, guess copied, const int32_t *common, const 
 				  look_up_ngram(ngrams, hash_of_skipgram(common, tokens, n), SKIPGRAM_CLASS));
 }
 
+/* What has to come next; its token is negative where there is a choice. */
+static guess
+forced_guess(const glm_draft_limits *limits)
+{
+	return (guess){limits->forced != NULL ? limits->forced(limits->arg) : -1, CERTAIN_CLASS};
+}
+
 /* What n more rows cost in a pass that has `rows`, in tokens. */
 static float
 cost_of_rows(const glm_draft_costs *costs, int rows, int n)
@@ -303,6 +311,8 @@ glm_draft_make(glm_draft *d, const glm_ngrams *ngrams, int32_t *tokens, int n,
 	float				   trust = (d->accepted_sum + 2) / (d->expected_sum + 2);
 	float				   all_right = trust < 1 ? trust : 1;
 	float				   expected = 0;
+	float				   worth = 0;
+	float				   cost = 0;
 	float				   best_gain = 0;
 	int					   run = d->run;
 	int32_t				   common[GLM_SKIPGRAM_TOKENS];
@@ -313,9 +323,11 @@ glm_draft_make(glm_draft *d, const glm_ngrams *ngrams, int32_t *tokens, int n,
 	for (int i = 0; i < limits->max && (costs == NULL || limits->rows + i < GLM_DRAFT_ROWS); i++)
 	{
 		guess copied = look_up_text(d, tokens, n + i, run);
-		guess best = guess_next(ngrams, copied, common, tokens, n + i);
-		float gain;
+		guess best = forced_guess(limits);
+		float before = cost;
 
+		if (best.token < 0)
+			best = guess_next(ngrams, copied, common, tokens, n + i);
 		all_right *= probability(ngrams, best);
 		if (best.token < 0 || (costs != NULL && all_right * costs->token_ns < costs->least_ns) ||
 			(limits->allows != NULL && !limits->allows(limits->arg, best.token)))
@@ -325,10 +337,12 @@ glm_draft_make(glm_draft *d, const glm_ngrams *ngrams, int32_t *tokens, int n,
 		if (ngrams != NULL)
 			extend_common(ngrams, common, best.token);
 		expected += all_right;
-		gain = costs == NULL ? expected : expected - cost_of_rows(costs, limits->rows, i + 1);
-		if (gain > best_gain)
+		cost = costs == NULL ? 0 : cost_of_rows(costs, limits->rows, i + 1);
+		/* what is forced would come without a draft, for what its row costs */
+		worth += all_right * (best.class == CERTAIN_CLASS ? cost - before : 1);
+		if (worth - cost > best_gain)
 		{
-			best_gain = gain;
+			best_gain = worth - cost;
 			d->n_tokens = i + 1;
 			d->expected = expected;
 		}

@@ -72,6 +72,8 @@ typedef struct glm_draft_limits
 	int					   max;
 	int					   rows;  /* that the pass has already */
 	const glm_draft_costs *costs; /* NULL: whatever can be predicted is worth it */
+	/* The token that has to come next, behind those that allows() said yes to; -1, as is NULL: any. */
+	int32_t (*forced)(void *arg);
 	/* May this token come next, behind those it said yes to?  NULL: all may. */
 	bool (*allows)(void *arg, int32_t token);
 	void *arg;

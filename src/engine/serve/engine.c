@@ -124,6 +124,7 @@ glm_engine_open(const glm_config *config, glm_error *err)
 		return NULL;
 	}
 	e->inbox_end = &e->inbox;
+	e->tuning = true;
 	atomic_store(&e->prefill_budget, config->prefill_budget);
 	pthread_mutex_init(&e->inbox_lock, NULL);
 	glm_models_init(&e->models, config->memory_limit, config->verify);
@@ -291,6 +292,13 @@ glm_engine_set_verify(glm_engine *e, glm_verify verify)
 }
 
 void
+glm_engine_set_tuning(glm_engine *e, bool on)
+{
+	e->tuning = on;
+	glm_forward_set_tuning(e->forward, on);
+}
+
+void
 glm_engine_set_speculation(glm_engine *e, glm_speculation speculation)
 {
 	atomic_store(&e->speculation, speculation);
@@ -337,6 +345,8 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->kv_evictions = kv.evictions;
 	out->threads = glm_threads_count(e->threads);
 	snprintf(out->kernels, sizeof(out->kernels), "%s", e->device.kernels);
+	out->tuning = e->tuning;
+	out->n_tuned = glm_forward_tuned(e->forward, out->tuned, GLM_TUNED_MAX, &out->tuning_ns);
 }
 
 int

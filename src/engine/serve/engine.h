@@ -72,6 +72,7 @@ struct glm_engine
 	atomic_int		step_delay_ms;
 	atomic_int		prefill_budget;
 	atomic_int		speculation; /* glm_speculation */
+	bool			tuning;		 /* the host thread's */
 
 	glm_intake intake;
 

@@ -5,8 +5,13 @@
  * lie a draft (draft.c): while the token that was sampled is the draft's, the draft's row
  * was right and is sampled too.  Of a stream every token is sent, with its text; else the
  * text is sent at the end.
+ *
+ * Of a constrained answer tokens may be known before they are computed, as nothing else may
+ * come (constrained.c).  A stream passes such a token on when the row before it has left
+ * logits, by which its probability is told; else nobody asks, and it is passed on at once.
  */
-#include "engine/serve/engine.h"
+#include "engine/serve/constrained.h"
+#include "engine/serve/vocabularies.h"
 #include "engine/text/prompt.h"
 
 /* ---- The prompt ------------------------------------------------------------------ */
@@ -51,39 +56,7 @@ build_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_e
 	return false;
 }
 
-/* ---- Tokens ---------------------------------------------------------------------- */
-
-static bool
-is_stop_id(const glm_model *model, int32_t token)
-{
-	const glm_model_config *c = &model->config;
-
-	for (int i = 0; i < c->n_eos; i++)
-	{
-		if (token == c->eos[i])
-			return true;
-	}
-	return glm_chat_stops(model->chat, model->tokenizer, token);
-}
-
-/* Puts a sampled token behind the sequence and its text into seq->text. */
-static bool
-append_token(glm_sequence *seq, int32_t token, glm_finish *finish)
-{
-	bool stopped = is_stop_id(seq->model, token);
-	bool ok = true;
-
-	seq->tokens.data[seq->tokens.length++] = token;
-	glm_draft_learn(&seq->draft, seq->ngrams, seq->tokens.data, (int) seq->tokens.length);
-	if (!stopped)
-		ok = glm_decoder_push(seq->decoder, token, &seq->text, &stopped);
-	*finish = stopped								   ? GLM_FINISH_STOP
-			  : (int) seq->tokens.length == seq->limit ? GLM_FINISH_LENGTH
-													   : GLM_FINISH_NONE;
-	if (*finish != GLM_FINISH_NONE)
-		ok = ok && glm_decoder_finish(seq->decoder, &seq->text);
-	return ok;
-}
+/* ---- Passing on ------------------------------------------------------------------- */
 
 static void
 send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_finish finish)
@@ -103,7 +76,54 @@ send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_f
 	seq->made++;
 }
 
-/* The number of the draw by the i-th row: the last known token's, then those of the draft. */
+/* All tokens are passed on and nothing comes behind them. */
+static bool
+is_complete(const glm_sequence *seq)
+{
+	return glm_constrained_over(seq->constrained) && seq->n_shown == (int) seq->tokens.length;
+}
+
+/*
+ * Puts the text of the next token that is known into seq->text, of a stream into an event.
+ * `last`: no other has been picked behind it.
+ */
+static bool
+pass_on(glm_engine *e, glm_sequence *seq, float logprob, bool last, glm_finish *finish)
+{
+	int32_t token = seq->tokens.data[seq->n_shown++];
+	bool	stopped = glm_model_stops_at(seq->model, token);
+	bool	ok = true;
+
+	if (!stopped)
+		ok = glm_decoder_push(seq->decoder, token, &seq->text, &stopped);
+	if (stopped || (last && is_complete(seq)))
+		*finish = GLM_FINISH_STOP;
+	else if (seq->n_shown == seq->limit)
+		*finish = GLM_FINISH_LENGTH;
+	if (*finish != GLM_FINISH_NONE)
+		ok = ok && glm_decoder_finish(seq->decoder, &seq->text);
+	if (ok && seq->request->stream)
+		send_token(e, seq, token, logprob, *finish);
+	return ok;
+}
+
+/* ---- Sampling ---------------------------------------------------------------------- */
+
+/* Where the first logits are wanted: a stream's reader is told how likely each token was. */
+static int
+wants_logits_from(const glm_sequence *seq)
+{
+	return seq->request->stream ? seq->n_shown - 1 : glm_sequence_last_known(seq);
+}
+
+/* Rows of the pass just run that left logits for tokens that are known. */
+static int
+count_known_rows(const glm_sequence *seq)
+{
+	return seq->n_wanted - seq->draft.n_tokens - (seq->n_computed == (int) seq->tokens.length);
+}
+
+/* The number of the draw behind the last known token and i tokens of the draft. */
 static uint64_t
 draw_number(const glm_sequence *seq, int i)
 {
@@ -114,19 +134,40 @@ draw_number(const glm_sequence *seq, int i)
 static bool
 describe_pick(const glm_sequence *seq, int i, glm_pick *pick)
 {
-	return glm_sampler_describe(seq->sampler, draw_number(seq, i), seq->request->stream, pick);
+	return seq->constrained == NULL &&
+		   glm_sampler_describe(seq->sampler, draw_number(seq, i), seq->request->stream, pick);
 }
 
+/* A token that nobody draws. */
 static bool
-sample_row(glm_sequence *seq, int i, glm_picked *picked)
+know_token(glm_sequence *seq, int row, int32_t token, glm_picked *picked)
 {
-	float *logprob = seq->request->stream ? &picked->logprob : NULL;
+	const float *logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
+
+	picked->token = token;
+	return !seq->request->stream ||
+		   glm_sampler_know(seq->sampler, logits, token, &picked->logprob, &seq->pick_error);
+}
+
+/* The token behind i tokens of the draft, by this row. */
+static bool
+sample_row(glm_sequence *seq, int row, int i, glm_picked *picked)
+{
+	float  *logprob = seq->request->stream ? &picked->logprob : NULL;
+	float  *logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
+	int32_t forced = glm_constrained_forced(seq->constrained);
 
 	if (seq->device_picked != NULL)
-		return glm_sampler_take(seq->sampler, &seq->device_picked[i], &picked->token, logprob,
+		return glm_sampler_take(seq->sampler, &seq->device_picked[row], &picked->token, logprob,
 								&seq->pick_error);
-	return glm_sampler_pick(seq->sampler, seq->logits + (size_t) i * seq->model->config.vocab,
-							draw_number(seq, i), NULL, &picked->token, logprob, &seq->pick_error);
+	if (seq->constrained == NULL)
+		return glm_sampler_pick(seq->sampler, logits, draw_number(seq, i), NULL, &picked->token,
+								logprob, &seq->pick_error);
+	if (forced < 0)
+		return glm_constrained_pick(seq, logits, draw_number(seq, i), picked, &seq->pick_error);
+	glm_sampler_advance(seq->sampler, forced);
+	glm_constrained_take(seq->constrained, forced);
+	return know_token(seq, row, forced, picked);
 }
 
 /*
@@ -134,53 +175,119 @@ sample_row(glm_sequence *seq, int i, glm_picked *picked)
  * what was sampled.  A draft lies behind the tokens.  Stops where a row cannot be sampled.
  */
 static void
-sample_tokens(glm_sequence *seq)
+sample_draft(glm_sequence *seq, int row)
 {
-	size_t known = seq->tokens.length;
+	const int32_t *draft = seq->tokens.data + seq->tokens.length;
 
-	seq->n_picked = 0;
-	for (int i = 0; i <= seq->draft.n_tokens; i++)
+	for (int i = 0; i <= seq->draft.n_tokens && !glm_constrained_over(seq->constrained); i++)
 	{
-		glm_picked *picked = &seq->picked[i];
+		glm_picked *picked = &seq->picked[seq->n_picked];
 
-		if (!sample_row(seq, i, picked))
+		if (!sample_row(seq, row + i, i, picked))
 			return;
 		seq->n_picked++;
-		if (i < seq->draft.n_tokens && picked->token != seq->tokens.data[known + i])
-			return;
+		if (i < seq->draft.n_tokens && picked->token != draft[i])
+			break;
 	}
+	/* here, as it takes time, and this thread is one of several */
+	glm_constrained_forced(seq->constrained);
 }
 
-/* Passes on what was sampled. */
-static bool
-take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
+static void
+sample_tokens(glm_sequence *seq)
 {
+	int known = count_known_rows(seq);
+
+	for (seq->n_picked = 0; seq->n_picked < known; seq->n_picked++)
+	{
+		int row = seq->n_picked;
+
+		if (!know_token(seq, row, seq->tokens.data[seq->n_shown + row], &seq->picked[row]))
+			return;
+	}
+	if (seq->n_computed == (int) seq->tokens.length)
+		sample_draft(seq, known);
+}
+
+/* ---- Taking -------------------------------------------------------------------------- */
+
+/* A token was sampled. */
+static void
+append_token(glm_sequence *seq, int32_t token)
+{
+	seq->tokens.data[seq->tokens.length++] = token;
+	glm_draft_learn(&seq->draft, seq->ngrams, seq->tokens.data, (int) seq->tokens.length);
+}
+
+/* Passes on what was sampled behind the known tokens; how many tokens of the draft were right? */
+static bool
+take_picked(glm_engine *e, glm_sequence *seq, int *right, glm_finish *finish)
+{
+	int known = count_known_rows(seq);
 	int used = 0;
-	int drafts = seq->draft.n_tokens;
 
 	while (used < seq->n_picked && *finish == GLM_FINISH_NONE)
 	{
 		const glm_picked *picked = &seq->picked[used++];
 
-		if (!append_token(seq, picked->token, finish))
-			return glm_no_memory(err);
-		if (seq->request->stream)
-			send_token(e, seq, picked->token, picked->logprob, *finish);
+		if (used > known)
+			append_token(seq, picked->token);
+		if (!pass_on(e, seq, picked->logprob, used == seq->n_picked, finish))
+			return false;
 	}
-	atomic_fetch_add(&e->ticket[seq->ticket].generated, used);
-	atomic_fetch_add(&e->count.completion_tokens, used);
-	atomic_fetch_add(&seq->served->counters.completion_tokens, used);
+	*right = used > known ? used - known - 1 : 0;
+	return true;
+}
+
+/* Then what is known to come; who is not streamed to need not wait for it to be computed. */
+static bool
+take_forced(glm_engine *e, glm_sequence *seq, glm_finish *finish)
+{
+	if (seq->constrained == NULL || *finish != GLM_FINISH_NONE)
+		return true;
+	glm_constrained_go_on(seq);
+	while (!seq->request->stream && seq->n_shown < (int) seq->tokens.length &&
+		   *finish == GLM_FINISH_NONE)
+	{
+		if (!pass_on(e, seq, 0, true, finish))
+			return false;
+	}
+	/* an answer of nothing but what is forced, or of nothing */
+	if (*finish == GLM_FINISH_NONE && is_complete(seq))
+	{
+		*finish = GLM_FINISH_STOP;
+		return glm_decoder_finish(seq->decoder, &seq->text);
+	}
+	return true;
+}
+
+/* Passes on what is known of the answer. */
+static bool
+take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
+{
+	int before = seq->n_shown;
+	int drafts = seq->draft.n_tokens;
+	int right = 0;
+	int n;
+
+	if (!take_picked(e, seq, &right, finish) ||
+		(seq->pick_error.status == GLM_OK && !take_forced(e, seq, finish)))
+		return glm_no_memory(err);
+	n = seq->n_shown - before;
+	atomic_fetch_add(&e->ticket[seq->ticket].generated, n);
+	atomic_fetch_add(&e->count.completion_tokens, n);
+	atomic_fetch_add(&seq->served->counters.completion_tokens, n);
 	if (*finish == GLM_FINISH_NONE && seq->pick_error.status != GLM_OK)
 	{
 		*err = seq->pick_error;
 		return false;
 	}
 	/* the rows of drafts that were right have become those of tokens */
-	seq->n_computed += used - 1;
-	seq->n_accepted += used - 1;
-	glm_draft_verified(&seq->draft, used - 1);
+	seq->n_computed += right;
+	seq->n_accepted += right;
+	glm_draft_verified(&seq->draft, right);
 	atomic_fetch_add(&seq->served->counters.draft_tokens, drafts);
-	atomic_fetch_add(&seq->served->counters.accepted_tokens, used - 1);
+	atomic_fetch_add(&seq->served->counters.accepted_tokens, right);
 	return true;
 }
 
@@ -189,7 +296,7 @@ const glm_request_kind glm_kind_generate = {
 	.needs = GLM_NEEDS_MODEL | GLM_NEEDS_TEXT | GLM_NEEDS_SAMPLER | GLM_NEEDS_DECODER,
 	.read_tokens = build_prompt,
 	.want = GLM_WANT_LOGITS,
-	.wants_from = glm_sequence_last_known,
+	.wants_from = wants_logits_from,
 	.describe = describe_pick,
 	.sample = sample_tokens,
 	.take = take_tokens,

@@ -23,6 +23,9 @@
 #include "engine/weights/chunk.h"
 #include "engine/model/model_options.h"
 #include "engine/serve/prefix.h"
+#include "engine/serve/vocabularies.h"
+
+#define CONSTRAINT_BYTES ((size_t) 256 << 20) /* of compiled constraints that are kept */
 
 bool
 glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
@@ -31,6 +34,7 @@ glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
 	models->memory_limit = memory_limit;
 	atomic_store(&models->verify, verify);
 	pthread_mutex_init(&models->lock, NULL);
+	models->constraints = glm_constraints_open(CONSTRAINT_BYTES);
 	models->files = glm_weight_files_open();
 	return models->files != NULL;
 }
@@ -42,6 +46,7 @@ glm_models_close(glm_models *models, glm_served *served)
 
 	if (weights != NULL)
 		glm_forward_unload(models->forward, weights);
+	glm_served_close_vocabulary(models, served);
 	glm_drafter_close(served->drafter);
 	glm_model_close(served->model);
 	free(served->origin);
@@ -74,6 +79,7 @@ glm_models_free(glm_models *models)
 		close_served(models, served);
 	}
 	glm_weight_files_close(models->files);
+	glm_constraints_close(models->constraints);
 	pthread_mutex_destroy(&models->lock);
 }
 

@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "engine/compute/forward.h"
+#include "engine/constrain/constrain.h"
 #include "engine/serve/prefix.h"
 
 /* What a model's sequences came to, for statistics. */
@@ -34,9 +35,10 @@ typedef struct glm_served
 	glm_model *model;	   /* immutable, as is the next once it is in the list */
 	uint64_t   generation; /* of all models ever opened, this one's number */
 
-	_Atomic(glm_weights *) weights; /* on the device; NULL: not yet.  Set by a loading */
-	glm_model_counters	   counters;
-	atomic_llong		   used_ns; /* when its last pass ended */
+	_Atomic(glm_weights *)	  weights;	  /* on the device; NULL: not yet.  Set by a loading */
+	_Atomic(glm_vocabulary *) vocabulary; /* of its tokens, once one was needed */
+	glm_model_counters		  counters;
+	atomic_llong			  used_ns; /* when its last pass ended */
 
 	/* the engine thread's alone */
 	glm_runtime			runtime;
@@ -62,6 +64,7 @@ typedef struct glm_models
 	atomic_int		  verify;		/* glm_verify of models whose options do not say */
 	glm_kv_type		  kv_type;		/* set before the first is open */
 	glm_forward		 *forward;		/* whose device models are on; NULL: nobody loads any */
+	glm_constraints	 *constraints;	/* that were compiled, for all models; NULL: out of memory */
 	glm_prefix		 *prefix; /* forgets a model that is closed; set before the first is open */
 	void (*closer)(void *arg, glm_served *served); /* closes elsewhere; NULL: at once */
 	void	*closer_arg;

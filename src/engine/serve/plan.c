@@ -16,6 +16,7 @@
  *
  * Everything here runs in the engine thread and allocates nothing.
  */
+#include "engine/serve/constrained.h"
 #include "engine/serve/scheduler.h"
 
 #include <string.h>
@@ -136,6 +137,26 @@ lacks(const glm_sequence *seq)
 	return left > 1 ? left : 0; /* the newest token costs no budget */
 }
 
+/* Rows of its known tokens that leave something, if it computes n of them. */
+static int
+known_wanted(const glm_sequence *seq, int n)
+{
+	int from = seq->kind->wants_from(seq) - seq->n_computed;
+
+	return n - (from > 0 ? from : 0);
+}
+
+/* Tokens that its reader has room for, at most as many as a pass may bring. */
+static int
+room_for_tokens(const glm_engine *e, const glm_sequence *seq)
+{
+	int unread = 0;
+
+	if (seq->request->stream)
+		unread = (int) (seq->made - atomic_load(&e->ticket[seq->ticket].taken));
+	return unread > GLM_OUTBOX - GLM_DRAFT_MAX - 1 ? GLM_OUTBOX - unread : GLM_DRAFT_MAX + 1;
+}
+
 /* Reserves an equal part of the budget for each tenant, or what it needs. */
 static void
 share_budget(glm_scheduler *s, int budget)
@@ -183,6 +204,20 @@ spend(glm_scheduler *s, glm_tenant *tenant, int n, int *budget)
 	s->reserved -= own;
 }
 
+/* Of the tokens that a sequence lacks, those for this pass; `most` by the budget. */
+static int
+count_rows(const glm_scheduler *s, const glm_sequence *seq, int left, int most)
+{
+	int n = left == 0 ? 1 : left < most ? left : most;
+	int excess;
+
+	/* an answer goes on by a token at least, whatever prompts there are */
+	if (n < 1 && seq->n_computed >= seq->n_prompt)
+		n = 1;
+	excess = known_wanted(seq, n) - room_for_tokens(s->engine, seq);
+	return excess > 0 ? n - excess : n;
+}
+
 /*
  * Decides how many of its known tokens a sequence computes: the newest, or as many
  * as the budget allows.  False: it was preempted, and nobody ranks behind it.
@@ -205,13 +240,15 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 		return true;
 	}
 	most = *budget - (s->reserved - tenant->reserved);
-	n = left == 0 ? 1 : left < most ? left : most;
+	n = count_rows(s, seq, left, most);
 	if (n <= 0)
 		return true;
 	if (!find_blocks(s, seq, seq->n_computed + n))
 		return false;
-	if (left > 0)
+	if (left > 0 && most > 0)
 		spend(s, tenant, n, budget);
+	else if (left > 0)
+		need_less(s, tenant, n);
 	seq->n_rows = n;
 	return true;
 }
@@ -223,17 +260,12 @@ static int
 room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 {
 	int known = (int) seq->tokens.length;
-	int most = budget < GLM_DRAFT_MAX ? budget : GLM_DRAFT_MAX;
+	int most = room_for_tokens(s->engine, seq) - known_wanted(seq, seq->n_rows);
 
+	if (most > budget)
+		most = budget;
 	if (most > seq->limit - known - 1)
 		most = seq->limit - known - 1;
-	if (seq->request->stream)
-	{
-		int unread = (int) (seq->made - atomic_load(&s->engine->ticket[seq->ticket].taken));
-
-		if (most > GLM_OUTBOX - unread - 1)
-			most = GLM_OUTBOX - unread - 1;
-	}
 	if (most > 0 && seq->chain.kv.n_blocks * GLM_KV_BLOCK < known + most &&
 		!glm_chain_grow(s->engine->prefix, &seq->chain))
 		most = seq->chain.kv.n_blocks * GLM_KV_BLOCK - known;
@@ -277,8 +309,10 @@ plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 		if (!is_sampled(seq))
 			continue;
 		limits.max = room_for_drafts(s, seq, budget);
+		glm_constrained_begin_draft(seq->constrained, &limits);
 		glm_draft_make(&seq->draft, seq->ngrams, seq->tokens.data, (int) seq->tokens.length,
 					   &limits);
+		glm_constrained_end_draft(seq->constrained);
 		budget -= seq->draft.n_tokens;
 		rows += seq->draft.n_tokens;
 	}

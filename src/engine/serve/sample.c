@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/serve/candidates.h"
 #include "engine/serve/sample_math.h"
 
 /* A token that was seen, and its logit before the penalty. */
@@ -50,6 +51,9 @@ struct glm_sampler
 	uint8_t	   *is_seen; /* [n_ids] */
 	seen_token *seen;	 /* [n_ids], distinct tokens */
 	int			n_seen;
+
+	/* of the logits that glm_sampler_begin() saw: see glm_logits_sum() */
+	double max, sum;
 
 	/* candidates; NULL when greedy */
 	float	*weight; /* [n_ids] exp((logit - max) / temperature) */
@@ -214,54 +218,6 @@ unpenalized(const glm_sampler *s, const float *logits, int32_t token)
 
 /* ---- Candidates -------------------------------------------------------- */
 
-/* Does token a come before token b? */
-static bool
-is_likelier(const float *logits, int32_t a, int32_t b)
-{
-	return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
-}
-
-/* Puts heap[at] where it belongs below; `last`: the heap has its last candidate on top. */
-static void
-sift_down(int32_t *heap, int n, int at, const float *logits, bool last)
-{
-	int32_t token = heap[at];
-	int		child;
-
-	while ((child = 2 * at + 1) < n)
-	{
-		if (child + 1 < n && is_likelier(logits, heap[child + 1], heap[child]) != last)
-			child++;
-		if (is_likelier(logits, heap[child], token) == last)
-			break;
-		heap[at] = heap[child];
-		at = child;
-	}
-	heap[at] = token;
-}
-
-static void
-make_heap(int32_t *heap, int n, const float *logits, bool last)
-{
-	for (int i = n / 2 - 1; i >= 0; i--)
-		sift_down(heap, n, i, logits, last);
-}
-
-/*
- * Moves the candidate on top of the heap [0, n) to heap[n - 1]: what came off
- * lies behind the heap, the first one at the very end.
- */
-static int32_t
-pop_candidate(int32_t *heap, int n, const float *logits, bool last)
-{
-	int32_t top = heap[0];
-
-	heap[0] = heap[n - 1];
-	heap[n - 1] = top;
-	sift_down(heap, n - 1, 0, logits, last);
-	return top;
-}
-
 /* Weights of all tokens; returns the sum of those that are at least `least`. */
 static double
 set_weights(glm_sampler *s, const float *logits, double least)
@@ -415,35 +371,70 @@ not_finite(glm_error *err)
 }
 
 bool
+glm_sampler_begin(glm_sampler *s, float *logits, bool logprob, glm_error *err)
+{
+	if (!all_finite(logits, s->n_ids))
+		return not_finite(err);
+	if (logprob)
+		glm_logits_sum(logits, s->n_ids, &s->max, &s->sum);
+	penalize(s, logits);
+	return true;
+}
+
+bool
+glm_sampler_cuts(const glm_sampler *s)
+{
+	return s->heap != NULL && (s->top_k > 0 || s->top_p < 1 || s->min_p > 0);
+}
+
+int32_t
+glm_sampler_draw(glm_sampler *s, float *logits, uint64_t index, const uint64_t *allowed)
+{
+	double u;
+
+	if (allowed != NULL && !leave_out(s, logits, allowed))
+		return -1;
+	if (s->heap == NULL)
+		return largest(logits, s->n_ids);
+	u = uniform(s->seed, index);
+	if (s->top_k > 0)
+		return draw_chosen(s, choose_top_k(s, logits), u);
+	if (s->top_p < 1)
+		return draw_chosen(s, choose_top_p(s, logits), u);
+	return draw_any(s, logits, u);
+}
+
+void
+glm_sampler_end(glm_sampler *s, const float *logits, int32_t token, float *logprob)
+{
+	if (logprob != NULL)
+		*logprob = log_probability(unpenalized(s, logits, token), s->max, s->sum);
+	glm_sampler_advance(s, token);
+}
+
+bool
 glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *allowed,
 				 int32_t *token, float *logprob, glm_error *err)
 {
-	double max = 0, sum = 1;
+	if (!glm_sampler_begin(s, logits, logprob != NULL, err))
+		return false;
+	*token = glm_sampler_draw(s, logits, index, allowed);
+	if (*token < 0)
+		return glm_fail(err, GLM_INTERNAL, "no token is allowed to come next");
+	glm_sampler_end(s, logits, *token, logprob);
+	return true;
+}
+
+bool
+glm_sampler_know(const glm_sampler *s, const float *logits, int32_t token, float *logprob,
+				 glm_error *err)
+{
+	double max, sum;
 
 	if (!all_finite(logits, s->n_ids))
 		return not_finite(err);
-	if (logprob != NULL)
-		glm_logits_sum(logits, s->n_ids, &max, &sum);
-
-	penalize(s, logits);
-	if (allowed != NULL && !leave_out(s, logits, allowed))
-		return glm_fail(err, GLM_INTERNAL, "no token is allowed to come next");
-	if (s->heap == NULL)
-		*token = largest(logits, s->n_ids);
-	else
-	{
-		double u = uniform(s->seed, index);
-
-		if (s->top_k > 0)
-			*token = draw_chosen(s, choose_top_k(s, logits), u);
-		else if (s->top_p < 1)
-			*token = draw_chosen(s, choose_top_p(s, logits), u);
-		else
-			*token = draw_any(s, logits, u);
-	}
-	if (logprob != NULL)
-		*logprob = log_probability(unpenalized(s, logits, *token), max, sum);
-	glm_sampler_advance(s, *token);
+	glm_logits_sum(logits, s->n_ids, &max, &sum);
+	*logprob = log_probability(logits[token], max, sum);
 	return true;
 }
 

@@ -26,6 +26,26 @@ extern bool glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, cons
 							 int32_t *token, float *logprob, glm_error *err);
 
 /*
+ * The same in parts, for who may draw again by the same logits: begin, as many draws as
+ * needed, each with its own index and no more ids allowed than the one before, and the
+ * end, which goes on by the token that was taken.  A draw of -1: no id is allowed.
+ */
+extern bool	   glm_sampler_begin(glm_sampler *s, float *logits, bool logprob, glm_error *err);
+extern int32_t glm_sampler_draw(glm_sampler *s, float *logits, uint64_t index,
+								const uint64_t *allowed);
+extern void	   glm_sampler_end(glm_sampler *s, const float *logits, int32_t token, float *logprob);
+/*
+ * Does it leave unlikely tokens out, so that which are left depends on which are allowed?
+ * If not, drawing from all, and anew from the allowed ones when what was drawn is not
+ * one of them, gives each the probability that drawing from the allowed ones gives it.
+ */
+extern bool	   glm_sampler_cuts(const glm_sampler *s);
+
+/* The log probability of a token that was not drawn, from logits nobody has changed. */
+extern bool glm_sampler_know(const glm_sampler *s, const float *logits, int32_t token,
+							 float *logprob, glm_error *err);
+
+/*
  * Describes a pick with all ids allowed, to be made elsewhere.  false: what is picked next
  * depends on tokens that are not known yet, so it has to be picked here.
  */

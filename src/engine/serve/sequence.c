@@ -5,6 +5,7 @@
  * within each class in the order in which they came.  A tenant is there as long as one
  * of its sequences is.
  */
+#include "engine/serve/constrained.h"
 #include "engine/serve/scheduler.h"
 
 #include <stdlib.h>
@@ -17,6 +18,7 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 	glm_chain_close(e->prefix, &seq->chain);
 	glm_draft_close(&seq->draft);
 	glm_drafter_release(seq->served->drafter, seq->ngrams);
+	glm_constrained_close(seq->constrained);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)

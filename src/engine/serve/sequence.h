@@ -36,6 +36,7 @@ typedef struct glm_picked
 } glm_picked;
 
 typedef struct glm_request_kind glm_request_kind;
+typedef struct glm_constrained	glm_constrained; /* see constrained.h */
 
 typedef struct glm_sequence
 {
@@ -53,6 +54,7 @@ typedef struct glm_sequence
 	glm_ids					tokens;		 /* prompt, then answer; room for `limit` */
 	int						n_prompt;
 	int						limit;		/* most tokens it may come to */
+	int						n_shown;	/* of them, whose text was passed on */
 	int						n_computed; /* positions whose KV is in place */
 	int						n_cached;	/* of its prompt, found in the prefix cache */
 	int						n_rows;		/* rows of its known tokens in the pass being run */
@@ -73,8 +75,9 @@ typedef struct glm_sequence
 	glm_error				pick_error; /* why there are no more */
 	glm_sampler			   *sampler;	/* NULL without GLM_NEEDS_SAMPLER */
 	glm_decoder			   *decoder;
-	glm_buf					text; /* text not yet sent */
-	uint32_t				made; /* TOKEN events sent */
+	glm_constrained		   *constrained; /* NULL: the answer may be anything */
+	glm_buf					text;		 /* text not yet sent */
+	uint32_t				made;		 /* TOKEN events sent */
 } glm_sequence;
 
 /* Hands a sequence over to the engine thread (inbox.c).  Any thread. */

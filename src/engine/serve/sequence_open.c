@@ -4,7 +4,7 @@
  * All memory that a sequence will need is taken here, and what can never be computed is
  * refused here: the engine thread neither allocates nor finds out late.
  */
-#include "engine/serve/engine.h"
+#include "engine/serve/constrained.h"
 
 #include <stdlib.h>
 
@@ -30,7 +30,7 @@ set_limit(glm_sequence *seq, glm_error *err)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the prompt is empty");
 	if (seq->tokens.length + room > context)
 		return glm_prompt_too_long(seq->tokens.length, false, seq->model, err);
-	seq->n_prompt = (int) seq->tokens.length;
+	seq->n_prompt = seq->n_shown = (int) seq->tokens.length;
 	seq->limit =
 		(int) (answer < context - seq->tokens.length ? seq->tokens.length + answer : context);
 	return true;
@@ -118,7 +118,7 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	seq->model = served->model;
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) && set_limit(seq, err) &&
 		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
-		check_kv_room(e, seq, err))
+		check_kv_room(e, seq, err) && glm_constrained_open(e, seq, err))
 		return seq;
 	glm_sequence_free(e, seq);
 	return NULL;

@@ -1,25 +1,12 @@
 /*
  * answer_chatglm3.c - what a ChatGLM3 model answered: content, and calls of tools.
  *
- * A ChatGLM3 model calls a tool by naming it in the first line of a turn and
- * writing a fenced piece of Python after it:
- *
- *     get_weather
- *     ```python
- *     tool_call(city="北京", days=[1, 2])
- *     ```
- *
- * The published demo evaluates that.  Here it is read as what it should be, a
- * call with keywords and literals (literal_read.c).  Whatever else it is, it is
- * not run and not guessed at but returned as content.  The tool named
- * `interpreter` is the exception: its code is returned as it is.
- *
- * One answer may hold several turns: text and then a call, or several calls.
- * Where turns are marked (decoder.c) each is read by itself.  An answer as users
- * see it has but a newline there, so in it calls are looked for at its end: the
- * first line that is a name and from which on there is nothing but calls.  A turn
- * that does not say it is content is searched so as well.  The model's own text may
- * also come with the turns' token written out, as the published client splits it.
+ * One answer may hold several turns: text and then a call, or several calls, in the
+ * forms of call_chatglm3.c.  Where turns are marked (decoder.c) each is read by itself.
+ * An answer as users see it has but a newline there, so in it calls are looked for at
+ * its end: the first line that is a name and from which on there is nothing but fenced
+ * calls.  A turn that does not say it is content is searched so as well.  The model's own
+ * text may also come with the turns' token written out, as the published client splits it.
  *
  * The input is a model's output, so anything: it is first copied to valid
  * UTF-8 without NULs, as SQL's text holds neither.
@@ -31,135 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/text/blank.h"
-#include "engine/text/literal.h"
+#include "engine/text/call_chatglm3.h"
 
-#define FENCE "```"
 #define TURN "<|assistant|>"
 #define SLICE 65536 /* bytes between two pauses */
 
-/* Some bytes of the answer: [at, end). */
-typedef struct slice
-{
-	const char *at;
-	const char *end;
-} slice;
-
-/* What was found so far. */
-typedef struct answer
-{
-	glm_buf content;	 /* of all turns that are no calls */
-	bool	has_content; /* though it may be empty */
-	json_t *calls;
-	bool	failed; /* out of memory, or ended by a pause */
-} answer;
-
-/* Is the rest still worth reading?  To be asked wherever a text may have many of something. */
-static bool
-goes_on(answer *a)
-{
-	a->failed = a->failed || !glm_pause(NULL);
-	return !a->failed;
-}
-
-/* ---- Slices ------------------------------------------------------------ */
-
-static slice
-stripped(slice s)
-{
-	while (s.at < s.end && glm_is_blank(*s.at))
-		s.at++;
-	while (s.end > s.at && glm_is_blank(s.end[-1]))
-		s.end--;
-	return s;
-}
-
-/* Is there a fence at `at`, all of it inside s? */
-static bool
-is_fence(const char *at, slice s)
-{
-	const ptrdiff_t n = strlen(FENCE);
-
-	return at >= s.at && s.end - at >= n && memcmp(at, FENCE, n) == 0;
-}
-
-/* The line that s begins with, without its newline. */
-static slice
-first_line(slice s)
-{
-	const char *newline = s.at < s.end ? memchr(s.at, '\n', s.end - s.at) : NULL;
-
-	return (slice){s.at, newline ? newline : s.end};
-}
-
-/* What lies behind that line. */
-static slice
-after_line(slice s)
-{
-	const char *end = first_line(s).end;
-
-	return (slice){end < s.end ? end + 1 : s.end, s.end};
-}
-
-/* ---- Calls ------------------------------------------------------------- */
-
-static bool
-is_interpreter(slice name)
-{
-	return (size_t) (name.end - name.at) == strlen(GLM_INTERPRETER) &&
-		   memcmp(name.at, GLM_INTERPRETER, strlen(GLM_INTERPRETER)) == 0;
-}
-
-/* What a fenced block holds: all that stands between its first and last line. */
-static bool
-fenced(slice body, slice *code)
-{
-	body = stripped(body);
-	*code = after_line(body);
-	if (!is_fence(body.at, body) || !is_fence(body.end - strlen(FENCE), *code))
-		return false;
-	code->end = body.end - strlen(FENCE);
-	if (code->end > code->at && code->end[-1] == '\n')
-		code->end--;
-	return true;
-}
-
-/* The arguments of the call that `body` makes of `name`; NULL if it makes none. */
-static json_t *
-fenced_arguments(slice name, slice body)
-{
-	slice code;
-
-	if (!glm_literal_is_name(name.at, name.end - name.at) || !fenced(body, &code))
-		return NULL;
-	if (is_interpreter(name))
-		return json_pack("{s:o}", "code", json_stringn(code.at, code.end - code.at));
-	return glm_literal_read_call(code.at, code.end - code.at);
-}
-
-/* Takes over the arguments.  False: they are too large to be a call's. */
-static bool
-add_tool_call(answer *a, slice name, json_t *arguments)
-{
-	glm_buf written = {0};
-	bool	fits = glm_literal_write(&written, arguments, GLM_STYLE_JSON);
-
-	if (fits && a->calls == NULL)
-		a->calls = json_array();
-	if (!fits)
-		a->failed = a->failed || written.failed || !glm_pause(NULL);
-	else if (json_array_append_new(a->calls,
-								   json_pack("{s:o, s:o}", "name",
-											 json_stringn(name.at, name.end - name.at), "arguments",
-											 json_stringn(written.data, written.length))) != 0)
-		a->failed = true;
-	glm_buf_free(&written);
-	glm_json_free(arguments);
-	return fits;
-}
-
 static void
-keep_content(answer *a, slice content)
+keep_content(glm_answer *a, glm_slice content)
 {
 	if (a->content.length > 0 && content.at < content.end)
 		glm_buf_add(&a->content, "\n", 1);
@@ -169,104 +34,11 @@ keep_content(answer *a, slice content)
 
 /* Is the first line of this turn, its metadata, empty? */
 static bool
-is_content(slice turn)
+is_content(glm_slice turn)
 {
-	slice line = stripped(first_line(turn));
+	glm_slice line = glm_slice_strip(glm_slice_line(turn));
 
 	return line.at == line.end;
-}
-
-/* ---- Calls at the end of a text ---------------------------------------- */
-
-/* Does a call begin here?  A name's line, then a fence. */
-static bool
-may_call(slice s)
-{
-	slice name = stripped(first_line(s));
-
-	if (!glm_literal_is_name(name.at, name.end - name.at))
-		return false;
-	s = after_line(s);
-	while (s.at < s.end && glm_is_blank(*s.at))
-		s.at++;
-	return is_fence(s.at, s);
-}
-
-/* Moves to the next line that is not blank. */
-static slice
-next_line(slice s)
-{
-	s = after_line(s);
-	while (s.at < s.end && stripped(first_line(s)).at == first_line(s).end)
-		s = after_line(s);
-	return s;
-}
-
-/* The code that ends at a fence on a line of its own, with nothing but calls behind it. */
-static json_t *
-read_fenced_code(slice *s)
-{
-	for (slice line = *s; line.at < s->end && glm_pause(NULL); line = after_line(line))
-	{
-		slice mark = stripped(first_line(line));
-		slice rest = next_line(line);
-		slice code = {s->at, line.at > s->at ? line.at - 1 : line.at};
-
-		if (mark.end - mark.at != (ptrdiff_t) strlen(FENCE) || !is_fence(mark.at, mark) ||
-			(rest.at < rest.end && !may_call(rest)))
-			continue;
-		*s = rest;
-		return json_pack("{s:o}", "code", json_stringn(code.at, code.end - code.at));
-	}
-	return NULL;
-}
-
-/* The literals of a call and the fence behind them. */
-static json_t *
-read_literals(slice *s)
-{
-	size_t	used;
-	json_t *arguments = glm_literal_read_call_in(s->at, s->end - s->at, &used);
-	slice	rest = {s->at + used, s->end};
-	slice	mark;
-
-	if (arguments == NULL)
-		return NULL;
-	mark = stripped(first_line(rest));
-	if (mark.end - mark.at == (ptrdiff_t) strlen(FENCE) && is_fence(mark.at, mark))
-	{
-		*s = next_line(rest);
-		return arguments;
-	}
-	json_decref(arguments);
-	return NULL;
-}
-
-/*
- * Reads the calls that s is made of; what is left of s is where it is anything
- * else.  *open: code was begun that nothing ends, so none that begins later ends.
- */
-static void
-read_calls(answer *a, slice *s, bool *open)
-{
-	while (s->at < s->end && may_call(*s) && goes_on(a))
-	{
-		slice	name = stripped(first_line(*s));
-		slice	body = next_line(next_line(*s));
-		json_t *arguments = NULL;
-
-		if (!is_interpreter(name))
-			arguments = read_literals(&body);
-		else if (!*open)
-		{
-			body = after_line(next_line(*s));
-			arguments = read_fenced_code(&body);
-			*open = arguments == NULL;
-		}
-		if (arguments == NULL || !add_tool_call(a, name, arguments))
-			return;
-		*s = body;
-	}
 }
 
 /*
@@ -274,21 +46,21 @@ read_calls(answer *a, slice *s, bool *open)
  * the search goes on there: to begin at the second of them would end there too.
  */
 static void
-read_unmarked(answer *a, slice text)
+read_unmarked(glm_answer *a, glm_slice text)
 {
-	slice body = stripped(text);
-	slice s = {text.at, body.end};
-	bool  open = false;
+	glm_slice body = glm_slice_strip(text);
+	glm_slice s = {text.at, body.end};
+	bool	  open = false;
 
-	while (s.at < s.end && !is_content(text) && goes_on(a))
+	while (s.at < s.end && !is_content(text) && glm_answer_goes_on(a))
 	{
-		slice start = s;
+		glm_slice start = s;
 
-		if (may_call(s))
-			read_calls(a, &s, &open);
+		if (glm_call_begins(s))
+			glm_call_read_all(a, &s, &open);
 		if (a->calls != NULL && s.at >= s.end)
 		{
-			body = stripped((slice){text.at, start.at});
+			body = glm_slice_strip((glm_slice){text.at, start.at});
 			if (body.at < body.end)
 				keep_content(a, body);
 			return;
@@ -296,7 +68,7 @@ read_unmarked(answer *a, slice text)
 		glm_json_free(a->calls);
 		a->calls = NULL;
 		if (s.at < s.end)
-			s = after_line(s);
+			s = glm_slice_after_line(s);
 	}
 	keep_content(a, is_content(text) ? body : text);
 }
@@ -308,23 +80,20 @@ read_unmarked(answer *a, slice text)
  * say that it is content may still end in calls, as a text may.
  */
 static void
-read_turn(answer *a, slice turn)
+read_turn(glm_answer *a, glm_slice turn)
 {
-	slice	name = stripped(first_line(turn));
-	answer	own = {0};
-	json_t *arguments;
+	glm_answer own = {0};
 
 	if (is_content(turn))
 	{
-		keep_content(a, stripped(turn));
+		keep_content(a, glm_slice_strip(turn));
 		return;
 	}
-	arguments = fenced_arguments(name, after_line(turn));
-	if (arguments != NULL && add_tool_call(a, name, arguments))
+	if (glm_call_read_fenced(a, turn) || glm_call_read_json(a, turn))
 		return;
 	read_unmarked(&own, turn);
 	if (own.has_content)
-		keep_content(a, (slice){own.content.data, own.content.data + own.content.length});
+		keep_content(a, (glm_slice){own.content.data, own.content.data + own.content.length});
 	if (a->calls == NULL)
 		a->calls = json_incref(own.calls);
 	else if (own.calls != NULL && json_array_extend(a->calls, own.calls) != 0)
@@ -371,7 +140,7 @@ take_bytes(const char *bytes, size_t n, void *arg)
 
 /* The answer as JSON; frees it. */
 static char *
-answer_json(answer *a)
+answer_json(glm_answer *a)
 {
 	json_t *content = json_null();
 	json_t *object;
@@ -403,9 +172,9 @@ find_mark(const char *at, const char *end)
  * is text.  A call's first lines hold no such token, so no more is looked at.
  */
 static const char *
-find_turn(slice s, const char *at)
+find_turn(glm_slice s, const char *at)
 {
-	const ptrdiff_t n = strlen(FENCE);
+	const ptrdiff_t n = strlen(GLM_FENCE);
 	const char	   *next;
 
 	for (at = find_mark(at, s.end); at != NULL; at = next)
@@ -413,8 +182,8 @@ find_turn(slice s, const char *at)
 		const char *behind = at + strlen(TURN);
 
 		next = find_mark(behind, s.end);
-		if ((at - s.at >= n && is_fence(at - n, s)) ||
-			may_call((slice){behind, next ? next : s.end}))
+		if ((at - s.at >= n && glm_slice_fence(at - n, s)) ||
+			glm_call_begins((glm_slice){behind, next ? next : s.end}))
 			break;
 	}
 	return at;
@@ -422,7 +191,7 @@ find_turn(slice s, const char *at)
 
 /* Reads an answer as the published client gets it, if that makes any call of it. */
 static void
-read_written_turns(answer *a, slice text)
+read_written_turns(glm_answer *a, glm_slice text)
 {
 	const char *at = text.at;
 	const char *mark;
@@ -430,9 +199,9 @@ read_written_turns(answer *a, slice text)
 	do
 	{
 		mark = find_turn(text, at);
-		read_turn(a, (slice){at, mark ? mark : text.end});
+		read_turn(a, (glm_slice){at, mark ? mark : text.end});
 		at = mark ? mark + strlen(TURN) : text.end;
-	} while (mark != NULL && goes_on(a));
+	} while (mark != NULL && glm_answer_goes_on(a));
 	if (a->calls == NULL)
 	{
 		glm_buf_free(&a->content);
@@ -443,15 +212,15 @@ read_written_turns(answer *a, slice text)
 static char *
 parse_text(const char *raw, size_t length)
 {
-	glm_buf text = {0};
-	answer	a = {0};
-	slice	all;
+	glm_buf	   text = {0};
+	glm_answer a = {0};
+	glm_slice  all;
 
 	add_valid(&text, raw, length);
 	if (text.failed)
 		return NULL;
-	all = (slice){text.data, text.data + text.length};
-	if (find_turn(all, all.at) != NULL)
+	all = (glm_slice){text.data, text.data + text.length};
+	if (!glm_call_read_json(&a, all) && find_turn(all, all.at) != NULL)
 		read_written_turns(&a, all);
 	if (a.calls == NULL)
 		read_unmarked(&a, all);
@@ -462,7 +231,7 @@ parse_text(const char *raw, size_t length)
 static char *
 parse_turns(const char *raw, size_t length)
 {
-	answer		a = {0};
+	glm_answer	a = {0};
 	const char *end = raw + length;
 
 	for (const char *turn = raw; turn <= end;)
@@ -474,7 +243,7 @@ parse_turns(const char *raw, size_t length)
 		if (text.failed)
 			a.failed = true;
 		else
-			read_turn(&a, (slice){text.data, text.data + text.length});
+			read_turn(&a, (glm_slice){text.data, text.data + text.length});
 		glm_buf_free(&text);
 		turn = (nul ? nul : end) + 1;
 	}

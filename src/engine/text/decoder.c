@@ -26,6 +26,9 @@
  * the text alone, not on how the model cut it into tokens.  It begins and ends in
  * one turn, the newline before that included.
  *
+ * A constrained answer is shown byte for byte as it was made, but for the metadata line
+ * that was put in front of it (glm_decoder_exact()).
+ *
  * All memory is taken at open; what is held stays below an event's payload,
  * because a run of blanks longer than BLANKS_MAX is let go.
  *
@@ -54,6 +57,8 @@ struct glm_decoder
 	phase	  phase;
 	phase	  first;	 /* that turns begin in */
 	int32_t	  next_turn; /* id that begins another turn; -1: there is none */
+	size_t	  hidden;	 /* bytes yet to come that are not shown */
+	bool	  exact;	 /* no blanks go */
 	bool	  stopped;
 	bool	  marked;  /* turns are, see above */
 	bool	  joined;  /* match begins with a newline that a mark stands for */
@@ -124,6 +129,16 @@ glm_decoder_mark_turns(glm_decoder *dec)
 }
 
 void
+glm_decoder_exact(glm_decoder *dec, size_t hidden, bool content)
+{
+	dec->exact = true;
+	dec->hidden = hidden;
+	dec->first = content ? CONTENT : VERBATIM;
+	dec->phase = dec->first;
+	dec->detok.at_start = false;
+}
+
+void
 glm_decoder_close(glm_decoder *dec)
 {
 	if (dec == NULL)
@@ -179,7 +194,7 @@ show_text(glm_decoder *dec, const char *s, size_t n, glm_buf *out)
 		n--;
 	}
 	solid = n;
-	if (dec->phase == CONTENT)
+	if (dec->phase == CONTENT && !dec->exact)
 		while (solid > 0 && glm_is_blank(s[solid - 1]))
 			solid--;
 	if (solid > 0)
@@ -237,6 +252,16 @@ skip_lead(glm_decoder *dec, const char *s, size_t n)
 	return at;
 }
 
+/* How many of the first n bytes belong to what is not shown. */
+static size_t
+skip_hidden(glm_decoder *dec, size_t n)
+{
+	size_t skipped = n < dec->hidden ? n : dec->hidden;
+
+	dec->hidden -= skipped;
+	return skipped;
+}
+
 /* ---- Stop strings ------------------------------------------------------ */
 
 typedef enum verdict
@@ -290,7 +315,8 @@ scan_for_stops(glm_decoder *dec, bool at_end, glm_buf *out)
 static bool
 run_stages(glm_decoder *dec, bool at_end, glm_buf *out)
 {
-	size_t skipped = skip_lead(dec, dec->fresh.data, dec->fresh.length);
+	size_t skipped = dec->exact ? skip_hidden(dec, dec->fresh.length)
+								: skip_lead(dec, dec->fresh.data, dec->fresh.length);
 
 	glm_buf_add(&dec->match, dec->fresh.data + skipped, dec->fresh.length - skipped);
 	dec->fresh.length = 0;

@@ -24,6 +24,11 @@ extern void			glm_decoder_close(glm_decoder *dec);
  * see glm_answer_parse_turns().
  */
 extern void			glm_decoder_mark_turns(glm_decoder *dec);
+/*
+ * From the first token on all bytes are shown as they are, but for the first `hidden`.  Are
+ * they content, which is marked as such?
+ */
+extern void			glm_decoder_exact(glm_decoder *dec, size_t hidden, bool content);
 /* Appends the text that is certain now; *stopped when a stop string came. */
 extern bool			glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped);
 extern bool			glm_decoder_finish(glm_decoder *dec, glm_buf *out);

@@ -305,6 +305,15 @@ glm_tokenizer_encode_most(const glm_tokenizer *tok, const char *text, size_t n, 
 }
 
 bool
+glm_tokenizer_encode_inner(const glm_tokenizer *tok, const char *text, size_t n, glm_ids *out,
+						   glm_error *err)
+{
+	if (tok->pairs == NULL)
+		return glm_fail(err, GLM_UNSUPPORTED, "text cannot be tokenized apart from its beginning");
+	return check_plain_text(text, n, err) && encode_segment(tok, text, n, false, out, err);
+}
+
+bool
 glm_tokenizer_encode(const glm_tokenizer *tok, const char *text, size_t n, glm_ids *out,
 					 glm_error *err)
 {

@@ -282,6 +282,29 @@ glm_tokenizer_name(const glm_tokenizer *tok, int32_t id)
 	return NULL;
 }
 
+const char *
+glm_tokenizer_bytes(const glm_tokenizer *tok, int32_t id, size_t *n)
+{
+	const glm_piece *p = id >= 0 && id < tok->size ? &tok->pieces[id] : NULL;
+
+	*n = 0;
+	if (p == NULL || (p->kind != GLM_SPM_TEXT && p->kind != GLM_SPM_BYTE))
+		return NULL;
+	if (p->kind == GLM_SPM_BYTE && p->byte != 0)
+	{
+		*n = 1;
+		return (const char *) &p->byte;
+	}
+	*n = p->length;
+	return p->length > 0 ? tok->text.data + p->offset : NULL;
+}
+
+const char *
+glm_tokenizer_lead(const glm_tokenizer *tok)
+{
+	return tok->drops_blank ? " " : "";
+}
+
 /* ---- Decoding ---------------------------------------------------------- */
 
 /* A byte that is or begins no character; NULs count as such, see above. */

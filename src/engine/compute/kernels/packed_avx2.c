@@ -33,6 +33,6 @@ dot4(__m256i sum, __m256i code, __m256i x, glm_dtype dtype)
 #include "engine/compute/kernels/packed_avx2.h"
 
 const glm_packed_kernels glm_packed_avx2 = {
-	.name = "avx2", .rows = ROWS, .quantize = quantize, .product = product};
+	.name = "avx2", .rows = ROWS, .tiles = TILES, .quantize = quantize, .product = product};
 
 #endif /* __x86_64__ */

@@ -11,7 +11,6 @@
 #define ROWS 4
 #define EACH_ROWS EACH_ROWS_4
 #define TILES 1
-#define FEW_DOTS 0
 
 typedef struct ints
 {

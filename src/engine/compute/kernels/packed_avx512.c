@@ -2,7 +2,7 @@
  * packed_avx512.c - packed products with AVX-512 VNNI.
  *
  * A vector of codes is one register, so is a tile's row of sums: two tiles of
- * twelve rows take 24 of the 32 registers.  Compiled with -mavx512f -mavx512bw
+ * twelve rows take 24 of the 32 registers, four tiles of four rows 16.  Compiled with -mavx512f -mavx512bw
  * -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c.
  */
 #include "engine/compute/kernels/packed_kernels.h"
@@ -14,8 +14,7 @@
 
 #define ROWS 12
 #define EACH_ROWS EACH_ROWS_12
-#define TILES 2
-#define FEW_DOTS 4
+#define TILES 4
 
 typedef __m512i ints;
 typedef __m512	floats;
@@ -65,6 +64,6 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 #include "engine/compute/kernels/packed_quantize.h"
 
 const glm_packed_kernels glm_packed_avx512vnni = {
-	.name = "avx512vnni", .rows = ROWS, .quantize = quantize, .product = product};
+	.name = "avx512vnni", .rows = ROWS, .tiles = TILES, .quantize = quantize, .product = product};
 
 #endif /* __x86_64__ */

@@ -47,6 +47,25 @@ typedef struct glm_int8_rows
 	int32_t *minus_sum; /* block: [groups][rows], -(sum of the codes) */
 } glm_int8_rows;
 
+/* Where weights are fetched to before they are summed. */
+typedef enum glm_fetch_level
+{
+	GLM_FETCH_FIRST = 0, /* all levels of the caches */
+	GLM_FETCH_SECOND,
+	GLM_FETCH_ONCE /* the first, and past the others: they are not read again soon */
+} glm_fetch_level;
+
+#define GLM_ALL_LINES 1000 /* more than a group has */
+
+/* How a product goes through its weights: that takes time, and changes no result. */
+typedef struct glm_reading
+{
+	int tiles; /* side by side, at most */
+	int ahead; /* bytes of a tile's codes between what is summed and what is fetched */
+	int lines; /* of a group's codes that are fetched; the hardware reads on from there */
+	glm_fetch_level level;
+} glm_reading;
+
 /* C = A W^T + bias, of which threads compute ranges of tiles. */
 typedef struct glm_packed_product
 {
@@ -57,12 +76,14 @@ typedef struct glm_packed_product
 	const float			*bias;	/* [n] or NULL */
 	float				*c;		/* [m, n], rows ldc floats apart */
 	size_t				 ldc;
+	glm_reading			 reading;
 } glm_packed_product;
 
 typedef struct glm_packed_kernels
 {
 	const char *name;
-	int			rows; /* of a block, at most */
+	int			rows;  /* of a block, at most */
+	int			tiles; /* side by side, at most; 0: it reads as it likes */
 
 	/* Fills in the rows [i0, i1) of x from a, whose rows are lda floats apart. */
 	void (*quantize)(const glm_int8_rows *x, const float *a, size_t lda, int i0, int i1);

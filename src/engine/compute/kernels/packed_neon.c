@@ -15,7 +15,6 @@
 #define ROWS 4
 #define EACH_ROWS EACH_ROWS_4
 #define TILES 1
-#define FEW_DOTS 0
 
 typedef struct ints
 {
@@ -152,6 +151,6 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 #include "engine/compute/kernels/packed_quantize.h"
 
 const glm_packed_kernels glm_packed_neon = {
-	.name = "neon", .rows = ROWS, .quantize = quantize, .product = product};
+	.name = "neon", .rows = ROWS, .tiles = TILES, .quantize = quantize, .product = product};
 
 #endif /* __aarch64__ */

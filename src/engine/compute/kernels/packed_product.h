@@ -1,7 +1,7 @@
 /*
  * packed_product.h - the loops of a packed product, for each kernel file.
  *
- * A step computes TILES tiles of the weights (16 rows each) against a block of
+ * A step computes up to TILES tiles of the weights (16 rows each) against a block of
  * up to ROWS rows of activations.  While a group of columns lasts the integer
  * sums are in registers; then they are scaled and added to the float sums,
  * which the compiler keeps in the first-level cache when the registers do not
@@ -12,9 +12,8 @@
  * second-level cache while the blocks pass by.
  *
  * The file that includes this defines before:
- *   ROWS and EACH_ROWS (EACH_ROWS_4 or EACH_ROWS_12), TILES (1 or 2)
- *   FEW_DOTS  dot() calls for a line of codes that are faster than memory: one a row
- *             for INT8, two for INT4; 0 where one is not
+ *   ROWS and EACH_ROWS (EACH_ROWS_4 or EACH_ROWS_12), TILES (1 or 4; with 4 there are
+ *   steps of two for all rows, and of four for up to FOUR_TILES_ROWS)
  *   ints      sixteen int32 lanes, one a row of a tile; codes are four bytes a lane
  *   floats    sixteen float lanes
  *   static ints dot(ints sum, ints code, ints x, glm_dtype dtype)
@@ -32,18 +31,8 @@
 #define GLM_PACKED_PRODUCT_H
 
 #define INLINE static inline __attribute__((always_inline))
-#define VECTOR 64	   /* bytes of codes for four or eight columns of a tile */
-#define SECOND_LEVEL 2 /* of the caches, for __builtin_prefetch: into the first it took more time */
-
-/*
- * Bytes of a tile's codes between what is summed and what is fetched.  A few rows may be
- * summed faster than memory answers: there the hardware's own reading ahead is best
- * left to itself, given the first lines of a group so that it goes on beyond the end
- * of a page.  More rows leave it behind, and every line is fetched.
- */
-#define FEW_ROWS_AHEAD 4096
-#define FEW_ROWS_LINES 2
-#define AHEAD 16384
+#define VECTOR 64 /* bytes of codes for four or eight columns of a tile */
+#define FOUR_TILES_ROWS 4
 
 /* Where the arrays of a tile lie. */
 typedef struct tile_layout
@@ -54,10 +43,16 @@ typedef struct tile_layout
 	size_t		   next; /* bytes from here to the tile of the next step */
 } tile_layout;
 
-INLINE bool
-few_rows(int rows, glm_dtype dtype)
+/* Each instruction has its level. */
+INLINE void
+fetch(const uint8_t *line, glm_fetch_level level)
 {
-	return rows * (dtype == GLM_Q4 ? 2 : 1) <= FEW_DOTS;
+	if (level == GLM_FETCH_FIRST)
+		__builtin_prefetch(line, 0, 3);
+	else if (level == GLM_FETCH_SECOND)
+		__builtin_prefetch(line, 0, 2);
+	else
+		__builtin_prefetch(line, 0, 0);
 }
 
 INLINE int32_t
@@ -91,14 +86,16 @@ dot_step(ints sum[TILES][ROWS], const ints code[TILES], const int8_t *x, glm_dty
  * that memory does not wait for its turn: the hardware reads ahead within a page only.
  */
 INLINE const uint8_t *
-fetch_head(const tile_layout *tile, int g, int groups, int vectors, glm_dtype dtype)
+fetch_head(const tile_layout *tile, int g, int groups, int vectors, glm_dtype dtype,
+		   const glm_reading *reading)
 {
 	size_t next = g < groups ? 0 : tile->next;
 
 	g -= g < groups ? 0 : groups;
-	__builtin_prefetch(tile->scales + next + g * GLM_TILE_ROWS * 2, 0, SECOND_LEVEL);
-	if (dtype == GLM_Q4)
-		__builtin_prefetch(tile->zeros + next + g * GLM_TILE_ROWS, 0, SECOND_LEVEL);
+	if (reading->lines > 0)
+		fetch(tile->scales + next + g * GLM_TILE_ROWS * 2, reading->level);
+	if (reading->lines > 0 && dtype == GLM_Q4)
+		fetch(tile->zeros + next + g * GLM_TILE_ROWS, reading->level);
 	return tile->codes + next + (size_t) g * (size_t) vectors * VECTOR;
 }
 
@@ -108,7 +105,8 @@ fetch_head(const tile_layout *tile, int g, int groups, int vectors, glm_dtype dt
  */
 INLINE void
 group_sums(ints sum[TILES][ROWS], const tile_layout *tile, size_t first, int vectors,
-		   const int8_t *x, const uint8_t *const later[TILES], glm_dtype dtype, int rows, int tiles)
+		   const int8_t *x, const uint8_t *const later[TILES], const glm_reading *reading,
+		   glm_dtype dtype, int rows, int tiles)
 {
 	ints high[TILES][ROWS];
 
@@ -123,8 +121,8 @@ group_sums(ints sum[TILES][ROWS], const tile_layout *tile, size_t first, int vec
 		for (int t = 0; t < tiles; t++)
 		{
 			vector[t] = ints_load(tile[t].codes + (first + (size_t) v) * VECTOR);
-			if (!few_rows(rows, dtype) || v < FEW_ROWS_LINES)
-				__builtin_prefetch(later[t] + v * VECTOR, 0, SECOND_LEVEL);
+			if (v < reading->lines)
+				fetch(later[t] + v * VECTOR, reading->level);
 			code[t] = dtype == GLM_Q4 ? low_nibbles(vector[t]) : code_of_int8(vector[t]);
 		}
 		dot_step(sum, code, x, dtype, rows, tiles);
@@ -143,21 +141,26 @@ group_sums(ints sum[TILES][ROWS], const tile_layout *tile, size_t first, int vec
 		sum[t][0] = ints_add(sum[t][0], high[t][0]);
 }
 
-/* c[t][r] += the group's share */
+/* c[t][r] += the group's share; a row's scale and sum, read once, serve all tiles */
 INLINE void
 add_group(floats c[TILES][ROWS], ints sum[TILES][ROWS], const tile_layout *tile, int g,
 		  const float *xscale, const int32_t *minus_sum, glm_dtype dtype, int rows, int tiles)
 {
+	floats wscale[TILES];
+	ints   zero[TILES];
+
 #pragma GCC unroll 4
 	for (int t = 0; t < tiles; t++)
 	{
-		floats wscale = scales_load(tile[t].scales + g * GLM_TILE_ROWS * 2, dtype);
-		ints   zero = dtype == GLM_Q4 ? zeros_load(tile[t].zeros + g * GLM_TILE_ROWS) : ints_zero();
-
-#pragma GCC unroll 16
-		for (int r = 0; r < rows; r++)
-			c[t][r] = finish(sum[t][r], zero, minus_sum[r], wscale, xscale[r], c[t][r], dtype);
+		wscale[t] = scales_load(tile[t].scales + g * GLM_TILE_ROWS * 2, dtype);
+		zero[t] = dtype == GLM_Q4 ? zeros_load(tile[t].zeros + g * GLM_TILE_ROWS) : ints_zero();
 	}
+#pragma GCC unroll 16
+	for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+		for (int t = 0; t < tiles; t++)
+			c[t][r] =
+				finish(sum[t][r], zero[t], minus_sum[r], wscale[t], xscale[r], c[t][r], dtype);
 }
 
 /* Adds the bias and writes up to 16 columns of C's row. */
@@ -205,14 +208,14 @@ block_product(const glm_packed_product *op, const tile_layout *layout, int tile,
 
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
-			later[t] = fetch_head(&layout[t], g + ahead, x->groups, vectors, dtype);
+			later[t] = fetch_head(&layout[t], g + ahead, x->groups, vectors, dtype, &op->reading);
 #pragma GCC unroll 4
 		for (int t = 0; t < tiles; t++)
 #pragma GCC unroll 16
 			for (int r = 0; r < rows; r++)
 				sum[t][r] = ints_zero();
-		group_sums(sum, layout, (size_t) g * (size_t) vectors, vectors, code, later, dtype, rows,
-				   tiles);
+		group_sums(sum, layout, (size_t) g * (size_t) vectors, vectors, code, later, &op->reading,
+				   dtype, rows, tiles);
 		add_group(c, sum, layout, g, x->scale + at, x->minus_sum + at, dtype, rows, tiles);
 		code += rows * x->group;
 		at += (size_t) rows;
@@ -265,12 +268,16 @@ EACH_ROWS(BLOCK_FUNCTION, Q8, 1)
 static const block_function one_tile_q4[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q4, 1)};
 static const block_function one_tile_q8[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q8, 1)};
 
-#if TILES == 2
+#if TILES == 4
 EACH_ROWS(BLOCK_FUNCTION, Q4, 2)
 EACH_ROWS(BLOCK_FUNCTION, Q8, 2)
+EACH_ROWS_4(BLOCK_FUNCTION, Q4, 4)
+EACH_ROWS_4(BLOCK_FUNCTION, Q8, 4)
 
 static const block_function two_tiles_q4[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q4, 2)};
 static const block_function two_tiles_q8[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q8, 2)};
+static const block_function four_tiles_q4[FOUR_TILES_ROWS + 1] = {EACH_ROWS_4(BLOCK_NAME, Q4, 4)};
+static const block_function four_tiles_q8[FOUR_TILES_ROWS + 1] = {EACH_ROWS_4(BLOCK_NAME, Q8, 4)};
 #endif
 
 /*
@@ -282,7 +289,7 @@ tiles_product(const glm_packed_product *op, int tile, int tiles, const block_fun
 {
 	const glm_int8_rows *x = op->x;
 	int					 group_bytes = x->group * GLM_TILE_ROWS / (op->dtype == GLM_Q4 ? 2 : 1);
-	int					 ahead = (few_rows(x->m, op->dtype) ? FEW_ROWS_AHEAD : AHEAD) / group_bytes;
+	int					 ahead = op->reading.ahead / group_bytes;
 	tile_layout			 layout[TILES];
 
 	ahead = ahead < x->groups ? ahead : x->groups;
@@ -302,8 +309,11 @@ product(const glm_packed_product *op, int tile0, int tile1)
 {
 	int tile = tile0;
 
-#if TILES == 2
-	for (; tile + 2 <= tile1; tile += 2)
+#if TILES == 4
+	if (op->x->m <= FOUR_TILES_ROWS)
+		for (; tile + 4 <= tile1 && op->reading.tiles >= 4; tile += 4)
+			tiles_product(op, tile, 4, op->dtype == GLM_Q4 ? four_tiles_q4 : four_tiles_q8);
+	for (; tile + 2 <= tile1 && op->reading.tiles >= 2; tile += 2)
 		tiles_product(op, tile, 2, op->dtype == GLM_Q4 ? two_tiles_q4 : two_tiles_q8);
 #endif
 	for (; tile < tile1; tile++)

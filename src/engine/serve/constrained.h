@@ -1,0 +1,39 @@
+/*
+ * constrained.h - sequences whose answers have to be something: values of a schema, texts
+ * that a pattern matches, calls of tools (room constrain).
+ */
+#ifndef GLM_CONSTRAINED_H
+#define GLM_CONSTRAINED_H
+
+#include "engine/serve/engine.h"
+
+/*
+ * Gives a sequence that has its sampler and decoder what its request asks of the answer, and
+ * the tokens that the answer begins with whatever is drawn.  Nothing to do without a
+ * constraint.  Errors are those of glm_constraint_open() and glm_matcher_open().
+ */
+extern bool glm_constrained_open(glm_engine *engine, glm_sequence *seq, glm_error *err);
+extern void glm_constrained_close(glm_constrained *c); /* NULL is fine, here and below */
+
+/* Is the answer complete, so that nothing comes any more? */
+extern bool	   glm_constrained_over(const glm_constrained *c);
+/* The token that comes next whatever is drawn; -1: there is a choice, or it is over. */
+extern int32_t glm_constrained_forced(glm_constrained *c);
+/* The answer goes on by this token, forced or picked. */
+extern void	   glm_constrained_take(glm_constrained *c, int32_t token);
+
+/*
+ * Draws the next token by the sequence's logits in a row, where none is forced, and goes on
+ * by it.  `index` as in glm_sampler_pick(); draws of it anew have numbers of their own.
+ */
+extern bool glm_constrained_pick(glm_sequence *seq, float *logits, uint64_t index,
+								 glm_picked *picked, glm_error *err);
+
+/* Appends what comes next whatever is drawn to the sequence's tokens. */
+extern void glm_constrained_go_on(glm_sequence *seq);
+
+/* Between these two a draft is made, by these limits too, and taken back. */
+extern void glm_constrained_begin_draft(glm_constrained *c, glm_draft_limits *limits);
+extern void glm_constrained_end_draft(glm_constrained *c);
+
+#endif /* GLM_CONSTRAINED_H */
