@@ -305,7 +305,7 @@ new_state(lazy_dfa *lazy, bool at_start, uint64_t hash)
 	state	  *s;
 
 	if (lazy->dfa.n == GLM_DFA_STATES || lazy->made.n > MAX_THREADS - lazy->n_threads)
-		glm_arena_fail(arena, GLM_TOO_COMPLEX, "pattern has more than %d states", GLM_DFA_STATES);
+		glm_arena_fail(arena, GLM_TOO_COMPLEX, "pattern has too many states");
 	s = glm_dfa_new_record(&lazy->dfa);
 	s->at_start = at_start;
 	s->n = lazy->made.n;
