@@ -96,7 +96,9 @@ is_call(const char *text)
 static bool
 is_json(const char *text, const constraint *c)
 {
-	json_t	   *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+	/* jansson has no long integers */
+	size_t		flags = c->kind == GLM_JSON_OBJECT ? JSON_DECODE_INT_AS_REAL : 0;
+	json_t	   *value = json_loads(text, flags | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
 	const char *color = json_string_value(json_object_get(value, "color"));
 	json_int_t	count = json_integer_value(json_object_get(value, "count"));
 	size_t		n = json_array_size(value);
