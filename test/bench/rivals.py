@@ -65,13 +65,14 @@ def gguf(bits, models):
     return path
 
 
-def run_batched_bench(program, model, kind, n):
+def run_batched_bench(program, bits, models, kind, n):
     """-> tokens a second of llama-batched-bench, which prints a table with one row, ik_llama.cpp's on stderr."""
     prompt, steps, sequences = (DECODE_FROM, STEPS, n) if kind == "decode" else (n, 1, 1)
-    words = [program, "-m", model, "-t", THREADS, "-tb", THREADS, "-c", "4096", "-pps",
+    words = [program, "-t", THREADS, "-tb", THREADS, "-c", "4096", "-pps",
              "-npp", str(prompt), "-ntg", str(steps), "-npl", str(sequences)]
     if "--run-time-repack" in run([program, "--help"]).stdout:      # ik_llama.cpp repacks when told, llama.cpp unasked
         words.append("-rtr")
+    words += ["-m", gguf(bits, models)]
     with tempfile.TemporaryDirectory() as scratch:      # it may leave a log
         done = checked(run(words, scratch))
     table = [[cell.strip() for cell in line.split("|")]
@@ -95,7 +96,7 @@ def run_rival(what, work, bits, models):
     kind, n = work.split(":")
     if os.path.isdir(what):
         program = os.path.abspath(os.path.join(what, "llama-batched-bench"))
-        return run_batched_bench(program, gguf(bits, models), kind, int(n))
+        return run_batched_bench(program, bits, models, kind, int(n))
     return run_command(what, kind, n, bits)
 
 
