@@ -236,6 +236,8 @@ open_matcher(glm_constrained *c, glm_sequence *seq, glm_error *err)
 			 chat ? lead : "");
 	c->matcher =
 		glm_matcher_open(c->constraint, prefix, strlen(prefix), seq->limit - seq->n_prompt, err);
+	if (c->matcher == NULL && seq->limit - seq->n_prompt < seq->request->max_tokens)
+		glm_advise(err, GLM_ADVICE_SHORTEN); /* it is the context that has no more room */
 	if (c->matcher == NULL)
 		return false;
 	glm_decoder_exact(seq->decoder, strlen(prefix), content);
