@@ -60,7 +60,9 @@ glm_matcher_open(glm_constraint *constraint, const char *prefix, size_t n, int m
 	glm_constraint_keep(constraint);
 	glm_arena_init(&m->walk, GLM_CONSTRAINT_BYTES);
 	glm_arena_init(&m->spare, GLM_CONSTRAINT_BYTES);
-	m->place_size = sizeof(glm_place) + constraint->state_size;
+	/* whole multiples, as places lie side by side in the stack of a walk */
+	m->place_size = (sizeof(glm_place) + constraint->state_size + sizeof(glm_place) - 1) /
+					sizeof(glm_place) * sizeof(glm_place);
 	m->place = calloc(1, m->place_size);
 	m->mark.place = calloc(1, m->place_size);
 	m->left = max_tokens;
