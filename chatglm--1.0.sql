@@ -2,7 +2,7 @@
  * chatglm--1.0.sql - the SQL surface of chatglm.
  *
  * Functions and views live in the schema the extension is created in, the
- * configuration table and what is not for users in schema chatglm.
+ * configuration tables and what is not for users in schema chatglm.
  *
  * Most functions end in the same ten arguments, all NULL by default and meant
  * to be passed by name; NULL means the setting or the default:
@@ -91,6 +91,52 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 200;
 COMMENT ON FUNCTION glm_quantize IS
 'writes a quantized copy of a model into a new directory; returns a row for each tensor, the last one for the whole model';
 REVOKE ALL ON FUNCTION glm_quantize FROM PUBLIC;
+
+-- ---- Prompts of tasks ---------------------------------------------------
+
+-- Whoever may call a task's function may read its prompt: the model read it for them.
+CREATE TABLE chatglm.task_prompt (
+	name text COLLATE "C",
+	language text COLLATE "C",
+	text text NOT NULL,
+	changed boolean NOT NULL DEFAULT true,
+	PRIMARY KEY (name, language)
+);
+COMMENT ON TABLE chatglm.task_prompt IS
+'prompts of functions for tasks, for their owner to change; pg_dump keeps the rows that were changed or added';
+COMMENT ON COLUMN chatglm.task_prompt.name IS 'task: the function without glm_, with _merge where an aggregate makes one of several answers';
+COMMENT ON COLUMN chatglm.task_prompt.language IS 'language of the prompt, as chatglm.task_language names it';
+COMMENT ON COLUMN chatglm.task_prompt.text IS 'system message, a line of three dashes, the user''s turn; {content} and the like stand for what the function has';
+COMMENT ON COLUMN chatglm.task_prompt.changed IS 'false for the extension''s own text, which a row that is inserted replaces; set by itself';
+GRANT SELECT ON chatglm.task_prompt TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.task_prompt', 'WHERE changed');
+
+CREATE FUNCTION chatglm.check_task_prompt() RETURNS trigger
+AS 'MODULE_PATHNAME', 'chatglm_task_prompt_check'
+LANGUAGE C;
+COMMENT ON FUNCTION chatglm.check_task_prompt IS
+'lets only sound prompts into chatglm.task_prompt, and a new row take the place of the extension''s own';
+REVOKE ALL ON FUNCTION chatglm.check_task_prompt FROM PUBLIC;
+
+CREATE TRIGGER check_task_prompt BEFORE INSERT OR UPDATE ON chatglm.task_prompt
+FOR EACH ROW EXECUTE FUNCTION chatglm.check_task_prompt();
+COMMENT ON TRIGGER check_task_prompt ON chatglm.task_prompt IS 'guards what prompts say';
+
+CREATE FUNCTION chatglm.own_task_prompts()
+RETURNS TABLE (name text, language text, text text)
+AS 'MODULE_PATHNAME', 'chatglm_own_task_prompts'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 30;
+COMMENT ON FUNCTION chatglm.own_task_prompts IS
+'the extension''s own prompts, those that the database''s encoding can hold';
+
+INSERT INTO chatglm.task_prompt SELECT p.*, false FROM chatglm.own_task_prompts() p;
+
+CREATE FUNCTION glm_task_prompt(name text, language text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_show_task_prompt'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION glm_task_prompt IS
+'shows the prompt of a task in a language, or in English where there is none in it';
 
 -- ---- Answers -----------------------------------------------------------
 

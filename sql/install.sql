@@ -27,7 +27,7 @@ SELECT attrelid::regclass AS relation, attname AS "column without a comment"
   JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
  WHERE relkind <> 'i' AND col_description(attrelid, attnum) IS NULL;
 
--- pg_dump keeps the rows of the configuration table
+-- pg_dump keeps rows of the configuration tables
 SELECT extconfig::regclass[], extcondition FROM pg_extension WHERE extname = 'chatglm';
 
 -- the functions work wherever they are, the custom scan finds its own

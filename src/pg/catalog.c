@@ -1,12 +1,13 @@
 /*
- * catalog.c - the table chatglm.model as names of models are looked up in it.
+ * catalog.c - the tables of configuration, chatglm.model above all, as functions look
+ * names up in them.
  *
- * The table is configuration, as the system catalogs are: whoever may call a function
- * may use every name in it, so it is read here by an index scan that asks for no
+ * They are configuration, as the system catalogs are: whoever may call a function
+ * may use every name in them, so they are read here by an index scan that asks for no
  * privilege, and with a catalog snapshot, so that a model registered a moment ago is
  * known in a long transaction too.
  *
- * So what is in it is not trusted.  Its owner may alter it, and then a column may be
+ * So what is in them is not trusted.  Their owner may alter them, and then a column may be
  * gone, of another type, or hold NULLs: a table that is not as the extension made it
  * is taken for missing, and a row without a name or path for none.
  */
@@ -27,40 +28,85 @@
 #include "catalog.h"
 #include "model_name.h"
 
-bool
-chatglm_is_model_table(Relation table)
-{
-	static const Oid types[CHATGLM_MODEL_COLUMNS] = {TEXTOID, TEXTOID, JSONBOID};
-	TupleDesc		 desc = RelationGetDescr(table);
+/* ---- Tables of configuration ---------------------------------------------------- */
 
-	if (table->rd_rel->relkind != RELKIND_RELATION || desc->natts < CHATGLM_MODEL_COLUMNS)
+bool
+chatglm_has_columns(Relation table, const Oid *types, int n)
+{
+	TupleDesc desc = RelationGetDescr(table);
+
+	if (table->rd_rel->relkind != RELKIND_RELATION || desc->natts < n)
 		return false;
-	for (int i = 0; i < CHATGLM_MODEL_COLUMNS; i++)
+	for (int i = 0; i < n; i++)
 		if (TupleDescAttr(desc, i)->attisdropped || TupleDescAttr(desc, i)->atttypid != types[i])
 			return false;
 	return true;
 }
 
-Oid
-chatglm_model_table_oid(void)
+static Oid
+table_oid(const char *name)
 {
 	Oid schema = get_namespace_oid("chatglm", true);
 
-	return OidIsValid(schema) ? get_relname_relid("model", schema) : InvalidOid;
+	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 }
 
 Relation
-chatglm_open_model_table(LOCKMODE lock)
+chatglm_open_table(const char *name, const Oid *types, int n, LOCKMODE lock)
 {
-	Oid		 oid = chatglm_model_table_oid();
+	Oid		 oid = table_oid(name);
 	Relation table = OidIsValid(oid) ? try_relation_open(oid, lock) : NULL;
 
-	if (table != NULL && !chatglm_is_model_table(table))
+	if (table != NULL && !chatglm_has_columns(table, types, n))
 	{
 		relation_close(table, lock);
 		return NULL;
 	}
 	return table;
+}
+
+/* The columns have collation "C", as ScanKeyInit assumes. */
+HeapTuple
+chatglm_find_row(Relation table, const char *const *key, int n)
+{
+	SysScanDesc scan;
+	ScanKeyData keys[CHATGLM_KEY_COLUMNS];
+	HeapTuple	row;
+	List	   *indexes;
+
+	indexes = RelationGetIndexList(table); /* fills rd_pkindex */
+	for (int i = 0; i < n; i++)
+		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(key[i]));
+	scan =
+		systable_beginscan(table, table->rd_pkindex, OidIsValid(table->rd_pkindex), NULL, n, keys);
+	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+		row = heap_copytuple(row);
+	systable_endscan(scan);
+	list_free(indexes);
+	return row;
+}
+
+/* ---- chatglm.model ----------------------------------------------------------------- */
+
+static const Oid model_types[CHATGLM_MODEL_COLUMNS] = {TEXTOID, TEXTOID, JSONBOID};
+
+bool
+chatglm_is_model_table(Relation table)
+{
+	return chatglm_has_columns(table, model_types, CHATGLM_MODEL_COLUMNS);
+}
+
+Oid
+chatglm_model_table_oid(void)
+{
+	return table_oid("model");
+}
+
+Relation
+chatglm_open_model_table(LOCKMODE lock)
+{
+	return chatglm_open_table("model", model_types, CHATGLM_MODEL_COLUMNS, lock);
 }
 
 /* The row as text; path is NULL when there is none. */
@@ -88,26 +134,10 @@ row_to_ref(HeapTuple row, TupleDesc desc)
 	return ref;
 }
 
-/* The column has collation "C", as ScanKeyInit assumes. */
 HeapTuple
 chatglm_find_model_row(Relation table, const char *name)
 {
-	SysScanDesc scan;
-	ScanKeyData key;
-	HeapTuple	row;
-	List	   *indexes;
-
-	indexes = RelationGetIndexList(table); /* fills rd_pkindex */
-	ScanKeyInit(&key, CHATGLM_MODEL_NAME, BTEqualStrategyNumber, F_TEXTEQ,
-				CStringGetTextDatum(name));
-	scan =
-		systable_beginscan(table, table->rd_pkindex, OidIsValid(table->rd_pkindex), NULL, 1, &key);
-	row = systable_getnext(scan);
-	if (HeapTupleIsValid(row))
-		row = heap_copytuple(row);
-	systable_endscan(scan);
-	list_free(indexes);
-	return row;
+	return chatglm_find_row(table, &name, 1);
 }
 
 bool

@@ -1,5 +1,5 @@
 /*
- * catalog.h - the table chatglm.model.
+ * catalog.h - the tables of configuration, chatglm.model above all.
  */
 #ifndef CHATGLM_CATALOG_H
 #define CHATGLM_CATALOG_H
@@ -9,6 +9,19 @@
 #include "access/htup.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
+
+/*
+ * A table of the schema chatglm whose first columns have these types; NULL where it is not,
+ * or not as the extension made it.
+ */
+extern Relation chatglm_open_table(const char *name, const Oid *types, int n, LOCKMODE lock);
+
+/* Has a table these columns? */
+extern bool chatglm_has_columns(Relation table, const Oid *types, int n);
+
+/* The row whose first n columns are this key, to be freed; NULL when there is none. */
+#define CHATGLM_KEY_COLUMNS 2 /* the longest key */
+extern HeapTuple chatglm_find_row(Relation table, const char *const *key, int n);
 
 /* Columns of chatglm.model. */
 #define CHATGLM_MODEL_NAME 1

@@ -27,3 +27,4 @@ int	   chatglm_max_tokens;
 double chatglm_temperature;
 int	   chatglm_request_timeout;
 int	   chatglm_prefetch;
+char  *chatglm_task_language;

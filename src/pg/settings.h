@@ -32,6 +32,7 @@ extern int	  chatglm_max_tokens;
 extern double chatglm_temperature;
 extern int	  chatglm_request_timeout; /* ms, 0 = none */
 extern int	  chatglm_prefetch;		   /* rows in flight; 1 = one by one */
+extern char	 *chatglm_task_language;   /* of chatglm.task_prompt */
 
 /* The requests that find in the prefix cache what another left there. */
 typedef enum ChatglmSharing

@@ -225,6 +225,12 @@ define_user_settings(void)
 							"64 requests a session may have to its other calls.",
 							&chatglm_prefetch, 32, 1, CHATGLM_SESSION_REQUESTS, PGC_USERSET,
 							GUC_EXPLAIN, NULL, assign_prefetch, NULL);
+
+	DefineCustomStringVariable(
+		"chatglm.task_language",
+		"Sets the language of the prompts of glm_extract, glm_translate and the like.",
+		"One of chatglm.task_prompt; a task without a prompt in it has its English one.",
+		&chatglm_task_language, "en", PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
 }
 
 /* ---- check hooks ------------------------------------------------------ */

@@ -11,7 +11,7 @@ SELECT results_eq(
              ('kv_cache_size', 'postmaster', 'MB'), ('kv_cache_type', 'postmaster', NULL), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
              ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('prefix_sharing', 'superuser', NULL), ('queue_memory', 'postmaster', 'MB'), ('request_timeout', 'user', 'ms'),
-             ('speculation', 'sighup', NULL), ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('tuning', 'sighup', NULL), ('verify', 'sighup', NULL)$$,
+             ('speculation', 'sighup', NULL), ('task_language', 'user', NULL), ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('tuning', 'sighup', NULL), ('verify', 'sighup', NULL)$$,
     'names, contexts and units');
 SELECT is(count(*), 0::bigint, 'every setting is described')
   FROM pg_settings WHERE name LIKE 'chatglm.%' AND coalesce(short_desc, '') = '';

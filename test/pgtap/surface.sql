@@ -30,6 +30,7 @@ INSERT INTO surface VALUES
     ('glm_quantize', 'source text, target text, options jsonb DEFAULT NULL::jsonb',
      'TABLE(tensor text, method text, bits real, weight_error double precision, output_error double precision, perplexity_before double precision, perplexity_after double precision)', true),
     ('glm_cancel', 'request_id bigint', 'boolean', true),
+    ('glm_task_prompt', 'name text, language text DEFAULT NULL::text', 'text', false),
     ('glm_parse_tool_calls', 'content text', 'jsonb', false);
 
 CREATE TEMP VIEW found AS
@@ -41,9 +42,9 @@ SELECT plan((6 * count(*) + 20)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
--- but for the one that needs no worker
-SELECT is(provolatile = 'i', name = 'glm_parse_tool_calls', name || ': volatility') FROM found ORDER BY name;
-SELECT is(proparallel = 's', name = 'glm_parse_tool_calls', name || ': parallel safety') FROM found ORDER BY name;
+-- but for those that need no worker
+SELECT is(provolatile, CASE name WHEN 'glm_parse_tool_calls' THEN 'i' WHEN 'glm_task_prompt' THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
+SELECT is(proparallel = 's', name IN ('glm_parse_tool_calls', 'glm_task_prompt'), name || ': parallel safety') FROM found ORDER BY name;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
 SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
           name || CASE WHEN admin THEN ' is not for everybody' ELSE ' is for everybody' END)
@@ -73,7 +74,7 @@ SELECT has_table('chatglm', 'model', 'table chatglm.model');
 SELECT col_is_pk('chatglm', 'model', 'name', 'its key is the name');
 SELECT isnt(obj_description('chatglm.model'::regclass), NULL, 'chatglm.model has a comment');
 SELECT table_privs_are('chatglm', 'model', 'glm_tap_user', ARRAY[]::text[], 'chatglm.model is closed');
-SELECT is(extconfig, ARRAY['chatglm.model'::regclass::oid], 'pg_dump keeps the rows of chatglm.model')
+SELECT is(extconfig, ARRAY['chatglm.model'::regclass::oid, 'chatglm.task_prompt'::regclass::oid], 'pg_dump keeps rows of the tables')
   FROM pg_extension WHERE extname = 'chatglm';
 SELECT is(p.proname, NULL, 'no function of the extension is left out here')
   FROM (VALUES (1)) v LEFT JOIN (pg_depend d JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass

@@ -1,0 +1,39 @@
+/*
+ * task_prompt.h - the prompts of glm_extract, glm_translate and the like.
+ */
+#ifndef CHATGLM_TASK_PROMPT_H
+#define CHATGLM_TASK_PROMPT_H
+
+#include "chatglm.h"
+
+/* What takes the place of {name}, in the database's encoding; NULL is as good as "". */
+typedef struct ChatglmPart
+{
+	const char *name;
+	const char *value;
+} ChatglmPart;
+
+/*
+ * The user's turn of a task: its text in chatglm.task_prompt, in the language that
+ * chatglm.task_language names or else in English, with these parts in their places.
+ * *system has the system message, NULL where the text has none.  Both in the database's
+ * encoding, in the current context.
+ *
+ * ERROR 42704: no such task; 22023: its text has a placeholder that is not among the parts.
+ */
+extern char *chatglm_task_prompt(const char *task, int n_parts, const ChatglmPart *parts,
+								 char **system);
+
+/* A piece of a task's text: plain characters, or the name of a placeholder. */
+typedef struct ChatglmPiece
+{
+	const char *text;
+	int			length;
+	bool		is_name;
+} ChatglmPiece;
+
+/* Takes the next piece from *at; false at the end.  ERROR 22023: a brace of no placeholder. */
+extern bool chatglm_next_piece(const char *task, const char **at, const char *end,
+							   ChatglmPiece *piece);
+
+#endif /* CHATGLM_TASK_PROMPT_H */
