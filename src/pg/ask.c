@@ -21,6 +21,7 @@
 #include "catch.h"
 #include "client.h"
 #include "composite.h"
+#include "outcome.h"
 #include "toolcalls.h"
 
 static void start_question(const ChatglmCall *call, ChatglmAnswer *answer);
@@ -206,7 +207,7 @@ chatglm_use_answer(ChatglmAnswer *answer, void (*use)(const ChatglmAnswer *answe
 	use(answer, arg);
 }
 
-/* A function's value, for chatglm_use_answer(). */
+/* A row of a function that catches, for chatglm_use_answer(). */
 typedef struct Value
 {
 	const ChatglmFunction *function;
@@ -219,7 +220,7 @@ make_value(const ChatglmAnswer *answer, void *arg)
 {
 	Value *value = arg;
 
-	value->datum = value->function->value(answer, value->type);
+	value->datum = chatglm_outcome_row(answer, value->type, value->function->value);
 }
 
 Datum

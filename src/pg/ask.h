@@ -38,12 +38,12 @@ typedef struct ChatglmFunction
 	PGFunction	address;
 	int			n_args;
 	int			model;		  /* which of them is the model; from 0 */
-	bool		catches;	  /* answers with what went wrong, too */
-	bool		tells_finish; /* and with how it ended, though its text be NULL */
+	bool		catches;	  /* answers with a row: the value, or what went wrong (outcome.c) */
+	bool		tells_finish; /* its value says how the answer ended, though its text be NULL */
 	bool		streams;	  /* gives a row for every token (stream.c); has no value() */
 	/* reads the arguments; false: the answer is NULL without asking */
 	bool (*read)(ChatglmCall *call, const NullableDatum *args);
-	/* makes the value, of the function's result type, in the current context */
+	/* makes the value, of the function's result type or that row's first, in the current context */
 	Datum (*value)(const ChatglmAnswer *answer, Oid type);
 } ChatglmFunction;
 
@@ -108,5 +108,10 @@ extern Datum chatglm_call_function(FunctionCallInfo fcinfo, const ChatglmFunctio
 		return chatglm_call_function(fcinfo, &name##_function);                                    \
 	}                                                                                              \
 	const ChatglmFunction name##_function = {.symbol = #name, .address = name, __VA_ARGS__}
+
+/* The same twice: the function, and one that answers with a row of its value or error. */
+#define CHATGLM_DEFINE_WITH_TRY(name, try_name, ...)                                               \
+	CHATGLM_DEFINE_FUNCTION(name, __VA_ARGS__);                                                    \
+	CHATGLM_DEFINE_FUNCTION(try_name, .catches = true, __VA_ARGS__)
 
 #endif /* CHATGLM_ASK_H */

@@ -13,11 +13,9 @@
  */
 #include "chatglm.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/typcache.h"
 
 #include "admission.h"
 #include "args.h"
@@ -27,30 +25,15 @@
 #include "call.h"
 #include "client.h"
 #include "encoding.h"
+#include "outcome.h"
 #include "result_rows.h"
 #include "settings.h"
 #include "sql_values.h"
 
 PG_FUNCTION_INFO_V1(chatglm_generate_batch);
 
-/* Columns of glm_result; a row of glm_generate_batch has idx before the first five. */
-enum
-{
-	RESULT_RESPONSE,
-	RESULT_PROMPT_TOKENS,
-	RESULT_COMPLETION_TOKENS,
-	RESULT_FINISH_REASON,
-	RESULT_ERROR,
-	RESULT_SQLSTATE,
-	RESULT_COLUMNS
-};
-
-#define BATCH_COLUMNS (1 + RESULT_SQLSTATE)
-
-typedef Datum (*MakeValue)(const ChatglmAnswer *answer, Oid type);
-
-static void result_columns(const ChatglmAnswer *answer, MakeValue value, Datum *values,
-						   bool *nulls);
+/* A row has idx before the first columns of an outcome. */
+#define BATCH_COLUMNS (1 + OUTCOME_SQLSTATE)
 
 /* ---- glm_try_generate ------------------------------------------------------ */
 
@@ -60,58 +43,9 @@ response_value(const ChatglmAnswer *answer, Oid type)
 	return PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data, answer->bytes.len));
 }
 
-Datum
-chatglm_result_value(const ChatglmAnswer *answer, Oid type, MakeValue value)
-{
-	Datum	  values[RESULT_COLUMNS];
-	bool	  nulls[RESULT_COLUMNS];
-	TupleDesc desc;
-	HeapTuple row;
-
-	result_columns(answer, value, values, nulls);
-	desc = lookup_rowtype_tupdesc(type, -1);
-	if (desc->natts != RESULT_COLUMNS)
-		elog(ERROR, "a result has %d columns", desc->natts);
-	row = heap_form_tuple(desc, values, nulls);
-	ReleaseTupleDesc(desc);
-	return HeapTupleGetDatum(row);
-}
-
-static Datum
-result_value(const ChatglmAnswer *answer, Oid type)
-{
-	return chatglm_result_value(answer, type, response_value);
-}
-
 /* glm_try_generate(prompt text, ...G) returns glm_result */
 CHATGLM_DEFINE_FUNCTION(chatglm_try_generate, .n_args = 1 + CHATGLM_N_TAIL, .model = 1,
-						.catches = true, .tells_finish = true, .read = chatglm_read_prompt,
-						.value = result_value);
-
-/* The columns of glm_result, in the current context; value() makes the first. */
-static void
-result_columns(const ChatglmAnswer *answer, MakeValue value, Datum *values, bool *nulls)
-{
-	memset(values, 0, RESULT_COLUMNS * sizeof(Datum));
-	memset(nulls, true, RESULT_COLUMNS * sizeof(bool));
-	if (answer->error != NULL)
-	{
-		values[RESULT_ERROR] = CStringGetTextDatum(answer->error->message);
-		values[RESULT_SQLSTATE] = CStringGetTextDatum(unpack_sql_state(answer->error->sqlerrcode));
-		nulls[RESULT_ERROR] = nulls[RESULT_SQLSTATE] = false;
-		return;
-	}
-	if (answer->null)
-		return;
-	if (!answer->withheld)
-		values[RESULT_RESPONSE] = value(answer, InvalidOid);
-	values[RESULT_PROMPT_TOKENS] = Int32GetDatum(answer->prompt_tokens);
-	values[RESULT_COMPLETION_TOKENS] = Int32GetDatum(answer->completion_tokens);
-	values[RESULT_FINISH_REASON] = CStringGetTextDatum(chatglm_finish_name(answer->finish));
-	nulls[RESULT_RESPONSE] = answer->withheld;
-	nulls[RESULT_PROMPT_TOKENS] = false;
-	nulls[RESULT_COMPLETION_TOKENS] = nulls[RESULT_FINISH_REASON] = false;
-}
+						.catches = true, .read = chatglm_read_prompt, .value = response_value);
 
 /* ---- glm_generate_batch ------------------------------------------------------ */
 
@@ -180,8 +114,8 @@ ask_ahead(Batch *batch)
 /* A row of glm_generate_batch. */
 typedef struct BatchRow
 {
-	Datum values[1 + RESULT_COLUMNS];
-	bool  nulls[1 + RESULT_COLUMNS];
+	Datum values[1 + OUTCOME_COLUMNS];
+	bool  nulls[1 + OUTCOME_COLUMNS];
 } BatchRow;
 
 static void
@@ -189,7 +123,7 @@ fill_row(const ChatglmAnswer *answer, void *arg)
 {
 	BatchRow *row = arg;
 
-	result_columns(answer, response_value, row->values + 1, row->nulls + 1);
+	chatglm_outcome_columns(answer, TEXTOID, response_value, row->values + 1, row->nulls + 1);
 }
 
 static void

@@ -11,7 +11,6 @@
 #include "utils/fmgrprotos.h"
 
 #include "args.h"
-#include "batchfuncs.h"
 #include "encoding.h"
 #include "json_answer.h"
 #include "response_format.h"
@@ -70,16 +69,9 @@ json_value(const ChatglmAnswer *answer, Oid type)
 	return jsonb_of(chatglm_cstring_from_utf8(answer->bytes.data, answer->bytes.len));
 }
 
-static Datum
-json_result_value(const ChatglmAnswer *answer, Oid type)
-{
-	return chatglm_result_value(answer, type, json_value);
-}
-
-/* glm_json(prompt text, schema json, ...G) returns jsonb */
-CHATGLM_DEFINE_FUNCTION(chatglm_json, .n_args = 2 + CHATGLM_N_TAIL, .model = 2,
+/*
+ * glm_json(prompt text, schema json, ...G) returns jsonb
+ * glm_try_json(prompt text, schema json, ...G) returns glm_json_result
+ */
+CHATGLM_DEFINE_WITH_TRY(chatglm_json, chatglm_try_json, .n_args = 2 + CHATGLM_N_TAIL, .model = 2,
 						.read = read_json_prompt, .value = json_value);
-
-/* glm_try_json(prompt text, schema json, ...G) returns glm_json_result */
-CHATGLM_DEFINE_FUNCTION(chatglm_try_json, .n_args = 2 + CHATGLM_N_TAIL, .model = 2, .catches = true,
-						.tells_finish = true, .read = read_json_prompt, .value = json_result_value);

@@ -25,6 +25,7 @@
 #include "task_prompt.h"
 #include "task_prompt_table.h"
 #include "task_prompt_texts.h"
+#include "task_template.h"
 
 #define DIVIDER "---"
 
@@ -73,41 +74,7 @@ chatglm_show_task_prompt(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(found));
 }
 
-/* ---- Its grammar -------------------------------------------------------------------- */
-
-bool
-chatglm_next_piece(const char *task, const char **at, const char *end, ChatglmPiece *piece)
-{
-	const char *text = *at;
-	const char *brace = memchr(text, '{', end - text);
-
-	if (text == end)
-		return false;
-	*piece = (ChatglmPiece){text, (brace != NULL ? brace : end) - text, false};
-	if (brace == text && text + 1 < end && text[1] == '{')
-	{
-		piece->length = 1;
-		*at = text + 2;
-		return true;
-	}
-	if (brace == text)
-	{
-		int length = strspn(text + 1, "abcdefghijklmnopqrstuvwxyz_");
-
-		if (length == 0 || text + 1 + length >= end || text[1 + length] != '}')
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("the prompt of task \"%s\" has a brace that begins no "
-								   "placeholder",
-								   task),
-							errhint("A placeholder is a name in braces, as in {content}; \"{{\" "
-									"stands for a brace.")));
-		*piece = (ChatglmPiece){text + 1, length, true};
-		*at = text + length + 2;
-		return true;
-	}
-	*at = text + piece->length;
-	return true;
-}
+/* ---- Filling it in -------------------------------------------------------------------- */
 
 static const char *
 value_of(const char *task, const ChatglmPiece *piece, int n_parts, const ChatglmPart *parts)

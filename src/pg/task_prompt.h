@@ -24,16 +24,4 @@ typedef struct ChatglmPart
 extern char *chatglm_task_prompt(const char *task, int n_parts, const ChatglmPart *parts,
 								 char **system);
 
-/* A piece of a task's text: plain characters, or the name of a placeholder. */
-typedef struct ChatglmPiece
-{
-	const char *text;
-	int			length;
-	bool		is_name;
-} ChatglmPiece;
-
-/* Takes the next piece from *at; false at the end.  ERROR 22023: a brace of no placeholder. */
-extern bool chatglm_next_piece(const char *task, const char **at, const char *end,
-							   ChatglmPiece *piece);
-
 #endif /* CHATGLM_TASK_PROMPT_H */

@@ -27,9 +27,9 @@
 
 #include "catalog.h"
 #include "result_rows.h"
-#include "task_prompt.h"
 #include "task_prompt_table.h"
 #include "task_prompt_texts.h"
+#include "task_template.h"
 
 /* Columns, from 0. */
 enum
