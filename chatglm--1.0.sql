@@ -17,7 +17,8 @@
  *	stop			strings that end the answer
  *	response_format	object with type (text, json_object, json_schema) and json_schema
  *	options			object with cache, choices, json_space, min_p, on_length, priority,
- *					property_order, regex, repetition_penalty, timeout_ms, truncate
+ *					property_order, regex, repetition_penalty, route_key, timeout_ms,
+ *					truncate
  *
  * Functions that need the worker are VOLATILE, and PARALLEL RESTRICTED since a
  * session has one line to it.
@@ -55,6 +56,56 @@ REVOKE ALL ON FUNCTION chatglm.check_model FROM PUBLIC;
 CREATE TRIGGER check_model BEFORE INSERT OR UPDATE ON chatglm.model
 FOR EACH ROW EXECUTE FUNCTION chatglm.check_model();
 COMMENT ON TRIGGER check_model ON chatglm.model IS 'guards what is registered';
+
+-- Weights: an object of models and numbers; a model's share is its weight in their sum.
+CREATE TABLE chatglm.route (
+	name text COLLATE "C" PRIMARY KEY,
+	weights jsonb NOT NULL
+);
+COMMENT ON TABLE chatglm.route IS
+'names that stand for one of several models, as glm_route_set makes them; pg_dump keeps the rows';
+COMMENT ON COLUMN chatglm.route.name IS 'name of the route, which functions take for a model''s';
+COMMENT ON COLUMN chatglm.route.weights IS 'object of models and weights, numbers not below 0';
+REVOKE ALL ON chatglm.route FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.route', '');
+
+CREATE FUNCTION chatglm.check_route() RETURNS trigger
+AS 'MODULE_PATHNAME', 'chatglm_route_check'
+LANGUAGE C;
+COMMENT ON FUNCTION chatglm.check_route IS 'lets only sound rows into chatglm.route';
+REVOKE ALL ON FUNCTION chatglm.check_route FROM PUBLIC;
+
+CREATE TRIGGER check_route BEFORE INSERT OR UPDATE ON chatglm.route
+FOR EACH ROW EXECUTE FUNCTION chatglm.check_route();
+COMMENT ON TRIGGER check_route ON chatglm.route IS 'guards what routes lead to';
+
+CREATE FUNCTION glm_route_set(name text, weights jsonb)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_route_set'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_route_set IS
+'makes a name stand for one of several models, each with a share of the requests; from the next request on';
+REVOKE ALL ON FUNCTION glm_route_set FROM PUBLIC;
+
+CREATE FUNCTION glm_route_drop(name text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_route_drop'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_route_drop IS
+'deletes a route; false when there was none';
+REVOKE ALL ON FUNCTION glm_route_drop FROM PUBLIC;
+
+CREATE VIEW glm_routes AS
+SELECT name, key AS model, weight, weight OPERATOR(pg_catalog./) sum(weight) OVER (PARTITION BY name) AS share
+FROM (SELECT r.name, w.key, w.value::pg_catalog.text::pg_catalog.float8 AS weight
+	FROM chatglm.route r, pg_catalog.jsonb_each(r.weights) w) AS weights;
+COMMENT ON VIEW glm_routes IS
+'routes and their models, as glm_route_set made them';
+COMMENT ON COLUMN glm_routes.name IS 'name of the route';
+COMMENT ON COLUMN glm_routes.model IS 'name of a model that it leads to';
+COMMENT ON COLUMN glm_routes.weight IS 'weight of the model';
+COMMENT ON COLUMN glm_routes.share IS 'share of the requests that it gets, from 0 to 1';
+GRANT SELECT ON glm_routes TO PUBLIC;
 
 CREATE FUNCTION glm_model_load(name text, path text DEFAULT NULL, options jsonb DEFAULT NULL)
 RETURNS void

@@ -27,6 +27,8 @@
 #include "model_name.h"
 #include "options.h"
 #include "response_format.h"
+#include "route.h"
+#include "settings.h"
 
 #define MAX_STOP_STRINGS 16
 #define MAX_STOP_LENGTH 1024 /* bytes of UTF-8 */
@@ -58,13 +60,15 @@ static void read_tail_option(const char *key, JsonbValue *value, void *arg);
 void
 chatglm_read_model(ChatglmCall *call, const NullableDatum *model)
 {
-	const char	   *name = model->isnull ? NULL : TextDatumGetCString(model->value);
-	ChatglmModelRef ref = chatglm_resolve_model(name);
+	const char	   *name = model->isnull ? chatglm_model : TextDatumGetCString(model->value);
+	ChatglmModelRef ref;
 
-	call->model = chatglm_cstring_to_utf8(ref.name);
-	call->path = ref.path;
-	if (ref.options != NULL)
-		call->model_options = chatglm_cstring_to_utf8(ref.options);
+	chatglm_check_model_name(name);
+	call->route = chatglm_find_route(name);
+	if (call->route != NULL)
+		return; /* the choice is made when all of the call has been read */
+	ref = chatglm_resolve_routed(name, NULL);
+	chatglm_call_model(call, &ref);
 }
 
 static bool
@@ -303,6 +307,21 @@ read_cache(ChatglmCall *call, const char *key, JsonbValue *value)
 	call->no_cache = !value->val.boolean;
 }
 
+/* A string, or a number, which is taken as it is written. */
+static void
+read_route_key(ChatglmCall *call, const char *key, JsonbValue *value)
+{
+	if (value->type == jbvString)
+		call->route_key =
+			chatglm_cstring_to_utf8(pnstrdup(value->val.string.val, value->val.string.len));
+	else if (value->type == jbvNumeric)
+		call->route_key =
+			DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	else
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options.%s\" must be a string or a number", key)));
+}
+
 /* An option that is null is left to its default, as an argument that is NULL. */
 static void
 read_tail_option(const char *key, JsonbValue *value, void *arg)
@@ -321,6 +340,7 @@ read_tail_option(const char *key, JsonbValue *value, void *arg)
 		{"property_order", read_property_order},
 		{"regex", chatglm_read_regex},
 		{"repetition_penalty", read_number_option},
+		{"route_key", read_route_key},
 		{"timeout_ms", read_number_option},
 		{"truncate", read_truncate},
 	};
@@ -332,9 +352,11 @@ read_tail_option(const char *key, JsonbValue *value, void *arg)
 				known[i].read(arg, key, value);
 			return;
 		}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown key \"%s\" in argument \"options\"", key),
-			 errhint("Known keys are cache, choices, json_space, min_p, on_length, priority, "
-					 "property_order, regex, repetition_penalty, timeout_ms and truncate.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("unknown key \"%s\" in argument \"options\"", key),
+		 errhint(
+			 "Known keys are cache, choices, json_space, min_p, on_length, priority, "
+			 "property_order, regex, repetition_penalty, route_key, timeout_ms and truncate.")));
 }

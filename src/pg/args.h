@@ -14,7 +14,7 @@
 #define CHATGLM_N_TAIL 10
 extern void chatglm_read_tail(ChatglmCall *call, const NullableDatum *values);
 
-/* Resolves the model argument (NULL: chatglm.model) into *call. */
+/* Resolves the model argument (NULL: chatglm.model) into *call, or finds the route it is. */
 extern void chatglm_read_model(ChatglmCall *call, const NullableDatum *model);
 
 /*

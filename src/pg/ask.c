@@ -22,6 +22,7 @@
 #include "client.h"
 #include "composite.h"
 #include "outcome.h"
+#include "route.h"
 #include "toolcalls.h"
 
 static void start_question(const ChatglmCall *call, ChatglmAnswer *answer);
@@ -52,6 +53,7 @@ ask_question(void *arg)
 		answer->null = true;
 		return;
 	}
+	chatglm_choose_model(&call);
 	call.in_flight = question->priority == CHATGLM_PRIORITY_BATCH;
 	if (call.priority == CHATGLM_PRIORITY_UNSAID)
 		call.priority = question->priority;
@@ -87,6 +89,7 @@ start_question(const ChatglmCall *call, ChatglmAnswer *answer)
 {
 	answer->tools_offered = call->tools_offered;
 	answer->on_length = call->on_length;
+	answer->routed = call->route != NULL;
 	if (call->tools_offered)
 		answer->hash = chatglm_call_hash(call);
 	answer->request = chatglm_submit(call);
@@ -110,6 +113,7 @@ chatglm_collect(ChatglmAnswer *answer)
 {
 	const glm_event *event;
 
+	answer->model = pstrdup(chatglm_request_model(answer->request));
 	initStringInfo(&answer->bytes);
 	while ((event = chatglm_next_event(answer->request))->kind != GLM_EVENT_DONE)
 	{

@@ -20,6 +20,8 @@ typedef struct ChatglmAnswer
 	uint64			hash;		   /* of the ChatglmCall, when tools were offered */
 	ErrorData	   *error;		   /* what asking failed of, where that was caught */
 	uint64			id;			   /* of the request */
+	bool			routed;		   /* a route was named, and led to the model */
+	char		   *model;		   /* its name, UTF-8; once collecting has begun */
 	StringInfoData	bytes;		   /* the RESULT events' payloads, joined */
 	glm_finish		finish;
 	int				prompt_tokens;

@@ -223,6 +223,8 @@ count_answer(BatchState *state, const ChatglmAnswer *answer)
 	state->cached_tokens += answer->cached_tokens;
 	state->completion_tokens += answer->completion_tokens;
 	state->failed += answer->error != NULL;
+	if (answer->routed && answer->model != NULL)
+		chatglm_batch_count_model(state, answer->model);
 	chatglm_batch_stat_add(&state->stat->tokens, answer->completion_tokens);
 	chatglm_batch_stat_add(&state->stat->failed, answer->error != NULL);
 }

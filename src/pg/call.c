@@ -9,6 +9,8 @@
 #include "miscadmin.h"
 
 #include "call.h"
+#include "encoding.h"
+#include "model_name.h"
 #include "settings.h"
 
 typedef struct Layout
@@ -33,6 +35,15 @@ chatglm_call_defaults(ChatglmCall *call, glm_kind kind)
 	call->top_p = 0.8;
 	call->repetition_penalty = 1.0;
 	call->timeout_ms = chatglm_request_timeout;
+}
+
+void
+chatglm_call_model(ChatglmCall *call, const ChatglmModelRef *ref)
+{
+	call->model = chatglm_cstring_to_utf8(ref->name);
+	call->path = ref->path;
+	if (ref->options != NULL)
+		call->model_options = chatglm_cstring_to_utf8(ref->options);
 }
 
 glm_request *

@@ -28,44 +28,50 @@ typedef enum ChatglmOnLength
  */
 typedef struct ChatglmCall
 {
-	glm_kind			kind;
-	glm_form			form;
-	const char		   *model;		   /* resolved name */
-	const char		   *path;		   /* resolved directory */
-	const char		   *model_options; /* JSON text; GLM_QUANTIZE: its own options */
-	const char		   *target;		   /* GLM_QUANTIZE: directory to write */
-	const char		   *text;
-	Size				text_length;
-	const char		   *system;
-	const char		   *tools;			/* JSON text */
-	StringInfo			stop;			/* strings, each with its NUL; NULL = none */
-	const char		   *constraint;		/* see glm_constraint_kind */
-	const char		   *constrained_by; /* the argument that says so */
-	const int32		   *tokens;
-	int					n_tokens;
-	int					max_tokens;
-	int					top_k;
-	double				temperature;
-	double				top_p;
-	double				min_p;
-	double				repetition_penalty;
-	uint64				seed;
-	int					timeout_ms;
-	bool				stream;
-	bool				add_special;
-	ChatglmPriority		priority;
-	bool				in_flight;	   /* one of several rows that are asked for at a time */
-	bool				no_cache;	   /* options.cache = false */
-	bool				tools_offered; /* the answer may be a call */
-	ChatglmOnLength		on_length;	   /* of no concern to the worker */
-	glm_truncate		truncate;
-	glm_constraint_kind constrained;
-	glm_property_order	property_order;
-	glm_json_space		json_space;
+	glm_kind			 kind;
+	glm_form			 form;
+	const char			*model;			/* resolved name */
+	const char			*path;			/* resolved directory */
+	const char			*model_options; /* JSON text; GLM_QUANTIZE: its own options */
+	struct ChatglmRoute *route;			/* that was named instead of a model; NULL: none was */
+	const char			*route_key;		/* UTF-8; what its choice depends on, NULL: on the texts */
+	const char			*target;		/* GLM_QUANTIZE: directory to write */
+	const char			*text;
+	Size				 text_length;
+	const char			*system;
+	const char			*tools;			 /* JSON text */
+	StringInfo			 stop;			 /* strings, each with its NUL; NULL = none */
+	const char			*constraint;	 /* see glm_constraint_kind */
+	const char			*constrained_by; /* the argument that says so */
+	const int32			*tokens;
+	int					 n_tokens;
+	int					 max_tokens;
+	int					 top_k;
+	double				 temperature;
+	double				 top_p;
+	double				 min_p;
+	double				 repetition_penalty;
+	uint64				 seed;
+	int					 timeout_ms;
+	bool				 stream;
+	bool				 add_special;
+	ChatglmPriority		 priority;
+	bool				 in_flight;		/* one of several rows that are asked for at a time */
+	bool				 no_cache;		/* options.cache = false */
+	bool				 tools_offered; /* the answer may be a call */
+	ChatglmOnLength		 on_length;		/* of no concern to the worker */
+	glm_truncate		 truncate;
+	glm_constraint_kind	 constrained;
+	glm_property_order	 property_order;
+	glm_json_space		 json_space;
 } ChatglmCall;
 
 /* Fills the sampling fields from the GUCs and the documented defaults. */
 extern void chatglm_call_defaults(ChatglmCall *call, glm_kind kind);
+
+/* This is the model that it asks. */
+struct ChatglmModelRef;
+extern void chatglm_call_model(ChatglmCall *call, const struct ChatglmModelRef *ref);
 
 /* The call as one block of bytes, allocated in this context (call.c). */
 extern glm_request *chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context);

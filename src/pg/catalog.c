@@ -28,57 +28,62 @@
 #include "catalog.h"
 #include "model_name.h"
 
-/* ---- Tables of configuration ---------------------------------------------------- */
+const ChatglmTable chatglm_model_table = {
+	"model", "chatglm_model_check", CHATGLM_MODEL_COLUMNS, {TEXTOID, TEXTOID, JSONBOID}};
+const ChatglmTable chatglm_route_table = {"route", "chatglm_route_check", 2, {TEXTOID, JSONBOID}};
+
+/* ---- Tables ------------------------------------------------------------------ */
 
 bool
-chatglm_has_columns(Relation table, const Oid *types, int n)
+chatglm_is_table(const ChatglmTable *table, Relation relation)
 {
-	TupleDesc desc = RelationGetDescr(table);
+	TupleDesc desc = RelationGetDescr(relation);
 
-	if (table->rd_rel->relkind != RELKIND_RELATION || desc->natts < n)
+	if (relation->rd_rel->relkind != RELKIND_RELATION || desc->natts < table->n_columns)
 		return false;
-	for (int i = 0; i < n; i++)
-		if (TupleDescAttr(desc, i)->attisdropped || TupleDescAttr(desc, i)->atttypid != types[i])
+	for (int i = 0; i < table->n_columns; i++)
+		if (TupleDescAttr(desc, i)->attisdropped ||
+			TupleDescAttr(desc, i)->atttypid != table->types[i])
 			return false;
 	return true;
 }
 
-static Oid
-table_oid(const char *name)
+Oid
+chatglm_table_oid(const ChatglmTable *table)
 {
 	Oid schema = get_namespace_oid("chatglm", true);
 
-	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+	return OidIsValid(schema) ? get_relname_relid(table->name, schema) : InvalidOid;
 }
 
 Relation
-chatglm_open_table(const char *name, const Oid *types, int n, LOCKMODE lock)
+chatglm_open_table(const ChatglmTable *table, LOCKMODE lock)
 {
-	Oid		 oid = table_oid(name);
-	Relation table = OidIsValid(oid) ? try_relation_open(oid, lock) : NULL;
+	Oid		 oid = chatglm_table_oid(table);
+	Relation relation = OidIsValid(oid) ? try_relation_open(oid, lock) : NULL;
 
-	if (table != NULL && !chatglm_has_columns(table, types, n))
+	if (relation != NULL && !chatglm_is_table(table, relation))
 	{
-		relation_close(table, lock);
+		relation_close(relation, lock);
 		return NULL;
 	}
-	return table;
+	return relation;
 }
 
 /* The columns have collation "C", as ScanKeyInit assumes. */
 HeapTuple
-chatglm_find_row(Relation table, const char *const *key, int n)
+chatglm_find_row(Relation relation, const char *const *key, int n)
 {
 	SysScanDesc scan;
 	ScanKeyData keys[CHATGLM_KEY_COLUMNS];
 	HeapTuple	row;
 	List	   *indexes;
 
-	indexes = RelationGetIndexList(table); /* fills rd_pkindex */
+	indexes = RelationGetIndexList(relation); /* fills rd_pkindex */
 	for (int i = 0; i < n; i++)
 		ScanKeyInit(&keys[i], i + 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(key[i]));
-	scan =
-		systable_beginscan(table, table->rd_pkindex, OidIsValid(table->rd_pkindex), NULL, n, keys);
+	scan = systable_beginscan(relation, relation->rd_pkindex, OidIsValid(relation->rd_pkindex),
+							  NULL, n, keys);
 	row = systable_getnext(scan);
 	if (HeapTupleIsValid(row))
 		row = heap_copytuple(row);
@@ -87,27 +92,7 @@ chatglm_find_row(Relation table, const char *const *key, int n)
 	return row;
 }
 
-/* ---- chatglm.model ----------------------------------------------------------------- */
-
-static const Oid model_types[CHATGLM_MODEL_COLUMNS] = {TEXTOID, TEXTOID, JSONBOID};
-
-bool
-chatglm_is_model_table(Relation table)
-{
-	return chatglm_has_columns(table, model_types, CHATGLM_MODEL_COLUMNS);
-}
-
-Oid
-chatglm_model_table_oid(void)
-{
-	return table_oid("model");
-}
-
-Relation
-chatglm_open_model_table(LOCKMODE lock)
-{
-	return chatglm_open_table("model", model_types, CHATGLM_MODEL_COLUMNS, lock);
-}
+/* ---- chatglm.model ------------------------------------------------------------ */
 
 /* The row as text; path is NULL when there is none. */
 static ChatglmModelRef
@@ -134,21 +119,15 @@ row_to_ref(HeapTuple row, TupleDesc desc)
 	return ref;
 }
 
-HeapTuple
-chatglm_find_model_row(Relation table, const char *name)
-{
-	return chatglm_find_row(table, &name, 1);
-}
-
 bool
 chatglm_read_model_row(const char *name, ChatglmModelRef *ref)
 {
-	Relation  table = chatglm_open_model_table(AccessShareLock);
+	Relation  table = chatglm_open_table(&chatglm_model_table, AccessShareLock);
 	HeapTuple row;
 
 	if (table == NULL)
 		return false;
-	row = chatglm_find_model_row(table, name);
+	row = chatglm_find_row(table, &name, 1);
 	if (HeapTupleIsValid(row))
 		*ref = row_to_ref(row, RelationGetDescr(table));
 	table_close(table, AccessShareLock);
@@ -158,7 +137,7 @@ chatglm_read_model_row(const char *name, ChatglmModelRef *ref)
 List *
 chatglm_registered_models(void)
 {
-	Relation	table = chatglm_open_model_table(AccessShareLock);
+	Relation	table = chatglm_open_table(&chatglm_model_table, AccessShareLock);
 	SysScanDesc scan;
 	HeapTuple	row;
 	List	   *refs = NIL;

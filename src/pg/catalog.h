@@ -7,21 +7,9 @@
 #include "model_name.h"
 
 #include "access/htup.h"
+#include "fmgr.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
-
-/*
- * A table of the schema chatglm whose first columns have these types; NULL where it is not,
- * or not as the extension made it.
- */
-extern Relation chatglm_open_table(const char *name, const Oid *types, int n, LOCKMODE lock);
-
-/* Has a table these columns? */
-extern bool chatglm_has_columns(Relation table, const Oid *types, int n);
-
-/* The row whose first n columns are this key, to be freed; NULL when there is none. */
-#define CHATGLM_KEY_COLUMNS 2 /* the longest key */
-extern HeapTuple chatglm_find_row(Relation table, const char *const *key, int n);
 
 /* Columns of chatglm.model. */
 #define CHATGLM_MODEL_NAME 1
@@ -29,17 +17,50 @@ extern HeapTuple chatglm_find_row(Relation table, const char *const *key, int n)
 #define CHATGLM_MODEL_OPTIONS 3
 #define CHATGLM_MODEL_COLUMNS 3
 
-/* chatglm.model, or NULL where it is not, or not as the extension made it. */
-extern Relation chatglm_open_model_table(LOCKMODE lock);
+#define CHATGLM_MAX_COLUMNS 4
+#define CHATGLM_KEY_COLUMNS 2 /* of the longest key */
+
+/* A table of configuration, in schema chatglm, whose first columns, of type text, are its key. */
+typedef struct ChatglmTable
+{
+	const char *name;
+	const char *trigger; /* the C function of the trigger that the extension puts on it */
+	int			n_columns;
+	Oid			types[CHATGLM_MAX_COLUMNS];
+} ChatglmTable;
+
+extern const ChatglmTable chatglm_model_table; /* chatglm.model */
+extern const ChatglmTable chatglm_route_table; /* chatglm.route */
+
+/* The table, or NULL where it is not, or not as the extension made it. */
+extern Relation chatglm_open_table(const ChatglmTable *table, LOCKMODE lock);
 
 /* Its OID; InvalidOid where there is none. */
-extern Oid chatglm_model_table_oid(void);
+extern Oid chatglm_table_oid(const ChatglmTable *table);
 
-/* Has it these columns, with these types? */
-extern bool chatglm_is_model_table(Relation table);
+/* Has the relation these columns, with these types? */
+extern bool chatglm_is_table(const ChatglmTable *table, Relation relation);
 
-/* The row of a name, to be freed; NULL when there is none. */
-extern HeapTuple chatglm_find_model_row(Relation table, const char *name);
+/* The row whose first n columns are this key, to be freed; NULL when there is none. */
+extern HeapTuple chatglm_find_row(Relation relation, const char *const *key, int n);
+
+/* ---- catalog_write.c ---------------------------------------------------- */
+
+/*
+ * Inserts or updates the row of values[0], a name that is all of the key, and deletes the one of a name: false when
+ * there was none.  ERROR 55000 when others have put something on the table.
+ */
+extern void chatglm_store_row(const ChatglmTable *table, Datum *values, bool *nulls);
+extern bool chatglm_delete_row(const ChatglmTable *table, const char *name);
+
+/*
+ * Of a BEFORE INSERT OR UPDATE row trigger, which `name` is: the row that is to be, and its
+ * columns.  ERROR 39P01 when it was called as something else, 55000 for another table.
+ */
+extern HeapTuple chatglm_new_row(FunctionCallInfo fcinfo, const ChatglmTable *table,
+								 const char *name, Datum *values, bool *nulls);
+
+/* ---- chatglm.model ------------------------------------------------------- */
 
 /* Reads the row of a name; false when there is none. */
 extern bool chatglm_read_model_row(const char *name, ChatglmModelRef *ref);

@@ -272,6 +272,8 @@ static void
 add_usage(JsonbParseState **json, const ChatglmAnswer *answer)
 {
 	chatglm_json_object(json, "usage");
+	chatglm_json_string(json, "model",
+						chatglm_cstring_from_utf8(answer->model, strlen(answer->model)));
 	chatglm_json_count(json, "prompt_tokens", answer->prompt_tokens);
 	chatglm_json_count(json, "completion_tokens", answer->completion_tokens);
 	chatglm_json_count(json, "total_tokens", answer->prompt_tokens + answer->completion_tokens);

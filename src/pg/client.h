@@ -13,7 +13,8 @@ typedef struct ChatglmRequest ChatglmRequest;
  * when that aborts; otherwise the caller must release it.  Connects the
  * session to the worker first when needed; waits up to three seconds for a
  * worker that is just restarting.  Rows in flight and batch calls wait for room in
- * the queue and in the session.  ERRORs: no preload, no worker; no room.
+ * the queue and in the session.  Where the call has a route and no model yet, one is chosen.
+ * ERRORs: no preload, no worker; no room.
  */
 extern ChatglmRequest *chatglm_submit(const ChatglmCall *call);
 
@@ -48,5 +49,8 @@ extern int chatglm_requests_running_as(bool in_flight);
 extern void chatglm_release(ChatglmRequest *request);
 
 extern uint64 chatglm_request_id(const ChatglmRequest *request);
+
+/* The name of its model, UTF-8. */
+extern const char *chatglm_request_model(const ChatglmRequest *request);
 
 #endif /* CHATGLM_CLIENT_H */

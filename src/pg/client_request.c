@@ -19,6 +19,7 @@
 #include "client.h"
 #include "client_request.h"
 #include "room.h"
+#include "route.h"
 #include "segment.h"
 #include "session.h"
 #include "shared.h"
@@ -47,15 +48,18 @@ register_callbacks(void)
 }
 
 ChatglmRequest *
-chatglm_new_request(const ChatglmCall *call)
+chatglm_new_request(const ChatglmCall *given)
 {
+	ChatglmCall		routed = *given;
+	ChatglmCall	   *call = &routed;
 	uint64			id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
 	glm_request	   *block;
 	ChatglmRequest *request;
 
 	if (request_context == NULL)
 		register_callbacks();
-	/* first, as it may throw: nothing may be left that counts as running */
+	/* first, as they may throw: nothing may be left that counts as running */
+	chatglm_choose_model(call);
 	block = chatglm_call_block(call, id, request_context);
 	request = MemoryContextAllocZero(request_context, sizeof(*request));
 	request->id = id;
@@ -94,6 +98,12 @@ uint64
 chatglm_request_id(const ChatglmRequest *request)
 {
 	return request->id;
+}
+
+const char *
+chatglm_request_model(const ChatglmRequest *request)
+{
+	return request->model;
 }
 
 bool

@@ -2,7 +2,7 @@
  * model_name.c - what the name of a model means.
  *
  * A name means a row of chatglm.model (catalog.c), or else a directory of that name
- * under chatglm.model_dir.
+ * under chatglm.model_dir; unless a route has it (route.c).
  */
 #include "chatglm.h"
 
@@ -168,7 +168,7 @@ chatglm_usable_models(void)
 List *
 chatglm_usable_models_at_once(void)
 {
-	Oid	  table = chatglm_model_table_oid();
+	Oid	  table = chatglm_table_oid(&chatglm_model_table);
 	List *usable;
 
 	if (!OidIsValid(table))
@@ -202,16 +202,24 @@ chatglm_model_exists(const char *name)
 	return name_is_valid(name) && chatglm_look_up_model(name, &ref);
 }
 
+/* A model's name as errors have it, with the route that leads to it, if one does. */
+static char *
+named(const char *name, const char *route)
+{
+	return route == NULL ? psprintf("model \"%s\"", name)
+						 : psprintf("model \"%s\" of route \"%s\"", name, route);
+}
+
 /* There is no such model; perhaps because none of the directory's can be seen. */
 static void
-no_such_model(const char *name)
+no_such_model(const char *name, const char *route)
 {
 	char *dir = chatglm_model_dir_path();
 	bool  readable = access(dir, R_OK | X_OK) == 0;
 
 	ereport(
 		ERROR,
-		(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name),
+		(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("%s does not exist", named(name, route)),
 		 readable
 			 ? errhint(
 				   "The view glm_models lists the models there are; glm_model_load registers one.")
@@ -219,18 +227,24 @@ no_such_model(const char *name)
 }
 
 ChatglmModelRef
-chatglm_resolve_model(const char *name)
+chatglm_resolve_routed(const char *name, const char *route)
 {
 	ChatglmModelRef ref;
 
+	if (!chatglm_look_up_model(name, &ref))
+		no_such_model(name, route);
+	if (ref.path == NULL)
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("%s has no path in chatglm.model", named(name, route)),
+						errhint("Register it again by glm_model_load.")));
+	return ref;
+}
+
+ChatglmModelRef
+chatglm_resolve_model(const char *name)
+{
 	if (name == NULL)
 		name = chatglm_model;
 	chatglm_check_model_name(name);
-	if (!chatglm_look_up_model(name, &ref))
-		no_such_model(name);
-	if (ref.path == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("model \"%s\" has no path in chatglm.model", name),
-						errhint("Register it again by glm_model_load.")));
-	return ref;
+	return chatglm_resolve_routed(name, NULL);
 }

@@ -19,11 +19,15 @@ typedef struct ChatglmModelRef
  * Resolves a model's name (NULL: chatglm.model) to its directory: a row of
  * chatglm.model, else a directory of that name under chatglm.model_dir.
  * ERROR 42704 when there is neither, 22004 for a row without a path, 42602 for a name that
- * can be none (empty, over 63 bytes, slashes, leading dot, control characters).
+ * can be none (empty, over 63 bytes, slashes, leading dot, control characters).  Routes are
+ * not looked for (route.h).
  */
 extern ChatglmModelRef chatglm_resolve_model(const char *name);
 
-/* Would chatglm_resolve_model() find it? */
+/* The same for a model that a route leads to, which errors name. */
+extern ChatglmModelRef chatglm_resolve_routed(const char *name, const char *route);
+
+/* Does it mean a model? */
 extern bool chatglm_model_exists(const char *name);
 
 /* Names under chatglm.model_dir that hold a config.json; a List of char *. */

@@ -28,6 +28,7 @@
 #include "options.h"
 #include "privileges.h"
 #include "result_rows.h"
+#include "route.h"
 #include "shared.h"
 
 #define QUANTIZE_COLUMNS 7
@@ -102,8 +103,10 @@ read_source(ChatglmCall *call, const char *source)
 	}
 	else
 	{
-		ChatglmModelRef ref = chatglm_resolve_model(source);
+		ChatglmModelRef ref;
 
+		chatglm_refuse_route(source);
+		ref = chatglm_resolve_model(source);
 		call->model = chatglm_cstring_to_utf8(ref.name);
 		call->path = ref.path;
 	}

@@ -2,15 +2,7 @@
  * register.c - glm_model_load, glm_model_unload and glm_model_unregister, and what
  * chatglm.model may hold.
  *
- * Callers of these functions need no right on the table.  An INSERT with the rights
- * of its owner would run what others have attached to the table with these rights, and
- * a grant of TRIGGER would be as good as the owner's password.  So the row is written
- * as rows of catalogs are, past the executor: nothing runs but the indexes' own
- * comparisons.  But what is attached was meant to run, so a table that has more on it
- * than the extension made is refused, and left to plain SQL.
- *
- * The lock that a write takes keeps other writers out, and triggers from being
- * made, until the transaction ends.
+ * Callers of these functions need no right on the table (catalog_write.c).
  *
  * Only members of pg_read_server_files may bring a path into the table, by
  * glm_model_load() or by plain SQL; the trigger below sees to the latter.
@@ -19,20 +11,9 @@
 
 #include <sys/stat.h>
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "access/xact.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_am.h"
-#include "catalog/pg_index.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_trigger.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/rel.h"
 
 #include "args.h"
 #include "ask.h"
@@ -44,34 +25,80 @@
 #include "model_name.h"
 #include "options.h"
 #include "privileges.h"
+#include "route.h"
 #include "shared.h"
-
-#define WRITE_LOCK ShareRowExclusiveLock
 
 PG_FUNCTION_INFO_V1(chatglm_model_load);
 PG_FUNCTION_INFO_V1(chatglm_model_unload);
 PG_FUNCTION_INFO_V1(chatglm_model_unregister);
 PG_FUNCTION_INFO_V1(chatglm_model_check);
 
-static void		check_path_right(void);
-static void		check_absolute(const char *path);
-static void		check_path(const char *path);
-static void		check_model_options(Jsonb *options);
-static Relation open_for_writing(bool to_delete);
-static void		store_row(const char *name, Datum path, const NullableDatum *options);
-static bool		delete_row(const char *name);
-static bool		unload_model(const char *name, const char *path);
+static void check_path_right(void);
+static void check_absolute(const char *path);
+static void check_path(const char *path);
+static void check_model_options(Jsonb *options);
+static bool unload_model(const char *name, const char *path);
 
 /* ---- Loading and unloading ------------------------------------------------------ */
+
+static void
+store_model(const char *name, Datum path, const NullableDatum *options)
+{
+	Datum values[CHATGLM_MODEL_COLUMNS] = {CStringGetTextDatum(name), path, options->value};
+	bool  nulls[CHATGLM_MODEL_COLUMNS] = {false, false, options->isnull};
+
+	chatglm_store_row(&chatglm_model_table, values, nulls);
+}
+
+/* A name means one thing. */
+static void
+check_no_route(const char *name)
+{
+	if (chatglm_route_exists(name))
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+						errmsg("\"%s\" is a route's name already", name),
+						errhint("Give the model another name, or drop the route by "
+								"glm_route_drop.")));
+}
+
+static void
+load_model(const ChatglmModelRef *ref)
+{
+	ChatglmCall	  call;
+	ChatglmAnswer answer;
+
+	chatglm_call_defaults(&call, GLM_LOAD);
+	chatglm_call_model(&call, ref);
+	chatglm_run(&call, &answer);
+}
+
+/* Loads a model, or all of a route that get requests. */
+static void
+load_named(const char *name)
+{
+	const ChatglmRoute *route = chatglm_find_route(name);
+	ChatglmModelRef		ref;
+
+	if (route == NULL)
+	{
+		ref = chatglm_resolve_model(name);
+		load_model(&ref);
+		return;
+	}
+	for (int i = 0; i < route->n_shares; i++)
+	{
+		if (route->share[i].weight == 0)
+			continue;
+		ref = chatglm_resolve_routed(route->share[i].model, name);
+		load_model(&ref);
+	}
+}
 
 /* glm_model_load(name text, path text, options jsonb) returns void */
 Datum
 chatglm_model_load(PG_FUNCTION_ARGS)
 {
-	char		 *name;
-	NullableDatum model;
-	ChatglmCall	  call;
-	ChatglmAnswer answer;
+	char *name;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -85,38 +112,48 @@ chatglm_model_load(PG_FUNCTION_ARGS)
 		if (!PG_ARGISNULL(2))
 			check_model_options(PG_GETARG_JSONB_P(2));
 		check_path(text_to_cstring(PG_GETARG_TEXT_PP(1)));
-		store_row(name, PG_GETARG_DATUM(1), &fcinfo->args[2]);
+		check_no_route(name);
+		store_model(name, PG_GETARG_DATUM(1), &fcinfo->args[2]);
 	}
 	else if (!PG_ARGISNULL(2))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"options\" needs argument \"path\" beside it")));
 
 	/* an ERROR of the engine takes the new row back with it */
-	model.value = PG_GETARG_DATUM(0);
-	model.isnull = false;
-	chatglm_call_defaults(&call, GLM_LOAD);
-	chatglm_read_model(&call, &model);
-	chatglm_run(&call, &answer);
+	load_named(name);
 	PG_RETURN_VOID();
+}
+
+/* Unloads the model of this name, if there is one. */
+static bool
+unload_named(const char *name, bool *known)
+{
+	ChatglmModelRef ref = {0};
+
+	*known |= chatglm_look_up_model(name, &ref);
+	return unload_model(name, ref.path);
 }
 
 /*
  * glm_model_unload(name text) returns boolean
  *
  * A name that means nothing here (any more) may have meant something before: then
- * what only this database has used by it goes.
+ * what only this database has used by it goes.  With a route's, all of its models go.
  */
 Datum
 chatglm_model_unload(PG_FUNCTION_ARGS)
 {
-	char		   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	ChatglmModelRef ref = {0};
-	bool			known;
-	bool			unloaded;
+	char			   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const ChatglmRoute *route;
+	bool				known = false;
+	bool				unloaded = false;
 
 	chatglm_check_model_name(name);
-	known = chatglm_look_up_model(name, &ref);
-	unloaded = unload_model(name, ref.path);
+	route = chatglm_find_route(name);
+	if (route == NULL)
+		unloaded = unload_named(name, &known);
+	for (int i = 0; route != NULL && i < route->n_shares; i++)
+		unloaded |= unload_named(route->share[i].model, &known);
 	if (!known && !unloaded)
 		ereport(NOTICE,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name)));
@@ -135,7 +172,7 @@ chatglm_model_unregister(PG_FUNCTION_ARGS)
 
 	chatglm_check_model_name(name);
 	PreventCommandIfReadOnly("glm_model_unregister()");
-	if (!delete_row(name))
+	if (!chatglm_delete_row(&chatglm_model_table, name))
 		PG_RETURN_BOOL(false);
 	if (chatglm_worker_is_up())
 		unload_model(name, NULL);
@@ -171,130 +208,6 @@ unload_model(const char *name, const char *path)
 	return error == NULL;
 }
 
-/* ---- Writing the table ------------------------------------------------------------ */
-
-static bool
-is_our_trigger(const Trigger *trigger)
-{
-	char *symbol = chatglm_c_function(trigger->tgfoid, Anum_pg_proc_prosrc);
-
-	return symbol != NULL && strcmp(symbol, "chatglm_model_check") == 0;
-}
-
-/*
- * A trigger that an INSERT, an UPDATE of path and options, or a DELETE would fire and
- * that is not ours.  Of foreign keys that refer to a name only a DELETE has to know.
- */
-static const char *
-foreign_trigger(const Relation table, bool to_delete)
-{
-	const TriggerDesc *all = table->trigdesc;
-
-	for (int i = 0; all != NULL && i < all->numtriggers; i++)
-	{
-		const Trigger *trigger = &all->triggers[i];
-
-		if (!is_our_trigger(trigger) &&
-			(to_delete || !trigger->tgisinternal || TRIGGER_FOR_INSERT(trigger->tgtype)))
-			return psprintf("trigger \"%s\"", trigger->tgname);
-	}
-	return NULL;
-}
-
-/* An index with an expression of somebody's, or one that is not written at once. */
-static const char *
-foreign_index(const Relation table)
-{
-	List	   *indexes = RelationGetIndexList(table);
-	const char *found = NULL;
-	ListCell   *cell;
-
-	foreach(cell, indexes)
-	{
-		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
-
-		if (RelationGetIndexExpressions(index) != NIL || RelationGetIndexPredicate(index) != NIL ||
-			index->rd_index->indisexclusion || !index->rd_index->indimmediate)
-			found = psprintf("index \"%s\"", RelationGetRelationName(index));
-		index_close(index, AccessShareLock);
-	}
-	list_free(indexes);
-	return found;
-}
-
-/* What is on the table that the extension did not put there; NULL: nothing. */
-static const char *
-foreign_matter(const Relation table, bool to_delete)
-{
-	const TupleConstr *constraints = RelationGetDescr(table)->constr;
-	const char		  *found = foreign_trigger(table, to_delete);
-
-	if (found == NULL)
-		found = foreign_index(table);
-	if (found == NULL && constraints != NULL && constraints->num_check > 0)
-		found = psprintf("constraint \"%s\"", constraints->check[0].ccname);
-	if (found == NULL && table->rd_rules != NULL)
-		found = "a rule";
-	if (found == NULL && table->rd_rel->relrowsecurity)
-		found = "row security";
-	if (found == NULL && RelationGetDescr(table)->natts != CHATGLM_MODEL_COLUMNS)
-		found = "another column";
-	if (found == NULL && table->rd_rel->relam != HEAP_TABLE_AM_OID)
-		found = "another access method";
-	return found;
-}
-
-static Relation
-open_for_writing(bool to_delete)
-{
-	Relation	table = chatglm_open_model_table(WRITE_LOCK);
-	const char *foreign;
-
-	if (table == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("table chatglm.model is not there as the extension made it"),
-						errhint("Drop and create the extension again.")));
-	foreign = foreign_matter(table, to_delete);
-	if (foreign != NULL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table chatglm.model has %s that is not the extension's", foreign),
-						errdetail("It would not be heeded here."),
-						errhint("Drop it, or write to the table by SQL.")));
-	return table;
-}
-
-/* Inserts or updates the row of this name. */
-static void
-store_row(const char *name, Datum path, const NullableDatum *options)
-{
-	Relation  table = open_for_writing(false);
-	TupleDesc desc = RelationGetDescr(table);
-	HeapTuple old = chatglm_find_model_row(table, name);
-	Datum	  values[CHATGLM_MODEL_COLUMNS] = {CStringGetTextDatum(name), path, options->value};
-	bool	  nulls[CHATGLM_MODEL_COLUMNS] = {false, false, options->isnull};
-	HeapTuple row = heap_form_tuple(desc, values, nulls);
-
-	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(table, &old->t_self, row);
-	else
-		CatalogTupleInsert(table, row);
-	table_close(table, NoLock);
-	CommandCounterIncrement(); /* the name means this from now on */
-}
-
-static bool
-delete_row(const char *name)
-{
-	Relation  table = open_for_writing(true);
-	HeapTuple row = chatglm_find_model_row(table, name);
-
-	if (HeapTupleIsValid(row))
-		CatalogTupleDelete(table, &row->t_self);
-	table_close(table, NoLock);
-	CommandCounterIncrement();
-	return HeapTupleIsValid(row);
-}
-
 /* ---- What may be registered ------------------------------------------------------- */
 
 /*
@@ -305,27 +218,10 @@ delete_row(const char *name)
 Datum
 chatglm_model_check(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	HeapTuple	 row;
-	TupleDesc	 desc;
-	Datum		 values[CHATGLM_MODEL_COLUMNS];
-	bool		 nulls[CHATGLM_MODEL_COLUMNS];
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("chatglm.check_model must be a BEFORE INSERT OR UPDATE row trigger")));
-
-	if (!chatglm_is_model_table(trigger->tg_relation))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" has not the columns of chatglm.model",
-							   RelationGetRelationName(trigger->tg_relation))));
-
-	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
-	desc = RelationGetDescr(trigger->tg_relation);
-	for (int i = 0; i < CHATGLM_MODEL_COLUMNS; i++)
-		values[i] = heap_getattr(row, i + 1, desc, &nulls[i]);
+	Datum	  values[CHATGLM_MODEL_COLUMNS];
+	bool	  nulls[CHATGLM_MODEL_COLUMNS];
+	HeapTuple row =
+		chatglm_new_row(fcinfo, &chatglm_model_table, "chatglm.check_model", values, nulls);
 
 	check_path_right();
 	/* the table's own NOT NULL may be gone */

@@ -10,6 +10,7 @@
 #include "utils/plancache.h"
 
 #include "model_name.h"
+#include "route.h"
 #include "segment.h"
 #include "settings.h"
 #include "settings_define.h"
@@ -324,7 +325,7 @@ check_model_dir(char **newval, void **extra, GucSource source)
 static bool
 check_model(char **newval, void **extra, GucSource source)
 {
-	if (source == PGC_S_TEST && !chatglm_model_exists(*newval))
+	if (source == PGC_S_TEST && !chatglm_model_exists(*newval) && !chatglm_route_exists(*newval))
 		ereport(NOTICE, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						 errmsg("model \"%s\" does not exist in this database", *newval)));
 	return true;

@@ -41,7 +41,8 @@ enum
 	COLUMNS
 };
 
-static const Oid column_types[COLUMNS] = {TEXTOID, TEXTOID, TEXTOID, BOOLOID};
+static const ChatglmTable prompt_table = {
+	"task_prompt", "chatglm_task_prompt_check", COLUMNS, {TEXTOID, TEXTOID, TEXTOID, BOOLOID}};
 
 PG_FUNCTION_INFO_V1(chatglm_own_task_prompts);
 PG_FUNCTION_INFO_V1(chatglm_task_prompt_check);
@@ -52,7 +53,7 @@ char *
 chatglm_read_task_prompt(const char *task, const char *language)
 {
 	const char *key[] = {task, language};
-	Relation	table = chatglm_open_table("task_prompt", column_types, COLUMNS, AccessShareLock);
+	Relation	table = chatglm_open_table(&prompt_table, AccessShareLock);
 	HeapTuple	row;
 	char	   *found = NULL;
 
@@ -179,54 +180,32 @@ make_way(Relation table, const char *name, const char *language)
 		simple_heap_delete(table, &row->t_self);
 }
 
-static void
-check_trigger(FunctionCallInfo fcinfo)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-			 errmsg("chatglm.check_task_prompt must be a BEFORE INSERT OR UPDATE row trigger")));
-	if (!chatglm_has_columns(trigger->tg_relation, column_types, COLUMNS))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" has not the columns of chatglm.task_prompt",
-							   RelationGetRelationName(trigger->tg_relation))));
-}
-
 /* chatglm.check_task_prompt(): BEFORE INSERT OR UPDATE trigger of chatglm.task_prompt */
 Datum
 chatglm_task_prompt_check(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	bool		 updates;
-	TupleDesc	 desc;
-	HeapTuple	 row;
 	int			 column = COLUMN_CHANGED + 1;
 	Datum		 changed = BoolGetDatum(true);
-	bool		 isnull;
+	bool		 isnull = false;
+	Datum		 columns[COLUMNS];
+	bool		 nulls[COLUMNS];
 	char		*values[COLUMN_TEXT + 1];
+	HeapTuple	 row =
+		chatglm_new_row(fcinfo, &prompt_table, "chatglm.check_task_prompt", columns, nulls);
 
-	check_trigger(fcinfo);
-	updates = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
-	row = updates ? trigger->tg_newtuple : trigger->tg_trigtuple;
-	desc = RelationGetDescr(trigger->tg_relation);
 	for (int i = 0; i < (int) lengthof(values); i++)
 	{
-		Datum value = heap_getattr(row, i + 1, desc, &isnull);
-
-		if (isnull)
+		if (nulls[i])
 			ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
 							errmsg("a prompt's name, language and text must not be NULL")));
-		values[i] = TextDatumGetCString(value);
+		values[i] = TextDatumGetCString(columns[i]);
 	}
 	check_text(values[COLUMN_NAME], values[COLUMN_TEXT]);
 	if (creating_extension)
 		return PointerGetDatum(row);
-	if (!updates)
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		make_way(trigger->tg_relation, values[COLUMN_NAME], values[COLUMN_LANGUAGE]);
-	isnull = false;
-	return PointerGetDatum(heap_modify_tuple_by_cols(row, desc, 1, &column, &changed, &isnull));
+	return PointerGetDatum(heap_modify_tuple_by_cols(row, RelationGetDescr(trigger->tg_relation), 1,
+													 &column, &changed, &isnull));
 }

@@ -29,6 +29,8 @@ INSERT INTO surface VALUES
     ('glm_model_unregister', 'name text', 'boolean', true),
     ('glm_quantize', 'source text, target text, options jsonb DEFAULT NULL::jsonb',
      'TABLE(tensor text, method text, bits real, weight_error double precision, output_error double precision, perplexity_before double precision, perplexity_after double precision)', true),
+    ('glm_route_set', 'name text, weights jsonb', 'void', true),
+    ('glm_route_drop', 'name text', 'boolean', true),
     ('glm_cancel', 'request_id bigint', 'boolean', true),
     ('glm_task_prompt', 'name text, language text DEFAULT NULL::text', 'text', false),
     ('glm_parse_tool_calls', 'content text', 'jsonb', false);
@@ -38,7 +40,7 @@ CREATE TEMP VIEW found AS
            pg_get_function_result(p.oid) AS found_result
       FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name;
 
-SELECT plan((6 * count(*) + 20)::int) FROM surface;
+SELECT plan((6 * count(*) + 23)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
@@ -74,7 +76,11 @@ SELECT has_table('chatglm', 'model', 'table chatglm.model');
 SELECT col_is_pk('chatglm', 'model', 'name', 'its key is the name');
 SELECT isnt(obj_description('chatglm.model'::regclass), NULL, 'chatglm.model has a comment');
 SELECT table_privs_are('chatglm', 'model', 'glm_tap_user', ARRAY[]::text[], 'chatglm.model is closed');
-SELECT is(extconfig, ARRAY['chatglm.model'::regclass::oid, 'chatglm.task_prompt'::regclass::oid], 'pg_dump keeps rows of the tables')
+SELECT has_table('chatglm', 'route', 'table chatglm.route');
+SELECT table_privs_are('chatglm', 'route', 'glm_tap_user', ARRAY[]::text[], 'chatglm.route is closed');
+SELECT has_view('glm_routes', 'view glm_routes');
+SELECT is(ARRAY(SELECT t::regclass::text COLLATE "C" FROM unnest(extconfig) t ORDER BY 1),
+          ARRAY['chatglm.model', 'chatglm.route', 'chatglm.task_prompt'], 'pg_dump keeps the rows of the tables')
   FROM pg_extension WHERE extname = 'chatglm';
 SELECT is(p.proname, NULL, 'no function of the extension is left out here')
   FROM (VALUES (1)) v LEFT JOIN (pg_depend d JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
