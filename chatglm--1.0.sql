@@ -432,12 +432,86 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100;
 COMMENT ON FUNCTION glm_chat_tokens IS
 'gives the token ids that a chat becomes before the model reads it';
 
+CREATE FUNCTION glm_chunk(content text, tokens int, overlap int DEFAULT 0, model text DEFAULT NULL)
+RETURNS text[]
+AS 'MODULE_PATHNAME', 'chatglm_chunk'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 500;
+COMMENT ON FUNCTION glm_chunk IS
+'cuts a text into chunks of at most so many tokens, where paragraphs, sentences or words begin';
+
 CREATE FUNCTION glm_logits(tokens int[], model text DEFAULT NULL)
 RETURNS real[]
 AS 'MODULE_PATHNAME', 'chatglm_logits'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000;
 COMMENT ON FUNCTION glm_logits IS
 'gives the logits of the token after these, one for each id of the padded vocabulary';
+
+-- ---- Vectors -----------------------------------------------------------
+
+CREATE FUNCTION glm_embed(
+	content text,
+	model text DEFAULT NULL,
+	pooling text DEFAULT 'mean',
+	normalized bool DEFAULT true,
+	options jsonb DEFAULT NULL)
+RETURNS real[]
+AS 'MODULE_PATHNAME', 'chatglm_embed'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 5000;
+COMMENT ON FUNCTION glm_embed IS
+'gives a vector for a text: the mean of the model''s hidden states at its tokens, or the last one';
+
+CREATE TYPE glm_embed_result AS (
+	embedding real[],
+	prompt_tokens int,
+	completion_tokens int,
+	finish_reason text,
+	error text,
+	sqlstate text);
+COMMENT ON TYPE glm_embed_result IS
+'a vector for a text, or the error that took its place';
+COMMENT ON COLUMN glm_embed_result.embedding IS 'the vector; null when there is an error';
+COMMENT ON COLUMN glm_embed_result.prompt_tokens IS 'tokens of the text, and those in front of it; null when there is an error';
+COMMENT ON COLUMN glm_embed_result.completion_tokens IS '0; null when there is an error';
+COMMENT ON COLUMN glm_embed_result.finish_reason IS 'stop; null when there is an error';
+COMMENT ON COLUMN glm_embed_result.error IS 'message of the error; null when there is none';
+COMMENT ON COLUMN glm_embed_result.sqlstate IS 'SQLSTATE of the error; null when there is none';
+
+CREATE FUNCTION glm_try_embed(
+	content text,
+	model text DEFAULT NULL,
+	pooling text DEFAULT 'mean',
+	normalized bool DEFAULT true,
+	options jsonb DEFAULT NULL)
+RETURNS glm_embed_result
+AS 'MODULE_PATHNAME', 'chatglm_try_embed'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 5000;
+COMMENT ON FUNCTION glm_try_embed IS
+'gives a vector for a text like glm_embed; an error becomes a value of the row instead of the end of the statement';
+
+-- Of two vectors; needs no worker.
+CREATE FUNCTION glm_similarity(a real[], b real[])
+RETURNS float8
+AS 'MODULE_PATHNAME', 'chatglm_similarity'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION glm_similarity(real[], real[]) IS
+'gives the cosine of the angle between two vectors, from -1 to 1';
+
+-- Planned as the cosine of two calls of glm_embed, so that these can be in flight.
+CREATE FUNCTION chatglm.similarity_support(internal)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'chatglm_similarity_support'
+LANGUAGE C IMMUTABLE STRICT;
+COMMENT ON FUNCTION chatglm.similarity_support IS
+'planner support: puts glm_embed in the place of glm_similarity of texts';
+REVOKE ALL ON FUNCTION chatglm.similarity_support FROM PUBLIC;
+
+CREATE FUNCTION glm_similarity(a text, b text, model text DEFAULT NULL)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'chatglm_text_similarity'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000
+SUPPORT chatglm.similarity_support;
+COMMENT ON FUNCTION glm_similarity(text, text, text) IS
+'gives the cosine of the angle between the vectors of two texts, see glm_embed';
 
 -- ---- What is going on ------------------------------------------------------
 

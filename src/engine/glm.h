@@ -37,6 +37,8 @@ typedef enum glm_kind
 	GLM_LOAD,		  /* load the model, keep it */
 	GLM_UNLOAD, /* drop it when nobody uses it; without `path`: if its name was this origin's alone */
 	GLM_QUANTIZE, /* write `target`, a packed directory; see glm_quantized */
+	GLM_EMBED,	  /* `text` -> float[hidden]; see glm_pooling */
+	GLM_PASSAGES, /* `text` -> texts of at most max_tokens tokens, each ended by a NUL */
 	GLM_N_KIND
 } glm_kind;
 
@@ -87,6 +89,13 @@ typedef enum glm_json_space
 	GLM_SPACE_ANY		 /* what JSON allows, a few bytes at a place */
 } glm_json_space;
 
+/* Which hidden states of a text become its vector. */
+typedef enum glm_pooling
+{
+	GLM_POOL_MEAN = 0, /* the mean over all its tokens */
+	GLM_POOL_LAST	   /* that of the last token */
+} glm_pooling;
+
 /* Bytes inside a request block: [offset, offset + length), then a NUL. */
 typedef struct glm_span
 {
@@ -130,6 +139,7 @@ typedef struct glm_request
 	uint64_t scope;		  /* what caches hold is shared within it only; 0: with nobody */
 	int32_t	 timeout_ms;  /* 0 = none */
 	uint32_t tenant;	  /* on whose behalf: tenants take turns */
+	int32_t	 overlap;	  /* PASSAGES: most tokens that one shares with the next */
 	uint32_t origin;	  /* whose names these are: within it a model's name means one path */
 	uint8_t	 stream;	  /* one TOKEN event a token, else text at the end */
 	uint8_t	 add_special; /* TOKENIZE: put the prefix of prompts in front */
@@ -140,7 +150,9 @@ typedef struct glm_request
 	uint8_t	 constrained; /* glm_constraint_kind */
 	uint8_t	 property_order; /* glm_property_order */
 	uint8_t	 json_space;	 /* glm_json_space */
-	uint8_t	 pad[3];
+	uint8_t	 pooling;		 /* glm_pooling */
+	uint8_t	 normalize;		 /* EMBED: to length 1 */
+	uint8_t	 pad[1];
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
@@ -407,6 +419,22 @@ typedef bool (*glm_pause_hook)(void *arg, glm_error *err);
  * NULL: nobody.  The engine's own threads have theirs.
  */
 extern void glm_pause_with(glm_pause_hook hook, void *arg);
+
+/* ---- Texts in units (pure functions, thread-safe) ---------------------- */
+
+typedef enum glm_unit
+{
+	GLM_UNIT_WORD,
+	GLM_UNIT_SENTENCE,
+	GLM_UNIT_PARAGRAPH
+} glm_unit;
+
+/*
+ * The next unit of a text, which is valid UTF-8, at or behind byte *to: bytes [*from, *to);
+ * begin with *to = 0.  White space between units, and what is no word between words, is in
+ * none.  false: there is no more.
+ */
+extern bool glm_next_unit(glm_unit unit, const char *text, size_t n, size_t *from, size_t *to);
 
 /* ---- Answers of a chat model (pure functions, thread-safe) ----------- */
 

@@ -360,3 +360,11 @@ read_tail_option(const char *key, JsonbValue *value, void *arg)
 			 "Known keys are cache, choices, json_space, min_p, on_length, priority, "
 			 "property_order, regex, repetition_penalty, route_key, timeout_ms and truncate.")));
 }
+
+void
+chatglm_read_some_options(ChatglmCall *call, Jsonb *options, const char *const *keys)
+{
+	chatglm_require_object(options);
+	chatglm_require_keys(&options->root, "options", keys);
+	chatglm_read_options(options, read_tail_option, call);
+}

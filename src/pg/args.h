@@ -14,6 +14,9 @@
 #define CHATGLM_N_TAIL 10
 extern void chatglm_read_tail(ChatglmCall *call, const NullableDatum *values);
 
+/* Reads argument "options" of a function that has only these keys of it, which end with NULL. */
+extern void chatglm_read_some_options(ChatglmCall *call, Jsonb *options, const char *const *keys);
+
 /* Resolves the model argument (NULL: chatglm.model) into *call, or finds the route it is. */
 extern void chatglm_read_model(ChatglmCall *call, const NullableDatum *model);
 

@@ -76,6 +76,9 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.constrained = call->constrained;
 	head.property_order = call->property_order;
 	head.json_space = call->json_space;
+	head.pooling = call->pooling;
+	head.normalize = call->normalize;
+	head.overlap = call->overlap;
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;

@@ -64,6 +64,9 @@ typedef struct ChatglmCall
 	glm_constraint_kind	 constrained;
 	glm_property_order	 property_order;
 	glm_json_space		 json_space;
+	glm_pooling			 pooling;
+	bool				 normalize;
+	int					 overlap;
 } ChatglmCall;
 
 /* Fills the sampling fields from the GUCs and the documented defaults. */

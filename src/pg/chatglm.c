@@ -19,6 +19,7 @@
 #include "batch.h"
 #include "batchfuncs.h"
 #include "chat.h"
+#include "embed.h"
 #include "function.h"
 #include "json_answer.h"
 #include "settings_define.h"
@@ -34,7 +35,8 @@ static const ChatglmFunction *const functions[] = {
 	&chatglm_detokenize_function, &chatglm_count_tokens_function, &chatglm_logits_function,
 	&chatglm_chat_function,		  &chatglm_chat_tokens_function,  &chatglm_try_generate_function,
 	&chatglm_stream_function,	  &chatglm_chat_stream_function,  &chatglm_json_function,
-	&chatglm_try_json_function};
+	&chatglm_try_json_function,	  &chatglm_embed_function,		  &chatglm_try_embed_function,
+	&chatglm_chunk_function};
 
 extern PGDLLEXPORT void _PG_init(void);
 

@@ -85,6 +85,31 @@ read_logits(ChatglmCall *call, const NullableDatum *args)
 	return true;
 }
 
+/* A text, the most tokens of a chunk, the overlap and a model. */
+static bool
+read_chunk(ChatglmCall *call, const NullableDatum *args)
+{
+	int tokens = args[1].isnull ? 0 : DatumGetInt32(args[1].value);
+	int overlap = args[2].isnull ? 0 : DatumGetInt32(args[2].value);
+
+	if (args[0].isnull || args[1].isnull)
+		return false;
+	if (tokens < 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"tokens\" must be at least 1, not %d", tokens)));
+	if (overlap < 0 || overlap >= tokens)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"overlap\" must be 0 or more and less than tokens, not %d",
+						overlap)));
+	chatglm_call_defaults(call, GLM_PASSAGES);
+	call->max_tokens = tokens;
+	call->overlap = overlap;
+	call->text = chatglm_text_to_utf8(DatumGetTextPP(args[0].value), &call->text_length);
+	chatglm_read_model(call, &args[3]);
+	return true;
+}
+
 /* ---- Values ------------------------------------------------------------- */
 
 static Datum
@@ -103,6 +128,25 @@ static Datum
 count_value(const ChatglmAnswer *answer, Oid type)
 {
 	return Int32GetDatum(answer->prompt_tokens);
+}
+
+/* Texts that each end in a NUL. */
+static Datum
+texts_value(const ChatglmAnswer *answer, Oid type)
+{
+	ArrayBuildState *texts = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+	const char		*end = answer->bytes.data + answer->bytes.len;
+
+	for (const char *at = answer->bytes.data; at < end;)
+	{
+		Size  length = strlen(at);
+		text *one = chatglm_text_from_utf8(at, length);
+
+		texts = accumArrayResult(texts, PointerGetDatum(one), false, TEXTOID, CurrentMemoryContext);
+		pfree(one);
+		at += length + 1;
+	}
+	return makeArrayResult(texts, CurrentMemoryContext);
 }
 
 /* ---- Entry points ------------------------------------------------------- */
@@ -126,6 +170,10 @@ CHATGLM_DEFINE_FUNCTION(chatglm_detokenize, .n_args = 2, .model = 1, .read = rea
 /* glm_count_tokens(content text, model text) returns int */
 CHATGLM_DEFINE_FUNCTION(chatglm_count_tokens, .n_args = 2, .model = 1, .read = read_count_tokens,
 						.value = count_value);
+
+/* glm_chunk(content text, tokens int, overlap int, model text) returns text[] */
+CHATGLM_DEFINE_FUNCTION(chatglm_chunk, .n_args = 4, .model = 3, .read = read_chunk,
+						.value = texts_value);
 
 /* glm_logits(tokens int[], model text) returns real[] */
 CHATGLM_DEFINE_FUNCTION(chatglm_logits, .n_args = 2, .model = 1, .read = read_logits,

@@ -46,8 +46,10 @@ every_kind_is_served_in_one_way(void **state)
 			assert_int_equal(kind->needs, 0);
 		if (kind->needs & GLM_NEEDS_DECODER)
 			assert_true(kind->needs & GLM_NEEDS_SAMPLER);
-		if (kind->needs & GLM_NEEDS_SAMPLER)
+		if (kind->needs & (GLM_NEEDS_SAMPLER | GLM_NEEDS_POOL))
 			assert_non_null(kind->sample);
+		if (kind->needs & GLM_NEEDS_POOL)
+			assert_int_equal(kind->want, GLM_WANT_HIDDEN);
 		if (kind->sample != NULL)
 			assert_true(by_passes);
 		if (kind->describe != NULL)
@@ -108,6 +110,9 @@ every_kind_is_served(void **state)
 	assert_int_equal(wait_for(engine, ticket)->last.completion_tokens, 3);
 	ticket = submit(engine, make_for_tokens(GLM_LOGITS, ids, 2));
 	assert_int_equal(wait_for(engine, ticket)->last.prompt_tokens, 2);
+	assert_true(answers[ticket].length > 0);
+	ticket = submit(engine, make_of_kind(GLM_EMBED));
+	assert_int_equal(wait_for(engine, ticket)->last.kind, GLM_EVENT_DONE);
 	assert_true(answers[ticket].length > 0);
 	ticket = submit(engine, make_of_kind(GLM_UNLOAD));
 	assert_int_equal(wait_for(engine, ticket)->last.kind, GLM_EVENT_DONE);

@@ -271,6 +271,36 @@ each_kind_has_what_it_needs(void **state)
 }
 
 static void
+vectors_and_passages_have_numbers_of_their_own(void **state)
+{
+	sample s = good();
+
+	(void) state;
+	s.req.kind = GLM_EMBED;
+	assert_good(&s);
+	s.req.normalize = 1;
+	s.req.pooling = GLM_POOL_LAST;
+	assert_good(&s);
+	s.req.pooling = GLM_POOL_LAST + 1;
+	assert_bad(&s, GLM_INTERNAL, "pooling");
+	s.req.pooling = 0;
+	s.req.normalize = 2;
+	assert_bad(&s, GLM_INTERNAL, "flag");
+	s = good();
+	s.req.kind = GLM_PASSAGES;
+	s.req.max_tokens = 8;
+	s.req.overlap = 7;
+	assert_good(&s);
+	s.req.overlap = 8;
+	assert_bad(&s, GLM_BAD_ARGUMENT, "\"overlap\"");
+	s.req.overlap = -1;
+	assert_bad(&s, GLM_BAD_ARGUMENT, "\"overlap\"");
+	s.req.overlap = 0;
+	s.req.max_tokens = 0;
+	assert_bad(&s, GLM_BAD_ARGUMENT, "\"tokens\"");
+}
+
+static void
 parameters_must_be_in_range(void **state)
 {
 	static const double bad[][4] = {
@@ -404,6 +434,7 @@ main(void)
 		cmocka_unit_test(long_lists_of_stop_strings_are_refused),
 		cmocka_unit_test(tokens_must_be_whole_and_aligned),
 		cmocka_unit_test(each_kind_has_what_it_needs),
+		cmocka_unit_test(vectors_and_passages_have_numbers_of_their_own),
 		cmocka_unit_test(parameters_must_be_in_range),
 		cmocka_unit_test(constraints_must_be_whole),
 		cmocka_unit_test(noise_is_survived),

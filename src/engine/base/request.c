@@ -106,7 +106,7 @@ check_tokens(const glm_request *req, glm_error *err)
 
 /* ---- What each kind needs ---------------------------------------------- */
 
-/* Of the fields of a request: what must be there, and whether the sampling is looked at. */
+/* Of the fields of a request: what must be there, and which of its numbers are looked at. */
 typedef struct glm_fields
 {
 	bool path;
@@ -114,6 +114,7 @@ typedef struct glm_fields
 	bool text;
 	bool tokens; /* at least one */
 	bool sampling;
+	bool passages;
 } glm_fields;
 
 static const glm_fields needed[GLM_N_KIND] = {
@@ -126,6 +127,8 @@ static const glm_fields needed[GLM_N_KIND] = {
 	[GLM_LOAD] = {.path = true},
 	[GLM_UNLOAD] = {0},
 	[GLM_QUANTIZE] = {.path = true, .target = true},
+	[GLM_EMBED] = {.path = true, .text = true},
+	[GLM_PASSAGES] = {.path = true, .text = true, .passages = true},
 };
 
 static bool
@@ -172,6 +175,16 @@ check_sampling(const glm_request *req, glm_error *err)
 	return true;
 }
 
+static bool
+check_passages(const glm_request *req, glm_error *err)
+{
+	if (req->max_tokens < 1)
+		return out_of_range("tokens", "at least 1", err);
+	if (req->overlap < 0 || req->overlap >= req->max_tokens)
+		return out_of_range("overlap", "0 or more, and less than tokens", err);
+	return true;
+}
+
 /* Of what an answer has to be: all but the bytes of its text. */
 static bool
 check_constraint(const glm_request *req, glm_error *err)
@@ -203,7 +216,8 @@ check_header(const glm_request *req, size_t size, glm_error *err)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown kind %d", req->kind);
 	if (req->form > GLM_MESSAGES)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown form %d", req->form);
-	if (req->stream > 1 || req->add_special > 1 || req->batch > 1 || req->turns > 1)
+	if (req->stream > 1 || req->add_special > 1 || req->batch > 1 || req->turns > 1 ||
+		req->normalize > 1)
 		return glm_fail(err, GLM_INTERNAL, "bad request: a flag is neither 0 nor 1");
 	if (req->constrained >= GLM_N_CONSTRAINTS || req->property_order > GLM_ORDER_ANY ||
 		req->json_space > GLM_SPACE_ANY)
@@ -211,6 +225,8 @@ check_header(const glm_request *req, size_t size, glm_error *err)
 						req->constrained, req->property_order, req->json_space);
 	if (req->truncate > GLM_TRUNCATE_MIDDLE)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown truncation %d", req->truncate);
+	if (req->pooling > GLM_POOL_LAST)
+		return glm_fail(err, GLM_INTERNAL, "bad request: unknown pooling %d", req->pooling);
 	if (req->timeout_ms < 0)
 		return out_of_range("timeout_ms", "0 (none) or more", err);
 	return true;
@@ -232,6 +248,7 @@ glm_request_check_frame(const void *block, size_t size, glm_error *err)
 		   check_span(req, req->system, "system", err) &&
 		   check_span(req, req->tools, "tools", err) && check_stop(req, err) &&
 		   check_tokens(req, err) && check_needed(req, err) && check_constraint(req, err) &&
+		   (!needed[req->kind].passages || check_passages(req, err)) &&
 		   (!needed[req->kind].sampling || check_sampling(req, err));
 }
 

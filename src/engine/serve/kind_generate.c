@@ -42,8 +42,8 @@ check_length(const glm_request *req, const glm_model *model, glm_error *err)
  * farther than that: to twice the context, so that a message still says how much too
  * long an ordinary one is.
  */
-static bool
-build_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_error *err)
+bool
+glm_read_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_error *err)
 {
 	size_t most = 2 * (size_t) model->config.context;
 
@@ -294,7 +294,7 @@ take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err
 const glm_request_kind glm_kind_generate = {
 	.name = "generate",
 	.needs = GLM_NEEDS_MODEL | GLM_NEEDS_TEXT | GLM_NEEDS_SAMPLER | GLM_NEEDS_DECODER,
-	.read_tokens = build_prompt,
+	.read_tokens = glm_read_prompt,
 	.want = GLM_WANT_LOGITS,
 	.wants_from = wants_logits_from,
 	.describe = describe_pick,

@@ -1,9 +1,10 @@
 /*
- * kind_tokens.c - texts to token ids and back, and how many there are.
+ * kind_tokens.c - texts to token ids and back, how many there are, and texts cut by them.
  *
  * All of these need a model's tokenizer and no forward pass.
  */
 #include "engine/serve/engine.h"
+#include "engine/text/passages.h"
 #include "engine/text/prompt.h"
 
 #define RESULT_SLICE ((size_t) 64 << 10) /* bytes of a result sent between two pauses */
@@ -66,6 +67,31 @@ answer_prompt_ids(glm_engine *e, int ticket, const glm_request *req, const glm_m
 	return false;
 }
 
+/* The usage is the tokens of all. */
+static bool
+answer_passages(glm_engine *e, int ticket, const glm_request *req, const glm_model *model,
+				int *tokens, glm_error *err)
+{
+	glm_passages passages = {.tok = model->tokenizer,
+							 .text = glm_request_text(req, req->text),
+							 .n = req->text.length,
+							 .tokens = (size_t) req->max_tokens,
+							 .overlap = (size_t) req->overlap};
+	bool		 ok = true;
+
+	while (ok && passages.to < passages.n)
+	{
+		ok =
+			glm_passages_next(&passages, err) &&
+			send_slices(e, ticket, passages.text + passages.from, passages.to - passages.from, err);
+		if (ok)
+			glm_send_result(e, ticket, "", 1);
+		*tokens += (int) passages.ids.length;
+	}
+	glm_ids_free(&passages.ids);
+	return ok;
+}
+
 /* The usage is the answer. */
 static bool
 answer_count(glm_engine *e, int ticket, const glm_request *req, const glm_model *model, int *tokens,
@@ -118,4 +144,10 @@ const glm_request_kind glm_kind_chat_tokens = {
 	.name = "chat_tokens",
 	.needs = GLM_NEEDS_MODEL | GLM_NEEDS_TEXT,
 	.answer = answer_prompt_ids,
+};
+
+const glm_request_kind glm_kind_passages = {
+	.name = "passages",
+	.needs = GLM_NEEDS_MODEL | GLM_NEEDS_TEXT,
+	.answer = answer_passages,
 };

@@ -13,6 +13,8 @@ static const glm_request_kind *const kinds[GLM_N_KIND] = {
 	[GLM_LOAD] = &glm_kind_load,
 	[GLM_UNLOAD] = &glm_kind_unload,
 	[GLM_QUANTIZE] = &glm_kind_quantize,
+	[GLM_EMBED] = &glm_kind_embed,
+	[GLM_PASSAGES] = &glm_kind_passages,
 };
 
 const char *

@@ -25,7 +25,8 @@ typedef enum glm_need
 	GLM_NEEDS_VERIFIED = 2, /* and verified now, if its options ask for all of it */
 	GLM_NEEDS_TEXT = 4,		/* its texts are checked; long ones are read in turns */
 	GLM_NEEDS_SAMPLER = 8,	/* max_tokens more tokens may follow, by a sampler and drafts */
-	GLM_NEEDS_DECODER = 16	/* which become text */
+	GLM_NEEDS_DECODER = 16, /* which become text */
+	GLM_NEEDS_POOL = 32		/* its hidden states are pooled */
 } glm_need;
 
 struct glm_request_kind
@@ -63,9 +64,18 @@ extern const glm_request_kind glm_kind_tokenize; /* kind_tokens.c */
 extern const glm_request_kind glm_kind_detokenize;
 extern const glm_request_kind glm_kind_count_tokens;
 extern const glm_request_kind glm_kind_chat_tokens;
+extern const glm_request_kind glm_kind_passages;
 extern const glm_request_kind glm_kind_load; /* kind_model.c */
 extern const glm_request_kind glm_kind_unload;
 extern const glm_request_kind glm_kind_quantize;
+extern const glm_request_kind glm_kind_embed; /* kind_embed.c */
+
+/*
+ * The ids of a request's prompt, cut as it says where they do not fit the context, or
+ * refused before much of it is read (kind_generate.c).
+ */
+extern bool glm_read_prompt(const glm_request *req, const glm_model *model, glm_ids *ids,
+							glm_error *err);
 
 /* The kind of a request that was checked. */
 extern const glm_request_kind *glm_request_kind_of(const glm_request *req);

@@ -146,12 +146,17 @@ known_wanted(const glm_sequence *seq, int n)
 	return n - (from > 0 ? from : 0);
 }
 
-/* Tokens that its reader has room for, at most as many as a pass may bring. */
+/*
+ * Tokens that its reader has room for, at most as many as a pass may bring.  Only what
+ * leaves logits makes tokens; hidden states have room for as many rows as a pass has.
+ */
 static int
 room_for_tokens(const glm_engine *e, const glm_sequence *seq)
 {
 	int unread = 0;
 
+	if (seq->kind->want == GLM_WANT_HIDDEN)
+		return GLM_PREFILL_MAX;
 	if (seq->request->stream)
 		unread = (int) (seq->made - atomic_load(&e->ticket[seq->ticket].taken));
 	return unread > GLM_OUTBOX - GLM_DRAFT_MAX - 1 ? GLM_OUTBOX - unread : GLM_DRAFT_MAX + 1;

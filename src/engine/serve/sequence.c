@@ -23,6 +23,7 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
 		glm_decoder_close(seq->decoder);
+	glm_pool_close(seq->pool);
 	glm_buf_free(&seq->text);
 	glm_ids_free(&seq->tokens);
 	glm_models_release(&e->models, seq->served);

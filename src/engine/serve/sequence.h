@@ -6,6 +6,7 @@
 
 #include "engine/serve/draft.h"
 #include "engine/serve/models.h"
+#include "engine/serve/pool.h"
 #include "engine/serve/prefix.h"
 #include "engine/serve/reply.h"
 #include "engine/serve/sample.h"
@@ -76,6 +77,7 @@ typedef struct glm_sequence
 	glm_sampler			   *sampler;	/* NULL without GLM_NEEDS_SAMPLER */
 	glm_decoder			   *decoder;
 	glm_constrained		   *constrained; /* NULL: the answer may be anything */
+	glm_pool			   *pool;		 /* NULL without GLM_NEEDS_POOL */
 	glm_buf					text;		 /* text not yet sent */
 	uint32_t				made;		 /* TOKEN events sent */
 } glm_sequence;

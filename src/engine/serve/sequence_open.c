@@ -81,6 +81,15 @@ open_decoder(glm_sequence *seq, glm_error *err)
 	return true;
 }
 
+static bool
+open_pool(glm_sequence *seq, glm_error *err)
+{
+	if ((seq->kind->needs & GLM_NEEDS_POOL) == 0)
+		return true;
+	seq->pool = glm_pool_open((glm_pooling) seq->request->pooling, seq->model->config.hidden);
+	return seq->pool != NULL || glm_no_memory(err);
+}
+
 /* Could the KV pool hold all of it? */
 static bool
 check_kv_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
@@ -118,7 +127,7 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	seq->model = served->model;
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) && set_limit(seq, err) &&
 		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
-		check_kv_room(e, seq, err) && glm_constrained_open(e, seq, err))
+		open_pool(seq, err) && check_kv_room(e, seq, err) && glm_constrained_open(e, seq, err))
 		return seq;
 	glm_sequence_free(e, seq);
 	return NULL;
