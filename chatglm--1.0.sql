@@ -402,6 +402,162 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
 COMMENT ON FUNCTION glm_generate_batch IS
 'answers an array of prompts, chatglm.prefetch at a time, with a row for each in their order; errors are values of the row';
 
+-- ---- Tasks ----------------------------------------------------------------
+
+CREATE FUNCTION glm_extract(
+	content text,
+	schema json,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'chatglm_extract'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_extract IS
+'gives what a text says of the fields of a JSON schema, as a value that fits it';
+
+CREATE FUNCTION glm_try_extract(
+	content text,
+	schema json,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_extract'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_extract IS
+'is glm_extract; an error becomes a value of the row instead of the end of the statement';
+
+CREATE FUNCTION glm_translate(
+	content text,
+	to_language text,
+	from_language text DEFAULT NULL,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_translate'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_translate IS
+'translates a text into a language';
+
+CREATE FUNCTION glm_try_translate(
+	content text,
+	to_language text,
+	from_language text DEFAULT NULL,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_translate'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_translate IS
+'is glm_translate; an error becomes a value of the row instead of the end of the statement';
+
+CREATE FUNCTION glm_summarize(
+	content text,
+	max_words int DEFAULT NULL,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_summarize'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_summarize IS
+'summarizes a text';
+
+CREATE FUNCTION glm_try_summarize(
+	content text,
+	max_words int DEFAULT NULL,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_summarize'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_summarize IS
+'is glm_summarize; an error becomes a value of the row instead of the end of the statement';
+
+CREATE FUNCTION glm_redact(
+	content text,
+	kinds text[] DEFAULT NULL,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_redact'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_redact IS
+'replaces what a text has of some kinds, personal data by default, by [KIND]';
+
+CREATE FUNCTION glm_try_redact(
+	content text,
+	kinds text[] DEFAULT NULL,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_redact'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_redact IS
+'is glm_redact; an error becomes a value of the row instead of the end of the statement';
+
 -- ---- Tokens ------------------------------------------------------------
 
 CREATE FUNCTION glm_tokenize(content text, model text DEFAULT NULL, add_special bool DEFAULT false)
@@ -607,7 +763,7 @@ COMMENT ON VIEW glm_stat_requests IS
 COMMENT ON COLUMN glm_stat_requests.request_id IS 'number of the request, for glm_cancel';
 COMMENT ON COLUMN glm_stat_requests.pid IS 'process of the session that asks';
 COMMENT ON COLUMN glm_stat_requests.usename IS 'role that asks';
-COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate, glm_json, glm_try_json and glm_generate_batch, too';
+COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate, glm_json, glm_try_json, glm_generate_batch and functions for tasks, too';
 COMMENT ON COLUMN glm_stat_requests.model IS 'name of the model';
 COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took the request';
 COMMENT ON COLUMN glm_stat_requests.tokens IS 'tokens of the answer so far';

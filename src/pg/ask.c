@@ -126,6 +126,7 @@ chatglm_collect(ChatglmAnswer *answer)
 	answer->prompt_tokens = event->prompt_tokens;
 	answer->cached_tokens = event->cached_tokens;
 	answer->completion_tokens = event->completion_tokens;
+	answer->kept = chatglm_request_kept(answer->request);
 	chatglm_release(answer->request);
 	answer->request = NULL;
 

@@ -23,6 +23,7 @@ typedef struct ChatglmAnswer
 	bool			routed;		   /* a route was named, and led to the model */
 	char		   *model;		   /* its name, UTF-8; once collecting has begun */
 	StringInfoData	bytes;		   /* the RESULT events' payloads, joined */
+	char		   *kept;		   /* as in the ChatglmCall */
 	glm_finish		finish;
 	int				prompt_tokens;
 	int				cached_tokens;

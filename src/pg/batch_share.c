@@ -179,6 +179,9 @@ take_print(const ChatglmCall *call, Oid function, int column)
 		  .hash = {hash_bytes_extended((unsigned char *) block, (int) block->size, 0),
 				   hash_bytes_extended((unsigned char *) block, (int) block->size, PG_INT64_MAX)}};
 
+	if (call->kept != NULL)
+		print.hash[0] ^=
+			hash_bytes_extended((const unsigned char *) call->kept, (int) call->kept_length, 1);
 	pfree(block);
 	return print;
 }

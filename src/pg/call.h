@@ -67,6 +67,8 @@ typedef struct ChatglmCall
 	glm_pooling			 pooling;
 	bool				 normalize;
 	int					 overlap;
+	const char			*kept; /* what value() needs of the arguments; not for the worker */
+	Size				 kept_length;
 } ChatglmCall;
 
 /* Fills the sampling fields from the GUCs and the documented defaults. */

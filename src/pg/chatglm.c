@@ -22,21 +22,29 @@
 #include "embed.h"
 #include "function.h"
 #include "json_answer.h"
+#include "redact.h"
 #include "settings_define.h"
 #include "shared.h"
 #include "sqlfuncs.h"
 #include "stream.h"
+#include "task_functions.h"
 #include "worker.h"
 
 PG_MODULE_MAGIC;
 
 static const ChatglmFunction *const functions[] = {
-	&chatglm_generate_function,	  &chatglm_complete_function,	  &chatglm_tokenize_function,
-	&chatglm_detokenize_function, &chatglm_count_tokens_function, &chatglm_logits_function,
-	&chatglm_chat_function,		  &chatglm_chat_tokens_function,  &chatglm_try_generate_function,
-	&chatglm_stream_function,	  &chatglm_chat_stream_function,  &chatglm_json_function,
-	&chatglm_try_json_function,	  &chatglm_embed_function,		  &chatglm_try_embed_function,
-	&chatglm_chunk_function};
+	&chatglm_generate_function,		&chatglm_complete_function,
+	&chatglm_tokenize_function,		&chatglm_detokenize_function,
+	&chatglm_count_tokens_function, &chatglm_logits_function,
+	&chatglm_chat_function,			&chatglm_chat_tokens_function,
+	&chatglm_try_generate_function, &chatglm_stream_function,
+	&chatglm_chat_stream_function,	&chatglm_json_function,
+	&chatglm_try_json_function,		&chatglm_embed_function,
+	&chatglm_try_embed_function,	&chatglm_chunk_function,
+	&chatglm_extract_function,		&chatglm_try_extract_function,
+	&chatglm_translate_function,	&chatglm_try_translate_function,
+	&chatglm_summarize_function,	&chatglm_try_summarize_function,
+	&chatglm_redact_function,		&chatglm_try_redact_function};
 
 extern PGDLLEXPORT void _PG_init(void);
 

@@ -48,6 +48,9 @@ extern int chatglm_requests_running_as(bool in_flight);
 /* Ends a request; cancels it when it is not done.  Never fails, never blocks. */
 extern void chatglm_release(ChatglmRequest *request);
 
+/* A copy of what its call said to keep, with a NUL behind it; NULL: nothing. */
+extern char *chatglm_request_kept(const ChatglmRequest *request);
+
 extern uint64 chatglm_request_id(const ChatglmRequest *request);
 
 /* The name of its model, UTF-8. */

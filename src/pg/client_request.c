@@ -47,6 +47,29 @@ register_callbacks(void)
 		AllocSetContextCreate(TopMemoryContext, "chatglm requests", ALLOCSET_DEFAULT_SIZES);
 }
 
+static void
+keep(ChatglmRequest *request, const ChatglmCall *call)
+{
+	if (call->kept == NULL)
+		return;
+	request->kept.data = MemoryContextAllocHuge(request_context, call->kept_length + 1);
+	memcpy(request->kept.data, call->kept, call->kept_length);
+	request->kept.data[call->kept_length] = '\0';
+	request->kept.len = call->kept_length;
+}
+
+char *
+chatglm_request_kept(const ChatglmRequest *request)
+{
+	char *copy;
+
+	if (request->kept.data == NULL)
+		return NULL;
+	copy = palloc_extended(request->kept.len + 1, MCXT_ALLOC_HUGE);
+	memcpy(copy, request->kept.data, request->kept.len + 1);
+	return copy;
+}
+
 ChatglmRequest *
 chatglm_new_request(const ChatglmCall *given)
 {
@@ -74,6 +97,7 @@ chatglm_new_request(const ChatglmCall *given)
 	request->model = MemoryContextStrdup(request_context, call->model);
 	if (call->path != NULL)
 		request->path = MemoryContextStrdup(request_context, call->path);
+	keep(request, call);
 	return request;
 }
 
@@ -86,6 +110,7 @@ chatglm_release(ChatglmRequest *request)
 	dlist_delete(&request->link);
 	free_if_any(request->model);
 	free_if_any(request->path);
+	free_if_any(request->kept.data);
 	pfree(request);
 
 	if (dlist_is_empty(&chatglm_requests))

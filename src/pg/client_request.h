@@ -36,6 +36,7 @@ struct ChatglmRequest
 	glm_request		   *block;	   /* until it is sent */
 	char			   *model;	   /* its name and directory, UTF-8 */
 	char			   *path;
+	StringInfoData		kept;	 /* as in the ChatglmCall; no data: nothing */
 	dlist_head			events;	 /* ChatglmFiledEvent */
 	ChatglmFiledEvent  *current; /* what the caller is looking at */
 };

@@ -15,6 +15,19 @@
 #include "json_answer.h"
 #include "response_format.h"
 
+char *
+chatglm_read_schema(ChatglmCall *call, const NullableDatum *schema)
+{
+	char *shown;
+
+	if (schema->isnull)
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("argument \"schema\" must not be NULL")));
+	shown = TextDatumGetCString(schema->value);
+	chatglm_constrain(call, GLM_JSON_SCHEMA, "schema", shown);
+	return shown;
+}
+
 /* Reads (prompt text, schema json, ...G). */
 static bool
 read_json_prompt(ChatglmCall *call, const NullableDatum *args)
@@ -25,11 +38,7 @@ read_json_prompt(ChatglmCall *call, const NullableDatum *args)
 	memcpy(prompt + 1, args + 2, CHATGLM_N_TAIL * sizeof(*prompt));
 	if (!chatglm_read_prompt(call, prompt))
 		return false;
-	if (args[1].isnull)
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("argument \"schema\" must not be NULL")));
-	chatglm_constrain(call, GLM_JSON_SCHEMA, "schema",
-					  text_to_cstring(DatumGetTextPP(args[1].value)));
+	(void) chatglm_read_schema(call, &args[1]);
 	return true;
 }
 
@@ -61,8 +70,8 @@ jsonb_of(char *text)
 	return value;
 }
 
-static Datum
-json_value(const ChatglmAnswer *answer, Oid type)
+Datum
+chatglm_json_answer(const ChatglmAnswer *answer, Oid type)
 {
 	if (answer->finish == GLM_FINISH_LENGTH)
 		chatglm_cut_error(answer->completion_tokens);
@@ -74,4 +83,4 @@ json_value(const ChatglmAnswer *answer, Oid type)
  * glm_try_json(prompt text, schema json, ...G) returns glm_json_result
  */
 CHATGLM_DEFINE_WITH_TRY(chatglm_json, chatglm_try_json, .n_args = 2 + CHATGLM_N_TAIL, .model = 2,
-						.read = read_json_prompt, .value = json_value);
+						.read = read_json_prompt, .value = chatglm_json_answer);

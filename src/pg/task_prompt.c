@@ -21,6 +21,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "encoding.h"
 #include "settings.h"
 #include "task_prompt.h"
 #include "task_prompt_table.h"
@@ -164,4 +165,18 @@ chatglm_task_prompt(const char *task, int n_parts, const ChatglmPart *parts, cha
 		turn.data[kept] = '\0';
 	}
 	return turn.data;
+}
+
+void
+chatglm_put_task(ChatglmCall *call, const char *task, int n_parts, const ChatglmPart *parts)
+{
+	char *system;
+	char *turn = chatglm_task_prompt(task, n_parts, parts, &system);
+
+	call->text = chatglm_cstring_to_utf8(turn);
+	call->text_length = strlen(call->text);
+	if (system == NULL)
+		return;
+	system = chatglm_cstring_to_utf8(system);
+	call->system = call->system != NULL ? psprintf("%s\n%s", call->system, system) : system;
 }

@@ -4,7 +4,7 @@
 #ifndef CHATGLM_TASK_PROMPT_H
 #define CHATGLM_TASK_PROMPT_H
 
-#include "chatglm.h"
+#include "call.h"
 
 /* What takes the place of {name}, in the database's encoding; NULL is as good as "". */
 typedef struct ChatglmPart
@@ -23,5 +23,12 @@ typedef struct ChatglmPart
  */
 extern char *chatglm_task_prompt(const char *task, int n_parts, const ChatglmPart *parts,
 								 char **system);
+
+/*
+ * Makes that turn the call's text, and its system message the call's, behind one that the
+ * caller's arguments have brought.
+ */
+extern void chatglm_put_task(ChatglmCall *call, const char *task, int n_parts,
+							 const ChatglmPart *parts);
 
 #endif /* CHATGLM_TASK_PROMPT_H */

@@ -15,13 +15,13 @@
 #include "task_prompt_texts.h"
 
 const ChatglmTask chatglm_tasks[] = {
-	{"extract", "content schema ", "content ",
-	 "Extract the values that the JSON schema describes from the text, as JSON.\n"
-	 "{schema}\n"
+	{"extract", "content fields schema ", "content ",
+	 "Extract from the text, as JSON: {fields}\n"
+	 "Keep to this JSON schema: {schema}\n"
 	 "---\n"
 	 "{content}",
-	 "从文本中提取JSON模式所描述的值,用JSON回答。\n"
-	 "{schema}\n"
+	 "从文本中提取以下内容,用JSON回答:{fields}\n"
+	 "须符合此JSON模式:{schema}\n"
 	 "---\n"
 	 "{content}"},
 	{"classify", "content labels instructions examples ", "content ",

@@ -37,6 +37,14 @@ INSERT INTO surface VALUES
     ('glm_route_set', 'name text, weights jsonb', 'void', true),
     ('glm_route_drop', 'name text', 'boolean', true),
     ('glm_cancel', 'request_id bigint', 'boolean', true),
+    ('glm_extract', 'content text, schema json, ' || :'tail', 'jsonb', false),
+    ('glm_try_extract', 'content text, schema json, ' || :'tail', 'glm_json_result', false),
+    ('glm_translate', 'content text, to_language text, from_language text DEFAULT NULL::text, ' || :'tail', 'text', false),
+    ('glm_try_translate', 'content text, to_language text, from_language text DEFAULT NULL::text, ' || :'tail', 'glm_result', false),
+    ('glm_summarize', 'content text, max_words integer DEFAULT NULL::integer, ' || :'tail', 'text', false),
+    ('glm_try_summarize', 'content text, max_words integer DEFAULT NULL::integer, ' || :'tail', 'glm_result', false),
+    ('glm_redact', 'content text, kinds text[] DEFAULT NULL::text[], ' || :'tail', 'text', false),
+    ('glm_try_redact', 'content text, kinds text[] DEFAULT NULL::text[], ' || :'tail', 'glm_result', false),
     ('glm_task_prompt', 'name text, language text DEFAULT NULL::text', 'text', false),
     ('glm_parse_tool_calls', 'content text', 'jsonb', false);
 
