@@ -669,6 +669,102 @@ SUPPORT chatglm.similarity_support;
 COMMENT ON FUNCTION glm_similarity(text, text, text) IS
 'gives the cosine of the angle between the vectors of two texts, see glm_embed';
 
+-- ---- Linear models -----------------------------------------------------
+
+-- Whoever may predict may use every name; weights are for who has the owner's privileges.
+CREATE TABLE chatglm.linear_model (
+	name text COLLATE "C" PRIMARY KEY,
+	owner regrole NOT NULL,
+	link text NOT NULL,
+	bias float8 NOT NULL,
+	weights jsonb NOT NULL,
+	summary jsonb
+);
+COMMENT ON TABLE chatglm.linear_model IS
+'linear models, as glm_linear_create and glm_linear_fit make them; pg_dump keeps the rows';
+COMMENT ON COLUMN chatglm.linear_model.name IS 'name by which glm_predict calls the model';
+COMMENT ON COLUMN chatglm.linear_model.owner IS 'role that made it, and may replace and drop it';
+COMMENT ON COLUMN chatglm.linear_model.link IS 'identity, or logistic: the prediction is a probability';
+COMMENT ON COLUMN chatglm.linear_model.bias IS 'what is added to the sum';
+COMMENT ON COLUMN chatglm.linear_model.weights IS 'object of weights by the names of features, or array of them by place';
+COMMENT ON COLUMN chatglm.linear_model.summary IS 'what glm_linear_fit returned; null when it was not fitted';
+REVOKE ALL ON chatglm.linear_model FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.linear_model', '');
+
+CREATE FUNCTION chatglm.check_linear_model() RETURNS trigger
+AS 'MODULE_PATHNAME', 'chatglm_linear_check'
+LANGUAGE C;
+COMMENT ON FUNCTION chatglm.check_linear_model IS 'lets only sound rows into chatglm.linear_model';
+REVOKE ALL ON FUNCTION chatglm.check_linear_model FROM PUBLIC;
+
+CREATE TRIGGER check_linear_model BEFORE INSERT OR UPDATE ON chatglm.linear_model
+FOR EACH ROW EXECUTE FUNCTION chatglm.check_linear_model();
+COMMENT ON TRIGGER check_linear_model ON chatglm.linear_model IS 'guards what linear models hold';
+
+CREATE FUNCTION glm_linear_create(name text, weights jsonb, bias float8 DEFAULT 0, link text DEFAULT 'identity')
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_linear_create'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100;
+COMMENT ON FUNCTION glm_linear_create IS
+'makes a linear model of weights and a bias, or replaces one of the caller''s';
+REVOKE ALL ON FUNCTION glm_linear_create FROM PUBLIC;
+
+CREATE FUNCTION glm_linear_fit(name text, query text, options jsonb DEFAULT NULL)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'chatglm_linear_fit'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+COMMENT ON FUNCTION glm_linear_fit IS
+'makes a linear model that fits the rows of a query, by least squares or logistic regression; returns how well it does';
+REVOKE ALL ON FUNCTION glm_linear_fit FROM PUBLIC;
+
+CREATE FUNCTION glm_linear_drop(name text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_linear_drop'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 100;
+COMMENT ON FUNCTION glm_linear_drop IS
+'deletes a linear model of the caller''s; false when there was none';
+REVOKE ALL ON FUNCTION glm_linear_drop FROM PUBLIC;
+
+CREATE FUNCTION glm_predict(name text, features jsonb)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'chatglm_predict'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION glm_predict(text, jsonb) IS
+'gives what a linear model predicts for an object of features';
+
+-- A literal without a type could be an array as well as an object; it is taken for text.
+CREATE FUNCTION glm_predict(name text, features text)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'chatglm_predict_text'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION glm_predict(text, text) IS
+'gives what a linear model predicts for an object of features, written as JSON';
+
+CREATE FUNCTION glm_predict(name text, features real[])
+RETURNS float8
+AS 'MODULE_PATHNAME', 'chatglm_predict_array'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION glm_predict(text, real[]) IS
+'gives what a linear model predicts for an array of features';
+
+CREATE VIEW glm_linear_models AS
+SELECT m.name, m.owner, m.link,
+	CASE WHEN pg_catalog.jsonb_typeof(m.weights) = 'object' THEN ARRAY(SELECT pg_catalog.jsonb_object_keys(m.weights)) END AS features,
+	CASE WHEN o.own THEN m.bias END AS bias,
+	CASE WHEN o.own THEN m.weights END AS weights,
+	CASE WHEN o.own THEN m.summary END AS summary
+FROM chatglm.linear_model m, LATERAL (SELECT pg_catalog.pg_has_role(m.owner, 'USAGE') AS own) o;
+COMMENT ON VIEW glm_linear_models IS
+'linear models; what is in them is for roles with the owner''s privileges';
+COMMENT ON COLUMN glm_linear_models.name IS 'name by which glm_predict calls the model';
+COMMENT ON COLUMN glm_linear_models.owner IS 'role that made it, and may replace and drop it';
+COMMENT ON COLUMN glm_linear_models.link IS 'identity, or logistic: the prediction is a probability';
+COMMENT ON COLUMN glm_linear_models.features IS 'names of the features; null where they are known by place';
+COMMENT ON COLUMN glm_linear_models.bias IS 'what is added to the sum';
+COMMENT ON COLUMN glm_linear_models.weights IS 'object of weights by the names of features, or array of them by place';
+COMMENT ON COLUMN glm_linear_models.summary IS 'what glm_linear_fit returned; null when it was not fitted';
+GRANT SELECT ON glm_linear_models TO PUBLIC;
+
 -- ---- What is going on ------------------------------------------------------
 
 CREATE FUNCTION glm_health() RETURNS jsonb

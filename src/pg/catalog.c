@@ -31,6 +31,11 @@
 const ChatglmTable chatglm_model_table = {
 	"model", "chatglm_model_check", CHATGLM_MODEL_COLUMNS, {TEXTOID, TEXTOID, JSONBOID}};
 const ChatglmTable chatglm_route_table = {"route", "chatglm_route_check", 2, {TEXTOID, JSONBOID}};
+const ChatglmTable chatglm_linear_table = {
+	"linear_model",
+	"chatglm_linear_check",
+	6,
+	{TEXTOID, REGROLEOID, TEXTOID, FLOAT8OID, JSONBOID, JSONBOID}};
 
 /* ---- Tables ------------------------------------------------------------------ */
 

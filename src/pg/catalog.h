@@ -17,7 +17,7 @@
 #define CHATGLM_MODEL_OPTIONS 3
 #define CHATGLM_MODEL_COLUMNS 3
 
-#define CHATGLM_MAX_COLUMNS 4
+#define CHATGLM_MAX_COLUMNS 6
 #define CHATGLM_KEY_COLUMNS 2 /* of the longest key */
 
 /* A table of configuration, in schema chatglm, whose first columns, of type text, are its key. */
@@ -29,8 +29,9 @@ typedef struct ChatglmTable
 	Oid			types[CHATGLM_MAX_COLUMNS];
 } ChatglmTable;
 
-extern const ChatglmTable chatglm_model_table; /* chatglm.model */
-extern const ChatglmTable chatglm_route_table; /* chatglm.route */
+extern const ChatglmTable chatglm_model_table;	/* chatglm.model */
+extern const ChatglmTable chatglm_route_table;	/* chatglm.route */
+extern const ChatglmTable chatglm_linear_table; /* chatglm.linear_model */
 
 /* The table, or NULL where it is not, or not as the extension made it. */
 extern Relation chatglm_open_table(const ChatglmTable *table, LOCKMODE lock);

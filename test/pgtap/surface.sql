@@ -27,6 +27,12 @@ INSERT INTO surface VALUES
     ('glm_try_embed', 'content text, model text DEFAULT NULL::text, pooling text DEFAULT ''mean''::text, normalized boolean DEFAULT true, options jsonb DEFAULT NULL::jsonb', 'glm_embed_result', false),
     ('glm_similarity', 'a real[], b real[]', 'double precision', false),
     ('glm_similarity', 'a text, b text, model text DEFAULT NULL::text', 'double precision', false),
+    ('glm_linear_create', 'name text, weights jsonb, bias double precision DEFAULT 0, link text DEFAULT ''identity''::text', 'void', true),
+    ('glm_linear_fit', 'name text, query text, options jsonb DEFAULT NULL::jsonb', 'jsonb', true),
+    ('glm_linear_drop', 'name text', 'boolean', true),
+    ('glm_predict', 'name text, features jsonb', 'double precision', false),
+    ('glm_predict', 'name text, features text', 'double precision', false),
+    ('glm_predict', 'name text, features real[]', 'double precision', false),
     ('glm_health', '', 'jsonb', false),
     ('glm_ready', '', 'boolean', false),
     ('glm_model_load', 'name text, path text DEFAULT NULL::text, options jsonb DEFAULT NULL::jsonb', 'void', true),
@@ -58,7 +64,7 @@ SELECT plan((6 * count(*) + 23)::int) FROM surface;
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
 -- but for those that need no worker
-SELECT is(provolatile, CASE WHEN name IN ('glm_parse_tool_calls') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
+SELECT is(provolatile, CASE WHEN name IN ('glm_parse_tool_calls') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
 SELECT is(proparallel = 's', provolatile <> 'v', name || ': parallel safety') FROM found ORDER BY name;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
 SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
@@ -93,7 +99,7 @@ SELECT has_table('chatglm', 'route', 'table chatglm.route');
 SELECT table_privs_are('chatglm', 'route', 'glm_tap_user', ARRAY[]::text[], 'chatglm.route is closed');
 SELECT has_view('glm_routes', 'view glm_routes');
 SELECT is(ARRAY(SELECT t::regclass::text COLLATE "C" FROM unnest(extconfig) t ORDER BY 1),
-          ARRAY['chatglm.model', 'chatglm.route', 'chatglm.task_prompt'], 'pg_dump keeps the rows of the tables')
+          ARRAY['chatglm.linear_model', 'chatglm.model', 'chatglm.route', 'chatglm.task_prompt'], 'pg_dump keeps the rows of the tables')
   FROM pg_extension WHERE extname = 'chatglm';
 SELECT is(p.proname, NULL, 'no function of the extension is left out here')
   FROM (VALUES (1)) v LEFT JOIN (pg_depend d JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
