@@ -1,8 +1,10 @@
 /*
  * packed_avx2.c - packed products with AVX2 alone.
  *
- * vpmaddubsw adds two products of 8 bits in 16 bits and saturates: two of 255 *
- * 127 do not fit, two of 15 * 127 do.  So an INT8 code is taken in two halves.
+ * vpmaddubsw adds two products of 8 bits in 16 bits and saturates.  Two of 15 * 127 are far
+ * from that: INT4 sums stay in 16 bits for four vectors of codes, eight times two products
+ * (8 * 2 * 15 * 127 = 30,480), and are widened then.  Two of 255 * 127 do not fit, two of
+ * 128 * 127 do: an INT8 code becomes the weight it stands for, whose sign goes over to x.
  * Compiled with -mavx2 -mfma -mf16c.
  */
 #include "engine/compute/kernels/packed_kernels.h"
@@ -11,23 +13,30 @@
 
 #include <immintrin.h>
 
+#define SHORT_RUN 4
+#define INT8_MIDDLE 0 /* of what int8_code makes */
+
+/* 0 .. 255 to -128 .. 127 */
 static inline __attribute__((always_inline)) __m256i
-nibbles4(__m256i code, __m256i x)
+int8_code(__m256i code)
 {
-	return _mm256_madd_epi16(_mm256_maddubs_epi16(code, x), _mm256_set1_epi16(1));
+	return _mm256_xor_si256(code, _mm256_set1_epi8(-128));
 }
 
+/* sum has 16 bits if INT4, else 32 */
 static inline __attribute__((always_inline)) __m256i
 dot4(__m256i sum, __m256i code, __m256i x, glm_dtype dtype)
 {
-	const __m256i mask = _mm256_set1_epi8(15);
-	__m256i		  high;
+	__m256i pairs;
 
 	if (dtype == GLM_Q4)
-		return _mm256_add_epi32(sum, nibbles4(code, x));
-	high = nibbles4(_mm256_and_si256(_mm256_srli_epi16(code, 4), mask), x);
-	sum = _mm256_add_epi32(sum, nibbles4(_mm256_and_si256(code, mask), x));
-	return _mm256_add_epi32(sum, _mm256_slli_epi32(high, 4));
+	{
+		sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(code, x));
+		__asm__ volatile("" : "+x"(sum));
+		return sum;
+	}
+	pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(code), _mm256_sign_epi8(x, code));
+	return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
 #include "engine/compute/kernels/packed_avx2.h"

@@ -3,7 +3,8 @@
  *
  * Sixteen lanes are two registers, and only sixteen exist: one tile of four
  * rows.  The file that includes this defines dot4(sum, code, x), which adds to each
- * of 8 lanes the products of four codes 0 .. 15 or 0 .. 255 and four x.
+ * of 8 lanes the products of four codes and four x: codes 0 .. 15, and of INT8 what
+ * int8_code makes of 0 .. 255, which is INT8_MIDDLE where the weight is zero.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -49,6 +50,29 @@ ints_add(ints a, ints b)
 	return (ints){{_mm256_add_epi32(a.half[0], b.half[0]), _mm256_add_epi32(a.half[1], b.half[1])}};
 }
 
+#if defined(SHORT_RUN)
+LANES ints
+dots_add(ints a, ints b, glm_dtype dtype)
+{
+	if (dtype != GLM_Q4)
+		return ints_add(a, b);
+	return (ints){{_mm256_add_epi16(a.half[0], b.half[0]), _mm256_add_epi16(a.half[1], b.half[1])}};
+}
+
+/* with the factor that INT4's codes have in I */
+LANES ints
+dots_widen(ints sum)
+{
+	const __m256i factor = _mm256_set1_epi16(GLM_ZERO_ONE);
+
+	return (ints){{_mm256_madd_epi16(sum.half[0], factor), _mm256_madd_epi16(sum.half[1], factor)}};
+}
+
+#define times_zero_one(sum) (sum)
+#else
+#define times_zero_one(sum) _mm256_slli_epi32(sum, 4)
+#endif
+
 LANES ints
 low_nibbles(ints v)
 {
@@ -66,7 +90,7 @@ high_nibbles(ints v)
 LANES ints
 code_of_int8(ints v)
 {
-	return v;
+	return (ints){{int8_code(v.half[0]), int8_code(v.half[1])}};
 }
 
 LANES ints
@@ -111,12 +135,12 @@ scales_load(const uint8_t *scales, glm_dtype dtype)
 LANES floats
 finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c, glm_dtype dtype)
 {
-	const __m256i minus = _mm256_set1_epi32(dtype == GLM_Q4 ? minus_sum : minus_sum * 128);
+	const __m256i minus = _mm256_set1_epi32(dtype == GLM_Q4 ? minus_sum : minus_sum * INT8_MIDDLE);
 
 	for (int h = 0; h < 2; h++)
 	{
 		/* zero fills only the lower 16 bits of a lane, so this is zero * minus_sum */
-		__m256i whole = dtype == GLM_Q4 ? _mm256_add_epi32(_mm256_slli_epi32(sum.half[h], 4),
+		__m256i whole = dtype == GLM_Q4 ? _mm256_add_epi32(times_zero_one(sum.half[h]),
 														   _mm256_madd_epi16(zero.half[h], minus))
 										: _mm256_add_epi32(sum.half[h], minus);
 

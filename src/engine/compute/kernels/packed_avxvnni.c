@@ -8,6 +8,9 @@
 
 #include <immintrin.h>
 
+#define INT8_MIDDLE 128
+#define int8_code(v) (v)
+
 static inline __attribute__((always_inline)) __m256i
 dot4(__m256i sum, __m256i code, __m256i x, glm_dtype dtype)
 {

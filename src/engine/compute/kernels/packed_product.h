@@ -26,6 +26,9 @@
  *                 c + I * (wscale * xscale), see packed_kernels.h
  *   zeros_load (16 bytes to lanes), scales_load (16 fp16, divided by 16 if INT4),
  *   floats_zero, floats_store
+ * and, where dot() of INT4 codes makes sums of 16 bits, two a lane:
+ *   SHORT_RUN vectors of codes whose sums they hold, dots_add (adds two such sums) and
+ *   dots_widen (the sum of both, in 32 bits); a group has a multiple of SHORT_RUN vectors.
  */
 #ifndef GLM_PACKED_PRODUCT_H
 #define GLM_PACKED_PRODUCT_H
@@ -33,6 +36,12 @@
 #define INLINE static inline __attribute__((always_inline))
 #define VECTOR 64 /* bytes of codes for four or eight columns of a tile */
 #define FOUR_TILES_ROWS 4
+
+#if !defined(SHORT_RUN)
+#define SHORT_RUN 0 /* sums have 32 bits from the beginning */
+#define dots_add(a, b, dtype) ints_add(a, b)
+#define dots_widen(sum) (sum)
+#endif
 
 /* Where the arrays of a tile lie. */
 typedef struct tile_layout
@@ -100,20 +109,20 @@ fetch_head(const tile_layout *tile, int g, int groups, int vectors, glm_dtype dt
 }
 
 /*
- * The integer sums of one group, from vector `first` of the tiles on.  A lone row has
+ * Adds the vectors [v0, v1) of one group; `first` is the group's first one.  A lone row has
  * only one sum a tile, so its high nibbles get another, lest products wait for each other.
  */
 INLINE void
-group_sums(ints sum[TILES][ROWS], const tile_layout *tile, size_t first, int vectors,
-		   const int8_t *x, const uint8_t *const later[TILES], const glm_reading *reading,
-		   glm_dtype dtype, int rows, int tiles)
+add_vectors(ints sum[TILES][ROWS], const tile_layout *tile, size_t first, int v0, int v1,
+			const int8_t *x, const uint8_t *const later[TILES], const glm_reading *reading,
+			glm_dtype dtype, int rows, int tiles)
 {
 	ints high[TILES][ROWS];
 
 #pragma GCC unroll 4
 	for (int t = 0; t < tiles; t++)
 		high[t][0] = ints_zero();
-	for (int v = 0; v < vectors; v++)
+	for (int v = v0; v < v1; v++)
 	{
 		ints vector[TILES], code[TILES];
 
@@ -138,7 +147,34 @@ group_sums(ints sum[TILES][ROWS], const tile_layout *tile, size_t first, int vec
 	}
 #pragma GCC unroll 4
 	for (int t = 0; t < tiles && rows == 1; t++)
-		sum[t][0] = ints_add(sum[t][0], high[t][0]);
+		sum[t][0] = dots_add(sum[t][0], high[t][0], dtype);
+}
+
+/* The integer sums of one group, from vector `first` of the tiles on. */
+INLINE void
+group_sums(ints sum[TILES][ROWS], const tile_layout *tile, size_t first, int vectors,
+		   const int8_t *x, const uint8_t *const later[TILES], const glm_reading *reading,
+		   glm_dtype dtype, int rows, int tiles)
+{
+	if (SHORT_RUN == 0 || dtype != GLM_Q4)
+	{
+		add_vectors(sum, tile, first, 0, vectors, x, later, reading, dtype, rows, tiles);
+		return;
+	}
+	for (int v = 0; v < vectors; v += SHORT_RUN)
+	{
+		ints part[TILES][ROWS];
+
+#pragma GCC unroll 16
+		for (int i = 0; i < tiles * rows; i++)
+			part[i / rows][i % rows] = ints_zero();
+		add_vectors(part, tile, first, v, v + SHORT_RUN, x, later, reading, dtype, rows, tiles);
+		x += rows * 8 * SHORT_RUN;
+#pragma GCC unroll 16
+		for (int i = 0; i < tiles * rows; i++)
+			sum[i / rows][i % rows] =
+				ints_add(sum[i / rows][i % rows], dots_widen(part[i / rows][i % rows]));
+	}
 }
 
 /* c[t][r] += the group's share; a row's scale and sum, read once, serve all tiles */
