@@ -602,6 +602,16 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000;
 COMMENT ON FUNCTION glm_logits IS
 'gives the logits of the token after these, one for each id of the padded vocabulary';
 
+-- ---- Texts in parts ------------------------------------------------------
+
+-- Needs no model, so it may stand in a generated column.
+CREATE FUNCTION glm_preprocess(content text, options jsonb DEFAULT NULL)
+RETURNS text[]
+AS 'MODULE_PATHNAME', 'chatglm_preprocess'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION glm_preprocess IS
+'splits a text into words, sentences or paragraphs, normalized, in small letters, without stop words';
+
 -- ---- Vectors -----------------------------------------------------------
 
 CREATE FUNCTION glm_embed(

@@ -22,6 +22,7 @@ INSERT INTO surface VALUES
     ('glm_count_tokens', 'content text, model text DEFAULT NULL::text', 'integer', false),
     ('glm_chat_tokens', 'messages jsonb, tools json DEFAULT NULL::json, model text DEFAULT NULL::text', 'integer[]', false),
     ('glm_logits', 'tokens integer[], model text DEFAULT NULL::text', 'real[]', false),
+    ('glm_preprocess', 'content text, options jsonb DEFAULT NULL::jsonb', 'text[]', false),
     ('glm_chunk', 'content text, tokens integer, overlap integer DEFAULT 0, model text DEFAULT NULL::text', 'text[]', false),
     ('glm_embed', 'content text, model text DEFAULT NULL::text, pooling text DEFAULT ''mean''::text, normalized boolean DEFAULT true, options jsonb DEFAULT NULL::jsonb', 'real[]', false),
     ('glm_try_embed', 'content text, model text DEFAULT NULL::text, pooling text DEFAULT ''mean''::text, normalized boolean DEFAULT true, options jsonb DEFAULT NULL::jsonb', 'glm_embed_result', false),
@@ -64,7 +65,7 @@ SELECT plan((6 * count(*) + 23)::int) FROM surface;
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
 -- but for those that need no worker
-SELECT is(provolatile, CASE WHEN name IN ('glm_parse_tool_calls') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
+SELECT is(provolatile, CASE WHEN name IN ('glm_parse_tool_calls', 'glm_preprocess') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
 SELECT is(proparallel = 's', provolatile <> 'v', name || ': parallel safety') FROM found ORDER BY name;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
 SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,

@@ -67,6 +67,20 @@ answer_prompt_ids(glm_engine *e, int ticket, const glm_request *req, const glm_m
 	return false;
 }
 
+/* Sends what has gathered, if it is enough for an event or `all` is to go. */
+static bool
+send_gathered(glm_engine *e, int ticket, glm_buf *gathered, bool all, glm_error *err)
+{
+	if (gathered->failed)
+		return glm_no_memory(err);
+	if (gathered->length == 0 || (!all && gathered->length < GLM_EVENT_PAYLOAD))
+		return true;
+	if (!send_slices(e, ticket, gathered->data, gathered->length, err))
+		return false;
+	gathered->length = 0;
+	return true;
+}
+
 /* The usage is the tokens of all. */
 static bool
 answer_passages(glm_engine *e, int ticket, const glm_request *req, const glm_model *model,
@@ -77,17 +91,21 @@ answer_passages(glm_engine *e, int ticket, const glm_request *req, const glm_mod
 							 .n = req->text.length,
 							 .tokens = (size_t) req->max_tokens,
 							 .overlap = (size_t) req->overlap};
+	glm_buf		 gathered = {0};
 	bool		 ok = true;
 
 	while (ok && passages.to < passages.n)
 	{
-		ok =
-			glm_passages_next(&passages, err) &&
-			send_slices(e, ticket, passages.text + passages.from, passages.to - passages.from, err);
-		if (ok)
-			glm_send_result(e, ticket, "", 1);
+		ok = glm_passages_next(&passages, err);
+		if (!ok)
+			break;
+		glm_buf_add(&gathered, passages.text + passages.from, passages.to - passages.from);
+		glm_buf_add(&gathered, "", 1);
 		*tokens += (int) passages.ids.length;
+		ok = send_gathered(e, ticket, &gathered, false, err);
 	}
+	ok = ok && send_gathered(e, ticket, &gathered, true, err);
+	glm_buf_free(&gathered);
 	glm_ids_free(&passages.ids);
 	return ok;
 }

@@ -8,7 +8,7 @@
  * place is moved back again.
  *
  * Passages without overlap are the text, byte for byte.  An overlap begins at a word, and is
- * counted in the same way.  Time goes with the text's length times what passages share.
+ * counted in the same way.  Each byte is read some three times, whatever the passages are.
  */
 #include "engine/text/passages.h"
 
@@ -85,37 +85,64 @@ too_few(const glm_passages *p, glm_error *err)
 	return false;
 }
 
+/*
+ * How much of the text from `from` on comes to the tokens of a passage, or all of it, *whole,
+ * where that does.  Somewhat more than the last passage is read, and twice that where it is
+ * not enough.
+ */
+static bool
+guess_end(glm_passages *p, size_t from, size_t *end, bool *whole, glm_error *err)
+{
+	const char *text = p->text + from;
+	size_t		rest = p->n - from;
+	size_t		window = p->to - p->from > p->tokens ? p->to - p->from : p->tokens;
+	bool		fit;
+
+	window += window / 4 + 16;
+	for (;;)
+	{
+		window = character_border(text, rest, window);
+		if (!fits(p, from, from + window, p->tokens, &fit, err))
+			return false;
+		*whole = fit && window == rest;
+		if (*whole || !fit)
+			break;
+		window *= 2;
+	}
+	*end = rest;
+	if (*whole)
+		return true;
+	if (!bytes_of(p, p->tokens, end, err))
+		return false;
+	*end = character_border(text, rest, *end < window ? *end : window);
+	return true;
+}
+
 /* Finds where the passage ends that begins at `from`. */
 static bool
 find_end(glm_passages *p, size_t from, size_t *to, glm_error *err)
 {
 	const char *text = p->text + from;
 	size_t		rest = p->n - from;
-	size_t		window = (p->tokens + 2) * (glm_tokenizer_longest(p->tok) + 1);
+	size_t		first = (size_t) glm_utf8_length(text, rest);
 	size_t		end;
-	int			first;
 	bool		fit;
 
-	window = character_border(text, rest, window);
-	if (!fits(p, from, from + window, p->tokens, &fit, err))
-		return false;
 	*to = p->n;
-	if (fit && window == rest)
-		return true;
-	if (!bytes_of(p, p->ids.length < p->tokens ? p->ids.length : p->tokens, &end, err))
+	if (!guess_end(p, from, &end, &fit, err))
 		return false;
-	first = glm_utf8_length(text, rest);
-	end = character_border(text, rest, end < window ? end : window);
+	if (fit)
+		return true;
 	for (;;)
 	{
-		size_t border = end > (size_t) first ? choose_border(text, rest, end) : (size_t) first;
+		size_t border = end > first ? choose_border(text, rest, end) : first;
 
 		if (!glm_pause(err) || !fits(p, from, from + border, p->tokens, &fit, err))
 			return false;
 		*to = from + border;
 		if (fit)
 			return true;
-		if (border == (size_t) first)
+		if (border == first)
 			return too_few(p, err);
 		end = character_border(text, rest, border - 1 - border / 16);
 	}
