@@ -8,9 +8,12 @@ stderr what is not valid; the exit status is 1 then, or when WALKS has no answer
 use (it is malformed, it refers to nothing) counts as `unusable`.
 """
 import collections
+import datetime
+import decimal
 import fractions
 import gzip
 import json
+import re
 import sys
 
 import jsonschema
@@ -23,17 +26,43 @@ def lines(path):
         yield from file
 
 
+# ---- What jsonschema does not do, or by doubles ----------------------------------------------------------------------
+
+def exact(text, **how):
+    """The value of a JSON text; numbers that are no integers are decimals."""
+    return json.loads(text, parse_float=decimal.Decimal, **how)
+
+
 def multiple_of(checker, divisor, instance, schema):
-    """By decimals: jsonschema divides doubles, of which 19.99 is no multiple of 0.01."""
-    if checker.is_type(instance, "number") and fractions.Fraction(repr(instance)) % fractions.Fraction(repr(divisor)):
+    """By decimals: as a double, 19.99 is no multiple of 0.01."""
+    if checker.is_type(instance, "number") and fractions.Fraction(instance) % fractions.Fraction(divisor):
         yield jsonschema.ValidationError("%r is not a multiple of %r" % (instance, divisor))
+
+
+def is_integer(_, instance):
+    return not isinstance(instance, bool) and (
+        isinstance(instance, int) or isinstance(instance, decimal.Decimal) and instance == instance.to_integral_value())
+
+
+def is_date_time(text):
+    """RFC 3339, for a jsonschema beside which no package for it is installed. A leap second is one more than 59."""
+    found = isinstance(text, str) and re.fullmatch(
+        r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:)(\d\d)(?:\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", text, re.ASCII)
+    if found:
+        datetime.datetime.fromisoformat(found[1] + "T" + found[2] + found[3].replace("60", "59"))
+    return not isinstance(text, str) or bool(found)
 
 
 def validator(schema):
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     kind.VALIDATORS["multipleOf"] = multiple_of     # extend() forgets how old drafts treat $ref
+    kind.TYPE_CHECKER = kind.TYPE_CHECKER.redefine("integer", is_integer)
+    if "date-time" not in kind.FORMAT_CHECKER.checkers:
+        kind.FORMAT_CHECKER.checkers["date-time"] = (is_date_time, ValueError)
     return kind(schema, format_checker=kind.FORMAT_CHECKER)
 
+
+# ---- Answers ---------------------------------------------------------------------------------------------------------
 
 def no_duplicates(pairs):
     if len({key for key, _ in pairs}) < len(pairs):
@@ -44,7 +73,7 @@ def no_duplicates(pairs):
 def judge(checker, text):
     """-> "valid", "invalid" or "unusable", and why."""
     try:
-        data = json.loads(text, object_pairs_hook=no_duplicates)
+        data = exact(text, object_pairs_hook=no_duplicates)
         checker.validate(data)
     except ValueError as e:     # jsonschema's own are none
         return "invalid", "no JSON: %s" % e
@@ -57,7 +86,7 @@ def judge(checker, text):
 
 def validate(cases, walks, out=sys.stderr):
     """-> how many answers are valid, invalid, unusable."""
-    schemas = {case["name"]: case["schema"] for case in map(json.loads, cases)}
+    schemas = {case["name"]: case["schema"] for case in map(exact, cases)}
     checkers = {}
     counts = collections.Counter(valid=0, invalid=0, unusable=0)
     for line in walks:

@@ -31,7 +31,7 @@ numbers_are_written_as_short_as_they_can(void **state)
 	static const char *const pairs[][2] = {
 		{"0", "0"},
 		{"-0", "0"},
-		{"0e99999", "0"},
+		{"0e400", "0"},
 		{"1", "1"},
 		{"-12.50", "-12.5"},
 		{"100", "100"},
@@ -79,6 +79,8 @@ what_is_no_number_or_too_much_is_not_read(void **state)
 		"NaN",
 		"1e401",
 		"1e-401",
+		"0e401",
+		"0e-20000",
 		"1e99999999999",
 		"1..2",
 		"--1",

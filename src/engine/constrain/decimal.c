@@ -94,17 +94,17 @@ glm_decimal_of(glm_decimal *d, const glm_number_text *parts)
 	for (int i = 0; i < parts->n_fraction; i++)
 		if (!add_digit(d, parts->fraction[i] - '0'))
 			return false;
-	if (d->n == 0)
-	{
-		d->exponent = 0;
-		return true;
-	}
 	for (int i = 0; i < parts->n_exponent; i++)
 		if (exponent < ENOUGH)
 			exponent = 10 * exponent + parts->exponent[i] - '0';
-	d->sign = parts->negative ? -1 : 1;
-	d->exponent += (parts->exponent_negative ? -exponent : exponent) - parts->n_fraction;
-	return d->exponent >= -GLM_DECIMAL_EXPONENT && d->exponent <= GLM_DECIMAL_EXPONENT;
+	exponent = (parts->exponent_negative ? -exponent : exponent) - parts->n_fraction;
+	if (d->n > 0)
+	{
+		d->sign = parts->negative ? -1 : 1;
+		exponent = d->exponent += exponent;
+	}
+	/* of 0 too: PostgreSQL's numeric cannot hold 0e-20000 */
+	return exponent >= -GLM_DECIMAL_EXPONENT && exponent <= GLM_DECIMAL_EXPONENT;
 }
 
 bool
