@@ -1,7 +1,8 @@
 """test_delays.py - one role's longest work, and another's trivial calls beside it.
 
 Role delays_b does what takes long before a forward pass begins: texts of megabytes, tools nested deep,
-millions of ids, the first use of a model of many gigabytes (files with holes, which take no room).
+millions of ids, schemas that nothing fits, the first use of a model of many gigabytes (files with holes, which take no
+room).
 Meanwhile delays_a's calls are answered; and when b's is cancelled, its work ends too: its request
 leaves the worker, which then uses no CPU.
 """
@@ -9,6 +10,7 @@ import json
 import os
 import shutil
 import struct
+import subprocess
 import unittest
 
 import psycopg
@@ -28,6 +30,8 @@ LONG = {
     "a long message": "SELECT glm_chat_tokens(jsonb_build_array(jsonb_build_object('role', 'user', 'content', repeat('word ', 5000000))))",
     "many messages": "SELECT glm_chat_tokens(jsonb_agg('{\"role\":\"user\",\"content\":\"hi\"}'::jsonb)) FROM generate_series(1, 700000)",
     "rows": "SELECT count(glm_count_tokens(repeat('word ', 300000 + i))) FROM (SELECT i FROM generate_series(1, 30) i OFFSET 0) x",
+    "schemas to search": "SELECT count((r).error) FROM (SELECT glm_try_json('x', json_build_object('title', i, 'type', 'array', "
+                         "'minItems', 1000000)) AS r FROM generate_series(1, 200) i OFFSET 0) x",
     "a model to page in": "SELECT glm_generate('x', model => 'delays_large', max_tokens => 1)",
     "a model to open": "SELECT glm_count_tokens('x', model => 'delays_slow')",
 }
@@ -145,13 +149,31 @@ class Delays(Case):
                 self.assert_gone(running)
 
     def test_terminated(self):
-        for name in ("a text to count", "a model to page in"):
+        for name in ("a text to count", "schemas to search", "a model to page in"):
             with self.subTest(name):
                 running = self.start(LONG[name])
                 value(f"SELECT pg_terminate_backend({running.pid})")
                 with self.assertRaises(psycopg.OperationalError):
                     running.result(END)
                 self.assert_gone(running)
+
+    def test_statement_timeout(self):
+        """Of one schema, whose search ends with the statement."""
+        cancelled = health()["cancelled"]
+        conn = self.session()
+        conn.execute("SET statement_timeout = '30ms'")
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            conn.execute("SELECT glm_json('x', %s)", [json.dumps({"type": "array", "minItems": 1000000})])
+        wait_until(lambda: health()["cancelled"] > cancelled, "it was cancelled, not done", END)
+
+    def test_client_killed(self):
+        self.cancelled = health()["cancelled"]
+        client = subprocess.Popen(["psql", "-XAtqc", LONG["schemas to search"]], stdout=subprocess.DEVNULL)
+        wait_until(lambda: value("SELECT count(*) FROM glm_stat_requests") > 0, "the worker has it", END)
+        client.kill()
+        client.wait()
+        wait_until(lambda: value("SELECT count(*) FROM glm_stat_requests") == 0, "its requests are gone", END)
+        self.assertGreater(health()["cancelled"], self.cancelled)
 
     def test_timeout(self):
         """Waiting is included, whoever is busy: for b's own turn, for a model."""

@@ -225,6 +225,67 @@ compiling_can_be_ended(void **state)
 	glm_buf_free(&text);
 }
 
+static bool
+count(void *pauses, glm_error *err)
+{
+	(void) err;
+	++*(int *) pauses;
+	return true;
+}
+
+static void
+recompile(glm_matcher *m, void *arg)
+{
+	glm_error err;
+
+	(void) arg;
+	assert_true(glm_constraint_compile(m->constraint, &err));
+}
+
+/* The search for an end pauses while nobody has the constraint, and can be ended. */
+static void
+a_search_pauses_until_it_is_shared(void **state)
+{
+	static const char  *search[] = {"{\"type\": \"array\", \"minItems\": 10000000}",
+									"(?=.*a{9}b)(?=.*c{9}d)(?=.*e{9}f)(?=.{0,20}$).*"};
+	glm_constraint_kind kind[] = {GLM_JSON_SCHEMA, GLM_REGEX};
+	glm_constraint	   *c;
+	glm_matcher		   *m;
+	int					pauses;
+	glm_error			err;
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		glm_constraint_spec spec = {
+			.kind = kind[i], .text = search[i], .length = strlen(search[i])};
+
+		pauses = 0;
+		glm_pause_with(count, &pauses);
+		assert_null(glm_constraint_open(&spec, fa_vocabulary, &err));
+		assert_int_equal(err.status, GLM_BAD_ARGUMENT);
+		assert_true(pauses > 20);
+		pauses = 3;
+		glm_pause_with(no_more, &pauses);
+		assert_null(glm_constraint_open(&spec, fa_vocabulary, &err));
+		assert_int_equal(err.status, GLM_CANCELLED);
+		assert_string_equal(err.message, "that is enough");
+	}
+	glm_pause_with(NULL, NULL);
+	c = fa_constrain(GLM_JSON_SCHEMA, "{\"type\": \"array\", \"minItems\": 2000}");
+	m = fa_match(c, 10000);
+	pauses = 1; /* more than one that ends it would be seen */
+	glm_pause_with(no_more, &pauses);
+	assert_true(glm_matcher_allows(m, FT_BYTE('[')));
+	glm_matcher_take(m, FT_BYTE('['));
+	assert_true(glm_matcher_allows(m, FT_BYTE('7'))); /* off the known way, so an end is searched */
+	assert_true(glm_matcher_work(m, recompile, NULL));
+	glm_pause_with(NULL, NULL);
+	assert_int_equal(pauses, 1);
+	glm_matcher_close(m);
+	glm_constraint_release(c);
+}
+
 int
 main(void)
 {
@@ -236,6 +297,7 @@ main(void)
 		cmocka_unit_test(a_call_is_a_name_and_its_arguments),
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(compiling_can_be_ended),
+		cmocka_unit_test(a_search_pauses_until_it_is_shared),
 	};
 
 	return cmocka_run_group_tests(tests, fa_open, fa_close);

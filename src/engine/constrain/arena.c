@@ -131,6 +131,13 @@ glm_arena_back(glm_arena *arena, glm_arena_mark mark)
 }
 
 void
+glm_arena_pause(glm_arena *arena)
+{
+	if (arena->patient && !glm_pause(arena->err))
+		longjmp(*arena->escape, 1);
+}
+
+void
 glm_arena_fail(glm_arena *arena, glm_status status, const char *fmt, ...)
 {
 	char	message[sizeof(arena->err->message)];

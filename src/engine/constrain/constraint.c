@@ -34,6 +34,7 @@ glm_constraint_attempt(glm_constraint *constraint, glm_arena *walk, void (*work)
 
 	constraint->walk = walk;
 	constraint->arena.err = constraint->scratch.err = err;
+	constraint->arena.patient = constraint->scratch.patient = constraint->alone;
 	if (walk != NULL)
 		walk->err = err;
 	arm(constraint, &escape);
@@ -143,8 +144,12 @@ glm_constraint_make(const glm_constraint_spec *spec, const glm_vocabulary *vocab
 	atomic_init(&c->references, 1);
 	pthread_mutex_init(&c->lock, NULL);
 	glm_arena_init(&c->scratch, GLM_CONSTRAINT_BYTES);
+	c->alone = true;
 	if (glm_constraint_compile(c, err) && find_way(c, err))
+	{
+		c->alone = false;
 		return c;
+	}
 	glm_constraint_release(c);
 	return NULL;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MEMBERS_OF_A_STEP 16
+#define STEPS_A_PAUSE 512
 
 /* A byte where many subschemas apply takes as long as several. */
 static long
@@ -21,7 +22,11 @@ glm_search_put(glm_search *search, glm_reader_state *state, const char *text, in
 {
 	for (int i = 0; i < n; i++)
 	{
+		long before = *search->steps;
+
 		*search->steps -= cost(state);
+		if (before / STEPS_A_PAUSE != *search->steps / STEPS_A_PAUSE)
+			glm_arena_pause(search->reader->walk);
 		if (*search->steps < 0 || !glm_reader_step(search->reader, state, (uint8_t) text[i]))
 			return false;
 	}

@@ -9,7 +9,7 @@
 
 #define GLM_PATTERN_BYTES 4096
 #define GLM_PATTERN_DEPTH 200
-#define GLM_PATTERN_PLACES 50000 /* of the automaton that it would be */
+#define GLM_PATTERN_PLACES 140000 /* of the automaton that it would be: enough for ^.{1,65535}$ */
 #define GLM_DFA_STATES 10000
 
 /* ---- pattern_read.c: text -> tree ------------------------------------------------------------ */

@@ -50,15 +50,12 @@ compile(glm_compiler *c, glm_value *document)
 
 	if ((document->kind & (GLM_KIND_OBJECT | GLM_KIND_TRUE | GLM_KIND_FALSE)) == 0)
 		glm_arena_fail(c->arena, GLM_BAD_ARGUMENT, "schema has to be an object, true or false");
-	c->root = glm_names_collect(c, document);
+	c->root = glm_names_collect(c, document, "");
 	c->schema->root = glm_compiler_node(c, c->root);
 	for (glm_place *place = c->root; place != NULL; place = place->next)
 	{
-		if (++n % PLACES_A_PAUSE == 0 && !glm_pause(c->arena->err))
-		{
-			c->told = true;
-			longjmp(*c->arena->escape, 1);
-		}
+		if (++n % PLACES_A_PAUSE == 0)
+			glm_arena_pause(c->arena);
 		compile_place(c, place);
 	}
 	glm_schema_refuse_cycles(c);

@@ -121,8 +121,8 @@ extern const glm_keyword *glm_keyword_find(const char *name, int draft);
 
 /* ---- schema_names.c, schema_refs.c, schema_uri.c ------------------------------------------------- */
 
-/* Finds what has a URI or an anchor in a document; the place of its root. */
-extern glm_place  *glm_names_collect(glm_compiler *c, glm_value *document);
+/* Finds what has a URI or an anchor in a document, which has this one; the place of its root. */
+extern glm_place  *glm_names_collect(glm_compiler *c, glm_value *document, const char *uri);
 /* For qsort() and bsearch(): by URI. */
 extern int		   glm_names_compare(const void *a, const void *b);
 /* JSON pointer with one or two tokens more (second: NULL); cut at its beginning when it gets long. */
@@ -130,6 +130,11 @@ extern const char *glm_pointer_add(glm_arena *arena, const char *pointer, const 
 								   const char *second);
 /* What a reference means where `base` is the URI ("": none is known); both without fragment. */
 extern const char *glm_uri_resolve(glm_arena *arena, const char *base, const char *reference);
+
+/* ---- schema_meta.c ---------------------------------------------------------------------------- */
+
+/* The meta-schema of this URI, which has no fragment; NULL: it is not one of those there are. */
+extern glm_value *glm_meta_schema(glm_arena *arena, const char *uri);
 
 /* ---- Readers, in the file of their family --------------------------------------------------------- */
 

@@ -154,13 +154,13 @@ collect(glm_compiler *c, glm_value *schema, const glm_resource *resource, const 
 }
 
 glm_place *
-glm_names_collect(glm_compiler *c, glm_value *document)
+glm_names_collect(glm_compiler *c, glm_value *document, const char *uri)
 {
 	glm_resource *resource = GLM_NEW(c->arena, glm_resource, 1);
 
-	*resource = (glm_resource){.uri = "", .root = document, .draft = 2020};
+	*resource = (glm_resource){.uri = uri, .root = document, .draft = 2020};
 	set_draft(resource, glm_value_get(document, "$schema"));
-	add_name(c, "", "", document);
+	add_name(c, uri, "", document);
 	collect(c, document, resource, "");
 	qsort(c->names, (size_t) c->n_names, sizeof(*c->names), glm_names_compare);
 	return glm_compiler_place(c, document, resource, "");

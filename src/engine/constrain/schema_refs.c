@@ -2,8 +2,8 @@
  * schema_refs.c - what `$ref` means: a URI, and an anchor or a JSON pointer behind it.
  *
  * A pointer may lead anywhere, also where no keyword is; what is there becomes a place when
- * it is referred to.  Nothing is fetched: a URI that the schema itself does not have is
- * refused.
+ * it is referred to.  Nothing is fetched: a URI that is neither in the schema itself nor that
+ * of a meta-schema which is built in (schema_meta.c) is refused.
  */
 #include "engine/constrain/schema_compiler.h"
 
@@ -109,6 +109,16 @@ find_name(const glm_compiler *c, const char *uri, const char *anchor)
 	return found != NULL ? found->value->node : NULL;
 }
 
+/* The place of a document: one in the schema, or a meta-schema; NULL: there is none. */
+static glm_place *
+find_document(glm_compiler *c, const char *uri)
+{
+	glm_place *root = find_name(c, uri, "");
+	glm_value *meta = root == NULL ? glm_meta_schema(c->arena, uri) : NULL;
+
+	return meta != NULL ? glm_names_collect(c, meta, uri) : root;
+}
+
 /* A fragment in the resource that begins at a place. */
 static glm_place *
 follow_fragment(glm_compiler *c, glm_place *root, const char *fragment)
@@ -137,7 +147,7 @@ glm_read_ref(glm_compiler *c, glm_node *node, glm_value *value)
 		fragment = reference + value->n;
 	decode_percent(fragment);
 	if (reference[0] != '\0')
-		root = find_name(c, glm_uri_resolve(c->arena, c->place->resource->uri, reference), "");
+		root = find_document(c, glm_uri_resolve(c->arena, c->place->resource->uri, reference));
 	if (root == NULL)
 		glm_compiler_fail(c, GLM_UNSUPPORTED,
 						  "refers to \"%.120s\", and remote references are not supported",

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define BYTES_A_STEP 16 /* tried for each step that is counted */
+#define STEPS_A_PAUSE 512
 
 /* Bytes in the order they are tried in: what reads well first. */
 static const uint8_t TRIED[][2] = {
@@ -48,6 +49,16 @@ begins_char(uint8_t byte)
 	return (byte & 0xC0) != 0x80;
 }
 
+static void
+spend(search *s, long steps)
+{
+	long before = *s->steps;
+
+	*s->steps -= steps;
+	if (before / STEPS_A_PAUSE != *s->steps / STEPS_A_PAUSE)
+		glm_arena_pause(s->walk);
+}
+
 /* ---- Straight on ---------------------------------------------------------------------------- */
 
 /*
@@ -81,7 +92,7 @@ go_nearer(search *s, glm_text_state *at)
 			if (least <= enough)
 				break;
 		}
-	*s->steps -= 1 + n_tried / BYTES_A_STEP;
+	spend(s, 1 + n_tried / BYTES_A_STEP);
 	if (found >= 0)
 		*at = best;
 	return found;
@@ -139,7 +150,7 @@ try_text(search *s, const tried *t)
 	i = glm_intern_add(s->walk, &s->index, hash);
 	s->tried[i] = *t;
 	put_in_bucket(s, i, t->points + glm_text_look(s->text, &t->state).points);
-	--*s->steps;
+	spend(s, 1);
 }
 
 /* Backwards, as what is added last is gone on with first. */
@@ -155,7 +166,7 @@ try_next_bytes(search *s, int from)
 			if (glm_text_step(s->text, &next.state, (uint8_t) byte))
 				try_text(s, &next);
 		}
-	*s->steps -= 256 / BYTES_A_STEP;
+	spend(s, 256 / BYTES_A_STEP);
 }
 
 /* Takes a text of the fewest code points; -1: there is none. */

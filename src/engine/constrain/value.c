@@ -321,8 +321,8 @@ read_value(reader *r)
 {
 	glm_value *value = GLM_NEW(r->arena, glm_value, 1);
 
-	if (++r->n_values % VALUES_A_PAUSE == 0 && !glm_pause(r->arena->err))
-		longjmp(*r->arena->escape, 1);
+	if (++r->n_values % VALUES_A_PAUSE == 0)
+		glm_arena_pause(r->arena);
 	skip_blanks(r);
 	if (take(r, '{'))
 		read_object(r, value);

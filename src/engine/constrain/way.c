@@ -69,7 +69,7 @@ glm_way_count(glm_way *way, const glm_vocabulary *vocabulary, glm_error *err)
 	for (size_t i = n; i-- > 0;)
 	{
 		way->rest[i] = count_from(way, vocabulary, i);
-		if (i % PAUSE_BYTES == 0 && !glm_pause(err))
+		if (i % PAUSE_BYTES == 0 && err != NULL && !glm_pause(err))
 			return false;
 	}
 	return true;

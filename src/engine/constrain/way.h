@@ -23,7 +23,7 @@ typedef struct glm_way
 	size_t		  capacity;
 } glm_way;
 
-/* Counts the tokens of what is in bytes; pauses. */
+/* Counts the tokens of what is in bytes; pauses, but not with err NULL. */
 extern bool glm_way_count(glm_way *way, const glm_vocabulary *vocabulary, glm_error *err);
 extern void glm_way_free(glm_way *way);
 
