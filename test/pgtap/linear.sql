@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(103);
+SELECT plan(111);
 CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_other;
 
@@ -114,6 +114,13 @@ SELECT ok(abs(glm_predict('groups', '{"g": 0}') - 0.4) < 1e-9 AND abs(glm_predic
 SELECT ok(abs((summary->>'accuracy')::float8 - 0.7) < 1e-12, 'accuracy') FROM glm_linear_models WHERE name = 'groups';
 SELECT ok(abs((summary->>'log_loss')::float8 + (0.4 * ln(0.4) + 0.6 * ln(0.6) + 0.8 * ln(0.8) + 0.2 * ln(0.2)) / 2) < 1e-12, 'log loss')
   FROM glm_linear_models WHERE name = 'groups';
+-- at the optimum the gradient is zero, which needs no other solver to check
+SELECT lives_ok($$SELECT glm_linear_fit('two', 'SELECT "X", id % 7 AS "Z", noise + "X" / 20 > 0.2 FROM sample')$$, 'two features');
+SELECT ok(abs(sum(d)) < 1e-5 AND abs(sum(d * "X")) < 1e-5 AND abs(sum(d * "Z")) < 1e-5, 'no weight could be better')
+  FROM (SELECT "X", id % 7 AS "Z", (noise + "X" / 20 > 0.2)::int - glm_predict('two', jsonb_build_object('X', "X", 'Z', id % 7)) AS d FROM sample) s;
+SELECT lives_ok($$SELECT glm_linear_fit('ridge', 'SELECT "X", 3 * "X" + noise FROM sample', '{"l2": 0.5}')$$, 'a penalty');
+SELECT ok(abs((weights->>'X')::float8 - slope / 1.5) < 1e-12, 'makes one weight smaller by 1 + l2')
+  FROM glm_linear_models m, (SELECT regr_slope(3 * "X" + noise, "X") AS slope FROM sample) r WHERE name = 'ridge';
 SELECT lives_ok($$SELECT glm_linear_fit('array', 'SELECT ARRAY[i, i * i, 1 / i::float]::real[], i + 2 * i * i FROM generate_series(1, 60) i')$$, 'features in an array');
 SELECT ok(abs(glm_predict('array', ARRAY[7, 49, 1 / 7.0]::real[]) - 105) < 1e-4, 'predict from one');
 
@@ -139,6 +146,12 @@ SELECT throws_ok(format('SELECT glm_linear_fit(''e'', %L, %L)', query, options),
                ('SELECT 1, 1', '{"lasso": 1}', '22023'), ('SELECT 1, 1', '{"l2": -1}', '22023'), ('SELECT 1, 1', '[]', '22023'),
                ('SELECT 1, 1; SELECT 1, 1', NULL, '22023'), ('VACUUM', NULL, '22023'), ('SELECT 1/0, 1', NULL, '22012'),
                ('INSERT INTO sample VALUES (1) RETURNING 1, 2', NULL, '0A000'), ('nonsense', NULL, '42601'), (NULL, NULL, '22004')) v(query, options, state);
+
+SET LOCAL transaction_read_only = on;
+SELECT throws_ok($$SELECT glm_linear_create('r', '{"X": 1}')$$, '25006', NULL, 'not where nothing may be written');
+SELECT throws_ok($$SELECT glm_linear_fit('r', 'SELECT 1, 1')$$, '25006', NULL, 'nor fitted');
+SELECT throws_ok($$SELECT glm_linear_drop('z')$$, '25006', NULL, 'nor dropped');
+SELECT is(glm_predict('z', '{"X": 1}'), 6::float8, 'but used');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -3,6 +3,7 @@
  * the same bits however passes cut the text, whatever runs beside, and after a preemption.
  */
 #include "client.h"
+#include "late.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -248,17 +249,13 @@ passes_may_cut_anywhere(void **state)
 	glm_engine_close(engine);
 }
 
+/* Asks for vectors of four texts, several at a time and beside answers. */
 static void
-whatever_runs_beside(void **state)
+embed_beside(glm_engine *engine, const char *const *texts, float (*alone)[WIDTH])
 {
-	glm_engine *engine = open_engine(2, 8, ROOMY);
-	float		alone[4][WIDTH], beside[WIDTH];
-	const char *texts[] = {TEXT, long_text(), "a", "lamp lamp lamp lamp"};
-	int			ticket[16];
+	float beside[WIDTH];
+	int	  ticket[16];
 
-	(void) state;
-	for (int i = 0; i < 4; i++)
-		embed(engine, texts[i], GLM_POOL_MEAN, true, alone[i]);
 	for (int i = 0; i < 16; i++)
 	{
 		glm_request *req = i % 4 == 3 ? make_request("hello", 20, false)
@@ -277,6 +274,23 @@ whatever_runs_beside(void **state)
 		take_vector(engine, ticket[i], beside);
 		assert_memory_equal(beside, alone[(i * 3) % 4], sizeof(beside));
 	}
+}
+
+/* And on whatever device: the second has memory of its own, and picks tokens. */
+static void
+whatever_runs_beside(void **state)
+{
+	const char *texts[] = {TEXT, long_text(), "a", "lamp lamp lamp lamp"};
+	glm_engine *engine = open_engine(2, 8, ROOMY);
+	float		alone[4][WIDTH];
+
+	(void) state;
+	for (int i = 0; i < 4; i++)
+		embed(engine, texts[i], GLM_POOL_MEAN, true, alone[i]);
+	embed_beside(engine, texts, alone);
+	glm_engine_close(engine);
+	engine = open_engine_on(&late_backend, 2, 8, ROOMY, GLM_KV_AUTO);
+	embed_beside(engine, texts, alone);
 	glm_engine_close(engine);
 }
 

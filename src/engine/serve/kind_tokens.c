@@ -165,7 +165,7 @@ const glm_request_kind glm_kind_chat_tokens = {
 };
 
 const glm_request_kind glm_kind_passages = {
-	.name = "passages",
+	.name = "chunk", /* as hosts know it */
 	.needs = GLM_NEEDS_MODEL | GLM_NEEDS_TEXT,
 	.answer = answer_passages,
 };
