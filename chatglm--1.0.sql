@@ -131,6 +131,14 @@ COMMENT ON FUNCTION glm_model_unregister IS
 'deletes a model''s row in chatglm.model and unloads it; false when there was none';
 REVOKE ALL ON FUNCTION glm_model_unregister FROM PUBLIC;
 
+-- In a backend, so that who asks waits, and nobody else.
+CREATE FUNCTION glm_model_hash(name text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_model_hash'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100000;
+COMMENT ON FUNCTION glm_model_hash IS
+'tells what a model is: the SHA-256 of its contents in hex, a colon and the version of the arithmetic; for glm_generate_det';
+
 -- Options: method ("rtn", "hqq", "gptq"), bits (4, 8), group_size (32, 64, 128), keep and wide (arrays of
 -- patterns of tensor names: left as they are, INT8 in an INT4 model), calibration (array of texts),
 -- calibration_query, calibration_file, max_calibration_tokens, rope (as of glm_model_load).
@@ -226,6 +234,14 @@ AS 'MODULE_PATHNAME', 'chatglm_complete'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_complete IS
 'continues a text as it is, without a chat template';
+
+-- IMMUTABLE, as neither names nor settings have a say: for generated columns and indexes.
+CREATE FUNCTION glm_generate_det(prompt text, model_hash text, max_tokens int)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_generate_det'
+LANGUAGE C IMMUTABLE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_generate_det IS
+'answers a prompt like glm_generate, by the model of a hash, greedily and whatever the settings: the same answer for ever';
 
 -- The schema is json, not jsonb: the order of its keys is that of the answer's.
 CREATE FUNCTION glm_json(
@@ -798,7 +814,7 @@ COMMENT ON FUNCTION glm_cancel IS
 REVOKE ALL ON FUNCTION glm_cancel FROM PUBLIC;
 
 CREATE FUNCTION chatglm.models()
-RETURNS TABLE (name text, path text, source text, loaded boolean, dtype text, quantization text,
+RETURNS TABLE (name text, path text, source text, hash text, arithmetic int, loaded boolean, dtype text, quantization text,
 	layers int, hidden int, vocab int, context int, sequences int, size_bytes bigint, chunks_total int,
 	chunks_mapped int, bytes_mapped bigint, bytes_resident bigint, requests bigint, load_ms float8)
 AS 'MODULE_PATHNAME', 'chatglm_models'
@@ -811,6 +827,8 @@ COMMENT ON VIEW glm_models IS
 COMMENT ON COLUMN glm_models.name IS 'name by which functions call the model';
 COMMENT ON COLUMN glm_models.path IS 'its directory on the server; for members of pg_read_server_files';
 COMMENT ON COLUMN glm_models.source IS 'where the name comes from: table (a row of chatglm.model) or directory (under chatglm.model_dir)';
+COMMENT ON COLUMN glm_models.hash IS 'SHA-256 of its contents in hex, once glm_model_hash was asked for it and while its files are the same; null until then';
+COMMENT ON COLUMN glm_models.arithmetic IS 'version of the arithmetic that it is computed with; null where hash is';
 COMMENT ON COLUMN glm_models.loaded IS 'whether the worker has it open; all columns after this one are null when it has not';
 COMMENT ON COLUMN glm_models.dtype IS 'type of the matrices in its files: F32, F16, BF16, INT8 or INT4';
 COMMENT ON COLUMN glm_models.quantization IS 'none, int8 or int4';

@@ -121,6 +121,8 @@ typedef struct glm_request
 	glm_span path;
 	glm_span options; /* model options, JSON object or absent; QUANTIZE: its own */
 	glm_span target;  /* QUANTIZE: absolute path of a new directory */
+	/* of the model's files, see glm_model_identity(): no others will do; absent: any will */
+	glm_span identity;
 
 	glm_span text;		 /* prompt, messages or text; QUANTIZE: calibration texts */
 	glm_span system;	 /* system prompt or absent */
@@ -408,6 +410,29 @@ extern void glm_engine_progress(glm_engine *engine, glm_progress *out);
 
 /* Fills at most `max` entries with the loaded models, returns how many. */
 extern int glm_engine_models(glm_engine *engine, glm_model_info *out, int max);
+
+/* ---- What a model is (thread-safe, with pauses) -------------------------- */
+
+/*
+ * The version of the arithmetic: goes up whenever a model may come to other bits, or a text to
+ * other tokens, than by the code before.
+ */
+#define GLM_ARITHMETIC 1
+
+#define GLM_MODEL_HASH 65 /* a SHA-256 in hex, and its NUL */
+
+/*
+ * Tells which files a directory has, by their names, devices, inodes, sizes and times: as long
+ * as that is the same, so is what is in them.  Reads none of them.  *packed: has it a manifest?
+ */
+extern bool glm_model_identity(const char *path, char identity[GLM_MODEL_HASH], bool *packed,
+							   glm_error *err);
+
+/* The SHA-256 of a directory's contents; of a packed one, of its manifest. */
+extern bool glm_model_hash(const char *path, char hash[GLM_MODEL_HASH], glm_error *err);
+
+/* Makes it the hash of a model that is opened with these options, if they matter. */
+extern bool glm_model_hash_with(const char *options, char hash[GLM_MODEL_HASH], glm_error *err);
 
 /* ---- Long work that can be ended --------------------------------------- */
 

@@ -121,6 +121,7 @@ lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
 	request->path = put_string(layout, call->path);
 	request->options = put_string(layout, call->model_options);
 	request->target = put_string(layout, call->target);
+	request->identity = put_string(layout, call->identity);
 	request->text = put_bytes(layout, call->text, call->text_length);
 	request->system = put_string(layout, call->system);
 	request->tools = put_string(layout, call->tools);

@@ -35,6 +35,7 @@ typedef struct ChatglmCall
 	const char			*model_options; /* JSON text; GLM_QUANTIZE: its own options */
 	struct ChatglmRoute *route;			/* that was named instead of a model; NULL: none was */
 	const char			*route_key;		/* UTF-8; what its choice depends on, NULL: on the texts */
+	const char			*identity;		/* of the model's files; NULL: any */
 	const char			*target;		/* GLM_QUANTIZE: directory to write */
 	const char			*text;
 	Size				 text_length;

@@ -22,6 +22,7 @@
 #include "embed.h"
 #include "function.h"
 #include "json_answer.h"
+#include "pinned.h"
 #include "redact.h"
 #include "settings_define.h"
 #include "shared.h"
@@ -44,7 +45,8 @@ static const ChatglmFunction *const functions[] = {
 	&chatglm_extract_function,		&chatglm_try_extract_function,
 	&chatglm_translate_function,	&chatglm_try_translate_function,
 	&chatglm_summarize_function,	&chatglm_try_summarize_function,
-	&chatglm_redact_function,		&chatglm_try_redact_function};
+	&chatglm_redact_function,		&chatglm_try_redact_function,
+	&chatglm_generate_det_function};
 
 extern PGDLLEXPORT void _PG_init(void);
 

@@ -4,8 +4,8 @@
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the
  * worker knows (one for each ticket of the engine).  The room that is taken
- * in the queue (room.c) and the statements with rows in flight (batch_stat.c) have
- * memory and locks of their own.
+ * in the queue (room.c), the statements with rows in flight (batch_stat.c) and the hashes of
+ * models (model_hashes.c) have memory and locks of their own.
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -16,6 +16,7 @@
 #include "storage/shmem.h"
 
 #include "batch_stat.h"
+#include "model_hashes.h"
 #include "room.h"
 #include "shared.h"
 
@@ -106,7 +107,8 @@ request_shmem(void)
 	RequestAddinShmemSpace(shmem_size(chatglm_max_backends(), chatglm_room_places()));
 	RequestAddinShmemSpace(chatglm_room_size());
 	RequestAddinShmemSpace(chatglm_batch_stat_size());
-	RequestNamedLWLockTranche("chatglm", 3);
+	RequestAddinShmemSpace(chatglm_hashes_size());
+	RequestNamedLWLockTranche("chatglm", 4);
 }
 
 static void
@@ -115,6 +117,7 @@ startup_shmem(void)
 	LWLockPadded *locks = NULL;
 	void		 *room;
 	void		 *batches;
+	void		 *hashes;
 	bool		  found;
 
 	if (prev_startup_hook != NULL)
@@ -125,6 +128,7 @@ startup_shmem(void)
 		"chatglm", shmem_size(chatglm_max_backends(), chatglm_room_places()), &found);
 	room = ShmemInitStruct("chatglm room", chatglm_room_size(), &found);
 	batches = ShmemInitStruct("chatglm batches", chatglm_batch_stat_size(), &found);
+	hashes = ShmemInitStruct("chatglm hashes", chatglm_hashes_size(), &found);
 	if (!found)
 	{
 		locks = GetNamedLWLockTranche("chatglm");
@@ -132,6 +136,7 @@ startup_shmem(void)
 	}
 	chatglm_room_init(room, found ? NULL : &locks[1].lock);
 	chatglm_batch_stat_init(batches, found ? NULL : &locks[2].lock);
+	chatglm_hashes_init(hashes, found ? NULL : &locks[3].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -24,6 +24,7 @@
 
 #include "encoding.h"
 #include "jsonb_build.h"
+#include "model_hashes.h"
 #include "model_name.h"
 #include "privileges.h"
 #include "result_rows.h"
@@ -38,7 +39,8 @@ PG_FUNCTION_INFO_V1(chatglm_stat_requests);
 PG_FUNCTION_INFO_V1(chatglm_cancel);
 
 /* Columns of the views, as their functions declare them. */
-#define MODELS_COLUMNS 18
+#define MODELS_COLUMNS 20
+#define MODELS_LOADED 5 /* from here on: of those that are loaded */
 #define STAT_MODELS_COLUMNS 12
 #define STAT_MODELS_TOTALS 2 /* from this one on: of all roles */
 #define REQUESTS_COLUMNS 9
@@ -202,8 +204,9 @@ static void
 put_model(Tuplestorestate *rows, TupleDesc desc, const ChatglmModelRef *ref,
 		  const glm_model_info *loaded)
 {
-	Datum values[MODELS_COLUMNS] = {0};
-	bool  nulls[MODELS_COLUMNS] = {0};
+	Datum			 values[MODELS_COLUMNS] = {0};
+	bool			 nulls[MODELS_COLUMNS] = {0};
+	ChatglmModelHash known;
 
 	values[0] = CStringGetTextDatum(ref->name);
 	/* the setting's directory may be in another encoding */
@@ -211,26 +214,32 @@ put_model(Tuplestorestate *rows, TupleDesc desc, const ChatglmModelRef *ref,
 	if (!nulls[1])
 		values[1] = CStringGetTextDatum(ref->path);
 	values[2] = CStringGetTextDatum(ref->registered ? "table" : "directory");
-	values[3] = BoolGetDatum(loaded != NULL);
+	nulls[3] = nulls[4] = !chatglm_known_hash(ref, &known);
+	if (!nulls[3])
+	{
+		values[3] = CStringGetTextDatum(known.hash);
+		values[4] = Int32GetDatum(GLM_ARITHMETIC);
+	}
+	values[MODELS_LOADED] = BoolGetDatum(loaded != NULL);
 	if (loaded != NULL)
 	{
-		values[4] = CStringGetTextDatum(loaded->dtype);
-		values[5] = CStringGetTextDatum(loaded->quantization);
-		values[6] = Int32GetDatum(loaded->layers);
-		values[7] = Int32GetDatum(loaded->hidden);
-		values[8] = Int32GetDatum(loaded->vocab);
-		values[9] = Int32GetDatum(loaded->context);
-		values[10] = Int32GetDatum(loaded->sequences);
-		values[11] = Int64GetDatum(loaded->size_bytes);
-		values[12] = Int32GetDatum(loaded->chunks_total);
-		values[13] = Int32GetDatum(loaded->chunks_mapped);
-		values[14] = Int64GetDatum(loaded->bytes_mapped);
-		values[15] = Int64GetDatum(loaded->bytes_resident);
-		values[16] = Int64GetDatum(loaded->requests);
-		values[17] = Float8GetDatum(loaded->load_ms);
+		values[6] = CStringGetTextDatum(loaded->dtype);
+		values[7] = CStringGetTextDatum(loaded->quantization);
+		values[8] = Int32GetDatum(loaded->layers);
+		values[9] = Int32GetDatum(loaded->hidden);
+		values[10] = Int32GetDatum(loaded->vocab);
+		values[11] = Int32GetDatum(loaded->context);
+		values[12] = Int32GetDatum(loaded->sequences);
+		values[13] = Int64GetDatum(loaded->size_bytes);
+		values[14] = Int32GetDatum(loaded->chunks_total);
+		values[15] = Int32GetDatum(loaded->chunks_mapped);
+		values[16] = Int64GetDatum(loaded->bytes_mapped);
+		values[17] = Int64GetDatum(loaded->bytes_resident);
+		values[18] = Int64GetDatum(loaded->requests);
+		values[19] = Float8GetDatum(loaded->load_ms);
 	}
 	else
-		memset(nulls + 4, true, MODELS_COLUMNS - 4);
+		memset(nulls + MODELS_LOADED + 1, true, MODELS_COLUMNS - MODELS_LOADED - 1);
 	tuplestore_putvalues(rows, desc, values, nulls);
 }
 

@@ -57,9 +57,15 @@ reason_to_unload(const glm_model_info *gone, const glm_model_info *models, int n
 
 	if (unload_asked)
 		return "on request";
-	for (int i = 0; i < n && chatglm_memory_limit > 0; i++)
-		limit |= with_number(known, n_known, models[i].number) == NULL &&
-				 strcmp(models[i].name, gone->name) != 0;
+	for (int i = 0; i < n; i++)
+	{
+		if (with_number(known, n_known, models[i].number) != NULL)
+			continue;
+		if (strcmp(models[i].name, gone->name) != 0)
+			limit = chatglm_memory_limit > 0;
+		else if (strcmp(models[i].path, gone->path) == 0)
+			return "its files or options have changed";
+	}
 	return limit ? "least recently used, to stay within chatglm.memory_limit"
 				 : "its name means another directory now";
 }

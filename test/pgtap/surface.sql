@@ -41,6 +41,8 @@ INSERT INTO surface VALUES
     ('glm_model_unregister', 'name text', 'boolean', true),
     ('glm_quantize', 'source text, target text, options jsonb DEFAULT NULL::jsonb',
      'TABLE(tensor text, method text, bits real, weight_error double precision, output_error double precision, perplexity_before double precision, perplexity_after double precision)', true),
+    ('glm_model_hash', 'name text', 'text', false),
+    ('glm_generate_det', 'prompt text, model_hash text, max_tokens integer', 'text', false),
     ('glm_route_set', 'name text, weights jsonb', 'void', true),
     ('glm_route_drop', 'name text', 'boolean', true),
     ('glm_cancel', 'request_id bigint', 'boolean', true),
@@ -65,8 +67,8 @@ SELECT plan((6 * count(*) + 23)::int) FROM surface;
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
 -- but for those that need no worker
-SELECT is(provolatile, CASE WHEN name IN ('glm_parse_tool_calls', 'glm_preprocess') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
-SELECT is(proparallel = 's', provolatile <> 'v', name || ': parallel safety') FROM found ORDER BY name;
+SELECT is(provolatile, CASE WHEN name IN ('glm_parse_tool_calls', 'glm_preprocess', 'glm_generate_det') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
+SELECT is(proparallel = 's', provolatile <> 'v' AND name <> 'glm_generate_det', name || ': parallel safety') FROM found ORDER BY name;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
 SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
           name || CASE WHEN admin THEN ' is not for everybody' ELSE ' is for everybody' END)
@@ -74,7 +76,7 @@ SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
 
 SELECT has_view('glm_models', 'view glm_models');
 SELECT has_view('glm_stat_requests', 'view glm_stat_requests');
-SELECT columns_are('glm_models', ARRAY['name', 'path', 'source', 'loaded', 'dtype', 'quantization', 'layers', 'hidden', 'vocab',
+SELECT columns_are('glm_models', ARRAY['name', 'path', 'source', 'hash', 'arithmetic', 'loaded', 'dtype', 'quantization', 'layers', 'hidden', 'vocab',
                    'context', 'sequences', 'size_bytes', 'chunks_total', 'chunks_mapped', 'bytes_mapped', 'bytes_resident',
                    'requests', 'load_ms'], 'columns of glm_models');
 SELECT isnt(obj_description('glm_models'::regclass), NULL, 'glm_models has a comment');

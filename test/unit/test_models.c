@@ -643,6 +643,75 @@ test_norms_are_verified(void **state)
 	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
 }
 
+/* ---- Which files ------------------------------------------------------------------ */
+
+/* The model of a request that wants these files. */
+static glm_served *
+acquire_files(const char *identity, glm_error *err)
+{
+	glm_request *req = (glm_request *) request(GLM_LOAD, "a", dir, NULL);
+	uint32_t	 end = req->size;
+
+	req->identity = put((char *) req, &end, identity);
+	req->size = end;
+	return find_or_load(req, err);
+}
+
+static void
+identity_of_dir(char identity[GLM_MODEL_HASH])
+{
+	bool	  packed;
+	glm_error err;
+
+	assert_true(glm_model_identity(dir, identity, &packed, &err));
+}
+
+/* Files that were replaced are opened for whoever wants them, and for others when they must. */
+static void
+test_wanted_files(void **state)
+{
+	char		before[GLM_MODEL_HASH];
+	char		after[GLM_MODEL_HASH];
+	glm_buf		text = {0};
+	char		path[CK_PATH];
+	glm_error	err;
+	glm_served *old;
+	glm_served *served;
+
+	(void) state;
+	identity_of_dir(before);
+	old = acquire_files(before, &err);
+	assert_non_null(old);
+	assert_string_equal(old->model->identity, before);
+
+	ck_path(path, dir, "config.json");
+	assert_true(glm_file_read(&text, path, 1 << 20, &err));
+	assert_int_equal(unlink(path), 0);
+	glm_buf_puts(&text, "\n");
+	ck_write(dir, "config.json", text.data, text.length);
+	glm_buf_free(&text);
+	identity_of_dir(after);
+	assert_string_not_equal(before, after);
+
+	/* the open model is what it was, with the files that it was opened with */
+	served = acquire_files(before, &err);
+	assert_ptr_equal(served, old);
+	glm_models_release(&models, served);
+	served = acquire_good("a", dir, NULL);
+	assert_ptr_equal(served, old);
+	glm_models_release(&models, served);
+
+	served = acquire_files(after, &err);
+	assert_non_null(served);
+	assert_ptr_not_equal(served, old);
+	assert_string_equal(served->model->identity, after);
+	assert_true(old->dead);
+	glm_models_release(&models, old);
+	assert_null(acquire_files(before, &err));
+	ck_assert_error(&err, GLM_NO_MODEL, "have changed");
+	glm_models_release(&models, served);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -661,6 +730,7 @@ main(void)
 		CASE(test_unload_without_path),
 		CASE(test_limit_over_origins),
 		CASE(test_norms_are_verified),
+		CASE(test_wanted_files),
 	};
 
 	return cmocka_run_group_tests_name("models", tests, NULL, NULL);

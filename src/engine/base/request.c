@@ -244,8 +244,9 @@ glm_request_check_frame(const void *block, size_t size, glm_error *err)
 	return check_header(req, size, err) && check_text(req, req->model, "model", err) &&
 		   check_text(req, req->path, "path", err) &&
 		   check_text(req, req->options, "model_options", err) &&
-		   check_text(req, req->target, "target", err) && check_span(req, req->text, "text", err) &&
-		   check_span(req, req->system, "system", err) &&
+		   check_text(req, req->target, "target", err) &&
+		   check_text(req, req->identity, "identity", err) &&
+		   check_span(req, req->text, "text", err) && check_span(req, req->system, "system", err) &&
 		   check_span(req, req->tools, "tools", err) && check_stop(req, err) &&
 		   check_tokens(req, err) && check_needed(req, err) && check_constraint(req, err) &&
 		   (!needed[req->kind].passages || check_passages(req, err)) &&

@@ -13,9 +13,12 @@
 #include "engine/base/clock.h"
 #include "engine/model/bind.h"
 #include "engine/model/kv_layout.h"
+#include "engine/model/model_files.h"
 
 #define ROPE_SLICE 1024 /* positions between two pauses */
 
+static void note_identity(glm_model *model);
+static void confirm_identity(glm_model *model);
 static bool make_rope(glm_model *model, glm_error *err);
 
 /* ---- Entry points ------------------------------------------------------ */
@@ -42,6 +45,7 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 	}
 	if (options != NULL)
 		model->rope_option = options->rope;
+	note_identity(model);
 	if (!glm_config_read_with(&model->config, path, model->rope_option, err))
 		goto fail;
 	model->shards = glm_shards_open(path, options != NULL ? &options->weights : NULL, err);
@@ -54,6 +58,7 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 	model->chat = glm_chat_choose(model->tokenizer, err);
 	if (model->chat == NULL)
 		goto fail;
+	confirm_identity(model);
 	model->kv_dtype = glm_kv_dtype(options != NULL ? options->kv_type : GLM_KV_AUTO, model->dtype);
 	model->kv_block_bytes = glm_kv_block_bytes(&model->config, model->kv_dtype);
 	model->load_ms = (double) (glm_now_ns() - start) / 1e6;
@@ -62,6 +67,27 @@ glm_model_open_with(const char *name, const char *path, const glm_open_options *
 fail:
 	glm_model_close(model);
 	return NULL;
+}
+
+/* What is wrong with the files is said by whoever reads them. */
+static void
+note_identity(glm_model *model)
+{
+	bool packed;
+
+	(void) glm_model_identity(model->path, model->identity, &packed, NULL);
+}
+
+/* All that was read meanwhile was read of the same files, or it is not known of which. */
+static void
+confirm_identity(glm_model *model)
+{
+	char now[GLM_MODEL_HASH];
+	bool packed;
+
+	if (!glm_model_identity(model->path, now, &packed, NULL) ||
+		!glm_same_identity(now, model->identity))
+		model->identity[0] = '\0';
 }
 
 /* Takes NULL and what glm_model_open left half done. */

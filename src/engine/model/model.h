@@ -51,6 +51,8 @@ typedef struct glm_model
 	const glm_chat	*chat; /* how it talks */
 	glm_shards		*shards;
 	glm_dtype		 dtype; /* of the projections */
+	/* of its files while it was opened; empty: they changed, or could not be told */
+	char			 identity[GLM_MODEL_HASH];
 
 	glm_matrix	*matrix; /* [n_matrices]: those of one projection and layer together */
 	int			 n_matrices;

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "engine/weights/chunk.h"
+#include "engine/model/model_files.h"
 #include "engine/model/model_options.h"
 #include "engine/serve/prefix.h"
 #include "engine/serve/vocabularies.h"
@@ -306,6 +307,42 @@ glm_models_load(glm_models *models, const char *name, const char *path,
 	return served;
 }
 
+/* Was it opened with these files?  NULL: any will do. */
+static bool
+has_identity(const glm_served *served, const char *identity)
+{
+	return identity == NULL || glm_same_identity(served->model->identity, identity);
+}
+
+/* Retires a model that was opened before its files were replaced by those of the request. */
+static bool
+retire_outdated(glm_models *models, const glm_request *req, glm_rope rope, glm_error *err)
+{
+	const char *name = glm_request_text(req, req->model);
+	const char *path = glm_request_text(req, req->path);
+	const char *identity = glm_request_text(req, req->identity);
+	glm_served *close_me = NULL;
+	glm_served *served;
+	char		now[GLM_MODEL_HASH];
+	bool		packed;
+
+	if (!glm_model_identity(path, now, &packed, err))
+		return false;
+	if (!glm_same_identity(now, identity))
+	{
+		glm_fail(err, GLM_NO_MODEL, "the files of model \"%s\" have changed", name);
+		glm_hint(err, "Run it again.");
+		return false;
+	}
+	pthread_mutex_lock(&models->lock);
+	served = find_served(models, name, path, rope);
+	if (served != NULL && !has_identity(served, identity) && retire_served(models, served))
+		put_served(&close_me, served);
+	pthread_mutex_unlock(&models->lock);
+	close_retired(models, close_me);
+	return true;
+}
+
 bool
 glm_models_find(glm_models *models, const glm_request *req, glm_open_options *options,
 				glm_served **served, glm_error *err)
@@ -314,6 +351,7 @@ glm_models_find(glm_models *models, const glm_request *req, glm_open_options *op
 	const char *path = glm_request_text(req, req->path);
 	const char *text = glm_request_text(req, req->options);
 	glm_served *close_me = NULL;
+	bool		outdated;
 
 	*options = (glm_open_options){.weights.verify = (glm_verify) atomic_load(&models->verify),
 								  .weights.files = models->files,
@@ -325,11 +363,14 @@ glm_models_find(glm_models *models, const glm_request *req, glm_open_options *op
 	pthread_mutex_lock(&models->lock);
 	retire_others(models, name, path, options->rope, req->origin, &close_me);
 	*served = find_served(models, name, path, options->rope);
-	if (*served != NULL)
+	outdated = *served != NULL && !has_identity(*served, glm_request_text(req, req->identity));
+	if (outdated)
+		*served = NULL;
+	else if (*served != NULL)
 		use_served(models, *served, req->origin);
 	pthread_mutex_unlock(&models->lock);
 	close_retired(models, close_me);
-	return true;
+	return !outdated || retire_outdated(models, req, options->rope, err);
 }
 
 void
