@@ -59,14 +59,14 @@ def limit_of(row, machine):
     if row["work"] == "prefill":
         return row["tokens_per_second"] / row["share"] if row["share"] else None
     read = row["bandwidth"] / row["gigabytes"] * row["sequences"]
-    peak = machine["vnni_peak_gops"] / row["gop"]
+    peak = machine["peak_gops"] / row["gop"]
     return min(read, peak) if peak else read
 
 
 def table(name, rows):
     machine = rows[0]
-    print("\n%s: %s kernels, %d threads; read %.1f GB/s, VNNI peak %.0f GOP/s" % (
-        name, machine["kernels"], machine["threads"], machine["bandwidth"], machine["vnni_peak_gops"]))
+    print("\n%s: %s kernels, %d threads; read %.1f GB/s, peak of products %.0f GOP/s" % (
+        name, machine["kernels"], machine["threads"], machine["bandwidth"], machine["peak_gops"]))
     print("%-14s %9s %15s %9s %7s" % ("work", "tokens/s", "least..most", "limit", "share"))
     for row in rows[1:-1]:
         limit = limit_of(row, machine)
@@ -81,7 +81,7 @@ def table(name, rows):
 def context_limits(row):
     """Seconds that bytes and operations allow a pass: its products, its attention (one after the other)."""
     weights, kv = row["weights_gb"] / row["bandwidth"], row["kv_gb"] / row["bandwidth"]
-    peak = row["vnni_peak_gops"]
+    peak = row["peak_gops"]
     products = max(weights, row["product_gop"] / peak) if peak else weights
     return products, max(kv, row["attention_gflop"] / row["fma_peak_gflops"])
 
@@ -94,7 +94,7 @@ def context_table(name, rows):
     for row in rows:
         products, attention = context_limits(row)
         seconds = row["tokens"] / row["tokens_per_second"]
-        known = row["work"] == "decode" or row["vnni_peak_gops"] > 0    # bytes alone say nothing of a prefill
+        known = row["work"] == "decode" or row["peak_gops"] > 0    # bytes alone say nothing of a prefill
         print("%-14s %8d %9.1f %15s %9s %9.1f %9.1f %7s" % (
             "%s %d" % (row["work"], row["tokens"]), row["context"], row["tokens_per_second"],
             "%.1f..%.1f" % (row["least"], row["most"]), "%.1f" % (1e3 * products) if known else "-", 1e3 * attention,
@@ -129,7 +129,7 @@ def picture(rows, path):
     parts += [text(at(p)[0], at(p)[1] - 10, "%.0f" % p[1]) for p in ours]
     parts += [text(at((n, 0))[0], height - bottom + 20, n) for n in DECODE]
     parts += [text(width / 2, height - 10, "sequences"), text(left + 10, 35, "tokens/s, ChatGLM3-6B shape, INT4", "start"),
-              text(left + 10, 53, "dashed: the lower of read bandwidth and VNNI peak", "start"), "</svg>"]
+              text(left + 10, 53, "dashed: the lower of read bandwidth and peak of products", "start"), "</svg>"]
     with open(path, "w", encoding="utf-8") as f:
         f.write("\n".join(parts) + "\n")
 

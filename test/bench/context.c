@@ -111,14 +111,14 @@ report_pass(const char *work, int context, int n)
 	{
 		double before = bandwidth(pool);
 
-		peak[i] = vnni_peak(pool);
+		peak[i] = product_peak(pool);
 		seconds[i] = pass(context, n);
 		read[i] = (before + bandwidth(pool)) / 2;
 	}
 	median(seconds, runs);
 	printf("{\"work\": \"%s\", \"context\": %d, \"tokens\": %d, \"tokens_per_second\": %.2f, "
 		   "\"least\": %.2f, "
-		   "\"most\": %.2f, \"bandwidth\": %.1f, \"vnni_peak_gops\": %.0f, \"weights_gb\": %.3f, "
+		   "\"most\": %.2f, \"bandwidth\": %.1f, \"peak_gops\": %.0f, \"weights_gb\": %.3f, "
 		   "\"kv_gb\": %.3f, "
 		   "\"product_gop\": %.2f, \"attention_gflop\": %.2f}\n",
 		   work, context, n, n / seconds[runs / 2], n / seconds[runs - 1], n / seconds[0],

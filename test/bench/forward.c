@@ -87,7 +87,7 @@ decode(int sequences, int position)
 static void
 report_prefill(int length)
 {
-	double ops, bytes, seconds[MAX_RUNS], peak = vnni_peak(pool);
+	double ops, bytes, seconds[MAX_RUNS], peak = product_peak(pool);
 
 	model_work(model, false, &ops, &bytes);
 	prefill(length);
@@ -96,7 +96,7 @@ report_prefill(int length)
 	median(seconds, runs);
 	printf("{\"work\": \"prefill\", \"tokens\": %d, \"tokens_per_second\": %.2f, \"least\": %.2f, "
 		   "\"most\": %.2f, "
-		   "\"gops\": %.0f, \"vnni_peak_gops\": %.0f, \"share\": %.3f}\n",
+		   "\"gops\": %.0f, \"peak_gops\": %.0f, \"share\": %.3f}\n",
 		   length, length / seconds[runs / 2], length / seconds[runs - 1], length / seconds[0],
 		   ops * length / seconds[runs / 2] / 1e9, peak,
 		   peak > 0 ? ops * length / seconds[runs / 2] / 1e9 / peak : 0);
@@ -224,8 +224,8 @@ main(int argc, char **argv)
 	glm_forward_set_tuning(forward, !o.untuned);
 	glm_forward_info(forward, &info);
 	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, "
-		   "\"vnni_peak_gops\": %.0f}\n",
-		   info.kernels, o.threads, bandwidth(pool), vnni_peak(pool));
+		   "\"peak_gops\": %.0f}\n",
+		   info.kernels, o.threads, bandwidth(pool), product_peak(pool));
 	for (int i = optind + 1; i < argc; i++)
 		if (!report(argv[i]))
 			return 2;
