@@ -81,8 +81,8 @@ endif
 # ---- the PostgreSQL side, by PGXS -------------------------------------------
 
 MODULE_big = chatglm
-EXTENSION = chatglm
-DATA = $(notdir $(wildcard $(S)chatglm--*.sql))
+EXTENSION = chatglm chatglm_tap
+DATA = $(notdir $(wildcard $(S)chatglm--*.sql $(S)chatglm_tap--*.sql))
 OBJS = $(patsubst $(S)src/pg/%.c,build/pg/%.o,$(sort $(wildcard $(S)src/pg/*.c)))
 
 PG_CPPFLAGS = -I$(S)src -DCHATGLM_VERSION='"$(GLM_VERSION)"' $(ENVIRONMENT_CPPFLAGS)
@@ -118,7 +118,7 @@ endif
 # PGXS needs it for the control file alone.
 override srcdir := $(or $(patsubst %/,%,$(S)),.)
 override VPATH :=
-chatglm.control: ;
+chatglm.control chatglm_tap.control: ;
 
 build/pg/%.o: $(S)src/pg/%.c
 	@mkdir -p $(@D)
