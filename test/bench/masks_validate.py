@@ -39,6 +39,28 @@ def multiple_of(checker, divisor, instance, schema):
         yield jsonschema.ValidationError("%r is not a multiple of %r" % (instance, divisor))
 
 
+SPACES = r"\t-\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+CLASSES = {"\\d": "0-9", "\\w": "0-9A-Z_a-z", "\\s": SPACES}
+
+
+def ecma(pattern):
+    """A pattern whose \\d, \\w and \\s are those of ECMA-262, not of Python, which has 1c to 1f and 85 for spaces, too."""
+    out, in_class = "", False
+    for part in re.findall(r"\\.|.", pattern, re.S):
+        if part in CLASSES:
+            part = CLASSES[part] if in_class else "[%s]" % CLASSES[part]
+        elif part.lower() in CLASSES and not in_class:
+            part = "[^%s]" % CLASSES[part.lower()]
+        in_class = (in_class or part == "[") and part != "]"
+        out += part
+    return out
+
+
+def pattern(checker, pattern, instance, schema):
+    if checker.is_type(instance, "string") and not re.search(ecma(pattern), instance):
+        yield jsonschema.ValidationError("%r does not match %r" % (instance, pattern))
+
+
 def is_integer(_, instance):
     return not isinstance(instance, bool) and (
         isinstance(instance, int) or isinstance(instance, decimal.Decimal) and instance == instance.to_integral_value())
@@ -56,6 +78,7 @@ def is_date_time(text):
 def validator(schema):
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     kind.VALIDATORS["multipleOf"] = multiple_of     # extend() forgets how old drafts treat $ref
+    kind.VALIDATORS["pattern"] = pattern
     kind.TYPE_CHECKER = kind.TYPE_CHECKER.redefine("integer", is_integer)
     if "date-time" not in kind.FORMAT_CHECKER.checkers:
         kind.FORMAT_CHECKER.checkers["date-time"] = (is_date_time, ValueError)

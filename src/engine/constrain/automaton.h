@@ -16,7 +16,8 @@ struct glm_dfa
 	size_t record; /* bytes of a state, which begins with its glm_dfa_state */
 	char **chunk;  /* of records */
 	int	   n_chunks, chunk_capacity;
-	int	   n; /* states */
+	int	   n;	   /* states */
+	int	   within; /* see glm_dfa_within() */
 };
 
 static inline void *

@@ -19,6 +19,12 @@ glm_dfa_new_record(glm_dfa *dfa)
 }
 
 int
+glm_dfa_within(const glm_dfa *dfa)
+{
+	return dfa->within;
+}
+
+int
 glm_dfa_next(glm_dfa *dfa, int state, uint8_t byte)
 {
 	return dfa->next(dfa, state, byte);

@@ -50,6 +50,11 @@ extern bool		glm_format_refused(const char *name);
 extern glm_dfa *glm_dfa_literals(glm_arena *arena, const char *const *text, const size_t *length,
 								 int n);
 
+/*
+ * How many code points an end is away at most, whatever the text is so far; -1: some texts are
+ * over.  It is told of patterns that may match anywhere.
+ */
+extern int					glm_dfa_within(const glm_dfa *dfa);
 /* The state behind a byte. */
 extern int					glm_dfa_next(glm_dfa *dfa, int state, uint8_t byte);
 extern const glm_dfa_state *glm_dfa_at(const glm_dfa *dfa, int state);

@@ -126,6 +126,7 @@ struct glm_set
 	glm_component *component;
 	int			  *component_of; /* members */
 	int			   n_components;
+	int			   within; /* code points that any string is away from an end at most, by the automata; -1: some fail */
 	glm_lexical	  *string; /* before the first byte; NULL: not needed yet */
 
 	/* keys; none of it is there before glm_set_open_names() */

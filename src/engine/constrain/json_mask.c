@@ -3,7 +3,8 @@
  *
  * Most of a vocabulary is plain: tokens that inside of a string are nothing but its content.
  * There only the automata matter that the string runs through, and its length; with no
- * automata the mask is there already, one for each number of code points left.  Else plain
+ * automata, and with patterns that may match anywhere, the mask is there already, one for each
+ * number of code points left.  Else plain
  * tokens are walked with the automata alone, and what comes of it is kept where the automata
  * are, for the occasion it was made on.  Whole branches of the vocabulary are taken at once
  * where all their bytes lead back to the same state.
@@ -202,6 +203,49 @@ walk_counting(plain_mask *m)
 	}
 }
 
+/* May a key begin so, and be one of the names that the object's schemas ask for? */
+static bool
+is_viable_name(const plain_mask *m, glm_lexical *key, const glm_lexical *name, int length)
+{
+	return glm_key_may_be_named(m->reader, m->state->frame, name, length) && is_viable(m, key);
+}
+
+/* Of a key whose name is looked at as a string, too. */
+static void
+walk_named(plain_mask *m)
+{
+	const glm_trie *trie = &m->vocabulary->plain;
+	bool			counts = m->state->frame->set->names->lengths;
+	glm_lexical	   *key[GLM_TOKEN_BYTES + 1] = {m->state->lexical};
+	glm_lexical	   *name[GLM_TOKEN_BYTES + 1] = {m->state->name};
+	int				length[GLM_TOKEN_BYTES + 1] = {m->state->length};
+
+	for (int i = 0; i < trie->n;)
+	{
+		const glm_trie_node *node = &trie->node[i];
+		int					 depth = node->depth, next = depth + 1;
+
+		key[next] = glm_lexical_next(m->reader, key[depth], node->byte);
+		name[next] = glm_lexical_next(m->reader, name[depth], node->byte);
+		length[next] = length[depth] + ((node->byte & 0xC0) != 0x80);
+		if (!is_viable_name(m, key[next], name[next], length[next]))
+		{
+			i += node->size;
+			continue;
+		}
+		if (!counts && node->size >= BRANCH_TO_LOOPS &&
+			(node->classes & ~(loops(m->reader, key[next]) & loops(m->reader, name[next]))) == 0)
+		{
+			allow_range(m, node->first, node->end);
+			i += node->size;
+			continue;
+		}
+		if (node->token >= 0)
+			glm_mask_set(m->allowed, node->token);
+		i++;
+	}
+}
+
 /* ---- Masks of plain tokens ------------------------------------------------------------------- */
 
 /* Does each root of the string's set fail the document by itself, so that states alone tell what may come? */
@@ -277,13 +321,19 @@ static void
 mask_string(plain_mask *m, uint64_t *allowed)
 {
 	const glm_reader_state *state = m->state;
+	const glm_set		   *set = state->child->set;
 	int	   left = state->most == GLM_NO_MOST ? GLM_ANY_LENGTH : state->most - state->length;
 	size_t words = (size_t) m->vocabulary->words;
 	const uint64_t *mask;
 
-	if (state->child->set->n_components == 0)
+	if (set->n_components == 0)
 	{
 		glm_vocabulary_plain(m->vocabulary, left, allowed);
+		return;
+	}
+	if (set->within >= 0 && left >= m->vocabulary->longest + set->within)
+	{
+		glm_vocabulary_plain(m->vocabulary, GLM_ANY_LENGTH, allowed);
 		return;
 	}
 	mask = find_mask(m);
@@ -307,7 +357,12 @@ mask_key(plain_mask *m, uint64_t *allowed)
 {
 	glm_frame *frame = m->state->frame;
 
-	if (frame->set->n_patterns == 0 && glm_frame_keys(m->reader, frame)->other)
+	if (m->state->name != NULL)
+	{
+		m->allowed = memset(allowed, 0, sizeof(*allowed) * (size_t) m->vocabulary->words);
+		walk_named(m);
+	}
+	else if (frame->set->n_patterns == 0 && glm_frame_keys(m->reader, frame)->other)
 		glm_vocabulary_plain(m->vocabulary, GLM_ANY_LENGTH, allowed);
 	else
 		memcpy(allowed, find_mask(m), sizeof(*allowed) * (size_t) m->vocabulary->words);
@@ -335,7 +390,7 @@ glm_reader_mask(glm_reader *reader, const glm_reader_state *state, const glm_voc
 
 	if (state->mode == GLM_READ_STRING && whole)
 		mask_string(&m, allowed);
-	else if (state->mode == GLM_READ_KEY && whole && state->name == NULL)
+	else if (state->mode == GLM_READ_KEY && whole)
 		mask_key(&m, allowed);
 	else
 	{

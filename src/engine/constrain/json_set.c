@@ -233,6 +233,14 @@ list_components(glm_reader *reader, glm_set *set)
 			set->component[at] = set->member[i].node->component[k];
 			set->component_of[at] = i;
 		}
+	/* where nothing is combined, strings fail by an automaton that fails alone */
+	set->within = set->combined ? -1 : 0;
+	for (int i = 0; i < set->n_components && set->within >= 0; i++)
+	{
+		int within = set->component[i].negated ? -1 : glm_dfa_within(set->component[i].dfa);
+
+		set->within = within < 0 ? -1 : larger(set->within, within);
+	}
 }
 
 glm_set *

@@ -445,7 +445,10 @@ glm_dfa_of(glm_arena *arena, glm_nfa *nfa)
 {
 	lazy_dfa *lazy = GLM_NEW(arena, lazy_dfa, 1);
 
-	lazy->dfa = (glm_dfa){.arena = arena, .next = next, .record = sizeof(state)};
+	lazy->dfa = (glm_dfa){.arena = arena, .next = next, .record = sizeof(state), .within = -1};
+	/* a match that may begin anywhere may always still begin */
+	if (nfa->anywhere && nfa->place[nfa->first].distance < GLM_DFA_NO_END)
+		lazy->dfa.within = nfa->place[nfa->first].distance;
 	lazy->nfa = nfa;
 	lazy->duties = (glm_duties){.arena = arena, .look = nfa->look};
 	lazy->n_groups = 1;

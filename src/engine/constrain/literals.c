@@ -156,7 +156,7 @@ glm_dfa_literals(glm_arena *arena, const char *const *text, const size_t *length
 	literals *all = GLM_NEW(arena, literals, 1);
 	literal	 *sorted = GLM_NEW(arena, literal, n);
 
-	all->dfa = (glm_dfa){.arena = arena, .next = next, .record = sizeof(state)};
+	all->dfa = (glm_dfa){.arena = arena, .next = next, .record = sizeof(state), .within = -1};
 	all->literal = sorted;
 	for (int i = 0; i < n; i++)
 		sorted[i] = literal_of(text[i], length[i]);

@@ -213,7 +213,8 @@ glm_nfa_of(glm_arena *arena, glm_pattern *pattern, glm_match match, glm_charsets
 	if (match != GLM_MATCH_WHOLE)
 		end = nfa->rest = add_anything(&b, end);
 	nfa->first = emit(&b, pattern, end);
-	if (match == GLM_MATCH_ANYWHERE)
+	nfa->anywhere = match == GLM_MATCH_ANYWHERE;
+	if (nfa->anywhere)
 		nfa->first = add_anything(&b, nfa->first);
 	measure(arena, nfa, final);
 	return nfa;

@@ -76,8 +76,9 @@ typedef struct glm_nfa
 	glm_charsets  *sets;
 	glm_place	  *place;
 	int			   n;
-	int			   first; /* where it starts */
-	int			   rest;  /* from where on everything is accepted, or -1 */
+	int			   first;	 /* where it starts */
+	bool		   anywhere; /* a match may begin anywhere */
+	int			   rest;	 /* from where on everything is accepted, or -1 */
 	glm_component *look;
 	int			   n_look, look_capacity;
 } glm_nfa;
