@@ -697,10 +697,11 @@ COMMENT ON FUNCTION glm_similarity(text, text, text) IS
 
 -- ---- Linear models -----------------------------------------------------
 
--- Whoever may predict may use every name; weights are for who has the owner's privileges.
+-- Whoever may predict may use every name; weights are for who has the owner's privileges.  The
+-- owner is a name and no regrole, so that a dump can be restored where there is no such role.
 CREATE TABLE chatglm.linear_model (
 	name text COLLATE "C" PRIMARY KEY,
-	owner regrole NOT NULL,
+	owner name NOT NULL,
 	link text NOT NULL,
 	bias float8 NOT NULL,
 	weights jsonb NOT NULL,
@@ -779,7 +780,9 @@ SELECT m.name, m.owner, m.link,
 	CASE WHEN o.own THEN m.bias END AS bias,
 	CASE WHEN o.own THEN m.weights END AS weights,
 	CASE WHEN o.own THEN m.summary END AS summary
-FROM chatglm.linear_model m, LATERAL (SELECT pg_catalog.pg_has_role(m.owner, 'USAGE') AS own) o;
+FROM chatglm.linear_model m, LATERAL (SELECT EXISTS (
+	SELECT FROM pg_catalog.pg_roles r
+	WHERE r.rolname OPERATOR(pg_catalog.=) m.owner AND pg_catalog.pg_has_role(r.oid, 'USAGE')) AS own) o;
 COMMENT ON VIEW glm_linear_models IS
 'linear models; what is in them is for roles with the owner''s privileges';
 COMMENT ON COLUMN glm_linear_models.name IS 'name by which glm_predict calls the model';

@@ -35,7 +35,7 @@ const ChatglmTable chatglm_linear_table = {
 	"linear_model",
 	"chatglm_linear_check",
 	6,
-	{TEXTOID, REGROLEOID, TEXTOID, FLOAT8OID, JSONBOID, JSONBOID}};
+	{TEXTOID, NAMEOID, TEXTOID, FLOAT8OID, JSONBOID, JSONBOID}};
 
 /* ---- Tables ------------------------------------------------------------------ */
 

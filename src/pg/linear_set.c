@@ -29,32 +29,42 @@ PG_FUNCTION_INFO_V1(chatglm_linear_check);
 
 /* ---- Owners ----------------------------------------------------------------------- */
 
-/* The owner of the model of this name, InvalidOid: there is none. */
-static Oid
+/* The name of the owner of the model of this name, NULL: there is none. */
+static char *
 owner_of(const char *name, LOCKMODE lock)
 {
 	Relation  relation = chatglm_open_table(&chatglm_linear_table, lock);
 	HeapTuple row;
-	Oid		  owner = InvalidOid;
-	bool	  isnull = false;
+	char	 *owner = NULL;
 
 	if (relation == NULL)
-		return InvalidOid; /* who writes says what is wrong with it */
+		return NULL; /* who writes says what is wrong with it */
 	row = chatglm_find_row(relation, &name, 1);
 	if (HeapTupleIsValid(row))
-		owner = DatumGetObjectId(
-			heap_getattr(row, CHATGLM_LINEAR_OWNER + 1, RelationGetDescr(relation), &isnull));
+	{
+		bool  isnull;
+		Datum value =
+			heap_getattr(row, CHATGLM_LINEAR_OWNER + 1, RelationGetDescr(relation), &isnull);
+
+		owner = isnull ? "" : pstrdup(NameStr(*DatumGetName(value)));
+	}
 	table_close(relation, lock == AccessShareLock ? lock : NoLock);
-	return isnull ? BOOTSTRAP_SUPERUSERID : owner;
+	return owner;
 }
 
-/* The owner, who must be the current user or a role of his. */
-static Oid
+/*
+ * The same; it must be the current user or a role of his.  A role that is not there is
+ * nobody's, so what it owned is left to superusers.
+ */
+static char *
 require_owner(const char *name, LOCKMODE lock)
 {
-	Oid owner = owner_of(name, lock);
+	char *owner = owner_of(name, lock);
+	Oid	  role = owner != NULL ? get_role_oid(owner, true) : GetUserId();
 
-	if (OidIsValid(owner) && !has_privs_of_role(GetUserId(), owner))
+	if (!OidIsValid(role))
+		role = BOOTSTRAP_SUPERUSERID;
+	if (!has_privs_of_role(GetUserId(), role))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("must be owner of linear model \"%s\"", name)));
 	return owner;
@@ -72,12 +82,14 @@ void
 chatglm_linear_store(const char *name, ChatglmLink link, double bias, Jsonb *weights,
 					 Jsonb *summary)
 {
-	Datum values[CHATGLM_LINEAR_COLUMNS];
-	bool  nulls[CHATGLM_LINEAR_COLUMNS] = {false};
-	Oid	  owner = require_owner(name, WRITE_LOCK);
+	Datum	 values[CHATGLM_LINEAR_COLUMNS];
+	bool	 nulls[CHATGLM_LINEAR_COLUMNS] = {false};
+	char	*owner = require_owner(name, WRITE_LOCK);
+	NameData owner_name;
 
 	values[CHATGLM_LINEAR_NAME] = CStringGetTextDatum(name);
-	values[CHATGLM_LINEAR_OWNER] = ObjectIdGetDatum(OidIsValid(owner) ? owner : GetUserId());
+	namestrcpy(&owner_name, owner != NULL ? owner : GetUserNameFromId(GetUserId(), false));
+	values[CHATGLM_LINEAR_OWNER] = NameGetDatum(&owner_name);
 	values[CHATGLM_LINEAR_LINK] = CStringGetTextDatum(chatglm_link_names[link]);
 	values[CHATGLM_LINEAR_BIAS] = Float8GetDatum(bias);
 	values[CHATGLM_LINEAR_WEIGHTS] = JsonbPGetDatum(weights);

@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(111);
+SELECT plan(113);
 CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_other;
 
@@ -62,7 +62,7 @@ SELECT throws_ok($$SELECT glm_linear_create('a', '3')$$, '22023', NULL, 'a scala
 SELECT throws_ok($$SELECT glm_linear_create('a', '{"X": 1}', 'NaN')$$, '22023', NULL, 'a bias that is none');
 SELECT throws_ok($$SELECT glm_linear_create('a', '{"X": 1}', link => 'probit')$$, '22023',
                  'argument "link" must be "identity" or "logistic", not "probit"', 'another link');
-SELECT throws_ok($$INSERT INTO chatglm.linear_model VALUES ('a', current_user::regrole, 'identity', 0, '{"x": "y"}')$$, '22023', NULL,
+SELECT throws_ok($$INSERT INTO chatglm.linear_model VALUES ('a', current_user, 'identity', 0, '{"x": "y"}')$$, '22023', NULL,
                  'plain SQL is looked at too');
 SELECT throws_ok($$UPDATE chatglm.linear_model SET link = 'probit'$$, '22023', NULL, 'and updates');
 
@@ -78,11 +78,19 @@ SELECT results_eq($$SELECT link, features, weights IS NULL FROM glm_linear_model
                   $$VALUES ('identity', ARRAY['X'], true)$$, 'and sees what there is, not what is in it');
 SET LOCAL ROLE glm_tap_other;
 SELECT lives_ok($$SELECT glm_linear_create('mine', '{"X": 1}')$$, 'EXECUTE is enough');
-SELECT is(owner, 'glm_tap_other'::regrole, 'it is its maker''s') FROM glm_linear_models WHERE name = 'mine';
+SELECT is(owner, 'glm_tap_other', 'it is its maker''s') FROM glm_linear_models WHERE name = 'mine';
 SELECT is(weights, '{"X": 1}', 'who sees it all') FROM glm_linear_models WHERE name = 'mine';
 SELECT throws_ok($$SELECT glm_linear_create('z', '{"X": 1}')$$, '42501', 'must be owner of linear model "z"', 'others'' are not replaced');
 SELECT throws_ok($$SELECT glm_linear_fit('z', 'SELECT x, x FROM generate_series(1, 9) x')$$, '42501', NULL, 'not by a fit');
 SELECT throws_ok($$SELECT glm_linear_drop('z')$$, '42501', NULL, 'nor dropped');
+RESET ROLE;
+UPDATE chatglm.linear_model SET owner = 'nobody there' WHERE name = 'mine';
+SET LOCAL ROLE glm_tap_other;
+SELECT throws_ok($$SELECT glm_linear_create('mine', '{"X": 1}')$$, '42501', NULL, 'where the owner is gone it is nobody''s');
+SELECT is(weights, NULL, 'nor seen') FROM glm_linear_models WHERE name = 'mine';
+RESET ROLE;
+UPDATE chatglm.linear_model SET owner = 'glm_tap_other' WHERE name = 'mine';
+SET LOCAL ROLE glm_tap_other;
 SELECT is(glm_linear_drop('mine'), true, 'one''s own are');
 SELECT is(glm_linear_drop('mine'), false, 'once');
 RESET ROLE;

@@ -85,6 +85,16 @@ class Linear(Case):
             self.assertEqual(conn.execute(models).fetchall(), self.conn.execute(models).fetchall())
             self.assertEqual(self.predicted(conn), 7)
 
+    def test_dumps_can_be_restored_without_the_owners(self):
+        self.conn.execute("UPDATE chatglm.linear_model SET owner = 'somebody else'")
+        dump = subprocess.run([f"{BINDIR}/pg_dump"], text=True, capture_output=True, check=True).stdout
+        self.conn.execute("CREATE DATABASE chatglm_restored TEMPLATE template0")
+        subprocess.run([f"{BINDIR}/psql", "-Xq", "-v", "ON_ERROR_STOP=1", "chatglm_restored"], input=dump, text=True,
+                       capture_output=True, check=True)
+        with connect(dbname="chatglm_restored") as conn:
+            self.assertEqual(self.predicted(conn), 7)
+            conn.execute("SELECT glm_linear_drop('test')")
+
     def test_workers_of_a_parallel_query_predict(self):
         self.conn.execute("CREATE TABLE many AS SELECT i AS x FROM generate_series(1, 20000) i")
         self.addCleanup(self.conn.execute, "DROP TABLE many")
