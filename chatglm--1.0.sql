@@ -574,6 +574,82 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_try_redact IS
 'is glm_redact; an error becomes a value of the row instead of the end of the statement';
 
+-- ---- Aggregates -----------------------------------------------------------
+
+-- Rows are put by and the model is asked when all are there.  There is no way to join the
+-- states of parallel workers: the outcome would depend on which rows each of them had.
+
+CREATE FUNCTION chatglm.put_by(state internal, content text) RETURNS internal
+AS 'MODULE_PATHNAME', 'chatglm_put_by'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION chatglm.put_by(internal, text) IS 'puts a row of an aggregate by';
+
+CREATE FUNCTION chatglm.put_by(state internal, content text, options jsonb) RETURNS internal
+AS 'MODULE_PATHNAME', 'chatglm_put_by_with_options'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION chatglm.put_by(internal, text, jsonb) IS 'puts a row of an aggregate by';
+
+CREATE FUNCTION chatglm.put_by(state internal, content text, instruction text) RETURNS internal
+AS 'MODULE_PATHNAME', 'chatglm_put_by_instructed'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION chatglm.put_by(internal, text, text) IS 'puts a row of an aggregate by';
+
+CREATE FUNCTION chatglm.put_by(state internal, content text, instruction text, options jsonb) RETURNS internal
+AS 'MODULE_PATHNAME', 'chatglm_put_by_instructed_with_options'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION chatglm.put_by(internal, text, text, jsonb) IS 'puts a row of an aggregate by';
+
+CREATE FUNCTION chatglm.summarize_texts(state internal) RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_summarize_texts'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION chatglm.summarize_texts IS 'the summary of the rows that were put by';
+
+CREATE FUNCTION chatglm.agg_texts(state internal) RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_agg_texts'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION chatglm.agg_texts IS 'the answer for the rows that were put by';
+
+CREATE FUNCTION chatglm.reduce_texts(state internal) RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_reduce_texts'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION chatglm.reduce_texts IS 'the answer, from the first to the last, for the rows that were put by';
+
+CREATE AGGREGATE glm_summarize_agg(content text) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.summarize_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_summarize_agg(text) IS
+'summarizes the texts of all rows';
+
+CREATE AGGREGATE glm_summarize_agg(content text, options jsonb) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.summarize_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_summarize_agg(text, jsonb) IS
+'summarizes the texts of all rows, with options';
+
+CREATE AGGREGATE glm_agg(content text, instruction text) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.agg_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_agg(text, text) IS
+'does what an instruction says with the texts of all rows';
+
+CREATE AGGREGATE glm_agg(content text, instruction text, options jsonb) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.agg_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_agg(text, text, jsonb) IS
+'does what an instruction says with the texts of all rows, with options';
+
+CREATE AGGREGATE glm_reduce(content text, instruction text) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.reduce_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_reduce(text, text) IS
+'does what an instruction says with the texts of all rows, one after the other, each time with the answer so far';
+
+CREATE AGGREGATE glm_reduce(content text, instruction text, options jsonb) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.reduce_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_reduce(text, text, jsonb) IS
+'does what an instruction says with the texts of all rows, one after the other, each time with the answer so far, with options';
+
 -- ---- Tokens ------------------------------------------------------------
 
 CREATE FUNCTION glm_tokenize(content text, model text DEFAULT NULL, add_special bool DEFAULT false)

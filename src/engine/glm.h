@@ -209,6 +209,7 @@ typedef struct glm_event
 	{
 		int32_t token_id; /* TOKEN */
 		int32_t advice;	  /* ERROR: glm_advice */
+		int32_t context;  /* DONE of what needs a tokenizer alone: most tokens of the model */
 	};
 	float	 logprob;		/* TOKEN: natural log of the model's probability */
 	uint16_t finish;		/* DONE: glm_finish; the last TOKEN carries it too */

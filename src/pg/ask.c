@@ -25,8 +25,6 @@
 #include "route.h"
 #include "toolcalls.h"
 
-static void start_question(const ChatglmCall *call, ChatglmAnswer *answer);
-
 /* ---- Asking --------------------------------------------------------------- */
 
 /* A question and where it leads, for chatglm_catch_all(). */
@@ -58,7 +56,7 @@ ask_question(void *arg)
 	if (call.priority == CHATGLM_PRIORITY_UNSAID)
 		call.priority = question->priority;
 	if (question->known == NULL || !question->known(&call, question->arg))
-		start_question(&call, answer);
+		chatglm_ask_call(&call, answer);
 }
 
 void
@@ -84,9 +82,10 @@ chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 	answer->error = error;
 }
 
-static void
-start_question(const ChatglmCall *call, ChatglmAnswer *answer)
+void
+chatglm_ask_call(const ChatglmCall *call, ChatglmAnswer *answer)
 {
+	memset(answer, 0, sizeof(*answer));
 	answer->tools_offered = call->tools_offered;
 	answer->on_length = call->on_length;
 	answer->routed = call->route != NULL;
@@ -124,6 +123,7 @@ chatglm_collect(ChatglmAnswer *answer)
 	answer->finish = event->finish;
 	answer->chat = event->chat;
 	answer->prompt_tokens = event->prompt_tokens;
+	answer->context = event->context;
 	answer->cached_tokens = event->cached_tokens;
 	answer->completion_tokens = event->completion_tokens;
 	answer->kept = chatglm_request_kept(answer->request);
@@ -263,8 +263,7 @@ chatglm_abandon(ChatglmAnswer *answer)
 void
 chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer)
 {
-	memset(answer, 0, sizeof(*answer));
-	start_question(call, answer);
+	chatglm_ask_call(call, answer);
 	chatglm_collect(answer);
 }
 

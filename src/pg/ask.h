@@ -26,6 +26,7 @@ typedef struct ChatglmAnswer
 	char		   *kept;		   /* as in the ChatglmCall */
 	glm_finish		finish;
 	int				prompt_tokens;
+	int				context; /* of what needs a tokenizer alone: most tokens of the model */
 	int				cached_tokens;
 	int				completion_tokens;
 	glm_chat_format chat; /* how its model writes */
@@ -93,6 +94,9 @@ extern Datum chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer
 
 /* Lets go of an answer that nobody wants any more.  Never fails. */
 extern void chatglm_abandon(ChatglmAnswer *answer);
+
+/* Sends what a call asks, whatever it is. */
+extern void chatglm_ask_call(const ChatglmCall *call, ChatglmAnswer *answer);
 
 /* Submits a request and waits for all of it. */
 extern void chatglm_run(const ChatglmCall *call, ChatglmAnswer *answer);

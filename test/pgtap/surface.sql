@@ -54,11 +54,17 @@ INSERT INTO surface VALUES
     ('glm_try_summarize', 'content text, max_words integer DEFAULT NULL::integer, ' || :'tail', 'glm_result', false),
     ('glm_redact', 'content text, kinds text[] DEFAULT NULL::text[], ' || :'tail', 'text', false),
     ('glm_try_redact', 'content text, kinds text[] DEFAULT NULL::text[], ' || :'tail', 'glm_result', false),
+    ('glm_summarize_agg', 'content text', 'text', false),
+    ('glm_summarize_agg', 'content text, options jsonb', 'text', false),
+    ('glm_agg', 'content text, instruction text', 'text', false),
+    ('glm_agg', 'content text, instruction text, options jsonb', 'text', false),
+    ('glm_reduce', 'content text, instruction text', 'text', false),
+    ('glm_reduce', 'content text, instruction text, options jsonb', 'text', false),
     ('glm_task_prompt', 'name text, language text DEFAULT NULL::text', 'text', false),
     ('glm_parse_tool_calls', 'content text', 'jsonb', false);
 
 CREATE TEMP VIEW found AS
-    SELECT s.*, p.oid, p.provolatile, p.proparallel, p.procost, pg_get_function_arguments(p.oid) AS found_arguments,
+    SELECT s.*, p.oid, p.prokind, p.provolatile, p.proparallel, p.procost, pg_get_function_arguments(p.oid) AS found_arguments,
            pg_get_function_result(p.oid) AS found_result
       FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name AND pg_get_function_arguments(p.oid) = s.arguments;
 
@@ -67,8 +73,8 @@ SELECT plan((6 * count(*) + 23)::int) FROM surface;
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
 -- but for those that need no worker
-SELECT is(provolatile, CASE WHEN name IN ('glm_parse_tool_calls', 'glm_preprocess', 'glm_generate_det') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
-SELECT is(proparallel = 's', provolatile <> 'v' AND name <> 'glm_generate_det', name || ': parallel safety') FROM found ORDER BY name;
+SELECT is(provolatile, CASE WHEN prokind = 'a' OR name IN ('glm_parse_tool_calls', 'glm_preprocess', 'glm_generate_det') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
+SELECT is(proparallel = 's', provolatile <> 'v' AND prokind <> 'a' AND name <> 'glm_generate_det', name || ': parallel safety') FROM found ORDER BY name;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
 SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
           name || CASE WHEN admin THEN ' is not for everybody' ELSE ' is for everybody' END)

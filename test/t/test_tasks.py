@@ -159,5 +159,51 @@ class Redact(Case):
                          "[NAME]和李娜说[NAME]")
 
 
+class Aggregates(Case):
+    """Aggregates that need many questions, with 20 ms a step."""
+
+    delay = 20
+    ROWS = "(SELECT i, i || ': ' || repeat('hello you ', 200) AS body FROM generate_series(1, 400) i) t"
+    OPTIONS = """'{"max_tokens": 4}'"""
+
+    def test_questions_run_side_by_side_and_end_with_a_cancel(self):
+        for sql, count in ((f"SELECT glm_summarize_agg(body ORDER BY i) FROM {self.ROWS}", 32),
+                           (f"SELECT glm_agg(body, 'Count.' ORDER BY i) FROM {self.ROWS}", 32),
+                           (f"SET chatglm.prefetch = 5; SELECT glm_agg(body, 'Count.' ORDER BY i) FROM {self.ROWS}", 5),
+                           (f"SELECT glm_reduce(body, 'Count.' ORDER BY i) FROM {self.ROWS}", 1)):
+            with self.subTest(sql):
+                running = self.background(sql)
+                wait_until(lambda: health()["running"] + health()["waiting"] == count, f"{count} in flight", 30)
+                self.assertTrue(value(f"SELECT pg_cancel_backend({running.pid})"))
+                with self.assertRaises(psycopg.errors.QueryCanceled):
+                    running.result(5)
+                self.assert_idle()
+
+    def test_the_same_beside_others(self):
+        sql = f"SELECT md5(glm_summarize_agg(body, {self.OPTIONS} ORDER BY i)), md5(glm_reduce(body, 'Count.', {self.OPTIONS} ORDER BY i)) FROM {self.ROWS} WHERE i < 60"
+        set_delay(0)
+        self.addCleanup(set_delay, self.delay)
+        alone = self.session().execute(sql).fetchall()
+        others = [self.background(f"SELECT count(glm_generate(body, seed => i, temperature => 2, max_tokens => 30)) FROM {self.ROWS} WHERE i < 60") for _ in range(3)]
+        beside = self.session().execute(sql).fetchall()
+        self.assertEqual(alone, beside)
+        for other in others:
+            other.result(120)
+
+    def test_a_group_gives_its_file_back(self):
+        """Temporary files go with the groups, not at the end of the statement."""
+        set_delay(0)
+        self.addCleanup(set_delay, self.delay)
+        conn = self.session(autocommit=False)
+        conn.execute("SET work_mem = '64kB'")
+        conn.execute("SET enable_hashagg = off")
+        conn.execute(f"DECLARE c CURSOR FOR SELECT g, glm_summarize_agg(repeat('x', 200000), {self.OPTIONS}) FROM generate_series(1, 6) g GROUP BY g ORDER BY g")
+        for _ in range(6):
+            self.assertIsNotNone(conn.execute("FETCH c").fetchone())
+            self.assertLessEqual(value("SELECT count(*) FROM pg_ls_tmpdir()"), 1)
+        conn.rollback()
+        self.assertEqual(value("SELECT count(*) FROM pg_ls_tmpdir()"), 0)
+
+
 if __name__ == "__main__":
     unittest.main()

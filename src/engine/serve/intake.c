@@ -16,6 +16,7 @@ answer_task(glm_engine *e, glm_task *task, const glm_model *model, glm_outcome *
 {
 	const glm_request_kind *kind = task->kind;
 
+	out->context = model != NULL ? model->config.context : 0;
 	if (kind->answer == NULL || kind->answer(e, task->ticket, e->ticket[task->ticket].request,
 											 model, &out->tokens, &out->err))
 		return GLM_TASK_ANSWERED;
@@ -90,10 +91,12 @@ glm_task_run(glm_engine *e, glm_task *task, glm_outcome *out)
 void
 glm_task_finish(glm_engine *e, int ticket, glm_outcome *out)
 {
+	glm_event usage = {.prompt_tokens = out->tokens, .context = out->context};
+
 	switch (out->end)
 	{
 		case GLM_TASK_ANSWERED:
-			glm_send_done(e, ticket, GLM_FINISH_NONE, out->tokens, 0);
+			glm_send_usage(e, ticket, GLM_FINISH_NONE, &usage);
 			break;
 		case GLM_TASK_SEQUENCED:
 			glm_inbox_add(e, out->sequence);

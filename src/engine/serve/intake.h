@@ -100,6 +100,7 @@ typedef struct glm_outcome
 	glm_outcome_kind end;
 	glm_error		 err;											   /* FAILED */
 	int				 tokens;										   /* ANSWERED: usage */
+	int				 context;										   /* and its model's */
 	glm_sequence	*sequence;										   /* SEQUENCED */
 	bool (*start_job)(glm_engine *engine, int ticket, glm_error *err); /* IS_JOB */
 } glm_outcome;
