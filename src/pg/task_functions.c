@@ -28,9 +28,26 @@ begin_task(ChatglmCall *call, const NullableDatum *tail)
 
 /* ---- glm_extract ------------------------------------------------------------------- */
 
-/* Does a property's schema say no more than of what type it is? */
+/*
+ * Does a keyword tell the model something that it has no other way to know?  Types, lengths
+ * and patterns need not be told, as the answer has to keep to them anyway.
+ */
 static bool
-is_type_alone(ChatglmJsonSlice schema)
+is_telling(ChatglmJsonSlice key)
+{
+	static const char *const telling[] = {"$ref",		 "allOf",		"anyOf",	"const",
+										  "description", "enum",		"examples", "items",
+										  "oneOf",		 "prefixItems", "title"};
+
+	for (int i = 0; i < (int) lengthof(telling); i++)
+		if (chatglm_json_is(key, telling[i]))
+			return true;
+	return false;
+}
+
+/* Does a property's schema say nothing of that kind? */
+static bool
+is_silent(ChatglmJsonSlice schema)
 {
 	ChatglmJsonWalk	 walk;
 	ChatglmJsonSlice key;
@@ -39,22 +56,14 @@ is_type_alone(ChatglmJsonSlice schema)
 	if (!chatglm_json_walk(&walk, schema, '{'))
 		return false;
 	while (chatglm_json_next(&walk, &key, &value))
-		if (!chatglm_json_is(key, "type"))
+		if (is_telling(key) || chatglm_json_is(key, "properties"))
 			return false;
 	return true;
 }
 
-/* Is a keyword of an object's schema of no interest beside the names of its properties? */
-static bool
-is_of_fields(ChatglmJsonSlice key)
-{
-	return chatglm_json_is(key, "type") || chatglm_json_is(key, "properties") ||
-		   chatglm_json_is(key, "required") || chatglm_json_is(key, "additionalProperties");
-}
-
 /*
- * The names of an object's properties; *told: they and their types are all that the
- * schema says.  Empty, and not told, where it has none.
+ * The names of an object's properties; *told: they are all that the schema tells.  Empty,
+ * and not told, where it has none.
  */
 static char *
 names_of_fields(const char *schema, bool *told)
@@ -72,12 +81,12 @@ names_of_fields(const char *schema, bool *told)
 		{
 			if (chatglm_json_is(key, "properties"))
 				chatglm_json_walk(&properties, value, '{');
-			*told = *told && is_of_fields(key);
+			*told = *told && !is_telling(key);
 		}
 	while (properties.at != NULL && chatglm_json_next(&properties, &key, &value))
 	{
 		appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", chatglm_json_decode(key));
-		*told = *told && is_type_alone(value);
+		*told = *told && is_silent(value);
 	}
 	*told = *told && names.len > 0;
 	return names.data;
