@@ -103,6 +103,17 @@ typedef struct glm_span
 	uint32_t length; /* bytes, the NUL not counted */
 } glm_span;
 
+/* Added to the logit of a token. */
+typedef struct glm_bias
+{
+	int32_t token;
+	float	bias; /* [GLM_BIAS_BAN, -GLM_BIAS_BAN] */
+} glm_bias;
+
+#define GLM_BIAS_BAN (-100) /* the token never comes */
+#define GLM_BIAS_MAX 1024	/* of a request */
+#define GLM_PENALTY_MAX 2	/* of frequency and presence, and the least is its negative */
+
 #define GLM_REQUEST_MAX (64u << 20) /* bytes of one request block */
 
 /*
@@ -129,6 +140,7 @@ typedef struct glm_request
 	glm_span tools;		 /* JSON array or absent */
 	glm_span stop;		 /* stop strings, each ended by a NUL */
 	glm_span tokens;	 /* int32_t[length / 4], 4-byte aligned */
+	glm_span bias;		 /* glm_bias[length / 8], 4-byte aligned; no token twice */
 	glm_span constraint; /* see glm_constraint_kind */
 
 	int32_t	 max_tokens;		 /* >= 1; clipped to the room in the context */
@@ -137,6 +149,8 @@ typedef struct glm_request
 	double	 top_p;				 /* (0, 1] */
 	double	 min_p;				 /* [0, 1], 0 = off */
 	double	 repetition_penalty; /* > 0, 1 = off */
+	double	 frequency_penalty;	 /* 0 = off; for each time that a token is in the answer */
+	double	 presence_penalty;	 /* 0 = off; where it is there at all */
 	uint64_t seed;
 	uint64_t scope;		  /* what caches hold is shared within it only; 0: with nobody */
 	int32_t	 timeout_ms;  /* 0 = none */

@@ -19,7 +19,6 @@
 #include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 
 #include "args.h"
 #include "call.h"
@@ -28,6 +27,7 @@
 #include "options.h"
 #include "response_format.h"
 #include "route.h"
+#include "sampling_options.h"
 #include "settings.h"
 
 #define MAX_STOP_STRINGS 16
@@ -207,41 +207,6 @@ read_stop(ChatglmCall *call, ArrayType *stop)
 	}
 }
 
-/* Options that are numbers. */
-static void
-read_number_option(ChatglmCall *call, const char *key, JsonbValue *value)
-{
-	const char *argument = psprintf("options.%s", key);
-	double		number;
-	char	   *shown;
-
-	if (value->type != jbvNumeric)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"%s\" must be a number", argument)));
-
-	/* no_overflow: what is too large becomes infinite, and is refused below */
-	number = DatumGetFloat8(
-		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
-	shown = chatglm_show_json(JsonbValueToJsonb(value));
-	if (strcmp(key, "min_p") == 0)
-	{
-		require_argument(number >= 0 && number <= 1, argument, "at least 0 and at most 1", shown);
-		call->min_p = number;
-	}
-	else if (strcmp(key, "repetition_penalty") == 0)
-	{
-		require_argument(isfinite(number) && number > 0, argument, "a finite number above 0",
-						 shown);
-		call->repetition_penalty = number;
-	}
-	else
-	{
-		require_argument(number >= 0 && number <= INT_MAX && number == floor(number), argument,
-						 "a whole number of milliseconds, 0 for none", shown);
-		call->timeout_ms = (int) number;
-	}
-}
-
 /* The number of the option's value among these names; an ERROR when it is none of them. */
 static int
 read_name(const char *key, const JsonbValue *value, const char *const *names, const char *rule)
@@ -322,29 +287,48 @@ read_route_key(ChatglmCall *call, const char *key, JsonbValue *value)
 						errmsg("argument \"options.%s\" must be a string or a number", key)));
 }
 
+/* The options there are, by name. */
+static const struct
+{
+	const char *key;
+	void (*read)(ChatglmCall *call, const char *key, JsonbValue *value);
+} known[] = {
+	{"cache", read_cache},
+	{"choices", chatglm_read_choices},
+	{"frequency_penalty", chatglm_read_number_option},
+	{"json_space", read_json_space},
+	{"logit_bias", chatglm_read_logit_bias},
+	{"min_p", chatglm_read_number_option},
+	{"on_length", read_on_length},
+	{"presence_penalty", chatglm_read_number_option},
+	{"priority", read_priority},
+	{"property_order", read_property_order},
+	{"regex", chatglm_read_regex},
+	{"repetition_penalty", chatglm_read_number_option},
+	{"route_key", read_route_key},
+	{"timeout_ms", chatglm_read_number_option},
+	{"truncate", read_truncate},
+};
+
+static char *
+known_keys(void)
+{
+	StringInfoData keys;
+
+	initStringInfo(&keys);
+	for (int i = 0; i < (int) lengthof(known); i++)
+		appendStringInfo(&keys, "%s%s",
+						 i == 0							 ? ""
+						 : i + 1 < (int) lengthof(known) ? ", "
+														 : " and ",
+						 known[i].key);
+	return keys.data;
+}
+
 /* An option that is null is left to its default, as an argument that is NULL. */
 static void
 read_tail_option(const char *key, JsonbValue *value, void *arg)
 {
-	static const struct
-	{
-		const char *key;
-		void (*read)(ChatglmCall *call, const char *key, JsonbValue *value);
-	} known[] = {
-		{"cache", read_cache},
-		{"choices", chatglm_read_choices},
-		{"json_space", read_json_space},
-		{"min_p", read_number_option},
-		{"on_length", read_on_length},
-		{"priority", read_priority},
-		{"property_order", read_property_order},
-		{"regex", chatglm_read_regex},
-		{"repetition_penalty", read_number_option},
-		{"route_key", read_route_key},
-		{"timeout_ms", read_number_option},
-		{"truncate", read_truncate},
-	};
-
 	for (int i = 0; i < (int) lengthof(known); i++)
 		if (strcmp(key, known[i].key) == 0)
 		{
@@ -352,13 +336,9 @@ read_tail_option(const char *key, JsonbValue *value, void *arg)
 				known[i].read(arg, key, value);
 			return;
 		}
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("unknown key \"%s\" in argument \"options\"", key),
-		 errhint(
-			 "Known keys are cache, choices, json_space, min_p, on_length, priority, "
-			 "property_order, regex, repetition_penalty, route_key, timeout_ms and truncate.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown key \"%s\" in argument \"options\"", key),
+					errhint("Known keys are %s.", known_keys())));
 }
 
 void

@@ -62,6 +62,8 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.top_p = call->top_p;
 	head.min_p = call->min_p;
 	head.repetition_penalty = call->repetition_penalty;
+	head.frequency_penalty = call->frequency_penalty;
+	head.presence_penalty = call->presence_penalty;
 	head.seed = call->seed;
 	head.timeout_ms = call->timeout_ms;
 	head.stream = call->stream;
@@ -129,6 +131,7 @@ lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
 		request->stop = put_bytes(layout, call->stop->data, call->stop->len);
 	request->constraint = put_string(layout, call->constraint);
 	request->tokens = put_bytes(layout, call->tokens, call->n_tokens * sizeof(int32));
+	request->bias = put_bytes(layout, call->bias, call->n_bias * sizeof(glm_bias));
 }
 
 /* Bytes and a NUL behind them, aligned for whatever they are. */

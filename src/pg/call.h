@@ -52,6 +52,10 @@ typedef struct ChatglmCall
 	double				 top_p;
 	double				 min_p;
 	double				 repetition_penalty;
+	double				 frequency_penalty;
+	double				 presence_penalty;
+	glm_bias			*bias;
+	int					 n_bias;
 	uint64				 seed;
 	int					 timeout_ms;
 	bool				 stream;

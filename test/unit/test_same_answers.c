@@ -116,6 +116,8 @@ make_numbered(int i, const condition *c)
 	req->top_k = draw(4) == 0 ? 20 : 0;
 	req->seed = draw(1000);
 	req->repetition_penalty = draw(4) == 0 ? 1.3 : 1;
+	req->frequency_penalty = draw(5) == 0 ? 0.4 : 0;
+	req->presence_penalty = draw(5) == 0 ? -0.3 : 0;
 	req->batch = draw(2);
 	req->tenant = draw(3);
 	if (draw(4) == 0)

@@ -52,7 +52,8 @@ extern void glm_ids_free(glm_ids *ids);
 /* ---- request.c ---------------------------------------------------------------------- */
 
 /* The token ids of a request that was checked, and how many. */
-extern const int32_t *glm_request_tokens(const glm_request *req, size_t *n);
+extern const int32_t  *glm_request_tokens(const glm_request *req, size_t *n);
+extern const glm_bias *glm_request_bias(const glm_request *req, size_t *n);
 
 /* ---- utf8.c ----------------------------------------------------------------------------- */
 

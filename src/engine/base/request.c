@@ -34,6 +34,13 @@ glm_request_tokens(const glm_request *req, size_t *n)
 	return (const int32_t *) glm_request_text(req, req->tokens);
 }
 
+const glm_bias *
+glm_request_bias(const glm_request *req, size_t *n)
+{
+	*n = req->bias.length / sizeof(glm_bias);
+	return (const glm_bias *) (const void *) glm_request_text(req, req->bias);
+}
+
 /* An absent span is all zero; a present one lies behind the header. */
 static bool
 check_span(const glm_request *req, glm_span span, const char *name, glm_error *err)
@@ -104,6 +111,28 @@ check_tokens(const glm_request *req, glm_error *err)
 	return true;
 }
 
+static bool
+check_bias(const glm_request *req, glm_error *err)
+{
+	const glm_bias *bias;
+	size_t			n;
+
+	if (!check_span(req, req->bias, "logit_bias", err))
+		return false;
+	if (req->bias.offset % alignof(glm_bias) != 0 || req->bias.length % sizeof(glm_bias) != 0)
+		return glm_fail(err, GLM_INTERNAL, "bad request: biases are not aligned");
+	bias = glm_request_bias(req, &n);
+	if (n > GLM_BIAS_MAX)
+		return glm_fail(err, GLM_BAD_ARGUMENT,
+						"argument \"logit_bias\" must have at most %d tokens", GLM_BIAS_MAX);
+	for (size_t i = 0; i < n; i++)
+		if (!(bias[i].bias >= GLM_BIAS_BAN && bias[i].bias <= -GLM_BIAS_BAN))
+			return glm_fail(err, GLM_BAD_ARGUMENT,
+							"argument \"logit_bias\" must have numbers from %d to %d", GLM_BIAS_BAN,
+							-GLM_BIAS_BAN);
+	return true;
+}
+
 /* ---- What each kind needs ---------------------------------------------- */
 
 /* Of the fields of a request: what must be there, and which of its numbers are looked at. */
@@ -156,6 +185,13 @@ out_of_range(const char *name, const char *range, glm_error *err)
 	return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"%s\" must be %s", name, range);
 }
 
+static bool
+check_penalty(double penalty, const char *name, glm_error *err)
+{
+	return (penalty >= -GLM_PENALTY_MAX && penalty <= GLM_PENALTY_MAX) ||
+		   out_of_range(name, "at least -2 and at most 2", err);
+}
+
 /* Written so that a NaN is out of every range. */
 static bool
 check_sampling(const glm_request *req, glm_error *err)
@@ -172,7 +208,8 @@ check_sampling(const glm_request *req, glm_error *err)
 		return out_of_range("min_p", "at least 0 and at most 1", err);
 	if (!(req->repetition_penalty > 0) || !isfinite(req->repetition_penalty))
 		return out_of_range("repetition_penalty", "a finite number above 0", err);
-	return true;
+	return check_penalty(req->frequency_penalty, "frequency_penalty", err) &&
+		   check_penalty(req->presence_penalty, "presence_penalty", err);
 }
 
 static bool
@@ -248,7 +285,8 @@ glm_request_check_frame(const void *block, size_t size, glm_error *err)
 		   check_text(req, req->identity, "identity", err) &&
 		   check_span(req, req->text, "text", err) && check_span(req, req->system, "system", err) &&
 		   check_span(req, req->tools, "tools", err) && check_stop(req, err) &&
-		   check_tokens(req, err) && check_needed(req, err) && check_constraint(req, err) &&
+		   check_tokens(req, err) && check_bias(req, err) && check_needed(req, err) &&
+		   check_constraint(req, err) &&
 		   (!needed[req->kind].passages || check_passages(req, err)) &&
 		   (!needed[req->kind].sampling || check_sampling(req, err));
 }

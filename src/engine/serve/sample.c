@@ -1,9 +1,9 @@
 /*
  * sample.c - the next token from the logits.
  *
- * The order of the steps is Hugging Face's: repetition penalty, then the ids that are
- * not allowed are left out, then the largest logit if temperature is 0, else temperature,
- * top_k, top_p, min_p and a draw.  Tokens of equal logits count by ascending id, so that
+ * The order of the steps is Hugging Face's: penalties and biases (adjust.c), then the ids
+ * that are not allowed are left out, then the largest logit if temperature is 0, else
+ * temperature, top_k, top_p, min_p and a draw.  Tokens of equal logits count by ascending id, so that
  * every step has one answer.
  *
  * The vocabulary is never sorted whole.  With top_k, one walk over the logits
@@ -22,20 +22,13 @@
  */
 #include "engine/serve/sample.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/serve/adjust.h"
 #include "engine/serve/candidates.h"
 #include "engine/serve/sample_math.h"
-
-/* A token that was seen, and its logit before the penalty. */
-typedef struct seen_token
-{
-	int32_t token;
-	float	logit;
-} seen_token;
 
 struct glm_sampler
 {
@@ -44,13 +37,9 @@ struct glm_sampler
 	double	 temperature; /* 0 = greedy */
 	double	 top_p;
 	double	 min_p;
-	double	 penalty;
 	uint64_t seed;
 
-	/* repetition penalty; NULL without one */
-	uint8_t	   *is_seen; /* [n_ids] */
-	seen_token *seen;	 /* [n_ids], distinct tokens */
-	int			n_seen;
+	glm_adjust *adjust; /* NULL: logits stay as they are */
 
 	/* of the logits that glm_sampler_begin() saw: see glm_logits_sum() */
 	double max, sum;
@@ -73,13 +62,11 @@ glm_sampler_open(const glm_request *req, int n_ids)
 	s->temperature = req->temperature;
 	s->top_p = req->top_p;
 	s->min_p = req->min_p;
-	s->penalty = req->repetition_penalty;
 	s->seed = req->seed;
-	if (s->penalty != 1)
+	if (glm_adjust_wanted(req))
 	{
-		s->is_seen = calloc(n, sizeof(*s->is_seen));
-		s->seen = calloc(n, sizeof(*s->seen));
-		if (s->is_seen == NULL || s->seen == NULL)
+		s->adjust = glm_adjust_open(req, n_ids);
+		if (s->adjust == NULL)
 			goto fail;
 	}
 	if (s->temperature > 0)
@@ -101,21 +88,23 @@ glm_sampler_close(glm_sampler *s)
 {
 	if (s == NULL)
 		return;
-	free(s->is_seen);
-	free(s->seen);
+	glm_adjust_close(s->adjust);
 	free(s->weight);
 	free(s->heap);
 	free(s);
 }
 
-/* All that a sampler keeps of the tokens so far changes here. */
+/* All that a sampler keeps of the tokens so far changes in these two. */
+void
+glm_sampler_read(glm_sampler *s, int32_t token)
+{
+	glm_adjust_read(s->adjust, token);
+}
+
 void
 glm_sampler_advance(glm_sampler *s, int32_t token)
 {
-	if (s->is_seen == NULL || token < 0 || token >= s->n_ids || s->is_seen[token])
-		return;
-	s->is_seen[token] = 1;
-	s->seen[s->n_seen++].token = token;
+	glm_adjust_count(s->adjust, token);
 }
 
 /* ---- Steps ------------------------------------------------------------- */
@@ -172,23 +161,9 @@ log_probability(double logit, double max, double sum)
 	return (float) (logit - (max + log(sum)));
 }
 
-static void
-penalize(glm_sampler *s, float *logits)
-{
-	for (int i = 0; i < s->n_seen; i++)
-	{
-		float *logit = &logits[s->seen[i].token];
-		double value = *logit > 0 ? *logit / s->penalty : *logit * s->penalty;
-
-		s->seen[i].logit = *logit;
-		/* a tiny penalty must not make an infinity */
-		*logit = (float) fmin(fmax(value, -FLT_MAX), FLT_MAX);
-	}
-}
-
 /*
  * Gives the ids whose bit is not set no probability: exp(-infinity), which is 0 as a
- * weight.  False when none is left.
+ * weight.  False when none is left, or none but those that are banned.
  */
 static bool
 leave_out(const glm_sampler *s, float *logits, const uint64_t *allowed)
@@ -199,21 +174,10 @@ leave_out(const glm_sampler *s, float *logits, const uint64_t *allowed)
 	{
 		uint64_t bit = allowed[i / 64] >> i % 64 & 1;
 
-		any |= bit;
+		any |= bit & (logits[i] > -INFINITY);
 		logits[i] = bit != 0 ? logits[i] : -INFINITY;
 	}
 	return any != 0;
-}
-
-/* What the model itself said of this token. */
-static float
-unpenalized(const glm_sampler *s, const float *logits, int32_t token)
-{
-	if (s->is_seen != NULL && s->is_seen[token])
-		for (int i = 0; i < s->n_seen; i++)
-			if (s->seen[i].token == token)
-				return s->seen[i].logit;
-	return logits[token];
 }
 
 /* ---- Candidates -------------------------------------------------------- */
@@ -377,7 +341,7 @@ glm_sampler_begin(glm_sampler *s, float *logits, bool logprob, glm_error *err)
 		return not_finite(err);
 	if (logprob)
 		glm_logits_sum(logits, s->n_ids, &s->max, &s->sum);
-	penalize(s, logits);
+	glm_adjust_apply(s->adjust, logits);
 	return true;
 }
 
@@ -408,7 +372,7 @@ void
 glm_sampler_end(glm_sampler *s, const float *logits, int32_t token, float *logprob)
 {
 	if (logprob != NULL)
-		*logprob = log_probability(unpenalized(s, logits, token), s->max, s->sum);
+		*logprob = log_probability(glm_adjust_original(s->adjust, logits, token), s->max, s->sum);
 	glm_sampler_advance(s, token);
 }
 
@@ -443,7 +407,7 @@ glm_sampler_know(const glm_sampler *s, const float *logits, int32_t token, float
 bool
 glm_sampler_describe(const glm_sampler *s, uint64_t index, bool logprob, glm_pick *pick)
 {
-	if (s->is_seen != NULL)
+	if (s->adjust != NULL)
 		return false;
 	*pick = (glm_pick){.temperature = s->temperature,
 					   .top_p = s->top_p,

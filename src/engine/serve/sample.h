@@ -12,7 +12,8 @@ typedef struct glm_sampler glm_sampler;
 /* Samples among the first n_ids ids: those behind are padding of the vocabulary. */
 extern glm_sampler *glm_sampler_open(const glm_request *req, int n_ids);
 extern void			glm_sampler_close(glm_sampler *s);
-/* Goes on by a token that is not picked: one of the prompt. */
+/* Goes on by a token that is not picked: one of the prompt, or one of the answer. */
+extern void			glm_sampler_read(glm_sampler *s, int32_t token);
 extern void			glm_sampler_advance(glm_sampler *s, int32_t token);
 /*
  * Picks the next token of the answer from logits [n_ids] (changed in place) and goes on
@@ -20,7 +21,7 @@ extern void			glm_sampler_advance(glm_sampler *s, int32_t token);
  * it has probability 0, before anything else is done to the others; NULL: all may come.
  * `index` numbers the draws of a request: the same seed and index give the same random
  * number.  *logprob (may be NULL) is ln p(token) by the model itself, before the mask,
- * temperature and penalties.  false: GLM_NOT_FINITE; GLM_INTERNAL when no id is allowed.
+ * temperature, penalties and biases.  false: GLM_NOT_FINITE; GLM_INTERNAL when no id is allowed.
  */
 extern bool glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *allowed,
 							 int32_t *token, float *logprob, glm_error *err);

@@ -4,6 +4,7 @@
  * All memory that a sequence will need is taken here, and what can never be computed is
  * refused here: the engine thread neither allocates nor finds out late.
  */
+#include "engine/serve/adjust.h"
 #include "engine/serve/constrained.h"
 
 #include <stdlib.h>
@@ -53,14 +54,18 @@ reserve_tokens(glm_sequence *seq, glm_error *err)
 static bool
 open_sampler(glm_sequence *seq, glm_error *err)
 {
+	int n_ids = glm_tokenizer_size(seq->model->tokenizer);
+
 	if ((seq->kind->needs & GLM_NEEDS_SAMPLER) == 0)
 		return true;
-	seq->sampler = glm_sampler_open(seq->request, glm_tokenizer_size(seq->model->tokenizer));
+	if (!glm_adjust_check(seq->request, n_ids, err))
+		return false;
+	seq->sampler = glm_sampler_open(seq->request, n_ids);
 	if (seq->sampler == NULL ||
 		!glm_draft_open(&seq->draft, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);
 	for (int i = 0; i < seq->n_prompt; i++)
-		glm_sampler_advance(seq->sampler, seq->tokens.data[i]);
+		glm_sampler_read(seq->sampler, seq->tokens.data[i]);
 	return true;
 }
 
