@@ -20,6 +20,9 @@
  * encoding puts before a text is part of how a model writes its first token, so it stands
  * before both.
  *
+ * An answer that was begun (a last message of the assistant's) is taken first, as if it had
+ * been drawn: the whole of both is what is asked for.
+ *
  * A sequence's own part belongs to who works for it: its task, then the engine thread, or
  * a compute thread that samples.  What sequences share locks itself.
  */
@@ -222,6 +225,22 @@ compile(glm_constrained *c, glm_engine *e, const glm_sequence *seq, glm_error *e
 	return c->constraint != NULL;
 }
 
+/* Takes what was begun of the answer, which has to be the beginning of one. */
+static bool
+take_begun(glm_constrained *c, const glm_sequence *seq, glm_error *err)
+{
+	for (int i = seq->n_prompt - seq->n_begun; i < seq->n_prompt; i++)
+	{
+		int32_t token = seq->tokens.data[i];
+
+		if (c->now.over || !glm_matcher_allows(c->matcher, token))
+			return glm_fail(err, GLM_BAD_ARGUMENT,
+							"the last message does not begin an answer that the constraint allows");
+		glm_constrained_take(c, token);
+	}
+	return true;
+}
+
 /* Matches the answer from its first byte on, what is put in front of it included. */
 static bool
 open_matcher(glm_constrained *c, glm_sequence *seq, glm_error *err)
@@ -235,14 +254,15 @@ open_matcher(glm_constrained *c, glm_sequence *seq, glm_error *err)
 	snprintf(prefix, sizeof(prefix), "%s%s%s", metadata ? lead : "", metadata ? "\n" : "",
 			 chat ? lead : "");
 	c->matcher =
-		glm_matcher_open(c->constraint, prefix, strlen(prefix), seq->limit - seq->n_prompt, err);
+		glm_matcher_open(c->constraint, prefix, strlen(prefix),
+								  seq->limit - seq->n_prompt + seq->n_begun, err);
 	if (c->matcher == NULL && seq->limit - seq->n_prompt < seq->request->max_tokens)
 		glm_advise(err, GLM_ADVICE_SHORTEN); /* it is the context that has no more room */
 	if (c->matcher == NULL)
 		return false;
 	glm_decoder_exact(seq->decoder, strlen(prefix), content);
 	c->now.over = glm_matcher_must_end(c->matcher);
-	return true;
+	return take_begun(c, seq, err);
 }
 
 bool

@@ -123,11 +123,14 @@ count_known_rows(const glm_sequence *seq)
 	return seq->n_wanted - seq->draft.n_tokens - (seq->n_computed == (int) seq->tokens.length);
 }
 
-/* The number of the draw behind the last known token and i tokens of the draft. */
+/*
+ * The number of the draw behind the last known token and i tokens of the draft.  One that
+ * was begun is numbered from its beginning, so that it goes on as if it had not been cut.
+ */
 static uint64_t
 draw_number(const glm_sequence *seq, int i)
 {
-	return seq->tokens.length + (size_t) i - (size_t) seq->n_prompt;
+	return seq->tokens.length + (size_t) i - (size_t) (seq->n_prompt - seq->n_begun);
 }
 
 /* Without a penalty a row's pick does not ask whether the draft before it was right. */

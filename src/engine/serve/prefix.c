@@ -6,7 +6,8 @@
  * for each model and scope, and a path from the root is a prefix.  Two sequences whose tokens begin alike walk
  * the same path and hold the same blocks, counted by references.  Blocks are
  * indexed as soon as their last position is computed, prompt and answer alike,
- * and are never written again after that.  Where two prompts part within a block
+ * and are never written again after that.  The last block of a chat that is over is indexed
+ * though it is not full, for its next turn to copy.  Where two prompts part within a block
  * the later one gets a copy of it, of which it computes only what differs.
  *
  * As KV does not depend on a sequence's company (forward.c), a shared block and
@@ -383,6 +384,24 @@ glm_chain_index(glm_prefix *p, glm_chain *chain, const int32_t *tokens, int n_co
 	pthread_mutex_lock(&p->lock);
 	for (; chain->n_indexed < full; chain->n_indexed++)
 		index_block(p, chain, chain->n_indexed, tokens + chain->n_indexed * GLM_KV_BLOCK);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* The places that are not computed get an id that no token has, so that nobody adopts it whole. */
+void
+glm_chain_index_last(glm_prefix *p, glm_chain *chain, const int32_t *tokens, int n_computed)
+{
+	int		full = n_computed / GLM_KV_BLOCK;
+	int		n = n_computed % GLM_KV_BLOCK;
+	int32_t ids[GLM_KV_BLOCK];
+
+	glm_chain_index(p, chain, tokens, n_computed);
+	if (n < GLM_ALIKE_MIN || chain->n_indexed != full || chain->kv.n_blocks <= full)
+		return;
+	for (int i = 0; i < GLM_KV_BLOCK; i++)
+		ids[i] = i < n ? tokens[full * GLM_KV_BLOCK + i] : -1;
+	pthread_mutex_lock(&p->lock);
+	index_block(p, chain, full, ids);
 	pthread_mutex_unlock(&p->lock);
 }
 

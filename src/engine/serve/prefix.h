@@ -69,6 +69,13 @@ extern int glm_chain_copy(glm_prefix *prefix, glm_chain *chain, const int32_t *i
 extern void glm_chain_index(glm_prefix *prefix, glm_chain *chain, const int32_t *tokens,
 							int n_computed);
 
+/*
+ * Nothing is computed behind these any more: lets others find the last block as well, of
+ * which they can copy what is complete.
+ */
+extern void glm_chain_index_last(glm_prefix *prefix, glm_chain *chain, const int32_t *tokens,
+								 int n_computed);
+
 /* Gives up what is cached for a model of this generation, 0: for every model. */
 extern void glm_prefix_forget(glm_prefix *prefix, uint64_t generation);
 

@@ -112,6 +112,9 @@ glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish)
 						 .accepted_tokens = seq->n_accepted,
 						 .completion_tokens = (int) seq->tokens.length - seq->n_prompt};
 
+	/* a chat's next turn reads all of this one again */
+	if (seq->request->form == GLM_MESSAGES && seq->request->scope != 0)
+		glm_chain_index_last(e->prefix, &seq->chain, seq->tokens.data, seq->n_computed);
 	if (!seq->request->stream && seq->text.length > 0)
 		glm_send_result(e, ticket, seq->text.data, seq->text.length);
 	glm_sequence_drop(s, seq);

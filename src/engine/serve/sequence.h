@@ -54,6 +54,7 @@ typedef struct glm_sequence
 	int						entitled;	 /* tokens up to which it is not displaced */
 	glm_ids					tokens;		 /* prompt, then answer; room for `limit` */
 	int						n_prompt;
+	int						n_begun;	/* of it at the end: an answer that goes on */
 	int						limit;		/* most tokens it may come to */
 	int						n_shown;	/* of them, whose text was passed on */
 	int						n_computed; /* positions whose KV is in place */

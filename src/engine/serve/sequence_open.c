@@ -32,6 +32,9 @@ set_limit(glm_sequence *seq, glm_error *err)
 	if (seq->tokens.length + room > context)
 		return glm_prompt_too_long(seq->tokens.length, false, seq->model, err);
 	seq->n_prompt = seq->n_shown = (int) seq->tokens.length;
+	if (answer > 0 && req->form == GLM_MESSAGES)
+		seq->n_begun = (int) glm_chat_begun(seq->model->chat, seq->model->tokenizer,
+											seq->tokens.data, seq->tokens.length);
 	seq->limit =
 		(int) (answer < context - seq->tokens.length ? seq->tokens.length + answer : context);
 	return true;
@@ -65,7 +68,8 @@ open_sampler(glm_sequence *seq, glm_error *err)
 		!glm_draft_open(&seq->draft, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);
 	for (int i = 0; i < seq->n_prompt; i++)
-		glm_sampler_read(seq->sampler, seq->tokens.data[i]);
+		(i < seq->n_prompt - seq->n_begun ? glm_sampler_read : glm_sampler_advance)(
+			seq->sampler, seq->tokens.data[i]);
 	return true;
 }
 
@@ -93,6 +97,15 @@ open_pool(glm_sequence *seq, glm_error *err)
 		return true;
 	seq->pool = glm_pool_open((glm_pooling) seq->request->pooling, seq->model->config.hidden);
 	return seq->pool != NULL || glm_no_memory(err);
+}
+
+/* Of an answer that was begun only what comes behind is shown. */
+static void
+skip_begun(glm_sequence *seq)
+{
+	if (seq->decoder != NULL)
+		glm_decoder_skip(seq->decoder, seq->tokens.data + seq->n_prompt - seq->n_begun,
+						 (size_t) seq->n_begun);
 }
 
 /* Could the KV pool hold all of it? */
@@ -133,7 +146,10 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) && set_limit(seq, err) &&
 		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
 		open_pool(seq, err) && check_kv_room(e, seq, err) && glm_constrained_open(e, seq, err))
+	{
+		skip_begun(seq);
 		return seq;
+	}
 	glm_sequence_free(e, seq);
 	return NULL;
 }

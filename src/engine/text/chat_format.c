@@ -43,6 +43,17 @@ glm_chat_stops(const glm_chat *chat, const glm_tokenizer *tok, int32_t id)
 	return false;
 }
 
+size_t
+glm_chat_begun(const glm_chat *chat, const glm_tokenizer *tok, const int32_t *ids, size_t n)
+{
+	int32_t turn = chat->next_turn != NULL ? glm_tokenizer_special(tok, chat->next_turn) : -1;
+
+	for (size_t i = n; turn >= 0 && i > 0; i--)
+		if (ids[i - 1] == turn)
+			return n - i;
+	return 0;
+}
+
 /* ---- Answers ------------------------------------------------------------- */
 
 static char *

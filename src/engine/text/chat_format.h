@@ -52,6 +52,10 @@ typedef struct glm_chat
 /* The format whose tokens a tokenizer has; NULL and *err when there is none. */
 extern const glm_chat *glm_chat_choose(const glm_tokenizer *tok, glm_error *err);
 
+/* How many of the last ids of a prompt of this format are an answer that goes on? */
+extern size_t glm_chat_begun(const glm_chat *chat, const glm_tokenizer *tok, const int32_t *ids,
+							 size_t n);
+
 /* Does this id end an answer? */
 extern bool glm_chat_stops(const glm_chat *chat, const glm_tokenizer *tok, int32_t id);
 

@@ -344,6 +344,21 @@ end_turn(glm_decoder *dec, glm_buf *out)
 	return ok;
 }
 
+void
+glm_decoder_skip(glm_decoder *dec, const int32_t *ids, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		glm_detok_push(&dec->detok, ids[i], &dec->fresh);
+		(void) (dec->exact ? skip_hidden(dec, dec->fresh.length)
+						   : skip_lead(dec, dec->fresh.data, dec->fresh.length));
+		dec->fresh.length = 0;
+	}
+	dec->match.length = 0;
+	/* a turn that follows begins on a new line; where turns are marked, this one has no mark yet */
+	dec->shown = n > 0 && dec->phase != FIRST_LINE && dec->phase != BEFORE_CONTENT && !dec->marked;
+}
+
 bool
 glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped)
 {

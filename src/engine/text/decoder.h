@@ -29,6 +29,11 @@ extern void			glm_decoder_mark_turns(glm_decoder *dec);
  * they content, which is marked as such?
  */
 extern void			glm_decoder_exact(glm_decoder *dec, size_t hidden, bool content);
+/*
+ * The answer begins with these ids, which its reader has: nothing of them is shown, and no
+ * stop string begins in them.  Before anything is pushed.
+ */
+extern void			glm_decoder_skip(glm_decoder *dec, const int32_t *ids, size_t n);
 /* Appends the text that is certain now; *stopped when a stop string came. */
 extern bool			glm_decoder_push(glm_decoder *dec, int32_t id, glm_buf *out, bool *stopped);
 extern bool			glm_decoder_finish(glm_decoder *dec, glm_buf *out);

@@ -4,7 +4,8 @@
  * A prompt begins with the format's prefix, as the published tokenizers put it in front
  * of any text.  A raw continuation is that and its text; of a conversation the format's
  * template makes pieces of ids, turn by turn.  Which turns a request has is messages.c's
- * affair.
+ * affair.  A conversation whose last turn is an assistant's content ends there, and the
+ * answer goes on from it: its ids are those that the model would have written.
  *
  * No locks: pure functions.
  */
@@ -34,6 +35,7 @@ struct glm_prompt
 	piece				*pieces; /* in their order; those without ids are left out */
 	size_t				 n_pieces;
 	size_t				 capacity;
+	bool				 is_open; /* the last turn is an answer that can go on */
 };
 
 /* ---- Texts that may be cut ------------------------------------------------ */
@@ -185,6 +187,8 @@ take_turn(void *arg, const glm_turn *turn, glm_error *err)
 {
 	glm_prompt *p = arg;
 
+	/* a call ends where it is written, and what is asked for is what comes then */
+	p->is_open = turn->role == GLM_ROLE_ASSISTANT && turn->metadata->length == 0;
 	return p->chat->add_turn(p, turn, err);
 }
 
@@ -209,7 +213,7 @@ build(glm_prompt *p, const glm_request *req, bool over, glm_error *err)
 	if (req->form == GLM_RAW)
 		return add_raw(p, req, err);
 	return glm_messages_walk(p->chat, req, req->form == GLM_MESSAGES, take_turn, p, err) &&
-		   (over || p->chat->add_question(p, err));
+		   (over || p->is_open || p->chat->add_question(p, err));
 }
 
 bool
