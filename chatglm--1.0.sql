@@ -263,6 +263,25 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_json IS
 'answers a prompt like glm_generate, with a value that fits a JSON schema';
 
+CREATE FUNCTION glm_generate_n(
+	prompt text,
+	n int,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	max_tokens int DEFAULT NULL,
+	temperature float8 DEFAULT NULL,
+	top_p float8 DEFAULT NULL,
+	top_k int DEFAULT NULL,
+	seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL,
+	response_format jsonb DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS TABLE (idx int, response text, prompt_tokens int, completion_tokens int, finish_reason text, logprobs jsonb)
+AS 'MODULE_PATHNAME', 'chatglm_generate_n'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 4;
+COMMENT ON FUNCTION glm_generate_n IS
+'answers a prompt like glm_generate, n times with seeds that follow each other; the prompt is computed once';
+
 CREATE FUNCTION glm_stream(
 	prompt text,
 	model text DEFAULT NULL,
@@ -275,7 +294,7 @@ CREATE FUNCTION glm_stream(
 	stop text[] DEFAULT NULL,
 	response_format jsonb DEFAULT NULL,
 	options jsonb DEFAULT NULL)
-RETURNS TABLE (seq int, token text, token_id int, logprob real, finish_reason text)
+RETURNS TABLE (seq int, token text, token_id int, logprob real, finish_reason text, top_logprobs jsonb)
 AS 'MODULE_PATHNAME', 'chatglm_stream'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
 COMMENT ON FUNCTION glm_stream IS
@@ -315,7 +334,7 @@ CREATE FUNCTION glm_chat_stream(
 	stop text[] DEFAULT NULL,
 	response_format jsonb DEFAULT NULL,
 	options jsonb DEFAULT NULL)
-RETURNS TABLE (seq int, token text, token_id int, logprob real, finish_reason text)
+RETURNS TABLE (seq int, token text, token_id int, logprob real, finish_reason text, top_logprobs jsonb)
 AS 'MODULE_PATHNAME', 'chatglm_chat_stream'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
 COMMENT ON FUNCTION glm_chat_stream IS
@@ -966,7 +985,7 @@ COMMENT ON VIEW glm_stat_requests IS
 COMMENT ON COLUMN glm_stat_requests.request_id IS 'number of the request, for glm_cancel';
 COMMENT ON COLUMN glm_stat_requests.pid IS 'process of the session that asks';
 COMMENT ON COLUMN glm_stat_requests.usename IS 'role that asks';
-COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate, glm_json, glm_try_json, glm_generate_batch and functions for tasks, too';
+COMMENT ON COLUMN glm_stat_requests.kind IS 'the function that asks, without glm_; generate for glm_try_generate, glm_json, glm_try_json, glm_generate_n, glm_generate_batch and functions for tasks, too';
 COMMENT ON COLUMN glm_stat_requests.model IS 'name of the model';
 COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took the request';
 COMMENT ON COLUMN glm_stat_requests.tokens IS 'tokens of the answer so far';

@@ -15,7 +15,7 @@ CREATE TABLE whole AS SELECT * FROM glm_stream('hello');
 SELECT count(*) AS different FROM (
     (SELECT (s).* FROM (SELECT glm_stream('hello') AS s OFFSET 0) t EXCEPT TABLE whole) UNION ALL
     (SELECT * FROM glm_chat_stream('[{"role": "user", "content": "hello"}]') EXCEPT TABLE whole) UNION ALL
-    (SELECT seq, token, token_id, logprob, finish_reason FROM glm_stream('hello') WITH ORDINALITY EXCEPT TABLE whole)) d;
+    (SELECT seq, token, token_id, logprob, finish_reason, top_logprobs FROM glm_stream('hello') WITH ORDINALITY EXCEPT TABLE whole)) d;
 
 -- no prompt, no rows
 SELECT * FROM glm_stream(NULL);
@@ -34,7 +34,7 @@ EXPLAIN (COSTS OFF) SELECT * FROM prompt, glm_stream(body);
 EXPLAIN (COSTS OFF) SELECT s FROM glm_stream('hello') s;
 EXPLAIN (COSTS OFF) SELECT token FROM glm_stream('hello') s WHERE s IS NOT NULL;
 EXPLAIN (COSTS OFF) SELECT * FROM glm_stream('hello') WITH ORDINALITY;
-EXPLAIN (COSTS OFF) SELECT * FROM ROWS FROM (glm_stream('hello'), generate_series(1, 3)) r(seq, token, token_id, logprob, finish_reason, n);
+EXPLAIN (COSTS OFF) SELECT * FROM ROWS FROM (glm_stream('hello'), generate_series(1, 3)) r(seq, token, token_id, logprob, finish_reason, top_logprobs, n);
 
 -- all of them give the rows
 SELECT array_agg(seq * 10) = (SELECT array_agg(seq * 10) FROM whole) AS expressions FROM glm_stream('hello') WHERE token IS NOT NULL;

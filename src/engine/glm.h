@@ -114,6 +114,8 @@ typedef struct glm_bias
 #define GLM_BIAS_MAX 1024	/* of a request */
 #define GLM_PENALTY_MAX 2	/* of frequency and presence, and the least is its negative */
 
+#define GLM_LOGPROBS_MAX 20 /* likeliest tokens that are told beside one of the answer */
+
 #define GLM_REQUEST_MAX (64u << 20) /* bytes of one request block */
 
 /*
@@ -168,7 +170,7 @@ typedef struct glm_request
 	uint8_t	 json_space;	 /* glm_json_space */
 	uint8_t	 pooling;		 /* glm_pooling */
 	uint8_t	 normalize;		 /* EMBED: to length 1 */
-	uint8_t	 pad[1];
+	uint8_t	 logprobs;		 /* 0: off; else 1 + how many likeliest tokens are told, see glm_told */
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
@@ -198,8 +200,9 @@ typedef enum glm_event_kind
 {
 	GLM_EVENT_TOKEN = 1, /* stream: token_id, logprob, text = delta (may be empty) */
 	GLM_EVENT_RESULT,	 /* a piece of the result: text, int32_t ids or float logits */
-	GLM_EVENT_DONE,		 /* terminal: finish, usage */
-	GLM_EVENT_ERROR		 /* terminal: status, advice, text = message NUL hint NUL */
+	GLM_EVENT_LOGPROBS, /* a piece of what is told of its tokens, after all of the text: glm_told */
+	GLM_EVENT_DONE,		/* terminal: finish, usage */
+	GLM_EVENT_ERROR		/* terminal: status, advice, text = message NUL hint NUL */
 } glm_event_kind;
 
 typedef enum glm_finish
@@ -225,15 +228,34 @@ typedef struct glm_event
 		int32_t advice;	  /* ERROR: glm_advice */
 		int32_t context;  /* DONE of what needs a tokenizer alone: most tokens of the model */
 	};
-	float	 logprob;		/* TOKEN: natural log of the model's probability */
-	uint16_t finish;		/* DONE: glm_finish; the last TOKEN carries it too */
-	uint16_t status;		/* ERROR: glm_status */
-	int32_t	 prompt_tokens; /* DONE: usage */
-	int32_t	 completion_tokens;
-	int32_t	 cached_tokens;	  /* of the prompt, found in the prefix cache */
-	int32_t	 accepted_tokens; /* of the answer, that were in drafts */
-	char	 payload[];		  /* right behind: the header has no padding */
+	float	 logprob; /* TOKEN: natural log of the model's probability */
+	uint16_t finish;  /* DONE: glm_finish; the last TOKEN carries it too */
+	uint16_t status;  /* ERROR: glm_status */
+	union
+	{
+		int32_t prompt_tokens; /* DONE: usage */
+		int32_t told;		   /* TOKEN: bytes at the payload's end that are not text: glm_told */
+	};
+	int32_t completion_tokens;
+	int32_t cached_tokens;	 /* of the prompt, found in the prefix cache */
+	int32_t accepted_tokens; /* of the answer, that were in drafts */
+	char	payload[];		 /* right behind: the header has no padding */
 } glm_event;
+
+/*
+ * A token and the log probability that the model gave it: this, then `length` bytes of its
+ * text, aligned for nothing.  A token of an answer is told so, with n_top others behind it,
+ * the likeliest in its place, the first one first; of a stream, whose events tell of their own
+ * token, these alone.
+ */
+typedef struct glm_told
+{
+	int32_t	 id;
+	float	 logprob;
+	uint16_t length;
+	uint8_t	 n_top;
+	uint8_t	 named; /* it has no text of its own, and this is its name */
+} glm_told;
 
 #define GLM_EVENT_MAX (sizeof(glm_event) + GLM_EVENT_PAYLOAD)
 
@@ -495,8 +517,8 @@ extern char *glm_answer_parse(glm_chat_format format, const char *raw, size_t le
 
 /*
  * The same for the answer to a request with `turns`: a NUL stands between turns,
- * and each is a metadata line, then content, so that no content behind an empty
- * one is taken for a call.  Several contents are joined by newlines.
+ * and each is a metadata line, then content as it stands, so that no content behind an
+ * empty one is taken for a call.  Several contents are joined by newlines.
  */
 extern char *glm_answer_parse_turns(glm_chat_format format, const char *raw, size_t length);
 

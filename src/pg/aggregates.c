@@ -269,6 +269,7 @@ fold_of(const Collected *collected)
 	chatglm_call_defaults(&fold.call, GLM_GENERATE);
 	fold.call.form = GLM_PROMPT;
 	chatglm_read_tail(&fold.call, tail);
+	chatglm_require_told(&fold.call, NULL);
 	if (fold.call.priority == CHATGLM_PRIORITY_UNSAID)
 		fold.call.priority = CHATGLM_PRIORITY_BATCH;
 	fold.call.in_flight = true;

@@ -51,6 +51,7 @@ ask_question(void *arg)
 		answer->null = true;
 		return;
 	}
+	chatglm_require_told(&call, question->function);
 	chatglm_choose_model(&call);
 	call.in_flight = question->priority == CHATGLM_PRIORITY_BATCH;
 	if (call.priority == CHATGLM_PRIORITY_UNSAID)
@@ -83,16 +84,66 @@ chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 }
 
 void
+chatglm_require_told(const ChatglmCall *call, const ChatglmFunction *function)
+{
+	if (call->n > 1 && (function == NULL || !function->tells_n))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options.n\" is %d, but this function gives one answer",
+							   call->n),
+						errhint("Use glm_generate_n or glm_chat.")));
+	if (call->logprobs > 0 && (function == NULL || !function->tells_logprobs))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"options.logprobs\" has no place in what this function gives"),
+				 errhint("Use glm_chat, glm_generate_n, glm_stream or glm_chat_stream.")));
+}
+
+/*
+ * The others of several answers differ in the seed alone, and the prompt is computed for the
+ * first: where it is shared with nobody, they share it in a scope of their own.
+ */
+static void
+submit_others(const ChatglmCall *call, ChatglmAnswer *answer)
+{
+	ChatglmCall other = *call;
+
+	for (int i = 0; i < call->n - 1; i++)
+	{
+		other.seed++;
+		answer->more[i] = chatglm_submit(&other);
+	}
+}
+
+void
 chatglm_ask_call(const ChatglmCall *call, ChatglmAnswer *answer)
 {
+	ChatglmCall first = *call;
+
 	memset(answer, 0, sizeof(*answer));
 	answer->tools_offered = call->tools_offered;
 	answer->on_length = call->on_length;
 	answer->routed = call->route != NULL;
+	answer->n = call->n;
 	if (call->tools_offered)
 		answer->hash = chatglm_call_hash(call);
-	answer->request = chatglm_submit(call);
+	/* the scopes of roles do not have that bit (call.c) */
+	if (call->n > 1 && !pg_strong_random(&first.group, sizeof(first.group)))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not draw a random scope")));
+	if (call->n > 1)
+		first.group |= UINT64CONST(1) << 63;
+	answer->request = chatglm_submit(&first);
 	answer->id = chatglm_request_id(answer->request);
+	submit_others(&first, answer);
+}
+
+int
+chatglm_answer_running(const ChatglmAnswer *answer)
+{
+	int running = answer->request != NULL && chatglm_request_running(answer->request);
+
+	for (int i = 0; i < answer->n - 1; i++)
+		running += answer->more[i] != NULL && chatglm_request_running(answer->more[i]);
+	return running;
 }
 
 /* ---- Collecting ------------------------------------------------------------ */
@@ -107,18 +158,21 @@ chatglm_cut_error(int tokens)
 					 "becomes of such an answer.")));
 }
 
-void
-chatglm_collect(ChatglmAnswer *answer)
+/* All of one of several answers. */
+static void
+collect_one(ChatglmAnswer *answer)
 {
 	const glm_event *event;
 
 	answer->model = pstrdup(chatglm_request_model(answer->request));
 	initStringInfo(&answer->bytes);
+	initStringInfo(&answer->told);
 	while ((event = chatglm_next_event(answer->request))->kind != GLM_EVENT_DONE)
 	{
-		if (event->kind != GLM_EVENT_RESULT)
+		if (event->kind != GLM_EVENT_RESULT && event->kind != GLM_EVENT_LOGPROBS)
 			elog(ERROR, "unexpected event %u for a request that does not stream", event->kind);
-		appendBinaryStringInfo(&answer->bytes, event->payload, event->length);
+		appendBinaryStringInfo(event->kind == GLM_EVENT_RESULT ? &answer->bytes : &answer->told,
+							   event->payload, event->length);
 	}
 	answer->finish = event->finish;
 	answer->chat = event->chat;
@@ -137,6 +191,45 @@ chatglm_collect(ChatglmAnswer *answer)
 	answer->withheld = answer->on_length == CHATGLM_ON_LENGTH_NULL;
 }
 
+void
+chatglm_collect(ChatglmAnswer *answer)
+{
+	collect_one(answer);
+	if (answer->n > 1)
+		answer->others = palloc0((answer->n - 1) * sizeof(ChatglmAnswer));
+	for (int i = 0; i < answer->n - 1; i++)
+	{
+		ChatglmAnswer *other = &answer->others[i];
+
+		other->tools_offered = answer->tools_offered;
+		other->on_length = answer->on_length;
+		other->hash = answer->hash;
+		other->request = answer->more[i];
+		answer->more[i] = NULL;
+		collect_one(other);
+	}
+}
+
+/* Lets go of the requests that there are still. */
+static void
+release_requests(ChatglmAnswer *answer)
+{
+	if (answer->request != NULL)
+		chatglm_release(answer->request);
+	answer->request = NULL;
+	for (int i = 0; i < answer->n - 1; i++)
+	{
+		if (answer->more[i] != NULL)
+			chatglm_release(answer->more[i]);
+		answer->more[i] = NULL;
+		if (answer->others != NULL && answer->others[i].request != NULL)
+		{
+			chatglm_release(answer->others[i].request);
+			answer->others[i].request = NULL;
+		}
+	}
+}
+
 /* Waits until all of the answer is on file.  A cancel of the query is thrown here. */
 static void
 await_answer(const ChatglmAnswer *answer)
@@ -144,7 +237,7 @@ await_answer(const ChatglmAnswer *answer)
 	for (;;)
 	{
 		chatglm_look();
-		if (!chatglm_request_running(answer->request))
+		if (chatglm_answer_running(answer) == 0)
 			return;
 		chatglm_wait();
 	}
@@ -169,9 +262,7 @@ collect_or_error(ChatglmAnswer *answer)
 		answer->error = CopyErrorData();
 		FlushErrorState();
 		/* an answer that was cut has been taken as a whole before it is an error */
-		if (answer->request != NULL)
-			chatglm_release(answer->request);
-		answer->request = NULL;
+		release_requests(answer);
 	}
 	PG_END_TRY();
 }
@@ -252,9 +343,7 @@ chatglm_answer_value(const ChatglmFunction *function, ChatglmAnswer *answer, Oid
 void
 chatglm_abandon(ChatglmAnswer *answer)
 {
-	if (answer->request != NULL)
-		chatglm_release(answer->request);
-	answer->request = NULL;
+	release_requests(answer);
 	if (answer->error != NULL)
 		FreeErrorData(answer->error);
 	answer->error = NULL;

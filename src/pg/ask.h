@@ -24,12 +24,18 @@ typedef struct ChatglmAnswer
 	char		   *model;		   /* its name, UTF-8; once collecting has begun */
 	StringInfoData	bytes;		   /* the RESULT events' payloads, joined */
 	char		   *kept;		   /* as in the ChatglmCall */
+	StringInfoData	told;		   /* and those of LOGPROBS; see glm_told */
 	glm_finish		finish;
 	int				prompt_tokens;
 	int				context; /* of what needs a tokenizer alone: most tokens of the model */
 	int				cached_tokens;
 	int				completion_tokens;
 	glm_chat_format chat; /* how its model writes */
+
+	/* of a question that asks for several answers, the others */
+	int					  n; /* of all; 0: one, and none of several */
+	ChatglmRequest		 *more[CHATGLM_N_MAX - 1];
+	struct ChatglmAnswer *others; /* [n - 1], once they have come */
 } ChatglmAnswer;
 
 /*
@@ -44,7 +50,9 @@ typedef struct ChatglmFunction
 	int			model;		  /* which of them is the model; from 0 */
 	bool		catches;	  /* answers with a row: the value, or what went wrong (outcome.c) */
 	bool		tells_finish; /* its value says how the answer ended, though its text be NULL */
-	bool		streams;	  /* gives a row for every token (stream.c); has no value() */
+	bool		tells_n;	  /* and has room for several answers */
+	bool		tells_logprobs;
+	bool		streams; /* gives a row for every token (stream.c); has no value() */
 	/* reads the arguments; false: the answer is NULL without asking */
 	bool (*read)(ChatglmCall *call, const NullableDatum *args);
 	/* makes the value, of the function's result type or that row's first, in the current context */
@@ -77,6 +85,12 @@ typedef bool (*ChatglmKnown)(const ChatglmCall *call, void *arg);
 extern void chatglm_ask_or_error(const ChatglmFunction *function, const NullableDatum *args,
 								 ChatglmPriority priority, ChatglmAnswer *answer,
 								 MemoryContext context, ChatglmKnown known, void *arg);
+
+/* ERROR 22023: the call asks for more than the function's value, NULL: a text, has room for. */
+extern void chatglm_require_told(const ChatglmCall *call, const ChatglmFunction *function);
+
+/* How many requests of an answer are running. */
+extern int chatglm_answer_running(const ChatglmAnswer *answer);
 
 /* Waits for all of the answer, in the current context. */
 extern void chatglm_collect(ChatglmAnswer *answer);

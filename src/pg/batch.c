@@ -166,7 +166,7 @@ oldest_is_ready(BatchState *state)
 	if (chatglm_ring_ask_again(state, state->head))
 		return false;
 	for (int i = 0; i < state->n_calls; i++)
-		if (answers[i].request != NULL && chatglm_request_running(answers[i].request))
+		if (chatglm_answer_running(&answers[i]) > 0)
 			return false;
 	return true;
 }

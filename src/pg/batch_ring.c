@@ -88,8 +88,7 @@ chatglm_ring_running(const BatchState *state)
 		const ChatglmAnswer *answers = chatglm_ring_answers(state, chatglm_ring_index(state, row));
 
 		for (int i = 0; i < state->n_calls; i++)
-			if (answers[i].request != NULL && chatglm_request_running(answers[i].request))
-				running++;
+			running += chatglm_answer_running(&answers[i]);
 	}
 	return running;
 }

@@ -72,6 +72,7 @@ read_common_arguments(Batch *batch, const NullableDatum *args)
 	memcpy(batch->args, args, sizeof(batch->args));
 	chatglm_call_defaults(&call, GLM_GENERATE);
 	chatglm_read_tail(&call, &batch->args[1]);
+	chatglm_require_told(&call, &chatglm_try_generate_function);
 }
 
 static void
@@ -108,7 +109,7 @@ ask_ahead(Batch *batch)
 	chatglm_look();
 	while (may_ask(batch))
 		ask_next(batch);
-	return answer->request == NULL || !chatglm_request_running(answer->request);
+	return chatglm_answer_running(answer) == 0;
 }
 
 /* A row of glm_generate_batch. */

@@ -74,7 +74,8 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.origin = MyDatabaseId;
 	head.turns = call->tools_offered && !call->stream;
 	head.truncate = call->truncate;
-	head.mark = call->on_length; /* calls that differ in it are not the same */
+	head.mark = call->on_length | call->n << 2; /* calls that differ in it are not the same */
+	head.logprobs = call->logprobs;
 	head.constrained = call->constrained;
 	head.property_order = call->property_order;
 	head.json_space = call->json_space;
@@ -102,7 +103,7 @@ static uint64
 sharing_scope(const ChatglmCall *call)
 {
 	if (call->no_cache || chatglm_prefix_sharing == CHATGLM_SHARING_OFF)
-		return 0;
+		return call->group;
 	if (chatglm_prefix_sharing == CHATGLM_SHARING_ALL)
 		return 1;
 	return (uint64) MyDatabaseId << 32 | GetUserId();

@@ -22,6 +22,8 @@ typedef enum ChatglmOnLength
 	CHATGLM_ON_LENGTH_ERROR
 } ChatglmOnLength;
 
+#define CHATGLM_N_MAX 32 /* answers to one question */
+
 /*
  * What a call wants, before it becomes a glm_request.  NULL strings are
  * absent; zero-initialize and use chatglm_call_defaults().
@@ -56,6 +58,9 @@ typedef struct ChatglmCall
 	double				 presence_penalty;
 	glm_bias			*bias;
 	int					 n_bias;
+	int					 logprobs; /* as in a glm_request */
+	int					 n;		   /* answers; 0: one, and none of several */
+	uint64				 group; /* scope of its requests where they share with no others; 0: none */
 	uint64				 seed;
 	int					 timeout_ms;
 	bool				 stream;

@@ -11,7 +11,9 @@
  * The answer is one flat object in the words of OpenAI's API:
  *
  *	{"role": "assistant", "content": text or null, "tool_calls": [...],
- *	 "finish_reason": "stop" | "length" | "tool_calls", "usage": {...}}
+ *	 "finish_reason": "stop" | "length" | "tool_calls", "logprobs": {...}, "usage": {...}}
+ *
+ * or, where the option n asks for several, their object: {"choices": [...], "usage": {...}}.
  */
 #include "chatglm.h"
 
@@ -25,6 +27,7 @@
 #include "chat.h"
 #include "encoding.h"
 #include "jsonb_build.h"
+#include "logprobs.h"
 #include "options.h"
 #include "sql_values.h"
 #include "tool_choice.h"
@@ -68,7 +71,8 @@ chat_value(const ChatglmAnswer *answer, Oid type)
 
 /* glm_chat(messages jsonb, tools json, tool_choice jsonb, ...G) returns jsonb */
 CHATGLM_DEFINE_FUNCTION(chatglm_chat, .n_args = CHAT_TAIL + CHATGLM_N_TAIL, .model = 3,
-						.tells_finish = true, .read = chatglm_read_chat, .value = chat_value);
+						.tells_finish = true, .tells_n = true, .tells_logprobs = true,
+						.read = chatglm_read_chat, .value = chat_value);
 
 static bool
 read_chat_tokens(ChatglmCall *call, const NullableDatum *args)
@@ -268,18 +272,50 @@ add_content(JsonbParseState **json, const ChatglmAnswer *answer)
 	return 0;
 }
 
+/* The members of the message; what ended it. */
+static const char *
+add_message(JsonbParseState **json, const ChatglmAnswer *answer)
+{
+	const char *finish = chatglm_finish_name(answer->finish);
+
+	chatglm_json_string(json, "role", "assistant");
+	if (add_content(json, answer) > 0 &&
+		(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))
+		finish = "tool_calls";
+	return finish;
+}
+
 static void
 add_usage(JsonbParseState **json, const ChatglmAnswer *answer)
 {
+	int completion = answer->completion_tokens;
+
+	for (int i = 0; i < answer->n - 1; i++)
+		completion += answer->others[i].completion_tokens;
 	chatglm_json_object(json, "usage");
 	chatglm_json_string(json, "model",
 						chatglm_cstring_from_utf8(answer->model, strlen(answer->model)));
 	chatglm_json_count(json, "prompt_tokens", answer->prompt_tokens);
-	chatglm_json_count(json, "completion_tokens", answer->completion_tokens);
-	chatglm_json_count(json, "total_tokens", answer->prompt_tokens + answer->completion_tokens);
+	chatglm_json_count(json, "completion_tokens", completion);
+	chatglm_json_count(json, "total_tokens", answer->prompt_tokens + completion);
 	chatglm_json_object(json, "prompt_tokens_details");
 	chatglm_json_count(json, "cached_tokens", answer->cached_tokens);
 	chatglm_json_end_object(json);
+	chatglm_json_end_object(json);
+}
+
+static void
+add_choice(JsonbParseState **json, const ChatglmAnswer *answer, int index)
+{
+	const char *finish;
+
+	chatglm_json_object(json, NULL);
+	chatglm_json_count(json, "index", index);
+	chatglm_json_object(json, "message");
+	finish = add_message(json, answer);
+	chatglm_json_end_object(json);
+	chatglm_json_string(json, "finish_reason", finish);
+	chatglm_add_logprobs(json, answer);
 	chatglm_json_end_object(json);
 }
 
@@ -287,14 +323,21 @@ static Jsonb *
 chat_object(const ChatglmAnswer *answer)
 {
 	JsonbParseState *json = NULL;
-	const char		*finish = chatglm_finish_name(answer->finish);
 
 	chatglm_json_object(&json, NULL);
-	chatglm_json_string(&json, "role", "assistant");
-	if (add_content(&json, answer) > 0 &&
-		(answer->finish != GLM_FINISH_LENGTH || ends_in_call(answer)))
-		finish = "tool_calls";
-	chatglm_json_string(&json, "finish_reason", finish);
+	if (answer->n == 0)
+	{
+		chatglm_json_string(&json, "finish_reason", add_message(&json, answer));
+		chatglm_add_logprobs(&json, answer);
+	}
+	else
+	{
+		chatglm_json_array(&json, "choices");
+		add_choice(&json, answer, 0);
+		for (int i = 1; i < answer->n; i++)
+			add_choice(&json, &answer->others[i - 1], i);
+		chatglm_json_end_array(&json);
+	}
 	add_usage(&json, answer);
 	return chatglm_json_finish(&json);
 }

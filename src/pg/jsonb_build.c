@@ -109,3 +109,9 @@ chatglm_json_finish(JsonbParseState **json)
 {
 	return JsonbValueToJsonb(pushJsonbValue(json, WJB_END_OBJECT, NULL));
 }
+
+Jsonb *
+chatglm_json_finish_array(JsonbParseState **json)
+{
+	return JsonbValueToJsonb(pushJsonbValue(json, WJB_END_ARRAY, NULL));
+}

@@ -22,7 +22,8 @@ extern void chatglm_json_count(JsonbParseState **json, const char *key, int64 va
 /* A number as it is to be written. */
 extern void chatglm_json_number(JsonbParseState **json, const char *key, const char *digits);
 
-/* Ends the outermost object. */
+/* Ends the outermost object, or array. */
 extern Jsonb *chatglm_json_finish(JsonbParseState **json);
+extern Jsonb *chatglm_json_finish_array(JsonbParseState **json);
 
 #endif /* CHATGLM_JSONB_BUILD_H */

@@ -1,5 +1,6 @@
 /*
- * sampling_options.c - options of a call that are about how tokens are drawn.
+ * sampling_options.c - options of a call that are about how tokens are drawn, and what is
+ * told of them.
  *
  * logit_bias has OpenAI's form, an object of token ids and numbers.  Whether the model has
  * such tokens only the worker knows (adjust.c of the engine).
@@ -69,6 +70,35 @@ chatglm_read_number_option(ChatglmCall *call, const char *key, JsonbValue *value
 					   "a whole number of milliseconds, 0 for none", value);
 		call->timeout_ms = (int) number;
 	}
+}
+
+/* ---- What comes back ------------------------------------------------------------------ */
+
+/* true: those of the answer's tokens; a number: and of so many likeliest ones. */
+void
+chatglm_read_logprobs(ChatglmCall *call, const char *key, JsonbValue *value)
+{
+	double number;
+
+	if (value->type == jbvBool)
+	{
+		call->logprobs = value->val.boolean;
+		return;
+	}
+	number = value->type == jbvNumeric ? read_number(key, value) : -1;
+	require_option(number >= 0 && number <= GLM_LOGPROBS_MAX && number == floor(number), key,
+				   psprintf("true, false or a whole number up to %d", GLM_LOGPROBS_MAX), value);
+	call->logprobs = 1 + (int) number;
+}
+
+void
+chatglm_read_n(ChatglmCall *call, const char *key, JsonbValue *value)
+{
+	double number = read_number(key, value);
+
+	require_option(number >= 1 && number <= CHATGLM_N_MAX && number == floor(number), key,
+				   psprintf("a whole number from 1 to %d", CHATGLM_N_MAX), value);
+	call->n = (int) number;
 }
 
 /* ---- logit_bias -------------------------------------------------------------------- */

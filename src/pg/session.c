@@ -388,7 +388,9 @@ chatglm_session_receive(void)
 	event = data;
 	if (size < sizeof(glm_event) || event->length > GLM_EVENT_PAYLOAD ||
 		size != sizeof(glm_event) + event->length || event->kind < GLM_EVENT_TOKEN ||
-		event->kind > GLM_EVENT_ERROR)
+		event->kind > GLM_EVENT_ERROR ||
+		(event->kind == GLM_EVENT_TOKEN &&
+		 (event->told < 0 || event->told > (int32) event->length)))
 	{
 		session.detached = true;
 		elog(ERROR, "malformed event of %zu bytes from the chatglm worker", size);

@@ -156,9 +156,11 @@ const ChatglmFunction chatglm_stream_function = {.symbol = "chatglm_stream",
 												 .n_args = 1 + CHATGLM_N_TAIL,
 												 .model = 1,
 												 .streams = true,
+												 .tells_logprobs = true,
 												 .read = chatglm_read_prompt};
 
-/* glm_stream(prompt text, ...G) returns table(seq, token, token_id, logprob, finish_reason) */
+/* glm_stream(prompt text, ...G) returns table(seq, token, token_id, logprob, finish_reason,
+ * top_logprobs) */
 Datum
 chatglm_stream(PG_FUNCTION_ARGS)
 {
@@ -170,6 +172,7 @@ const ChatglmFunction chatglm_chat_stream_function = {.symbol = "chatglm_chat_st
 													  .n_args = 3 + CHATGLM_N_TAIL,
 													  .model = 3,
 													  .streams = true,
+													  .tells_logprobs = true,
 													  .read = chatglm_read_chat};
 
 /* glm_chat_stream(messages jsonb, tools json, tool_choice jsonb, ...G) returns the same table */

@@ -6,7 +6,7 @@
 
 #include "ask.h"
 
-#define CHATGLM_STREAM_COLUMNS 5 /* seq, token, token_id, logprob, finish_reason */
+#define CHATGLM_STREAM_COLUMNS 6 /* seq, token, token_id, logprob, finish_reason, top_logprobs */
 
 typedef struct ChatglmStream
 {

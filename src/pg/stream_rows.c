@@ -18,6 +18,7 @@
 #include "call.h"
 #include "client.h"
 #include "encoding.h"
+#include "logprobs.h"
 #include "sql_values.h"
 #include "stream.h"
 #include "toolcalls.h"
@@ -31,6 +32,7 @@ chatglm_stream_begin(ChatglmStream *stream, const ChatglmFunction *function,
 	memset(stream, 0, sizeof(*stream));
 	if (!function->read(&call, args))
 		return;
+	chatglm_require_told(&call, function);
 	stream->cut_is_error = call.on_length == CHATGLM_ON_LENGTH_ERROR;
 	if (call.tools_offered)
 	{
@@ -63,7 +65,7 @@ static const char *
 stream_finish(ChatglmStream *stream, const glm_event *event)
 {
 	if (stream->text != NULL)
-		appendBinaryStringInfo(stream->text, event->payload, event->length);
+		appendBinaryStringInfo(stream->text, event->payload, event->length - event->told);
 	stream->cut = event->finish == GLM_FINISH_LENGTH;
 	if (event->finish != GLM_FINISH_NONE && stream->text != NULL &&
 		chatglm_text_calls(event->chat, stream->text->data, stream->text->len))
@@ -94,10 +96,15 @@ chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *nulls)
 	finish = stream_finish(stream, event);
 	memset(nulls, false, CHATGLM_STREAM_COLUMNS * sizeof(bool));
 	values[0] = Int32GetDatum(++stream->seq);
-	values[1] = PointerGetDatum(chatglm_text_from_utf8(event->payload, event->length));
+	values[1] =
+		PointerGetDatum(chatglm_text_from_utf8(event->payload, event->length - event->told));
 	values[2] = Int32GetDatum(event->token_id);
 	values[3] = Float4GetDatum(event->logprob);
 	values[4] = finish != NULL ? CStringGetTextDatum(finish) : (Datum) 0;
 	nulls[4] = finish == NULL;
+	nulls[5] = event->told == 0;
+	values[5] = nulls[5] ? (Datum) 0
+						 : JsonbPGetDatum(chatglm_likeliest(
+							   event->payload + event->length - event->told, event->told));
 	return true;
 }

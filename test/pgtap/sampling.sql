@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(34);
+SELECT plan(32);
 
 -- what glm_stream should give greedily: the largest logit, changed by hand, token after token
 CREATE FUNCTION pg_temp.walk(prompt text, n int, frequency float8, presence float8, bias jsonb) RETURNS int[] LANGUAGE plpgsql AS $$
@@ -19,6 +19,7 @@ BEGIN
          ORDER BY u.logit - coalesce(c.times, 0) * frequency - CASE WHEN c.times > 0 THEN presence ELSE 0 END
                   + coalesce((bias->>(u.id - 1)::text)::float8, 0) DESC, u.id
          LIMIT 1;
+        EXIT WHEN glm_detokenize(ARRAY[next]) LIKE '<|%|>'; -- which ends an answer
         answer := answer || next;
     END LOOP;
     RETURN answer;
@@ -41,8 +42,8 @@ SELECT ok(NOT said && pg_temp.said('Who are you?', jsonb_build_object('logit_bia
   FROM unnest('{0,1,5}'::float8[]) t, LATERAL (SELECT pg_temp.said('Who are you?', '{}', t)) s(said);
 SELECT is(pg_temp.said('Who are you?', '{"logit_bias": {}}'), pg_temp.said('Who are you?', NULL), 'an empty object changes nothing');
 SELECT is(pg_temp.said('Who are you?', '{"logit_bias": null, "frequency_penalty": null, "presence_penalty": null}'), pg_temp.said('Who are you?', NULL), 'nor does null');
-SELECT is((SELECT array_agg(logprob ORDER BY seq) FROM glm_stream('hello', max_tokens => 1, options => '{"logit_bias": {"13": 50}}')),
-          (SELECT array_agg(logprob ORDER BY seq) FROM glm_stream('hello', max_tokens => 1)), 'log probabilities are the model''s');
+SELECT is((SELECT logprob FROM glm_stream('hello', max_tokens => 1, options => jsonb_build_object('logit_bias', jsonb_build_object(token_id, 7)))), logprob,
+          'log probabilities are the model''s') FROM glm_stream('hello', max_tokens => 1);
 
 -- ---- with constraints: what is allowed comes first ----
 SELECT is(glm_generate('I love it, it works great.', system => 'Classify the sentiment of the review.',

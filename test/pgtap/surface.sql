@@ -6,7 +6,7 @@ CREATE ROLE glm_tap_user;
 
 CREATE TEMP TABLE surface (name text, arguments text, result text, admin bool);
 \set tail 'model text DEFAULT NULL::text, system text DEFAULT NULL::text, max_tokens integer DEFAULT NULL::integer, temperature double precision DEFAULT NULL::double precision, top_p double precision DEFAULT NULL::double precision, top_k integer DEFAULT NULL::integer, seed bigint DEFAULT NULL::bigint, stop text[] DEFAULT NULL::text[], response_format jsonb DEFAULT NULL::jsonb, options jsonb DEFAULT NULL::jsonb'
-\set stream 'TABLE(seq integer, token text, token_id integer, logprob real, finish_reason text)'
+\set stream 'TABLE(seq integer, token text, token_id integer, logprob real, finish_reason text, top_logprobs jsonb)'
 INSERT INTO surface VALUES
     ('glm_generate', 'prompt text, ' || :'tail', 'text', false),
     ('glm_complete', 'prompt text, ' || :'tail', 'text', false),
@@ -17,6 +17,7 @@ INSERT INTO surface VALUES
     ('glm_chat_stream', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', :'stream', false),
     ('glm_try_generate', 'prompt text, ' || :'tail', 'glm_result', false),
     ('glm_generate_batch', 'prompts text[], ' || :'tail', 'TABLE(idx integer, response text, prompt_tokens integer, completion_tokens integer, finish_reason text, error text)', false),
+    ('glm_generate_n', 'prompt text, n integer, ' || :'tail', 'TABLE(idx integer, response text, prompt_tokens integer, completion_tokens integer, finish_reason text, logprobs jsonb)', false),
     ('glm_tokenize', 'content text, model text DEFAULT NULL::text, add_special boolean DEFAULT false', 'integer[]', false),
     ('glm_detokenize', 'tokens integer[], model text DEFAULT NULL::text', 'text', false),
     ('glm_count_tokens', 'content text, model text DEFAULT NULL::text', 'integer', false),

@@ -127,19 +127,34 @@ submit(glm_engine *engine, glm_request *req)
 }
 
 static void
+record_told(answer *a, const char *bytes, size_t n)
+{
+	assert_true(a->told_length + n <= sizeof(a->told));
+	memcpy(a->told + a->told_length, bytes, n);
+	a->told_length += n;
+	for (size_t i = 0; i < n; i++)
+		a->digest = (a->digest ^ (uint8_t) bytes[i]) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static void
 record(const glm_event *event)
 {
-	answer *a = &answers[event->ticket];
+	answer	*a = &answers[event->ticket];
+	uint32_t told = event->kind == GLM_EVENT_TOKEN		? (uint32_t) event->told
+					: event->kind == GLM_EVENT_LOGPROBS ? event->length
+														: 0;
+	uint32_t length = event->length - told;
 
 	assert_false(a->ended);
 	if (event->kind == GLM_EVENT_ERROR)
 		memcpy(a->message, event->payload, event->length < 511 ? event->length : 511);
-	else if (event->length > 0)
+	else if (length > 0)
 	{
-		assert_true(a->length + event->length < sizeof(a->text));
-		memcpy(a->text + a->length, event->payload, event->length);
-		a->length += event->length;
+		assert_true(a->length + length < sizeof(a->text));
+		memcpy(a->text + a->length, event->payload, length);
+		a->length += length;
 	}
+	record_told(a, event->payload + length, told);
 	if (event->kind == GLM_EVENT_TOKEN)
 	{
 		uint32_t logprob;

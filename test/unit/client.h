@@ -24,7 +24,9 @@ typedef struct answer
 	char	  text[16384];
 	size_t	  length;
 	int		  tokens; /* TOKEN events */
-	uint64_t  digest; /* of their ids and log probabilities */
+	uint64_t  digest; /* of their ids and log probabilities, and of what was told beside them */
+	uint8_t	  told[65536]; /* glm_told, one after the other */
+	size_t	  told_length;
 	bool	  ended;
 	int		  order; /* how many had ended before it */
 	glm_event last;	 /* the terminal event's header */

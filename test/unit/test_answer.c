@@ -201,12 +201,14 @@ static void
 each_turn_is_read_by_itself(void **state)
 {
 	(void) state;
-	assert_turns("\n Let me check.|" CALL("f", "1"),
+	assert_turns("\nLet me check.|" CALL("f", "1"),
 				 "{\"content\": \"Let me check.\", \"tool_calls\": [" CALLED("f", "1") "]}");
 	assert_turns(CALL("f", "1") "|" CALL("g", "2"), "{\"content\": null, \"tool_calls\": [" CALLED(
 														"f", "1") ", " CALLED("g", "2") "]}");
 	assert_turns("\nOne.|\nTwo.", "{\"content\": \"One.\\nTwo.\"}");
 	assert_turns("\nOne.||\n", "{\"content\": \"One.\"}");
+	/* a blank that is left belongs to it, as in an answer that goes on */
+	assert_turns("\n One. ", "{\"content\": \" One. \"}");
 	assert_turns("\n|" CALL("f", "1"),
 				 "{\"content\": null, \"tool_calls\": [" CALLED("f", "1") "]}");
 	assert_turns(CALL("f", "1") "|\nDone.",

@@ -434,10 +434,54 @@ random_chains(void **state)
 	close_setup(&s);
 }
 
+/* ---- A last block that is not full -------------------------------------------------- */
+
+static void
+test_last_block(void **state)
+{
+	setup	  s;
+	glm_chain a, b;
+	int32_t	  tokens[3 * GLM_KV_BLOCK];
+
+	(void) state;
+	for (int i = 0; i < 3 * GLM_KV_BLOCK; i++)
+		tokens[i] = 100 + i;
+	open_setup(&s, 8);
+	for (int n = 1; n < GLM_KV_BLOCK; n++)
+	{
+		glm_prefix_forget(s.prefix, 0);
+		assert_true(open_chain(&s, &a, 0, 1, 3));
+		assert_true(glm_chain_grow(s.prefix, &a) && glm_chain_grow(s.prefix, &a));
+		for (int i = 0; i < GLM_KV_BLOCK; i++)
+			block_at(&s, &a, 1)[i] = (float) i;
+		glm_chain_index_last(s.prefix, &a, tokens, GLM_KV_BLOCK + n);
+		glm_chain_close(s.prefix, &a);
+
+		assert_true(open_chain(&s, &b, 0, 1, 3));
+		assert_true(glm_chain_adopt(s.prefix, &b, tokens));
+		/* nobody takes it for a whole one */
+		assert_false(glm_chain_adopt(s.prefix, &b, tokens + GLM_KV_BLOCK));
+		assert_int_equal(glm_chain_copy(s.prefix, &b, tokens + GLM_KV_BLOCK, GLM_KV_BLOCK - 1),
+						 n < GLM_ALIKE_MIN ? 0 : n);
+		for (int i = 0; n >= GLM_ALIKE_MIN && i < n; i++)
+			assert_true(block_at(&s, &b, 1)[i] == (float) i);
+		glm_chain_close(s.prefix, &b);
+	}
+	/* of another scope nothing; and a chain that ends with a full block has no other */
+	assert_true(open_chain(&s, &b, 0, 2, 3));
+	assert_false(glm_chain_adopt(s.prefix, &b, tokens));
+	assert_true(glm_chain_grow(s.prefix, &b));
+	glm_chain_index_last(s.prefix, &b, tokens, GLM_KV_BLOCK);
+	assert_int_equal(b.n_indexed, 1);
+	glm_chain_close(s.prefix, &b);
+	close_setup(&s);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_last_block),
 		cmocka_unit_test(found_again),
 		cmocka_unit_test(computed_twice_kept_once),
 		cmocka_unit_test(oldest_leaf_goes_first),

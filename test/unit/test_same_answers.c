@@ -118,6 +118,7 @@ make_numbered(int i, const condition *c)
 	req->repetition_penalty = draw(4) == 0 ? 1.3 : 1;
 	req->frequency_penalty = draw(5) == 0 ? 0.4 : 0;
 	req->presence_penalty = draw(5) == 0 ? -0.3 : 0;
+	req->logprobs = draw(3) == 0 ? (uint8_t) (1 + draw(6)) : 0;
 	req->batch = draw(2);
 	req->tenant = draw(3);
 	if (draw(4) == 0)

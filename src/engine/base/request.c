@@ -260,6 +260,8 @@ check_header(const glm_request *req, size_t size, glm_error *err)
 		req->json_space > GLM_SPACE_ANY)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown constraint %d, %d, %d",
 						req->constrained, req->property_order, req->json_space);
+	if (req->logprobs > 1 + GLM_LOGPROBS_MAX)
+		return glm_fail(err, GLM_INTERNAL, "bad request: %d likeliest tokens", req->logprobs - 1);
 	if (req->truncate > GLM_TRUNCATE_MIDDLE)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown truncation %d", req->truncate);
 	if (req->pooling > GLM_POOL_LAST)

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/serve/told.h"
 #include "engine/serve/vocabularies.h"
 
 #define FORCED_MAX 32
@@ -140,7 +141,7 @@ glm_constrained_pick(glm_sequence *seq, float *logits, uint64_t index, glm_picke
 					 glm_error *err)
 {
 	glm_constrained *c = seq->constrained;
-	float			*logprob = seq->request->stream ? &picked->logprob : NULL;
+	float			*logprob = glm_tells(seq) ? &picked->logprob : NULL;
 
 	if (!glm_sampler_begin(seq->sampler, logits, logprob != NULL, err))
 		return false;
@@ -253,8 +254,7 @@ open_matcher(glm_constrained *c, glm_sequence *seq, glm_error *err)
 
 	snprintf(prefix, sizeof(prefix), "%s%s%s", metadata ? lead : "", metadata ? "\n" : "",
 			 chat ? lead : "");
-	c->matcher =
-		glm_matcher_open(c->constraint, prefix, strlen(prefix),
+	c->matcher = glm_matcher_open(c->constraint, prefix, strlen(prefix),
 								  seq->limit - seq->n_prompt + seq->n_begun, err);
 	if (c->matcher == NULL && seq->limit - seq->n_prompt < seq->request->max_tokens)
 		glm_advise(err, GLM_ADVICE_SHORTEN); /* it is the context that has no more room */

@@ -11,6 +11,7 @@
  * logits, by which its probability is told; else nobody asks, and it is passed on at once.
  */
 #include "engine/serve/constrained.h"
+#include "engine/serve/told.h"
 #include "engine/serve/vocabularies.h"
 #include "engine/text/prompt.h"
 
@@ -58,22 +59,33 @@ glm_read_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, gl
 
 /* ---- Passing on ------------------------------------------------------------------- */
 
-static void
-send_token(glm_engine *e, glm_sequence *seq, int32_t token, float logprob, glm_finish finish)
+static bool
+send_token(glm_engine *e, glm_sequence *seq, const glm_picked *picked, glm_finish finish)
 {
 	glm_event event = {.kind = GLM_EVENT_TOKEN,
 					   .chat = seq->model->chat->number,
 					   .ticket = seq->ticket,
 					   .id = seq->request->id,
-					   .token_id = token,
-					   .logprob = logprob,
+					   .token_id = picked->token,
+					   .logprob = picked->logprob,
 					   .finish = finish};
 
 	/* the decoder never holds more than an event can carry */
-	event.length = seq->text.length < GLM_EVENT_PAYLOAD ? seq->text.length : GLM_EVENT_PAYLOAD;
+	if (seq->text.length > GLM_EVENT_PAYLOAD)
+		seq->text.length = GLM_EVENT_PAYLOAD;
+	seq->told.length = 0;
+	if (!glm_told_add(seq, picked, GLM_EVENT_PAYLOAD - seq->text.length))
+		return false;
+	if (seq->told.length > 0)
+		glm_buf_add(&seq->text, seq->told.data, seq->told.length);
+	if (seq->text.failed)
+		return false;
+	event.told = (int32_t) seq->told.length;
+	event.length = (uint32_t) seq->text.length;
 	glm_outbox_put(&e->outbox, &event, seq->text.data);
 	seq->text.length = 0;
 	seq->made++;
+	return true;
 }
 
 /* All tokens are passed on and nothing comes behind them. */
@@ -85,10 +97,11 @@ is_complete(const glm_sequence *seq)
 
 /*
  * Puts the text of the next token that is known into seq->text, of a stream into an event.
- * `last`: no other has been picked behind it.
+ * `picked` is that token with what is told of it, NULL: nothing.  `last`: no other has been
+ * picked behind it.
  */
 static bool
-pass_on(glm_engine *e, glm_sequence *seq, float logprob, bool last, glm_finish *finish)
+pass_on(glm_engine *e, glm_sequence *seq, const glm_picked *picked, bool last, glm_finish *finish)
 {
 	int32_t token = seq->tokens.data[seq->n_shown++];
 	bool	stopped = glm_model_stops_at(seq->model, token);
@@ -102,18 +115,19 @@ pass_on(glm_engine *e, glm_sequence *seq, float logprob, bool last, glm_finish *
 		*finish = GLM_FINISH_LENGTH;
 	if (*finish != GLM_FINISH_NONE)
 		ok = ok && glm_decoder_finish(seq->decoder, &seq->text);
-	if (ok && seq->request->stream)
-		send_token(e, seq, token, logprob, *finish);
-	return ok;
+	if (!ok || picked == NULL)
+		return ok;
+	return seq->request->stream ? send_token(e, seq, picked, *finish)
+								: glm_told_add(seq, picked, SIZE_MAX);
 }
 
 /* ---- Sampling ---------------------------------------------------------------------- */
 
-/* Where the first logits are wanted: a stream's reader is told how likely each token was. */
+/* Where the first logits are wanted: by who is told how likely each token was. */
 static int
 wants_logits_from(const glm_sequence *seq)
 {
-	return seq->request->stream ? seq->n_shown - 1 : glm_sequence_last_known(seq);
+	return glm_tells(seq) ? seq->n_shown - 1 : glm_sequence_last_known(seq);
 }
 
 /* Rows of the pass just run that left logits for tokens that are known. */
@@ -133,12 +147,24 @@ draw_number(const glm_sequence *seq, int i)
 	return seq->tokens.length + (size_t) i - (size_t) (seq->n_prompt - seq->n_begun);
 }
 
-/* Without a penalty a row's pick does not ask whether the draft before it was right. */
+/*
+ * Without a penalty a row's pick does not ask whether the draft before it was right.  The
+ * device tells of the token that it picked, of no other.
+ */
 static bool
 describe_pick(const glm_sequence *seq, int i, glm_pick *pick)
 {
-	return seq->constrained == NULL &&
-		   glm_sampler_describe(seq->sampler, draw_number(seq, i), seq->request->stream, pick);
+	return seq->constrained == NULL && glm_tells_likeliest(seq) == 0 &&
+		   glm_sampler_describe(seq->sampler, draw_number(seq, i), glm_tells(seq), pick);
+}
+
+/* The tokens that are told beside this one, by logits that nobody has changed. */
+static void
+find_likeliest(const glm_sequence *seq, const float *logits, glm_picked *picked)
+{
+	int n = glm_tells_likeliest(seq);
+
+	picked->n_likely = n > 0 ? glm_sampler_likeliest(seq->sampler, logits, n, picked->likely) : 0;
 }
 
 /* A token that nobody draws. */
@@ -148,21 +174,26 @@ know_token(glm_sequence *seq, int row, int32_t token, glm_picked *picked)
 	const float *logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
 
 	picked->token = token;
-	return !seq->request->stream ||
-		   glm_sampler_know(seq->sampler, logits, token, &picked->logprob, &seq->pick_error);
+	if (!glm_tells(seq))
+		return true;
+	find_likeliest(seq, logits, picked);
+	return glm_sampler_know(seq->sampler, logits, token, &picked->logprob, &seq->pick_error);
 }
 
 /* The token behind i tokens of the draft, by this row. */
 static bool
 sample_row(glm_sequence *seq, int row, int i, glm_picked *picked)
 {
-	float  *logprob = seq->request->stream ? &picked->logprob : NULL;
+	float  *logprob = glm_tells(seq) ? &picked->logprob : NULL;
 	float  *logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
 	int32_t forced = glm_constrained_forced(seq->constrained);
 
+	picked->n_likely = 0;
 	if (seq->device_picked != NULL)
 		return glm_sampler_take(seq->sampler, &seq->device_picked[row], &picked->token, logprob,
 								&seq->pick_error);
+	if (forced < 0)
+		find_likeliest(seq, logits, picked);
 	if (seq->constrained == NULL)
 		return glm_sampler_pick(seq->sampler, logits, draw_number(seq, i), NULL, &picked->token,
 								logprob, &seq->pick_error);
@@ -235,24 +266,23 @@ take_picked(glm_engine *e, glm_sequence *seq, int *right, glm_finish *finish)
 
 		if (used > known)
 			append_token(seq, picked->token);
-		if (!pass_on(e, seq, picked->logprob, used == seq->n_picked, finish))
+		if (!pass_on(e, seq, glm_tells(seq) ? picked : NULL, used == seq->n_picked, finish))
 			return false;
 	}
 	*right = used > known ? used - known - 1 : 0;
 	return true;
 }
 
-/* Then what is known to come; who is not streamed to need not wait for it to be computed. */
+/* Then what is known to come; who is not told how likely it was need not wait for it. */
 static bool
 take_forced(glm_engine *e, glm_sequence *seq, glm_finish *finish)
 {
 	if (seq->constrained == NULL || *finish != GLM_FINISH_NONE)
 		return true;
 	glm_constrained_go_on(seq);
-	while (!seq->request->stream && seq->n_shown < (int) seq->tokens.length &&
-		   *finish == GLM_FINISH_NONE)
+	while (!glm_tells(seq) && seq->n_shown < (int) seq->tokens.length && *finish == GLM_FINISH_NONE)
 	{
-		if (!pass_on(e, seq, 0, true, finish))
+		if (!pass_on(e, seq, NULL, true, finish))
 			return false;
 	}
 	/* an answer of nothing but what is forced, or of nothing */

@@ -81,7 +81,8 @@ void
 glm_outbox_put(glm_outbox *box, const glm_event *header, const void *payload)
 {
 	size_t n = sizeof(*header) + header->length;
-	size_t size = header->kind == GLM_EVENT_RESULT ? RING_BYTES / 2 : RING_BYTES;
+	bool   piece = header->kind == GLM_EVENT_RESULT || header->kind == GLM_EVENT_LOGPROBS;
+	size_t size = piece ? RING_BYTES / 2 : RING_BYTES;
 
 	pthread_mutex_lock(&box->lock);
 	while (!box->closed && box->tail - box->head + n > size)

@@ -33,17 +33,28 @@ glm_engine_lost(const glm_engine *e, glm_error *err)
 	return true;
 }
 
-void
-glm_send_result(glm_engine *e, int ticket, const void *bytes, size_t n)
+static void
+send_pieces(glm_engine *e, int ticket, glm_event_kind kind, const void *bytes, size_t n)
 {
-	glm_event event = {
-		.kind = GLM_EVENT_RESULT, .ticket = ticket, .id = e->ticket[ticket].request->id};
+	glm_event event = {.kind = kind, .ticket = ticket, .id = e->ticket[ticket].request->id};
 
 	for (size_t at = 0; at < n; at += event.length)
 	{
 		event.length = n - at < GLM_EVENT_PAYLOAD ? n - at : GLM_EVENT_PAYLOAD;
 		glm_outbox_put(&e->outbox, &event, (const char *) bytes + at);
 	}
+}
+
+void
+glm_send_result(glm_engine *e, int ticket, const void *bytes, size_t n)
+{
+	send_pieces(e, ticket, GLM_EVENT_RESULT, bytes, n);
+}
+
+void
+glm_send_told(glm_engine *e, int ticket, const void *bytes, size_t n)
+{
+	send_pieces(e, ticket, GLM_EVENT_LOGPROBS, bytes, n);
 }
 
 /* Puts the last event of a request; after it the ticket is not ours. */

@@ -41,6 +41,8 @@ extern bool glm_outbox_take(glm_outbox *box, glm_event *buf);
 
 /* Sends bytes as RESULT events, as many as it takes. */
 extern void glm_send_result(glm_engine *engine, int ticket, const void *bytes, size_t n);
+/* The same of LOGPROBS events. */
+extern void glm_send_told(glm_engine *engine, int ticket, const void *bytes, size_t n);
 /* The terminal events: free the ticket's request; the ticket is the host's again. */
 extern void glm_send_usage(glm_engine *engine, int ticket, glm_finish finish,
 						   const glm_event *usage);

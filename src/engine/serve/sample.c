@@ -402,6 +402,29 @@ glm_sampler_know(const glm_sampler *s, const float *logits, int32_t token, float
 	return true;
 }
 
+int
+glm_sampler_likeliest(const glm_sampler *s, const float *logits, int n, glm_likely *likely)
+{
+	double max, sum;
+	int	   have = 0;
+
+	for (int32_t i = 0; i < s->n_ids && n > 0; i++)
+	{
+		int at = have < n ? have : n - 1;
+
+		if (have == n && logits[i] <= logits[likely[at].token])
+			continue;
+		have += have < n;
+		for (; at > 0 && logits[i] > logits[likely[at - 1].token]; at--)
+			likely[at] = likely[at - 1];
+		likely[at].token = i;
+	}
+	glm_logits_sum(logits, s->n_ids, &max, &sum);
+	for (int i = 0; i < have; i++)
+		likely[i].logprob = log_probability(logits[likely[i].token], max, sum);
+	return have;
+}
+
 /* ---- Picks that are made elsewhere ------------------------------------------- */
 
 bool

@@ -9,6 +9,13 @@
 
 typedef struct glm_sampler glm_sampler;
 
+/* A token and ln p(token) by the model itself. */
+typedef struct glm_likely
+{
+	int32_t token;
+	float	logprob;
+} glm_likely;
+
 /* Samples among the first n_ids ids: those behind are padding of the vocabulary. */
 extern glm_sampler *glm_sampler_open(const glm_request *req, int n_ids);
 extern void			glm_sampler_close(glm_sampler *s);
@@ -45,6 +52,10 @@ extern bool	   glm_sampler_cuts(const glm_sampler *s);
 /* The log probability of a token that was not drawn, from logits nobody has changed. */
 extern bool glm_sampler_know(const glm_sampler *s, const float *logits, int32_t token,
 							 float *logprob, glm_error *err);
+
+/* The n likeliest tokens by such logits, likeliest first, of equals the lower id; how many? */
+extern int glm_sampler_likeliest(const glm_sampler *s, const float *logits, int n,
+								 glm_likely *likely);
 
 /*
  * Describes a pick with all ids allowed, to be made elsewhere.  false: what is picked next

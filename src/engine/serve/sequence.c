@@ -25,6 +25,7 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 		glm_decoder_close(seq->decoder);
 	glm_pool_close(seq->pool);
 	glm_buf_free(&seq->text);
+	glm_buf_free(&seq->told);
 	glm_ids_free(&seq->tokens);
 	glm_models_release(&e->models, seq->served);
 	free(seq);
@@ -117,6 +118,8 @@ glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish)
 		glm_chain_index_last(e->prefix, &seq->chain, seq->tokens.data, seq->n_computed);
 	if (!seq->request->stream && seq->text.length > 0)
 		glm_send_result(e, ticket, seq->text.data, seq->text.length);
+	if (!seq->request->stream && seq->told.length > 0)
+		glm_send_told(e, ticket, seq->told.data, seq->told.length);
 	glm_sequence_drop(s, seq);
 	glm_send_usage(e, ticket, finish, &usage);
 }

@@ -32,8 +32,10 @@ typedef struct glm_tenant
 /* A token as it was sampled. */
 typedef struct glm_picked
 {
-	int32_t token;
-	float	logprob; /* of streams */
+	int32_t	   token;
+	float	   logprob; /* where it is told, as are the others */
+	int		   n_likely;
+	glm_likely likely[GLM_LOGPROBS_MAX];
 } glm_picked;
 
 typedef struct glm_request_kind glm_request_kind;
@@ -80,6 +82,7 @@ typedef struct glm_sequence
 	glm_constrained		   *constrained; /* NULL: the answer may be anything */
 	glm_pool			   *pool;		 /* NULL without GLM_NEEDS_POOL */
 	glm_buf					text;		 /* text not yet sent */
+	glm_buf					told;		 /* of tokens, not yet sent: glm_told */
 	uint32_t				made;		 /* TOKEN events sent */
 } glm_sequence;
 

@@ -68,8 +68,8 @@ open_sampler(glm_sequence *seq, glm_error *err)
 		!glm_draft_open(&seq->draft, seq->tokens.data, seq->n_prompt, seq->limit))
 		return glm_no_memory(err);
 	for (int i = 0; i < seq->n_prompt; i++)
-		(i < seq->n_prompt - seq->n_begun ? glm_sampler_read : glm_sampler_advance)(
-			seq->sampler, seq->tokens.data[i]);
+		(i < seq->n_prompt - seq->n_begun ? glm_sampler_read
+										  : glm_sampler_advance)(seq->sampler, seq->tokens.data[i]);
 	return true;
 }
 

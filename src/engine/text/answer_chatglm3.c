@@ -77,16 +77,17 @@ read_unmarked(glm_answer *a, glm_slice text)
 
 /*
  * Reads one turn; what is no call is content as it stands.  A turn that does not
- * say that it is content may still end in calls, as a text may.
+ * say that it is content may still end in calls, as a text may.  Of one that is marked the
+ * blanks around its content were taken where they are none of it (decoder.c).
  */
 static void
-read_turn(glm_answer *a, glm_slice turn)
+read_turn(glm_answer *a, glm_slice turn, bool marked)
 {
 	glm_answer own = {0};
 
 	if (is_content(turn))
 	{
-		keep_content(a, glm_slice_strip(turn));
+		keep_content(a, marked ? glm_slice_after_line(turn) : glm_slice_strip(turn));
 		return;
 	}
 	if (glm_call_read_fenced(a, turn) || glm_call_read_json(a, turn))
@@ -199,7 +200,7 @@ read_written_turns(glm_answer *a, glm_slice text)
 	do
 	{
 		mark = find_turn(text, at);
-		read_turn(a, (glm_slice){at, mark ? mark : text.end});
+		read_turn(a, (glm_slice){at, mark ? mark : text.end}, false);
 		at = mark ? mark + strlen(TURN) : text.end;
 	} while (mark != NULL && glm_answer_goes_on(a));
 	if (a->calls == NULL)
@@ -243,7 +244,7 @@ parse_turns(const char *raw, size_t length)
 		if (text.failed)
 			a.failed = true;
 		else
-			read_turn(&a, (glm_slice){text.data, text.data + text.length});
+			read_turn(&a, (glm_slice){text.data, text.data + text.length}, true);
 		glm_buf_free(&text);
 		turn = (nul ? nul : end) + 1;
 	}
