@@ -54,8 +54,8 @@ static const condition conditions[] = {
 	 .device = &late_backend},
 	{"late device, small pool", 1, AT_A_TIME, 2, 64, GLM_SPECULATE_AUTO, .rounds = 1,
 	 .device = &late_backend},
-	/* but few at a time: who has a penalty takes all along to the host */
-	{"late device that picks", 2, 4, 64, 256, GLM_SPECULATE_ALWAYS, .rounds = 1,
+	/* but few at a time: who has a penalty, or asks for likeliest tokens, takes all to the host */
+	{"late device that picks", 2, 2, 64, 256, GLM_SPECULATE_ALWAYS, .rounds = 1,
 	 .device = &late_picker},
 	{"slow readers, others cancelled", 2, AT_A_TIME, 3, 0, GLM_SPECULATE_ALWAYS, .slow = true,
 	 .disturbed = true, .rounds = 2},
@@ -116,9 +116,9 @@ make_numbered(int i, const condition *c)
 	req->top_k = draw(4) == 0 ? 20 : 0;
 	req->seed = draw(1000);
 	req->repetition_penalty = draw(4) == 0 ? 1.3 : 1;
-	req->frequency_penalty = draw(5) == 0 ? 0.4 : 0;
-	req->presence_penalty = draw(5) == 0 ? -0.3 : 0;
-	req->logprobs = draw(3) == 0 ? (uint8_t) (1 + draw(6)) : 0;
+	req->frequency_penalty = draw(8) == 0 ? 0.4 : 0;
+	req->presence_penalty = draw(8) == 0 ? -0.3 : 0;
+	req->logprobs = draw(3) == 0 ? (uint8_t) (1 + draw(2) * draw(6)) : 0;
 	req->batch = draw(2);
 	req->tenant = draw(3);
 	if (draw(4) == 0)
