@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/base/drawing.h"	 /* glm_bias, glm_told */
 #include "engine/base/observation.h" /* glm_stats, glm_model_info, glm_progress */
 #include "engine/base/status.h"		 /* glm_error */
 
@@ -102,19 +103,6 @@ typedef struct glm_span
 	uint32_t offset; /* from the start of the block; 0 = absent (NULL) */
 	uint32_t length; /* bytes, the NUL not counted */
 } glm_span;
-
-/* Added to the logit of a token. */
-typedef struct glm_bias
-{
-	int32_t token;
-	float	bias; /* [GLM_BIAS_BAN, -GLM_BIAS_BAN] */
-} glm_bias;
-
-#define GLM_BIAS_BAN (-100) /* the token never comes */
-#define GLM_BIAS_MAX 1024	/* of a request */
-#define GLM_PENALTY_MAX 2	/* of frequency and presence, and the least is its negative */
-
-#define GLM_LOGPROBS_MAX 20 /* likeliest tokens that are told beside one of the answer */
 
 #define GLM_REQUEST_MAX (64u << 20) /* bytes of one request block */
 
@@ -241,21 +229,6 @@ typedef struct glm_event
 	int32_t accepted_tokens; /* of the answer, that were in drafts */
 	char	payload[];		 /* right behind: the header has no padding */
 } glm_event;
-
-/*
- * A token and the log probability that the model gave it: this, then `length` bytes of its
- * text, aligned for nothing.  A token of an answer is told so, with n_top others behind it,
- * the likeliest in its place, the first one first; of a stream, whose events tell of their own
- * token, these alone.
- */
-typedef struct glm_told
-{
-	int32_t	 id;
-	float	 logprob;
-	uint16_t length;
-	uint8_t	 n_top;
-	uint8_t	 named; /* it has no text of its own, and this is its name */
-} glm_told;
 
 #define GLM_EVENT_MAX (sizeof(glm_event) + GLM_EVENT_PAYLOAD)
 

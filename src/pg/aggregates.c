@@ -18,6 +18,7 @@
 #include "utils/numeric.h"
 
 #include "args.h"
+#include "ask.h"
 #include "encoding.h"
 #include "fold.h"
 #include "options.h"
