@@ -4,10 +4,9 @@
  * Most of a vocabulary is plain: tokens that inside of a string are nothing but its content.
  * There only the automata matter that the string runs through, and its length; with no
  * automata, and with patterns that may match anywhere, the mask is there already, one for each
- * number of code points left.  Else plain
- * tokens are walked with the automata alone, and what comes of it is kept where the automata
- * are, for the occasion it was made on.  Whole branches of the vocabulary are taken at once
- * where all their bytes lead back to the same state.
+ * number of code points left.  Else plain tokens are walked with the automata alone, and what
+ * comes of it is kept where the automata are, for the occasion it was made on.  Whole branches
+ * of the vocabulary are taken at once where all their bytes lead back to the same state.
  *
  * All that is kept changes what a mask costs, never what it is.
  */
