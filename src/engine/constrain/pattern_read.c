@@ -136,15 +136,15 @@ read_group_kind(reader *r, bool *negated)
 	return false;
 }
 
-/* Behind "(": a group, or, what cannot be repeated, a lookahead. */
+/* Behind "(" */
 static glm_pattern *
-read_group(reader *r, bool *looks)
+read_group(reader *r)
 {
 	glm_pattern *body;
 	glm_pattern *look;
 	bool		 negated = false;
+	bool		 looks = glm_pattern_eat(&r->in, '?') && read_group_kind(r, &negated);
 
-	*looks = glm_pattern_eat(&r->in, '?') && read_group_kind(r, &negated);
 	if (++r->depth > GLM_PATTERN_DEPTH)
 		glm_arena_fail(r->in.arena, GLM_TOO_COMPLEX, "pattern nests groups more than %d deep",
 					   GLM_PATTERN_DEPTH);
@@ -152,7 +152,7 @@ read_group(reader *r, bool *looks)
 	r->depth--;
 	if (!glm_pattern_eat(&r->in, ')'))
 		glm_pattern_malformed(&r->in, "a ( that is not closed");
-	if (!*looks)
+	if (!looks)
 		return body;
 	look = new_node(r, GLM_PATTERN_LOOK, (int64_t) body->places + 1);
 	look->negated = negated;
@@ -241,6 +241,9 @@ read_repeated(reader *r, glm_pattern *part, bool repeatable)
 	if (!repeatable)
 		glm_pattern_malformed(&r->in, "nothing to repeat");
 	glm_pattern_eat(&r->in, '?');
+	/* what takes no text holds as often as once */
+	if (part->kind == GLM_PATTERN_LOOK)
+		return least > 0 ? part : new_node(r, GLM_PATTERN_SEQUENCE, 1);
 	places = (int64_t) least * part->places;
 	if (most < 0)
 		places += part->places + 1;
@@ -258,8 +261,7 @@ read_repeated(reader *r, glm_pattern *part, bool repeatable)
 static glm_pattern *
 read_atom(reader *r, bool *repeatable)
 {
-	bool looks = false;
-	int	 c = glm_pattern_peek(&r->in);
+	int c = glm_pattern_peek(&r->in);
 
 	*repeatable = c != '^' && c != '$';
 	if (c >= 0x80)
@@ -278,12 +280,7 @@ read_atom(reader *r, bool *repeatable)
 		case '\\':
 			return read_escape(r);
 		case '(':
-		{
-			glm_pattern *group = read_group(r, &looks);
-
-			*repeatable = !looks;
-			return group;
-		}
+			return read_group(r);
 		default:
 			return new_char(r, (uint32_t) c);
 	}
