@@ -12,6 +12,7 @@
  *
  *     order=any|strict        of properties; any
  *     space=exact|compact|any white space; exact
+ *     cpu                     times that the thread ran, where others keep the machine busy
  *     verbose                 names what fails, on stderr
  *     check=N                 compares one mask in N with every token's bytes
  *     walks=N                 instead: N answers at random for each schema, `name TAB JSON`
@@ -72,6 +73,8 @@ read_argument(masks_bench *b, arguments *a, const char *argument)
 		b->order = GLM_ORDER_STRICT;
 	else if (strcmp(argument, "verbose") == 0)
 		b->verbose = true;
+	else if (strcmp(argument, "cpu") == 0)
+		b->cpu = true;
 	else if (strcmp(argument, "print") == 0)
 		a->print = true;
 	else if (strcmp(argument, "vocabulary") == 0)

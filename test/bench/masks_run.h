@@ -26,6 +26,7 @@ typedef struct masks_bench
 	int				   walks; /* a case; 0: cases are scored */
 	uint64_t		   seed;
 	bool			   verbose;
+	bool			   cpu; /* times are what the thread had of a CPU */
 
 	const masks_tokens *tokens;
 	uint64_t		   *allowed; /* a mask */

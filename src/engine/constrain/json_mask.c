@@ -107,13 +107,18 @@ loops(glm_reader *reader, glm_lexical *lexical)
 
 /* ---- Walking plain tokens -------------------------------------------------------------------- */
 
+/* name: of a key that the object's schemas ask something of, where it is as a string; or NULL. */
 static bool
-is_viable(const plain_mask *m, glm_lexical *lexical)
+is_viable(const plain_mask *m, glm_lexical *lexical, const glm_lexical *name, int length)
 {
-	if (m->state->mode == GLM_READ_KEY)
-		return glm_key_may_be_other(m->reader, m->state->frame, lexical) ||
-			   glm_key_may_be_known(m->reader, m->state->frame, lexical);
-	return m->vital ? !lexical->fails : glm_reader_string_viable(m->reader, m->state, lexical);
+	const glm_reader_state *state = m->state;
+
+	if (name != NULL && !glm_key_may_be_named(m->reader, state->frame, name, length))
+		return false;
+	if (state->mode == GLM_READ_KEY)
+		return glm_key_may_be_other(m->reader, state->frame, lexical) ||
+			   glm_key_may_be_known(m->reader, state->frame, lexical);
+	return m->vital ? !lexical->fails : glm_reader_string_viable(m->reader, state, lexical);
 }
 
 /* A viable state was found behind so many code points. */
@@ -133,6 +138,16 @@ allow_range(const plain_mask *m, int first, int end)
 		glm_mask_set(m->allowed, m->vocabulary->plain.token[i]);
 }
 
+/* The classes of bytes after which all is as before. */
+static uint32_t
+loops_of_both(const plain_mask *m, glm_lexical *lexical, glm_lexical *name)
+{
+	if (name == NULL)
+		return loops(m->reader, lexical);
+	/* lengths change with every character */
+	return name->set->lengths ? 0 : loops(m->reader, lexical) & loops(m->reader, name);
+}
+
 /* Whatever the length of the string. */
 static void
 walk_freely(plain_mask *m)
@@ -140,9 +155,10 @@ walk_freely(plain_mask *m)
 	const glm_trie *trie = &m->vocabulary->plain;
 	int				longest = m->vocabulary->longest;
 	glm_lexical	   *at[GLM_TOKEN_BYTES + 1] = {m->state->lexical};
+	glm_lexical	   *name[GLM_TOKEN_BYTES + 1] = {m->state->name};
 	int				length[GLM_TOKEN_BYTES + 1] = {0};
 
-	if (loops(m->reader, at[0]) == ALL_CLASSES)
+	if (loops_of_both(m, at[0], name[0]) == ALL_CLASSES)
 	{
 		note(m, at[0], longest);
 		allow_range(m, 0, trie->n_tokens);
@@ -151,24 +167,27 @@ walk_freely(plain_mask *m)
 	for (int i = 0; i < trie->n;)
 	{
 		const glm_trie_node *node = &trie->node[i];
-		int					 depth = node->depth;
+		int					 depth = node->depth, below = depth + 1;
 		glm_lexical			*next = glm_lexical_next(m->reader, at[depth], node->byte);
 
-		at[depth + 1] = next;
-		length[depth + 1] = length[depth] + ((node->byte & 0xC0) != 0x80);
-		if (!is_viable(m, next))
+		at[below] = next;
+		name[below] =
+			name[depth] != NULL ? glm_lexical_next(m->reader, name[depth], node->byte) : NULL;
+		length[below] = length[depth] + ((node->byte & 0xC0) != 0x80);
+		if (!is_viable(m, next, name[below], m->state->length + length[below]))
 		{
 			i += node->size;
 			continue;
 		}
-		if (node->size >= BRANCH_TO_LOOPS && (node->classes & ~loops(m->reader, next)) == 0)
+		if (node->size >= BRANCH_TO_LOOPS &&
+			(node->classes & ~loops_of_both(m, next, name[below])) == 0)
 		{
 			note(m, next, longest);
 			allow_range(m, node->first, node->end);
 			i += node->size;
 			continue;
 		}
-		note(m, next, length[depth + 1]);
+		note(m, next, length[below]);
 		if (node->token >= 0)
 			glm_mask_set(m->allowed, node->token);
 		i++;
@@ -191,51 +210,8 @@ walk_counting(plain_mask *m)
 
 		at[depth + 1] = next;
 		length[depth + 1] = length[depth] + ((node->byte & 0xC0) != 0x80);
-		if (length[depth + 1] + next->distance > m->state->most || !is_viable(m, next))
+		if (length[depth + 1] + next->distance > m->state->most || !is_viable(m, next, NULL, 0))
 		{
-			i += node->size;
-			continue;
-		}
-		if (node->token >= 0)
-			glm_mask_set(m->allowed, node->token);
-		i++;
-	}
-}
-
-/* May a key begin so, and be one of the names that the object's schemas ask for? */
-static bool
-is_viable_name(const plain_mask *m, glm_lexical *key, const glm_lexical *name, int length)
-{
-	return glm_key_may_be_named(m->reader, m->state->frame, name, length) && is_viable(m, key);
-}
-
-/* Of a key whose name is looked at as a string, too. */
-static void
-walk_named(plain_mask *m)
-{
-	const glm_trie *trie = &m->vocabulary->plain;
-	bool			counts = m->state->frame->set->names->lengths;
-	glm_lexical	   *key[GLM_TOKEN_BYTES + 1] = {m->state->lexical};
-	glm_lexical	   *name[GLM_TOKEN_BYTES + 1] = {m->state->name};
-	int				length[GLM_TOKEN_BYTES + 1] = {m->state->length};
-
-	for (int i = 0; i < trie->n;)
-	{
-		const glm_trie_node *node = &trie->node[i];
-		int					 depth = node->depth, next = depth + 1;
-
-		key[next] = glm_lexical_next(m->reader, key[depth], node->byte);
-		name[next] = glm_lexical_next(m->reader, name[depth], node->byte);
-		length[next] = length[depth] + ((node->byte & 0xC0) != 0x80);
-		if (!is_viable_name(m, key[next], name[next], length[next]))
-		{
-			i += node->size;
-			continue;
-		}
-		if (!counts && node->size >= BRANCH_TO_LOOPS &&
-			(node->classes & ~(loops(m->reader, key[next]) & loops(m->reader, name[next]))) == 0)
-		{
-			allow_range(m, node->first, node->end);
 			i += node->size;
 			continue;
 		}
@@ -359,7 +335,7 @@ mask_key(plain_mask *m, uint64_t *allowed)
 	if (m->state->name != NULL)
 	{
 		m->allowed = memset(allowed, 0, sizeof(*allowed) * (size_t) m->vocabulary->words);
-		walk_named(m);
+		walk_freely(m);
 	}
 	else if (frame->set->n_patterns == 0 && glm_frame_keys(m->reader, frame)->other)
 		glm_vocabulary_plain(m->vocabulary, GLM_ANY_LENGTH, allowed);
