@@ -592,6 +592,304 @@ AS 'MODULE_PATHNAME', 'chatglm_try_redact'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_try_redact IS
 'is glm_redact; an error becomes a value of the row instead of the end of the statement';
+-- ---- Which label, and how likely ----------------------------------------
+
+-- They compute no more than the prompt, and a row or a few behind it; the planner has to
+-- know all the same that each call is dear, so that whatever else a WHERE has comes first.
+CREATE FUNCTION glm_classify(
+	content text,
+	labels text[],
+	instructions text DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_classify'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_classify IS
+'gives the label that a text has, the likeliest of an array';
+
+CREATE FUNCTION glm_try_classify(
+	content text,
+	labels text[],
+	instructions text DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_classify'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_classify IS
+'classifies like glm_classify; an error becomes a value of the row instead of the end of the statement';
+
+CREATE TYPE glm_label_score AS (
+	label text,
+	prob float8,
+	mass float8);
+COMMENT ON TYPE glm_label_score IS
+'a label, and how likely a text has it';
+COMMENT ON COLUMN glm_label_score.label IS 'the label';
+COMMENT ON COLUMN glm_label_score.prob IS 'its probability, of these labels alone: those of all add up to 1';
+COMMENT ON COLUMN glm_label_score.mass IS 'share of the labels of all that the model might have answered, where they first part; the same for all';
+
+CREATE FUNCTION glm_classify_scores_array(
+	content text,
+	labels text[],
+	instructions text DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_label_score[]
+AS 'MODULE_PATHNAME', 'chatglm_classify_scores'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_classify_scores_array IS
+'gives the rows of glm_classify_scores as an array';
+
+CREATE FUNCTION glm_try_classify_scores(
+	content text,
+	labels text[],
+	instructions text DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_classify_scores'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_classify_scores IS
+'gives the probabilities of labels as an object with scores and mass; an error becomes a value of the row instead of the end of the statement';
+
+-- STABLE, so that it becomes part of the query that calls it.  The sub-select stays one, as
+-- its function is volatile, and its calls are kept in flight.
+CREATE FUNCTION glm_classify_scores(
+	content text,
+	labels text[],
+	instructions text DEFAULT NULL,
+	examples jsonb DEFAULT NULL,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS TABLE (label text, prob float8, mass float8)
+LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+AS $$
+SELECT s.label, s.prob, s.mass
+FROM (SELECT @extschema@.glm_classify_scores_array($1, $2, $3, $4, $5, $6) AS scores) q,
+	LATERAL pg_catalog.unnest(q.scores) s
+$$;
+COMMENT ON FUNCTION glm_classify_scores IS
+'gives the probability of each label of a text';
+
+CREATE FUNCTION glm_has_label(
+	content text,
+	labels text[],
+	label text,
+	instructions text DEFAULT NULL,
+	threshold real DEFAULT 0.5,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_has_label'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_has_label IS
+'tells whether a text has one of several labels, of which it may have more than one';
+
+-- Without labels it asks about none, for the error.
+CREATE FUNCTION glm_classify_multi(
+	content text,
+	labels text[],
+	instructions text DEFAULT NULL,
+	threshold real DEFAULT 0.5,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text[]
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED COST 10000
+AS $$
+SELECT CASE WHEN $1 IS NOT NULL THEN
+	COALESCE(pg_catalog.array_agg(q.label ORDER BY q.n) FILTER (WHERE q.has), '{}') END
+FROM (SELECT l.label, l.n, @extschema@.glm_has_label($1, $2, l.label, $3, $4, $5, $6) AS has
+	FROM pg_catalog.unnest(CASE WHEN pg_catalog.cardinality($2) OPERATOR(pg_catalog.>) 0 THEN $2 ELSE '{NULL}' END)
+		WITH ORDINALITY l(label, n)) q
+$$;
+COMMENT ON FUNCTION glm_classify_multi IS
+'gives those labels of an array that a text has';
+
+CREATE FUNCTION glm_sentiment(
+	content text,
+	mixed bool DEFAULT false,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_sentiment'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_sentiment IS
+'tells whether a text is positive, negative or neutral, or with mixed also mixed';
+
+CREATE FUNCTION glm_try_sentiment(
+	content text,
+	mixed bool DEFAULT false,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_sentiment'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_sentiment IS
+'judges like glm_sentiment; an error becomes a value of the row instead of the end of the statement';
+
+CREATE FUNCTION glm_filter(
+	question text,
+	content text,
+	threshold real DEFAULT 0.5,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_filter'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_filter IS
+'tells whether the answer to a question about a text is yes';
+
+CREATE FUNCTION glm_if(
+	question text,
+	content text,
+	threshold real DEFAULT 0.5,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'chatglm_filter'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_if IS
+'is another name of glm_filter';
+
+CREATE FUNCTION glm_try_filter(
+	question text,
+	content text,
+	threshold real DEFAULT 0.5,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_filter'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_filter IS
+'tells true or false like glm_filter; an error becomes a value of the row instead of the end of the statement';
+
+CREATE FUNCTION glm_score(
+	query text,
+	document text,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'chatglm_score'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_score IS
+'gives the probability that a document answers a query';
+
+CREATE FUNCTION glm_try_score(
+	query text,
+	document text,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_score'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_score IS
+'scores like glm_score; an error becomes a value of the row instead of the end of the statement';
+
+CREATE FUNCTION glm_rank(
+	query text,
+	documents text[],
+	top_n int DEFAULT NULL,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS TABLE (idx int, document text, score float8)
+LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+AS $$
+SELECT q.n::pg_catalog.int4, q.document, q.score
+FROM (SELECT d.n, d.document, @extschema@.glm_score($1, d.document, $4, $5) AS score
+	FROM pg_catalog.unnest($2) WITH ORDINALITY d(document, n)) q
+ORDER BY q.score DESC NULLS LAST, q.n
+LIMIT $3
+$$;
+COMMENT ON FUNCTION glm_rank IS
+'gives documents by how likely they answer a query, the likeliest first';
+
+-- ---- How likely a text --------------------------------------------------
+
+CREATE TYPE glm_token_logprob AS (
+	seq int,
+	token_id int,
+	token text,
+	logprob real,
+	top jsonb);
+COMMENT ON TYPE glm_token_logprob IS
+'a token of a text, and how likely the model finds it';
+COMMENT ON COLUMN glm_token_logprob.seq IS 'number of the token, from 1';
+COMMENT ON COLUMN glm_token_logprob.token_id IS 'id of the token';
+COMMENT ON COLUMN glm_token_logprob.token IS 'text of the token; bytes that are no whole character are question marks';
+COMMENT ON COLUMN glm_token_logprob.logprob IS 'natural logarithm of the probability that the model gives it behind all before it';
+COMMENT ON COLUMN glm_token_logprob.top IS 'the likeliest tokens of this place, an array of objects with token_id, token and logprob; null for top_n 0';
+
+CREATE FUNCTION glm_logprobs_array(
+	prompt text,
+	continuation text,
+	top_n int DEFAULT 0,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	chat bool DEFAULT false,
+	options jsonb DEFAULT NULL)
+RETURNS glm_token_logprob[]
+AS 'MODULE_PATHNAME', 'chatglm_judge_tokens'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_logprobs_array IS
+'gives the rows of glm_logprobs as an array';
+
+CREATE FUNCTION glm_try_logprobs(
+	prompt text,
+	continuation text,
+	top_n int DEFAULT 0,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	chat bool DEFAULT false,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_judge_tokens'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_logprobs IS
+'gives the tokens of glm_logprobs as an array of objects; an error becomes a value of the row instead of the end of the statement';
+
+CREATE FUNCTION glm_logprobs(
+	prompt text,
+	continuation text,
+	top_n int DEFAULT 0,
+	model text DEFAULT NULL,
+	system text DEFAULT NULL,
+	chat bool DEFAULT false,
+	options jsonb DEFAULT NULL)
+RETURNS TABLE (seq int, token_id int, token text, logprob real, top jsonb)
+LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 100
+AS $$
+SELECT t.seq, t.token_id, t.token, t.logprob, t.top
+FROM (SELECT @extschema@.glm_logprobs_array($1, $2, $3, $4, $5, $6, $7) AS tokens) q,
+	LATERAL pg_catalog.unnest(q.tokens) t
+$$;
+COMMENT ON FUNCTION glm_logprobs IS
+'tells how likely the model finds each token of a text behind a prompt';
+
+CREATE FUNCTION glm_perplexity(
+	content text,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'chatglm_perplexity'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_perplexity IS
+'gives the perplexity of a text: among how many tokens, equally likely, the model would have had to choose each time';
+
+CREATE FUNCTION glm_try_perplexity(
+	content text,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_perplexity'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_perplexity IS
+'gives the perplexity of a text; an error becomes a value of the row instead of the end of the statement';
 
 -- ---- Aggregates -----------------------------------------------------------
 

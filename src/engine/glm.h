@@ -23,6 +23,7 @@
 
 #include "engine/base/drawing.h"	 /* glm_bias, glm_told */
 #include "engine/base/observation.h" /* glm_stats, glm_model_info, glm_progress */
+#include "engine/base/results.h"	 /* glm_quantized, glm_token_logprob */
 #include "engine/base/status.h"		 /* glm_error */
 
 /* ---- Requests -------------------------------------------------------- */
@@ -31,6 +32,8 @@ typedef enum glm_kind
 {
 	GLM_GENERATE = 1, /* text from a prompt; see glm_form */
 	GLM_LOGITS,		  /* next-token logits after `tokens` */
+	GLM_SCORE,		  /* how likely each `continuation` of the prompt is, of these alone */
+	GLM_LOGPROBS,	  /* how likely each token of `continuation` is behind the prompt */
 	GLM_TOKENIZE,	  /* `text` -> ids */
 	GLM_DETOKENIZE,	  /* `tokens` -> text */
 	GLM_COUNT_TOKENS, /* `text` -> usage.prompt_tokens of DONE */
@@ -132,6 +135,11 @@ typedef struct glm_request
 	glm_span tokens;	 /* int32_t[length / 4], 4-byte aligned */
 	glm_span bias;		 /* glm_bias[length / 8], 4-byte aligned; no token twice */
 	glm_span constraint; /* see glm_constraint_kind */
+	/*
+	 * LOGPROBS: a text; SCORE: a JSON array of labels, each a text or an array of the texts
+	 * that say it
+	 */
+	glm_span continuation;
 
 	int32_t	 max_tokens;		 /* >= 1; clipped to the room in the context */
 	int32_t	 top_k;				 /* 0 = off */
@@ -159,14 +167,16 @@ typedef struct glm_request
 	uint8_t	 pooling;		 /* glm_pooling */
 	uint8_t	 normalize;		 /* EMBED: to length 1 */
 	uint8_t	 logprobs;		 /* 0: off; else 1 + how many likeliest tokens are told, see glm_told */
+	uint8_t	 top_logprobs; /* LOGPROBS: likeliest tokens of each place, at most GLM_TOP_LOGPROBS */
+	uint8_t	 pad[3];
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
 extern bool glm_request_check(const void *block, size_t size, glm_error *err);
 
 /*
- * The same in two parts: all but the bytes of text, system, tools and constraint, which
- * takes no time, and these, after it.  The engine checks the texts of what is submitted itself.
+ * The same in two parts: all but the bytes of text, system, tools, constraint and
+ * continuation, which takes no time, and these, after it.  The engine checks the texts of what is submitted itself.
  */
 extern bool glm_request_check_frame(const void *block, size_t size, glm_error *err);
 extern bool glm_request_check_texts(const glm_request *req, glm_error *err);
@@ -187,7 +197,7 @@ typedef enum glm_chat_format
 typedef enum glm_event_kind
 {
 	GLM_EVENT_TOKEN = 1, /* stream: token_id, logprob, text = delta (may be empty) */
-	GLM_EVENT_RESULT,	 /* a piece of the result: text, int32_t ids or float logits */
+	GLM_EVENT_RESULT,	 /* a piece of the result: text, ids, logits, probabilities */
 	GLM_EVENT_LOGPROBS, /* a piece of what is told of its tokens, after all of the text: glm_told */
 	GLM_EVENT_DONE,		/* terminal: finish, usage */
 	GLM_EVENT_ERROR		/* terminal: status, advice, text = message NUL hint NUL */
@@ -238,23 +248,6 @@ typedef struct glm_event
  */
 #define GLM_ERROR_PAYLOAD sizeof(glm_error)
 extern void glm_event_set_error(glm_event *event, const glm_error *err);
-
-/*
- * The RESULT bytes of GLM_QUANTIZE are an array of these: one for each tensor in
- * the order of the files, and a last one without a name for the whole model.
- * NaN is what is not known: errors of outputs and perplexities need calibration
- * texts, which `text` gives as a JSON array of strings.
- */
-typedef struct glm_quantized
-{
-	char   name[128];
-	char   method[8];		  /* "rtn", "hqq", "gptq"; "copy": left as it was */
-	double bits;			  /* a weight, scales and zero points included */
-	double weight_error;	  /* relative L2 error of the weights */
-	double output_error;	  /* of the layer's outputs on the calibration texts */
-	double perplexity_before; /* of the model on these texts; the last one only */
-	double perplexity_after;
-} glm_quantized;
 
 /* ---- Engine ---------------------------------------------------------- */
 

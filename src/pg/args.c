@@ -351,3 +351,17 @@ chatglm_read_some_options(ChatglmCall *call, Jsonb *options, const char *const *
 	chatglm_require_keys(&options->root, "options", keys);
 	chatglm_read_options(options, read_tail_option, call);
 }
+
+bool
+chatglm_read_serving_option(ChatglmCall *call, const char *key, JsonbValue *value)
+{
+	static const char *const keys[] = {"cache", "priority", "route_key", "timeout_ms", "truncate"};
+
+	for (int i = 0; i < (int) lengthof(keys); i++)
+		if (strcmp(key, keys[i]) == 0)
+		{
+			read_tail_option(key, value, call);
+			return true;
+		}
+	return false;
+}

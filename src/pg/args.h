@@ -16,6 +16,11 @@ extern void chatglm_read_tail(ChatglmCall *call, const NullableDatum *values);
 
 /* Reads argument "options" of a function that has only these keys of it, which end with NULL. */
 extern void chatglm_read_some_options(ChatglmCall *call, Jsonb *options, const char *const *keys);
+/*
+ * Reads one of the options of any request: cache, priority, route_key, timeout_ms, truncate.
+ * false: it is none of these.
+ */
+extern bool chatglm_read_serving_option(ChatglmCall *call, const char *key, JsonbValue *value);
 
 /* Resolves the model argument (NULL: chatglm.model) into *call, or finds the route it is. */
 extern void chatglm_read_model(ChatglmCall *call, const NullableDatum *model);

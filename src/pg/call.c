@@ -82,6 +82,7 @@ chatglm_call_block(const ChatglmCall *call, uint64 id, MemoryContext context)
 	head.pooling = call->pooling;
 	head.normalize = call->normalize;
 	head.overlap = call->overlap;
+	head.top_logprobs = call->top_logprobs;
 
 	lay_out(call, &layout, &head);
 	head.size = layout.size;
@@ -131,6 +132,7 @@ lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
 	if (call->stop != NULL)
 		request->stop = put_bytes(layout, call->stop->data, call->stop->len);
 	request->constraint = put_string(layout, call->constraint);
+	request->continuation = put_string(layout, call->continuation);
 	request->tokens = put_bytes(layout, call->tokens, call->n_tokens * sizeof(int32));
 	request->bias = put_bytes(layout, call->bias, call->n_bias * sizeof(glm_bias));
 }

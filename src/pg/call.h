@@ -48,6 +48,8 @@ typedef struct ChatglmCall
 	const char			*constrained_by; /* the argument that says so */
 	const int32			*tokens;
 	int					 n_tokens;
+	const char			*continuation; /* GLM_SCORE, GLM_LOGPROBS */
+	int					 top_logprobs;
 	int					 max_tokens;
 	int					 top_k;
 	double				 temperature;

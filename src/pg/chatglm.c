@@ -19,9 +19,12 @@
 #include "batch.h"
 #include "batchfuncs.h"
 #include "chat.h"
+#include "classify.h"
 #include "embed.h"
+#include "filter.h"
 #include "function.h"
 #include "json_answer.h"
+#include "likelihood.h"
 #include "pinned.h"
 #include "redact.h"
 #include "settings_define.h"
@@ -33,20 +36,46 @@
 
 PG_MODULE_MAGIC;
 
-static const ChatglmFunction *const functions[] = {
-	&chatglm_generate_function,		&chatglm_complete_function,
-	&chatglm_tokenize_function,		&chatglm_detokenize_function,
-	&chatglm_count_tokens_function, &chatglm_logits_function,
-	&chatglm_chat_function,			&chatglm_chat_tokens_function,
-	&chatglm_try_generate_function, &chatglm_stream_function,
-	&chatglm_chat_stream_function,	&chatglm_json_function,
-	&chatglm_try_json_function,		&chatglm_embed_function,
-	&chatglm_try_embed_function,	&chatglm_chunk_function,
-	&chatglm_extract_function,		&chatglm_try_extract_function,
-	&chatglm_translate_function,	&chatglm_try_translate_function,
-	&chatglm_summarize_function,	&chatglm_try_summarize_function,
-	&chatglm_redact_function,		&chatglm_try_redact_function,
-	&chatglm_generate_det_function};
+static const ChatglmFunction *const functions[] = {&chatglm_generate_function,
+												   &chatglm_complete_function,
+												   &chatglm_tokenize_function,
+												   &chatglm_detokenize_function,
+												   &chatglm_count_tokens_function,
+												   &chatglm_logits_function,
+												   &chatglm_chat_function,
+												   &chatglm_chat_tokens_function,
+												   &chatglm_try_generate_function,
+												   &chatglm_stream_function,
+												   &chatglm_chat_stream_function,
+												   &chatglm_json_function,
+												   &chatglm_try_json_function,
+												   &chatglm_embed_function,
+												   &chatglm_try_embed_function,
+												   &chatglm_chunk_function,
+												   &chatglm_extract_function,
+												   &chatglm_try_extract_function,
+												   &chatglm_translate_function,
+												   &chatglm_try_translate_function,
+												   &chatglm_summarize_function,
+												   &chatglm_try_summarize_function,
+												   &chatglm_redact_function,
+												   &chatglm_try_redact_function,
+												   &chatglm_generate_det_function,
+												   &chatglm_classify_function,
+												   &chatglm_try_classify_function,
+												   &chatglm_classify_scores_function,
+												   &chatglm_try_classify_scores_function,
+												   &chatglm_sentiment_function,
+												   &chatglm_try_sentiment_function,
+												   &chatglm_filter_function,
+												   &chatglm_try_filter_function,
+												   &chatglm_score_function,
+												   &chatglm_try_score_function,
+												   &chatglm_has_label_function,
+												   &chatglm_judge_tokens_function,
+												   &chatglm_try_judge_tokens_function,
+												   &chatglm_perplexity_function,
+												   &chatglm_try_perplexity_function};
 
 extern PGDLLEXPORT void _PG_init(void);
 

@@ -3,6 +3,7 @@
  */
 #include "chatglm.h"
 
+#include "common/shortest_dec.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
@@ -114,4 +115,42 @@ Jsonb *
 chatglm_json_finish_array(JsonbParseState **json)
 {
 	return JsonbValueToJsonb(pushJsonbValue(json, WJB_END_ARRAY, NULL));
+}
+
+/* ---- Numbers and values alone ------------------------------------------------------- */
+
+static JsonbValue
+value_of_float(double number)
+{
+	JsonbValue value = {.type = jbvNumeric};
+	char	   digits[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	double_to_shortest_decimal_buf(number, digits);
+	value.val.numeric = DatumGetNumeric(DirectFunctionCall3(
+		numeric_in, CStringGetDatum(digits), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	return value;
+}
+
+void
+chatglm_json_float(JsonbParseState **json, const char *key, double number)
+{
+	JsonbValue value = value_of_float(number);
+
+	put_value(json, key, &value);
+}
+
+Jsonb *
+chatglm_json_of_bool(bool boolean)
+{
+	JsonbValue value = {.type = jbvBool, .val.boolean = boolean};
+
+	return JsonbValueToJsonb(&value);
+}
+
+Jsonb *
+chatglm_json_of_float(double number)
+{
+	JsonbValue value = value_of_float(number);
+
+	return JsonbValueToJsonb(&value);
 }

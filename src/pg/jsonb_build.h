@@ -22,8 +22,15 @@ extern void chatglm_json_count(JsonbParseState **json, const char *key, int64 va
 /* A number as it is to be written. */
 extern void chatglm_json_number(JsonbParseState **json, const char *key, const char *digits);
 
+/* A number with all its digits, whatever extra_float_digits says. */
+extern void chatglm_json_float(JsonbParseState **json, const char *key, double value);
+
 /* Ends the outermost object, or array. */
 extern Jsonb *chatglm_json_finish(JsonbParseState **json);
 extern Jsonb *chatglm_json_finish_array(JsonbParseState **json);
+
+/* A value alone. */
+extern Jsonb *chatglm_json_of_bool(bool value);
+extern Jsonb *chatglm_json_of_float(double value);
 
 #endif /* CHATGLM_JSONB_BUILD_H */

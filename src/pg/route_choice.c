@@ -123,6 +123,8 @@ append_contents(StringInfo out, const ChatglmCall *call)
 	append_text(out, call->tools);
 	append_part(out, call->tokens, call->n_tokens * sizeof(int32));
 	append_number(out, call->seed);
+	if (call->continuation != NULL)
+		append_text(out, call->continuation);
 }
 
 static StringInfoData

@@ -35,15 +35,15 @@ const ChatglmTask chatglm_tasks[] = {
 	 "{examples}\n"
 	 "---\n"
 	 "{content}"},
-	{"classify_multi", "content labels instructions examples ", "content ",
-	 "Classify the text. Answer with all of these labels that apply: {labels}\n"
+	{"classify_multi", "content label labels instructions ", "content label ",
+	 "The text may have some of these labels: {labels}\n"
 	 "{instructions}\n"
-	 "{examples}\n"
+	 "Does it have the label {label}? Say yes or no.\n"
 	 "---\n"
 	 "{content}",
-	 "为文本分类。用下列所有适用的标签回答:{labels}\n"
+	 "文本可能有下列标签中的一些:{labels}\n"
 	 "{instructions}\n"
-	 "{examples}\n"
+	 "它有标签{label}吗?用yes或no回答。\n"
 	 "---\n"
 	 "{content}"},
 	{"filter", "question content ", "question content ",

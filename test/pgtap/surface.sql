@@ -6,6 +6,9 @@ CREATE ROLE glm_tap_user;
 
 CREATE TEMP TABLE surface (name text, arguments text, result text, admin bool);
 \set tail 'model text DEFAULT NULL::text, system text DEFAULT NULL::text, max_tokens integer DEFAULT NULL::integer, temperature double precision DEFAULT NULL::double precision, top_p double precision DEFAULT NULL::double precision, top_k integer DEFAULT NULL::integer, seed bigint DEFAULT NULL::bigint, stop text[] DEFAULT NULL::text[], response_format jsonb DEFAULT NULL::jsonb, options jsonb DEFAULT NULL::jsonb'
+\set asked 'model text DEFAULT NULL::text, options jsonb DEFAULT NULL::jsonb'
+\set labelled 'instructions text DEFAULT NULL::text, examples jsonb DEFAULT NULL::jsonb, model text DEFAULT NULL::text, options jsonb DEFAULT NULL::jsonb'
+\set judged 'prompt text, continuation text, top_n integer DEFAULT 0, model text DEFAULT NULL::text, system text DEFAULT NULL::text, chat boolean DEFAULT false, options jsonb DEFAULT NULL::jsonb'
 \set stream 'TABLE(seq integer, token text, token_id integer, logprob real, finish_reason text, top_logprobs jsonb)'
 INSERT INTO surface VALUES
     ('glm_generate', 'prompt text, ' || :'tail', 'text', false),
@@ -62,6 +65,26 @@ INSERT INTO surface VALUES
     ('glm_reduce', 'content text, instruction text', 'text', false),
     ('glm_reduce', 'content text, instruction text, options jsonb', 'text', false),
     ('glm_task_prompt', 'name text, language text DEFAULT NULL::text', 'text', false),
+    ('glm_classify', 'content text, labels text[], ' || :'labelled', 'text', false),
+    ('glm_try_classify', 'content text, labels text[], ' || :'labelled', 'glm_result', false),
+    ('glm_classify_scores', 'content text, labels text[], ' || :'labelled', 'TABLE(label text, prob double precision, mass double precision)', false),
+    ('glm_classify_scores_array', 'content text, labels text[], ' || :'labelled', 'glm_label_score[]', false),
+    ('glm_try_classify_scores', 'content text, labels text[], ' || :'labelled', 'glm_json_result', false),
+    ('glm_classify_multi', 'content text, labels text[], instructions text DEFAULT NULL::text, threshold real DEFAULT 0.5, ' || :'asked', 'text[]', false),
+    ('glm_has_label', 'content text, labels text[], label text, instructions text DEFAULT NULL::text, threshold real DEFAULT 0.5, ' || :'asked', 'boolean', false),
+    ('glm_sentiment', 'content text, mixed boolean DEFAULT false, ' || :'asked', 'text', false),
+    ('glm_try_sentiment', 'content text, mixed boolean DEFAULT false, ' || :'asked', 'glm_result', false),
+    ('glm_filter', 'question text, content text, threshold real DEFAULT 0.5, ' || :'asked', 'boolean', false),
+    ('glm_if', 'question text, content text, threshold real DEFAULT 0.5, ' || :'asked', 'boolean', false),
+    ('glm_try_filter', 'question text, content text, threshold real DEFAULT 0.5, ' || :'asked', 'glm_json_result', false),
+    ('glm_score', 'query text, document text, ' || :'asked', 'double precision', false),
+    ('glm_try_score', 'query text, document text, ' || :'asked', 'glm_json_result', false),
+    ('glm_rank', 'query text, documents text[], top_n integer DEFAULT NULL::integer, ' || :'asked', 'TABLE(idx integer, document text, score double precision)', false),
+    ('glm_logprobs', :'judged', 'TABLE(seq integer, token_id integer, token text, logprob real, top jsonb)', false),
+    ('glm_logprobs_array', :'judged', 'glm_token_logprob[]', false),
+    ('glm_try_logprobs', :'judged', 'glm_json_result', false),
+    ('glm_perplexity', 'content text, ' || :'asked', 'double precision', false),
+    ('glm_try_perplexity', 'content text, ' || :'asked', 'glm_json_result', false),
     ('glm_parse_tool_calls', 'content text', 'jsonb', false);
 
 CREATE TEMP VIEW found AS
@@ -74,8 +97,8 @@ SELECT plan((6 * count(*) + 23)::int) FROM surface;
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
 -- but for those that need no worker
-SELECT is(provolatile, CASE WHEN prokind = 'a' OR name IN ('glm_parse_tool_calls', 'glm_preprocess', 'glm_generate_det') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
-SELECT is(proparallel = 's', provolatile <> 'v' AND prokind <> 'a' AND name <> 'glm_generate_det', name || ': parallel safety') FROM found ORDER BY name;
+SELECT is(provolatile, CASE WHEN prokind = 'a' OR name IN ('glm_parse_tool_calls', 'glm_preprocess', 'glm_generate_det') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_classify_scores', 'glm_logprobs', 'glm_rank', 'glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
+SELECT is(proparallel = 's', provolatile <> 'v' AND prokind <> 'a' AND name NOT IN ('glm_generate_det', 'glm_classify_scores', 'glm_logprobs', 'glm_rank'), name || ': parallel safety') FROM found ORDER BY name;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
 SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
           name || CASE WHEN admin THEN ' is not for everybody' ELSE ' is for everybody' END)

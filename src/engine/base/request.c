@@ -142,6 +142,7 @@ typedef struct glm_fields
 	bool target;
 	bool text;
 	bool tokens; /* at least one */
+	bool continuation;
 	bool sampling;
 	bool passages;
 } glm_fields;
@@ -149,6 +150,8 @@ typedef struct glm_fields
 static const glm_fields needed[GLM_N_KIND] = {
 	[GLM_GENERATE] = {.path = true, .text = true, .sampling = true},
 	[GLM_LOGITS] = {.path = true, .tokens = true},
+	[GLM_SCORE] = {.path = true, .text = true, .continuation = true},
+	[GLM_LOGPROBS] = {.path = true, .text = true, .continuation = true},
 	[GLM_TOKENIZE] = {.path = true, .text = true},
 	[GLM_DETOKENIZE] = {.path = true},
 	[GLM_COUNT_TOKENS] = {.path = true, .text = true},
@@ -174,6 +177,8 @@ check_needed(const glm_request *req, glm_error *err)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"target\" is missing");
 	if (req->text.offset == 0 && need->text)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"text\" is missing");
+	if (req->continuation.offset == 0 && need->continuation)
+		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"continuation\" is missing");
 	if (req->tokens.length == 0 && need->tokens)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "argument \"tokens\" must not be empty");
 	return true;
@@ -268,6 +273,8 @@ check_header(const glm_request *req, size_t size, glm_error *err)
 		return glm_fail(err, GLM_INTERNAL, "bad request: unknown pooling %d", req->pooling);
 	if (req->timeout_ms < 0)
 		return out_of_range("timeout_ms", "0 (none) or more", err);
+	if (req->top_logprobs > GLM_TOP_LOGPROBS)
+		return out_of_range("top_logprobs", "between 0 and 20", err);
 	return true;
 }
 
@@ -286,7 +293,8 @@ glm_request_check_frame(const void *block, size_t size, glm_error *err)
 		   check_text(req, req->target, "target", err) &&
 		   check_text(req, req->identity, "identity", err) &&
 		   check_span(req, req->text, "text", err) && check_span(req, req->system, "system", err) &&
-		   check_span(req, req->tools, "tools", err) && check_stop(req, err) &&
+		   check_span(req, req->tools, "tools", err) &&
+		   check_span(req, req->continuation, "continuation", err) && check_stop(req, err) &&
 		   check_tokens(req, err) && check_bias(req, err) && check_needed(req, err) &&
 		   check_constraint(req, err) &&
 		   (!needed[req->kind].passages || check_passages(req, err)) &&
@@ -298,7 +306,8 @@ glm_request_check_texts(const glm_request *req, glm_error *err)
 {
 	return check_text(req, req->text, "text", err) && check_text(req, req->system, "system", err) &&
 		   check_text(req, req->tools, "tools", err) &&
-		   check_text(req, req->constraint, "constraint", err);
+		   check_text(req, req->constraint, "constraint", err) &&
+		   check_text(req, req->continuation, "continuation", err);
 }
 
 bool

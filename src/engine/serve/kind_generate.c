@@ -39,9 +39,8 @@ check_length(const glm_request *req, const glm_model *model, glm_error *err)
 }
 
 /*
- * The ids of a prompt.  One that does not fit can only fail, so it is not read much
- * farther than that: to twice the context, so that a message still says how much too
- * long an ordinary one is.
+ * One that does not fit can only fail, so it is not read much farther than that: to twice
+ * the context, so that a message still says how much too long an ordinary one is.
  */
 bool
 glm_read_prompt(const glm_request *req, const glm_model *model, glm_ids *ids, glm_error *err)

@@ -6,6 +6,8 @@
 static const glm_request_kind *const kinds[GLM_N_KIND] = {
 	[GLM_GENERATE] = &glm_kind_generate,
 	[GLM_LOGITS] = &glm_kind_logits,
+	[GLM_SCORE] = &glm_kind_score,
+	[GLM_LOGPROBS] = &glm_kind_logprobs,
 	[GLM_TOKENIZE] = &glm_kind_tokenize,
 	[GLM_DETOKENIZE] = &glm_kind_detokenize,
 	[GLM_COUNT_TOKENS] = &glm_kind_count_tokens,

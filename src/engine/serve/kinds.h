@@ -42,6 +42,14 @@ struct glm_request_kind
 	/* The tokens of a sequence, without those that it comes to. */
 	bool (*read_tokens)(const glm_request *req, const glm_model *model, glm_ids *tokens,
 						glm_error *err);
+	/*
+	 * Makes what the sequence has of this kind alone, seq->own, may change these tokens, and
+	 * says by seq->more how many can come behind them at most.  Both functions or none.
+	 */
+	bool (*open)(glm_sequence *seq, glm_error *err);
+	void (*close)(void *own);
+	/* Takes tokens behind the prompt back and goes on by others: their KV is never shared. */
+	bool	 goes_back;
 	/* What rows leave, and the first position of which it is wanted, never a cached one. */
 	glm_want want;
 	int (*wants_from)(const glm_sequence *seq);
@@ -60,6 +68,8 @@ struct glm_request_kind
 
 extern const glm_request_kind glm_kind_generate; /* kind_generate.c */
 extern const glm_request_kind glm_kind_logits;	 /* kind_logits.c */
+extern const glm_request_kind glm_kind_score;	 /* kind_score.c */
+extern const glm_request_kind glm_kind_logprobs; /* kind_logprobs.c */
 extern const glm_request_kind glm_kind_tokenize; /* kind_tokens.c */
 extern const glm_request_kind glm_kind_detokenize;
 extern const glm_request_kind glm_kind_count_tokens;

@@ -33,11 +33,13 @@ static void
 count_computed(glm_engine *e, glm_sequence *seq)
 {
 	int n = seq->n_rows;
+	int lasting = glm_sequence_lasting(seq);
 
 	seq->n_rows = 0;
 	seq->n_computed += n;
 	if (n > 0 && seq->request->scope != 0)
-		glm_chain_index(e->prefix, &seq->chain, seq->tokens.data, seq->n_computed);
+		glm_chain_index(e->prefix, &seq->chain, seq->tokens.data,
+						seq->n_computed < lasting ? seq->n_computed : lasting);
 }
 
 /* Tells every sequence that has results where they are; how many have some. */

@@ -19,6 +19,7 @@
 #include "engine/serve/constrained.h"
 #include "engine/serve/scheduler.h"
 
+#include <limits.h>
 #include <string.h>
 
 #define WAIT_LEAST (GLM_KV_BLOCK / 2) /* tokens to be copied for which a pass is waited */
@@ -36,9 +37,11 @@ may_share(const glm_sequence *seq)
 static int
 known_in_block(const glm_sequence *seq)
 {
-	int n = seq->kind->wants_from(seq) - seq->n_computed;
+	int from = seq->kind->wants_from(seq);
+	int lasting = glm_sequence_lasting(seq);
+	int n = (from < lasting ? from : lasting) - seq->n_computed;
 
-	return n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK;
+	return n < 0 ? 0 : n < GLM_KV_BLOCK ? n : GLM_KV_BLOCK;
 }
 
 /* What a preempted sequence finds was its own. */
@@ -88,7 +91,7 @@ computes_block_of(const glm_sequence *other, const glm_sequence *seq)
 
 	return other->n_rows > 0 && other->request->scope == seq->request->scope &&
 		   other->model == seq->model && other->n_computed < end &&
-		   end <= (int) other->tokens.length &&
+		   end <= (int) other->tokens.length && end <= glm_sequence_lasting(other) &&
 		   memcmp(other->tokens.data, seq->tokens.data,
 				  (size_t) (begin + WAIT_LEAST) * sizeof(int32_t)) == 0;
 }
@@ -146,20 +149,38 @@ known_wanted(const glm_sequence *seq, int n)
 	return n - (from > 0 ? from : 0);
 }
 
-/*
- * Tokens that its reader has room for, at most as many as a pass may bring.  Only what
- * leaves logits makes tokens; hidden states have room for as many rows as a pass has.
- */
+/* Tokens that its reader has room for, at most as many as a pass may bring. */
 static int
 room_for_tokens(const glm_engine *e, const glm_sequence *seq)
 {
 	int unread = 0;
 
-	if (seq->kind->want == GLM_WANT_HIDDEN)
-		return GLM_PREFILL_MAX;
 	if (seq->request->stream)
 		unread = (int) (seq->made - atomic_load(&e->ticket[seq->ticket].taken));
 	return unread > GLM_OUTBOX - GLM_DRAFT_MAX - 1 ? GLM_OUTBOX - unread : GLM_DRAFT_MAX + 1;
+}
+
+/*
+ * Rows that may leave something.  A pass has room for the logits of drafts of all that may
+ * run; who has none, and wants those of whole texts, gets what others leave of it.  Hidden
+ * states have room for as many rows as a pass has.
+ */
+static int
+room_for_results(const glm_scheduler *s, const glm_sequence *seq)
+{
+	if (seq->sampler != NULL)
+		return room_for_tokens(s->engine, seq);
+	return seq->kind->want == GLM_WANT_LOGITS ? GLM_DRAFT_MAX + 1 + s->spare_logits : INT_MAX;
+}
+
+/* It leaves something of its own room and of what others left. */
+static void
+spend_results(glm_scheduler *s, const glm_sequence *seq, int n)
+{
+	int more = known_wanted(seq, n) - (GLM_DRAFT_MAX + 1);
+
+	if (seq->kind->want == GLM_WANT_LOGITS && more > 0)
+		s->spare_logits -= more;
 }
 
 /* Reserves an equal part of the budget for each tenant, or what it needs. */
@@ -219,7 +240,7 @@ count_rows(const glm_scheduler *s, const glm_sequence *seq, int left, int most)
 	/* an answer goes on by a token at least, whatever prompts there are */
 	if (n < 1 && seq->n_computed >= seq->n_prompt)
 		n = 1;
-	excess = known_wanted(seq, n) - room_for_tokens(s->engine, seq);
+	excess = known_wanted(seq, n) - room_for_results(s, seq);
 	return excess > 0 ? n - excess : n;
 }
 
@@ -254,6 +275,7 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 		spend(s, tenant, n, budget);
 	else if (left > 0)
 		need_less(s, tenant, n);
+	spend_results(s, seq, n);
 	seq->n_rows = n;
 	return true;
 }
@@ -353,6 +375,9 @@ glm_plan_pass(glm_scheduler *s, glm_served *served)
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		seq->n_rows = 0;
 	share_budget(s, budget);
+	s->spare_logits = s->engine->max_sequences * (GLM_DRAFT_MAX + 1);
+	for (int i = 0; i < n; i++)
+		s->spare_logits -= s->engine->ranked[i]->chosen * (GLM_DRAFT_MAX + 1);
 	served->runtime.passes++;
 	for (int i = 0; i < n; i++)
 	{

@@ -110,6 +110,12 @@ glm_sampler_advance(glm_sampler *s, int32_t token)
 /* ---- Steps ------------------------------------------------------------- */
 
 static bool
+not_finite(glm_error *err)
+{
+	return glm_fail(err, GLM_NOT_FINITE, "the model computed a logit that is not finite");
+}
+
+static bool
 all_finite(const float *x, int n)
 {
 	unsigned bad = 0;
@@ -122,6 +128,12 @@ all_finite(const float *x, int n)
 		bad |= (bits & 0x7f800000) == 0x7f800000;
 	}
 	return bad == 0;
+}
+
+bool
+glm_logits_check(const float *logits, int n, glm_error *err)
+{
+	return all_finite(logits, n) || not_finite(err);
 }
 
 /* The lowest id of the largest logit. */
@@ -152,13 +164,6 @@ glm_logits_sum(const float *logits, int n, double *max, double *total)
 		add_block(&sum, e, block);
 	}
 	*total = sum_of(&sum);
-}
-
-/* ln p of a token, by what glm_logits_sum() gave */
-static float
-log_probability(double logit, double max, double sum)
-{
-	return (float) (logit - (max + log(sum)));
 }
 
 /*
@@ -326,12 +331,6 @@ draw_any(glm_sampler *s, const float *logits, double u)
 			return i;
 	}
 	return largest(logits, s->n_ids);
-}
-
-static bool
-not_finite(glm_error *err)
-{
-	return glm_fail(err, GLM_NOT_FINITE, "the model computed a logit that is not finite");
 }
 
 bool

@@ -63,6 +63,8 @@ extern int glm_sampler_likeliest(const glm_sampler *s, const float *logits, int 
  */
 extern bool glm_sampler_describe(const glm_sampler *s, uint64_t index, bool logprob,
 								 glm_pick *pick);
+/* Are these logits numbers?  false: GLM_NOT_FINITE. */
+extern bool glm_logits_check(const float *logits, int n, glm_error *err);
 /* What the logarithm of a probability needs: the largest logit, the sum of e^(logit - max). */
 extern void glm_logits_sum(const float *logits, int n, double *max, double *sum);
 /* Takes what was picked elsewhere, as if glm_sampler_pick() had picked it now. */

@@ -13,6 +13,7 @@
 #ifndef GLM_SAMPLE_MATH_H
 #define GLM_SAMPLE_MATH_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -87,6 +88,13 @@ static inline double
 sum_of(const token_sum *sum)
 {
 	return sum->blocks + sum->block;
+}
+
+/* ln p of a token, by what glm_logits_sum() gave */
+static inline float
+log_probability(double logit, double max, double sum)
+{
+	return (float) (logit - (max + log(sum)));
 }
 
 /* One round of Philox4x32. */

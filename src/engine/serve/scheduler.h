@@ -15,12 +15,13 @@ typedef struct glm_scheduler
 	glm_sequence *waiting; /* both lists interactive first, then by arrival */
 	glm_sequence *running;
 	int			  n_running;
-	int			  reserved;	  /* of its prefill budget, for all tenants */
-	glm_tenant	 *tenants;	  /* that have sequences */
-	uint64_t	  arrivals;	  /* sequences ever come in */
-	uint64_t	  admissions; /* and admitted */
-	int64_t		  clock_ns;	  /* glm_runtime.virtual_ns of the model that ran last */
-	int64_t		  looked_ns;  /* when a pass last looked around, see pass.c */
+	int			  reserved;		/* of its prefill budget, for all tenants */
+	int			  spare_logits; /* rows of it that may leave some, beside those of drafts */
+	glm_tenant	 *tenants;		/* that have sequences */
+	uint64_t	  arrivals;		/* sequences ever come in */
+	uint64_t	  admissions;	/* and admitted */
+	int64_t		  clock_ns;		/* glm_runtime.virtual_ns of the model that ran last */
+	int64_t		  looked_ns;	/* when a pass last looked around, see pass.c */
 } glm_scheduler;
 
 /* ---- inbox.c ---- */

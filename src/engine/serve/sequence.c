@@ -19,6 +19,8 @@ glm_sequence_free(glm_engine *e, glm_sequence *seq)
 	glm_draft_close(&seq->draft);
 	glm_drafter_release(seq->served->drafter, seq->ngrams);
 	glm_constrained_close(seq->constrained);
+	if (seq->own != NULL)
+		seq->kind->close(seq->own);
 	if (seq->sampler != NULL)
 		glm_sampler_close(seq->sampler);
 	if (seq->decoder != NULL)
@@ -35,6 +37,12 @@ int
 glm_sequence_last_known(const glm_sequence *seq)
 {
 	return (int) seq->tokens.length - 1;
+}
+
+int
+glm_sequence_lasting(const glm_sequence *seq)
+{
+	return seq->kind->goes_back ? seq->n_prompt : seq->limit;
 }
 
 bool

@@ -81,6 +81,8 @@ typedef struct glm_sequence
 	glm_decoder			   *decoder;
 	glm_constrained		   *constrained; /* NULL: the answer may be anything */
 	glm_pool			   *pool;		 /* NULL without GLM_NEEDS_POOL */
+	void				   *own;		 /* what its kind alone has; see kinds.h */
+	int						more;		 /* tokens that it may come to, by that */
 	glm_buf					text;		 /* text not yet sent */
 	glm_buf					told;		 /* of tokens, not yet sent: glm_told */
 	uint32_t				made;		 /* TOKEN events sent */
@@ -102,6 +104,8 @@ extern bool glm_prompt_too_long(size_t tokens, bool more, const glm_model *model
 
 /* The position of its last token that is known. */
 extern int	glm_sequence_last_known(const glm_sequence *seq);
+/* How many of its tokens, from the first, are never taken back, whatever it comes to. */
+extern int	glm_sequence_lasting(const glm_sequence *seq);
 /* Frees a sequence that never reached the scheduler, or has left it. */
 extern void glm_sequence_free(glm_engine *engine, glm_sequence *seq);
 

@@ -24,13 +24,14 @@ set_limit(glm_sequence *seq, glm_error *err)
 {
 	const glm_request *req = seq->request;
 	size_t			   context = seq->model->config.context;
-	size_t			   answer = seq->kind->needs & GLM_NEEDS_SAMPLER ? (size_t) req->max_tokens : 0;
-	size_t			   room = answer > 0 ? 1 : 0;
+	bool			   sampled = (seq->kind->needs & GLM_NEEDS_SAMPLER) != 0;
+	size_t			   answer = sampled ? (size_t) req->max_tokens : (size_t) seq->more;
+	size_t			   room = sampled ? 1 : answer; /* what is not drawn cannot be cut */
 
 	if (seq->tokens.length == 0)
 		return glm_fail(err, GLM_BAD_ARGUMENT, "the prompt is empty");
 	if (seq->tokens.length + room > context)
-		return glm_prompt_too_long(seq->tokens.length, false, seq->model, err);
+		return glm_prompt_too_long(seq->tokens.length + answer * !sampled, false, seq->model, err);
 	seq->n_prompt = seq->n_shown = (int) seq->tokens.length;
 	if (answer > 0 && req->form == GLM_MESSAGES)
 		seq->n_begun = (int) glm_chat_begun(seq->model->chat, seq->model->tokenizer,
@@ -143,7 +144,8 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	seq->kind = kind;
 	seq->served = served;
 	seq->model = served->model;
-	if (kind->read_tokens(req, served->model, &seq->tokens, err) && set_limit(seq, err) &&
+	if (kind->read_tokens(req, served->model, &seq->tokens, err) &&
+		(kind->open == NULL || kind->open(seq, err)) && set_limit(seq, err) &&
 		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
 		open_pool(seq, err) && check_kv_room(e, seq, err) && glm_constrained_open(e, seq, err))
 	{

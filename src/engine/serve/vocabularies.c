@@ -19,6 +19,34 @@ glm_model_stops_at(const glm_model *model, int32_t token)
 	return glm_chat_stops(model->chat, model->tokenizer, token);
 }
 
+/* Adds an id to n others, if it is one that a model can write; how many they are then. */
+static int
+add_stop(const glm_model *model, int32_t id, int32_t *ids, int n, int max)
+{
+	if (id < 0 || id >= glm_tokenizer_size(model->tokenizer) || n == max)
+		return n;
+	for (int i = 0; i < n; i++)
+	{
+		if (ids[i] == id)
+			return n;
+	}
+	ids[n] = id;
+	return n + 1;
+}
+
+int
+glm_model_stops(const glm_model *model, int32_t *ids, int max)
+{
+	const glm_model_config *c = &model->config;
+	int						n = 0;
+
+	for (int i = 0; i < c->n_eos; i++)
+		n = add_stop(model, c->eos[i], ids, n, max);
+	for (const char *const *name = model->chat->stops; *name != NULL; name++)
+		n = add_stop(model, glm_tokenizer_special(model->tokenizer, *name), ids, n, max);
+	return n;
+}
+
 /* ---- What a vocabulary asks ---------------------------------------------------------- */
 
 static const char *

@@ -254,3 +254,33 @@ glm_prompt_fit(const glm_chat *chat, const glm_tokenizer *tok, const glm_request
 	free(p.pieces);
 	return ok;
 }
+
+/* ---- What continues a prompt --------------------------------------------------- */
+
+bool
+glm_prompt_answer(const glm_chat *chat, const glm_tokenizer *tok, const glm_request *req,
+				  glm_ids *out, glm_error *err)
+{
+	if (req->form == GLM_RAW || !chat->metadata_line)
+		return true;
+	return glm_tokenizer_encode(tok, "\n", 1, out, err);
+}
+
+bool
+glm_prompt_continuation(const glm_chat *chat, const glm_tokenizer *tok, const glm_request *req,
+						const char *text, size_t n, size_t most, glm_ids *out, glm_error *err)
+{
+	glm_prompt p = {.chat = chat, .tok = tok, .ids = out, .most = most};
+	glm_buf	   joined = {0};
+	bool	   ok;
+
+	if (req->form != GLM_RAW)
+		return glm_prompt_add_text(&p, text, n, err);
+	glm_buf_add(&joined, glm_request_text(req, req->text), req->text.length);
+	glm_buf_add(&joined, text, n);
+	ok = joined.failed ? glm_no_memory(err)
+					   : glm_prompt_prefix(chat, tok, out, err) &&
+							 glm_prompt_add_text(&p, joined.data, joined.length, err);
+	glm_buf_free(&joined);
+	return ok;
+}

@@ -20,6 +20,17 @@ extern bool glm_prompt_build_over(const glm_chat *chat, const glm_tokenizer *tok
 extern bool glm_prompt_fit(const glm_chat *chat, const glm_tokenizer *tok, const glm_request *req,
 						   int context, size_t most, glm_ids *out, glm_error *err);
 
+/* Appends what stands between a prompt and the content of its answer. */
+extern bool glm_prompt_answer(const glm_chat *chat, const glm_tokenizer *tok,
+							  const glm_request *req, glm_ids *out, glm_error *err);
+/*
+ * Appends the ids of a prompt's continuation: of a conversation those of the text alone; of
+ * a raw prompt those of prompt and text encoded together, as pieces may span both.
+ */
+extern bool glm_prompt_continuation(const glm_chat *chat, const glm_tokenizer *tok,
+									const glm_request *req, const char *text, size_t n, size_t most,
+									glm_ids *out, glm_error *err);
+
 /* Appends what every prompt begins with, and says how many ids that are. */
 extern bool	  glm_prompt_prefix(const glm_chat *chat, const glm_tokenizer *tok, glm_ids *out,
 								glm_error *err);
