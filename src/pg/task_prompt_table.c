@@ -17,6 +17,7 @@
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
@@ -176,8 +177,10 @@ make_way(Relation table, const char *name, const char *language)
 	if (!HeapTupleIsValid(row))
 		return;
 	changed = heap_getattr(row, COLUMN_CHANGED + 1, RelationGetDescr(table), &isnull);
-	if (!isnull && !DatumGetBool(changed))
-		simple_heap_delete(table, &row->t_self);
+	if (isnull || DatumGetBool(changed))
+		return;
+	simple_heap_delete(table, &row->t_self);
+	CommandCounterIncrement(); /* another row of this statement must not find it again */
 }
 
 /* chatglm.check_task_prompt(): BEFORE INSERT OR UPDATE trigger of chatglm.task_prompt */

@@ -6,7 +6,7 @@ CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_editor;
 GRANT USAGE ON SCHEMA chatglm TO glm_tap_user, glm_tap_editor;
 GRANT INSERT, UPDATE, DELETE ON chatglm.task_prompt TO glm_tap_editor;
-SELECT plan(43);
+SELECT plan(47);
 
 SELECT is((SELECT count(*) FROM chatglm.task_prompt WHERE language = 'en'), 14::bigint, 'a prompt for each task');
 SELECT is((SELECT count(*) FROM chatglm.task_prompt WHERE language = 'zh'), 14::bigint, 'in Chinese, too');
@@ -39,6 +39,13 @@ SELECT lives_ok($$INSERT INTO chatglm.task_prompt VALUES ('translate', 'en', 'To
 SELECT is(glm_task_prompt('translate'), 'To {language}: {content}', 'and is in force');
 SELECT throws_ok($$INSERT INTO chatglm.task_prompt VALUES ('translate', 'en', '{language}, {content}')$$, '23505', NULL,
                  'but not of one that was changed');
+SELECT lives_ok($$INSERT INTO chatglm.task_prompt VALUES ('agg', 'en', '{instruction} {content}') ON CONFLICT (name, language) DO UPDATE SET text = 'x'$$,
+                'where there is the extension''s there is no conflict');
+SELECT is(glm_task_prompt('agg'), '{instruction} {content}', 'it is replaced');
+SELECT lives_ok($$INSERT INTO chatglm.task_prompt VALUES ('agg', 'en', '{instruction}: {content}') ON CONFLICT (name, language) DO UPDATE SET text = excluded.text$$,
+                'where there is another one there is');
+SELECT throws_ok($$INSERT INTO chatglm.task_prompt VALUES ('filter', 'en', '{question} {content}'), ('filter', 'en', '{question}: {content}')$$, '23505', NULL,
+                 'two rows for one');
 SELECT lives_ok($$INSERT INTO chatglm.task_prompt VALUES ('mine', 'en', 'Whatever {this} is')$$, 'a task of one''s own');
 SELECT is(glm_task_prompt('mine'), 'Whatever {this} is', 'is shown');
 

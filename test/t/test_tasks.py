@@ -190,6 +190,41 @@ class Aggregates(Case):
         for other in others:
             other.result(120)
 
+    def test_levels(self):
+        """What is asked, level by level: done by hand, it gives the same."""
+        set_delay(0)
+        self.addCleanup(set_delay, self.delay)
+        conn = self.session()
+        rows = "(SELECT i, i || ': ' || repeat('hello you ', 300) AS body FROM generate_series(1, 8) i) t"
+        whole = value(f"""SELECT glm_summarize_agg(body, '{{"max_tokens": 450, "temperature": 100, "top_p": 1, "seed": 1}}' ORDER BY i) FROM {rows}""", conn)
+
+        def tokens(text):
+            return conn.execute("SELECT glm_count_tokens(%s)", [text]).fetchone()[0]
+
+        def merged(texts, system):
+            """The level above these texts."""
+            limit = value("SELECT context FROM glm_models WHERE name = current_setting('chatglm.model')", conn) - 450 - 32 - tokens("-") - tokens(system)
+            packs, room = [], 0
+            for text in texts:
+                needed = tokens(text) + 4
+                if needed > room:
+                    packs.append([])
+                    room = limit
+                packs[-1].append(text)
+                room -= needed
+            return [conn.execute("SELECT glm_generate(%s, system => %s, max_tokens => 450, temperature => 100, top_p => 1, seed => 1)",
+                                 ["\n\n".join(pack), system]).fetchone()[0] for pack in packs]
+
+        level = [body for (body,) in conn.execute(f"SELECT body FROM {rows} ORDER BY i").fetchall()]
+        level = merged(level, "Summarize the texts, which blank lines divide. Answer with the summary alone.")
+        sizes = [len(level)]
+        while len(level) > 1:
+            level = merged(level, "Make one summary of these summaries, which blank lines divide. Answer with the summary alone.")
+            sizes.append(len(level))
+        self.assertEqual(whole, level[0], sizes)
+        self.assertEqual(sizes[0], 8)
+        self.assertGreaterEqual(len(sizes), 2)
+
     def test_a_group_gives_its_file_back(self):
         """Temporary files go with the groups, not at the end of the statement."""
         set_delay(0)
@@ -197,7 +232,7 @@ class Aggregates(Case):
         conn = self.session(autocommit=False)
         conn.execute("SET work_mem = '64kB'")
         conn.execute("SET enable_hashagg = off")
-        conn.execute(f"DECLARE c CURSOR FOR SELECT g, glm_summarize_agg(repeat('x', 200000), {self.OPTIONS}) FROM generate_series(1, 6) g GROUP BY g ORDER BY g")
+        conn.execute(f"DECLARE c CURSOR FOR SELECT g, glm_summarize_agg(repeat('x' || repeat(' ', 2000), 60), {self.OPTIONS}) FROM generate_series(1, 6) g GROUP BY g ORDER BY g")
         for _ in range(6):
             self.assertIsNotNone(conn.execute("FETCH c").fetchone())
             self.assertLessEqual(value("SELECT count(*) FROM pg_ls_tmpdir()"), 1)

@@ -98,6 +98,7 @@ every_kind_is_served(void **state)
 	ticket = submit(engine, make_of_kind(GLM_COUNT_TOKENS));
 	assert_int_equal(wait_for(engine, ticket)->last.prompt_tokens, n);
 	assert_int_equal(answers[ticket].length, 0);
+	assert_int_equal(answers[ticket].last.context, 2048);
 	ticket = submit(engine, make_for_tokens(GLM_DETOKENIZE, ids, n));
 	assert_string_equal(wait_for(engine, ticket)->text, "Hello, who are you?");
 	req = make_with_text(GLM_CHAT_TOKENS, "[{\"role\": \"user\", \"content\": \"hi\"}]");
