@@ -201,9 +201,10 @@ put_argument(NullableDatum *tail, const char *key, const JsonbValue *value)
 static void
 put_rest(JsonbParseState **rest, const char *key, JsonbValue *value)
 {
-	static const char *const known[] = {"cache",	 "min_p",	  "priority", "repetition_penalty",
-										"route_key", "timeout_ms"};
-	JsonbValue				 name = {.type = jbvString};
+	static const char *const known[] = {
+		"cache",	"frequency_penalty",  "logit_bias", "min_p",	 "presence_penalty",
+		"priority", "repetition_penalty", "route_key",	"timeout_ms"};
+	JsonbValue name = {.type = jbvString};
 
 	for (int i = 0; i < (int) lengthof(known); i++)
 		if (strcmp(key, known[i]) == 0)
@@ -218,8 +219,9 @@ put_rest(JsonbParseState **rest, const char *key, JsonbValue *value)
 		ERROR,
 		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		 errmsg("unknown key \"%s\" in argument \"options\"", key),
-		 errhint("Known keys are cache, max_tokens, min_p, model, priority, repetition_penalty, "
-				 "route_key, seed, system, temperature, timeout_ms, top_k and top_p.")));
+		 errhint("Known keys are cache, frequency_penalty, logit_bias, max_tokens, min_p, model, "
+				 "presence_penalty, priority, repetition_penalty, route_key, seed, system, "
+				 "temperature, timeout_ms, top_k and top_p.")));
 }
 
 typedef struct Reading

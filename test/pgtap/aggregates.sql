@@ -3,7 +3,7 @@
 \set QUIET on
 BEGIN;
 CREATE ROLE glm_tap_user;
-SELECT plan(45);
+SELECT plan(46);
 SET LOCAL chatglm.max_tokens = 6;
 
 CREATE FUNCTION pg_temp.summary(content text) RETURNS text LANGUAGE sql AS
@@ -71,6 +71,9 @@ SELECT is(glm_summarize_agg('one', '{"max_tokens": 2}'),
 SELECT is(glm_agg('one', 'Count.', '{"system": "Be brief.", "model": "tiny-chatglm3", "cache": false, "seed": 3, "temperature": 1}'),
           glm_generate('one', system => E'Be brief.\nCount.\nConsider all of the texts, which blank lines divide.', seed => 3, temperature => 1),
           'system, seed, temperature');
+SELECT is(glm_agg('one', 'Count.', '{"frequency_penalty": 2, "logit_bias": {"10": -5}}'),
+          glm_generate('one', system => E'Count.\nConsider all of the texts, which blank lines divide.', options => '{"frequency_penalty": 2, "logit_bias": {"10": -5}}'),
+          'options of other functions');
 SELECT is(glm_reduce('one', 'Count.', NULL), glm_reduce('one', 'Count.'), 'NULL is none');
 SELECT is(glm_reduce('one', 'Count.', '{"model": null}'), glm_reduce('one', 'Count.'), 'null has the default');
 SELECT throws_ok($$SELECT glm_summarize_agg('x', '{"nonesuch": 1}')$$, '22023', 'unknown key "nonesuch" in argument "options"', 'an unknown option');
