@@ -109,6 +109,13 @@ read_classify(ChatglmCall *call, const NullableDatum *args)
 	return true;
 }
 
+/* The same of who wants the likeliest label alone. */
+static bool
+read_classify_one(ChatglmCall *call, const NullableDatum *args)
+{
+	return read_classify(call, args) && chatglm_settle_verdict(call);
+}
+
 /* (content text, mixed bool, model text, options jsonb) */
 static bool
 read_sentiment(ChatglmCall *call, const NullableDatum *args)
@@ -125,7 +132,7 @@ read_sentiment(ChatglmCall *call, const NullableDatum *args)
 	question.parts[0] = (ChatglmPart){"content", TextDatumGetCString(args[0].value)};
 	question.parts[1] = (ChatglmPart){"labels", chatglm_list_labels(&labels)};
 	chatglm_put_verdict(call, &weighing, &question, &labels, 0);
-	return true;
+	return chatglm_settle_verdict(call);
 }
 
 /* ---- Values ---------------------------------------------------------------------------- */
@@ -213,7 +220,7 @@ scores_value(const ChatglmAnswer *answer, Oid type)
  * options jsonb) returns text; glm_try_classify(the same) returns glm_result
  */
 CHATGLM_DEFINE_WITH_TRY(chatglm_classify, chatglm_try_classify, .n_args = 6, .model = 4,
-						.read = read_classify, .value = likeliest_value);
+						.read = read_classify_one, .value = likeliest_value);
 
 /*
  * glm_classify_scores_array(the same) returns glm_label_score[], which glm_classify_scores

@@ -238,6 +238,18 @@ chatglm_put_verdict(ChatglmCall *call, const ChatglmWeighing *weighing,
 	keep(call, labels, calibration, threshold);
 }
 
+bool
+chatglm_settle_verdict(ChatglmCall *call)
+{
+	const Kept *kept = (const void *) call->kept;
+	bool		calibrated = false;
+
+	for (int i = 0; i < kept->n; i++)
+		calibrated |= kept->bias[i] != 1;
+	call->top_logprobs = !calibrated;
+	return true;
+}
+
 void
 chatglm_put_yes_no(ChatglmCall *call, const ChatglmWeighing *weighing,
 				   const ChatglmQuestion *question, double threshold)

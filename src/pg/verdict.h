@@ -38,6 +38,12 @@ extern void chatglm_put_verdict(ChatglmCall *call, const ChatglmWeighing *weighi
 								const ChatglmQuestion *question, const ChatglmLabels *labels,
 								double threshold);
 
+/*
+ * The likeliest label alone is wanted: the others' probabilities need not be true, unless
+ * they are calibrated.  Returns true.
+ */
+extern bool chatglm_settle_verdict(ChatglmCall *call);
+
 /* The same with yes and no for labels. */
 extern void chatglm_put_yes_no(ChatglmCall *call, const ChatglmWeighing *weighing,
 							   const ChatglmQuestion *question, double threshold);

@@ -4,11 +4,11 @@
     eval "$(test/cluster.sh env)"; test/bench/classify.py [--rows N] [--rounds N]
 
 Held-out rows of the embedded model's tasks with a label for an answer (test/model/data.py: sentiment and route), each row
-with the system message that it has there, English or Chinese. In turns, glm_generate answers freely at temperature 0, and
+with the system message that it has there, English or Chinese. glm_generate answers freely at temperature 0, and
 glm_classify weighs the labels behind the same prompt: in a transaction that is rolled back the prompt of its task is made
-{instructions} alone, as the model has learnt it. Both keep their rows in flight, and nothing is taken from the prefix cache
-that another statement left (option cache). Prints for each task and function how many rows were right, the median
-milliseconds of a row, and its quartiles over the rounds.
+{instructions} alone, as the model has learnt it. First both are asked about all rows, for how often they are right; then they
+are timed in turns, each time on rows that nobody asked about before, so that both find the system message in the cache and
+nothing else: first a row after the other, then many in flight. Prints the median milliseconds of a row and its quartiles.
 """
 import argparse
 import json
@@ -23,10 +23,10 @@ import psycopg
 LABELS = {"sentiment": ["positive", "negative", "neutral"],
           "route": ["billing", "shipping", "returns", "technical", "account", "sales"]}
 ANSWERED = """SELECT count(*) FILTER (WHERE glm_generate(prompt, system => system, temperature => 0, max_tokens => 16,
-                                                         options => '{"cache": false}') = expected)
-                FROM held_out WHERE task = %s"""
-CLASSIFIED = """SELECT count(*) FILTER (WHERE glm_classify(prompt, %s::text[], system, options => '{"cache": false}') = expected)
-                  FROM held_out WHERE task = %s"""
+                                                         options => %(options)s) = expected)
+                FROM held_out WHERE task = %(task)s AND part = ANY (%(parts)s)"""
+CLASSIFIED = """SELECT count(*) FILTER (WHERE glm_classify(prompt, %(labels)s::text[], system, options => %(options)s) = expected)
+                  FROM held_out WHERE task = %(task)s AND part = ANY (%(parts)s)"""
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -36,43 +36,54 @@ def held_out(rows):
     return [row for row in map(json.loads, made.splitlines()) if row["task"] in LABELS]
 
 
-def timed(conn, query, parameters):
+def timed(conn, query, task, parts, cache=True):
+    """-> rows that were right, seconds"""
     begin = time.monotonic()
-    right, = conn.execute(query, parameters).fetchone()
+    right, = conn.execute(query, {"task": task, "labels": LABELS[task], "parts": parts,
+                                  "options": json.dumps({"cache": cache})}).fetchone()
     return right, time.monotonic() - begin
 
 
-def print_row(task, function, right, rows, seconds):
+def median(task, what, rows, seconds):
     each = [1000 * s / rows for s in seconds]
     low, middle, high = statistics.quantiles(each, n=4, method="inclusive")
-    print(f"{task:10} {function:14} {right:5} of {rows} right   {middle:7.3f} ms a row   ({low:.3f} to {high:.3f})")
+    print(f"{task:10} {what:34} {middle:7.2f} ms a row   ({low:.2f} to {high:.2f})")
     return middle
+
+
+def measure(conn, task, rounds, rows):
+    for query, name in (ANSWERED, "glm_generate"), (CLASSIFIED, "glm_classify"):
+        right, _ = timed(conn, query, task, list(range(4 * rounds)), cache=False)
+        print(f"{task:10} {name:34} {right} of {4 * rounds * rows} right")
+    part = 0
+    for flight, how in (1, "a row after the other"), (32, "rows in flight"):
+        conn.execute(f"SET LOCAL chatglm.prefetch = {flight}")
+        seconds = {ANSWERED: [], CLASSIFIED: []}
+        for _ in range(rounds):
+            for query in seconds:
+                seconds[query].append(timed(conn, query, task, [part])[1])
+                part += 1
+        slow = median(task, "glm_generate, " + how, rows, seconds[ANSWERED])
+        fast = median(task, "glm_classify, " + how, rows, seconds[CLASSIFIED])
+        print(f"{task:10} {'share of time':34} {fast / slow:7.2f}")
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=500, help="of each task")
+    parser.add_argument("--rows", type=int, default=50, help="of each task, function and round")
     parser.add_argument("--rounds", type=int, default=5)
     a = parser.parse_args()
     with psycopg.connect("dbname=postgres") as conn:
         conn.execute("CREATE EXTENSION IF NOT EXISTS chatglm")
         conn.execute(r"UPDATE chatglm.task_prompt SET text = E'{instructions}\n---\n{content}' WHERE name = 'classify' AND language = 'en'")
-        conn.execute("CREATE TEMP TABLE held_out (task text, system text, prompt text, expected text)")
+        conn.execute("CREATE TEMP TABLE held_out (task text, part int, system text, prompt text, expected text)")
+        parts = 4 * a.rounds
         with conn.cursor().copy("COPY held_out FROM STDIN") as copy:
-            for row in held_out(a.rows):
-                copy.write_row((row["task"], row["system"], row["prompt"], row["expected"]))
+            for number, row in enumerate(held_out(parts * a.rows)):
+                copy.write_row((row["task"], number % parts, row["system"], row["prompt"], row["expected"]))
         conn.execute("ANALYZE held_out")
-        for task, labels in LABELS.items():
-            free, weighed = [], []
-            timed(conn, ANSWERED, (task,))      # the model is in memory from here on
-            for _ in range(a.rounds):
-                answered, seconds = timed(conn, ANSWERED, (task,))
-                free.append(seconds)
-                classified, seconds = timed(conn, CLASSIFIED, (labels, task))
-                weighed.append(seconds)
-            slow = print_row(task, "glm_generate", answered, a.rows, free)
-            fast = print_row(task, "glm_classify", classified, a.rows, weighed)
-            print(f"{task:10} {'share of time':14} {fast / slow:.2f}")
+        for task in LABELS:
+            measure(conn, task, a.rounds, a.rows)
         conn.rollback()
 
 

@@ -62,7 +62,8 @@ struct glm_choice
 	node   *stack;	/* [n_paths] */
 	double *weight; /* [n_paths] of the children of a node, at the first path of each */
 	int		n_nodes;
-	bool	told; /* the share of all, by the first node */
+	bool	told;	 /* the share of all, by the first node */
+	bool	settles; /* when the likeliest label is known */
 };
 
 /* ---- Paths ------------------------------------------------------------------------ */
@@ -247,12 +248,39 @@ glm_choice_begin(glm_choice *c, glm_ids *ids, int *more, glm_error *err)
 
 /* ---- Nodes ------------------------------------------------------------------------ */
 
+void
+glm_choice_settle(glm_choice *c)
+{
+	c->settles = true;
+}
+
+/* Is one label likelier than any other can become by the nodes that are left? */
+static bool
+is_settled(const glm_choice *c)
+{
+	double best = 0, second = 0, left = 0;
+
+	for (int i = 0; i < c->n_labels; i++)
+	{
+		if (c->p[i] > best)
+		{
+			second = best;
+			best = c->p[i];
+		}
+		else if (c->p[i] > second)
+			second = c->p[i];
+	}
+	for (int i = 0; i < c->n_nodes; i++)
+		left += c->stack[i].p;
+	return best > second + left;
+}
+
 bool
 glm_choice_next(const glm_choice *c, const int32_t **ids, int *n)
 {
 	const node *top;
 
-	if (c->n_nodes == 0)
+	if (c->n_nodes == 0 || (c->settles && is_settled(c)))
 		return false;
 	top = &c->stack[c->n_nodes - 1];
 	*ids = c->paths[top->from].rest;

@@ -26,6 +26,9 @@ extern bool glm_choice_add(glm_choice *choice, int label, const int32_t *ids, si
  */
 extern bool glm_choice_begin(glm_choice *choice, glm_ids *ids, int *more, glm_error *err);
 
+/* Only the likeliest label is wanted: no more is asked for once no other can overtake it. */
+extern void glm_choice_settle(glm_choice *choice);
+
 /* The ids behind these after which logits are wanted next, and how many; false: none are. */
 extern bool glm_choice_next(const glm_choice *choice, const int32_t **ids, int *n);
 

@@ -87,6 +87,8 @@ read_labels(glm_sequence *seq, const json_t *labels, glm_error *err)
 		if (!add_label(seq, seq->own, (int) i, json_array_get(labels, i), &texts, err))
 			return false;
 	}
+	if (seq->request->top_logprobs == 1)
+		glm_choice_settle(seq->own);
 	/* the ids of a raw prompt came with those of its labels */
 	if (seq->request->form == GLM_RAW)
 		seq->tokens.length = 0;
