@@ -86,6 +86,7 @@ glm_schema_compile(glm_arena *arena, glm_value *document)
 	glm_error	  why;
 
 	c->arena = arena;
+	c->find = glm_keyword_find;
 	c->schema = GLM_NEW(arena, glm_schema, 1);
 	c->queue_end = &GLM_NEW(arena, glm_place, 1)->next;
 	arena->escape = &escape;

@@ -63,6 +63,8 @@ typedef struct glm_compiler
 	glm_fit			  *fits;
 	glm_schema_name	  *names; /* sorted by URI */
 	int				   n_names, names_room;
+	/* glm_keyword_find, which has $ref read, which may have a document's names collected */
+	const glm_keyword *(*find)(const char *name, int draft);
 	/* what is being read */
 	const glm_place	  *place;
 	const glm_keyword *keyword;

@@ -146,7 +146,7 @@ collect(glm_compiler *c, glm_value *schema, const glm_resource *resource, const 
 	(void) glm_compiler_place(c, schema, resource, pointer);
 	for (int i = 0; i < schema->n; i++)
 	{
-		const glm_keyword *k = glm_keyword_find(schema->key[i], resource->draft);
+		const glm_keyword *k = c->find(schema->key[i], resource->draft);
 
 		if (k != NULL)
 			collect_held(c, k, schema->item[i], resource, pointer);
