@@ -167,8 +167,9 @@ typedef struct glm_request
 	uint8_t	 pooling;		 /* glm_pooling */
 	uint8_t	 normalize;		 /* EMBED: to length 1 */
 	uint8_t	 logprobs;		 /* 0: off; else 1 + how many likeliest tokens are told, see glm_told */
-	uint8_t	 top_logprobs;	 /* LOGPROBS: tokens told of each place; SCORE: 1: the likeliest label alone */
-	uint8_t	 pad[3];
+	uint8_t
+		top_logprobs; /* LOGPROBS: tokens told of each place; SCORE: 1: the likeliest label alone */
+	uint8_t pad[3];
 } glm_request;
 
 /* Is this block of `size` bytes a request we may touch?  Thread-safe. */
