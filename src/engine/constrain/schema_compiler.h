@@ -55,14 +55,14 @@ typedef struct glm_keyword glm_keyword;
 
 typedef struct glm_compiler
 {
-	glm_arena		  *arena;
-	glm_schema		  *schema;
-	glm_place		  *root;
-	glm_place		 **queue_end;
-	glm_node		  *never; /* of literals, NULL until needed */
-	glm_fit			  *fits;
-	glm_schema_name	  *names; /* sorted by URI */
-	int				   n_names, names_room;
+	glm_arena		*arena;
+	glm_schema		*schema;
+	glm_place		*root;
+	glm_place	   **queue_end;
+	glm_node		*never; /* of literals, NULL until needed */
+	glm_fit			*fits;
+	glm_schema_name *names; /* sorted by URI */
+	int				 n_names, names_room;
 	/* glm_keyword_find, which has $ref read, which may have a document's names collected */
 	const glm_keyword *(*find)(const char *name, int draft);
 	/* what is being read */
