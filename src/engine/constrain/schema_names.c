@@ -153,6 +153,12 @@ collect(glm_compiler *c, glm_value *schema, const glm_resource *resource, const 
 	}
 }
 
+int
+glm_names_compare(const void *a, const void *b)
+{
+	return strcmp(((const glm_schema_name *) a)->uri, ((const glm_schema_name *) b)->uri);
+}
+
 glm_place *
 glm_names_collect(glm_compiler *c, glm_value *document, const char *uri)
 {

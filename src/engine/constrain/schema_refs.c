@@ -85,12 +85,6 @@ follow_pointer(glm_compiler *c, const glm_place *from, const char *pointer)
 	return glm_compiler_place(c, value, resource, at);
 }
 
-int
-glm_names_compare(const void *a, const void *b)
-{
-	return strcmp(((const glm_schema_name *) a)->uri, ((const glm_schema_name *) b)->uri);
-}
-
 /* The place of a resource or an anchor; NULL: there is none. */
 static glm_place *
 find_name(const glm_compiler *c, const char *uri, const char *anchor)
