@@ -51,6 +51,9 @@ extern void chatglm_release(ChatglmRequest *request);
 /* A copy of what its call said to keep, with a NUL behind it; NULL: nothing. */
 extern char *chatglm_request_kept(const ChatglmRequest *request);
 
+/* Tokens of prompts and answers of this session's requests so far. */
+extern uint64 chatglm_tokens_used(void);
+
 extern uint64 chatglm_request_id(const ChatglmRequest *request);
 
 /* The name of its model, UTF-8. */

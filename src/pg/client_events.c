@@ -17,6 +17,8 @@
 #define EVENT_OFFSET MAXALIGN(sizeof(ChatglmFiledEvent))
 #define FILED(filed) ((glm_event *) ((char *) (filed) + EVENT_OFFSET))
 
+static uint64 tokens_used; /* by all requests of the session that came to their end */
+
 static void				file_event(const glm_event *event);
 static const glm_event *take_event(ChatglmRequest *request);
 static void				count_taken(ChatglmRequest *request);
@@ -51,6 +53,12 @@ void
 chatglm_wait(void)
 {
 	chatglm_session_wait();
+}
+
+uint64
+chatglm_tokens_used(void)
+{
+	return tokens_used;
 }
 
 /*
@@ -101,6 +109,8 @@ file_event(const glm_event *event)
 		dlist_push_tail(&request->events, &filed->link);
 		if (event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR)
 			request->state = REQUEST_ENDED;
+		if (event->kind == GLM_EVENT_DONE)
+			tokens_used += event->prompt_tokens + event->completion_tokens;
 		return;
 	}
 }

@@ -25,6 +25,7 @@
 #include "libpq/libpq.h"
 #include "libpq/libpq-be.h"
 #include "tcop/tcopprot.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "encoding.h"
@@ -404,6 +405,8 @@ void
 chatglm_session_wait(void)
 {
 	check_client();
+	/* looking up functions and models left one, which would hold vacuum up everywhere */
+	InvalidateCatalogSnapshotConditionally();
 	wait_on_latch(CLIENT_CHECK_MS);
 }
 
