@@ -1339,3 +1339,253 @@ COMMENT ON COLUMN glm_stat_progress.percent IS 'share of bytes_total that is don
 COMMENT ON COLUMN glm_stat_progress.seconds_left IS 'seconds that are left at the pace so far; null while that cannot be told';
 COMMENT ON COLUMN glm_stat_progress.elapsed_s IS 'seconds since it began';
 GRANT SELECT ON glm_stat_progress TO PUBLIC;
+
+-- ---- Jobs --------------------------------------------------------------
+
+-- Written with the rights of its owner by the functions below; owners of jobs have none on it.
+CREATE TABLE chatglm.job (
+	name text COLLATE "C" PRIMARY KEY,
+	owner regrole NOT NULL,
+	source regclass NOT NULL,
+	key name[] NOT NULL,
+	target name[] NOT NULL,
+	call text NOT NULL,
+	condition text,
+	options jsonb NOT NULL,
+	state text NOT NULL DEFAULT 'created',
+	reason text,
+	background boolean NOT NULL DEFAULT false,
+	home text,
+	cursor text,
+	walked boolean NOT NULL DEFAULT false,
+	syncing boolean NOT NULL DEFAULT false,
+	not_before timestamptz,
+	faults int NOT NULL DEFAULT 0,
+	done bigint NOT NULL DEFAULT 0,
+	failed bigint NOT NULL DEFAULT 0,
+	stale bigint NOT NULL DEFAULT 0,
+	tokens bigint NOT NULL DEFAULT 0,
+	total bigint,
+	rate float8,
+	stored timestamptz,
+	started timestamptz,
+	finished timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE chatglm.job IS
+'batch jobs, what they are and how far they have come; pg_dump keeps the rows';
+COMMENT ON COLUMN chatglm.job.name IS 'name of the job';
+COMMENT ON COLUMN chatglm.job.owner IS 'role that made it, and with whose rights it runs';
+COMMENT ON COLUMN chatglm.job.source IS 'table whose rows it is about';
+COMMENT ON COLUMN chatglm.job.key IS 'columns of the key';
+COMMENT ON COLUMN chatglm.job.target IS 'columns that it writes';
+COMMENT ON COLUMN chatglm.job.call IS 'expression over a row t, names qualified';
+COMMENT ON COLUMN chatglm.job.condition IS 'which rows it is about, names qualified; null: all';
+COMMENT ON COLUMN chatglm.job.options IS 'options as glm_job_create was given them';
+COMMENT ON COLUMN chatglm.job.state IS 'created, running, paused, done or cancelled';
+COMMENT ON COLUMN chatglm.job.reason IS 'why it is paused or waits; null: somebody paused it';
+COMMENT ON COLUMN chatglm.job.background IS 'whether processes in the background work on it';
+COMMENT ON COLUMN chatglm.job.home IS 'cluster and database in which it was started; elsewhere it waits for glm_job_start';
+COMMENT ON COLUMN chatglm.job.cursor IS 'key that the walk through the table has come to';
+COMMENT ON COLUMN chatglm.job.walked IS 'whether the walk has come to its end';
+COMMENT ON COLUMN chatglm.job.syncing IS 'whether the walk leaves out rows that are as they were answered';
+COMMENT ON COLUMN chatglm.job.not_before IS 'when the next chunk may be computed';
+COMMENT ON COLUMN chatglm.job.faults IS 'how often in a row a chunk was lost or the job failed';
+COMMENT ON COLUMN chatglm.job.done IS 'rows stored since it was begun';
+COMMENT ON COLUMN chatglm.job.failed IS 'rows given up since then';
+COMMENT ON COLUMN chatglm.job.stale IS 'answers thrown away since then, as their rows had changed';
+COMMENT ON COLUMN chatglm.job.tokens IS 'tokens of prompts and answers since then';
+COMMENT ON COLUMN chatglm.job.total IS 'rows that the planner expected';
+COMMENT ON COLUMN chatglm.job.rate IS 'rows stored a second, of late';
+COMMENT ON COLUMN chatglm.job.stored IS 'when rows were stored last';
+COMMENT ON COLUMN chatglm.job.started IS 'when it was begun';
+COMMENT ON COLUMN chatglm.job.finished IS 'when it was done or cancelled';
+REVOKE ALL ON chatglm.job FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.job', '');
+
+CREATE SEQUENCE chatglm.job_queue_id;
+COMMENT ON SEQUENCE chatglm.job_queue_id IS 'numbers of rows of chatglm.job_queue';
+REVOKE ALL ON chatglm.job_queue_id FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.job_queue_id', '');
+
+-- Columns are known by their numbers to the trigger that appends to it.
+CREATE TABLE chatglm.job_queue (
+	id bigint NOT NULL DEFAULT pg_catalog.nextval('chatglm.job_queue_id'),
+	job text COLLATE "C" NOT NULL,
+	keys text[] NOT NULL,
+	changed boolean NOT NULL DEFAULT false,
+	tries int NOT NULL DEFAULT 0,
+	claims int NOT NULL DEFAULT 0,
+	worker bigint,
+	pid int,
+	not_before timestamptz,
+	queued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	PRIMARY KEY (job, id)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE chatglm.job_queue IS
+'keys that jobs have yet to compute, or are computing; pg_dump keeps the rows';
+COMMENT ON COLUMN chatglm.job_queue.id IS 'number of the row, in the order of their coming';
+COMMENT ON COLUMN chatglm.job_queue.job IS 'name of the job';
+COMMENT ON COLUMN chatglm.job_queue.keys IS 'keys of rows; of several columns, each is an array of theirs as text';
+COMMENT ON COLUMN chatglm.job_queue.changed IS 'whether rows that are as they were answered are left out';
+COMMENT ON COLUMN chatglm.job_queue.tries IS 'attempts that have failed, of each of the keys';
+COMMENT ON COLUMN chatglm.job_queue.claims IS 'how often a session began to compute them';
+COMMENT ON COLUMN chatglm.job_queue.worker IS 'token of the session that computes them; null: none does';
+COMMENT ON COLUMN chatglm.job_queue.pid IS 'process of that session';
+COMMENT ON COLUMN chatglm.job_queue.not_before IS 'when they may be tried again';
+COMMENT ON COLUMN chatglm.job_queue.queued_at IS 'when they came';
+REVOKE ALL ON chatglm.job_queue FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.job_queue', '');
+
+CREATE TABLE chatglm.job_error (
+	job text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,
+	attempts int NOT NULL,
+	sqlstate text NOT NULL,
+	message text NOT NULL,
+	at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	PRIMARY KEY (job, key)
+);
+COMMENT ON TABLE chatglm.job_error IS
+'rows that jobs have given up; pg_dump keeps them';
+COMMENT ON COLUMN chatglm.job_error.job IS 'name of the job';
+COMMENT ON COLUMN chatglm.job_error.key IS 'key of the row';
+COMMENT ON COLUMN chatglm.job_error.attempts IS 'attempts that it had';
+COMMENT ON COLUMN chatglm.job_error.sqlstate IS 'SQLSTATE of the last error';
+COMMENT ON COLUMN chatglm.job_error.message IS 'beginning of its message';
+COMMENT ON COLUMN chatglm.job_error.at IS 'when it was given up';
+REVOKE ALL ON chatglm.job_error FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.job_error', '');
+
+CREATE TABLE chatglm.job_done (
+	job text COLLATE "C" NOT NULL,
+	key text COLLATE "C" NOT NULL,
+	hash bytea NOT NULL,
+	PRIMARY KEY (job, key)
+);
+COMMENT ON TABLE chatglm.job_done IS
+'of what inputs, call and model the stored answers of jobs are; pg_dump keeps the rows';
+COMMENT ON COLUMN chatglm.job_done.job IS 'name of the job';
+COMMENT ON COLUMN chatglm.job_done.key IS 'key of the row';
+COMMENT ON COLUMN chatglm.job_done.hash IS 'SHA-256 of inputs, call and model';
+REVOKE ALL ON chatglm.job_done FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.job_done', '');
+
+-- Everybody may execute it, so that whoever makes a partition gets its trigger; nobody else
+-- has the right to use the schema.
+CREATE FUNCTION chatglm.job_row() RETURNS trigger
+AS 'MODULE_PATHNAME', 'chatglm_job_row'
+LANGUAGE C;
+COMMENT ON FUNCTION chatglm.job_row IS
+'appends the key of a row that was written to the queue of a continuous job';
+
+CREATE FUNCTION glm_job_create(name text, source regclass, key text, target text, call text, options jsonb DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_job_create'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_job_create IS
+'makes a job that writes an expression over each row of a table into columns of the row';
+
+CREATE FUNCTION glm_job_drop(name text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_job_drop'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_job_drop IS
+'removes a job with all that it remembers; what it has stored in its table stays';
+
+CREATE PROCEDURE glm_job_run(name text)
+AS 'MODULE_PATHNAME', 'chatglm_job_run'
+LANGUAGE C;
+COMMENT ON PROCEDURE glm_job_run IS
+'runs a job here and now, in a transaction for each chunk, until nothing is left to do';
+
+CREATE FUNCTION glm_job_start(name text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_job_start'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_job_start IS
+'has a job run in the background, from its beginning or, when it was stopped on the way, from there';
+
+CREATE FUNCTION glm_job_pause(name text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_job_pause'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_job_pause IS
+'lets a running job begin no further chunk';
+
+CREATE FUNCTION glm_job_resume(name text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_job_resume'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_job_resume IS
+'lets a paused job go on where it was';
+
+CREATE FUNCTION glm_job_cancel(name text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_job_cancel'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_job_cancel IS
+'ends a job at once, with what is being computed; started again, it begins anew';
+
+CREATE FUNCTION glm_job_sync(name text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_job_sync'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION glm_job_sync IS
+'has a job walk through its table again and compute the rows whose inputs, call or model are not those of their answers';
+
+CREATE FUNCTION glm_job_estimate(name text, sample int DEFAULT 8)
+RETURNS TABLE (rows bigint, tokens bigint, seconds float8)
+AS 'MODULE_PATHNAME', 'chatglm_job_estimate'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000 ROWS 1;
+COMMENT ON FUNCTION glm_job_estimate IS
+'tells what a job will take: rows as the planner expects them, tokens and time from computing some of them here, without storing them';
+
+CREATE FUNCTION chatglm.jobs()
+RETURNS TABLE (name text, owner name, source regclass, mode text, state text, reason text, background boolean,
+	done bigint, failed bigint, stale bigint, rows_left bigint, estimated boolean, rate float8, eta interval,
+	lag interval, tokens bigint, workers int, not_before timestamptz, started timestamptz, finished timestamptz)
+AS 'MODULE_PATHNAME', 'chatglm_jobs_rows'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION chatglm.jobs IS 'the rows of view glm_jobs';
+
+CREATE VIEW glm_jobs AS SELECT * FROM chatglm.jobs();
+COMMENT ON VIEW glm_jobs IS
+'jobs of the roles that one is a member of, and how far they have come';
+COMMENT ON COLUMN glm_jobs.name IS 'name of the job';
+COMMENT ON COLUMN glm_jobs.owner IS 'role that made it, and with whose rights it runs';
+COMMENT ON COLUMN glm_jobs.source IS 'table whose rows it is about';
+COMMENT ON COLUMN glm_jobs.mode IS 'once or continuous';
+COMMENT ON COLUMN glm_jobs.state IS 'created, running, paused, done or cancelled';
+COMMENT ON COLUMN glm_jobs.reason IS 'why it is paused or waits; null: somebody paused it';
+COMMENT ON COLUMN glm_jobs.background IS 'whether processes in the background work on it';
+COMMENT ON COLUMN glm_jobs.done IS 'rows stored since it was begun';
+COMMENT ON COLUMN glm_jobs.failed IS 'rows given up since then, which glm_job_errors shows';
+COMMENT ON COLUMN glm_jobs.stale IS 'answers thrown away since then, as their rows had changed while they were computed';
+COMMENT ON COLUMN glm_jobs.rows_left IS 'rows still to be computed';
+COMMENT ON COLUMN glm_jobs.estimated IS 'whether rows_left is an estimate: until the walk through the table ends, or of a long queue';
+COMMENT ON COLUMN glm_jobs.rate IS 'rows stored a second, of late; null before the second chunk';
+COMMENT ON COLUMN glm_jobs.eta IS 'time that the rest takes at this rate; null when it does not run';
+COMMENT ON COLUMN glm_jobs.lag IS 'how long the oldest key in the queue has been there';
+COMMENT ON COLUMN glm_jobs.tokens IS 'tokens of prompts and answers since it was begun';
+COMMENT ON COLUMN glm_jobs.workers IS 'chunks that are being computed now';
+COMMENT ON COLUMN glm_jobs.not_before IS 'when the next chunk may be computed, after a fault or by a budget; null: at once';
+COMMENT ON COLUMN glm_jobs.started IS 'when it was begun';
+COMMENT ON COLUMN glm_jobs.finished IS 'when it was done or cancelled';
+GRANT SELECT ON glm_jobs TO PUBLIC;
+
+CREATE FUNCTION chatglm.job_errors()
+RETURNS TABLE (name text, key text, attempts int, sqlstate text, message text, at timestamptz)
+AS 'MODULE_PATHNAME', 'chatglm_job_errors_rows'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION chatglm.job_errors IS 'the rows of view glm_job_errors';
+
+CREATE VIEW glm_job_errors AS SELECT * FROM chatglm.job_errors();
+COMMENT ON VIEW glm_job_errors IS
+'rows that jobs have given up, of jobs of the roles that one is a member of';
+COMMENT ON COLUMN glm_job_errors.name IS 'name of the job';
+COMMENT ON COLUMN glm_job_errors.key IS 'key of the row; of several columns, an array of theirs as text';
+COMMENT ON COLUMN glm_job_errors.attempts IS 'attempts that it had';
+COMMENT ON COLUMN glm_job_errors.sqlstate IS 'SQLSTATE of the last error';
+COMMENT ON COLUMN glm_job_errors.message IS 'beginning of its message';
+COMMENT ON COLUMN glm_job_errors.at IS 'when it was given up';
+GRANT SELECT ON glm_job_errors TO PUBLIC;

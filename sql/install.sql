@@ -25,7 +25,7 @@ SELECT attrelid::regclass AS relation, attname AS "column without a comment"
   FROM glm.member JOIN pg_class ON classid = 'pg_class'::regclass AND objid = pg_class.oid OR
                                    classid = 'pg_type'::regclass AND objid = reltype
   JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
- WHERE relkind <> 'i' AND col_description(attrelid, attnum) IS NULL;
+ WHERE relkind NOT IN ('i', 'S') AND col_description(attrelid, attnum) IS NULL;
 
 -- pg_dump keeps rows of the configuration tables
 SELECT extconfig::regclass[], extcondition FROM pg_extension WHERE extname = 'chatglm';

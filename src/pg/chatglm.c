@@ -23,6 +23,7 @@
 #include "embed.h"
 #include "filter.h"
 #include "function.h"
+#include "job_launcher.h"
 #include "json_answer.h"
 #include "likelihood.h"
 #include "pinned.h"
@@ -92,5 +93,7 @@ _PG_init(void)
 	{
 		chatglm_shmem_init();
 		chatglm_worker_register();
+		chatglm_job_launcher_register();
+		chatglm_job_closing_init();
 	}
 }

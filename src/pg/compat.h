@@ -116,6 +116,7 @@ chatglm_wait_set(int events)
 #include "commands/explain_state.h"
 #endif
 #include "commands/explain.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "mb/pg_wchar.h"
 #include "utils/acl.h"
@@ -178,9 +179,11 @@ chatglm_convert(Oid conversion, int from_encoding, int to_encoding, const unsign
 #if PG_VERSION_NUM >= 180000
 #define CHATGLM_RUN_PARAMETERS QueryDesc *query, ScanDirection direction, uint64 count
 #define CHATGLM_RUN_ARGUMENTS query, direction, count
+#define chatglm_executor_run(query) ExecutorRun(query, ForwardScanDirection, 0)
 #else
 #define CHATGLM_RUN_PARAMETERS QueryDesc *query, ScanDirection direction, uint64 count, bool once
 #define CHATGLM_RUN_ARGUMENTS query, direction, count, once
+#define chatglm_executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
 #endif
 
 /* 15 brought MERGE, and 17 a third kind of its actions. */
@@ -205,6 +208,48 @@ chatglm_merge_by_source(const List *actions)
 #define chatglm_merge_matched(action) ((action)->matched)
 #define chatglm_merge_by_source(actions) false
 #endif
+
+/* What 14 renamed or gave an argument: the parser, the analysis of a statement. */
+#include "parser/parser.h"
+#include "tcop/tcopprot.h"
+#if PG_VERSION_NUM >= 140000
+#define chatglm_raw_parser(text) raw_parser(text, RAW_PARSE_DEFAULT)
+#else
+#define chatglm_raw_parser(text) raw_parser(text)
+#endif
+#if PG_VERSION_NUM >= 150000
+#define chatglm_analyze(statement, text, types, n)                                                 \
+	pg_analyze_and_rewrite_fixedparams(statement, text, types, n, NULL)
+#else
+#define chatglm_analyze(statement, text, types, n)                                                 \
+	pg_analyze_and_rewrite(statement, text, types, n, NULL)
+#endif
+
+/* 14 lets hooks of utility statements know whether they may scribble. */
+#if PG_VERSION_NUM >= 140000
+#define CHATGLM_UTILITY_PARAMETERS                                                                 \
+	PlannedStmt *pstmt, const char *text, bool read_only, ProcessUtilityContext context,           \
+		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,                   \
+		QueryCompletion *completion
+#define CHATGLM_UTILITY_ARGUMENTS                                                                  \
+	pstmt, text, read_only, context, params, environment, dest, completion
+#else
+#define CHATGLM_UTILITY_PARAMETERS                                                                 \
+	PlannedStmt *pstmt, const char *text, ProcessUtilityContext context, ParamListInfo params,     \
+		QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion
+#define CHATGLM_UTILITY_ARGUMENTS pstmt, text, context, params, environment, dest, completion
+#endif
+
+/* Is it the current user's database? */
+static inline bool
+chatglm_owns_database(Oid database)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, GetUserId());
+#else
+	return pg_database_ownercheck(database, GetUserId());
+#endif
+}
 
 /* May this role execute this function? */
 static inline AclResult

@@ -20,6 +20,7 @@ int	   chatglm_prefill_budget;
 int	   chatglm_verify;
 int	   chatglm_speculation;
 int	   chatglm_tuning;
+int	   chatglm_job_workers;
 int	   chatglm_debug_step_delay;
 int	   chatglm_prefix_sharing;
 char  *chatglm_model;

@@ -23,6 +23,7 @@ extern int	  chatglm_verify;			/* glm_verify */
 extern int	  chatglm_tuning;			/* 0: off */
 extern int	  chatglm_speculation;		/* glm_speculation */
 extern int	  chatglm_prefill_budget;	/* tokens a step */
+extern int	  chatglm_job_workers;		/* processes that work on jobs */
 extern int	  chatglm_debug_step_delay; /* ms after every engine step, for tests */
 /* superuser */
 extern int	  chatglm_prefix_sharing; /* ChatglmSharing */

@@ -179,6 +179,12 @@ define_reloadable_settings(void)
 		"fastest is kept; off: the one that was best on other machines. Answers are the same.",
 		&chatglm_tuning, true, tuning_values, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
+	DefineCustomIntVariable("chatglm.job_workers",
+							"Sets how many processes work on jobs in the background.",
+							"Each is one of max_worker_processes while it runs. 0: none do; "
+							"glm_job_run() needs none.",
+							&chatglm_job_workers, 2, 0, 64, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
 	DefineCustomIntVariable("chatglm.debug_step_delay", "Makes the engine sleep after every step.",
 							"For tests and demonstrations of streaming.", &chatglm_debug_step_delay,
 							0, 0, 60000, PGC_SIGHUP, GUC_UNIT_MS | GUC_NOT_IN_SAMPLE, NULL, NULL,

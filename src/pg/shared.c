@@ -16,6 +16,7 @@
 #include "storage/shmem.h"
 
 #include "batch_stat.h"
+#include "job_shared.h"
 #include "model_hashes.h"
 #include "room.h"
 #include "shared.h"
@@ -108,7 +109,8 @@ request_shmem(void)
 	RequestAddinShmemSpace(chatglm_room_size());
 	RequestAddinShmemSpace(chatglm_batch_stat_size());
 	RequestAddinShmemSpace(chatglm_hashes_size());
-	RequestNamedLWLockTranche("chatglm", 4);
+	RequestAddinShmemSpace(chatglm_jobs_size());
+	RequestNamedLWLockTranche("chatglm", 5);
 }
 
 static void
@@ -118,6 +120,7 @@ startup_shmem(void)
 	void		 *room;
 	void		 *batches;
 	void		 *hashes;
+	void		 *jobs;
 	bool		  found;
 
 	if (prev_startup_hook != NULL)
@@ -129,6 +132,7 @@ startup_shmem(void)
 	room = ShmemInitStruct("chatglm room", chatglm_room_size(), &found);
 	batches = ShmemInitStruct("chatglm batches", chatglm_batch_stat_size(), &found);
 	hashes = ShmemInitStruct("chatglm hashes", chatglm_hashes_size(), &found);
+	jobs = ShmemInitStruct("chatglm jobs", chatglm_jobs_size(), &found);
 	if (!found)
 	{
 		locks = GetNamedLWLockTranche("chatglm");
@@ -137,6 +141,7 @@ startup_shmem(void)
 	chatglm_room_init(room, found ? NULL : &locks[1].lock);
 	chatglm_batch_stat_init(batches, found ? NULL : &locks[2].lock);
 	chatglm_hashes_init(hashes, found ? NULL : &locks[3].lock);
+	chatglm_jobs_init(jobs, found ? NULL : &locks[4].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 
