@@ -32,6 +32,14 @@ INSERT INTO surface VALUES
     ('glm_try_embed', 'content text, model text DEFAULT NULL::text, pooling text DEFAULT ''mean''::text, normalized boolean DEFAULT true, options jsonb DEFAULT NULL::jsonb', 'glm_embed_result', false),
     ('glm_similarity', 'a real[], b real[]', 'double precision', false),
     ('glm_similarity', 'a text, b text, model text DEFAULT NULL::text', 'double precision', false),
+    ('glm_job_create', 'name text, source regclass, key text, target text, call text, options jsonb DEFAULT NULL::jsonb', 'void', false),
+    ('glm_job_drop', 'name text', 'void', false),
+    ('glm_job_start', 'name text', 'void', false),
+    ('glm_job_pause', 'name text', 'void', false),
+    ('glm_job_resume', 'name text', 'void', false),
+    ('glm_job_cancel', 'name text', 'void', false),
+    ('glm_job_sync', 'name text', 'void', false),
+    ('glm_job_estimate', 'name text, sample integer DEFAULT 8', 'TABLE(rows bigint, tokens bigint, seconds double precision)', false),
     ('glm_linear_create', 'name text, weights jsonb, bias double precision DEFAULT 0, link text DEFAULT ''identity''::text', 'void', true),
     ('glm_linear_fit', 'name text, query text, options jsonb DEFAULT NULL::jsonb', 'jsonb', true),
     ('glm_linear_drop', 'name text', 'boolean', true),
@@ -92,7 +100,7 @@ CREATE TEMP VIEW found AS
            pg_get_function_result(p.oid) AS found_result
       FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name AND pg_get_function_arguments(p.oid) = s.arguments;
 
-SELECT plan((6 * count(*) + 23)::int) FROM surface;
+SELECT plan((6 * count(*) + 31)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
@@ -132,13 +140,23 @@ SELECT has_table('chatglm', 'route', 'table chatglm.route');
 SELECT table_privs_are('chatglm', 'route', 'glm_tap_user', ARRAY[]::text[], 'chatglm.route is closed');
 SELECT has_view('glm_routes', 'view glm_routes');
 SELECT is(ARRAY(SELECT t::regclass::text COLLATE "C" FROM unnest(extconfig) t ORDER BY 1),
-          ARRAY['chatglm.linear_model', 'chatglm.model', 'chatglm.route', 'chatglm.task_prompt'], 'pg_dump keeps the rows of the tables')
+          ARRAY['chatglm.job', 'chatglm.job_done', 'chatglm.job_error', 'chatglm.job_queue', 'chatglm.job_queue_id', 'chatglm.linear_model',
+                'chatglm.model', 'chatglm.route', 'chatglm.task_prompt'], 'pg_dump keeps the rows of the tables')
   FROM pg_extension WHERE extname = 'chatglm';
 SELECT is(p.proname, NULL, 'no function of the extension is left out here')
   FROM (VALUES (1)) v LEFT JOIN (pg_depend d JOIN pg_proc p ON p.oid = d.objid AND d.classid = 'pg_proc'::regclass
          JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass AND e.extname = 'chatglm')
-    ON p.proname LIKE 'glm\_%' AND p.proname NOT IN (SELECT name FROM surface)
+    ON p.proname LIKE 'glm\_%' AND p.prokind <> 'p' AND p.proname NOT IN (SELECT name FROM surface)
  LIMIT 1;
+SELECT is(prokind, 'p', 'glm_job_run is a procedure') FROM pg_proc WHERE proname = 'glm_job_run';
+SELECT columns_are('glm_jobs', ARRAY['name', 'owner', 'source', 'mode', 'state', 'reason', 'background', 'done', 'failed', 'stale',
+                   'rows_left', 'estimated', 'rate', 'eta', 'lag', 'tokens', 'workers', 'not_before', 'started', 'finished'],
+                   'columns of glm_jobs');
+SELECT columns_are('glm_job_errors', ARRAY['name', 'key', 'attempts', 'sqlstate', 'message', 'at'], 'columns of glm_job_errors');
+SELECT is(has_table_privilege('glm_tap_user', v, 'SELECT'), true, v || ' is for everybody')
+  FROM (VALUES ('glm_jobs'), ('glm_job_errors')) t (v);
+SELECT table_privs_are('chatglm', t, 'glm_tap_user', ARRAY[]::text[], 'chatglm.' || t || ' is closed')
+  FROM (VALUES ('job'), ('job_queue'), ('job_done')) v (t);
 SELECT is(extversion, (SELECT default_version FROM pg_available_extensions WHERE name = 'chatglm'), 'version')
   FROM pg_extension WHERE extname = 'chatglm';
 

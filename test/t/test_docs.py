@@ -309,8 +309,8 @@ class Reference(unittest.TestCase):
     def members(self):
         """Functions of the extension: name with its schema if that is chatglm, arguments, result, comment."""
         return self.rows("""
-            SELECT CASE WHEN n.nspname = 'chatglm' THEN 'chatglm.' ELSE '' END || proname, pg_get_function_arguments(p.oid),
-                   pg_get_function_result(p.oid), obj_description(p.oid, 'pg_proc')
+            SELECT CASE WHEN n.nspname = 'chatglm' THEN 'chatglm.' ELSE '' END || proname, regexp_replace(pg_get_function_arguments(p.oid), '^IN ', ''),
+                   coalesce(pg_get_function_result(p.oid), ''), obj_description(p.oid, 'pg_proc')
               FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
               JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_extension e ON e.oid = d.refobjid
              WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND extname = 'chatglm'""")
@@ -320,7 +320,7 @@ class Reference(unittest.TestCase):
         common = ", ".join(f"{code(row[0])[0]} DEFAULT NULL" for row in table_of("Argument"))
         found = {}
         for text, after in re.findall(r"^```text\n(.*)\n```\n\n((?:.+\n)+)", REFERENCE, re.MULTILINE):
-            name, arguments, result = re.fullmatch(r"(\w+)\((.*)\) returns (.*)", text).groups()
+            name, arguments, result = re.fullmatch(r"(?:CALL )?(\w+)\((.*?)\)(?: returns (.*))?", text).groups("")
             key = name, arguments.replace("…G", common)
             self.assertNotIn(key, found)
             found[key] = (result, after)
