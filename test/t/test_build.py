@@ -135,10 +135,10 @@ class OutOfTree(unittest.TestCase):
                  for what in ("sharedir", "pkglibdir", "docdir")]
         models = [f"{share[0]}/extension/chatglm/models/tiny-chatglm3/{name}"
                   for name in os.listdir(f"{ROOT}/models/tiny-chatglm3")]
-        scripts = [f"{share[0]}/extension/{path.name}" for path in pathlib.Path(ROOT).glob("chatglm--*.sql")]
+        scripts = [f"{share[0]}/extension/{path.name}" for path in pathlib.Path(ROOT).glob("chatglm*--*.sql")]
         pages = ["README.md", "CHANGELOG.md", "test/bench/RESULTS.md", "test/bench/forward.svg", "test/model/README.md",
                  *(f"docs/{name}" for name in os.listdir(f"{ROOT}/docs"))]
-        return sorted([f"{share[0]}/extension/chatglm.control", f"{share[1]}/chatglm.so",
+        return sorted([f"{share[0]}/extension/chatglm.control", f"{share[0]}/extension/chatglm_tap.control", f"{share[1]}/chatglm.so",
                        *(f"{share[2]}/extension/chatglm/{name}" for name in pages), *models, *scripts])
 
     def check_links(self):
@@ -216,7 +216,8 @@ class Server(unittest.TestCase):
 
 # What apt says in a distribution: packages of which there is a version, and what two of them depend on.
 COMMON = ("gcc g++ make libsentencepiece-dev libjansson-dev libssl-dev zlib1g-dev libopenblas0-pthread clang postgresql libcmocka-dev "
-          "libtap-parser-sourcehandler-pgtap-perl python3 python3-psycopg").split()
+          "libtap-parser-sourcehandler-pgtap-perl python3 python3-psycopg "
+          "python3-jsonschema python3-rfc3987").split()
 
 
 def packages(postgres, clang, runtime=True):
