@@ -36,6 +36,7 @@ typedef struct ChatglmJobRow
 	bool			  *nulls;
 	int				   sqlstate; /* FAILED: why */
 	char			  *message;
+	bool			   known;	 /* was answered as it is before, and is computed all the same */
 	bool			   to_store; /* ANSWERED: found unchanged by this store */
 } ChatglmJobRow;
 
@@ -120,6 +121,9 @@ extern bool chatglm_job_is_background(void);
 /* SHA-256 of a call, its model and the values it reads: columns of the slot. */
 extern void chatglm_job_hash(const ChatglmJob *job, TupleTableSlot *slot, int first, int end,
 							 uint8 *hash);
+
+/* [chunk->n]: was the last answer to the row stored for what it is now, by the same call and model? */
+extern bool *chatglm_job_answered(const ChatglmJobChunk *chunk);
 
 /* One array for each key column, of the keys of rows in this state. */
 extern ParamListInfo chatglm_job_key_arrays(const ChatglmJobKeys  *keys,

@@ -86,8 +86,7 @@ compute_work(void *arg)
 	inputs = chatglm_job_inputs(job, computing->source, call, &whole);
 	computing->result = chatglm_job_result(job, computing->source, call);
 	read_rows(computing, keys, inputs, whole);
-	if (chunk->changed)
-		skip_answered(chunk);
+	skip_answered(chunk);
 
 	rows = get_array_type(computing->row_type);
 	computing->plan = chatglm_job_plan(chatglm_job_compute_sql(job), 1, &rows, NULL);
@@ -260,12 +259,12 @@ read_rows(Computing *computing, ChatglmJobKeys *keys, List *inputs, bool whole)
 	AtEOXact_GUC(true, level);
 }
 
-/* Whose answer is of the same inputs, call and model already need not be asked again. */
-static void
-skip_answered(ChatglmJobChunk *chunk)
+bool *
+chatglm_job_answered(const ChatglmJobChunk *chunk)
 {
 	ChatglmJobArgs args = {0};
 	char		 **keys = palloc(Max(chunk->n, 1) * sizeof(char *));
+	bool		  *answered = palloc0(Max(chunk->n, 1) * sizeof(bool));
 	uint64		   n;
 
 	for (int i = 0; i < chunk->n; i++)
@@ -277,12 +276,28 @@ skip_answered(ChatglmJobChunk *chunk)
 						&args);
 	for (uint64 i = 0; i < n; i++)
 	{
-		bool		   isnull;
-		ChatglmJobRow *row = &chunk->rows[DatumGetInt32(chatglm_job_datum(i, 1, &isnull)) - 1];
-		bytea		  *hash = DatumGetByteaPP(chatglm_job_datum(i, 2, &isnull));
+		bool   isnull;
+		int	   row = DatumGetInt32(chatglm_job_datum(i, 1, &isnull)) - 1;
+		bytea *hash = DatumGetByteaPP(chatglm_job_datum(i, 2, &isnull));
 
-		if (row->state == CHATGLM_ROW_WANTED && VARSIZE_ANY_EXHDR(hash) == CHATGLM_JOB_HASH &&
-			memcmp(VARDATA_ANY(hash), row->hash, CHATGLM_JOB_HASH) == 0)
+		answered[row] = VARSIZE_ANY_EXHDR(hash) == CHATGLM_JOB_HASH &&
+						memcmp(VARDATA_ANY(hash), chunk->rows[row].hash, CHATGLM_JOB_HASH) == 0;
+	}
+	return answered;
+}
+
+/* A job that runs once computes what it meets; who follows changes computes each text once. */
+static void
+skip_answered(ChatglmJobChunk *chunk)
+{
+	bool *answered = chatglm_job_answered(chunk);
+
+	for (int i = 0; i < chunk->n; i++)
+	{
+		ChatglmJobRow *row = &chunk->rows[i];
+
+		row->known = row->state == CHATGLM_ROW_WANTED && answered[i];
+		if (row->known && (chunk->changed || chunk->job->options.continuous))
 			row->state = CHATGLM_ROW_SAME;
 	}
 }

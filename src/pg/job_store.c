@@ -27,6 +27,7 @@
 
 static void store_work(void *arg);
 static void lock_rows(ChatglmJobChunk *chunk, Relation source, ChatglmJobKeys *keys, List *inputs);
+static void skip_stored(ChatglmJobChunk *chunk);
 static void write_rows(ChatglmJobChunk *chunk, Relation source, ChatglmJobKeys *keys,
 					   const ChatglmJobResult *result);
 static void keep_books(ChatglmJobChunk *chunk);
@@ -136,6 +137,7 @@ store_work(void *arg)
 		inputs = chatglm_job_inputs(chunk->job, source, call, &whole);
 		result = chatglm_job_result(chunk->job, source, call);
 		lock_rows(chunk, source, keys, inputs);
+		skip_stored(chunk);
 		PopActiveSnapshot();
 		write_rows(chunk, source, keys, result);
 		table_close(source, NoLock);
@@ -192,6 +194,23 @@ lock_rows(ChatglmJobChunk *chunk, Relation source, ChatglmJobKeys *keys, List *i
 	for (int i = 0; i < chunk->n && chunk->waits; i++)
 		if (chunk->rows[i].state == CHATGLM_ROW_ANSWERED && !chunk->rows[i].to_store)
 			chunk->rows[i].state = CHATGLM_ROW_GONE;
+}
+
+/* What another chunk, of the walk or of changes, has stored since this one read it. */
+static void
+skip_stored(ChatglmJobChunk *chunk)
+{
+	bool *answered = chatglm_job_answered(chunk);
+
+	for (int i = 0; i < chunk->n; i++)
+	{
+		ChatglmJobRow *row = &chunk->rows[i];
+
+		if (!row->to_store || row->known || !answered[i])
+			continue;
+		row->to_store = false;
+		row->state = CHATGLM_ROW_SAME;
+	}
 }
 
 /* ---- Writing --------------------------------------------------------------------- */
