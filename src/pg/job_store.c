@@ -385,9 +385,12 @@ book_stored(ChatglmJobChunk *chunk)
 static double
 pause_of(const ChatglmJobChunk *chunk, int rows)
 {
-	const ChatglmJobOptions *options = &chunk->job->options;
+	const ChatglmJobOptions *options;
 	double					 pause = 0;
 
+	if (chunk->job == NULL) /* the fault came before it was read */
+		return 0;
+	options = &chunk->job->options;
 	if (options->rows_per_minute > 0)
 		pause = 60.0 * rows / options->rows_per_minute;
 	if (options->tokens_per_minute > 0)
