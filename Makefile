@@ -31,7 +31,7 @@ ifeq ($(GLM_VERSION),)
 $(error there is no chatglm.control with a version in "$(or $(S),.)"; VPATH is the folder of the sources)
 endif
 MODEL := models/tiny-chatglm3
-in_source_tree := unit fuzz examples bench bench-programs bench-kernels format model demo test
+in_source_tree := unit cuda-check cuda-mutants fuzz examples bench bench-programs bench-kernels format model demo test
 ifneq ($(and $(S),$(filter $(in_source_tree),$(MAKECMDGOALS))),)
 $(error $(in_source_tree): these are for the source tree, make -C $(S))
 endif
@@ -253,6 +253,10 @@ bench-programs: $(BENCH_PROGRAMS)
 bench-kernels: build/bench/kernels
 	build/bench/kernels -t $(or $(T),1) $(MODEL)
 
+# ---- GPUs --------------------------------------------------------------------
+
+include $(S)cuda/cuda.mk
+
 # ---- fuzzing, by clang -------------------------------------------------------
 
 FUZZ_SECONDS ?= 60
@@ -344,7 +348,7 @@ demo: deps
 
 test: deps
 	$(MAKE) $(AGAIN) installed
-	test/run.sh unit installcheck pgtap fault fuzz
+	test/run.sh unit cuda-check installcheck pgtap fault fuzz
 
 help:
 	@echo 'chatglm $(GLM_VERSION): ChatGLM models that answer inside PostgreSQL'
@@ -352,6 +356,8 @@ help:
 	@echo '  make demo          build, install, and show it at work in a private cluster'
 	@echo '  make test          these suites; the last line counts passed and failed'
 	@echo '  make unit          engine tests without a server       (one: T=test_prompt)'
+	@echo '  make cuda-check    the kernels for GPUs on the host, bit by bit (CUDA_SHAPES=50)'
+	@echo '  make cuda-mutants  are barriers that are taken out of them noticed?  minutes'
 	@echo '  make installcheck  pg_regress, sql/ and expected/      (one: REGRESS="install stream")'
 	@echo '  make pgtap         pgTAP suites, test/pgtap/           (one: T=generate)'
 	@echo '  make fault         crashes, cancels, standby, test/t/  (one: T=test_cancel)'

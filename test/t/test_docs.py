@@ -161,7 +161,7 @@ class Blocks(unittest.TestCase):
 
 class Names(unittest.TestCase):
     def test_every_make_is_a_target(self):
-        targets = set(re.findall(r"^([a-z][a-z-]*)(?: [a-z -]*)?:", text_of("Makefile"), re.MULTILINE))
+        targets = set(re.findall(r"^([a-z][a-z-]*)(?: [a-z -]*)?:", text_of("Makefile") + text_of("cuda/cuda.mk"), re.MULTILINE))
         targets |= {"all", "clean", "install", "uninstall"}
         for path, page in PAGES.items():
             code = "\n".join([*re.findall(r"`([^`\n]+)`", page), *(block for info, block, _ in blocks(path) if info.startswith("sh"))])
@@ -179,7 +179,7 @@ class Names(unittest.TestCase):
 
     def test_files_that_they_name_are_there(self):
         for path, page in PAGES.items():
-            for name in re.findall(r"`((?:src|test|models|docs|\.ci)/[^`*? ]+)`", page):
+            for name in re.findall(r"`((?:src|cuda|test|models|docs|\.ci)/[^`*? ]+)`", page):
                 self.assertTrue(os.path.exists(os.path.join(ROOT, name)), f"{path}: {name}")
 
 
@@ -210,13 +210,15 @@ class Internals(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.page = PAGES["docs/internals.md"]
-        cls.room = {}                           # of each file of src
+        cls.room = {}                           # of each file of src and cuda
         cls.sources = ""
         for place, _, names in os.walk(os.path.join(ROOT, "src")):
             folders = os.path.relpath(place, os.path.join(ROOT, "src")).split(os.sep)
             for name in names:
                 cls.room[name] = folders[1] if folders[0] == "engine" and len(folders) > 1 else folders[0]
                 cls.sources += text_of(os.path.join(place, name))
+        for _, _, names in os.walk(os.path.join(ROOT, "cuda")):
+            cls.room.update((name, "cuda") for name in names if name.endswith((".c", ".cc", ".cu", ".h")))
 
     def test_files_that_it_names_are_there(self):
         named = set(re.findall(r"`(\w+\.(?:c|cc|h))`", self.page))
@@ -228,7 +230,7 @@ class Internals(unittest.TestCase):
     def test_every_source_stands_once_in_its_room(self):
         """And every header but those of a source, beside which they are found, and the door."""
         listed = sorted((name, code(room)[0]) for room, _, files in self.rows_of("Room", "Family", "Files") for name in code(files))
-        alone = {name for name in self.room if name.endswith((".c", ".cc")) or
+        alone = {name for name in self.room if name.endswith((".c", ".cc", ".cu")) or
                  not {name[:-2] + ".c", name[:-2] + ".cc"} & set(self.room)} - {"glm.h"}
         self.assertEqual(listed, sorted((name, self.room[name]) for name in alone))
 

@@ -1,0 +1,9 @@
+/*
+ * all.cu - all kernels: one piece to compile, one image to load.
+ */
+#include "cuda/rows.cu"
+#include "cuda/quantize.cu"
+#include "cuda/packed.cu"
+#include "cuda/wide.cu"
+#include "cuda/attention.cu"
+#include "cuda/pick.cu"

@@ -1,0 +1,102 @@
+# The backend for NVIDIA's GPUs, and its checks: part of the Makefile.
+#
+# Kernels need nvcc.  All else is C and C++, and the checks run the kernels on the host, so
+# they need no GPU, and without nvcc all but its own pass too.
+
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+# Compute capabilities that get machine code; others, from the first on, get the PTX of the
+# first, which the driver compiles.
+CUDA_ARCHES ?= 80
+
+NVCC_INEXACT := -use_fast_math --use_fast_math -ftz=true --ftz=true -prec-div=false --prec-div=false \
+	-prec-sqrt=false --prec-sqrt=false -fmad=true --fmad=true
+ifneq ($(filter $(NVCC_INEXACT),$(NVCCFLAGS)),)
+$(error $(filter $(NVCC_INEXACT),$(NVCCFLAGS)): answers would differ)
+endif
+
+CUDA_KERNELS := $(wildcard $(S)cuda/*.cu $(S)cuda/*.h)
+CUDA_GENCODE = $(foreach arch,$(CUDA_ARCHES),-gencode arch=compute_$(arch),code=sm_$(arch)) \
+	-gencode arch=compute_$(firstword $(CUDA_ARCHES)),code=compute_$(firstword $(CUDA_ARCHES))
+CUDA_NVCC = $(NVCC) $(NVCCFLAGS) -std=c++17 -O3 -fmad=false -Werror all-warnings -I$(or $(S),.) -I$(S)src
+
+# ptxas says what each kernel takes of the machine; the list is checked
+build/cuda/kernels.fatbin: $(CUDA_KERNELS)
+	@mkdir -p $(@D)
+	$(CUDA_NVCC) $(CUDA_GENCODE) -Xptxas -v -fatbin -o $@ $(S)cuda/all.cu 2>build/cuda/ptxas.log || \
+		{ cat build/cuda/ptxas.log >&2; rm -f $@; exit 1; }
+
+build/cuda/kernels.ptx: $(CUDA_KERNELS)
+	@mkdir -p $(@D)
+	$(CUDA_NVCC) -arch=compute_$(firstword $(CUDA_ARCHES)) -ptx -o $@ $(S)cuda/all.cu
+
+# ---- the kernels on the host -----------------------------------------------------
+
+# Tests alone have these: they run where they are built.
+CUDA_HOST_FLAGS = -O2 -g -march=native -ffp-contract=off -fno-strict-aliasing -Wall -Wextra $(WERROR) -MMD -MP \
+	-fvisibility=hidden -fPIC -I. -Isrc -Itest/cuda -Itest/unit
+CUDA_SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
+CUDA_CHECK_OBJS = $(addprefix build/cuda/,host/emulated.o host/gpu_host.o launch.o) \
+	$(patsubst test/cuda/%.c,build/cuda/test/%.o,$(wildcard test/cuda/check*.c))
+
+build/cuda/%.o: cuda/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(CUDA_HOST_FLAGS) -c -o $@ $<
+
+build/cuda/%.o: cuda/%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(CUDA_HOST_FLAGS) -c -o $@ $<
+
+build/cuda/test/%.o: test/cuda/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(CUDA_HOST_FLAGS) -c -o $@ $<
+
+build/cuda/test/%.o: test/cuda/%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(CUDA_HOST_FLAGS) -c -o $@ $<
+
+build/cuda/asan/%.o: cuda/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(CUDA_HOST_FLAGS) $(CUDA_SANITIZE) -c -o $@ $<
+
+build/cuda/asan/%.o: cuda/%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(CUDA_HOST_FLAGS) $(CUDA_SANITIZE) -c -o $@ $<
+
+build/cuda/asan/test/%.o: test/cuda/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(CUDA_HOST_FLAGS) $(CUDA_SANITIZE) -c -o $@ $<
+
+build/cuda/asan/test/%.o: test/cuda/%.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 $(CUDA_HOST_FLAGS) $(CUDA_SANITIZE) -c -o $@ $<
+
+build/cuda/check: $(CUDA_CHECK_OBJS) build/libglm.a
+	$(CXX) -o $@ $^ $(GLM_LIBS)
+
+build/cuda/check-asan: $(CUDA_CHECK_OBJS:build/cuda/%=build/cuda/asan/%) build/libglm.a
+	$(CXX) $(CUDA_SANITIZE) -o $@ $^ $(GLM_LIBS)
+
+build/cuda/check_faults: build/cuda/host/gpu_host.o build/cuda/test/check_faults.o
+	$(CXX) -o $@ $^
+
+build/cuda/check_faults-asan: build/cuda/asan/host/gpu_host.o build/cuda/asan/test/check_faults.o
+	$(CXX) $(CUDA_SANITIZE) -o $@ $^
+
+CUDA_CHECKS = build/cuda/check_faults build/cuda/check_faults-asan build/cuda/check build/cuda/check-asan
+# random shapes of each kind, in each order of threads
+CUDA_SHAPES ?= 50
+
+cuda-check: $(CUDA_CHECKS) $(if $(NVCC),build/cuda/kernels.fatbin build/cuda/kernels.ptx)
+	build/cuda/check_faults
+	build/cuda/check_faults-asan
+	build/cuda/check $(CUDA_SHAPES)
+	build/cuda/check-asan 8
+	$(if $(NVCC),test/cuda/code.sh build/cuda)
+
+# Takes barriers out one by one, which the checks must notice; minutes.
+cuda-mutants: build/cuda/check
+	test/cuda/mutants.sh
+
+-include $(wildcard build/cuda/*.d build/cuda/*/*.d build/cuda/asan/*/*.d)
+
+.PHONY: cuda-check cuda-mutants

@@ -1,0 +1,95 @@
+/*
+ * gpu_device.h - what kernels are written with, for nvcc: all PTX there is.
+ */
+#ifndef GLM_CUDA_GPU_DEVICE_H
+#define GLM_CUDA_GPU_DEVICE_H
+
+#include <stdint.h>
+#include <cuda_fp16.h>
+
+#define DEVICE static __device__ __forceinline__
+#define DEVICE_MEMBER __device__ __forceinline__
+#define UNROLL _Pragma("unroll")
+#define DYNAMIC_SHARED(name) unsigned char *name = gpu_shared
+#define KERNEL(name, args, threads)                                                                \
+	extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ args a)
+
+extern __shared__ __align__(128) unsigned char gpu_shared[];
+
+DEVICE float
+f16_to_f32(uint16_t h)
+{
+	return __half2float(__ushort_as_half(h));
+}
+
+DEVICE uint16_t
+f32_to_f16(float x)
+{
+	return __half_as_ushort(__float2half_rn(x));
+}
+
+/*
+ * c += a b^T, of integers: a [16, 32] unsigned, b [8, 32] signed.  With g = lane / 4,
+ * t = lane % 4: a[i] is row g + 8 (i % 2), columns 16 (i / 2) + 4 t to + 3; b[i] row g, the
+ * same columns; c[i] row g + 8 (i / 2), column 2 t + i % 2.
+ */
+DEVICE void
+mma_u8s8(int c[4], const unsigned a[4], const unsigned b[2])
+{
+#if __CUDA_ARCH__ >= 800
+	asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 "
+				 "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+				 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+				 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+	/* the same fragments are four of Turing's */
+	for (int i = 0; i < 4; i++)
+		asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1},{%2},{%3},{%0,%1};"
+					 : "+r"(c[i % 2 * 2]), "+r"(c[i % 2 * 2 + 1])
+					 : "r"(a[i]), "r"(b[i / 2]));
+#endif
+}
+
+/* sum + the four products of an unsigned and a signed byte */
+DEVICE int
+dot4_u8s8(unsigned a, int b, int sum)
+{
+	int d;
+
+	asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(sum));
+	return d;
+}
+
+/* Copies 16 bytes to shared memory, some time before the wait for its group ends. */
+DEVICE void
+copy_async16(void *to, const void *from)
+{
+#if __CUDA_ARCH__ >= 800
+	asm volatile(
+		"cp.async.cg.shared.global [%0],[%1],16;" ::"r"((unsigned) __cvta_generic_to_shared(to)),
+		"l"(from)
+		: "memory");
+#else
+	*(uint4 *) to = *(const uint4 *) from;
+#endif
+}
+
+DEVICE void
+copy_async_commit()
+{
+#if __CUDA_ARCH__ >= 800
+	asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+/* All groups but the last N have arrived: this thread's own. */
+template <int N>
+DEVICE void
+copy_async_wait()
+{
+#if __CUDA_ARCH__ >= 800
+	asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#endif
+}
+
+#endif /* GLM_CUDA_GPU_DEVICE_H */

@@ -1,0 +1,144 @@
+/*
+ * launch.c - kernels launched: how many threads and blocks, and which one.
+ */
+#include "cuda/launch.h"
+
+#define WARP 32
+
+const char *const cuda_kernel_names[GLM_CUDA_N_KERNELS] = {
+#define NAME(name, args) #name,
+	GLM_CUDA_KERNELS(NAME)
+#undef NAME
+};
+
+static unsigned
+blocks_of(uint64_t n, unsigned each)
+{
+	return (unsigned) ((n + each - 1) / each);
+}
+
+void
+cuda_weave(const cuda_launcher *l, const weave_args *a)
+{
+	const unsigned threads = 128;
+	cuda_grid grid = {blocks_of((uint64_t) a->n_tiles * (uint64_t) a->groups, threads / WARP), 1,
+					  1};
+
+	l->launch(l->arg, GLM_CUDA_weave, grid, threads, 0, a, sizeof(*a));
+}
+
+void
+cuda_embed(const cuda_launcher *l, const embed_args *a, int rows)
+{
+	l->launch(l->arg, GLM_CUDA_embed, (cuda_grid){(unsigned) rows, 1, 1}, 128, 0, a, sizeof(*a));
+}
+
+void
+cuda_rmsnorm(const cuda_launcher *l, const rmsnorm_args *a, int rows)
+{
+	l->launch(l->arg, GLM_CUDA_rmsnorm, (cuda_grid){(unsigned) rows, 1, 1}, 256, 33 * sizeof(float),
+			  a, sizeof(*a));
+}
+
+void
+cuda_gather(const cuda_launcher *l, const gather_args *a, int n)
+{
+	if (n > 0)
+		l->launch(l->arg, GLM_CUDA_gather, (cuda_grid){(unsigned) n, 1, 1}, 128, 0, a, sizeof(*a));
+}
+
+void
+cuda_swiglu(const cuda_launcher *l, const swiglu_args *a, int rows)
+{
+	const unsigned threads = 256;
+	cuda_grid	   grid = {blocks_of((uint64_t) a->width, threads), (unsigned) rows, 1};
+
+	l->launch(l->arg, GLM_CUDA_swiglu, grid, threads, 0, a, sizeof(*a));
+}
+
+void
+cuda_quantize(const cuda_launcher *l, const quantize_args *a)
+{
+	const unsigned threads = 128;
+	cuda_grid grid = {blocks_of((uint64_t) a->ld * (uint64_t) a->groups, threads / WARP), 1, 1};
+
+	l->launch(l->arg, GLM_CUDA_quantize, grid, threads, 0, a, sizeof(*a));
+}
+
+/* ---- Products ---------------------------------------------------------------------- */
+
+/* The kernel of a kind, whose six stand in the order of GLM_CUDA_PRODUCTS. */
+static cuda_kernel
+of_kind(cuda_kernel first, int dtype, int group)
+{
+	return (cuda_kernel) ((int) first + (dtype == GLM_CUDA_Q8 ? 3 : 0) +
+						  (group == 32	 ? 0
+						   : group == 64 ? 1
+										 : 2));
+}
+
+void
+cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group)
+{
+	unsigned tiles = blocks_of((uint64_t) a->n, 16);
+	unsigned sum = 16 * sizeof(float); /* of a row of activations */
+
+	if (a->m <= GLM_CUDA_FEW)
+		l->launch(l->arg, of_kind(GLM_CUDA_few_q4_32, dtype, group), (cuda_grid){tiles, 1, 1}, 256,
+				  2 * 8 * GLM_CUDA_FEW * sum, a, sizeof(*a));
+	else if (a->m <= GLM_CUDA_SOME)
+		l->launch(l->arg, of_kind(GLM_CUDA_some_q4_32, dtype, group), (cuda_grid){tiles, 1, 1}, 128,
+				  2 * 4 * GLM_CUDA_SOME * sum, a, sizeof(*a));
+	else
+		l->launch(l->arg, of_kind(GLM_CUDA_many_q4_32, dtype, group),
+				  (cuda_grid){blocks_of(tiles, 4), blocks_of((uint64_t) a->m, GLM_CUDA_SOME), 1},
+				  128, 3 * GLM_CUDA_SOME * (unsigned) (group + 16), a, sizeof(*a));
+}
+
+void
+cuda_wide(const cuda_launcher *l, const wide_args *a)
+{
+	cuda_grid grid = {blocks_of((uint64_t) a->n, 8), blocks_of((uint64_t) a->m, 8), 1};
+
+	l->launch(l->arg, GLM_CUDA_wide, grid, 128, 0, a, sizeof(*a));
+}
+
+/* ---- Attention ---------------------------------------------------------------------- */
+
+void
+cuda_rope_store(const cuda_launcher *l, const rope_store_args *a, int rows)
+{
+	cuda_grid grid = {(unsigned) (a->kv.heads + 2 * a->kv.groups), (unsigned) rows, 1};
+
+	l->launch(l->arg, GLM_CUDA_rope_store, grid, 128, 2 * (unsigned) a->kv.head_dim * sizeof(float),
+			  a, sizeof(*a));
+}
+
+void
+cuda_attend(const cuda_launcher *l, const attend_args *a, int rows)
+{
+	unsigned of_group = blocks_of((uint64_t) (a->kv.heads / a->kv.groups), GLM_CUDA_HEADS);
+	unsigned floats = GLM_CUDA_HEADS * ((unsigned) a->kv.head_dim + GLM_CUDA_STRETCH + 128 / WARP);
+
+	l->launch(
+		l->arg, GLM_CUDA_attend,
+		(cuda_grid){of_group * (unsigned) a->kv.groups, (unsigned) rows, (unsigned) a->stretches},
+		128, floats * sizeof(float), a, sizeof(*a));
+}
+
+void
+cuda_join(const cuda_launcher *l, const join_args *a, int rows)
+{
+	l->launch(l->arg, GLM_CUDA_join, (cuda_grid){(unsigned) a->heads, (unsigned) rows, 1}, 128, 0,
+			  a, sizeof(*a));
+}
+
+void
+cuda_pick_rows(const cuda_launcher *l, const pick_args *a, int rows)
+{
+	unsigned shared = GLM_CUDA_SORT * (sizeof(uint64_t) + sizeof(float)) + 4 * sizeof(double) +
+					  (256 + 4) * sizeof(int);
+
+	l->launch(l->arg, GLM_CUDA_pick, (cuda_grid){(unsigned) rows, 1, 1}, GLM_CUDA_SORT, shared, a,
+			  sizeof(*a));
+}

@@ -1,0 +1,41 @@
+/*
+ * launch.h - kernels launched: how many threads and blocks, and which one, by what is to be
+ * computed.  What a launch does is the launcher's: a stream of a GPU, or the host.
+ */
+#ifndef GLM_CUDA_LAUNCH_H
+#define GLM_CUDA_LAUNCH_H
+
+#include <stddef.h>
+
+#include "cuda/gpu_kernels.h"
+
+typedef struct cuda_grid
+{
+	unsigned x, y, z;
+} cuda_grid;
+
+typedef struct cuda_launcher
+{
+	void (*launch)(void *arg, cuda_kernel kernel, cuda_grid grid, unsigned threads, unsigned shared,
+				   const void *args, size_t bytes);
+	void *arg;
+} cuda_launcher;
+
+/* The name of a kernel, as it is in the image. */
+extern const char *const cuda_kernel_names[GLM_CUDA_N_KERNELS];
+
+extern void cuda_weave(const cuda_launcher *l, const weave_args *a);
+extern void cuda_embed(const cuda_launcher *l, const embed_args *a, int rows);
+extern void cuda_rmsnorm(const cuda_launcher *l, const rmsnorm_args *a, int rows);
+extern void cuda_gather(const cuda_launcher *l, const gather_args *a, int n);
+extern void cuda_swiglu(const cuda_launcher *l, const swiglu_args *a, int rows);
+extern void cuda_quantize(const cuda_launcher *l, const quantize_args *a);
+/* dtype: GLM_CUDA_Q4 or _Q8; group: 32, 64 or 128 columns */
+extern void cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group);
+extern void cuda_wide(const cuda_launcher *l, const wide_args *a);
+extern void cuda_rope_store(const cuda_launcher *l, const rope_store_args *a, int rows);
+extern void cuda_attend(const cuda_launcher *l, const attend_args *a, int rows);
+extern void cuda_join(const cuda_launcher *l, const join_args *a, int rows);
+extern void cuda_pick_rows(const cuda_launcher *l, const pick_args *a, int rows);
+
+#endif /* GLM_CUDA_LAUNCH_H */

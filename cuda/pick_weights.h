@@ -1,0 +1,174 @@
+/*
+ * pick_weights.h - what a pick knows of the ids: logits with penalty and mask, their order,
+ * weights, and sums of them by all threads of a block.
+ */
+#ifndef GLM_CUDA_PICK_WEIGHTS_H
+#define GLM_CUDA_PICK_WEIGHTS_H
+
+#include "cuda/arithmetic.h"
+
+#define PICK_THREADS GLM_CUDA_SORT
+#define SMALLEST_POWER -700
+#define ROUND_DOUBLE 0x1.8p52
+#define LARGEST_FLOAT 0x1.fffffep127f
+
+struct pick_state
+{
+	const cuda_pick *how;
+	const float		*logit;	 /* [vocab] */
+	double			*sums;	 /* of blocks of ids */
+	cuda_candidate	*chosen; /* in order */
+	uint64_t		*key;	 /* shared [GLM_CUDA_SORT] */
+	float			*weight; /* shared [GLM_CUDA_SORT], of the keys */
+	int				*count;	 /* shared [256 + 4] */
+	double			*number; /* shared [4] */
+	double			 max;	 /* of the logits that weights are made of */
+};
+
+/* ---- Logits and weights ------------------------------------------------------------- */
+
+DEVICE bool
+has_bit(const uint32_t *bits, int id)
+{
+	return (bits[id / 32] >> id % 32 & 1) != 0;
+}
+
+/* Logit `id` with penalty and mask. */
+DEVICE float
+logit_of(const pick_state &s, int id)
+{
+	float x = s.logit[id];
+
+	if (s.how->seen != NULL && s.how->penalty != 1 && has_bit(s.how->seen, id))
+	{
+		double value = x > 0 ? __ddiv_rn(x, s.how->penalty) : __dmul_rn(x, s.how->penalty);
+
+		value = value < -LARGEST_FLOAT ? -LARGEST_FLOAT : value;
+		x = __double2float_rn(value > LARGEST_FLOAT ? LARGEST_FLOAT : value);
+	}
+	return s.how->mask == NULL || has_bit(s.how->mask, id) ? x : MINUS_INFINITY;
+}
+
+/* e^((logit - max) / temperature) */
+DEVICE double
+power_of(float logit, double max, double temperature)
+{
+	const double series[] = {1,		   1,		 1. / 2,	1. / 6,		1. / 24,
+							 1. / 120, 1. / 720, 1. / 5040, 1. / 40320, 1. / 362880};
+	double		 x = __ddiv_rn(__dsub_rn(logit, max), temperature);
+	double		 within = x < SMALLEST_POWER ? SMALLEST_POWER : x;
+	double		 t = __dadd_rn(__dmul_rn(within, 0x1.71547652b82fep+0), ROUND_DOUBLE);
+	double		 whole = __dsub_rn(t, ROUND_DOUBLE);
+	double		 r = __dsub_rn(__dsub_rn(within, __dmul_rn(whole, 0x1.62e42fefa0000p-1)),
+							   __dmul_rn(whole, 0x1.cf79abc9e3b3ap-40));
+	double		 p = series[9];
+
+	UNROLL
+	for (int k = 8; k >= 0; k--)
+		p = __dadd_rn(__dmul_rn(p, r), series[k]);
+	return __dmul_rn(p,
+					 __longlong_as_double((long long) (((uint64_t) __double_as_longlong(t) << 52) +
+													   0x3ff0000000000000ull)));
+}
+
+DEVICE float
+weight_of(const pick_state &s, float logit)
+{
+	return __double2float_rn(power_of(logit, s.max, s.how->temperature));
+}
+
+/* ---- All threads together ------------------------------------------------------------ */
+
+/* Keys sort as candidates do, the first one's is the largest: logit, then the lower id. */
+DEVICE uint64_t
+key_of(float logit, int id)
+{
+	unsigned bits = __float_as_uint(logit == 0 ? 0.0f : logit);
+
+	bits = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+	return (uint64_t) bits << 32 | (0xffffffffu - (unsigned) id);
+}
+
+DEVICE int
+id_of(uint64_t key)
+{
+	return (int) (0xffffffffu - (unsigned) key);
+}
+
+DEVICE uint64_t
+largest_of_block(const pick_state &s, uint64_t x)
+{
+	x = largest_of_warp(x);
+	__syncthreads();
+	if (threadIdx.x % 32 == 0)
+		s.key[threadIdx.x / 32] = x;
+	__syncthreads();
+	x = s.key[0];
+	for (int i = 1; i < PICK_THREADS / 32; i++)
+		x = s.key[i] > x ? s.key[i] : x;
+	__syncthreads();
+	return x;
+}
+
+/* The key of the first candidate; raw: by the logits as they are. */
+DEVICE uint64_t
+first_key(const pick_state &s, bool raw)
+{
+	uint64_t key = 0;
+
+	for (int i = (int) threadIdx.x; i < s.how->n_ids; i += PICK_THREADS)
+	{
+		uint64_t other = key_of(raw ? s.logit[i] : logit_of(s, i), i);
+
+		key = other > key ? other : key;
+	}
+	return largest_of_block(s, key);
+}
+
+enum sum_kind
+{
+	SUM_LOGITS, /* e^(logit - max), of logits as they are */
+	SUM_WEIGHTS /* those that are at least `least` */
+};
+
+/* What id i has in a sum. */
+DEVICE double
+summand(const pick_state &s, sum_kind kind, double least, int i)
+{
+	float weight;
+
+	if (kind == SUM_LOGITS)
+		return power_of(s.logit[i], s.max, 1);
+	weight = weight_of(s, logit_of(s, i));
+	return weight >= least ? weight : 0;
+}
+
+/* The sum over all ids; those of their blocks stay in s.sums. */
+DEVICE double
+sum_ids(const pick_state &s, sum_kind kind, double least)
+{
+	int blocks = (s.how->n_ids + GLM_CUDA_SUM_BLOCK - 1) / GLM_CUDA_SUM_BLOCK;
+
+	for (int b = (int) threadIdx.x; b < blocks; b += PICK_THREADS)
+	{
+		double sum = 0;
+
+		for (int i = b * GLM_CUDA_SUM_BLOCK; i < s.how->n_ids && i < (b + 1) * GLM_CUDA_SUM_BLOCK;
+			 i++)
+			sum = __dadd_rn(sum, summand(s, kind, least, i));
+		s.sums[b] = sum;
+	}
+	__syncthreads();
+	if (threadIdx.x == 0)
+	{
+		double sum = 0;
+
+		for (int b = 0; b < blocks; b++)
+			sum = __dadd_rn(sum, s.sums[b]);
+		s.number[0] = sum;
+	}
+	__syncthreads();
+	return s.number[0];
+}
+
+#endif /* GLM_CUDA_PICK_WEIGHTS_H */

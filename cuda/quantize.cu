@@ -1,0 +1,92 @@
+/*
+ * quantize.cu - numbers of 8 bits: activations rounded to them, and weights put into the
+ * order that products read.
+ */
+#include "cuda/arithmetic.h"
+
+#define SMALLEST_MAX 0x1p-100f /* of a group that is not zero */
+#define ROUND 0x1.8p23f		   /* a sum with it has its integer in the low bits */
+
+/* The rounding of packed_kernels.h: a warp a group of a row, rows m to ld are zeros. */
+KERNEL(quantize, quantize_args, 128)
+{
+	int		 item = (int) (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);
+	int		 lane = (int) (threadIdx.x % 32), row = item / a.groups, g = item % a.groups;
+	int		 each = a.group / 32, first = g * a.group + lane * each, sum = 0;
+	unsigned most = 0;
+	float	 max, inverse, x[4];
+	bool	 fine;
+
+	if (row >= a.ld)
+		return; /* whole warps */
+	UNROLL
+	for (int i = 0; i < 4; i++)
+	{
+		unsigned bits;
+
+		x[i] = i < each && first + i < a.cols && row < a.m ? a.a[row * a.lda + first + i] : 0.0f;
+		bits = __float_as_uint(x[i]) & 0x7fffffffu;
+		most = bits > most ? bits : most;
+	}
+	max = __uint_as_float(largest_of_warp(most));
+	fine = max >= SMALLEST_MAX && max <= 0x1.fffffep127f;
+	inverse = fine ? __fdiv_rn(127.0f, max) : 0.0f;
+	UNROLL
+	for (int i = 0; i < 4; i++)
+	{
+		int code = fine ? (int8_t) __float_as_uint(__fadd_rn(__fmul_rn(x[i], inverse), ROUND)) : 0;
+
+		if (i >= each)
+			continue;
+		sum += code;
+		if (row < a.m)
+			a.code[(uint64_t) row * a.groups * a.group + first + i] = (int8_t) code;
+	}
+	for (int by = 16; by >= 1; by /= 2)
+		sum += __shfl_xor_sync(ALL_LANES, sum, by);
+	if (lane == 0)
+	{
+		a.scale[(uint64_t) g * a.ld + row] = fine				  ? __fdiv_rn(max, 127.0f)
+											 : max < SMALLEST_MAX ? 0.0f
+																  : NOT_A_NUMBER;
+		a.minus_sum[(uint64_t) g * a.ld + row] = -sum;
+	}
+}
+
+/*
+ * 64 bytes of a tile's codes are a vector: 4 bytes of each of 16 rows, of 8 columns (INT4)
+ * or 4 (INT8).  mma_u8s8() takes 32 columns at a time, which are 4 vectors or 8, and its
+ * lane (g, t) wants rows g and g + 8.  Which columns it calls which is ours to say, as a sum
+ * of integers has no order: lane t takes the columns 8 t to 8 t + 7 of the 32, so that those
+ * of x lie together too.  Its words are
+ *     INT4: [step][row]        the word of row g + 8 row in vector 4 step + t
+ *     INT8: [step][pair][row]  in vector 8 step + 2 t + pair
+ * and lie in pieces of 16 bytes (8 where a group has no more), those of 32 lanes side by side.
+ */
+KERNEL(weave, weave_args, 128)
+{
+	uint64_t item = (uint64_t) blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+	int		 lane = (int) (threadIdx.x % 32), g = lane / 4, t = lane % 4;
+	int		 per_step = a.bits == 4 ? 2 : 4, words = a.group / 32 * per_step;
+	int		 piece = words < 4 ? words : 4;
+	unsigned kept[16], *unit;
+
+	if (item >= (uint64_t) a.n_tiles * a.groups)
+		return; /* whole warps */
+	unit = (unsigned *) (a.tiles + item / a.groups * a.tile_bytes + a.head) +
+		   item % a.groups * words * 32;
+	UNROLL
+	for (int w = 0; w < 16; w++)
+	{
+		int step = w / per_step, pair = w % per_step / 2, row = g + w % 2 * 8;
+		int vector = a.bits == 4 ? 4 * step + t : 8 * step + 2 * t + pair;
+
+		if (w < words)
+			kept[w] = unit[vector * 16 + row];
+	}
+	__syncwarp();
+	UNROLL
+	for (int w = 0; w < 16; w++)
+		if (w < words)
+			unit[(w / piece * 32 + lane) * piece + w % piece] = kept[w];
+}

@@ -1,0 +1,38 @@
+/*
+ * wide.cu - products with F32, F16 and BF16 weights: 16 lanes an output, as kernels.h
+ * defines them.
+ */
+#include "cuda/arithmetic.h"
+
+#define ROWS 8 /* of a, that share what is read of w */
+
+/* A half warp has one column of c, and ROWS rows of it. */
+KERNEL(wide, wide_args, 128)
+{
+	int	  lane = (int) threadIdx.x % LANES;
+	int	  j = (int) ((blockIdx.x * blockDim.x + threadIdx.x) / LANES);
+	int	  i0 = (int) blockIdx.y * ROWS, n = a.m - i0 < ROWS ? a.m - i0 : ROWS;
+	float sum[ROWS];
+
+	UNROLL
+	for (int i = 0; i < ROWS; i++)
+		sum[i] = 0;
+	/* the last step is made whole with zeros, so that all lanes take as many */
+	for (int k = lane; j < a.n && k - lane < a.k; k += LANES)
+	{
+		float w = k < a.k ? element(a.w, (uint64_t) j * a.k + k, a.dtype) : 0.0f;
+
+		UNROLL
+		for (int i = 0; i < ROWS; i++)
+			if (i < n)
+				sum[i] = __fmaf_rn(k < a.k ? a.a[(i0 + i) * a.lda + k] : 0.0f, w, sum[i]);
+	}
+	UNROLL
+	for (int i = 0; i < ROWS; i++)
+	{
+		float all = sum_lanes16(sum[i]);
+
+		if (i < n && j < a.n && lane == 0)
+			put_product(a.c + (i0 + i) * a.ldc + j, all, a.bias, j, a.add);
+	}
+}
