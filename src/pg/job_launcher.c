@@ -153,19 +153,6 @@ read_roles(MemoryContext context, List **login, List **nologin)
 
 /* ---- Processes ------------------------------------------------------------------- */
 
-static ChatglmJobWorker *
-worker_of(Oid database, Oid owner)
-{
-	for (int i = 0; i < CHATGLM_JOB_WORKERS_MAX; i++)
-	{
-		ChatglmJobWorker *worker = &chatglm_jobs->worker[i];
-
-		if (worker->used && worker->database == database && worker->owner == owner)
-			return worker;
-	}
-	return NULL;
-}
-
 static int
 workers_used(void)
 {
@@ -306,7 +293,7 @@ next_demand(ChatglmJobDemand *next)
 		ChatglmJobDemand *demand = &chatglm_jobs->demand[i];
 
 		if (!OidIsValid(demand->database) || demand->at > now || is_closed(demand->database) ||
-			worker_of(demand->database, demand->owner) != NULL)
+			chatglm_jobs_worker(demand->database, demand->owner) != NULL)
 			continue;
 		unmet++;
 		if (!found || demand->at < next->at)

@@ -41,6 +41,24 @@ chatglm_jobs_init(void *memory, LWLock *lock)
 
 /* ---- Demands --------------------------------------------------------------------- */
 
+ChatglmJobWorker *
+chatglm_jobs_worker(Oid database, Oid owner)
+{
+	ChatglmJobWorker *busy = NULL;
+
+	for (int i = 0; i < CHATGLM_JOB_WORKERS_MAX; i++)
+	{
+		ChatglmJobWorker *worker = &chatglm_jobs->worker[i];
+
+		if (!worker->used || worker->database != database || worker->owner != owner)
+			continue;
+		if (worker->idle)
+			return worker;
+		busy = worker;
+	}
+	return busy;
+}
+
 /* The entry of a role, or a free one for it; NULL: all are taken. */
 static ChatglmJobDemand *
 demand_of(Oid database, Oid owner)
@@ -74,23 +92,9 @@ note_demand(Oid database, Oid owner, TimestampTz at)
 		demand->database = database;
 		demand->owner = owner;
 	}
-	if (chatglm_jobs->launcher != NULL)
+	/* one who works for them wakes the launcher when he goes: not with each row of a writer */
+	if (chatglm_jobs->launcher != NULL && chatglm_jobs_worker(database, owner) == NULL)
 		SetLatch(chatglm_jobs->launcher);
-}
-
-/* A worker of theirs that is idle. */
-static ChatglmJobWorker *
-idle_worker(Oid database, Oid owner)
-{
-	for (int i = 0; i < CHATGLM_JOB_WORKERS_MAX; i++)
-	{
-		ChatglmJobWorker *worker = &chatglm_jobs->worker[i];
-
-		if (worker->used && worker->idle && worker->latch != NULL && worker->database == database &&
-			worker->owner == owner)
-			return worker;
-	}
-	return NULL;
 }
 
 /* The demand stands until a worker takes it, as an idle one may be about to go. */
@@ -101,8 +105,8 @@ chatglm_jobs_demand(Oid database, Oid owner, TimestampTz at)
 
 	LWLockAcquire(chatglm_jobs->lock, LW_EXCLUSIVE);
 	note_demand(database, owner, at);
-	worker = idle_worker(database, owner);
-	if (worker != NULL)
+	worker = chatglm_jobs_worker(database, owner);
+	if (worker != NULL && worker->idle && worker->latch != NULL)
 		SetLatch(worker->latch);
 	LWLockRelease(chatglm_jobs->lock);
 }

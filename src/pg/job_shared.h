@@ -53,6 +53,9 @@ extern ChatglmJobShared *chatglm_jobs; /* NULL: not in shared_preload_libraries 
 extern Size chatglm_jobs_size(void);
 extern void chatglm_jobs_init(void *memory, LWLock *lock); /* lock NULL: it is there already */
 
+/* A process that works for them, one that is idle if there is one; NULL: none does.  Under the lock. */
+extern ChatglmJobWorker *chatglm_jobs_worker(Oid database, Oid owner);
+
 /* Jobs of this role are to be looked at when this transaction has committed. */
 extern void chatglm_jobs_wake(Oid owner);
 
