@@ -54,8 +54,8 @@ is_of_the_server(const ErrorData *error)
 			error->sqlerrcode != ERRCODE_SYSTEM_ERROR);
 }
 
-static ErrorData *
-take_error(MemoryContext context)
+ErrorData *
+chatglm_take_error(MemoryContext context)
 {
 	ErrorData *error;
 
@@ -94,7 +94,7 @@ chatglm_catch(void (*work)(void *arg), void *arg, MemoryContext context)
 	}
 	PG_CATCH();
 	{
-		error = take_error(context);
+		error = chatglm_take_error(context);
 		if (must_be_thrown(error) || is_of_the_server(error))
 		{
 			CurrentResourceOwner = outer;
@@ -110,14 +110,11 @@ chatglm_catch(void (*work)(void *arg), void *arg, MemoryContext context)
 /* ---- In a subtransaction -------------------------------------------------------- */
 
 ErrorData *
-chatglm_catch_all(void (*work)(void *arg), void *arg, MemoryContext context)
+chatglm_try(void (*work)(void *arg), void *arg, MemoryContext context)
 {
 	MemoryContext old_context = CurrentMemoryContext;
 	ResourceOwner old_owner = CurrentResourceOwner;
 	ErrorData *volatile error = NULL;
-
-	if (IsInParallelMode())
-		return chatglm_catch(work, arg, context);
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(old_context);
@@ -128,12 +125,23 @@ chatglm_catch_all(void (*work)(void *arg), void *arg, MemoryContext context)
 	}
 	PG_CATCH();
 	{
-		error = take_error(context);
+		error = chatglm_take_error(context);
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(old_context);
 	CurrentResourceOwner = old_owner;
+	return error;
+}
+
+ErrorData *
+chatglm_catch_all(void (*work)(void *arg), void *arg, MemoryContext context)
+{
+	ErrorData *error;
+
+	if (IsInParallelMode())
+		return chatglm_catch(work, arg, context);
+	error = chatglm_try(work, arg, context);
 	if (error != NULL && must_be_thrown(error))
 		ReThrowError(error);
 	return error;

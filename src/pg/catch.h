@@ -17,4 +17,10 @@
 extern ErrorData *chatglm_catch(void (*work)(void *arg), void *arg, MemoryContext context);
 extern ErrorData *chatglm_catch_all(void (*work)(void *arg), void *arg, MemoryContext context);
 
+/* In a subtransaction, where one is allowed; nothing is thrown. */
+extern ErrorData *chatglm_try(void (*work)(void *arg), void *arg, MemoryContext context);
+
+/* In PG_CATCH(): the error, allocated in this context; it is over with that. */
+extern ErrorData *chatglm_take_error(MemoryContext context);
+
 #endif /* CHATGLM_CATCH_H */

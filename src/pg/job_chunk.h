@@ -73,14 +73,17 @@ typedef enum ChatglmJobClaim
 /* Chunks of this session run as this role, in transactions that it begins itself. */
 extern void chatglm_job_in_background(Oid owner, bool switch_user);
 
+/* Chunks of this session run as this role; none: as whoever calls. */
+extern void chatglm_job_run_as(Oid owner);
+
+/* Fires what triggers and constraints have deferred, and lets them defer no more. */
+extern void chatglm_job_fire_deferred(void);
+
 /*
  * Runs work(arg) in a transaction of its own and ends it.  What it failed of is returned,
  * in this context, and none of it has happened then.
  */
 extern ErrorData *chatglm_job_transact(void (*work)(void *arg), void *arg, MemoryContext context);
-
-/* The same in a subtransaction. */
-extern ErrorData *chatglm_job_try(void (*work)(void *arg), void *arg, MemoryContext context);
 
 /* Whose fault is it? */
 typedef enum ChatglmJobFault
@@ -118,7 +121,15 @@ extern void chatglm_job_store_fault(ChatglmJobChunk *chunk);
 /* Is this process one that works in the background? */
 extern bool chatglm_job_is_background(void);
 
-/* SHA-256 of a call, its model and the values it reads: columns of the slot. */
+/* ---- job_hash.c ------------------------------------------------------------------- */
+
+/*
+ * Finds out what answers to equal inputs depend on.  It may have to read files of models:
+ * no snapshot should be held.
+ */
+extern void chatglm_job_find_basis(ChatglmJob *job, Node *call);
+
+/* SHA-256 of that and the values the call reads: columns of the slot. */
 extern void chatglm_job_hash(const ChatglmJob *job, TupleTableSlot *slot, int first, int end,
 							 uint8 *hash);
 

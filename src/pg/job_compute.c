@@ -18,15 +18,13 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "catch.h"
 #include "client.h"
 #include "job_chunk.h"
-#include "model_name.h"
-#include "settings.h"
 
 typedef struct Computing
 {
@@ -85,6 +83,10 @@ compute_work(void *arg)
 	call = chatglm_job_analyse(computing->source, job->call, "call", true);
 	inputs = chatglm_job_inputs(job, computing->source, call, &whole);
 	computing->result = chatglm_job_result(job, computing->source, call);
+	PopActiveSnapshot();
+	chatglm_job_find_basis(job, call);
+
+	PushActiveSnapshot(GetTransactionSnapshot());
 	read_rows(computing, keys, inputs, whole);
 	skip_answered(chunk);
 
@@ -99,50 +101,6 @@ compute_work(void *arg)
 }
 
 /* ---- Reading --------------------------------------------------------------------- */
-
-/* What the columns' values are, as text that depends on no setting. */
-static void
-add_values(StringInfo text, TupleTableSlot *slot, int first, int end)
-{
-	for (int i = first; i < end; i++)
-	{
-		Oid	  output;
-		bool  varlena;
-		char *value;
-
-		if (slot->tts_isnull[i])
-		{
-			appendStringInfoChar(text, 'N');
-			continue;
-		}
-		getTypeOutputInfo(TupleDescAttr(slot->tts_tupleDescriptor, i)->atttypid, &output, &varlena);
-		value = OidOutputFunctionCall(output, slot->tts_values[i]);
-		appendStringInfo(text, "V%zu:%s", strlen(value), value);
-		pfree(value);
-	}
-}
-
-void
-chatglm_job_hash(const ChatglmJob *job, TupleTableSlot *slot, int first, int end, uint8 *hash)
-{
-	StringInfoData	text;
-	ChatglmModelRef model = {0};
-	bytea		   *bytes;
-	bytea		   *sum;
-
-	(void) chatglm_look_up_model(chatglm_model, &model);
-	initStringInfo(&text);
-	appendStringInfo(&text, "%s%c%s%c%s%c", job->call, 0, chatglm_model, 0,
-					 model.path != NULL ? model.path : "", 0);
-	slot_getallattrs(slot);
-	add_values(&text, slot, first, end);
-	bytes = cstring_to_text_with_len(text.data, text.len);
-	sum = DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(bytes)));
-	memcpy(hash, VARDATA_ANY(sum), CHATGLM_JOB_HASH);
-	pfree(text.data);
-	pfree(bytes);
-	pfree(sum);
-}
 
 ParamListInfo
 chatglm_job_key_arrays(const ChatglmJobKeys *keys, const ChatglmJobChunk *chunk,
@@ -393,7 +351,7 @@ run_all(Computing *computing)
 	computing->piece = Max(computing->n_wanted, 1);
 	while (computing->next < computing->n_wanted && chunk->fault == NULL)
 	{
-		ErrorData *error = chatglm_job_try(run_piece, computing, chunk->context);
+		ErrorData *error = chatglm_try(run_piece, computing, chunk->context);
 
 		InvalidateCatalogSnapshotConditionally();
 		if (error == NULL)

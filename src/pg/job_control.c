@@ -39,15 +39,19 @@ is_in(const ChatglmJob *job, const char *state)
 	return strcmp(job->state, state) == 0;
 }
 
+/* The planner runs functions that are immutable: the owner's, as the owner. */
 double
 chatglm_job_expected(const ChatglmJob *job)
 {
-	Relation	 source = chatglm_job_open_source(job, AccessShareLock);
-	PlannedStmt *plan;
+	Relation	   source = chatglm_job_open_source(job, AccessShareLock);
+	ChatglmJobUser before;
+	PlannedStmt	  *plan;
 
+	chatglm_job_become(job->owner, &before);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	plan = chatglm_job_plan(chatglm_job_count_sql(job, source), 0, NULL, NULL);
 	PopActiveSnapshot();
+	chatglm_job_return(&before);
 	table_close(source, NoLock);
 	return plan->planTree->plan_rows;
 }

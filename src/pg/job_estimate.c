@@ -2,7 +2,7 @@
  * job_estimate.c - glm_job_estimate.
  *
  * Nobody knows what a call takes before it was made, so some are: of the first rows that
- * the job would be about, as it would make them, by whoever asks.  Nothing is stored.
+ * the job would be about, as it would make them, as its owner.  Nothing is stored.
  */
 #include "chatglm.h"
 
@@ -26,14 +26,19 @@ PG_FUNCTION_INFO_V1(chatglm_job_estimate);
 static uint64
 compute_sample(const ChatglmJob *job, int sample)
 {
-	Relation	 source = chatglm_job_open_source(job, AccessShareLock);
-	PlannedStmt *plan;
-	uint64		 n;
+	Relation	   source = chatglm_job_open_source(job, AccessShareLock);
+	ChatglmJobUser before;
+	int			   level = NewGUCNestLevel();
+	PlannedStmt	  *plan;
+	uint64		   n;
 
+	chatglm_job_become(job->owner, &before);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	plan = chatglm_job_plan(chatglm_job_sample_sql(job, source, sample), 0, NULL, NULL);
 	n = chatglm_job_execute(plan, NULL, GetActiveSnapshot(), NULL, NULL);
 	PopActiveSnapshot();
+	chatglm_job_return(&before);
+	AtEOXact_GUC(false, level);
 	table_close(source, NoLock);
 	return n;
 }

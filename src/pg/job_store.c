@@ -259,8 +259,7 @@ write_rows(ChatglmJobChunk *chunk, Relation source, ChatglmJobKeys *keys,
 	chunk->storing = -1;
 	/* deferred triggers and constraints, while we are still the owner */
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "SET CONSTRAINTS failed");
+	chatglm_job_fire_deferred();
 	PopActiveSnapshot();
 }
 

@@ -1,10 +1,16 @@
 /*
- * job_xact.c - the transactions of a chunk, and errors in them.
+ * job_xact.c - the transactions of a chunk, as whom they run, and errors in them.
  *
- * In a CALL they are those of a procedure, and run as whoever calls.  A process in the
- * background begins them itself and is the job's owner in each, to its very end, so that
- * deferred triggers, too, run as the owner.  What is set in one, and in the background
- * what temporary tables are made, ends with it.
+ * They run as the job's owner.  A process in the background begins them itself and is the
+ * owner in each, to its very end, so that deferred triggers, too, run as the owner.  In a
+ * CALL they are those of a procedure, which is the session's user again when it commits.
+ * Where that is not the owner, the owner's code is held as that of index expressions is
+ * when a superuser runs VACUUM: it cannot leave a temporary table or anything else in the
+ * session, and constraints and triggers that are deferred are made immediate, as there is
+ * nobody but the session's user at the commit.
+ *
+ * What is set in a transaction, and in the background what temporary tables are made, ends
+ * with it.
  *
  * The work stands in a subtransaction, which is the sound way to go on after an error.
  */
@@ -15,14 +21,15 @@
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "catch.h"
 #include "errors.h"
 #include "job_chunk.h"
 
-static bool background;
-static Oid	switch_to; /* role that transactions in the background run as; or none */
+static bool			  background;
+static Oid			  switch_to; /* role that transactions run as; or none: as they are begun */
+static ChatglmJobUser caller;
 
 void
 chatglm_job_in_background(Oid owner, bool switch_user)
@@ -37,52 +44,52 @@ chatglm_job_is_background(void)
 	return background;
 }
 
-static ErrorData *
-take_job_error(MemoryContext context)
+void
+chatglm_job_run_as(Oid owner)
 {
-	ErrorData *error;
-
-	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
-	FlushErrorState();
-	return error;
+	switch_to = owner;
 }
 
-ErrorData *
-chatglm_job_try(void (*work)(void *arg), void *arg, MemoryContext context)
-{
-	MemoryContext old_context = CurrentMemoryContext;
-	ResourceOwner old_owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+/* ---- Whose rights ---------------------------------------------------------------- */
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old_context);
-	PG_TRY();
-	{
-		work(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		error = take_job_error(context);
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old_context);
-	CurrentResourceOwner = old_owner;
-	return error;
+void
+chatglm_job_become(Oid owner, ChatglmJobUser *before)
+{
+	int restricted = background ? 0 : SECURITY_RESTRICTED_OPERATION;
+
+	GetUserIdAndSecContext(&before->user, &before->security);
+	if (OidIsValid(owner) && owner != before->user)
+		SetUserIdAndSecContext(owner, before->security | SECURITY_LOCAL_USERID_CHANGE | restricted);
 }
+
+void
+chatglm_job_return(const ChatglmJobUser *before)
+{
+	SetUserIdAndSecContext(before->user, before->security);
+}
+
+void
+chatglm_job_fire_deferred(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "SET CONSTRAINTS failed");
+	MemoryContextSwitchTo(context); /* SPI leaves its own */
+}
+
+/* ---- Transactions ---------------------------------------------------------------- */
 
 static void
 begin_transaction(void)
 {
-	if (!background)
-		return;
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	if (OidIsValid(switch_to))
-		SetUserIdAndSecContext(switch_to, SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_connect() != SPI_OK_CONNECT)
+	if (background)
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+	}
+	chatglm_job_become(switch_to, &caller);
+	if (background && SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }
 
@@ -91,6 +98,7 @@ commit_transaction(void)
 {
 	if (!background)
 	{
+		chatglm_job_return(&caller);
 		SPI_commit();
 		SPI_start_transaction();
 		return;
@@ -98,8 +106,7 @@ commit_transaction(void)
 	ResetTempTableNamespace();
 	SPI_finish();
 	CommitTransactionCommand();
-	if (OidIsValid(switch_to))
-		SetUserIdAndSecContext(GetSessionUserId(), 0);
+	chatglm_job_return(&caller);
 	pgstat_report_stat(false);
 }
 
@@ -116,7 +123,7 @@ end_transaction(int level, MemoryContext context)
 	}
 	PG_CATCH();
 	{
-		error = take_job_error(context);
+		error = chatglm_take_error(context);
 		if (background)
 			AbortCurrentTransaction();
 	}
@@ -124,9 +131,26 @@ end_transaction(int level, MemoryContext context)
 	return error;
 }
 
+typedef struct Work
+{
+	void (*work)(void *arg);
+	void *arg;
+} Work;
+
+static void
+work_as_owner(void *arg)
+{
+	Work *work = arg;
+
+	if (OidIsValid(switch_to) && !background)
+		chatglm_job_fire_deferred();
+	work->work(work->arg);
+}
+
 ErrorData *
 chatglm_job_transact(void (*work)(void *arg), void *arg, MemoryContext context)
 {
+	Work	   both = {.work = work, .arg = arg};
 	ErrorData *error;
 	ErrorData *end_error;
 	int		   level;
@@ -134,7 +158,7 @@ chatglm_job_transact(void (*work)(void *arg), void *arg, MemoryContext context)
 	begin_transaction();
 	level = NewGUCNestLevel();
 	MemoryContextSwitchTo(context);
-	error = chatglm_job_try(work, arg, context);
+	error = chatglm_try(work_as_owner, &both, context);
 	end_error = end_transaction(level, context);
 	MemoryContextSwitchTo(context);
 	return error != NULL ? error : end_error;

@@ -61,6 +61,7 @@ typedef struct ChatglmJob
 	int64			  done;
 	int64			  failed;
 	int64			  total; /* -1: not known */
+	text			 *basis; /* of its answers, besides inputs; NULL: not found out yet */
 } ChatglmJob;
 
 /* ---- job_table.c: the tables of jobs --------------------------------------------- */
@@ -100,6 +101,21 @@ extern ChatglmJob *chatglm_job_own(const char *name, bool lock);
 
 /* Where we are: a job that was started elsewhere, and came here in a dump, waits. */
 extern char *chatglm_job_home(void);
+
+/* ---- job_xact.c ------------------------------------------------------------------ */
+
+typedef struct ChatglmJobUser
+{
+	Oid user;
+	int security;
+} ChatglmJobUser;
+
+/*
+ * From here on with the rights of a job's owner (InvalidOid: nothing changes), whose code
+ * leaves nothing in the session.  An error takes it back, too.
+ */
+extern void chatglm_job_become(Oid owner, ChatglmJobUser *before);
+extern void chatglm_job_return(const ChatglmJobUser *before);
 
 /* ---- job_options.c --------------------------------------------------------------- */
 
