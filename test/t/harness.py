@@ -214,15 +214,15 @@ class Case(unittest.TestCase):
 # ---- Scratch clusters ----------------------------------------------------------
 
 class Cluster:
-    """A cluster of a test's own, with its socket in its own directory."""
+    """A cluster of a test's own, with its socket in its own directory; with primary (host, port, user), its standby."""
 
-    def __init__(self, settings, standby=False):
+    def __init__(self, settings, primary=None):
         self.base = directory_for_owner()
         self.data = os.path.join(self.base, "data")
-        if standby:
+        if primary:
+            host, port, user = primary
             as_owner(f"{BINDIR}/pg_basebackup", "--pgdata", self.data, "--write-recovery-conf", "--checkpoint=fast",
-                     "--host", os.environ["PGHOST"], "--port", os.environ["PGPORT"],
-                     "--username", os.environ["PGUSER"])
+                     "--host", host, "--port", str(port), "--username", user)
         else:
             as_owner(f"{BINDIR}/initdb", "--pgdata", self.data, "--username=postgres", "--auth=trust",
                      "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
@@ -235,11 +235,11 @@ class Cluster:
         as_owner(f"{BINDIR}/pg_ctl", "start", "--pgdata", self.data, "--silent", "--timeout=60",
                  "--log", os.path.join(self.base, "log"), "--options", options)
 
-    def stop(self):
-        as_owner(f"{BINDIR}/pg_ctl", "stop", "--pgdata", self.data, "--mode=fast", "--silent")
+    def stop(self, mode="fast"):
+        as_owner(f"{BINDIR}/pg_ctl", "stop", "--pgdata", self.data, f"--mode={mode}", "--silent")
 
-    def connect(self):
-        return connect(host=self.base, port=5432, user="postgres", dbname="postgres")
+    def connect(self, dbname="postgres"):
+        return connect(host=self.base, port=5432, user="postgres", dbname=dbname)
 
     def log(self):
         return as_owner("cat", os.path.join(self.base, "log"))

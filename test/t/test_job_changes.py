@@ -17,6 +17,9 @@ class Changes(JobCase):
         self.wait_quiet()
         self.assertEqual(self.wrong_answers(**arguments), 0)
 
+    def merges(self, *statements):
+        return statements if self.conn.info.server_version >= 150000 else ()
+
     def test_plain_writes(self):
         self.make_table(50)
         self.follow()
@@ -25,8 +28,8 @@ class Changes(JobCase):
         for sql in ("INSERT INTO ticket VALUES (100, 'a new one')", "UPDATE ticket SET body = body || '!' WHERE id < 5",
                     "UPDATE ticket SET id = id + 1000 WHERE id = 7",
                     "INSERT INTO ticket VALUES (8, 'x'), (200, 'y') ON CONFLICT (id) DO UPDATE SET body = 'from a conflict'",
-                    "MERGE INTO ticket t USING (VALUES (9, 'm'), (300, 'n')) v (id, body) ON t.id = v.id "
-                    "WHEN MATCHED THEN UPDATE SET body = v.body WHEN NOT MATCHED THEN INSERT (id, body) VALUES (v.id, v.body)"):
+                    *self.merges("MERGE INTO ticket t USING (VALUES (9, 'm'), (300, 'n')) v (id, body) ON t.id = v.id "
+                    "WHEN MATCHED THEN UPDATE SET body = v.body WHEN NOT MATCHED THEN INSERT (id, body) VALUES (v.id, v.body)")):
             with self.subTest(sql):
                 self.sql(sql)
                 self.quiet_and_right()
@@ -85,11 +88,20 @@ class Changes(JobCase):
         self.sql("RESET ROLE")
         for sql in ("INSERT INTO part VALUES (1, 'a'), (101, 'b')", "INSERT INTO part1 VALUES (2, 'direct')",
                     "INSERT INTO part2 VALUES (NULL, 'direct', 102)", "UPDATE part SET id = 150 WHERE id = 1",
-                    "UPDATE part2 SET body = 'again' WHERE id = 102"):
+                    "UPDATE part2 SET body = 'again' WHERE id = 102",
+                    "CREATE TABLE part3 PARTITION OF part FOR VALUES FROM (200) TO (300); INSERT INTO part3 VALUES (201, 'new', NULL)"):
             with self.subTest(sql):
                 self.sql(sql)
                 self.quiet_and_right(table="part")
-        self.assertEqual(self.one("SELECT count(*) FROM part"), 4)
+        with self.conn.cursor().copy("COPY part3 (id, body) FROM STDIN") as copy:
+            copy.write("202\tcopied into it\n")
+        self.quiet_and_right(table="part")
+        # nobody writes the rows that a table brings along
+        self.sql("CREATE TABLE part4 AS SELECT 301::bigint AS id, 'brought along' AS body, NULL AS queue")
+        self.sql("ALTER TABLE part4 ALTER id SET NOT NULL; ALTER TABLE part ATTACH PARTITION part4 FOR VALUES FROM (300) TO (400)")
+        self.sql("SELECT glm_job_sync('job')")
+        self.quiet_and_right(table="part")
+        self.assertEqual(self.one("SELECT count(queue) FROM part"), 7)
 
     def test_writers_meanwhile(self):
         self.make_table(200)
@@ -138,13 +150,38 @@ class Changes(JobCase):
         self.sql("SELECT glm_job_sync('job')")
         self.quiet_and_right()
         self.assertEqual(self.job("done"), done + 3)
-        # another model is another answer
-        self.sql("SELECT glm_model_load('other', path) FROM glm_models WHERE name = 'tiny-chatglm3'")
-        self.sql(f"ALTER DATABASE {self.database} SET chatglm.model = 'other'")
+
+    def use_model(self, name):
+        """In the background, too."""
+        self.sql(f"ALTER DATABASE {self.database} SET chatglm.model = '{name}'")
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'chatglm job' AND datname = current_database()")
         wait_until(lambda: not job_pids(self.database), "the worker is gone")
-        self.sql("SELECT glm_job_sync('job')")
-        wait_until(lambda: self.job("done") == done + 33, "all are computed", 30)
+
+    def test_sync_of_another_model(self):
+        """What counts are its files, not its name."""
+        self.make_table(30)
+        self.sql("ALTER TABLE ticket ADD tone text")
+        base = directory_for_owner()
+        self.addCleanup(shutil.rmtree, base)
+        as_owner("cp", "-r", self.one("SELECT path FROM glm_models WHERE name = 'tiny-chatglm3'"), f"{base}/model")
+        self.sql("SELECT glm_model_load('other', %s)", f"{base}/model")
+        self.addCleanup(value, "SELECT glm_model_unload('other')")
+        self.make_job("named", target="tone", call="glm_generate(body, max_tokens => 2, model => 'other')")
+        self.sql("CALL glm_job_run('named')")
+        self.follow()
+        self.use_model("other")
+
+        def sync():
+            for name in ("job", "named"):
+                self.sql("SELECT glm_job_sync(%s)", name)
+            self.sql("CALL glm_job_run('named')")
+            self.wait_quiet()
+            return self.job("done"), self.job("done", "named")
+
+        self.assertEqual(sync(), (30, 30))
+        as_owner("sh", "-c", f"echo >> {base}/model/config.json")
+        self.assertEqual(sync(), (60, 60))
+        self.assertEqual(sync(), (60, 60))
 
     def test_the_queue_of_a_job_that_is_called(self):
         self.make_table(10)

@@ -75,8 +75,52 @@ class Rights(JobCase):
         self.as_role("jobs_ann", f"SELECT glm_job_create('mine', 'rls', 'id', 'queue', $${CALL}$$)")
         self.as_role("jobs_ann", "CALL glm_job_run('mine')")
         self.assertEqual(self.sql("SELECT count(queue), bool_and(id % 2 = 0) FROM rls WHERE queue IS NOT NULL"), [(5, True)])
-        with self.assertRaises(psycopg.errors.InsufficientPrivilege):
-            self.sql("CALL glm_job_run('mine')")        # not even a superuser, but as its owner
+        # whoever calls, it is what its owner sees
+        self.sql("UPDATE rls SET queue = NULL")
+        self.sql("CALL glm_job_run('mine')")
+        self.assertEqual(self.sql("SELECT count(queue), bool_and(id % 2 = 0) FROM rls WHERE queue IS NOT NULL"), [(5, True)])
+
+    def test_members_run_it_as_its_owner(self):
+        self.make_spied_table("jobs_group")
+        self.as_role("jobs_group", "SELECT glm_job_create('spy', 'ticket', 'id', 'queue', 'public.try(body)', '{\"chunk\": 2}')")
+        with self.assertRaisesRegex(psycopg.errors.InsufficientPrivilege, "permission denied for job"):
+            self.as_role("jobs_ann", "CALL glm_job_run('spy')")
+        self.assertEqual(self.job("state", "spy"), "created")
+        self.sql("GRANT jobs_group TO jobs_ann")
+        with self.assertRaisesRegex(psycopg.errors.InsufficientPrivilege, "temporary table"):
+            self.as_role("jobs_ann", "CALL glm_job_run('spy')")     # which would be left in ann's session
+        self.assertEqual(self.sql("SELECT DISTINCT cu FROM who"), [])
+        self.sql("ALTER FUNCTION try RENAME TO leaky")
+        self.as_role("jobs_group", "CREATE FUNCTION try(body text) RETURNS text LANGUAGE plpgsql AS $$BEGIN "
+                                   "INSERT INTO public.who VALUES ('call', current_user, session_user); "
+                                   "BEGIN EXECUTE 'RESET ROLE'; EXCEPTION WHEN OTHERS THEN NULL; END; "
+                                   "INSERT INTO public.who VALUES ('then', current_user, 'x'); "
+                                   "PERFORM set_config('search_path', 'pg_temp', false); RETURN body; END$$")
+        self.sql("SELECT glm_job_drop('spy')")
+        self.as_role("jobs_group", "SELECT glm_job_create('spy', 'ticket', 'id', 'queue', 'public.try(body)', '{\"chunk\": 2}')")
+        for role in ("jobs_ann", "postgres"):
+            with self.subTest(role):
+                self.sql("TRUNCATE who")
+                self.as_role(role, "CALL glm_job_run('spy')")
+                self.assertEqual(self.job("done", "spy"), 5)
+                self.assertEqual(self.sql("SELECT DISTINCT what, cu FROM who ORDER BY 1"),
+                                 [(what, "jobs_group") for what in ("call", "late", "soon", "then")])
+                self.assertEqual(self.sql("SELECT current_user, current_setting('search_path')"), [("postgres", '"$user", public')])
+
+    def test_who_starts_it_runs_nothing_of_its_owner(self):
+        """The planner runs immutable functions, glm_job_estimate the call."""
+        self.make_table(3)
+        self.sql("GRANT ALL ON ticket TO jobs_ann")
+        for returns, kind in (("boolean", "IMMUTABLE"), ("text", "VOLATILE")):
+            self.as_role("jobs_ann", f"CREATE FUNCTION tell_{returns}() RETURNS {returns} LANGUAGE plpgsql {kind} AS "
+                                     "$$BEGIN RAISE NOTICE 'by %', current_user; RETURN true; END$$")
+        self.as_role("jobs_ann", "SELECT glm_job_create('mine', 'ticket', 'id', 'queue', 'tell_text()', '{\"where\": \"tell_boolean()\"}')")
+        for call in ("SELECT glm_job_start('mine')", "SELECT glm_job_sync('mine')", "SELECT glm_job_estimate('mine')"):
+            with self.subTest(call):
+                self.notices.clear()
+                self.sql(call)
+                self.assertEqual(set(self.notices), {"by jobs_ann"})
+                self.wait_state("done", "mine")
 
     def test_a_right_that_is_taken_away(self):
         self.make_table(5)
@@ -170,39 +214,6 @@ class Databases(JobCase):
             conn.execute("CALL glm_job_run('job')")
             self.assertEqual((value("SELECT done FROM glm_jobs", conn), value("SELECT state FROM glm_jobs", conn)), (200, "done"))
             self.assertEqual(value("SELECT count(*) FROM ticket WHERE queue IS NULL", conn), 0)
-
-
-class Slots(unittest.TestCase):
-    def test_more_databases_than_workers_and_no_slot(self):
-        cluster = Cluster({"shared_preload_libraries": "chatglm", "max_worker_processes": 4})
-        self.addCleanup(cluster.remove)
-        conns = []
-        with cluster.connect() as conn:
-            conn.execute("ALTER SYSTEM SET chatglm.job_workers = 1")
-            conn.execute("SELECT pg_reload_conf()")
-            for i in range(4):
-                conn.execute(f"CREATE DATABASE d{i}")
-                conns.append(connect(host=cluster.base, port=5432, user="postgres", dbname=f"d{i}"))
-                self.addCleanup(conns[-1].close)
-        for conn in conns:
-            conn.execute("CREATE EXTENSION chatglm")
-            conn.execute("CREATE TABLE t (id int PRIMARY KEY, body text, queue text)")
-            conn.execute("INSERT INTO t SELECT i, 'text ' || i FROM generate_series(1, 100) i")
-            conn.execute("SELECT glm_job_create('j', 't', 'id', 'queue', 'glm_generate(body, max_tokens => 4)', '{\"mode\": \"continuous\"}')")
-            conn.execute("SELECT glm_job_start('j')")
-        for conn in conns:
-            wait_until(lambda: value("SELECT done FROM glm_jobs", conn) == 100, "each is served", 60)
-        with cluster.connect() as conn:
-            conn.execute("ALTER SYSTEM SET chatglm.job_workers = 0")
-            conn.execute("SELECT pg_reload_conf()")
-        wait_until(lambda: value("SHOW chatglm.job_workers", conns[0]) == "0", "the setting is there")
-        notices = []
-        conns[0].add_notice_handler(lambda diag: notices.append((diag.severity, diag.sqlstate)))
-        conns[0].execute("SELECT glm_job_start('j')")
-        self.assertEqual(notices, [("WARNING", "53400")])
-        conns[0].execute("UPDATE t SET body = 'other' WHERE id = 1")
-        conns[0].execute("CALL glm_job_run('j')")
-        self.assertEqual(value("SELECT done FROM glm_jobs", conns[0]), 101)
 
 
 if __name__ == "__main__":

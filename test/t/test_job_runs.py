@@ -132,6 +132,14 @@ class Meanwhile(JobCase):
         self.addCleanup(set_delay, self.delay)
         self.assertEqual(self.wrong_answers(), 0)
 
+    def test_rows_that_are_truncated(self):
+        self.make_table(10)
+        self.make_job()
+        run = self.computing()
+        self.sql("TRUNCATE ticket")
+        run.join(60)
+        self.assertEqual(self.sql("SELECT state, done, failed FROM glm_jobs"), [("done", 0, 0)])
+
     def test_a_locked_row_holds_nobody_up(self):
         self.make_table(10)
         self.make_job()
@@ -247,7 +255,9 @@ class Faults(JobCase):
                 ("ALTER TABLE ticket RENAME queue TO q", "ALTER TABLE ticket RENAME q TO queue", psycopg.errors.UndefinedColumn),
                 ("ALTER TABLE ticket RENAME id TO k", "ALTER TABLE ticket RENAME k TO id", psycopg.errors.UndefinedColumn),
                 ("ALTER TABLE ticket ALTER queue TYPE int USING 1", "ALTER TABLE ticket ALTER queue TYPE text USING NULL",
-                 psycopg.errors.DatatypeMismatch)):
+                 psycopg.errors.DatatypeMismatch),
+                ("ALTER TABLE ticket DROP queue", "ALTER TABLE ticket ADD queue text", psycopg.errors.UndefinedColumn),
+                ("ALTER TABLE ticket DROP body", "ALTER TABLE ticket ADD body text DEFAULT 'hello'", psycopg.errors.UndefinedColumn)):
             with self.subTest(change):
                 self.sql(change)
                 self.run_and_fail(psycopg.errors.Error if error is None else error)
@@ -280,17 +290,29 @@ class Faults(JobCase):
         self.assertEqual(self.sql("SELECT key, sqlstate FROM glm_job_errors"), [("13", "57P02")])
         self.assertEqual(self.one("SELECT count(*) FROM ticket WHERE queue IS NULL"), 1)
 
-    def test_deadline_and_budget(self):
-        self.make_table(100)
+    def test_deadline(self):
+        self.make_table(10)
         self.make_job("late", deadline="2020-01-01")
         self.sql("CALL glm_job_run('late')")
         self.assertEqual(self.sql("SELECT state, reason, done FROM glm_jobs"), [("paused", "its deadline has passed", 0)])
-        self.make_job("slow", rows_per_minute=20)
-        self.sql("SELECT glm_job_start('slow')")
-        wait_until(lambda: self.job("done", "slow") == 20, "a first chunk")
-        left = self.one("SELECT extract(epoch FROM not_before - clock_timestamp())::float8 FROM glm_jobs WHERE name = 'slow'")
-        self.assertTrue(50 < left <= 60, left)
-        self.sql("SELECT glm_job_cancel('slow')")
+
+    def test_budgets(self):
+        """They tell when the next chunk may begin, from when this one began."""
+        self.make_table(100)
+        self.make_job("rows", rows_per_minute=20)
+        self.make_job("tokens", tokens_per_minute=100, chunk=30)
+        for name, chunk in (("rows", 20), ("tokens", 30)):
+            with self.subTest(name):
+                self.sql("SELECT glm_job_start(%s)", name)
+                wait_until(lambda: self.job("done", name) == chunk, "a first chunk", 60)
+                used = chunk / 20 if name == "rows" else self.job("tokens", name) / 100
+                self.assertGreaterEqual(used, 1)
+                # minutes, and what passed until the chunk began
+                self.assertEqual(self.sql("SELECT not_before >= started + %s * interval '1 min', not_before <= now() + %s * interval '1 min' "
+                                          "FROM chatglm.job WHERE name = %s", used, used, name), [(True, True)])
+                self.sql("SELECT glm_job_resume(%s)", name)     # as if they had passed
+                wait_until(lambda: self.job("done", name) == 2 * chunk, "a second one", 60)
+                self.sql("SELECT glm_job_cancel(%s)", name)
 
     def test_priority(self):
         self.make_table(60)

@@ -8,7 +8,7 @@ from harness import *
 
 class Standby(Case):
     def test_hot_standby(self):
-        standby = Cluster({}, standby=True)
+        standby = Cluster({}, primary=tuple(os.environ[name] for name in ("PGHOST", "PGPORT", "PGUSER")))
         self.addCleanup(standby.remove)
         with standby.connect() as conn:
             self.assertTrue(value("SELECT pg_is_in_recovery()", conn))
