@@ -1407,7 +1407,21 @@ COMMENT ON SEQUENCE chatglm.job_queue_id IS 'numbers of rows of chatglm.job_queu
 REVOKE ALL ON chatglm.job_queue_id FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('chatglm.job_queue_id', '');
 
--- Columns are known by their numbers to the trigger that appends to it.
+-- Written by triggers, for as little as a row can cost: there is no number, and no index.  Its columns are known to them by
+-- their numbers.
+CREATE TABLE chatglm.job_change (
+	job text COLLATE "C" NOT NULL,
+	key text NOT NULL,
+	queued_at timestamptz NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE chatglm.job_change IS
+'keys of rows that were written, until a job takes them into the queue; pg_dump keeps the rows';
+COMMENT ON COLUMN chatglm.job_change.job IS 'name of the job';
+COMMENT ON COLUMN chatglm.job_change.key IS 'key of the row; of several columns, an array of theirs as text';
+COMMENT ON COLUMN chatglm.job_change.queued_at IS 'when its transaction began';
+REVOKE ALL ON chatglm.job_change FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.job_change', '');
+
 CREATE TABLE chatglm.job_queue (
 	id bigint NOT NULL DEFAULT pg_catalog.nextval('chatglm.job_queue_id'),
 	job text COLLATE "C" NOT NULL,

@@ -1,7 +1,7 @@
 /*
  * job_claim.c - the first transaction of a chunk: which keys are computed next.
  *
- * Keys that wait in the queue go before a walk through the table.  The walk goes by key
+ * Keys that wait in the queue, those of changes too, go before a walk through the table.  The walk goes by key
  * and remembers how far it has come, so a job over a table of any size has one row in the
  * queue for each chunk that is being computed, and no other.
  *
@@ -346,6 +346,8 @@ claim_queued(Claiming *claiming)
 	uint64		   n;
 	Queued		  *rows;
 
+	if (claiming->chunk->job->options.continuous)
+		chatglm_job_take_changes();
 	chatglm_job_arg_text(&args, claiming->chunk->name);
 	chatglm_job_arg(&args, INT4OID, Int32GetDatum(claiming->rows), false);
 	for (;;)
@@ -461,9 +463,11 @@ nothing_to_claim(Claiming *claiming)
 	TimestampTz	   soon = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
 
 	chatglm_job_arg_text(&args, job->name);
-	chatglm_job_sql("SELECT count(*) > 0, min(not_before) FILTER (WHERE worker IS NULL) FROM "
-					"(SELECT * FROM chatglm.job_queue WHERE job = $1 LIMIT 1000) q",
-					&args);
+	chatglm_job_sql(
+		"SELECT count(*) > 0 OR EXISTS (SELECT FROM chatglm.job_change WHERE job = $1), "
+		"min(not_before) FILTER (WHERE worker IS NULL) FROM "
+		"(SELECT * FROM chatglm.job_queue WHERE job = $1 LIMIT 1000) q",
+		&args);
 	if (DatumGetBool(chatglm_job_datum(0, 1, &isnull)))
 	{
 		next = chatglm_job_datum(0, 2, &isnull);

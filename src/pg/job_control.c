@@ -193,6 +193,7 @@ cancel_sessions(const ChatglmJob *job)
 	uint64		   n;
 
 	chatglm_job_arg_text(&args, job->name);
+	chatglm_job_sql("DELETE FROM chatglm.job_change WHERE job = $1", &args);
 	n = chatglm_job_sql("DELETE FROM chatglm.job_queue WHERE job = $1 RETURNING worker, pid",
 						&args);
 	for (uint64 i = 0; i < n; i++)

@@ -300,6 +300,7 @@ chatglm_job_drop(PG_FUNCTION_ARGS)
 	job = chatglm_job_own(name, true);
 	chatglm_job_arg_text(&args, name);
 	chatglm_job_sql("DELETE FROM chatglm.job WHERE name = $1", &args);
+	chatglm_job_sql("DELETE FROM chatglm.job_change WHERE job = $1", &args);
 	chatglm_job_sql("DELETE FROM chatglm.job_queue WHERE job = $1", &args);
 	chatglm_job_sql("DELETE FROM chatglm.job_error WHERE job = $1", &args);
 	chatglm_job_sql("DELETE FROM chatglm.job_done WHERE job = $1", &args);

@@ -5,13 +5,15 @@
  * rows that are written into a partition by name or by COPY, or moved between two; for
  * rows that logical replication brings where the job asks for these.  It compares the
  * columns that the job reads byte by byte, runs no operator and no SQL, and appends the
- * key to the queue: no writer waits for another one or for the job.
+ * key to a table of changes: no writer waits for another one or for the job.  That table has
+ * no index and no numbers, which cost a writer more than all the rest; whoever claims next,
+ * for whatever job, takes what is there into the queue, which has both.
  *
  * Columns are arguments of the trigger, by name, so a dump has them.  One that is gone or
  * renamed counts as changed; without the key there is nothing to queue, and the job itself
  * will say what is wrong.  A writer never gets an error from here.
  *
- * The queue is written as catalogs are, past the executor and whatever rights the writer
+ * The table is written as catalogs are, past the executor and whatever rights the writer
  * has: nothing but the key leaves his transaction.
  */
 #include "chatglm.h"
@@ -23,7 +25,6 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -34,22 +35,25 @@
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #include "function.h"
 #include "job_shared.h"
 #include "job_trigger.h"
 
-#define QUEUE_COLUMNS 10 /* as chatglm--1.0.sql has them */
-#define QUEUE_GIVEN 6	 /* of these, those a trigger gives; the rest are null or now */
+#define CHANGE_COLUMNS 3 /* as chatglm--1.0.sql has them */
+#define TAKEN "10000"	 /* changes, by one claim */
 
 PG_FUNCTION_INFO_V1(chatglm_job_row);
 
-/* What a statement needs to know of a trigger; in the memory of the statement. */
+/* What is to be known of a trigger. */
 typedef struct Watch
 {
-	bool	   wanted; /* the job wants to hear of changes, and the key is there */
-	Oid		   owner;
-	char	  *job;
+	Oid		   trigger;
+	char	   job[NAMEDATALEN];
+	Oid		   changes; /* table chatglm.job_change */
+	bool	   wanted;	/* the job wants to hear of changes, and the key is there */
+	Oid		   owner;	/* whom to wake; InvalidOid: nobody works in the background */
 	int		   n_keys;
 	AttrNumber key[INDEX_MAX_KEYS];
 	FmgrInfo   output[INDEX_MAX_KEYS];
@@ -140,18 +144,16 @@ chatglm_job_drop_trigger(const ChatglmJob *job, Relation source)
 		run_ddl(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(cell)), table));
 }
 
-/* ---- What is known of jobs ------------------------------------------------------- */
+/* ---- What is known of triggers --------------------------------------------------- */
 
-typedef struct KnownJob
-{
-	char name[NAMEDATALEN];
-	Oid	 owner;
-	bool follows; /* it is begun: the queue takes keys */
-	bool runs;	  /* in the background, so somebody should be woken */
-} KnownJob;
-
-static HTAB *known_jobs;
-static bool	 jobs_outdated;
+/*
+ * Kept in the session, as looking it up takes longer than all else about a row.  Whatever
+ * changes with a relation, a job's state too, makes all of it outdated; statements that
+ * are under way may still have it, so it goes with the transaction.
+ */
+static HTAB			*watches;
+static MemoryContext watches_context;
+static bool			 outdated;
 
 static Oid
 relation_of_jobs(const char *name)
@@ -162,9 +164,9 @@ relation_of_jobs(const char *name)
 }
 
 static void
-jobs_changed(Datum arg, Oid relation)
+relation_changed(Datum arg, Oid relation)
 {
-	jobs_outdated = true;
+	outdated = true;
 }
 
 void
@@ -183,7 +185,7 @@ job_attribute(HeapTuple row, TupleDesc desc, const char *column)
 
 /* The job's row, without asking for a right on it. */
 static void
-read_job(KnownJob *known)
+read_job(Watch *watch)
 {
 	Relation	table = table_open(relation_of_jobs("job"), AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(table);
@@ -192,60 +194,25 @@ read_job(KnownJob *known)
 	HeapTuple	row;
 
 	list_free(RelationGetIndexList(table)); /* fills rd_pkindex */
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(known->name));
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(watch->job));
 	scan =
 		systable_beginscan(table, table->rd_pkindex, OidIsValid(table->rd_pkindex), NULL, 1, &key);
 	row = systable_getnext(scan);
-	known->follows = known->runs = false;
 	if (HeapTupleIsValid(row))
 	{
 		char *state = job_attribute(row, desc, "state");
 		char *background = job_attribute(row, desc, "background");
 		bool  isnull;
 
-		known->owner = DatumGetObjectId(heap_getattr(row, 2, desc, &isnull));
-		known->follows =
+		watch->wanted =
 			state != NULL && strcmp(state, "created") != 0 && strcmp(state, "cancelled") != 0;
-		known->runs = known->follows && strcmp(state, "running") == 0 && background != NULL &&
-					  background[0] == 't';
+		if (watch->wanted && strcmp(state, "running") == 0 && background != NULL &&
+			background[0] == 't')
+			watch->owner = DatumGetObjectId(heap_getattr(row, 2, desc, &isnull));
 	}
 	systable_endscan(scan);
 	table_close(table, AccessShareLock);
 }
-
-static KnownJob
-known_job(const char *name)
-{
-	static bool registered = false;
-	KnownJob   *known;
-	KnownJob	fresh = {0};
-
-	if (!registered)
-		CacheRegisterRelcacheCallback(jobs_changed, (Datum) 0);
-	registered = true;
-	if (known_jobs != NULL && jobs_outdated)
-	{
-		hash_destroy(known_jobs);
-		known_jobs = NULL;
-	}
-	if (known_jobs == NULL)
-	{
-		HASHCTL control = {.keysize = NAMEDATALEN, .entrysize = sizeof(KnownJob)};
-
-		known_jobs = hash_create("chatglm jobs known", 16, &control, HASH_ELEM | HASH_STRINGS);
-		jobs_outdated = false;
-	}
-	known = hash_search(known_jobs, name, HASH_FIND, NULL);
-	if (known != NULL)
-		return *known;
-	strlcpy(fresh.name, name, NAMEDATALEN);
-	read_job(&fresh);
-	if (!jobs_outdated)
-		*(KnownJob *) hash_search(known_jobs, name, HASH_ENTER, NULL) = fresh;
-	return fresh;
-}
-
-/* ---- A statement ----------------------------------------------------------------- */
 
 /* The text of a date depends on settings, that of these does not. */
 static bool
@@ -257,7 +224,7 @@ is_plain_type(Oid type)
 }
 
 static void
-find_keys(Watch *watch, Relation table, char **args, MemoryContext context)
+find_keys(Watch *watch, Relation table, char **args)
 {
 	watch->plain = true;
 	for (int i = 0; i < watch->n_keys; i++)
@@ -274,37 +241,82 @@ find_keys(Watch *watch, Relation table, char **args, MemoryContext context)
 		watch->key[i] = attnum;
 		watch->plain &= is_plain_type(type);
 		getTypeOutputInfo(type, &output, &varlena);
-		fmgr_info_cxt(output, &watch->output[i], context);
+		fmgr_info_cxt(output, &watch->output[i], watches_context);
 	}
 }
 
-static Watch *
-begin_watch(FunctionCallInfo fcinfo, const TriggerData *data)
+static void
+find_watched(Watch *watch, Relation table, const Trigger *trigger)
 {
-	const Trigger *trigger = data->tg_trigger;
-	Watch		  *watch = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Watch));
-	KnownJob	   job;
-
-	fcinfo->flinfo->fn_extra = watch;
-	if (trigger->tgnargs < 2 || !OidIsValid(relation_of_jobs("job")))
-		return watch;
-	watch->n_keys = pg_strtoint32(trigger->tgargs[1]);
-	if (watch->n_keys < 1 || watch->n_keys > INDEX_MAX_KEYS || trigger->tgnargs < 2 + watch->n_keys)
-		return watch;
-	job = known_job(trigger->tgargs[0]);
-	watch->job = MemoryContextStrdup(fcinfo->flinfo->fn_mcxt, trigger->tgargs[0]);
-	watch->owner = job.runs ? job.owner : InvalidOid;
-	watch->wanted = job.follows;
-	find_keys(watch, data->tg_relation, trigger->tgargs + 2, fcinfo->flinfo->fn_mcxt);
 	for (int i = 2; i < trigger->tgnargs; i++)
 	{
-		AttrNumber attnum = get_attnum(RelationGetRelid(data->tg_relation), trigger->tgargs[i]);
+		AttrNumber attnum = get_attnum(RelationGetRelid(table), trigger->tgargs[i]);
 
 		if (attnum > 0)
 			watch->watched[watch->n_watched++] = attnum;
 		else
 			watch->gone = true;
 	}
+}
+
+static void
+find_out(Watch *watch, Relation table, const Trigger *trigger)
+{
+	watch->trigger = trigger->tgoid;
+	watch->changes = relation_of_jobs("job_change");
+	if (trigger->tgnargs < 2 || !OidIsValid(relation_of_jobs("job")))
+		return;
+	watch->n_keys = pg_strtoint32(trigger->tgargs[1]);
+	if (watch->n_keys < 1 || watch->n_keys > INDEX_MAX_KEYS || trigger->tgnargs < 2 + watch->n_keys)
+		return;
+	strlcpy(watch->job, trigger->tgargs[0], NAMEDATALEN);
+	read_job(watch);
+	find_keys(watch, table, trigger->tgargs + 2);
+	find_watched(watch, table, trigger);
+}
+
+static void
+renew_watches(void)
+{
+	static bool registered = false;
+	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(Watch)};
+
+	if (watches != NULL && !outdated)
+		return;
+	if (!registered)
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	registered = true;
+	if (watches != NULL)
+		MemoryContextSetParent(watches_context, TopTransactionContext);
+	watches = NULL;
+	watches_context =
+		AllocSetContextCreate(TopMemoryContext, "chatglm triggers", ALLOCSET_DEFAULT_SIZES);
+	control.hcxt = watches_context;
+	watches = hash_create("chatglm triggers", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	outdated = false;
+}
+
+static Watch *
+begin_watch(FunctionCallInfo fcinfo, const TriggerData *data)
+{
+	Oid	   trigger = data->tg_trigger->tgoid;
+	Watch *watch;
+	Watch *kept;
+
+	renew_watches();
+	watch = hash_search(watches, &trigger, HASH_FIND, NULL);
+	if (watch == NULL)
+	{
+		watch = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Watch));
+		find_out(watch, data->tg_relation, data->tg_trigger);
+		if (!outdated)
+		{
+			kept = hash_search(watches, &trigger, HASH_ENTER, NULL);
+			*kept = *watch;
+			watch = kept;
+		}
+	}
+	fcinfo->flinfo->fn_extra = watch;
 	return watch;
 }
 
@@ -359,51 +371,43 @@ key_text(Watch *watch, TupleTableSlot *row)
 		PointerGetDatum(construct_array(texts, watch->n_keys, TEXTOID, -1, false, TYPALIGN_INT))));
 }
 
-/* The queue, if it is as the extension made it; NULL: it is not. */
+/* The table of changes, if it is as the extension made it; NULL: it is not. */
 static Relation
-open_queue(void)
+open_changes(const Watch *watch)
 {
-	static const Oid types[QUEUE_GIVEN] = {INT8OID, TEXTOID, TEXTARRAYOID,
-										   BOOLOID, INT4OID, INT4OID};
-	Oid				 oid = relation_of_jobs("job_queue");
-	Relation		 queue = OidIsValid(oid) ? try_relation_open(oid, RowExclusiveLock) : NULL;
-	bool			 good = queue != NULL && RelationGetDescr(queue)->natts == QUEUE_COLUMNS;
+	static const Oid types[CHANGE_COLUMNS] = {TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	Relation		 changes =
+		OidIsValid(watch->changes) ? try_relation_open(watch->changes, RowExclusiveLock) : NULL;
+	bool good = changes != NULL && RelationGetDescr(changes)->natts == CHANGE_COLUMNS;
 
-	for (int i = 0; good && i < QUEUE_GIVEN; i++)
-		good = !TupleDescAttr(RelationGetDescr(queue), i)->attisdropped &&
-			   TupleDescAttr(RelationGetDescr(queue), i)->atttypid == types[i];
-	if (queue != NULL && !good)
+	for (int i = 0; good && i < CHANGE_COLUMNS; i++)
+		good = TupleDescAttr(RelationGetDescr(changes), i)->atttypid == types[i];
+	if (changes != NULL && !good)
 	{
-		table_close(queue, RowExclusiveLock);
-		queue = NULL;
+		table_close(changes, RowExclusiveLock);
+		changes = NULL;
 	}
-	return queue;
+	return changes;
 }
 
-/* Columns: id, job, keys, changed, tries, claims, worker, pid, not_before, queued_at. */
+/* Columns: job, key, queued_at. */
 static void
 append_key(const Watch *watch, Datum key)
 {
-	Relation  queue = open_queue();
-	Oid		  sequence = relation_of_jobs("job_queue_id");
-	Datum	  values[QUEUE_COLUMNS] = {0};
-	bool	  nulls[QUEUE_COLUMNS] = {[6] = true, [7] = true, [8] = true};
+	Relation  changes = open_changes(watch);
+	Datum	  values[CHANGE_COLUMNS];
+	bool	  nulls[CHANGE_COLUMNS] = {false};
 	HeapTuple row;
 
-	if (queue != NULL && OidIsValid(sequence))
-	{
-		values[0] = Int64GetDatum(nextval_internal(sequence, false));
-		values[1] = CStringGetTextDatum(watch->job);
-		values[2] = PointerGetDatum(construct_array(&key, 1, TEXTOID, -1, false, TYPALIGN_INT));
-		values[3] = BoolGetDatum(true);
-		values[4] = values[5] = Int32GetDatum(0);
-		values[9] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
-		row = heap_form_tuple(RelationGetDescr(queue), values, nulls);
-		CatalogTupleInsert(queue, row);
-		heap_freetuple(row);
-	}
-	if (queue != NULL)
-		table_close(queue, NoLock);
+	if (changes == NULL)
+		return;
+	values[0] = CStringGetTextDatum(watch->job);
+	values[1] = key;
+	values[2] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	row = heap_form_tuple(RelationGetDescr(changes), values, nulls);
+	CatalogTupleInsert(changes, row);
+	heap_freetuple(row);
+	table_close(changes, NoLock);
 }
 
 /* chatglm.job_row(job, number of key columns, key columns ..., other columns ...) */
@@ -431,4 +435,20 @@ chatglm_job_row(PG_FUNCTION_ARGS)
 	if (OidIsValid(watch->owner))
 		chatglm_jobs_wake(watch->owner);
 	return PointerGetDatum(NULL);
+}
+
+/* ---- Into the queue -------------------------------------------------------------- */
+
+/* Who takes changes at the same time waits for this one, and finds them in the queue. */
+void
+chatglm_job_take_changes(void)
+{
+	ChatglmJobArgs none = {0};
+
+	(void) chatglm_job_sql(
+		"WITH taken AS (DELETE FROM chatglm.job_change WHERE ctid = ANY (ARRAY("
+		"SELECT ctid FROM chatglm.job_change LIMIT " TAKEN ")) RETURNING *) "
+		"INSERT INTO chatglm.job_queue (job, keys, changed, queued_at) "
+		"SELECT job, ARRAY[key], true, min(queued_at) FROM taken GROUP BY job, key ORDER BY 4",
+		&none);
 }

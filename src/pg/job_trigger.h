@@ -15,6 +15,9 @@ extern void chatglm_job_make_trigger(const ChatglmJob *job, const char *table, L
 /* Drops it, if it is there, and closes the table. */
 extern void chatglm_job_drop_trigger(const ChatglmJob *job, Relation source);
 
+/* Takes keys that triggers have appended into the queue, each once; perhaps not all. */
+extern void chatglm_job_take_changes(void);
+
 /* Some job's definition or state is another: sessions that know of it look again. */
 extern void chatglm_job_changed(void);
 

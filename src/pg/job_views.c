@@ -3,7 +3,8 @@
  *
  * Nothing here counts a table.  What is left of a walk is what the planner expected less
  * what is done; a queue of up to a thousand rows is looked at, and of a longer one the
- * numbers of its first and last row tell how long it is at most.
+ * numbers of its first and last row tell how long it is at most.  So are the first thousand
+ * changes; where there are more, the job's share of these and the server's own estimate tell.
  */
 #include "chatglm.h"
 
@@ -22,16 +23,23 @@ static const char jobs_query[] =
 	"j.state, j.reason, j.background, j.done, j.failed, j.stale, l.rows_left, l.estimated, "
 	"j.rate, CASE WHEN j.state = 'running' AND j.rate > 0 THEN "
 	"least(l.rows_left / j.rate, 1e9) * interval '1 s' END, "
-	"clock_timestamp() - q.oldest, j.tokens, q.workers::int, "
+	"clock_timestamp() - least(q.oldest, c.oldest), j.tokens, q.workers::int, "
 	"CASE WHEN j.not_before > clock_timestamp() THEN j.not_before END, j.started, j.finished "
 	"FROM chatglm.job j, LATERAL (SELECT count(*) AS rows, sum(cardinality(keys)) AS keys, "
 	"min(queued_at) AS oldest, count(worker) AS workers FROM (SELECT * FROM chatglm.job_queue "
 	"WHERE job = j.name ORDER BY id LIMIT 1001) first) q, "
+	"LATERAL (SELECT count(*) FILTER (WHERE job = j.name) AS own, count(*) AS every, "
+	"min(queued_at) FILTER (WHERE job = j.name) AS oldest FROM (SELECT job, queued_at "
+	"FROM chatglm.job_change LIMIT 1001) first) c, "
 	"LATERAL (SELECT CASE WHEN j.state IN ('done', 'cancelled') THEN 0 "
 	"WHEN NOT j.walked THEN greatest(j.total - j.done - j.failed, 0) "
-	"WHEN q.rows <= 1000 THEN coalesce(q.keys, 0) "
-	"ELSE (SELECT max(id) - min(id) + 1 FROM chatglm.job_queue WHERE job = j.name) END, "
-	"j.state NOT IN ('done', 'cancelled') AND (NOT j.walked OR q.rows > 1000)) "
+	"ELSE (CASE WHEN q.rows <= 1000 THEN coalesce(q.keys, 0) "
+	"ELSE (SELECT max(id) - min(id) + 1 FROM chatglm.job_queue WHERE job = j.name) END) "
+	"+ (CASE WHEN c.own = 0 OR c.every <= 1000 THEN c.own "
+	"ELSE greatest(c.own, c.own * (SELECT reltuples FROM pg_class "
+	"WHERE oid = 'chatglm.job_change'::regclass)::bigint / c.every) END) END, "
+	"j.state NOT IN ('done', 'cancelled') AND (NOT j.walked OR q.rows > 1000 OR c.own > 0 AND "
+	"c.every > 1000)) "
 	"AS l (rows_left, estimated) WHERE pg_has_role($1, j.owner, 'MEMBER') ORDER BY j.name";
 
 static const char errors_query[] =

@@ -2,9 +2,10 @@
  * jobs.h - batch jobs: what a job is, and the chunks that it is worked off in.
  *
  * A job asks an expression of every row of a table and writes what it gives into
- * columns of the same row.  It lies in three tables: chatglm.job (definition and
- * state), chatglm.job_queue (keys that wait or are being computed) and
- * chatglm.job_error; chatglm.job_done remembers of what inputs an answer was.
+ * columns of the same row.  It lies in chatglm.job (definition and state),
+ * chatglm.job_change (keys of rows that were written), chatglm.job_queue (keys that wait or
+ * are being computed) and chatglm.job_error; chatglm.job_done remembers of what inputs an
+ * answer was.
  *
  * These tables are written with the rights of their owner (job_table.c), all that
  * touches the job's own table with the rights of the job's owner (job_query.c).

@@ -112,7 +112,7 @@ SELECT is((SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'ticket
           'CREATE TRIGGER chatglm_job_follow AFTER INSERT OR UPDATE ON tap_job.ticket FOR EACH ROW EXECUTE FUNCTION chatglm.job_row(''follow'', ''1'', ''id'', ''body'', ''n'')',
           'its trigger watches what it reads');
 INSERT INTO ticket (id, body) VALUES (1, 'x');
-SELECT is((SELECT count(*) FROM chatglm.job_queue), 0::bigint, 'which is silent before the job is begun');
+SELECT is((SELECT count(*) FROM chatglm.job_change), 0::bigint, 'which is silent before the job is begun');
 SELECT lives_ok($$SELECT glm_job_drop('follow')$$, 'dropping it');
 SELECT is((SELECT count(*) FROM pg_trigger WHERE tgrelid = 'ticket'::regclass), 0::bigint, 'takes the trigger along');
 

@@ -100,7 +100,7 @@ CREATE TEMP VIEW found AS
            pg_get_function_result(p.oid) AS found_result
       FROM surface s LEFT JOIN pg_proc p ON p.proname = s.name AND pg_get_function_arguments(p.oid) = s.arguments;
 
-SELECT plan((6 * count(*) + 31)::int) FROM surface;
+SELECT plan((6 * count(*) + 32)::int) FROM surface;
 
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
@@ -140,7 +140,7 @@ SELECT has_table('chatglm', 'route', 'table chatglm.route');
 SELECT table_privs_are('chatglm', 'route', 'glm_tap_user', ARRAY[]::text[], 'chatglm.route is closed');
 SELECT has_view('glm_routes', 'view glm_routes');
 SELECT is(ARRAY(SELECT t::regclass::text COLLATE "C" FROM unnest(extconfig) t ORDER BY 1),
-          ARRAY['chatglm.job', 'chatglm.job_done', 'chatglm.job_error', 'chatglm.job_queue', 'chatglm.job_queue_id', 'chatglm.linear_model',
+          ARRAY['chatglm.job', 'chatglm.job_change', 'chatglm.job_done', 'chatglm.job_error', 'chatglm.job_queue', 'chatglm.job_queue_id', 'chatglm.linear_model',
                 'chatglm.model', 'chatglm.route', 'chatglm.task_prompt'], 'pg_dump keeps the rows of the tables')
   FROM pg_extension WHERE extname = 'chatglm';
 SELECT is(p.proname, NULL, 'no function of the extension is left out here')
@@ -156,7 +156,7 @@ SELECT columns_are('glm_job_errors', ARRAY['name', 'key', 'attempts', 'sqlstate'
 SELECT is(has_table_privilege('glm_tap_user', v, 'SELECT'), true, v || ' is for everybody')
   FROM (VALUES ('glm_jobs'), ('glm_job_errors')) t (v);
 SELECT table_privs_are('chatglm', t, 'glm_tap_user', ARRAY[]::text[], 'chatglm.' || t || ' is closed')
-  FROM (VALUES ('job'), ('job_queue'), ('job_done')) v (t);
+  FROM (VALUES ('job'), ('job_change'), ('job_queue'), ('job_done')) v (t);
 SELECT is(extversion, (SELECT default_version FROM pg_available_extensions WHERE name = 'chatglm'), 'version')
   FROM pg_extension WHERE extname = 'chatglm';
 

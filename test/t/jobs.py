@@ -57,7 +57,12 @@ class JobCase(Case):
     def wait_quiet(self, name="job", timeout=60.0):
         """Until a continuous job has nothing to do."""
         wait_until(lambda: self.one("SELECT walked FROM chatglm.job WHERE name = %s", name) and
-                   self.one("SELECT count(*) FROM chatglm.job_queue WHERE job = %s", name) == 0, f"job {name} is quiet", timeout)
+                   self.queued(name) == 0, f"job {name} is quiet", timeout)
+
+    def queued(self, name="job"):
+        """Rows of the queue, and what is to come into it."""
+        return self.one("SELECT (SELECT count(*) FROM chatglm.job_queue WHERE job = %s) + "
+                        "(SELECT count(*) FROM chatglm.job_change WHERE job = %s)", name, name)
 
     def wrong_answers(self, call=CALL, target="queue", table="ticket"):
         return self.one(f"SELECT count(*) FROM {table} t WHERE {target} IS DISTINCT FROM {call}")

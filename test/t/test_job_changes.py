@@ -46,7 +46,7 @@ class Changes(JobCase):
         self.follow()
         done = self.job("done")
         self.sql("UPDATE ticket SET other = other + 1, body = body, id = id")
-        self.assertEqual(self.one("SELECT count(*) FROM chatglm.job_queue"), 0)
+        self.assertEqual(self.queued(), 0)
         self.sql("BEGIN; UPDATE ticket SET body = 'x'; ROLLBACK")
         self.wait_quiet()
         self.assertEqual(self.job("done"), done)
@@ -135,7 +135,7 @@ class Changes(JobCase):
         self.quiet_and_right()
         self.sql("SELECT glm_job_cancel('job')")
         self.sql("UPDATE ticket SET body = 'y' WHERE id = 1")
-        self.assertEqual(self.one("SELECT count(*) FROM chatglm.job_queue"), 0)
+        self.assertEqual(self.queued(), 0)
         self.sql("SELECT glm_job_start('job')")
         self.quiet_and_right()
 
