@@ -340,7 +340,7 @@ bench: cluster $(BENCH_PROGRAMS)
 	$(PYTHON) test/bench/bench.py $(if $(FULL),--full)
 	$(if $(FULL),build/bench/kernels -t $$(nproc) $(MODEL))
 	eval "$$(test/cluster.sh env)" && $(PYTHON) test/bench/serving.py $(if $(FULL),,--quick) && \
-	$(PYTHON) test/bench/load.py $(if $(FULL),,--quick)
+	$(PYTHON) test/bench/load.py $(if $(FULL),,--quick) && $(PYTHON) test/bench/jobs.py $(if $(FULL),,--quick)
 
 demo: deps
 	$(MAKE) $(AGAIN) installed
