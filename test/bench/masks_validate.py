@@ -40,17 +40,22 @@ def multiple_of(checker, divisor, instance, schema):
 
 
 SPACES = r"\t-\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
-CLASSES = {"\\d": "0-9", "\\w": "0-9A-Z_a-z", "\\s": SPACES}
+WORD = "0-9A-Z_a-z"
+CLASSES = {"\\d": "0-9", "\\w": WORD, "\\s": SPACES}
+BOUNDARIES = {"\\b": f"(?:(?<![{WORD}])(?=[{WORD}])|(?<=[{WORD}])(?![{WORD}]))",
+              "\\B": f"(?:(?<=[{WORD}])(?=[{WORD}])|(?<![{WORD}])(?![{WORD}]))"}
 
 
 def ecma(pattern):
-    """A pattern whose \\d, \\w and \\s are those of ECMA-262, not of Python, which has 1c to 1f and 85 for spaces, too."""
+    """A pattern whose \\d, \\w, \\s and \\b are those of ECMA-262, not of Python, which has 1c to 1f and 85 for spaces, too."""
     out, in_class = "", False
     for part in re.findall(r"\\.|.", pattern, re.S):
         if part in CLASSES:
             part = CLASSES[part] if in_class else "[%s]" % CLASSES[part]
         elif part.lower() in CLASSES and not in_class:
             part = "[^%s]" % CLASSES[part.lower()]
+        elif not in_class:
+            part = BOUNDARIES.get(part, part)
         in_class = (in_class or part == "[") and part != "]"
         out += part
     return out

@@ -19,6 +19,9 @@ SPACES = r"\t-\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 CLASSES = {"\\d": "0-9", "\\w": "0-9A-Z_a-z", "\\s": SPACES}
 NEGATED = {"\\D": "0-9", "\\W": "0-9A-Z_a-z", "\\S": SPACES}
 LETTERS = "aabbc01_ -\n\r\té中ÿ\u2028\u3000\ud7ff\ue000\U0001f600\U0010ffff"
+WORD = "[0-9A-Z_a-z]"
+BOUNDARIES = {"\\b": f"(?:(?<!{WORD})(?={WORD})|(?<={WORD})(?!{WORD}))",
+              "\\B": f"(?:(?<={WORD})(?={WORD})|(?<!{WORD})(?!{WORD}))"}
 SPECIAL = ".*+?(){}[]|^$\\/"
 ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "é": "\\xe9", "中": "\\u4E2d", "\U0001f600": "\\uD83D\\uDE00",
            "\U0010ffff": "\\u{10FFFF}"}
@@ -78,7 +81,10 @@ class Generator:
             return "^", "\\A"
         if kind < 0.12:
             return "$", "\\Z"
-        if kind < 0.18 and depth > 0:
+        if kind < 0.16:
+            mine = self.chance.choice(list(BOUNDARIES))
+            return mine, BOUNDARIES[mine]
+        if kind < 0.22 and depth > 0:
             mine, theirs = self.choice(depth - 1)
             look = self.chance.choice(["?=", "?!"])
             return f"({look}{mine})", f"({look}{theirs})"

@@ -15,7 +15,8 @@ DRAFTS = {4: "http://json-schema.org/draft-04/schema#", 6: "http://json-schema.o
 NAMES = ["name", "id", "city", "quantity", "a", "b", "tags", "x-y", "été", "na\"me", "ref", "kind", "名"]
 WORDS = ["red", "green", "", "a\"b", "back\\slash", "two words", "naïve", "中文", "line\nbreak", "Berlin", "0", "true"]
 PATTERNS = ["^[a-z]+$", "[0-9]{2,4}", "^(red|green|blue)$", "^\\d{3}-\\d{4}$", "a.c", "^[^\"\\\\]*$", "^\\S+@\\S+$",
-            "^(?=.*[0-9])(?=.*[a-z])[a-z0-9]{4,8}$", "^(?!no)[a-z]{2,6}$", "(^|,)x(,|$)", "\\u00e9", "^\\s*$", "^$", "[A-F]$"]
+            "^(?=.*[0-9])(?=.*[a-z])[a-z0-9]{4,8}$", "^(?!no)[a-z]{2,6}$", "(^|,)x(,|$)", "\\u00e9", "^\\s*$", "^$", "[A-F]$",
+            "\\bcat\\b"]
 NAME_PATTERNS = ["^x-", "^[a-z]+$", "[0-9]$", "^(a|b|c)", "e", "^[^_]*$", "^(?!x)"]
 FORMATS = ["date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uri-reference", "uuid",
            "json-pointer", "a-format-nobody-knows"]

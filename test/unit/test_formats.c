@@ -48,8 +48,8 @@ fits(const glm_component *component, int n, const char *text)
 typedef struct example
 {
 	const char *format;
-	const char *yes[10];
-	const char *no[12];
+	const char *yes[20];
+	const char *no[20];
 } example;
 
 static const example EXAMPLES[] = {
@@ -108,8 +108,10 @@ static const example EXAMPLES[] = {
 	{"regex",
 	 {"^[a-zA-Z0-9_]{3,16}$", "a|b*", "", "^(?:[^\\s@]+|\\d{2,}?)(,(x|(y)+){2,3})*$",
 	  "^(?=.*\\d)(?!x).{8,}$", "[-+.\\w]", "[^-]", "\\x41\\u00e9é\\/\\bword\\b", "/.+/",
-	  "[\\x00-\\x1f\\]]"},
-	 {"*", "\\", "(a", "a)", "[z-a]", "a**", "^*", "a{3,2}", "(a))", "[a", "(?<=a)b", "x{2}{3}"}},
+	  "[\\x00-\\x1f\\]]", "^[1-5][b-y]{10,14}$", "((((a))))", "a(?!b)[^[\\]^]+[ -~]",
+	  "^[\\u4e00-\\u9FA5\\u00c0-\\u00ff]*[A-z]{9,10}$", "(?:(?!x).)*", "[а-]", "[0-\xc3\xa9]"},
+	 {"*", "\\", "(a", "a)", "[z-a]", "a**", "^*", "a{3,2}", "(a))", "[a", "(?<=a)b", "x{2}{3}",
+	  "[5-1]", "x{14,10}", "[^]", "[]", "\\1", "(?=a)*", "[\\w-x]"}},
 	{"uri-template",
 	 {"http://example.com/dictionary/{term:1}/{term}", "{+path,x*}/here{?q,lang}", "", "a%20b",
 	  "{a.b_1}", "{%41}", "/é[1]", "{&x:9999}"},

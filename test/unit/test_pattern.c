@@ -202,6 +202,53 @@ lookaheads_hold_wherever_they_stand(void **state)
 	assert_expectations(e, COUNT(e), false);
 }
 
+static void
+characters_have_categories(void **state)
+{
+	static const expectation e[] = {
+		{"^\\p{L}$", {"a", "É", "中", "\xf0\x90\x90\x80", "ǅ", "ʰ"}, {"1", "_", " ", "", "ab"}},
+		{"^\\P{L}+$", {"1", "_ €"}, {"a", "1é", ""}},
+		{"^[\\p{Lu}\\p{Nd}-]+$", {"É-7", "٣"}, {"é", "½", "_"}},
+		{"^[^\\p{Ll}\\P{ASCII}]$", {"A", "~"}, {"a", "É", "€"}},
+		{"^\\p{gc=Zs}\\p{General_Category=Currency_Symbol}\\p{Decimal_Number}$",
+		 {" €1", "\u3000$٣"},
+		 {"\t€1", " €½"}},
+		{"^(?:\\p{Any}|x)\\p{Assigned}\\p{Cn}?$", {"aa", "a\u00a0"}, {"a\u0378", ""}},
+		{"^[\\p{P}\\p{S}\\p{M}]$", {"!", "+", "\u0301", "、"}, {"a", "1", " "}},
+		{"^\\p{C}$", {"\x01", "\u200d", "\ue000", "\xf4\x8f\xbf\xbf"}, {"a", " "}},
+		{"^\\p{Lo}$", {"一", "\xf0\xaa\x9b\x9f", "\uac00"}, {"A", "ー"}},
+	};
+
+	(void) state;
+	assert_expectations(e, COUNT(e), false);
+}
+
+static void
+words_have_boundaries(void **state)
+{
+	static const expectation e[] = {
+		{"\\bword\\b",
+		 {"word", "a word", "word.", "éword中", "sword word"},
+		 {"words", "sword", "_word", "word1", "wor d"}},
+		{"^\\b", {"a", "_x"}, {"", " a", "é"}},
+		{"\\b$", {"a", "é_"}, {"", "a ", "aé"}},
+		{"$\\b", {"a"}, {"", "-"}},
+		{"^\\b$", {NULL}, {"", "a"}},
+		{"^\\B$", {""}, {"a", " "}},
+		{"\\Bin", {"within", "_in"}, {"in", "a in", "-in", "éin"}},
+		{"in\\B", {"inn"}, {"in", "in-", "iné"}},
+		{"^(\\w+\\b ?)*$", {"", "a", "two words"}, {" ", "a  b", "é"}},
+		{"^a(?=\\b)-$", {"a-"}, {"a", "ab", "a--"}},
+		{"^(?!.*\\bno\\b)", {"know", "noes", ""}, {"no", "oh no!"}},
+		{"^x(?=.*\\B1)", {"x01", "x1", "x é 21"}, {"x 1", "x", "x é1"}},
+		{"^[\\b]\\b$", {NULL}, {"\b", "b"}},
+		{"a\\b\\bb|c\\B\\B", {"cc"}, {"ab", "a b", "c"}},
+	};
+
+	(void) state;
+	assert_expectations(e, COUNT(e), false);
+}
+
 typedef struct refusal
 {
 	glm_status	status;
@@ -217,10 +264,12 @@ what_is_not_supported_or_malformed_is_refused(void **state)
 		{GLM_UNSUPPORTED, "(?<n>a)\\k<n>", "back reference"},
 		{GLM_UNSUPPORTED, "(?<=a)b", "lookbehind"},
 		{GLM_UNSUPPORTED, "(?<!a)b", "lookbehind"},
-		{GLM_UNSUPPORTED, "\\bword", "word boundary"},
-		{GLM_UNSUPPORTED, "\\B", "word boundary"},
-		{GLM_UNSUPPORTED, "\\p{L}", "property of Unicode"},
-		{GLM_UNSUPPORTED, "[\\P{L}]", "property of Unicode"},
+		{GLM_UNSUPPORTED, "\\p{Script=Latin}", "property of Unicode"},
+		{GLM_UNSUPPORTED, "[\\P{l}]", "property of Unicode"},
+		{GLM_UNSUPPORTED, "\\p{}", "property of Unicode"},
+		{GLM_BAD_ARGUMENT, "\\pL", "no { } behind"},
+		{GLM_BAD_ARGUMENT, "\\p", "no { } behind"},
+		{GLM_BAD_ARGUMENT, "\\p{L", "no { } behind"},
 		{GLM_UNSUPPORTED, "(?i)a", "extended group"},
 		{GLM_UNSUPPORTED, "(?P<n>a)", "extended group"},
 		{GLM_UNSUPPORTED, "a{,3}", "{,n}"},
@@ -247,6 +296,8 @@ what_is_not_supported_or_malformed_is_refused(void **state)
 		{GLM_BAD_ARGUMENT, "a**", "nothing to repeat"},
 		{GLM_BAD_ARGUMENT, "a{2}{3}", "nothing to repeat"},
 		{GLM_BAD_ARGUMENT, "^*", "nothing to repeat"},
+		{GLM_BAD_ARGUMENT, "a\\b+", "nothing to repeat"},
+		{GLM_BAD_ARGUMENT, "\\B?", "nothing to repeat"},
 		{GLM_BAD_ARGUMENT, "a{3,2}", "out of order"},
 		{GLM_BAD_ARGUMENT, "a\xff", "not UTF-8"},
 		{GLM_BAD_ARGUMENT, "\xe4\xb8", "not UTF-8"},
@@ -452,6 +503,8 @@ main(void)
 		cmocka_unit_test(classes_are_sets_of_code_points),
 		cmocka_unit_test(quantifiers_count),
 		cmocka_unit_test(lookaheads_hold_wherever_they_stand),
+		cmocka_unit_test(characters_have_categories),
+		cmocka_unit_test(words_have_boundaries),
 		cmocka_unit_test(what_is_not_supported_or_malformed_is_refused),
 		cmocka_unit_test(a_pattern_is_not_read_past_its_end),
 		cmocka_unit_test(what_is_too_large_is_refused_at_once),

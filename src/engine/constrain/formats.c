@@ -4,7 +4,7 @@
  * What validators disagree about is refused byte by byte, so that a text that was written
  * is valid to all of them: year 0000 (PostgreSQL and Python have none), a blank for the T
  * of a date-time, leap seconds at any other time than they come, quoted local parts of
- * addresses.  Patterns are no regular language; those whose groups are nested three deep are.
+ * addresses.
  */
 #include "engine/constrain/pattern.h"
 
@@ -75,28 +75,6 @@
 	"(?:[!#$&(-;=?-\\[\\]_a-z~" UCS "]|" PERCENT "|\\{[+#./;?&]?" VARIABLE "(?:," VARIABLE ")*\\}" \
 	")*"
 
-/* ---- Patterns: what ECMA-262 and Python both take --------------------------------------------- */
-
-#define HEX "[0-9a-fA-F]"
-#define REGEX_ESCAPE                                                                               \
-	"\\\\(?:[dDwWsSfnrtv!-/:-@\\[-`{-~]|x" HEX "{2}|u(?:[0-9a-cA-CefEF]" HEX "|[dD][0-7])" HEX     \
-	"{2})"
-#define REGEX_RANGE "0-[0-9]|[1-9]-9|a-[a-z]|[b-z]-z|A-[A-Z]|[B-Z]-Z|\\\\x00-\\\\x" HEX "{2}"
-#define REGEX_CLASS                                                                                \
-	"\\[\\^?(?:-|-?(?:" REGEX_RANGE "|" REGEX_ESCAPE "|[^\\x00-\\x1f\\-\\[-^\\x7f])+-?)\\]"
-#define REGEX_ATOM "[^\\x00-\\x1f$(-+.?\\[-^{|}\\x7f]|\\.|" REGEX_ESCAPE "|" REGEX_CLASS
-#define REGEX_TIMES                                                                                \
-	"(?:[*+?]|\\{(?:[0-9]{1,3},?|0,[0-9]{1,3}|[1-9],[1-9][0-9]{1,2}|[1-9][0-9],[1-9][0-9]{2}|"     \
-	"1,[1-9]|2,[2-9]|3,[3-9]|4,[4-9]|5,[5-9]|6,[6-9]|7,[7-9]|8,[89]|1[0-9],[2-9][0-9]|"            \
-	"[23][0-9],[4-9][0-9])\\})\\??"
-#define REGEX_EDGE "[\\^$]|\\\\[bB]"
-#define REGEX_OF(atom) "(?:(?:" atom ")(?:" REGEX_TIMES ")?|" REGEX_EDGE "|\\|)*"
-#define REGEX_0 REGEX_OF(REGEX_ATOM)
-#define REGEX_1 REGEX_OF(REGEX_ATOM "|\\((?:\\?:)?" REGEX_0 "\\)")
-#define REGEX_2 REGEX_OF(REGEX_ATOM "|\\((?:\\?:)?" REGEX_1 "\\)")
-#define REGEX_3 REGEX_OF(REGEX_ATOM "|\\((?:\\?:)?" REGEX_2 "\\)")
-#define REGEX "\\^?(?:\\(\\?[=!]" REGEX_0 "\\))*" REGEX_3
-
 typedef struct format
 {
 	const char *name;
@@ -114,7 +92,6 @@ static const format FORMATS[] = {
 	{"iri", URI(UCS)},
 	{"iri-reference", REFERENCE(UCS)},
 	{"json-pointer", JSON_POINTER},
-	{"regex", REGEX},
 	{"relative-json-pointer", "(?:0|[1-9][0-9]*)(?:#|" JSON_POINTER ")"},
 	{"time", TIME},
 	{"uri", URI("")},
@@ -130,11 +107,12 @@ static const char *const REFUSED[] = {"idn-email", "idn-hostname"};
 int
 glm_dfa_format(glm_arena *arena, const char *name, glm_component out[GLM_PATTERN_COMPONENTS])
 {
+	const char *pattern = strcmp(name, "regex") == 0 ? glm_regex_format(arena) : NULL;
+
 	for (size_t i = 0; i < COUNT(FORMATS); i++)
 		if (strcmp(name, FORMATS[i].name) == 0)
-			return glm_dfa_pattern(arena, FORMATS[i].pattern, strlen(FORMATS[i].pattern), true,
-								   out);
-	return 0;
+			pattern = FORMATS[i].pattern;
+	return pattern != NULL ? glm_pattern_components(arena, pattern, strlen(pattern), true, out) : 0;
 }
 
 bool

@@ -4,43 +4,34 @@
  *
  * A state is a set of threads: places where a match may be, each with the set of what may
  * follow in the middle of a character, and with its duties behind lookaheads.  The state at
- * the start of the text is one of its own, as "^" goes on there.
+ * the start of the text is one of its own, as "^" goes on there; where "\b" is asked for, what
+ * is behind words is too.
  */
 #include "engine/constrain/automaton.h"
 #include "engine/constrain/lookahead.h"
 #include "engine/constrain/pattern.h"
+#include "engine/constrain/match_threads.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define MAX_THREADS 2000000 /* of all states: a bound of time and memory */
 
-/* place, 32 bits; set in the middle of a character, 16; duty, 16 */
-typedef uint64_t thread;
-
-typedef struct threads
+/* What was read last. */
+typedef enum before
 {
-	thread *at;
-	int		n, capacity;
-} threads;
-
-/* Which threads were seen since `round` was counted up. */
-typedef struct seen
-{
-	thread	 *at;
-	uint32_t *round_of;
-	uint32_t  round;
-	int		  n, capacity; /* a power of two */
-} seen;
+	NOTHING,
+	WORD, /* a character of words, where that matters */
+	ANYTHING
+} before;
 
 typedef struct state
 {
 	glm_dfa_state public;
-	bool	 at_start;
-	int		 n;
-	thread	*at;
-	int16_t *next; /* [n_groups], state + 1 or 0; NULL before one is known */
-	int16_t *high; /* [128] of the bytes from 0x80 on */
+	before		before;
+	int			n;
+	glm_thread *at;
+	int16_t	   *next; /* [n_groups], state + 1 or 0; NULL before one is known */
+	int16_t	   *high; /* [128] of the bytes from 0x80 on */
 } state;
 
 typedef struct lazy_dfa
@@ -51,87 +42,29 @@ typedef struct lazy_dfa
 	glm_duties duties;
 	uint8_t	   group[128]; /* of ASCII: bytes that no set tells apart have one */
 	int		   n_groups;
-	int		   middle; /* state + 1; 0: not yet known */
+	int		   middle[2]; /* behind ANYTHING and WORD, state + 1; 0: not yet known */
 	int		   n_threads;
+	bool	   words; /* "\b" is asked for, here or in lookaheads */
 
 	/* the state that is being made */
-	threads todo, made;
-	seen	seen;
-	bool	always;
+	glm_threads		 todo, made;
+	glm_threads_seen seen;
+	bool			 always;
 } lazy_dfa;
 
-static int middle(lazy_dfa *lazy);
-
-static thread
-thread_of(int place, int set, int duty)
-{
-	return (uint64_t) duty << 48 | (uint64_t) set << 32 | (uint32_t) place;
-}
-
-static int
-place_of(thread t)
-{
-	return (int) (t & UINT32_MAX);
-}
-
-static int
-set_of(thread t)
-{
-	return (int) (t >> 32 & UINT16_MAX);
-}
-
-static int
-duty_of(thread t)
-{
-	return (int) (t >> 48);
-}
+static int middle(lazy_dfa *lazy, before before);
 
 static void
-push(lazy_dfa *lazy, threads *list, thread t)
+push(lazy_dfa *lazy, glm_threads *list, glm_thread t)
 {
-	list->at = glm_arena_grow(lazy->dfa.arena, list->at, sizeof(t), &list->capacity, list->n + 1);
-	list->at[list->n++] = t;
-}
-
-/* ---- Threads that were seen ----------------------------------------------------------------- */
-
-static bool
-see(seen *seen, thread t)
-{
-	uint32_t mask = (uint32_t) seen->capacity - 1;
-	uint32_t i = (uint32_t) ((t * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & mask;
-
-	for (; seen->round_of[i] == seen->round; i = (i + 1) & mask)
-		if (seen->at[i] == t)
-			return true;
-	seen->at[i] = t;
-	seen->round_of[i] = seen->round;
-	seen->n++;
-	return false;
-}
-
-static void
-double_seen(lazy_dfa *lazy)
-{
-	seen old = lazy->seen;
-	int	 n = old.capacity > 0 ? 2 * old.capacity : 64;
-	seen larger = {.round = old.round, .capacity = n};
-
-	larger.at = GLM_NEW(lazy->dfa.arena, thread, n);
-	larger.round_of = GLM_NEW(lazy->dfa.arena, uint32_t, n);
-	for (int i = 0; i < old.capacity; i++)
-		if (old.round_of[i] == old.round)
-			see(&larger, old.at[i]);
-	lazy->seen = larger;
+	glm_threads_add(lazy->dfa.arena, list, t);
 }
 
 /* Was this thread seen in this round? */
 static bool
-seen_before(lazy_dfa *lazy, thread t)
+seen_before(lazy_dfa *lazy, glm_thread t)
 {
-	if (2 * lazy->seen.n >= lazy->seen.capacity)
-		double_seen(lazy);
-	return see(&lazy->seen, t);
+	return glm_threads_see(lazy->dfa.arena, &lazy->seen, t);
 }
 
 static void
@@ -146,34 +79,52 @@ new_round(lazy_dfa *lazy)
 
 /* Where the automaton of a lookahead begins. */
 static int
-look_start(const lazy_dfa *lazy, int look, bool at_start)
+look_start(const lazy_dfa *lazy, int look, before before)
 {
-	return at_start ? 0 : middle((lazy_dfa *) lazy->nfa->look[look].dfa);
+	return before == NOTHING ? 0 : middle((lazy_dfa *) lazy->nfa->look[look].dfa, before);
+}
+
+/* Goes on where what follows fits a lookahead. */
+static void
+follow_look(lazy_dfa *lazy, const glm_place *place, int duty, int look, before before)
+{
+	duty = glm_duty_with(&lazy->duties, duty, look, look_start(lazy, look, before));
+	if (duty != GLM_DUTY_BROKEN)
+		push(lazy, &lazy->todo, glm_thread_of(place->out, 0, duty));
+}
+
+/* The lookahead that is left of a boundary: a word character that has to follow, or must not. */
+static int
+look_of(const lazy_dfa *lazy, const glm_place *place, before before)
+{
+	bool wanted = (before == WORD) == (place->other != 0);
+
+	return lazy->nfa->word + !wanted;
 }
 
 static void
-follow_one(lazy_dfa *lazy, thread t, bool at_start)
+follow_one(lazy_dfa *lazy, glm_thread t, before before)
 {
-	const glm_place *place = &lazy->nfa->place[place_of(t)];
-	int				 duty = duty_of(t);
+	const glm_place *place = &lazy->nfa->place[glm_thread_place(t)];
+	int				 duty = glm_thread_duty(t);
 
-	if (place_of(t) == lazy->nfa->rest && duty == 0)
+	if (glm_thread_place(t) == lazy->nfa->rest && duty == 0)
 		lazy->always = true;
 	switch (place->kind)
 	{
 		case GLM_PLACE_SPLIT:
-			push(lazy, &lazy->todo, thread_of(place->out, 0, duty));
-			push(lazy, &lazy->todo, thread_of(place->other, 0, duty));
+			push(lazy, &lazy->todo, glm_thread_of(place->out, 0, duty));
+			push(lazy, &lazy->todo, glm_thread_of(place->other, 0, duty));
 			break;
 		case GLM_PLACE_START:
-			if (at_start)
-				push(lazy, &lazy->todo, thread_of(place->out, 0, duty));
+			if (before == NOTHING)
+				push(lazy, &lazy->todo, glm_thread_of(place->out, 0, duty));
 			break;
 		case GLM_PLACE_LOOK:
-			duty = glm_duty_with(&lazy->duties, duty, place->other,
-								 look_start(lazy, place->other, at_start));
-			if (duty != GLM_DUTY_BROKEN)
-				push(lazy, &lazy->todo, thread_of(place->out, 0, duty));
+			follow_look(lazy, place, duty, place->other, before);
+			break;
+		case GLM_PLACE_BOUNDARY:
+			follow_look(lazy, place, duty, look_of(lazy, place, before), before);
 			break;
 		case GLM_PLACE_SET:
 		case GLM_PLACE_END:
@@ -186,91 +137,87 @@ follow_one(lazy_dfa *lazy, thread t, bool at_start)
 
 /* Adds where a match goes on from a place to the state that is being made. */
 static void
-follow(lazy_dfa *lazy, int place, int duty, bool at_start)
+follow(lazy_dfa *lazy, int place, int duty, before before)
 {
-	push(lazy, &lazy->todo, thread_of(place, 0, duty));
+	push(lazy, &lazy->todo, glm_thread_of(place, 0, duty));
 	while (lazy->todo.n > 0)
 	{
-		thread t = lazy->todo.at[--lazy->todo.n];
+		glm_thread t = lazy->todo.at[--lazy->todo.n];
 
 		/* what leads nowhere is left out early, but for the start, which may go on by "^" */
-		if (!at_start && lazy->nfa->place[place_of(t)].distance == GLM_DFA_NO_END)
+		if (before != NOTHING && lazy->nfa->place[glm_thread_place(t)].distance == GLM_DFA_NO_END)
 			continue;
 		if (!seen_before(lazy, t))
-			follow_one(lazy, t, at_start);
+			follow_one(lazy, t, before);
+	}
+}
+
+/* Does a place go on if the text ends here? */
+static bool
+passes_at_end(const lazy_dfa *lazy, const glm_place *place, before before)
+{
+	switch (place->kind)
+	{
+		case GLM_PLACE_SET:
+			return false;
+		case GLM_PLACE_START:
+			return before == NOTHING;
+		case GLM_PLACE_LOOK:
+			return glm_look_ends(&lazy->nfa->look[place->other],
+								 look_start(lazy, place->other, before));
+		case GLM_PLACE_BOUNDARY:
+			return (before == WORD) != (place->other != 0);
+		default:
+			return true;
 	}
 }
 
 /* Does a place that was not seen lead to the final one if the text ends here? */
 static bool
-ends_from(lazy_dfa *lazy, int from, bool at_start)
+ends_from(lazy_dfa *lazy, int from, before before)
 {
 	lazy->todo.n = 0;
-	push(lazy, &lazy->todo, thread_of(from, 0, 0));
+	push(lazy, &lazy->todo, glm_thread_of(from, 0, 0));
 	while (lazy->todo.n > 0)
 	{
-		thread			 t = lazy->todo.at[--lazy->todo.n];
-		const glm_place *place = &lazy->nfa->place[place_of(t)];
+		glm_thread		 t = lazy->todo.at[--lazy->todo.n];
+		const glm_place *place = &lazy->nfa->place[glm_thread_place(t)];
 
 		if (place->kind == GLM_PLACE_FINAL)
 			return true;
-		if (place->kind == GLM_PLACE_SET || (place->kind == GLM_PLACE_START && !at_start) ||
-			seen_before(lazy, t))
+		if (!passes_at_end(lazy, place, before) || seen_before(lazy, t))
 			continue;
-		if (place->kind == GLM_PLACE_LOOK &&
-			!glm_look_ends(&lazy->nfa->look[place->other],
-						   look_start(lazy, place->other, at_start)))
-			continue;
-		push(lazy, &lazy->todo, thread_of(place->out, 0, 0));
+		push(lazy, &lazy->todo, glm_thread_of(place->out, 0, 0));
 		if (place->kind == GLM_PLACE_SPLIT)
-			push(lazy, &lazy->todo, thread_of(place->other, 0, 0));
+			push(lazy, &lazy->todo, glm_thread_of(place->other, 0, 0));
 	}
 	return false;
 }
 
 /* ---- States --------------------------------------------------------------------------------- */
 
-static int
-by_thread(const void *a, const void *b)
-{
-	thread x = *(const thread *) a;
-	thread y = *(const thread *) b;
-
-	return (x > y) - (x < y);
-}
-
-static void
-sort(threads *list)
-{
-	bool sorted = true;
-
-	for (int i = 1; i < list->n && sorted; i++)
-		sorted = list->at[i - 1] <= list->at[i];
-	if (!sorted)
-		qsort(list->at, (size_t) list->n, sizeof(thread), by_thread);
-}
-
 /* Code points that a thread is away from the end; the one it is in the middle of counts no more. */
 static int
-thread_distance(const glm_nfa *nfa, thread t)
+thread_distance(const glm_nfa *nfa, glm_thread t)
 {
-	const glm_place *place = &nfa->place[place_of(t)];
+	const glm_place *place = &nfa->place[glm_thread_place(t)];
 
-	return set_of(t) > 0 ? nfa->place[place->out].distance : place->distance;
+	return glm_thread_set(t) > 0 ? nfa->place[place->out].distance : place->distance;
 }
 
 static bool
 state_accepts(lazy_dfa *lazy, const state *s)
 {
 	new_round(lazy);
-	if (s->at_start)
-		return ends_from(lazy, lazy->nfa->first, true);
+	if (s->before == NOTHING)
+		return ends_from(lazy, lazy->nfa->first, NOTHING);
 	for (int i = 0; i < s->n; i++)
 	{
-		int place = place_of(s->at[i]);
+		int place = glm_thread_place(s->at[i]);
 
 		if (lazy->nfa->place[place].kind == GLM_PLACE_END &&
-			glm_duty_ends(&lazy->duties, duty_of(s->at[i])) && ends_from(lazy, place, false))
+			glm_duty_ends(&lazy->duties, glm_thread_duty(s->at[i])) &&
+			ends_from(lazy, place, s->before))
 			return true;
 	}
 	return false;
@@ -298,16 +245,16 @@ describe(lazy_dfa *lazy, state *s)
 }
 
 static int
-new_state(lazy_dfa *lazy, bool at_start, uint64_t hash)
+new_state(lazy_dfa *lazy, before before, uint64_t hash)
 {
 	glm_arena *arena = lazy->dfa.arena;
-	size_t	   size = sizeof(thread) * (size_t) lazy->made.n;
+	size_t	   size = sizeof(glm_thread) * (size_t) lazy->made.n;
 	state	  *s;
 
 	if (lazy->dfa.n == GLM_DFA_STATES || lazy->made.n > MAX_THREADS - lazy->n_threads)
 		glm_arena_fail(arena, GLM_TOO_COMPLEX, "pattern has too many states");
 	s = glm_dfa_new_record(&lazy->dfa);
-	s->at_start = at_start;
+	s->before = before;
 	s->n = lazy->made.n;
 	s->at = glm_arena_get(arena, size);
 	if (size > 0)
@@ -320,28 +267,29 @@ new_state(lazy_dfa *lazy, bool at_start, uint64_t hash)
 
 /* The state of the threads that were made. */
 static int
-intern(lazy_dfa *lazy, bool at_start)
+intern(lazy_dfa *lazy, before before)
 {
 	size_t	 size;
 	uint64_t hash;
 
 	if (lazy->always)
 	{
+		before = before == WORD ? ANYTHING : before;
 		lazy->made.n = 0;
-		push(lazy, &lazy->made, thread_of(lazy->nfa->rest, 0, 0));
+		push(lazy, &lazy->made, glm_thread_of(lazy->nfa->rest, 0, 0));
 	}
-	sort(&lazy->made);
-	size = sizeof(thread) * (size_t) lazy->made.n;
-	hash = glm_hash_bytes(lazy->made.at, size) + at_start;
+	glm_threads_sort(&lazy->made);
+	size = sizeof(glm_thread) * (size_t) lazy->made.n;
+	hash = glm_hash_bytes(lazy->made.at, size) + before;
 	for (int i = glm_intern_first(&lazy->index, hash); i >= 0; i = glm_intern_next(&lazy->index, i))
 	{
 		const state *s = glm_dfa_record(&lazy->dfa, i);
 
-		if (s->n == lazy->made.n && s->at_start == at_start &&
+		if (s->n == lazy->made.n && s->before == before &&
 			(size == 0 || memcmp(s->at, lazy->made.at, size) == 0))
 			return i;
 	}
-	return new_state(lazy, at_start, hash);
+	return new_state(lazy, before, hash);
 }
 
 static void
@@ -353,43 +301,56 @@ begin(lazy_dfa *lazy)
 }
 
 static int
-start(lazy_dfa *lazy, bool at_start)
+start(lazy_dfa *lazy, before before)
 {
 	begin(lazy);
-	follow(lazy, lazy->nfa->first, 0, at_start);
-	return intern(lazy, at_start);
+	follow(lazy, lazy->nfa->first, 0, before);
+	return intern(lazy, before);
 }
 
 /* The state where a text that has already begun begins anew. */
 static int
-middle(lazy_dfa *lazy)
+middle(lazy_dfa *lazy, before before)
 {
-	if (lazy->middle == 0)
-		lazy->middle = start(lazy, false) + 1;
-	return lazy->middle - 1;
+	bool word = before == WORD && lazy->words;
+
+	if (lazy->middle[word] == 0)
+		lazy->middle[word] = start(lazy, word ? WORD : ANYTHING) + 1;
+	return lazy->middle[word] - 1;
 }
 
 /* ---- Bytes ---------------------------------------------------------------------------------- */
 
-static void
-step_thread(lazy_dfa *lazy, thread t, uint8_t byte)
+/* What a byte leaves behind itself. */
+static before
+behind(const lazy_dfa *lazy, uint8_t byte)
 {
-	const glm_place *place = &lazy->nfa->place[place_of(t)];
+	bool word = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || byte == '_' ||
+				(byte >= 'a' && byte <= 'z');
+
+	return word && lazy->words ? WORD : ANYTHING;
+}
+
+static void
+step_thread(lazy_dfa *lazy, glm_thread t, uint8_t byte)
+{
+	const glm_place *place = &lazy->nfa->place[glm_thread_place(t)];
 	int				 duty;
 	int				 set;
 
 	if (place->kind != GLM_PLACE_SET)
 		return;
-	set = glm_charset_next(lazy->nfa->sets, set_of(t) > 0 ? set_of(t) : place->other, byte);
+	set = glm_charset_next(lazy->nfa->sets,
+						   glm_thread_set(t) > 0 ? glm_thread_set(t) : place->other, byte);
 	if (set == GLM_CHARSET_NONE)
 		return;
-	duty = glm_duty_next(&lazy->duties, duty_of(t), byte);
+	duty = glm_duty_next(&lazy->duties, glm_thread_duty(t), byte);
 	if (duty == GLM_DUTY_BROKEN)
 		return;
 	if (set == GLM_CHARSET_DONE)
-		follow(lazy, place->out, duty, false);
-	else if (!seen_before(lazy, thread_of(place_of(t), set, duty)))
-		push(lazy, &lazy->made, thread_of(place_of(t), set, duty));
+		follow(lazy, place->out, duty, behind(lazy, byte));
+	else if (!seen_before(lazy, glm_thread_of(glm_thread_place(t), set, duty)))
+		push(lazy, &lazy->made, glm_thread_of(glm_thread_place(t), set, duty));
 }
 
 static int
@@ -402,7 +363,7 @@ step(lazy_dfa *lazy, int from, uint8_t byte)
 	begin(lazy);
 	for (int i = 0; i < s->n && !lazy->always; i++)
 		step_thread(lazy, s->at[i], byte);
-	return intern(lazy, false);
+	return intern(lazy, behind(lazy, byte));
 }
 
 static int
@@ -451,9 +412,12 @@ glm_dfa_of(glm_arena *arena, glm_nfa *nfa)
 		lazy->dfa.within = nfa->place[nfa->first].distance;
 	lazy->nfa = nfa;
 	lazy->duties = (glm_duties){.arena = arena, .look = nfa->look};
+	lazy->words = nfa->word >= 0;
+	for (int i = 0; i < nfa->n_look; i++)
+		lazy->words |= ((lazy_dfa *) nfa->look[i].dfa)->words;
 	lazy->n_groups = 1;
 	for (int set = 1; set <= nfa->sets->n; set++)
 		split_groups(lazy, glm_charset_ascii(nfa->sets, set));
-	start(lazy, true);
+	start(lazy, NOTHING);
 	return &lazy->dfa;
 }

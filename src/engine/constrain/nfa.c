@@ -61,22 +61,46 @@ emit_repeat(builder *b, glm_pattern *repeat, int out)
 	return out;
 }
 
-/* A lookahead is an automaton of its own, of which all copies of it have one. */
+/* The number of a new component that what follows has to fit. */
 static int
-emit_look(builder *b, glm_pattern *look, int out)
+add_look(builder *b, glm_dfa *dfa, bool negated)
 {
 	glm_nfa *nfa = b->nfa;
 
-	if (look->look == 0)
-	{
-		glm_nfa *body = glm_nfa_of(b->arena, look->last, GLM_MATCH_PREFIX, nfa->sets);
+	nfa->look = glm_arena_grow(b->arena, nfa->look, sizeof(*nfa->look), &nfa->look_capacity,
+							   nfa->n_look + 1);
+	nfa->look[nfa->n_look] = (glm_component){dfa, negated};
+	return nfa->n_look++;
+}
 
-		nfa->look = glm_arena_grow(b->arena, nfa->look, sizeof(*nfa->look), &nfa->look_capacity,
-								   nfa->n_look + 1);
-		nfa->look[nfa->n_look] = (glm_component){glm_dfa_of(b->arena, body), look->negated};
-		look->look = ++nfa->n_look;
-	}
+/* What follows, as an automaton of its own. */
+static glm_dfa *
+prefix_of(builder *b, glm_pattern *part)
+{
+	return glm_dfa_of(b->arena, glm_nfa_of(b->arena, part, GLM_MATCH_PREFIX, b->nfa->sets));
+}
+
+/* All copies of a lookahead have one automaton. */
+static int
+emit_look(builder *b, glm_pattern *look, int out)
+{
+	if (look->look == 0)
+		look->look = add_look(b, prefix_of(b, look->last), look->negated) + 1;
 	return add(b, GLM_PLACE_LOOK, out, look->look - 1);
+}
+
+/* What is before it is known when it is reached; so it asks for what follows alone. */
+static int
+emit_boundary(builder *b, glm_pattern *boundary, int out)
+{
+	if (b->nfa->word < 0)
+	{
+		glm_dfa *word = prefix_of(b, boundary->last);
+
+		b->nfa->word = add_look(b, word, false);
+		add_look(b, word, true);
+	}
+	return add(b, GLM_PLACE_BOUNDARY, out, boundary->negated);
 }
 
 /* What matches the pattern and then goes on at `out`: where that starts. */
@@ -101,6 +125,8 @@ emit(builder *b, glm_pattern *pattern, int out)
 			return add(b, GLM_PLACE_END, out, -1);
 		case GLM_PATTERN_LOOK:
 			return emit_look(b, pattern, out);
+		case GLM_PATTERN_BOUNDARY:
+			return emit_boundary(b, pattern, out);
 	}
 	return out;
 }
@@ -170,7 +196,7 @@ walk_back(glm_nfa *nfa, const arrivals *a, int to, int distance, todo *now, todo
 
 		if (kind == GLM_PLACE_SET)
 			later->place[later->n++] = a->from[i];
-		else if (kind == GLM_PLACE_SPLIT || kind == GLM_PLACE_LOOK ||
+		else if (kind == GLM_PLACE_SPLIT || kind == GLM_PLACE_LOOK || kind == GLM_PLACE_BOUNDARY ||
 				 (kind == GLM_PLACE_END && distance == 0))
 			now->place[now->n++] = a->from[i];
 	}
@@ -207,7 +233,7 @@ glm_nfa_of(glm_arena *arena, glm_pattern *pattern, glm_match match, glm_charsets
 	int		 end;
 
 	nfa->sets = sets;
-	nfa->rest = -1;
+	nfa->rest = nfa->word = -1;
 	final = add(&b, GLM_PLACE_FINAL, -1, -1);
 	end = add(&b, GLM_PLACE_END, final, -1);
 	if (match != GLM_MATCH_WHOLE)

@@ -22,6 +22,7 @@ typedef enum glm_pattern_kind
 	GLM_PATTERN_REPEAT,	  /* its part, least to most times */
 	GLM_PATTERN_START,	  /* nothing, at the start of the text */
 	GLM_PATTERN_END,	  /* nothing, at its end */
+	GLM_PATTERN_BOUNDARY, /* nothing, where a word begins or ends; or none does */
 	GLM_PATTERN_LOOK	  /* nothing, where its part matches from here on; or does not */
 } glm_pattern_kind;
 
@@ -35,24 +36,33 @@ struct glm_pattern
 	bool			 negated;
 	int				 look;	 /* LOOK: the number of its automaton + 1, or 0 */
 	int				 places; /* that an automaton of this has */
-	glm_pattern		*last;	 /* of its parts; each knows the one before it */
-	glm_pattern		*before;
+	glm_pattern *last; /* of its parts; each knows the one before it; BOUNDARY: what words are of */
+	glm_pattern *before;
 };
 
 /* Fails as glm_dfa_pattern() says, before anything becomes large. */
 extern glm_pattern *glm_pattern_read(glm_arena *arena, const char *text, size_t n,
 									 glm_charsets *sets);
 
+/* ---- pattern_components.c, format_regex.c ---------------------------------------------------- */
+
+/* As glm_dfa_pattern(), however long the text is. */
+extern int glm_pattern_components(glm_arena *arena, const char *pattern, size_t n, bool anchored,
+								  glm_component out[GLM_PATTERN_COMPONENTS]);
+/* The pattern that patterns fit. */
+extern const char *glm_regex_format(glm_arena *arena);
+
 /* ---- nfa.c: tree -> places ------------------------------------------------------------------- */
 
 typedef enum glm_place_kind
 {
-	GLM_PLACE_SET,	 /* goes on with a character */
-	GLM_PLACE_SPLIT, /* goes both ways */
-	GLM_PLACE_START, /* goes on at the start of the text */
-	GLM_PLACE_END,	 /* goes on at its end */
-	GLM_PLACE_LOOK,	 /* goes on where what follows fits a component */
-	GLM_PLACE_FINAL	 /* the text is accepted */
+	GLM_PLACE_SET,		/* goes on with a character */
+	GLM_PLACE_SPLIT,	/* goes both ways */
+	GLM_PLACE_START,	/* goes on at the start of the text */
+	GLM_PLACE_END,		/* goes on at its end */
+	GLM_PLACE_LOOK,		/* goes on where what follows fits a component */
+	GLM_PLACE_BOUNDARY, /* goes on where a word begins or ends, or (other: 1) none does */
+	GLM_PLACE_FINAL		/* the text is accepted */
 } glm_place_kind;
 
 typedef struct glm_place
@@ -81,6 +91,7 @@ typedef struct glm_nfa
 	int			   rest;	 /* from where on everything is accepted, or -1 */
 	glm_component *look;
 	int			   n_look, look_capacity;
+	int word; /* component that a word character fits, the one behind it none; -1: not asked */
 } glm_nfa;
 
 extern glm_nfa *glm_nfa_of(glm_arena *arena, glm_pattern *pattern, glm_match match,

@@ -161,9 +161,8 @@ escaped_char(glm_pattern_text *in)
 
 /* ---- Many ----------------------------------------------------------------------------------- */
 
-/* Adds the characters that \d, \D ... are; false: c is no such letter. */
-static bool
-add_class(glm_arena *arena, int c, glm_char_ranges *ranges)
+bool
+glm_pattern_add_class(glm_arena *arena, int c, glm_char_ranges *ranges)
 {
 	glm_char_ranges		  named = {0};
 	const glm_char_range *range;
@@ -184,6 +183,26 @@ add_class(glm_arena *arena, int c, glm_char_ranges *ranges)
 	return true;
 }
 
+/* "\p{...}" or "\P{...}", behind the backslash. */
+static void
+property(glm_pattern_text *in, glm_char_ranges *ranges)
+{
+	bool			negated = in->text[in->at++] == 'P';
+	const char	   *name = in->text + in->at + 1;
+	const char	   *end = in->at < in->n ? memchr(name - 1, '}', in->n - in->at) : NULL;
+	glm_char_ranges found = {0};
+
+	if (glm_pattern_peek(in) != '{' || end == NULL)
+		glm_pattern_malformed(in, "no { } behind \\p");
+	if (!glm_unicode_add(in->arena, name, (size_t) (end - name), &found))
+		glm_pattern_refused(in, "a property of Unicode that is no general category");
+	in->at += (size_t) (end - name) + 2;
+	if (negated)
+		glm_char_ranges_add_others(in->arena, ranges, &found);
+	for (int i = 0; i < found.n && !negated; i++)
+		glm_char_ranges_add(in->arena, ranges, found.range[i].low, found.range[i].high);
+}
+
 bool
 glm_pattern_escape(glm_pattern_text *in, bool in_class, glm_char_ranges *ranges, uint32_t *c)
 {
@@ -191,21 +210,22 @@ glm_pattern_escape(glm_pattern_text *in, bool in_class, glm_char_ranges *ranges,
 
 	if (letter < 0)
 		glm_pattern_malformed(in, "nothing behind \\");
-	if (add_class(in->arena, letter, ranges))
+	if (glm_pattern_add_class(in->arena, letter, ranges))
 	{
 		in->at++;
 		return true;
 	}
 	if (letter == 'p' || letter == 'P')
-		glm_pattern_refused(in, "a property of Unicode");
+	{
+		property(in, ranges);
+		return true;
+	}
 	if (in_class && letter == 'b')
 	{
 		in->at++;
 		*c = '\b';
 		return false;
 	}
-	if (letter == 'b' || letter == 'B')
-		glm_pattern_refused(in, "a word boundary");
 	if (letter == 'k' || (letter >= '1' && letter <= '9'))
 		glm_pattern_refused(in, "a back reference");
 	*c = escaped_char(in);

@@ -64,8 +64,8 @@ take_lookaheads(glm_arena *arena, glm_pattern *pattern, bool anchored, glm_chars
 }
 
 int
-glm_dfa_pattern(glm_arena *arena, const char *pattern, size_t n, bool anchored,
-				glm_component out[GLM_PATTERN_COMPONENTS])
+glm_pattern_components(glm_arena *arena, const char *pattern, size_t n, bool anchored,
+					   glm_component out[GLM_PATTERN_COMPONENTS])
 {
 	glm_charsets *sets = glm_charsets_new(arena);
 	glm_pattern	 *tree = glm_pattern_read(arena, pattern, n, sets);
@@ -74,4 +74,13 @@ glm_dfa_pattern(glm_arena *arena, const char *pattern, size_t n, bool anchored,
 
 	out[taken] = component_of(arena, tree, match, false, sets);
 	return taken + 1;
+}
+
+int
+glm_dfa_pattern(glm_arena *arena, const char *pattern, size_t n, bool anchored,
+				glm_component out[GLM_PATTERN_COMPONENTS])
+{
+	if (n > GLM_PATTERN_BYTES)
+		glm_arena_fail(arena, GLM_TOO_COMPLEX, "pattern has more than %d bytes", GLM_PATTERN_BYTES);
+	return glm_pattern_components(arena, pattern, n, anchored, out);
 }

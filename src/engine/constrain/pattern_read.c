@@ -61,6 +61,19 @@ new_char(reader *r, uint32_t c)
 	return new_set(r, &ranges, false);
 }
 
+/* \b, or \B. */
+static glm_pattern *
+new_boundary(reader *r, bool negated)
+{
+	glm_pattern	   *node = new_node(r, GLM_PATTERN_BOUNDARY, 1);
+	glm_char_ranges words = {0};
+
+	glm_pattern_add_class(r->in.arena, 'w', &words);
+	node->last = new_set(r, &words, false);
+	node->negated = negated;
+	return node;
+}
+
 /* Behind a backslash.  \A and \Z are not ECMA's, but where they are known they mean this. */
 static glm_pattern *
 read_escape(reader *r)
@@ -72,6 +85,10 @@ read_escape(reader *r)
 		return new_node(r, GLM_PATTERN_START, 1);
 	if (glm_pattern_eat(&r->in, 'Z'))
 		return new_node(r, GLM_PATTERN_END, 1);
+	if (glm_pattern_eat(&r->in, 'b'))
+		return new_boundary(r, false);
+	if (glm_pattern_eat(&r->in, 'B'))
+		return new_boundary(r, true);
 	if (glm_pattern_escape(&r->in, false, &ranges, &c))
 		return new_set(r, &ranges, false);
 	return new_char(r, c);
@@ -258,12 +275,20 @@ read_repeated(reader *r, glm_pattern *part, bool repeatable)
 
 /* ---- Sequences and choices ------------------------------------------------------------------ */
 
+static bool
+at_boundary(const reader *r)
+{
+	const char *at = r->in.text + r->in.at;
+
+	return r->in.at + 1 < r->in.n && at[0] == '\\' && (at[1] | 0x20) == 'b';
+}
+
 static glm_pattern *
 read_atom(reader *r, bool *repeatable)
 {
 	int c = glm_pattern_peek(&r->in);
 
-	*repeatable = c != '^' && c != '$';
+	*repeatable = c != '^' && c != '$' && !at_boundary(r);
 	if (c >= 0x80)
 		return new_char(r, glm_pattern_char(&r->in));
 	r->in.at++;
@@ -346,8 +371,6 @@ glm_pattern_read(glm_arena *arena, const char *text, size_t n, glm_charsets *set
 	reader		 r = {.in = {arena, text, n, 0}, .sets = sets};
 	glm_pattern *pattern;
 
-	if (n > GLM_PATTERN_BYTES)
-		glm_arena_fail(arena, GLM_TOO_COMPLEX, "pattern has more than %d bytes", GLM_PATTERN_BYTES);
 	if (glm_utf8_check(text, n) >= 0)
 		glm_pattern_malformed(&r.in, "it is not UTF-8");
 	pattern = read_choice(&r);

@@ -45,7 +45,11 @@ extern uint32_t glm_pattern_char(glm_pattern_text *in);
  */
 extern bool		glm_pattern_escape(glm_pattern_text *in, bool in_class, glm_char_ranges *ranges,
 								   uint32_t *c);
+/* Adds the characters that \d, \D, \w ... are; false: c is no such letter. */
+extern bool		glm_pattern_add_class(glm_arena *arena, int c, glm_char_ranges *ranges);
+/* Adds the characters that have this property, a name of n bytes; false: it is not known. */
+extern bool glm_unicode_add(glm_arena *arena, const char *name, size_t n, glm_char_ranges *ranges);
 /* What comes behind "[", to its "]". */
-extern void		glm_pattern_class(glm_pattern_text *in, glm_char_ranges *ranges, bool *negated);
+extern void glm_pattern_class(glm_pattern_text *in, glm_char_ranges *ranges, bool *negated);
 
 #endif /* GLM_PATTERN_TEXT_H */
