@@ -305,50 +305,6 @@ members_are_found(void **state)
 	assert_null(glm_value_get(read_text("{}"), "a"));
 }
 
-static void
-assert_equal_pair(const char *pair, bool equal)
-{
-	glm_value *value = read_text(pair);
-
-	if (value == NULL)
-		fail_msg("%s: %s", pair, err.message);
-	if (glm_value_equal(value->item[0], value->item[1]) != equal ||
-		glm_value_equal(value->item[1], value->item[0]) != equal)
-		fail_msg("%s", pair);
-}
-
-static void
-equality_is_json_schemas(void **state)
-{
-	static const char *const equal[] = {
-		"[1, 1.0]",	   "[100, 1e2]",		   "[0, -0.0]",
-		"[0.5, 5E-1]", "[\"\\u0061\", \"a\"]", "[{\"a\": 1, \"b\": [2]}, {\"b\": [2.0], \"a\": 1}]",
-		"[[], []]",	   "[null, null]",		   "[1e999, 1e999]",
-	};
-	static const char *const different[] = {
-		"[1, true]",
-		"[0, false]",
-		"[null, false]",
-		"[1, \"1\"]",
-		"[9223372036854775807, 9223372036854775808]",
-		"[0.1, 0.10000000000000000001]",
-		"[1, -1]",
-		"[[1, 2], [2, 1]]",
-		"[[1], [1, 1]]",
-		"[{\"a\": 1}, {\"b\": 1}]",
-		"[{\"a\": 1}, {\"a\": 2}]",
-		"[{}, []]",
-		"[\"a\", \"a\\u0000\"]",
-		"[\"a\\u0000b\", \"a\\u0000c\"]",
-	};
-
-	(void) state;
-	for (size_t i = 0; i < sizeof(equal) / sizeof(equal[0]); i++)
-		assert_equal_pair(equal[i], true);
-	for (size_t i = 0; i < sizeof(different) / sizeof(different[0]); i++)
-		assert_equal_pair(different[i], false);
-}
-
 int
 main(void)
 {
@@ -362,7 +318,6 @@ main(void)
 		cmocka_unit_test_teardown(depth_is_of_nesting, free_arena),
 		cmocka_unit_test_teardown(a_pause_ends_it, free_arena),
 		cmocka_unit_test_teardown(members_are_found, free_arena),
-		cmocka_unit_test_teardown(equality_is_json_schemas, free_arena),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,7 @@ glm_frame_copy(glm_reader *reader, const glm_frame *frame)
 	glm_frame	  *copy = GLM_WALK(reader, glm_frame, 1);
 
 	*copy = *frame;
-	copy->signature = 0;
+	copy->signature = copy->whole = 0;
 	copy->own = GLM_WALK(reader, glm_truth, set->n_members);
 	memcpy(copy->own, frame->own, (size_t) set->n_members);
 	copy->matched = copy_counts(reader, set, frame->matched);
@@ -201,6 +201,22 @@ glm_frame_outlook(const glm_frame *frame)
 		hash = glm_mix(hash, here, sizeof(here));
 	}
 	return hash;
+}
+
+/* Recursive, as the signature is. */
+uint64_t
+glm_frame_whole(glm_frame *frame)
+{
+	uint64_t around[2];
+
+	if (frame->set == NULL || frame->whole != 0)
+		return frame->set == NULL ? 1 : frame->whole;
+	around[0] = glm_frame_whole(frame->up);
+	around[1] = (uint64_t) frame->child->id;
+	frame->whole = glm_mix(content(frame), around, sizeof(around));
+	for (const glm_hashes *key = frame->hashes; key != NULL; key = key->next)
+		frame->whole = glm_mix(frame->whole, &key->hash, sizeof(key->hash));
+	return frame->whole;
 }
 
 /* ---- Children -------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 
 #include "engine/constrain/intern.h"
 #include "engine/constrain/machine.h"
+#include "engine/constrain/mask_walk.h"
 #include "engine/constrain/schema.h"
 
 #define GLM_SET_MEMBERS 4096 /* subschemas that apply to one value */
@@ -40,11 +41,12 @@ enum
 
 /* ---- Sets: the subschemas of one value ------------------------------------------------------- */
 
-typedef struct glm_set		glm_set;
-typedef struct glm_lexical	glm_lexical;
-typedef struct glm_child	glm_child;
-typedef struct glm_frame	glm_frame;
-typedef struct glm_key_info glm_key_info;
+typedef struct glm_set			glm_set;
+typedef struct glm_lexical		glm_lexical;
+typedef struct glm_child		glm_child;
+typedef struct glm_frame		glm_frame;
+typedef struct glm_key_info		glm_key_info;
+typedef struct glm_recollection glm_recollection;
 
 /*
  * A node in a set, with its links to other members by their numbers; those it depends on
@@ -216,7 +218,8 @@ struct glm_frame
 	int				*matched; /* [n_members], where the set has contains: items that matched */
 	int *latest; /* [n_members], strict order: the last of its properties seen, -1: none */
 	const glm_hashes *hashes;
-	uint64_t		  signature; /* of all that what may come depends on; 0: not made yet */
+	uint64_t		  signature; /* of all that what may come in it depends on; 0: not made yet */
+	uint64_t		  whole;	 /* and behind it, keys that were there included; likewise */
 	uint64_t		  hash;		 /* of the items or members so far, if `hashed` */
 	uint64_t		  key_hash;	 /* of the key whose value is being read */
 	int				  count;	 /* of items or members begun */
@@ -251,6 +254,7 @@ typedef struct glm_reader
 	glm_child		  *children[GLM_READER_BUCKETS];
 	glm_lexical		  *lexicals[GLM_READER_BUCKETS];
 	glm_key_info	  *key_infos[GLM_READER_BUCKETS]; /* the last for each remainder */
+	glm_recollection  *kept;						  /* json_recall.c; NULL: not needed yet */
 	int				   n_sets, n_children;
 	uint64_t *been; /* [GLM_READER_BEEN] json_complete.c: outlooks it had; NULL: not needed yet */
 	uint64_t  searches;
@@ -350,8 +354,6 @@ extern bool			   glm_node_is_any(const glm_node *node);
 extern glm_set		  *glm_set_get(glm_reader *reader, const glm_node *const *root, int n);
 /* Makes what objects of the set need. */
 extern void			   glm_set_open_names(glm_reader *reader, glm_set *set);
-/* The number of a known name, or -1. */
-extern int			   glm_set_find_name(const glm_set *set, const char *text, int n);
 /* Does a known name fit a pattern of the set? */
 extern bool			   glm_set_name_fits(glm_set *set, int name, int pattern);
 
@@ -410,6 +412,8 @@ extern bool		  glm_frame_bears(glm_reader *reader, glm_frame *frame, const glm_c
 extern uint64_t	  glm_frame_signature(glm_reader *reader, glm_frame *frame);
 /* The same for how it may go on to the end of the document, but for hashes. */
 extern uint64_t	  glm_frame_outlook(const glm_frame *frame);
+/* And with those of keys; what was in arrays of uniqueItems is not in it. */
+extern uint64_t	  glm_frame_whole(glm_frame *frame);
 /* A new container as the child of a frame. */
 extern glm_frame *glm_frame_open(glm_reader *reader, glm_frame *up, const glm_child *child,
 								 glm_kinds kind);
@@ -460,12 +464,19 @@ extern bool glm_reader_step(glm_reader *reader, glm_reader_state *state, uint8_t
 extern bool glm_reader_blank_due(const glm_reader *reader, const glm_reader_state *state);
 extern bool glm_reader_ends(glm_reader *reader, const glm_reader_state *state);
 
-/* ---- json_complete.c, json_mask.c ------------------------------------------------------------ */
+/* ---- json_complete.c, json_mask.c, json_recall.c ---------------------------------------------- */
 
 /* As glm_machine_kind's complete. */
 extern bool glm_reader_complete(glm_reader *reader, const glm_reader_state *state, long *steps,
 								glm_buf *out);
 
+/*
+ * Allows the tokens of the trie of the rest, and if asked of the plain ones, that can be
+ * written from a state by this walk, whose steps are glm_reader_step().
+ */
+extern void glm_reader_add_walked(glm_reader *reader, glm_mask_walk *walk,
+								  const glm_vocabulary *vocabulary, const glm_reader_state *state,
+								  bool plain, uint64_t *allowed);
 /* As glm_machine_kind's mask and move. */
 extern void glm_reader_mask(glm_reader *reader, const glm_reader_state *state,
 							const glm_vocabulary *vocabulary, uint64_t *allowed);

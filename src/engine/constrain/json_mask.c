@@ -14,8 +14,6 @@
 
 #include <string.h>
 
-#include "engine/constrain/mask_walk.h"
-
 #define LOOPS_KNOWN (1u << 31)
 #define ALL_CLASSES ((1u << GLM_BYTE_CLASSES) - 1)
 #define VISITS_TO_LOOPS 3 /* before it is worth to look where all bytes lead */
@@ -355,23 +353,26 @@ void
 glm_reader_mask(glm_reader *reader, const glm_reader_state *state, const glm_vocabulary *vocabulary,
 				uint64_t *allowed)
 {
+	uint64_t	  first[4] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
 	glm_mask_walk walk = {.step = step,
 						  .arg = reader,
 						  .size = sizeof(*state),
 						  .deepest = vocabulary->deepest,
-						  .arena = reader->walk};
+						  .arena = reader->walk,
+						  .first = first};
 	plain_mask	  m = {.reader = reader, .state = state, .vocabulary = vocabulary};
 	bool		  whole = state->escape == GLM_ESCAPE_NONE && state->follow == 0;
 
-	if (state->mode == GLM_READ_STRING && whole)
+	bool string = state->mode == GLM_READ_STRING && whole;
+	bool key = state->mode == GLM_READ_KEY && whole;
+
+	if (string)
 		mask_string(&m, allowed);
-	else if (state->mode == GLM_READ_KEY && whole)
+	else if (key)
 		mask_key(&m, allowed);
 	else
-	{
 		memset(allowed, 0, sizeof(*allowed) * (size_t) vocabulary->words);
-		glm_mask_walk_trie(&walk, &vocabulary->plain, state, allowed);
-	}
-	glm_mask_walk_trie(&walk, &vocabulary->rest, state, allowed);
+	glm_reader_narrow(reader, state, first);
+	glm_reader_add_walked(reader, &walk, vocabulary, state, !string && !key, allowed);
 	glm_vocabulary_add_twins(vocabulary, allowed);
 }

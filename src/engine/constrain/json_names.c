@@ -160,28 +160,21 @@ build_trie(glm_reader *reader, glm_set *set)
 	}
 }
 
-int
-glm_set_find_name(const glm_set *set, const char *text, int n)
-{
-	int at = 0;
-
-	for (int i = 0; i < n; i++)
-	{
-		at = set->branch[at].child;
-		while (at != 0 && set->branch[at].byte != (uint8_t) text[i])
-			at = set->branch[at].sibling;
-		if (at == 0)
-			return -1;
-	}
-	return set->branch[at].name;
-}
-
 /* ---- What members say of names --------------------------------------------------------------- */
 
+/* The number of a known name. */
 static int
 find(const glm_set *set, const glm_name *name)
 {
-	return glm_set_find_name(set, name->text, name->length);
+	int at = 0;
+
+	for (int i = 0; i < name->length; i++)
+	{
+		at = set->branch[at].child;
+		while (set->branch[at].byte != (uint8_t) name->text[i])
+			at = set->branch[at].sibling;
+	}
+	return set->branch[at].name;
 }
 
 static void

@@ -310,7 +310,7 @@ glm_search_around(glm_search *search, glm_choice *choice, int ends)
 
 	all->alike = 1 + texts_taken(&choice->state);
 	add_place(search, all, &choice->state, -1, "", 0);
-	for (int i = 0; i<all->n && * search->steps> 0; i++)
+	for (int i = 0; *search->steps > 0 && i < all->n; i++)
 	{
 		if (may_end(search, &all->place[i]))
 			propose(search, choice, all, i);

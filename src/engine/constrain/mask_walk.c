@@ -8,8 +8,23 @@
 
 #include <string.h>
 
+static bool
+may_begin(const glm_mask_walk *walk, uint8_t byte)
+{
+	return walk->first[byte / 64] >> byte % 64 & 1;
+}
+
+static void
+allow(glm_mask_walk *walk, int32_t token, uint64_t *allowed)
+{
+	glm_mask_set(allowed, token);
+	if (walk->list != NULL && walk->n_list < walk->room)
+		walk->list[walk->n_list] = token;
+	walk->n_list++;
+}
+
 bool
-glm_mask_walk_nodes(const glm_mask_walk *walk, const glm_trie *trie, int begin, int end,
+glm_mask_walk_nodes(glm_mask_walk *walk, const glm_trie *trie, int begin, int end,
 					const void *state, uint64_t *allowed)
 {
 	glm_arena_mark	start = glm_arena_here(walk->arena);
@@ -27,6 +42,11 @@ glm_mask_walk_nodes(const glm_mask_walk *walk, const glm_trie *trie, int begin, 
 		int					 depth = node->depth - base;
 		char				*next = states + (size_t) (depth + 1) * walk->size;
 
+		if (walk->first != NULL && node->depth == 0 && !may_begin(walk, node->byte))
+		{
+			i += node->size;
+			continue;
+		}
 		glm_arena_back(walk->arena, marks[depth]);
 		memcpy(next, next - walk->size, walk->size);
 		if (!walk->step(walk->arg, next, node->byte))
@@ -39,7 +59,7 @@ glm_mask_walk_nodes(const glm_mask_walk *walk, const glm_trie *trie, int begin, 
 		{
 			found = true;
 			if (allowed != NULL)
-				glm_mask_set(allowed, node->token);
+				allow(walk, node->token, allowed);
 		}
 		i++;
 	}
@@ -48,14 +68,13 @@ glm_mask_walk_nodes(const glm_mask_walk *walk, const glm_trie *trie, int begin, 
 }
 
 void
-glm_mask_walk_trie(const glm_mask_walk *walk, const glm_trie *trie, const void *state,
-				   uint64_t *allowed)
+glm_mask_walk_trie(glm_mask_walk *walk, const glm_trie *trie, const void *state, uint64_t *allowed)
 {
 	glm_mask_walk_nodes(walk, trie, 0, trie->n, state, allowed);
 }
 
 void
-glm_mask_walk_all(const glm_mask_walk *walk, const glm_vocabulary *vocabulary, const void *state,
+glm_mask_walk_all(glm_mask_walk *walk, const glm_vocabulary *vocabulary, const void *state,
 				  uint64_t *allowed)
 {
 	memset(allowed, 0, (size_t) vocabulary->words * sizeof(*allowed));

@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/constrain/decimal.h"
-
 #define VALUES_A_PAUSE 4096
 
 typedef struct reader
@@ -385,39 +383,4 @@ bool
 glm_value_is_text(const glm_value *value)
 {
 	return value->kind == GLM_KIND_STRING && strlen(value->text) == (size_t) value->n;
-}
-
-static bool
-equal_numbers(const glm_value *a, const glm_value *b)
-{
-	glm_decimal x;
-	glm_decimal y;
-
-	if (glm_decimal_read(&x, a->text, (size_t) a->n) &&
-		glm_decimal_read(&y, b->text, (size_t) b->n))
-		return glm_decimal_compare(&x, &y) == 0;
-	return a->n == b->n && memcmp(a->text, b->text, (size_t) a->n) == 0;
-}
-
-bool
-glm_value_equal(const glm_value *a, const glm_value *b)
-{
-	if (a->kind != b->kind)
-		return false;
-	if (a->kind == GLM_KIND_NUMBER)
-		return equal_numbers(a, b);
-	if (a->n != b->n)
-		return false;
-	if (a->kind == GLM_KIND_STRING)
-		return memcmp(a->text, b->text, (size_t) a->n) == 0;
-	for (int i = 0; i < a->n; i++)
-	{
-		if (a->kind == GLM_KIND_OBJECT &&
-			(strcmp(a->by_name[i].key, b->by_name[i].key) != 0 ||
-			 !glm_value_equal(a->by_name[i].value, b->by_name[i].value)))
-			return false;
-		if (a->kind == GLM_KIND_ARRAY && !glm_value_equal(a->item[i], b->item[i]))
-			return false;
-	}
-	return true;
 }

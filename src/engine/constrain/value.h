@@ -52,7 +52,5 @@ extern glm_value *glm_value_read(glm_arena *arena, const char *text, size_t n);
 extern glm_value *glm_value_get(const glm_value *object, const char *key);
 /* Is it a string without U+0000? */
 extern bool		  glm_value_is_text(const glm_value *value);
-/* Equal as JSON Schema says: numbers by value, objects whatever their order, true is not 1. */
-extern bool		  glm_value_equal(const glm_value *a, const glm_value *b);
 
 #endif /* GLM_VALUE_H */

@@ -25,12 +25,6 @@ typedef struct entry
 } entry;
 
 int
-glm_vocabulary_size(const glm_vocabulary *vocabulary)
-{
-	return vocabulary->source.n_ids;
-}
-
-int
 glm_vocabulary_words(const glm_vocabulary *vocabulary)
 {
 	return vocabulary->words;
@@ -82,12 +76,21 @@ code_points(const char *bytes, size_t n)
 }
 
 static bool
-is_plain(const char *bytes, int n)
+has_control(const char *bytes, int n)
 {
 	for (int i = 0; i < n; i++)
-		if ((uint8_t) bytes[i] < 0x20 || bytes[i] == '"' || bytes[i] == '\\')
-			return false;
-	return glm_utf8_check(bytes, (size_t) n) == -1;
+		if ((uint8_t) bytes[i] < 0x20)
+			return true;
+	return false;
+}
+
+static bool
+is_plain(const char *bytes, int n)
+{
+	size_t length = (size_t) n;
+
+	return !has_control(bytes, n) && memchr(bytes, '"', length) == NULL &&
+		   memchr(bytes, '\\', length) == NULL && glm_utf8_check(bytes, length) == -1;
 }
 
 static bool
@@ -284,6 +287,9 @@ make_tries(glm_vocabulary *v, entry *plain, entry *rest)
 			plain[n_plain++] = e;
 		else
 			rest[n_rest++] = e;
+		if (!is_plain(e.bytes, e.length) && !has_control(e.bytes, e.length) &&
+			e.length > v->deepest_rest)
+			v->deepest_rest = e.length;
 	}
 	qsort(plain, (size_t) n_plain, sizeof(*plain), compare_entries);
 	qsort(rest, (size_t) n_rest, sizeof(*rest), compare_entries);

@@ -27,7 +27,6 @@ typedef struct glm_vocabulary glm_vocabulary;
 /* NULL: out of memory. */
 extern glm_vocabulary *glm_vocabulary_open(const glm_vocabulary_source *source, glm_error *err);
 extern void			   glm_vocabulary_close(glm_vocabulary *vocabulary);
-extern int			   glm_vocabulary_size(const glm_vocabulary *vocabulary);
 /* Words of 64 bits that a mask of its ids has. */
 extern int			   glm_vocabulary_words(const glm_vocabulary *vocabulary);
 
