@@ -101,6 +101,17 @@ ids_are_bases(void **state)
 	assert_refers("{" D4 "\"id\": \"http://x.org/r#\", \"items\": {\"$ref\": \"a\"}, "
 				  "\"definitions\": {\"a\": {\"id\": \"a\"}}}",
 				  "/definitions/a");
+	/* where the base is another, the only URI that ends so is meant */
+	assert_refers("{\"$id\": \"http://x.org/r.json\", \"items\": {\"$ref\": \"s/a.json\"}, "
+				  "\"$defs\": {\"a\": {\"$id\": \"http://y.org/t/s/a.json\"}}}",
+				  "/$defs/a");
+	assert_refused("{\"$id\": \"http://x.org/r.json\", \"items\": {\"$ref\": \"a.json\"}, "
+				   "\"$defs\": {\"a\": {\"$id\": \"http://y.org/t/a.json\"}, "
+				   "\"b\": {\"$id\": \"http://y.org/s/a.json\"}}}",
+				   GLM_UNSUPPORTED, "remote");
+	assert_refused("{\"$id\": \"http://x.org/r.json\", \"items\": {\"$ref\": \"a.json\"}, "
+				   "\"$defs\": {\"a\": {\"$id\": \"http://y.org/t/aa.json\"}}}",
+				   GLM_UNSUPPORTED, "remote");
 	/* a pointer that goes by an id is in its resource */
 	assert_refers("{\"$defs\": {\"a\": {\"$id\": \"a/\", \"x\": {\"$ref\": \"b\"}, "
 				  "\"$defs\": {\"b\": {\"$id\": \"b\"}}}}, \"items\": {\"$ref\": \"#/$defs/a/x\"}}",

@@ -113,6 +113,33 @@ find_document(glm_compiler *c, const char *uri)
 	return meta != NULL ? glm_names_collect(c, meta, uri) : root;
 }
 
+/* Does a path of whole names end a URI? */
+static bool
+ends_with_path(const char *uri, const char *path)
+{
+	size_t n = strlen(uri), end = strlen(path);
+
+	return n > end && strcmp(uri + n - end, path) == 0 &&
+		   (path[0] == '/' || uri[n - end - 1] == '/');
+}
+
+/* The place of the only resource whose URI ends so: bases are often not what they should be. */
+static glm_place *
+find_by_end(const glm_compiler *c, const char *reference)
+{
+	const glm_schema_name *found = NULL;
+
+	for (int i = 0; i < c->n_names; i++)
+	{
+		if (strchr(c->names[i].uri, '#') != NULL || !ends_with_path(c->names[i].uri, reference))
+			continue;
+		if (found != NULL)
+			return NULL;
+		found = &c->names[i];
+	}
+	return found != NULL ? found->value->node : NULL;
+}
+
 /* A fragment in the resource that begins at a place. */
 static glm_place *
 follow_fragment(glm_compiler *c, glm_place *root, const char *fragment)
@@ -142,6 +169,8 @@ glm_read_ref(glm_compiler *c, glm_node *node, glm_value *value)
 	decode_percent(fragment);
 	if (reference[0] != '\0')
 		root = find_document(c, glm_uri_resolve(c->arena, c->place->resource->uri, reference));
+	if (root == NULL)
+		root = find_by_end(c, reference);
 	if (root == NULL)
 		glm_compiler_fail(c, GLM_UNSUPPORTED,
 						  "refers to \"%.120s\", and remote references are not supported",
