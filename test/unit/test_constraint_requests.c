@@ -106,6 +106,36 @@ streams_tell_how_likely_forced_tokens_are(void **state)
 	assert_true(answers[ticket].digest != 0);
 }
 
+/* ---- Raw prompts ------------------------------------------------------------------------ */
+
+static const answer *
+complete(const char *prompt, const char *choices, int max_tokens)
+{
+	glm_request *req = constrain(make_request(prompt, max_tokens, false), GLM_CHOICES, choices);
+
+	req->form = GLM_RAW;
+	return wait_for(engine, submit(engine, req));
+}
+
+/*
+ * "▁positive" is one token.  Behind a blank that is a token of its own it is two, unless the
+ * blank is taken back; what is shown is the choice alone.
+ */
+static void
+a_prompt_may_end_within_a_token(void **state)
+{
+	static const char prompt[] = "I love it, it works great. This is ";
+	int				  before = complete(prompt, "[\"中\"]", 20)->last.prompt_tokens;
+	const answer	 *a = complete(prompt, "[\"positive\", \"negative\"]", 20);
+
+	(void) state;
+	assert_true(strcmp(a->text, "positive") == 0 || strcmp(a->text, "negative") == 0);
+	assert_int_equal(a->last.prompt_tokens, before - 1);
+	/* "is" is a token to itself, and "is positive" none */
+	a = complete("I love it, it works great. This is", "[\"positive\", \"negative\"]", 20);
+	assert_int_equal(a->last.prompt_tokens, before - 1);
+}
+
 /* ---- Probabilities ---------------------------------------------------------------------- */
 
 #define DRAWS 3000
@@ -196,6 +226,7 @@ main(void)
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(one_answer_needs_no_draws),
 		cmocka_unit_test(streams_tell_how_likely_forced_tokens_are),
+		cmocka_unit_test(a_prompt_may_end_within_a_token),
 		cmocka_unit_test(drawing_again_keeps_probabilities),
 		cmocka_unit_test(models_are_unloaded_with_their_constraints),
 	};

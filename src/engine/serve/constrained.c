@@ -23,6 +23,11 @@
  * An answer that was begun (a last message of the assistant's) is taken first, as if it had
  * been drawn: the whole of both is what is asked for.
  *
+ * A raw prompt ends where its writer ended, which may be within what the model would write as
+ * one token: behind "It is " it would rather have written " good" than "good".  So where a
+ * longer token may come the prompt's last one is taken back, and the answer is made to begin
+ * with its bytes, which are not shown.
+ *
  * A sequence's own part belongs to who works for it: its task, then the engine thread, or
  * a compute thread that samples.  What sequences share locks itself.
  */
@@ -54,6 +59,8 @@ struct glm_constrained
 	glm_constraint	*constraint; /* one reference */
 	glm_matcher		*matcher;
 	uint64_t		*mask; /* a bit for each id */
+	const char		*lead; /* [n_lead] bytes of a token that was taken back from the prompt */
+	size_t			 n_lead;
 	place			 now;
 	place			 before; /* a draft was made */
 };
@@ -226,6 +233,73 @@ compile(glm_constrained *c, glm_engine *e, const glm_sequence *seq, glm_error *e
 	return c->constraint != NULL;
 }
 
+/* ---- The end of a raw prompt --------------------------------------------------------- */
+
+/* Is a token of more than n bytes in the mask? */
+static bool
+has_longer(const glm_constrained *c, size_t n)
+{
+	int words = (glm_tokenizer_size(c->model->tokenizer) + 63) / 64;
+
+	for (int i = 0; i < words; i++)
+		for (uint64_t word = c->mask[i]; word != 0; word &= word - 1)
+		{
+			size_t length = 0;
+
+			if (glm_tokenizer_bytes(c->model->tokenizer, i * 64 + __builtin_ctzll(word), &length) !=
+					NULL &&
+				length > n)
+				return true;
+		}
+	return false;
+}
+
+/* Takes the prompt's last token, of whole characters, back if the answer may begin with a longer one. */
+static void
+take_back(glm_constrained *c, glm_sequence *seq)
+{
+	glm_ids	   *tokens = &seq->tokens;
+	int			room = (int) seq->model->config.context - (int) tokens->length + 1;
+	int			most = seq->request->max_tokens < room ? seq->request->max_tokens : room;
+	size_t		n = 0;
+	const char *bytes = NULL;
+	glm_error	ignored;
+
+	if (seq->request->form == GLM_RAW && tokens->length > 0)
+		bytes = glm_tokenizer_bytes(seq->model->tokenizer, tokens->data[tokens->length - 1], &n);
+	if (bytes == NULL || glm_utf8_check(bytes, n) >= 0)
+		return;
+	c->matcher = glm_matcher_open(c->constraint, bytes, n, most, &ignored);
+	if (c->matcher == NULL)
+		return;
+	glm_matcher_mask(c->matcher, c->mask);
+	if (has_longer(c, n))
+	{
+		c->lead = bytes;
+		c->n_lead = n;
+		tokens->length--;
+	}
+	glm_matcher_close(c->matcher);
+	c->matcher = NULL;
+}
+
+bool
+glm_constrained_open(glm_engine *e, glm_sequence *seq, glm_error *err)
+{
+	if (seq->request->constrained == GLM_UNCONSTRAINED)
+		return true;
+	seq->constrained = calloc(1, sizeof(*seq->constrained));
+	if (seq->constrained == NULL)
+		return glm_no_memory(err);
+	seq->constrained->model = seq->model;
+	if (!compile(seq->constrained, e, seq, err))
+		return false;
+	take_back(seq->constrained, seq);
+	return true;
+}
+
+/* ---- The beginning of an answer ------------------------------------------------------ */
+
 /* Takes what was begun of the answer, which has to be the beginning of one. */
 static bool
 take_begun(glm_constrained *c, const glm_sequence *seq, glm_error *err)
@@ -250,33 +324,34 @@ open_matcher(glm_constrained *c, glm_sequence *seq, glm_error *err)
 	bool		chat = seq->request->form != GLM_RAW;
 	bool		content = chat && seq->request->constrained != GLM_TOOL_CALL;
 	bool		metadata = content && seq->model->chat->metadata_line;
-	char		prefix[8];
+	const char *prefix = c->lead;
+	size_t		n = c->n_lead;
+	char		line[8];
 
-	snprintf(prefix, sizeof(prefix), "%s%s%s", metadata ? lead : "", metadata ? "\n" : "",
+	snprintf(line, sizeof(line), "%s%s%s", metadata ? lead : "", metadata ? "\n" : "",
 			 chat ? lead : "");
-	c->matcher = glm_matcher_open(c->constraint, prefix, strlen(prefix),
-								  seq->limit - seq->n_prompt + seq->n_begun, err);
+	if (chat)
+	{
+		prefix = line;
+		n = strlen(line);
+	}
+	c->matcher =
+		glm_matcher_open(c->constraint, prefix, n, seq->limit - seq->n_prompt + seq->n_begun, err);
 	if (c->matcher == NULL && seq->limit - seq->n_prompt < seq->request->max_tokens)
 		glm_advise(err, GLM_ADVICE_SHORTEN); /* it is the context that has no more room */
 	if (c->matcher == NULL)
 		return false;
-	glm_decoder_exact(seq->decoder, strlen(prefix), content);
+	glm_decoder_exact(seq->decoder, n, content);
 	c->now.over = glm_matcher_must_end(c->matcher);
 	return take_begun(c, seq, err);
 }
 
 bool
-glm_constrained_open(glm_engine *e, glm_sequence *seq, glm_error *err)
+glm_constrained_begin(glm_sequence *seq, glm_error *err)
 {
-	glm_constrained *c;
-
-	if (seq->request->constrained == GLM_UNCONSTRAINED)
+	if (seq->constrained == NULL)
 		return true;
-	c = seq->constrained = calloc(1, sizeof(*c));
-	if (c == NULL)
-		return glm_no_memory(err);
-	c->model = seq->model;
-	if (!compile(c, e, seq, err) || !open_matcher(c, seq, err))
+	if (!open_matcher(seq->constrained, seq, err))
 		return false;
 	glm_constrained_go_on(seq);
 	return true;

@@ -8,11 +8,16 @@
 #include "engine/serve/engine.h"
 
 /*
- * Gives a sequence that has its sampler and decoder what its request asks of the answer, and
- * the tokens that the answer begins with whatever is drawn.  Nothing to do without a
- * constraint.  Errors are those of glm_constraint_open() and glm_matcher_open().
+ * Gives a sequence that has nothing but its prompt what its request asks of the answer; a raw
+ * prompt may lose its last token to that.  Nothing to do without a constraint.  Errors are
+ * those of glm_constraint_open().
  */
 extern bool glm_constrained_open(glm_engine *engine, glm_sequence *seq, glm_error *err);
+/*
+ * When it has sampler, decoder and limit: the tokens that the answer begins with whatever is
+ * drawn.  Errors are those of glm_matcher_open().
+ */
+extern bool glm_constrained_begin(glm_sequence *seq, glm_error *err);
 extern void glm_constrained_close(glm_constrained *c); /* NULL is fine, here and below */
 
 /* Is the answer complete, so that nothing comes any more? */

@@ -145,9 +145,10 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	seq->served = served;
 	seq->model = served->model;
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) &&
-		(kind->open == NULL || kind->open(seq, err)) && set_limit(seq, err) &&
-		reserve_tokens(seq, err) && open_sampler(seq, err) && open_decoder(seq, err) &&
-		open_pool(seq, err) && check_kv_room(e, seq, err) && glm_constrained_open(e, seq, err))
+		(kind->open == NULL || kind->open(seq, err)) && glm_constrained_open(e, seq, err) &&
+		set_limit(seq, err) && reserve_tokens(seq, err) && open_sampler(seq, err) &&
+		open_decoder(seq, err) && open_pool(seq, err) && check_kv_room(e, seq, err) &&
+		glm_constrained_begin(seq, err))
 	{
 		skip_begun(seq);
 		return seq;
