@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(41);
+SELECT plan(44);
 
 \set extract 'Extract product, city and quantity as JSON.'
 \set purchase '{"type": "object", "properties": {"product": {"type": "string", "maxLength": 20}, "city": {"type": "string", "pattern": "^[A-Z]"}, "quantity": {"type": "integer", "minimum": 1, "maximum": 50}}, "required": ["product", "city", "quantity"], "additionalProperties": false}'
@@ -73,6 +73,17 @@ SELECT is(string_agg(token, '' ORDER BY seq), '{"product": "desk lamp", "city": 
                   response_format => jsonb_build_object('type', 'json_schema', 'json_schema', jsonb_build_object('schema', :'purchase')));
 SELECT is(array_agg(finish_reason ORDER BY seq) FILTER (WHERE finish_reason IS NOT NULL), '{stop}', 'its last row says stop')
   FROM glm_stream('x', options => '{"choices": ["a long one"]}');
+
+
+-- ---- chats and raw prompts
+\set order '[{"role": "system", "content": "Extract product, city and quantity as JSON."}, {"role": "user", "content": "Please ship 12 desk lamp to Berlin."}]'
+SELECT is(glm_chat(:'order', response_format => jsonb_build_object('type', 'json_schema', 'json_schema', jsonb_build_object('schema', :'purchase')))->>'content',
+          '{"product": "desk lamp", "city": "Berlin", "quantity": 12}', 'glm_chat');
+SELECT is(string_agg(token, '' ORDER BY seq), '{"product": "desk lamp", "city": "Berlin", "quantity": 12}', 'glm_chat_stream')
+  FROM glm_chat_stream(:'order', response_format => jsonb_build_object('type', 'json_schema', 'json_schema', jsonb_build_object('schema', :'purchase')));
+SELECT is(jsonb_typeof(glm_complete('{"order": ', temperature => 1.5, seed => 3, max_tokens => 60,
+                                    response_format => jsonb_build_object('type', 'json_schema', 'json_schema', jsonb_build_object('schema', :'purchase')))::jsonb->'quantity'),
+          'number', 'glm_complete');
 
 -- ---- tools
 \set tools '[{"type": "function", "function": {"name": "set_unit", "parameters": {"type": "object", "properties": {"unit": {"enum": ["C", "F"]}, "at": {"type": "integer", "minimum": 5}}, "required": ["at", "unit"], "additionalProperties": false}}}, {"name": "stop"}]'

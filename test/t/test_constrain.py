@@ -189,6 +189,25 @@ class RealWorld(unittest.TestCase):
         self.assertEqual(counts["masks_that_differ"], 0, lines)
 
 
+# ---- Instances at random -------------------------------------------------------------------------------------------
+
+class Instances(unittest.TestCase):
+    def test_random(self):
+        """Random schemas take the instances that Python's jsonschema takes, and no others. INSTANCES=N schemas, SEED=N."""
+        sys.path.insert(0, os.path.join(ROOT, "test", "constrain"))
+        self.addCleanup(sys.path.remove, sys.path[0])
+        import instances
+        cases = [json.loads(line) for line in instances.cases(int(os.environ.get("INSTANCES", 60)), int(os.environ.get("SEED", 14)))]
+        counts, lines = score(numbered(cases, self), "check=50")
+        wrong = ["%s %s: %s" % (what, json.dumps(cases[case]["schema"]), json.dumps(cases[case]["tests"][instance]["data"]))
+                 for what, case, instance, _ in failures(lines) if instance is not None]
+        self.assertEqual(wrong, [])
+        self.assertEqual(counts["masks_that_differ"], 0, lines)
+        self.assertEqual(counts["compile_errors"], 0, lines)
+        verdicts = [test["valid"] for case in cases for test in case["tests"]]
+        self.assertGreater(min(sum(verdicts), len(verdicts) - sum(verdicts)), len(verdicts) // 5)
+
+
 # ---- Answers at random ---------------------------------------------------------------------------------------------
 
 class Walks(unittest.TestCase):
