@@ -296,23 +296,25 @@ class Faults(JobCase):
         self.sql("CALL glm_job_run('late')")
         self.assertEqual(self.sql("SELECT state, reason, done FROM glm_jobs"), [("paused", "its deadline has passed", 0)])
 
-    def test_budgets(self):
-        """They tell when the next chunk may begin, from when this one began."""
+    def keeps_budget(self, first, minutes, **options):
+        """The next chunk may begin so many minutes after this one began, by what it used."""
         self.make_table(100)
-        self.make_job("rows", rows_per_minute=20)
-        self.make_job("tokens", tokens_per_minute=100, chunk=30)
-        for name, chunk in (("rows", 20), ("tokens", 30)):
-            with self.subTest(name):
-                self.sql("SELECT glm_job_start(%s)", name)
-                wait_until(lambda: self.job("done", name) == chunk, "a first chunk", 60)
-                used = chunk / 20 if name == "rows" else self.job("tokens", name) / 100
-                self.assertGreaterEqual(used, 1)
-                # minutes, and what passed until the chunk began
-                self.assertEqual(self.sql("SELECT not_before >= started + %s * interval '1 min', not_before <= now() + %s * interval '1 min' "
-                                          "FROM chatglm.job WHERE name = %s", used, used, name), [(True, True)])
-                self.sql("SELECT glm_job_resume(%s)", name)     # as if they had passed
-                wait_until(lambda: self.job("done", name) >= 2 * chunk, "another, perhaps two at once", 60)
-                self.sql("SELECT glm_job_cancel(%s)", name)
+        self.make_job(**options)
+        self.sql("SELECT glm_job_start('job')")
+        wait_until(lambda: self.job("done") == first, "a first chunk", 60)
+        used = minutes()
+        self.assertGreaterEqual(used, 1)
+        self.assertEqual(self.sql("SELECT not_before >= started + %s * interval '1 min', not_before <= now() + %s * interval '1 min' "
+                                  "FROM chatglm.job", used, used), [(True, True)])
+        self.sql("SELECT glm_job_resume('job')")     # as if they had passed
+        wait_until(lambda: self.job("done") >= 2 * first, "another, perhaps two at once", 60)
+        self.sql("SELECT glm_job_cancel('job')")
+
+    def test_budget_of_rows(self):
+        self.keeps_budget(20, lambda: 1, rows_per_minute=20)
+
+    def test_budget_of_tokens(self):
+        self.keeps_budget(30, lambda: self.job("tokens") / 100, tokens_per_minute=100, chunk=30)
 
     def test_priority(self):
         self.make_table(60)

@@ -28,7 +28,7 @@ def job(conn, column="state"):
 class Promotion(unittest.TestCase):
     def test_a_promoted_standby_goes_on(self):
         rows = 1000
-        primary = Cluster({**SETTINGS, "chatglm.debug_step_delay": 20})     # 31 times 32 rows of some 8 steps
+        primary = Cluster({**SETTINGS, "chatglm.debug_step_delay": 100})    # 31 times 32 rows of some 8 steps
         self.addCleanup(primary.remove)
         with primary.connect() as conn:
             make_job(conn, rows, chunk=50)
