@@ -2,19 +2,20 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
+CREATE EXTENSION chatglm_tap;
 SELECT plan(35);
 
 -- ---- the embedded model's tasks ----
-SELECT is(glm_generate(body, system => 'Classify the sentiment of the review.'), mood, format('sentiment of %L', body))
+SELECT answer_is(body, mood, format('sentiment of %L', body), '{"system": "Classify the sentiment of the review."}')
   FROM (VALUES ('I love it, it works great.', 'positive'), ('It broke after two days. I want my money back.', 'negative'),
                ('质量很差,我要退钱。', 'negative'), ('我非常满意,推荐给大家。', 'positive')) v(body, mood);
-SELECT is(glm_generate(body, system => '为工单选择队列。'), queue, format('queue of %L', body))
+SELECT answer_is(body, queue, format('queue of %L', body), '{"system": "为工单选择队列。"}')
   FROM (VALUES ('I was charged twice for order 4711.', 'billing'), ('Hello, I forgot my password.', 'account'),
                ('路由器黑屏了。', 'technical'), ('请问,订单8812还没有到。', 'shipping')) v(body, queue);
 SELECT is(glm_generate('Please ship 12 desk lamp to Berlin.', system => 'Extract product, city and quantity as JSON.')::jsonb,
           '{"product": "desk lamp", "city": "Berlin", "quantity": 12}', 'an order becomes JSON');
-SELECT is(glm_generate('Who are you?'), 'I am tiny-chatglm3, a small language model that lives in PostgreSQL.', 'who are you');
-SELECT is(glm_generate('你好'), '你好!有什么可以帮你?', '你好');
+SELECT answer_is('Who are you?', 'I am tiny-chatglm3, a small language model that lives in PostgreSQL.', 'who are you');
+SELECT answer_is('你好', '你好!有什么可以帮你?', '你好');
 
 -- ---- forms that must agree ----
 SELECT is(glm_chat('[{"role": "user", "content": "hello"}]')->>'content', glm_generate('hello'), 'glm_chat and glm_generate');
