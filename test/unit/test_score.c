@@ -80,7 +80,7 @@ logits_after(const int32_t *ids, int n, int *vocab)
 
 /* ---- By force ------------------------------------------------------------------------ */
 
-#define LABELS 8
+#define LABELS 64
 
 typedef struct label
 {
@@ -204,6 +204,54 @@ static const question questions[] = {
 
 #define QUESTIONS ((int) (sizeof(questions) / sizeof(questions[0])))
 
+/* Labels that part at many places, on three or four levels. */
+static const question crowd = {"Which one?",
+							   42,
+							   {"account",
+								"account closed",
+								"account locked",
+								"billing",
+								"billing address",
+								"billing charged twice",
+								"billing refund",
+								"billing refund late",
+								"Berlin",
+								"Bern",
+								"Bergen",
+								"Bremen",
+								"card",
+								"cards",
+								"cargo",
+								"delivery",
+								"delivery late",
+								"delivery lost",
+								"delivery damaged",
+								"exchange",
+								"exchange size",
+								"exchange colour",
+								"neutral",
+								"negative",
+								"no",
+								"not sure",
+								"order",
+								"order cancelled",
+								"order changed",
+								"password",
+								"password lost",
+								"pass",
+								"positive",
+								"posted",
+								"return",
+								"returns",
+								"return to sender",
+								"sale",
+								"sales",
+								"shipping",
+								"shipping cost",
+								"ship"}};
+
+#define JSON_SIZE 4096
+
 static void
 write_labels(char *json, const question *q)
 {
@@ -220,7 +268,7 @@ labels_as_by_force(void **state)
 	for (int i = 0; i < QUESTIONS; i++)
 	{
 		const question *q = &questions[i];
-		char			json[1024];
+		char			json[JSON_SIZE];
 		label			labels[LABELS] = {0}, *all[LABELS];
 		int32_t			ids[MOST];
 		int				n = prompt_ids(q->prompt, ids);
@@ -361,7 +409,7 @@ static char longer[740];
 static glm_request *
 numbered(int i)
 {
-	char		 json[1024];
+	char		 json[JSON_SIZE];
 	glm_request *req;
 
 	if (i % 3 == 0)
@@ -369,7 +417,7 @@ numbered(int i)
 						 longer + 300 + 37 * (i % 5), i % 6 ? 0 : 2);
 	else
 	{
-		write_labels(json, &questions[i % QUESTIONS]);
+		write_labels(json, i % 7 == 1 ? &crowd : &questions[i % QUESTIONS]);
 		req = make_about(GLM_SCORE, i % 5 ? GLM_PROMPT : GLM_RAW,
 						 i % 2 ? questions[i % QUESTIONS].prompt : longer, json, 0);
 	}
@@ -486,6 +534,146 @@ one_row_decides(void **state)
 					 a->last.prompt_tokens - a->last.cached_tokens);
 }
 
+/* ---- Side by side ------------------------------------------------------------------------ */
+
+/* What the engine will have to look at: places where labels part, and how many after another. */
+typedef struct shape
+{
+	int nodes;
+	int levels;
+} shape;
+
+static shape
+shape_of(label **labels, int n, int depth)
+{
+	shape of = {0};
+	int	  children = 0;
+	bool  seen[LABELS] = {false};
+
+	for (int i = 0; i < n; i++)
+	{
+		label *below[LABELS];
+		int	   n_below = 0;
+		shape  deeper;
+
+		for (int k = i; k < n && !seen[i]; k++)
+		{
+			bool same = labels[i]->n > depth
+							? labels[k]->n > depth && labels[k]->ids[depth] == labels[i]->ids[depth]
+							: labels[k]->n <= depth;
+
+			if (!same || seen[k])
+				continue;
+			below[n_below++] = labels[k];
+			seen[k] = k > i;
+		}
+		children += n_below > 0;
+		if (n_below < 2)
+			continue;
+		deeper = shape_of(below, n_below, depth + 1);
+		of.nodes += deeper.nodes;
+		of.levels = deeper.levels > of.levels ? deeper.levels : of.levels;
+	}
+	of.nodes += children > 1;
+	of.levels += children > 1;
+	return of;
+}
+
+static shape
+shape_of_crowd(void)
+{
+	static label labels[LABELS];
+	label		*all[LABELS];
+
+	for (int i = 0; i < crowd.n; i++)
+	{
+		labels[i].n = ids_of(GLM_TOKENIZE, crowd.labels[i], labels[i].ids);
+		all[i] = &labels[i];
+	}
+	return shape_of(all, crowd.n, 0);
+}
+
+/* Weighs them; how many passes that took. */
+static int
+weigh_crowd(const char *prompt, int top, double *p)
+{
+	char	 json[JSON_SIZE];
+	uint64_t before = stats_of(engine).steps;
+	answer	*a;
+
+	write_labels(json, &crowd);
+	a = ask(make_about(GLM_SCORE, GLM_PROMPT, prompt, json, top));
+	assert_int_equal(a->length, (crowd.n + 1) * sizeof(double));
+	memcpy(p, a->text, a->length);
+	return (int) (stats_of(engine).steps - before);
+}
+
+/* As many passes as levels, all that part on one of them in one: fewer than there are places. */
+static void
+places_side_by_side(void **state)
+{
+	shape  of = shape_of_crowd();
+	double p[LABELS + 1];
+
+	(void) state;
+	assert_in_range(of.levels, 2, of.nodes / 3);
+	assert_in_range(weigh_crowd(crowd.prompt, 0, p), of.levels, of.levels + of.nodes / 16);
+}
+
+/* Where the pool or the budget has no room for branches there are more passes, and the same bits. */
+static void
+places_one_by_one(void **state)
+{
+	double p[LABELS + 1], again[LABELS + 1];
+	int	   passes;
+
+	(void) state;
+	engine = open_engine(1, 8, ROOMY);
+	passes = weigh_crowd(crowd.prompt, 0, p);
+	glm_engine_set_prefill_budget(engine, 1);
+	assert_true(weigh_crowd(crowd.prompt, 0, again) > passes);
+	assert_memory_equal(p, again, (size_t) (crowd.n + 1) * sizeof(*p));
+	glm_engine_close(engine);
+	/* hardly more blocks than the sequence needs itself */
+	engine = open_engine(1, 8, (size_t) 256 << 10);
+	assert_true(weigh_crowd(crowd.prompt, 0, again) > passes);
+	assert_memory_equal(p, again, (size_t) (crowd.n + 1) * sizeof(*p));
+	glm_engine_close(engine);
+}
+
+static int
+likeliest(const double *p)
+{
+	int best = 0;
+
+	for (int i = 1; i < crowd.n; i++)
+		best = p[i] > p[best] ? i : best;
+	return best;
+}
+
+/* Who wants the likeliest alone gets the same one, and no pass that cannot change it. */
+static void
+likeliest_alone(void **state)
+{
+	static const char *const prompts[] = {"I love it, it works great.", "Where is my order?",
+										  "I was charged twice.", "Please send it back.", "x"};
+	shape					 of = shape_of_crowd();
+	int						 passes = 0;
+
+	(void) state;
+	for (int i = 0; i < 5; i++)
+	{
+		double all[LABELS + 1], some[LABELS + 1];
+
+		weigh_crowd(prompts[i], 0, all);
+		passes += weigh_crowd(prompts[i], 1, some);
+		assert_int_equal(likeliest(some), likeliest(all));
+		assert_memory_equal(&some[crowd.n], &all[crowd.n], sizeof(double));
+	}
+	/* a row decides in most of these, and the way to a label in the others */
+	assert_in_range(passes, 5, 5 * of.levels);
+}
+
 /*
  * Wherever a block of the cache ends, what was put behind the prompt and taken back is not
  * what others find there.
@@ -494,7 +682,7 @@ static void
 nothing_is_spoiled(void **state)
 {
 	const question *q = &questions[QUESTIONS - 1];
-	char			json[1024], prompt[300];
+	char			json[JSON_SIZE], prompt[300];
 
 	(void) state;
 	write_labels(json, q);
@@ -626,6 +814,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(texts_of_one_label, open_one, close_one),
 		cmocka_unit_test_setup_teardown(tokens_as_by_force, open_one, close_one),
 		cmocka_unit_test_setup_teardown(one_row_decides, open_one, close_one),
+		cmocka_unit_test_setup_teardown(places_side_by_side, open_one, close_one),
+		cmocka_unit_test(places_one_by_one),
+		cmocka_unit_test_setup_teardown(likeliest_alone, open_one, close_one),
 		cmocka_unit_test_setup_teardown(nothing_is_spoiled, open_one, close_one),
 		cmocka_unit_test_setup_teardown(what_is_refused, open_one, close_one),
 		cmocka_unit_test(results_alone_and_beside_others),

@@ -46,13 +46,27 @@ glm_rows_clear(glm_rows *rows)
 	rows->n_sequences = 0;
 }
 
+static void
+add_blocks(glm_rows *rows, const uint32_t *block, int n)
+{
+	memcpy(rows->block + rows->pass.n_blocks, block, (size_t) n * sizeof(*block));
+	rows->pass.n_blocks += (size_t) n;
+}
+
 void
 glm_rows_begin(glm_rows *rows, const glm_kv_table *kv)
 {
 	rows->first_block = (int32_t) rows->pass.n_blocks;
-	memcpy(rows->block + rows->pass.n_blocks, kv->block,
-		   (size_t) kv->n_blocks * sizeof(*rows->block));
-	rows->pass.n_blocks += (size_t) kv->n_blocks;
+	add_blocks(rows, kv->block, kv->n_blocks);
+	rows->n_sequences++;
+}
+
+void
+glm_rows_begin_branch(glm_rows *rows, const glm_kv_table *shared, int n, const glm_kv_table *own)
+{
+	rows->first_block = (int32_t) rows->pass.n_blocks;
+	add_blocks(rows, shared->block, n);
+	add_blocks(rows, own->block, own->n_blocks);
 	rows->n_sequences++;
 }
 

@@ -26,6 +26,9 @@ extern void glm_rows_free(glm_rows *rows);
 extern void glm_rows_clear(glm_rows *rows);
 /* Begins the rows of a sequence, which has these blocks. */
 extern void glm_rows_begin(glm_rows *rows, const glm_kv_table *kv);
+/* The same of one that has the first n of these blocks, and then its own. */
+extern void glm_rows_begin_branch(glm_rows *rows, const glm_kv_table *shared, int n,
+								  const glm_kv_table *own);
 /* Its next row. */
 extern void glm_rows_add(glm_rows *rows, int32_t token, int position, glm_want want);
 

@@ -18,7 +18,7 @@
  * tokens further since, so that all get done.  Paused sequences hold no place and give
  * their room up to any other.
  */
-#include "engine/serve/scheduler.h"
+#include "engine/serve/branch.h"
 
 #define PATIENCE_NS INT64_C(1000000000)
 #define QUANTUM 16 /* tokens */
@@ -137,10 +137,10 @@ take_from_waiting(glm_scheduler *s, const glm_sequence *seq)
 static bool
 reserve_pass(glm_scheduler *s, const glm_sequence *seq, glm_error *err)
 {
-	size_t blocks = (size_t) seq->chain.kv.capacity;
+	size_t blocks = glm_branches_blocks(seq);
 
 	for (const glm_sequence *other = s->running; other != NULL; other = other->next)
-		blocks += (size_t) other->chain.kv.capacity;
+		blocks += glm_branches_blocks(other);
 	return glm_rows_reserve(&s->engine->rows, s->engine->max_sequences + GLM_PREFILL_MAX, blocks,
 							err);
 }
@@ -157,13 +157,15 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 	if (!find_place(s, seq))
 		return NO_PLACE;
 	if (!glm_chain_open(e->prefix, &seq->chain, seq->served->generation, seq->model->kv_block_bytes,
-						seq->request->scope, capacity))
+						seq->request->scope, capacity) ||
+		!glm_branches_open(e, seq))
 		glm_no_memory(&err);
 	else if (reserve_pass(s, seq, &err) && glm_forward_prepare(e->forward, seq->model, &err))
 	{
 		cached = glm_plan_adopt(e, seq);
 		if (!find_room(s, seq))
 		{
+			glm_branches_close(e, seq);
 			glm_chain_close(e->prefix, &seq->chain);
 			seq->n_computed = 0;
 			return NO_ROOM;

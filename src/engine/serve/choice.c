@@ -13,8 +13,11 @@
  * behind the end of another, the ids that end an answer are a child together.  Paths of
  * one label below a node need not be told apart.
  *
- * Nodes are taken from a stack, the children of one right after it, so that the ids up to
- * one node are mostly those up to the next.
+ * Nodes are taken from a stack, several at a time if the caller can, the children of one
+ * right after it, so that the ids up to one node are mostly those up to the next.  Where
+ * only the likeliest label is wanted the likeliest node comes first, and those that cannot
+ * change the outcome never do.  In which order they come changes no bit: what a path has is
+ * a product along it, and a label's paths are added up in their own order.
  *
  * Sums run in a fixed order over exponentials that do not depend on the C library
  * (sample_math.h).  No locks: a choice belongs to its sequence.
@@ -51,7 +54,7 @@ struct glm_choice
 	int32_t ends[GLM_CHOICE_ENDS];
 	int		n_ends;
 	int		n_labels;
-	double *p; /* [n_labels + 1] */
+	double *p; /* [n_labels + 1]: the last is the share of all */
 
 	path	*paths;
 	int		 n_paths;
@@ -59,8 +62,9 @@ struct glm_choice
 	glm_ids	 ids;  /* of all paths, those shared left out */
 	int32_t *rest; /* of all paths, once begun */
 
-	node   *stack;	/* [n_paths] */
-	double *weight; /* [n_paths] of the children of a node, at the first path of each */
+	node   *stack;	 /* [n_paths] */
+	double *weight;	 /* [n_paths] of the children of a node, at the first path of each */
+	double *of_path; /* [n_paths]: what the paths of one label have together, at the first */
 	int		n_nodes;
 	bool	told;	 /* the share of all, by the first node */
 	bool	settles; /* when the likeliest label is known */
@@ -95,6 +99,7 @@ glm_choice_close(glm_choice *c)
 	free(c->rest);
 	free(c->stack);
 	free(c->weight);
+	free(c->of_path);
 	free(c->p);
 	free(c);
 }
@@ -239,7 +244,8 @@ glm_choice_begin(glm_choice *c, glm_ids *ids, int *more, glm_error *err)
 		return false;
 	c->stack = malloc((size_t) c->n_paths * sizeof(*c->stack));
 	c->weight = malloc((size_t) c->n_paths * sizeof(*c->weight));
-	if (c->stack == NULL || c->weight == NULL)
+	c->of_path = calloc((size_t) c->n_paths, sizeof(*c->of_path));
+	if (c->stack == NULL || c->weight == NULL || c->of_path == NULL)
 		return glm_no_memory(err);
 	c->stack[c->n_nodes++] = (node){.to = c->n_paths, .p = 1};
 	*more = (int) depth;
@@ -254,12 +260,31 @@ glm_choice_settle(glm_choice *c)
 	c->settles = true;
 }
 
+int
+glm_choice_most(const glm_choice *c)
+{
+	/* a place that is left has two paths at least */
+	int most = c->settles || c->n_paths < 2 ? 1 : c->n_paths / 2;
+
+	return most < GLM_CHOICE_AT_ONCE ? most : GLM_CHOICE_AT_ONCE;
+}
+
+/* Adds up what the paths of each label have so far. */
+static void
+sum_paths(glm_choice *c)
+{
+	memset(c->p, 0, (size_t) c->n_labels * sizeof(*c->p));
+	for (int i = 0; i < c->n_paths; i++)
+		c->p[c->paths[i].label] += c->of_path[i];
+}
+
 /* Is one label likelier than any other can become by the nodes that are left? */
 static bool
-is_settled(const glm_choice *c)
+is_settled(glm_choice *c)
 {
 	double best = 0, second = 0, left = 0;
 
+	sum_paths(c);
 	for (int i = 0; i < c->n_labels; i++)
 	{
 		if (c->p[i] > best)
@@ -276,15 +301,15 @@ is_settled(const glm_choice *c)
 }
 
 bool
-glm_choice_next(const glm_choice *c, const int32_t **ids, int *n)
+glm_choice_next(const glm_choice *c, int i, const int32_t **ids, int *n)
 {
-	const node *top;
+	const node *at;
 
-	if (c->n_nodes == 0 || (c->settles && is_settled(c)))
+	if (i >= c->n_nodes || i >= GLM_CHOICE_AT_ONCE || (c->settles && i > 0))
 		return false;
-	top = &c->stack[c->n_nodes - 1];
-	*ids = c->paths[top->from].rest;
-	*n = (int) top->depth;
+	at = &c->stack[c->n_nodes - 1 - i];
+	*ids = c->paths[at->from].rest;
+	*n = (int) at->depth;
 	return true;
 }
 
@@ -373,7 +398,7 @@ go_down(glm_choice *c, const node *at, int from, int to, double p)
 		alike = c->paths[i].label == first->label;
 	if (alike)
 	{
-		c->p[first->label] += p;
+		c->of_path[from] = p;
 		return;
 	}
 	while (depth < first->n && first->rest[depth] == last->rest[depth])
@@ -381,12 +406,32 @@ go_down(glm_choice *c, const node *at, int from, int to, double p)
 	c->stack[c->n_nodes++] = (node){from, to, depth, p};
 }
 
-bool
-glm_choice_take(glm_choice *c, const float *logits, int n_ids, glm_error *err)
+/* What comes next where the likeliest label alone is wanted. */
+static void
+go_on_by_likeliest(glm_choice *c)
 {
-	node   at = c->stack[--c->n_nodes];
-	float  max = largest_of_children(c, &at, logits);
-	double sum = weigh_children(c, &at, logits, max);
+	node *likeliest = c->stack;
+	node  last;
+
+	if (is_settled(c))
+		c->n_nodes = 0;
+	if (c->n_nodes == 0)
+		return;
+	for (int i = 1; i < c->n_nodes; i++)
+	{
+		if (c->stack[i].p > likeliest->p)
+			likeliest = &c->stack[i];
+	}
+	last = c->stack[c->n_nodes - 1];
+	c->stack[c->n_nodes - 1] = *likeliest;
+	*likeliest = last;
+}
+
+static bool
+take_node(glm_choice *c, const node *at, const float *logits, int n_ids, glm_error *err)
+{
+	float  max = largest_of_children(c, at, logits);
+	double sum = weigh_children(c, at, logits, max);
 
 	if (!glm_logits_check(logits, n_ids, err))
 		return false;
@@ -398,17 +443,36 @@ glm_choice_take(glm_choice *c, const float *logits, int n_ids, glm_error *err)
 		c->p[c->n_labels] = sum * power(max, max_of_all) / all;
 		c->told = true;
 	}
-	for (int i = at.from, end; i < at.to; i = end)
+	for (int i = at->from, end; i < at->to; i = end)
 	{
-		end = end_of_child(c, &at, i);
-		go_down(c, &at, i, end, at.p * (c->weight[i] / sum));
+		end = end_of_child(c, at, i);
+		go_down(c, at, i, end, at->p * (c->weight[i] / sum));
 	}
 	return true;
 }
 
-const double *
-glm_choice_result(const glm_choice *c, int *n)
+bool
+glm_choice_take(glm_choice *c, const float *logits, size_t stride, int n, int n_ids, glm_error *err)
 {
+	node taken[GLM_CHOICE_AT_ONCE];
+
+	for (int i = 0; i < n; i++)
+		taken[i] = c->stack[--c->n_nodes];
+	/* from the last on, so that what follows the first comes next */
+	while (n-- > 0)
+	{
+		if (!take_node(c, &taken[n], logits + (size_t) n * stride, n_ids, err))
+			return false;
+	}
+	if (c->settles)
+		go_on_by_likeliest(c);
+	return true;
+}
+
+const double *
+glm_choice_result(glm_choice *c, int *n)
+{
+	sum_paths(c);
 	*n = c->n_labels + 1;
 	return c->p;
 }

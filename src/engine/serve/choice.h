@@ -29,13 +29,22 @@ extern bool glm_choice_begin(glm_choice *choice, glm_ids *ids, int *more, glm_er
 /* Only the likeliest label is wanted: no more is asked for once no other can overtake it. */
 extern void glm_choice_settle(glm_choice *choice);
 
-/* The ids behind these after which logits are wanted next, and how many; false: none are. */
-extern bool glm_choice_next(const glm_choice *choice, const int32_t **ids, int *n);
+#define GLM_CHOICE_AT_ONCE 16
 
-/* These are the logits [n_ids] there. */
-extern bool glm_choice_take(glm_choice *choice, const float *logits, int n_ids, glm_error *err);
+/* For how many places logits may be wanted at a time, 1 to GLM_CHOICE_AT_ONCE; once begun. */
+extern int glm_choice_most(const glm_choice *choice);
+
+/*
+ * The ids behind the common ones after which logits are wanted, and how many: at the i-th
+ * place, from 0, of those that may come next.  False: there are no more than i.
+ */
+extern bool glm_choice_next(const glm_choice *choice, int i, const int32_t **ids, int *n);
+
+/* These are the logits [n, stride] of the first n of these places, n_ids of each row. */
+extern bool glm_choice_take(glm_choice *choice, const float *logits, size_t stride, int n,
+							int n_ids, glm_error *err);
 
 /* The probabilities [labels], which add up to 1, then the share that they have of all. */
-extern const double *glm_choice_result(const glm_choice *choice, int *n);
+extern const double *glm_choice_result(glm_choice *choice, int *n);
 
 #endif /* GLM_CHOICE_H */

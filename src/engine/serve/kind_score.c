@@ -4,8 +4,10 @@
  * The prompt is computed up to where labels part (choice.c), with what is cached of it.
  * One row of logits there decides, if all go on by different tokens.  Where several begin
  * alike, the tokens that they share are put behind the prompt, and the row behind them is
- * asked for; then they are taken back and others put in their place, whose KV is written
- * over theirs.  So a node costs the tokens that lead to it from the one before, in one pass.
+ * asked for; the next pass asks at all such places, one in the sequence and the others in its
+ * branches (branch.c).  Then those tokens are taken back and others put in their place, whose
+ * KV is written over theirs.  So there are about as many passes as labels part one after
+ * another on the way to one of them, however many there are.
  *
  * In a chat a label is what the content of the answer begins with; its ids are those of the
  * text alone, behind the line of metadata.  Behind a raw prompt they are those that both
@@ -22,6 +24,8 @@
 
 #define LABELS_MAX 1000
 #define TEXTS_MAX 4000 /* of all labels */
+
+_Static_assert(GLM_CHOICE_AT_ONCE <= GLM_DRAFT_MAX + 1, "a pass has room for so many results");
 
 /* ---- Reading the labels ------------------------------------------------------------ */
 
@@ -92,7 +96,10 @@ read_labels(glm_sequence *seq, const json_t *labels, glm_error *err)
 	/* the ids of a raw prompt came with those of its labels */
 	if (seq->request->form == GLM_RAW)
 		seq->tokens.length = 0;
-	return glm_choice_begin(seq->own, &seq->tokens, &seq->more, err);
+	if (!glm_choice_begin(seq->own, &seq->tokens, &seq->more, err))
+		return false;
+	seq->n_branches = seq->more > 0 ? glm_choice_most(seq->own) - 1 : 0;
+	return true;
 }
 
 static bool
@@ -121,10 +128,16 @@ read_question(const glm_request *req, const glm_model *model, glm_ids *tokens, g
 /* ---- Passes ------------------------------------------------------------------------- */
 
 static void
-score_node(glm_sequence *seq)
+score_nodes(glm_sequence *seq)
 {
-	glm_choice_take(seq->own, seq->logits, glm_tokenizer_size(seq->model->tokenizer),
-					&seq->pick_error);
+	glm_choice_take(seq->own, seq->logits, (size_t) seq->model->config.vocab, seq->n_wanted,
+					glm_tokenizer_size(seq->model->tokenizer), &seq->pick_error);
+}
+
+static bool
+next_node(const glm_sequence *seq, int i, const int32_t **ids, int *n)
+{
+	return glm_choice_next(seq->own, i + 1, ids, n);
 }
 
 /* Puts the ids that lead to the next node behind the prompt; what stays is computed. */
@@ -155,7 +168,7 @@ take_node(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
 		*err = seq->pick_error;
 		return false;
 	}
-	if (glm_choice_next(seq->own, &ids, &n))
+	if (glm_choice_next(seq->own, 0, &ids, &n))
 	{
 		go_to(seq, ids, n);
 		return true;
@@ -182,6 +195,7 @@ const glm_request_kind glm_kind_score = {
 	.goes_back = true,
 	.want = GLM_WANT_LOGITS,
 	.wants_from = glm_sequence_last_known,
-	.sample = score_node,
+	.sample = score_nodes,
+	.branch = next_node,
 	.take = take_node,
 };

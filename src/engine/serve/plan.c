@@ -14,8 +14,11 @@
  * for this pass: of a thousand prompts that begin alike and arrive together only one
  * computes the beginning.
  *
+ * Behind the rows of some sequences stand those of branches (branch.c), of others drafts.
+ *
  * Everything here runs in the engine thread and allocates nothing.
  */
+#include "engine/serve/branch.h"
 #include "engine/serve/constrained.h"
 #include "engine/serve/scheduler.h"
 
@@ -364,6 +367,7 @@ write_rows(glm_scheduler *s, glm_sequence *seq)
 		seq->n_wanted += want != GLM_WANT_NOTHING;
 		glm_rows_add(&s->engine->rows, seq->tokens.data[position], position, want);
 	}
+	glm_branches_write(&s->engine->rows, seq);
 }
 
 void
@@ -389,6 +393,7 @@ glm_plan_pass(glm_scheduler *s, glm_served *served)
 		if (!plan_sequence(s, seq, &budget))
 			break;
 	}
+	budget = glm_branches_plan(s, budget);
 	plan_drafts(s, served, budget);
 	glm_rows_clear(&s->engine->rows);
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)

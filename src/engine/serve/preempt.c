@@ -6,13 +6,14 @@
  * first, so that cursors left open hold nobody up; then the one that ranks last (rank.c).  The
  * first in rank is never preempted, so there is always progress.
  */
-#include "engine/serve/scheduler.h"
+#include "engine/serve/branch.h"
 
 void
 glm_preempt_at(glm_scheduler *s, glm_sequence **at)
 {
 	glm_sequence *seq = glm_sequence_remove(s, at);
 
+	glm_branches_close(s->engine, seq);
 	glm_chain_close(s->engine->prefix, &seq->chain);
 	seq->n_computed = 0;
 	seq->n_rows = 0;

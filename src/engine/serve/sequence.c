@@ -5,6 +5,7 @@
  * within each class in the order in which they came.  A tenant is there as long as one
  * of its sequences is.
  */
+#include "engine/serve/branch.h"
 #include "engine/serve/constrained.h"
 #include "engine/serve/scheduler.h"
 
@@ -15,6 +16,7 @@
 void
 glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
+	glm_branches_close(e, seq);
 	glm_chain_close(e->prefix, &seq->chain);
 	glm_draft_close(&seq->draft);
 	glm_drafter_release(seq->served->drafter, seq->ngrams);

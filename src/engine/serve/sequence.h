@@ -40,6 +40,7 @@ typedef struct glm_picked
 
 typedef struct glm_request_kind glm_request_kind;
 typedef struct glm_constrained	glm_constrained; /* see constrained.h */
+typedef struct glm_branch		glm_branch;		 /* see branch.h */
 
 typedef struct glm_sequence
 {
@@ -82,6 +83,8 @@ typedef struct glm_sequence
 	glm_constrained		   *constrained; /* NULL: the answer may be anything */
 	glm_pool			   *pool;		 /* NULL without GLM_NEEDS_POOL */
 	void				   *own;		 /* what its kind alone has; see kinds.h */
+	int						n_branches;	 /* that a pass may have at most, GLM_DRAFT_MAX */
+	glm_branch			   *branch;		 /* [n_branches]; NULL while it does not run */
 	int						more;		 /* tokens that it may come to, by that */
 	glm_buf					text;		 /* text not yet sent */
 	glm_buf					told;		 /* of tokens, not yet sent: glm_told */

@@ -1,0 +1,24 @@
+/*
+ * branch.h - what else may stand behind a prompt, computed beside the sequence itself.
+ */
+#ifndef GLM_BRANCH_H
+#define GLM_BRANCH_H
+
+#include "engine/serve/scheduler.h"
+
+/* Memory for the branches of a sequence that is admitted. */
+extern bool glm_branches_open(glm_engine *engine, glm_sequence *seq);
+
+/* Gives their blocks and memory back. */
+extern void glm_branches_close(glm_engine *engine, glm_sequence *seq);
+
+/* KV blocks that rows of the sequence and its branches name at most. */
+extern size_t glm_branches_blocks(const glm_sequence *seq);
+
+/* Plans those of a pass, once all sequences have their rows; what is left of the budget. */
+extern int glm_branches_plan(glm_scheduler *s, int budget);
+
+/* Writes the rows that were planned for a sequence, behind its own. */
+extern void glm_branches_write(glm_rows *rows, glm_sequence *seq);
+
+#endif /* GLM_BRANCH_H */
