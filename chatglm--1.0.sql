@@ -276,7 +276,7 @@ CREATE FUNCTION glm_generate_n(
 	stop text[] DEFAULT NULL,
 	response_format jsonb DEFAULT NULL,
 	options jsonb DEFAULT NULL)
-RETURNS TABLE (idx int, response text, prompt_tokens int, completion_tokens int, finish_reason text, logprobs jsonb)
+RETURNS TABLE (idx int, response text, prompt_tokens int, completion_tokens int, finish_reason text, logprobs jsonb, model text)
 AS 'MODULE_PATHNAME', 'chatglm_generate_n'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 4;
 COMMENT ON FUNCTION glm_generate_n IS
@@ -356,7 +356,8 @@ CREATE TYPE glm_result AS (
 	completion_tokens int,
 	finish_reason text,
 	error text,
-	sqlstate text);
+	sqlstate text,
+	model text);
 COMMENT ON TYPE glm_result IS
 'an answer, or the error that took its place';
 COMMENT ON COLUMN glm_result.response IS 'the answer; null when there is an error, or when it was cut and on_length says null';
@@ -365,6 +366,7 @@ COMMENT ON COLUMN glm_result.completion_tokens IS 'tokens of the answer; null wh
 COMMENT ON COLUMN glm_result.finish_reason IS 'stop, or length when max_tokens or the context cut the answer; null when there is an error';
 COMMENT ON COLUMN glm_result.error IS 'message of the error; null when there is none';
 COMMENT ON COLUMN glm_result.sqlstate IS 'SQLSTATE of the error; null when there is none';
+COMMENT ON COLUMN glm_result.model IS 'the model that was asked, also where a route was named; null when there is an error';
 
 CREATE FUNCTION glm_try_generate(
 	prompt text,
@@ -390,7 +392,8 @@ CREATE TYPE glm_json_result AS (
 	completion_tokens int,
 	finish_reason text,
 	error text,
-	sqlstate text);
+	sqlstate text,
+	model text);
 COMMENT ON TYPE glm_json_result IS
 'a value that fits a schema, or the error that took its place';
 COMMENT ON COLUMN glm_json_result.value IS 'the answer; null when there is an error';
@@ -399,6 +402,7 @@ COMMENT ON COLUMN glm_json_result.completion_tokens IS 'tokens of the answer; nu
 COMMENT ON COLUMN glm_json_result.finish_reason IS 'stop; null when there is an error';
 COMMENT ON COLUMN glm_json_result.error IS 'message of the error; null when there is none';
 COMMENT ON COLUMN glm_json_result.sqlstate IS 'SQLSTATE of the error; null when there is none';
+COMMENT ON COLUMN glm_json_result.model IS 'the model that was asked, also where a route was named; null when there is an error';
 
 CREATE FUNCTION glm_try_json(
 	prompt text,
@@ -431,7 +435,7 @@ CREATE FUNCTION glm_generate_batch(
 	stop text[] DEFAULT NULL,
 	response_format jsonb DEFAULT NULL,
 	options jsonb DEFAULT NULL)
-RETURNS TABLE (idx int, response text, prompt_tokens int, completion_tokens int, finish_reason text, error text)
+RETURNS TABLE (idx int, response text, prompt_tokens int, completion_tokens int, finish_reason text, error text, model text)
 AS 'MODULE_PATHNAME', 'chatglm_generate_batch'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000 ROWS 100;
 COMMENT ON FUNCTION glm_generate_batch IS
@@ -691,6 +695,20 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_has_label IS
 'tells whether a text has one of several labels, of which it may have more than one';
 
+CREATE FUNCTION glm_try_has_label(
+	content text,
+	labels text[],
+	label text,
+	instructions text DEFAULT NULL,
+	threshold real DEFAULT 0.5,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_has_label'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_has_label IS
+'tells true or false like glm_has_label; an error becomes a value of the row instead of the end of the statement';
+
 -- Without labels it asks about none, for the error.
 CREATE FUNCTION glm_classify_multi(
 	content text,
@@ -710,6 +728,34 @@ FROM (SELECT l.label, l.n, @extschema@.glm_has_label($1, $2, l.label, $3, $4, $5
 $$;
 COMMENT ON FUNCTION glm_classify_multi IS
 'gives those labels of an array that a text has';
+
+-- The first error of its labels, if there is one, and the tokens of all.
+CREATE FUNCTION glm_try_classify_multi(
+	content text,
+	labels text[],
+	instructions text DEFAULT NULL,
+	threshold real DEFAULT 0.5,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED COST 10000
+AS $$
+SELECT CASE WHEN f.error IS NULL AND $1 IS NOT NULL THEN f.value END,
+	CASE WHEN f.error IS NULL THEN f.prompt_tokens END, CASE WHEN f.error IS NULL THEN f.completion_tokens END,
+	CASE WHEN f.error IS NULL THEN f.finish_reason END, f.error, f.sqlstate, CASE WHEN f.error IS NULL THEN f.model END
+FROM (SELECT COALESCE(pg_catalog.jsonb_agg(q.label ORDER BY q.n) FILTER (WHERE (q.r).value OPERATOR(pg_catalog.=) 'true'), '[]') AS value,
+		pg_catalog.sum((q.r).prompt_tokens)::pg_catalog.int4 AS prompt_tokens,
+		pg_catalog.sum((q.r).completion_tokens)::pg_catalog.int4 AS completion_tokens,
+		pg_catalog.max((q.r).finish_reason) AS finish_reason,
+		(pg_catalog.array_agg((q.r).error ORDER BY q.n) FILTER (WHERE (q.r).error IS NOT NULL))[1] AS error,
+		(pg_catalog.array_agg((q.r).sqlstate ORDER BY q.n) FILTER (WHERE (q.r).error IS NOT NULL))[1] AS sqlstate,
+		pg_catalog.max((q.r).model) AS model
+	FROM (SELECT l.label, l.n, @extschema@.glm_try_has_label($1, $2, l.label, $3, $4, $5, $6) AS r
+		FROM pg_catalog.unnest(CASE WHEN pg_catalog.cardinality($2) OPERATOR(pg_catalog.>) 0 THEN $2 ELSE '{NULL}' END)
+			WITH ORDINALITY l(label, n)) q) f
+$$;
+COMMENT ON FUNCTION glm_try_classify_multi IS
+'gives the labels of glm_classify_multi as an array; an error becomes a value of the row instead of the end of the statement';
 
 CREATE FUNCTION glm_sentiment(
 	content text,
@@ -769,6 +815,28 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
 COMMENT ON FUNCTION glm_try_filter IS
 'tells true or false like glm_filter; an error becomes a value of the row instead of the end of the statement';
 
+CREATE FUNCTION glm_filter_prob(
+	question text,
+	content text,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS float8
+AS 'MODULE_PATHNAME', 'chatglm_filter_prob'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_filter_prob IS
+'gives the probability of yes that glm_filter holds against its threshold';
+
+CREATE FUNCTION glm_try_filter_prob(
+	question text,
+	content text,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_filter_prob'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION glm_try_filter_prob IS
+'gives the probability of glm_filter_prob as an object with prob and mass; an error becomes a value of the row instead of the end of the statement';
+
 CREATE FUNCTION glm_score(
 	query text,
 	document text,
@@ -808,6 +876,24 @@ LIMIT $3
 $$;
 COMMENT ON FUNCTION glm_rank IS
 'gives documents by how likely they answer a query, the likeliest first';
+
+CREATE FUNCTION glm_try_rank(
+	query text,
+	documents text[],
+	top_n int DEFAULT NULL,
+	model text DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS TABLE (idx int, document text, score float8, error text, sqlstate text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED COST 10000 ROWS 10
+AS $$
+SELECT q.n::pg_catalog.int4, q.document, (q.r).value::pg_catalog.float8, (q.r).error, (q.r).sqlstate
+FROM (SELECT d.n, d.document, @extschema@.glm_try_score($1, d.document, $4, $5) AS r
+	FROM pg_catalog.unnest($2) WITH ORDINALITY d(document, n)) q
+ORDER BY (q.r).value::pg_catalog.float8 DESC NULLS LAST, q.n
+LIMIT $3
+$$;
+COMMENT ON FUNCTION glm_try_rank IS
+'ranks documents like glm_rank; an error becomes a value of its document''s row instead of the end of the statement';
 
 -- ---- How likely a text --------------------------------------------------
 
@@ -967,6 +1053,57 @@ CREATE AGGREGATE glm_reduce(content text, instruction text, options jsonb) (
 COMMENT ON AGGREGATE glm_reduce(text, text, jsonb) IS
 'does what an instruction says with the texts of all rows, one after the other, each time with the answer so far, with options';
 
+CREATE FUNCTION chatglm.try_summarize_texts(state internal) RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_summarize_texts'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION chatglm.try_summarize_texts IS 'what chatglm.summarize_texts gives, or the error that took its place';
+
+CREATE FUNCTION chatglm.try_agg_texts(state internal) RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_agg_texts'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION chatglm.try_agg_texts IS 'what chatglm.agg_texts gives, or the error that took its place';
+
+CREATE FUNCTION chatglm.try_reduce_texts(state internal) RETURNS glm_result
+AS 'MODULE_PATHNAME', 'chatglm_try_reduce_texts'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000;
+COMMENT ON FUNCTION chatglm.try_reduce_texts IS 'what chatglm.reduce_texts gives, or the error that took its place';
+
+CREATE AGGREGATE glm_try_summarize_agg(content text) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.try_summarize_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_try_summarize_agg(text) IS
+'does what glm_summarize_agg does; an error becomes a value of the group''s row instead of the end of the statement';
+
+CREATE AGGREGATE glm_try_summarize_agg(content text, options jsonb) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.try_summarize_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_try_summarize_agg(text, jsonb) IS
+'does what glm_summarize_agg does, with options; an error becomes a value of the group''s row instead of the end of the statement';
+
+CREATE AGGREGATE glm_try_agg(content text, instruction text) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.try_agg_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_try_agg(text, text) IS
+'does what glm_agg does; an error becomes a value of the group''s row instead of the end of the statement';
+
+CREATE AGGREGATE glm_try_agg(content text, instruction text, options jsonb) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.try_agg_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_try_agg(text, text, jsonb) IS
+'does what glm_agg does, with options; an error becomes a value of the group''s row instead of the end of the statement';
+
+CREATE AGGREGATE glm_try_reduce(content text, instruction text) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.try_reduce_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_try_reduce(text, text) IS
+'does what glm_reduce does; an error becomes a value of the group''s row instead of the end of the statement';
+
+CREATE AGGREGATE glm_try_reduce(content text, instruction text, options jsonb) (
+	SFUNC = chatglm.put_by, STYPE = internal, SSPACE = 32768, FINALFUNC = chatglm.try_reduce_texts, FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = RESTRICTED);
+COMMENT ON AGGREGATE glm_try_reduce(text, text, jsonb) IS
+'does what glm_reduce does, with options; an error becomes a value of the group''s row instead of the end of the statement';
+
 -- ---- Tokens ------------------------------------------------------------
 
 CREATE FUNCTION glm_tokenize(content text, model text DEFAULT NULL, add_special bool DEFAULT false)
@@ -1003,6 +1140,13 @@ AS 'MODULE_PATHNAME', 'chatglm_chunk'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 500;
 COMMENT ON FUNCTION glm_chunk IS
 'cuts a text into chunks of at most so many tokens, where paragraphs, sentences or words begin';
+
+CREATE FUNCTION glm_try_chunk(content text, tokens int, overlap int DEFAULT 0, model text DEFAULT NULL)
+RETURNS glm_json_result
+AS 'MODULE_PATHNAME', 'chatglm_try_chunk'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 500;
+COMMENT ON FUNCTION glm_try_chunk IS
+'cuts a text like glm_chunk, into an array; an error becomes a value of the row instead of the end of the statement';
 
 CREATE FUNCTION glm_logits(tokens int[], model text DEFAULT NULL)
 RETURNS real[]
@@ -1041,7 +1185,8 @@ CREATE TYPE glm_embed_result AS (
 	completion_tokens int,
 	finish_reason text,
 	error text,
-	sqlstate text);
+	sqlstate text,
+	model text);
 COMMENT ON TYPE glm_embed_result IS
 'a vector for a text, or the error that took its place';
 COMMENT ON COLUMN glm_embed_result.embedding IS 'the vector; null when there is an error';
@@ -1050,6 +1195,7 @@ COMMENT ON COLUMN glm_embed_result.completion_tokens IS '0; null when there is a
 COMMENT ON COLUMN glm_embed_result.finish_reason IS 'stop; null when there is an error';
 COMMENT ON COLUMN glm_embed_result.error IS 'message of the error; null when there is none';
 COMMENT ON COLUMN glm_embed_result.sqlstate IS 'SQLSTATE of the error; null when there is none';
+COMMENT ON COLUMN glm_embed_result.model IS 'the model that was asked, also where a route was named; null when there is an error';
 
 CREATE FUNCTION glm_try_embed(
 	content text,
@@ -1087,6 +1233,23 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 10000
 SUPPORT chatglm.similarity_support;
 COMMENT ON FUNCTION glm_similarity(text, text, text) IS
 'gives the cosine of the angle between the vectors of two texts, see glm_embed';
+
+CREATE FUNCTION glm_try_similarity(a text, b text, model text DEFAULT NULL)
+RETURNS glm_json_result
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED COST 10000
+AS $$
+SELECT CASE WHEN a.error IS NULL AND b.error IS NULL
+		THEN pg_catalog.to_jsonb(@extschema@.glm_similarity(a.embedding, b.embedding)) END,
+	CASE WHEN a.error IS NULL AND b.error IS NULL THEN a.prompt_tokens OPERATOR(pg_catalog.+) b.prompt_tokens END,
+	CASE WHEN a.error IS NULL AND b.error IS NULL THEN a.completion_tokens END,
+	CASE WHEN a.error IS NULL AND b.error IS NULL THEN a.finish_reason END,
+	COALESCE(a.error, b.error), COALESCE(a.sqlstate, b.sqlstate),
+	CASE WHEN a.error IS NULL AND b.error IS NULL THEN a.model END
+FROM @extschema@.glm_try_embed($1, $3, options => '{"route_key": "glm_similarity"}') a,
+	@extschema@.glm_try_embed($2, $3, options => '{"route_key": "glm_similarity"}') b
+$$;
+COMMENT ON FUNCTION glm_try_similarity IS
+'compares two texts like glm_similarity; an error becomes a value of the row instead of the end of the statement';
 
 -- ---- Linear models -----------------------------------------------------
 
@@ -1303,15 +1466,15 @@ SELECT pid, pg_catalog.pg_get_userbyid(role) AS usename, database, function, row
 	started, elapsed
 FROM chatglm.batches();
 COMMENT ON VIEW glm_stat_batches IS
-'how far statements with rows in flight have come, a row for each plan node GlmBatch and each glm_generate_batch; of others'' only pid, usename and database, except for members of pg_read_all_stats';
+'how far statements with rows in flight have come, a row for each plan node GlmBatch, each glm_generate_batch and each group of an aggregate; of others'' only pid, usename and database, except for members of pg_read_all_stats';
 COMMENT ON COLUMN glm_stat_batches.pid IS 'process of the session';
 COMMENT ON COLUMN glm_stat_batches.usename IS 'role that runs the statement';
 COMMENT ON COLUMN glm_stat_batches.database IS 'database of the session';
-COMMENT ON COLUMN glm_stat_batches.function IS 'functions that one plan node GlmBatch calls, or glm_generate_batch';
-COMMENT ON COLUMN glm_stat_batches.rows_read IS 'rows that have been asked for';
-COMMENT ON COLUMN glm_stat_batches.answered IS 'rows whose answers are there';
-COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate, glm_try_json and glm_generate_batch';
-COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that the planner expects; for glm_generate_batch the number of prompts';
+COMMENT ON COLUMN glm_stat_batches.function IS 'functions that one plan node GlmBatch calls, or glm_generate_batch, or an aggregate';
+COMMENT ON COLUMN glm_stat_batches.rows_read IS 'rows that have been asked for; of an aggregate, questions';
+COMMENT ON COLUMN glm_stat_batches.answered IS 'rows, or questions, whose answers are there';
+COMMENT ON COLUMN glm_stat_batches.failed IS 'answers that are errors, as values of glm_try_generate and its sisters and of glm_generate_batch';
+COMMENT ON COLUMN glm_stat_batches.planned IS 'rows that the planner expects; for glm_generate_batch the number of prompts, for an aggregate that of texts';
 COMMENT ON COLUMN glm_stat_batches.tokens IS 'tokens generated for the rows answered';
 COMMENT ON COLUMN glm_stat_batches.started IS 'when the first row was asked for';
 COMMENT ON COLUMN glm_stat_batches.elapsed IS 'time since then';

@@ -15,13 +15,16 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/numeric.h"
 
 #include "args.h"
 #include "ask.h"
+#include "catch.h"
 #include "encoding.h"
 #include "fold.h"
 #include "options.h"
+#include "outcome.h"
 #include "route.h"
 #include "text_store.h"
 
@@ -32,6 +35,9 @@ PG_FUNCTION_INFO_V1(chatglm_put_by_instructed_with_options);
 PG_FUNCTION_INFO_V1(chatglm_summarize_texts);
 PG_FUNCTION_INFO_V1(chatglm_agg_texts);
 PG_FUNCTION_INFO_V1(chatglm_reduce_texts);
+PG_FUNCTION_INFO_V1(chatglm_try_summarize_texts);
+PG_FUNCTION_INFO_V1(chatglm_try_agg_texts);
+PG_FUNCTION_INFO_V1(chatglm_try_reduce_texts);
 
 #define KEY_BYTES 200 /* of a text, to choose a model by */
 
@@ -255,74 +261,151 @@ read_group_options(Jsonb *options, NullableDatum *tail)
 
 /* ---- Outcomes ------------------------------------------------------------------------------ */
 
+/* An aggregate. */
+typedef struct Folding
+{
+	const char *name;
+	const char *task;
+	const char *merge; /* NULL: from the left, by the task alone */
+} Folding;
+
+static const Folding summarize_agg = {"glm_summarize_agg", "summarize_agg", "summarize_agg_merge"};
+static const Folding agg = {"glm_agg", "agg", "agg_merge"};
+static const Folding reduce = {"glm_reduce", "reduce", NULL};
+
+/* What becomes of a group. */
+typedef struct Outcome
+{
+	const Folding	*folding;
+	const Collected *collected;
+	ChatglmFold		 fold;
+	text			*result;
+} Outcome;
+
 /*
  * What all questions of a group have in common.  Where a route is named they are all asked
  * of one model, which the first text decides if no key does.
  */
-static ChatglmFold
-fold_of(const Collected *collected)
+static void
+begin_fold(ChatglmFold *fold, const Collected *collected)
 {
-	ChatglmFold	  fold = {0};
 	NullableDatum tail[CHATGLM_N_TAIL];
 
 	for (int i = 0; i < CHATGLM_N_TAIL; i++)
 		tail[i] = (NullableDatum){(Datum) 0, true};
 	if (collected->options != NULL)
 		read_group_options(collected->options, tail);
-	chatglm_call_defaults(&fold.call, GLM_GENERATE);
-	fold.call.form = GLM_PROMPT;
-	chatglm_read_tail(&fold.call, tail);
-	chatglm_require_told(&fold.call, NULL);
-	if (fold.call.priority == CHATGLM_PRIORITY_UNSAID)
-		fold.call.priority = CHATGLM_PRIORITY_BATCH;
-	fold.call.in_flight = true;
+	chatglm_call_defaults(&fold->call, GLM_GENERATE);
+	fold->call.form = GLM_PROMPT;
+	chatglm_read_tail(&fold->call, tail);
+	chatglm_require_told(&fold->call, NULL);
+	if (fold->call.priority == CHATGLM_PRIORITY_UNSAID)
+		fold->call.priority = CHATGLM_PRIORITY_BATCH;
+	fold->call.in_flight = true;
 	if (collected->instruction != NULL)
-		fold.instruction = text_to_cstring(collected->instruction);
-	if (fold.call.route_key == NULL)
-		fold.call.route_key = collected->route_key;
-	chatglm_choose_model(&fold.call);
-	return fold;
+		fold->instruction = text_to_cstring(collected->instruction);
+	if (fold->call.route_key == NULL)
+		fold->call.route_key = collected->route_key;
+	chatglm_choose_model(&fold->call);
+}
+
+static void
+fold_group(void *arg)
+{
+	Outcome			*outcome = arg;
+	const Folding	*folding = outcome->folding;
+	ChatglmTexts	*texts = outcome->collected->texts;
+	ChatglmCallStat *stat = chatglm_call_stat_begin(folding->name, chatglm_texts_count(texts));
+
+	outcome->fold.stat = stat->stat;
+	begin_fold(&outcome->fold, outcome->collected);
+	outcome->result = folding->merge != NULL
+						  ? chatglm_fold_tree(&outcome->fold, folding->task, folding->merge, texts)
+						  : chatglm_fold_left(&outcome->fold, folding->task, texts);
+	chatglm_call_stat_end(stat);
+}
+
+static Datum
+fold_or_throw(FunctionCallInfo fcinfo, const Folding *folding)
+{
+	Outcome outcome = {.folding = folding};
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	outcome.collected = (Collected *) PG_GETARG_POINTER(0);
+	fold_group(&outcome);
+	PG_RETURN_TEXT_P(outcome.result);
+}
+
+static Datum
+result_value(const ChatglmAnswer *answer, Oid type)
+{
+	return PointerGetDatum(chatglm_text_from_utf8(answer->bytes.data, answer->bytes.len));
+}
+
+/* The result as a row, or the error that took its place; what it had begun ends with it. */
+static Datum
+fold_or_tell(FunctionCallInfo fcinfo, const Folding *folding)
+{
+	Outcome		  outcome = {.folding = folding};
+	ChatglmAnswer answer = {0};
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	outcome.collected = (Collected *) PG_GETARG_POINTER(0);
+	answer.error = chatglm_catch_all(fold_group, &outcome, CurrentMemoryContext);
+	if (answer.error == NULL)
+	{
+		const char *result = chatglm_cstring_to_utf8(text_to_cstring(outcome.result));
+
+		initStringInfo(&answer.bytes);
+		appendStringInfoString(&answer.bytes, result);
+		answer.model = pstrdup(outcome.fold.call.model);
+		answer.finish = outcome.fold.finish;
+		answer.prompt_tokens = (int) Min(outcome.fold.prompt_tokens, PG_INT32_MAX);
+		answer.completion_tokens = (int) Min(outcome.fold.completion_tokens, PG_INT32_MAX);
+	}
+	return chatglm_outcome_row(&answer, get_func_rettype(fcinfo->flinfo->fn_oid), result_value);
 }
 
 /* chatglm.summarize_texts(internal) returns text */
 Datum
 chatglm_summarize_texts(PG_FUNCTION_ARGS)
 {
-	Collected  *collected;
-	ChatglmFold fold;
+	return fold_or_throw(fcinfo, &summarize_agg);
+}
 
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	collected = (Collected *) PG_GETARG_POINTER(0);
-	fold = fold_of(collected);
-	PG_RETURN_TEXT_P(
-		chatglm_fold_tree(&fold, "summarize_agg", "summarize_agg_merge", collected->texts));
+/* chatglm.try_summarize_texts(internal) returns glm_result */
+Datum
+chatglm_try_summarize_texts(PG_FUNCTION_ARGS)
+{
+	return fold_or_tell(fcinfo, &summarize_agg);
 }
 
 /* chatglm.agg_texts(internal) returns text */
 Datum
 chatglm_agg_texts(PG_FUNCTION_ARGS)
 {
-	Collected  *collected;
-	ChatglmFold fold;
+	return fold_or_throw(fcinfo, &agg);
+}
 
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	collected = (Collected *) PG_GETARG_POINTER(0);
-	fold = fold_of(collected);
-	PG_RETURN_TEXT_P(chatglm_fold_tree(&fold, "agg", "agg_merge", collected->texts));
+/* chatglm.try_agg_texts(internal) returns glm_result */
+Datum
+chatglm_try_agg_texts(PG_FUNCTION_ARGS)
+{
+	return fold_or_tell(fcinfo, &agg);
 }
 
 /* chatglm.reduce_texts(internal) returns text */
 Datum
 chatglm_reduce_texts(PG_FUNCTION_ARGS)
 {
-	Collected  *collected;
-	ChatglmFold fold;
+	return fold_or_throw(fcinfo, &reduce);
+}
 
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	collected = (Collected *) PG_GETARG_POINTER(0);
-	fold = fold_of(collected);
-	PG_RETURN_TEXT_P(chatglm_fold_left(&fold, "reduce", collected->texts));
+/* chatglm.try_reduce_texts(internal) returns glm_result */
+Datum
+chatglm_try_reduce_texts(PG_FUNCTION_ARGS)
+{
+	return fold_or_tell(fcinfo, &reduce);
 }

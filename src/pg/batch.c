@@ -27,6 +27,7 @@
 #include "call.h"
 #include "client.h"
 #include "function.h"
+#include "model_explain.h"
 
 /* Rows read before one that is ready goes out: the queue fills, nobody waits. */
 #define READS_BEFORE_READY 2
@@ -224,7 +225,7 @@ count_answer(BatchState *state, const ChatglmAnswer *answer)
 	state->completion_tokens += answer->completion_tokens;
 	state->failed += answer->error != NULL;
 	if (answer->routed && answer->model != NULL)
-		chatglm_batch_count_model(state, answer->model);
+		chatglm_count_model(&state->models, state->context, answer->model);
 	chatglm_batch_stat_add(&state->stat->tokens, answer->completion_tokens);
 	chatglm_batch_stat_add(&state->stat->failed, answer->error != NULL);
 }

@@ -32,13 +32,6 @@ typedef struct BatchPrint
 	uint64 hash[2];
 } BatchPrint;
 
-/* A model and its requests. */
-typedef struct BatchModel
-{
-	char *name; /* UTF-8 */
-	int64 requests;
-} BatchModel;
-
 typedef struct BatchState
 {
 	CustomScanState	   css;
@@ -100,7 +93,7 @@ typedef struct BatchState
 	int64			  completion_tokens;
 	int64			  failed;	 /* answered with an error */
 	int64			  in_flight; /* requests running as each was sent, summed */
-	List			 *models;	 /* BatchModel: those that routes have led to */
+	List			 *models;	 /* those that routes have led to, see model_explain.h */
 	instr_time		  waited;
 	ChatglmBatchStat *stat; /* what others see of it; NULL: nothing */
 } BatchState;
@@ -204,9 +197,6 @@ extern int *chatglm_share_source(BatchState *state, int index, int call);
 /* ---- batch_explain.c ---------------------------------------------------- */
 
 extern void chatglm_batch_explain(CustomScanState *node, List *ancestors, ExplainState *es);
-
-/* Counts a request that a route has led to this model, a name in UTF-8. */
-extern void chatglm_batch_count_model(BatchState *state, const char *model);
 
 /* The functions that the node calls, each once, separated by commas. */
 extern char *chatglm_batch_functions(const BatchState *state);

@@ -128,6 +128,34 @@ chatglm_batch_stat_end(ChatglmBatchStat *stat)
 	LWLockRelease(stats->lock);
 }
 
+/* Called at the end, and when the memory of the call goes after an error. */
+static void
+end_call_stat(void *arg)
+{
+	ChatglmCallStat *call = arg;
+
+	chatglm_batch_stat_end(call->stat);
+	call->stat = NULL;
+}
+
+ChatglmCallStat *
+chatglm_call_stat_begin(const char *function, int64 planned)
+{
+	ChatglmCallStat *call = palloc0(sizeof(*call));
+
+	call->stat = chatglm_batch_stat_begin(function, planned);
+	call->callback.func = end_call_stat;
+	call->callback.arg = call;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &call->callback);
+	return call;
+}
+
+void
+chatglm_call_stat_end(ChatglmCallStat *call)
+{
+	end_call_stat(call);
+}
+
 /* ---- The view ------------------------------------------------------------------------ */
 
 static Datum

@@ -10,7 +10,7 @@
 #include "datatype/timestamp.h"
 
 /*
- * One GlmBatch node, or call of glm_generate_batch.  The backend that it belongs to
+ * One GlmBatch node, call of glm_generate_batch, or group of an aggregate.  The backend that it belongs to
  * changes the counters without a lock; the rest stays as it is while pid is set.
  */
 typedef struct ChatglmBatchStat
@@ -37,6 +37,16 @@ extern void chatglm_batch_stat_init(void *memory, LWLock *lock);
  */
 extern ChatglmBatchStat *chatglm_batch_stat_begin(const char *functions, int64 planned);
 extern void				 chatglm_batch_stat_end(ChatglmBatchStat *stat);
+
+/* The entry of a call that no node ends: the current memory context does at the latest. */
+typedef struct ChatglmCallStat
+{
+	ChatglmBatchStat	 *stat; /* NULL: it has ended */
+	MemoryContextCallback callback;
+} ChatglmCallStat;
+
+extern ChatglmCallStat *chatglm_call_stat_begin(const char *function, int64 planned);
+extern void				chatglm_call_stat_end(ChatglmCallStat *call);
 
 /* Adds to a counter of one's own entry. */
 static inline void

@@ -32,8 +32,8 @@
 
 PG_FUNCTION_INFO_V1(chatglm_generate_batch);
 
-/* A row has idx before the first columns of an outcome. */
-#define BATCH_COLUMNS (1 + OUTCOME_SQLSTATE)
+/* A row has idx before the columns of an outcome, of which it lacks the SQLSTATE. */
+#define BATCH_COLUMNS OUTCOME_COLUMNS
 
 /* ---- glm_try_generate ------------------------------------------------------ */
 
@@ -52,15 +52,15 @@ CHATGLM_DEFINE_FUNCTION(chatglm_try_generate, .n_args = 1 + CHATGLM_N_TAIL, .mod
 /* The prompts of a call, those before `next` asked, those before `done` answered. */
 typedef struct Batch
 {
-	int				  n;
-	int				  next;
-	int				  done;
-	Datum			 *prompts;
-	bool			 *nulls;
-	NullableDatum	  args[1 + CHATGLM_N_TAIL];
-	ChatglmAnswer	 *answers;
-	MemoryContext	  scratch; /* reset after every prompt */
-	ChatglmBatchStat *stat;
+	int				 n;
+	int				 next;
+	int				 done;
+	Datum			*prompts;
+	bool			*nulls;
+	NullableDatum	 args[1 + CHATGLM_N_TAIL];
+	ChatglmAnswer	*answers;
+	MemoryContext	 scratch; /* reset after every prompt */
+	ChatglmCallStat *stat;
 } Batch;
 
 /* Reads the tail once for its errors; the prompt stays to be filled in. */
@@ -85,7 +85,7 @@ ask_next(Batch *batch)
 	chatglm_ask_or_error(&chatglm_try_generate_function, batch->args, CHATGLM_PRIORITY_BATCH,
 						 &batch->answers[batch->next], old, NULL, NULL);
 	batch->next++;
-	chatglm_batch_stat_add(&batch->stat->rows_read, 1);
+	chatglm_batch_stat_add(&batch->stat->stat->rows_read, 1);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(batch->scratch);
 }
@@ -125,6 +125,8 @@ fill_row(const ChatglmAnswer *answer, void *arg)
 	BatchRow *row = arg;
 
 	chatglm_outcome_columns(answer, TEXTOID, response_value, row->values + 1, row->nulls + 1);
+	row->values[1 + OUTCOME_SQLSTATE] = row->values[1 + OUTCOME_MODEL];
+	row->nulls[1 + OUTCOME_SQLSTATE] = row->nulls[1 + OUTCOME_MODEL];
 }
 
 static void
@@ -135,9 +137,9 @@ put_answer(Batch *batch, Tuplestorestate *rows, TupleDesc desc)
 	BatchRow	   row;
 
 	chatglm_use_answer(answer, fill_row, &row);
-	chatglm_batch_stat_add(&batch->stat->answered, 1);
-	chatglm_batch_stat_add(&batch->stat->failed, answer->error != NULL);
-	chatglm_batch_stat_add(&batch->stat->tokens, answer->completion_tokens);
+	chatglm_batch_stat_add(&batch->stat->stat->answered, 1);
+	chatglm_batch_stat_add(&batch->stat->stat->failed, answer->error != NULL);
+	chatglm_batch_stat_add(&batch->stat->stat->tokens, answer->completion_tokens);
 	row.values[0] = Int32GetDatum(++batch->done);
 	row.nulls[0] = false;
 	tuplestore_putvalues(rows, desc, row.values, row.nulls);
@@ -145,30 +147,9 @@ put_answer(Batch *batch, Tuplestorestate *rows, TupleDesc desc)
 	MemoryContextReset(batch->scratch);
 }
 
-/* Called at the end, and when the memory of the call goes after an error. */
-static void
-end_call_stat(void *arg)
-{
-	Batch *batch = arg;
-
-	chatglm_batch_stat_end(batch->stat);
-	batch->stat = NULL;
-}
-
-static void
-begin_call_stat(Batch *batch)
-{
-	MemoryContextCallback *callback = palloc(sizeof(*callback));
-
-	batch->stat = chatglm_batch_stat_begin("glm_generate_batch", batch->n);
-	callback->func = end_call_stat;
-	callback->arg = batch;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-}
-
 /*
  * glm_generate_batch(prompts text[], ...G)
- * returns table(idx, response, prompt_tokens, completion_tokens, finish_reason, error)
+ * returns table(idx, response, prompt_tokens, completion_tokens, finish_reason, error, model)
  */
 Datum
 chatglm_generate_batch(PG_FUNCTION_ARGS)
@@ -189,7 +170,7 @@ chatglm_generate_batch(PG_FUNCTION_ARGS)
 		palloc_extended((Size) batch->n * sizeof(ChatglmAnswer), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	batch->scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "glm_generate_batch", ALLOCSET_DEFAULT_SIZES);
-	begin_call_stat(batch);
+	batch->stat = chatglm_call_stat_begin("glm_generate_batch", batch->n);
 	while (batch->done < batch->n)
 	{
 		if (ask_ahead(batch))
@@ -197,6 +178,6 @@ chatglm_generate_batch(PG_FUNCTION_ARGS)
 		else
 			chatglm_wait();
 	}
-	end_call_stat(batch);
+	chatglm_call_stat_end(batch->stat);
 	return (Datum) 0;
 }

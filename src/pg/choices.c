@@ -27,6 +27,7 @@ enum
 	CHOICE_COMPLETION_TOKENS,
 	CHOICE_FINISH_REASON,
 	CHOICE_LOGPROBS,
+	CHOICE_MODEL,
 	CHOICE_COLUMNS
 };
 
@@ -76,12 +77,14 @@ put_choice(const ChatglmAnswer *answer, int idx, Tuplestorestate *rows, TupleDes
 	values[CHOICE_FINISH_REASON] = CStringGetTextDatum(chatglm_finish_name(answer->finish));
 	nulls[CHOICE_LOGPROBS] = logprobs == NULL;
 	values[CHOICE_LOGPROBS] = logprobs != NULL ? JsonbPGetDatum(logprobs) : (Datum) 0;
+	values[CHOICE_MODEL] =
+		PointerGetDatum(chatglm_text_from_utf8(answer->model, strlen(answer->model)));
 	tuplestore_putvalues(rows, desc, values, nulls);
 }
 
 /*
  * glm_generate_n(prompt text, n int, ...G)
- * returns table(idx, response, prompt_tokens, completion_tokens, finish_reason, logprobs)
+ * returns table(idx, response, prompt_tokens, completion_tokens, finish_reason, logprobs, model)
  */
 Datum
 chatglm_generate_n(PG_FUNCTION_ARGS)

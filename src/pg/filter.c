@@ -37,36 +37,55 @@ read_threshold(const NullableDatum *arg)
 	return threshold;
 }
 
+/* A question of a task, about a text: both first, model and options from `tail` on. */
+static bool
+read_about(ChatglmCall *call, const NullableDatum *args, const char *task, const char *asked,
+		   const char *about, const NullableDatum *tail, const NullableDatum *threshold)
+{
+	ChatglmWeighing weighing;
+	ChatglmQuestion question = {.task = task, .n_parts = 2, .content = 1};
+
+	if (args[1].isnull)
+		return false;
+	chatglm_begin_verdict(call, &weighing, &tail[0], &tail[1]);
+	question.parts[0] = (ChatglmPart){asked, needed_text(&args[0], asked)};
+	question.parts[1] = (ChatglmPart){about, TextDatumGetCString(args[1].value)};
+	chatglm_put_yes_no(call, &weighing, &question, threshold ? read_threshold(threshold) : 0);
+	return true;
+}
+
 /* (question text, content text, threshold real, model text, options jsonb) */
 static bool
 read_filter(ChatglmCall *call, const NullableDatum *args)
 {
-	ChatglmWeighing weighing;
-	ChatglmQuestion question = {.task = "filter", .n_parts = 2, .content = 1};
+	return read_about(call, args, "filter", "question", "content", &args[3], &args[2]);
+}
 
-	if (args[1].isnull)
-		return false;
-	chatglm_begin_verdict(call, &weighing, &args[3], &args[4]);
-	question.parts[0] = (ChatglmPart){"question", needed_text(&args[0], "question")};
-	question.parts[1] = (ChatglmPart){"content", TextDatumGetCString(args[1].value)};
-	chatglm_put_yes_no(call, &weighing, &question, read_threshold(&args[2]));
-	return true;
+/* (question text, content text, model text, options jsonb) */
+static bool
+read_filter_prob(ChatglmCall *call, const NullableDatum *args)
+{
+	return read_about(call, args, "filter", "question", "content", &args[2], NULL);
 }
 
 /* (query text, document text, model text, options jsonb) */
 static bool
 read_score(ChatglmCall *call, const NullableDatum *args)
 {
-	ChatglmWeighing weighing;
-	ChatglmQuestion question = {.task = "score", .n_parts = 2, .content = 1};
+	return read_about(call, args, "score", "query", "document", &args[2], NULL);
+}
 
-	if (args[1].isnull)
-		return false;
-	chatglm_begin_verdict(call, &weighing, &args[2], &args[3]);
-	question.parts[0] = (ChatglmPart){"query", needed_text(&args[0], "query")};
-	question.parts[1] = (ChatglmPart){"document", TextDatumGetCString(args[1].value)};
-	chatglm_put_yes_no(call, &weighing, &question, 0);
-	return true;
+/* One of the labels. */
+static const char *
+one_label(const ChatglmLabels *labels, const NullableDatum *arg)
+{
+	const char *label = needed_text(arg, "label");
+
+	if (chatglm_find_label(labels, label) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"label\" is \"%s\", which is none of the labels", label)));
+	return label;
 }
 
 /*
@@ -86,7 +105,7 @@ read_has_label(ChatglmCall *call, const NullableDatum *args)
 	chatglm_begin_verdict(call, &weighing, &args[5], &args[6]);
 	question.parts[0] = (ChatglmPart){"content", TextDatumGetCString(args[0].value)};
 	question.parts[1] = (ChatglmPart){"labels", chatglm_list_labels(&labels)};
-	question.parts[2] = (ChatglmPart){"label", needed_text(&args[2], "label")};
+	question.parts[2] = (ChatglmPart){"label", one_label(&labels, &args[2])};
 	question.parts[3] =
 		(ChatglmPart){"instructions", args[3].isnull ? NULL : TextDatumGetCString(args[3].value)};
 	chatglm_put_yes_no(call, &weighing, &question, read_threshold(&args[4]));
@@ -118,6 +137,22 @@ probability_value(const ChatglmAnswer *answer, Oid type)
 	return Float8GetDatum(verdict.p[0]);
 }
 
+/* The probability of yes; or an object of that and of the share of yes and no of everything. */
+static Datum
+yes_and_mass_value(const ChatglmAnswer *answer, Oid type)
+{
+	ChatglmVerdict	 verdict;
+	JsonbParseState *json = NULL;
+
+	if (type != JSONBOID)
+		return probability_value(answer, type);
+	chatglm_read_verdict(&verdict, answer);
+	chatglm_json_object(&json, NULL);
+	chatglm_json_float(&json, "prob", verdict.p[0]);
+	chatglm_json_float(&json, "mass", verdict.mass);
+	return JsonbPGetDatum(chatglm_json_finish(&json));
+}
+
 /* ---- Entry points -------------------------------------------------------------------------- */
 
 /*
@@ -128,6 +163,13 @@ CHATGLM_DEFINE_WITH_TRY(chatglm_filter, chatglm_try_filter, .n_args = 5, .model 
 						.read = read_filter, .value = yes_value);
 
 /*
+ * glm_filter_prob(question text, content text, model text, options jsonb) returns float8;
+ * glm_try_filter_prob(the same) returns glm_json_result
+ */
+CHATGLM_DEFINE_WITH_TRY(chatglm_filter_prob, chatglm_try_filter_prob, .n_args = 4, .model = 2,
+						.read = read_filter_prob, .value = yes_and_mass_value);
+
+/*
  * glm_score(query text, document text, model text, options jsonb) returns float8;
  * glm_try_score(the same) returns glm_json_result
  */
@@ -136,7 +178,8 @@ CHATGLM_DEFINE_WITH_TRY(chatglm_score, chatglm_try_score, .n_args = 4, .model = 
 
 /*
  * glm_has_label(content text, labels text[], label text, instructions text, threshold
- * real, model text, options jsonb) returns boolean, which glm_classify_multi asks of each
+ * real, model text, options jsonb) returns boolean, which glm_classify_multi asks of each;
+ * glm_try_has_label(the same) returns glm_json_result
  */
-CHATGLM_DEFINE_FUNCTION(chatglm_has_label, .n_args = 7, .model = 5, .read = read_has_label,
-						.value = yes_value);
+CHATGLM_DEFINE_WITH_TRY(chatglm_has_label, chatglm_try_has_label, .n_args = 7, .model = 5,
+						.read = read_has_label, .value = yes_value);

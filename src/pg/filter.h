@@ -8,8 +8,11 @@
 
 extern const ChatglmFunction chatglm_filter_function;
 extern const ChatglmFunction chatglm_try_filter_function;
+extern const ChatglmFunction chatglm_filter_prob_function;
+extern const ChatglmFunction chatglm_try_filter_prob_function;
 extern const ChatglmFunction chatglm_score_function;
 extern const ChatglmFunction chatglm_try_score_function;
 extern const ChatglmFunction chatglm_has_label_function;
+extern const ChatglmFunction chatglm_try_has_label_function;
 
 #endif /* CHATGLM_FILTER_H */

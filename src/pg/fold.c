@@ -34,15 +34,16 @@
 /* A task, and how much of a prompt and an answer there is room for. */
 typedef struct Asking
 {
-	const ChatglmFold *fold;
-	const char		  *task;
-	ChatglmCall		   call;  /* with the answer's limit */
-	int				   limit; /* of a pack's tokens */
+	ChatglmFold *fold;
+	const char	*task;
+	ChatglmCall	 call;	/* with the answer's limit */
+	int			 limit; /* of a pack's tokens */
 } Asking;
 
 /* Answers of one level on their way, the oldest first. */
 typedef struct Level
 {
+	ChatglmFold	  *fold;
 	ChatglmAnswer *answers; /* a ring */
 	int			   capacity;
 	int			   head;
@@ -69,7 +70,7 @@ put_pack(ChatglmCall *call, const Asking *asking, const char *content, const cha
 
 /* Sees how much room there is beside the prompt itself; one with a state has room for it, too. */
 static Asking
-prepare(const ChatglmFold *fold, const char *task, bool with_state)
+prepare(ChatglmFold *fold, const char *task, bool with_state)
 {
 	Asking		asking = {fold, task, fold->call, 0};
 	ChatglmCall sample;
@@ -101,13 +102,24 @@ text_of(const ChatglmAnswer *answer)
 	return chatglm_text_from_utf8(answer->bytes.data, answer->bytes.len);
 }
 
+static void
+count_answer(ChatglmFold *fold, const ChatglmAnswer *answer)
+{
+	fold->prompt_tokens += answer->prompt_tokens;
+	fold->completion_tokens += answer->completion_tokens;
+	fold->finish = answer->finish;
+	chatglm_batch_stat_add(&fold->stat->answered, 1);
+	chatglm_batch_stat_add(&fold->stat->tokens, answer->completion_tokens);
+}
+
 /* ---- A tree ----------------------------------------------------------------------------- */
 
 static Level *
-begin_level(void)
+begin_level(ChatglmFold *fold)
 {
 	Level *level = palloc0(sizeof(*level));
 
+	level->fold = fold;
 	level->capacity = chatglm_prefetch * CHATGLM_ROWS_IN_HAND;
 	level->answers = palloc0(level->capacity * sizeof(*level->answers));
 	level->done = chatglm_texts_begin();
@@ -130,6 +142,7 @@ take_answer(Level *level)
 	ChatglmAnswer *answer = answer_at(level, 0);
 
 	chatglm_collect(answer);
+	count_answer(level->fold, answer);
 	chatglm_texts_add(level->done, text_of(answer));
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(level->scratch);
@@ -163,6 +176,7 @@ ask_pack(Level *level, const Asking *asking, const char *content)
 	old = MemoryContextSwitchTo(level->scratch);
 	put_pack(&call, asking, content, NULL);
 	chatglm_ask_call(&call, answer_at(level, level->n));
+	chatglm_batch_stat_add(&level->fold->stat->rows_read, 1);
 	level->n++;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(level->scratch);
@@ -181,7 +195,7 @@ static ChatglmTexts *
 run_level(const Asking *asking, ChatglmTexts *texts, bool merges)
 {
 	ChatglmPacker *packer = chatglm_pack_begin(&asking->call, texts, asking->limit, merges ? 2 : 1);
-	Level		  *level = begin_level();
+	Level		  *level = begin_level(asking->fold);
 	StringInfoData pack;
 	int			   n;
 
@@ -199,8 +213,7 @@ run_level(const Asking *asking, ChatglmTexts *texts, bool merges)
 }
 
 text *
-chatglm_fold_tree(const ChatglmFold *fold, const char *first, const char *merge,
-				  ChatglmTexts *texts)
+chatglm_fold_tree(ChatglmFold *fold, const char *first, const char *merge, ChatglmTexts *texts)
 {
 	Asking		  asking = prepare(fold, first, false);
 	ChatglmTexts *done = run_level(&asking, texts, false);
@@ -222,7 +235,7 @@ chatglm_fold_tree(const ChatglmFold *fold, const char *first, const char *merge,
 /* ---- From the left ------------------------------------------------------------------------ */
 
 text *
-chatglm_fold_left(const ChatglmFold *fold, const char *task, ChatglmTexts *texts)
+chatglm_fold_left(ChatglmFold *fold, const char *task, ChatglmTexts *texts)
 {
 	Asking		   asking = prepare(fold, task, true);
 	ChatglmPacker *packer = chatglm_pack_begin(&asking.call, texts, asking.limit, 1);
@@ -240,7 +253,9 @@ chatglm_fold_left(const ChatglmFold *fold, const char *task, ChatglmTexts *texts
 		ChatglmAnswer answer;
 
 		put_pack(&call, &asking, pack.data, state);
+		chatglm_batch_stat_add(&fold->stat->rows_read, 1);
 		chatglm_run(&call, &answer);
+		count_answer(fold, &answer);
 		MemoryContextSwitchTo(old);
 		pfree(state);
 		state = chatglm_cstring_from_utf8(answer.bytes.data, answer.bytes.len);

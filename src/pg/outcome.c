@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/typcache.h"
 
+#include "encoding.h"
 #include "outcome.h"
 #include "sql_values.h"
 
@@ -18,6 +19,9 @@ void
 chatglm_outcome_columns(const ChatglmAnswer *answer, Oid value_type, ChatglmMakeValue value,
 						Datum *values, bool *nulls)
 {
+	/* none is said of an answer that took no passes */
+	const char *finish = chatglm_finish_name(answer->finish);
+
 	memset(values, 0, OUTCOME_COLUMNS * sizeof(Datum));
 	memset(nulls, true, OUTCOME_COLUMNS * sizeof(bool));
 	if (answer->error != NULL)
@@ -33,7 +37,10 @@ chatglm_outcome_columns(const ChatglmAnswer *answer, Oid value_type, ChatglmMake
 		values[OUTCOME_VALUE] = value(answer, value_type);
 	values[OUTCOME_PROMPT_TOKENS] = Int32GetDatum(answer->prompt_tokens);
 	values[OUTCOME_COMPLETION_TOKENS] = Int32GetDatum(answer->completion_tokens);
-	values[OUTCOME_FINISH_REASON] = CStringGetTextDatum(chatglm_finish_name(answer->finish));
+	values[OUTCOME_FINISH_REASON] = CStringGetTextDatum(finish != NULL ? finish : "stop");
+	values[OUTCOME_MODEL] =
+		PointerGetDatum(chatglm_text_from_utf8(answer->model, strlen(answer->model)));
+	nulls[OUTCOME_MODEL] = false;
 	nulls[OUTCOME_VALUE] = answer->withheld;
 	nulls[OUTCOME_PROMPT_TOKENS] = false;
 	nulls[OUTCOME_COMPLETION_TOKENS] = nulls[OUTCOME_FINISH_REASON] = false;

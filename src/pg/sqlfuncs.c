@@ -17,6 +17,7 @@
 #include "ask.h"
 #include "call.h"
 #include "encoding.h"
+#include "jsonb_build.h"
 #include "sql_values.h"
 #include "sqlfuncs.h"
 
@@ -130,12 +131,27 @@ count_value(const ChatglmAnswer *answer, Oid type)
 	return Int32GetDatum(answer->prompt_tokens);
 }
 
+static Jsonb *
+texts_json(const ChatglmAnswer *answer)
+{
+	JsonbParseState *json = NULL;
+	const char		*end = answer->bytes.data + answer->bytes.len;
+
+	chatglm_json_array(&json, NULL);
+	for (const char *at = answer->bytes.data; at < end; at += strlen(at) + 1)
+		chatglm_json_string(&json, NULL, chatglm_cstring_from_utf8(at, strlen(at)));
+	return chatglm_json_finish_array(&json);
+}
+
 /* Texts that each end in a NUL. */
 static Datum
 texts_value(const ChatglmAnswer *answer, Oid type)
 {
 	ArrayBuildState *texts = initArrayResult(TEXTOID, CurrentMemoryContext, false);
 	const char		*end = answer->bytes.data + answer->bytes.len;
+
+	if (type == JSONBOID)
+		return JsonbPGetDatum(texts_json(answer));
 
 	for (const char *at = answer->bytes.data; at < end;)
 	{
@@ -171,9 +187,12 @@ CHATGLM_DEFINE_FUNCTION(chatglm_detokenize, .n_args = 2, .model = 1, .read = rea
 CHATGLM_DEFINE_FUNCTION(chatglm_count_tokens, .n_args = 2, .model = 1, .read = read_count_tokens,
 						.value = count_value);
 
-/* glm_chunk(content text, tokens int, overlap int, model text) returns text[] */
-CHATGLM_DEFINE_FUNCTION(chatglm_chunk, .n_args = 4, .model = 3, .read = read_chunk,
-						.value = texts_value);
+/*
+ * glm_chunk(content text, tokens int, overlap int, model text) returns text[];
+ * glm_try_chunk(the same) returns glm_json_result
+ */
+CHATGLM_DEFINE_WITH_TRY(chatglm_chunk, chatglm_try_chunk, .n_args = 4, .model = 3,
+						.read = read_chunk, .value = texts_value);
 
 /* glm_logits(tokens int[], model text) returns real[] */
 CHATGLM_DEFINE_FUNCTION(chatglm_logits, .n_args = 2, .model = 1, .read = read_logits,

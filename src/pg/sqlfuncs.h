@@ -12,6 +12,7 @@ extern const ChatglmFunction chatglm_tokenize_function;
 extern const ChatglmFunction chatglm_detokenize_function;
 extern const ChatglmFunction chatglm_count_tokens_function;
 extern const ChatglmFunction chatglm_chunk_function;
+extern const ChatglmFunction chatglm_try_chunk_function;
 extern const ChatglmFunction chatglm_logits_function;
 
 #endif /* CHATGLM_SQLFUNCS_H */

@@ -47,7 +47,9 @@
 #include "args.h"
 #include "ask.h"
 #include "chat.h"
+#include "client.h"
 #include "function.h"
+#include "model_explain.h"
 #include "stream.h"
 
 PG_FUNCTION_INFO_V1(chatglm_stream);
@@ -62,7 +64,8 @@ typedef struct StreamScanState
 	List				  *arguments; /* ExprState */
 	bool				   begun;
 	ChatglmStream		   stream;
-	int64				   tokens; /* over all rescans, for EXPLAIN */
+	int64				   tokens; /* over all rescans, for EXPLAIN, as are the next */
+	List				  *models; /* those that a route has led to, see model_explain.h */
 } StreamScanState;
 
 static void	 stream_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte);
@@ -327,6 +330,9 @@ evaluate_and_begin(StreamScanState *state, ExprContext *econtext)
 	state->begun = true;
 	chatglm_stream_begin(&state->stream, state->function, args,
 						 state->css.ss.ps.state->es_query_cxt);
+	if (state->stream.routed)
+		chatglm_count_model(&state->models, state->css.ss.ps.state->es_query_cxt,
+							chatglm_request_model(state->stream.request));
 }
 
 static TupleTableSlot *
@@ -381,9 +387,15 @@ stream_rescan(CustomScanState *node)
 static void
 stream_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 {
-	StreamScanState *state = (StreamScanState *) node;
+	StreamScanState	 *state = (StreamScanState *) node;
+	const CustomScan *scan = (const CustomScan *) node->ss.ps.plan;
+	const char		 *model = chatglm_model_of_call(state->function, linitial(scan->custom_exprs));
 
 	ExplainPropertyText("Function", get_func_name(state->oid), es);
-	if (es->analyze)
-		ExplainPropertyInteger("Tokens", NULL, state->tokens, es);
+	if (model != NULL)
+		chatglm_explain_model(model, es);
+	if (!es->analyze)
+		return;
+	ExplainPropertyInteger("Tokens", NULL, state->tokens, es);
+	chatglm_explain_models(state->models, es);
 }

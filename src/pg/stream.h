@@ -12,6 +12,7 @@ typedef struct ChatglmStream
 {
 	ChatglmRequest *request;	  /* NULL: not begun, or ended */
 	int				seq;		  /* rows given */
+	bool			routed;		  /* a route led to its model */
 	bool			cut_is_error; /* options.on_length */
 	bool			cut;		  /* it was, and the row that says so is out */
 	StringInfo		text;		  /* of all rows, where it may end in calls; else NULL */

@@ -41,6 +41,7 @@ chatglm_stream_begin(ChatglmStream *stream, const ChatglmFunction *function,
 		stream->text = makeStringInfo();
 		MemoryContextSwitchTo(old);
 	}
+	stream->routed = call.route != NULL;
 	call.stream = true;
 	stream->request = chatglm_submit(&call);
 }

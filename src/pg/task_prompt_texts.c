@@ -6,8 +6,9 @@
  * chatglm.task_prompt, to be seen and changed.
  *
  * The system message comes first and is the same for all rows of a query, so that it is
- * computed once and then found in the prefix cache.  That of a sentiment is what the
- * embedded model has learnt.
+ * computed once and then found in the prefix cache; what differs most often comes last, which
+ * of classify_multi is the label.  The prompt of a sentiment is what the embedded model has
+ * learnt.
  */
 #include "chatglm.h"
 
@@ -38,14 +39,16 @@ const ChatglmTask chatglm_tasks[] = {
 	{"classify_multi", "content label labels instructions ", "content label ",
 	 "The text may have some of these labels: {labels}\n"
 	 "{instructions}\n"
-	 "Does it have the label {label}? Say yes or no.\n"
 	 "---\n"
-	 "{content}",
+	 "{content}\n"
+	 "\n"
+	 "Does the text have the label {label}? Say yes or no.",
 	 "文本可能有下列标签中的一些:{labels}\n"
 	 "{instructions}\n"
-	 "它有标签{label}吗?用yes或no回答。\n"
 	 "---\n"
-	 "{content}"},
+	 "{content}\n"
+	 "\n"
+	 "文本有标签{label}吗?用yes或no回答。"},
 	{"filter", "question content ", "question content ",
 	 "Answer the question about the text with yes or no.\n"
 	 "{question}\n"

@@ -3,7 +3,7 @@
 \set QUIET on
 BEGIN;
 CREATE ROLE glm_tap_user;
-SELECT plan(46);
+SELECT plan(60);
 SET LOCAL chatglm.max_tokens = 6;
 
 CREATE FUNCTION pg_temp.summary(content text) RETURNS text LANGUAGE sql AS
@@ -95,7 +95,27 @@ SELECT results_eq($$SELECT glm_agg('x', i) FROM (VALUES ('a'), ('b'), ('a')) v(i
 SELECT throws_ok($$SELECT glm_agg('x', repeat('very ', 1000))$$, '54000', NULL, 'an instruction that leaves no room');
 SELECT throws_ok($$SELECT glm_agg('x', repeat('very ', 10000))$$, '54000', NULL, 'far too long');
 SELECT throws_ok($$SELECT glm_summarize_agg(t) OVER () FROM (VALUES ('x')) v(t)$$, '0A000', NULL, 'no window function');
-SELECT throws_ok($$SELECT glm_summarize_agg(body, '{"timeout_ms": 1}') FROM pg_temp.long$$, '57T01', NULL, 'a time limit for each question');
+SELECT throws_ok($$SELECT glm_summarize_agg(body, '{"timeout_ms": 1, "cache": false}') FROM pg_temp.long$$, '57T01', NULL, 'a time limit for each question');
+
+-- ---- errors as values ----
+SELECT is(glm_try_summarize_agg(t ORDER BY t), glm_try_generate(E'a\n\nb', system => 'Summarize the texts, which blank lines divide. Answer with the summary alone.'),
+          'a result as of one question, with its tokens and model') FROM (VALUES ('b'), ('a')) v(t);
+SELECT is((glm_try_summarize_agg(body ORDER BY i)).response, glm_summarize_agg(body ORDER BY i), 'glm_try_summarize_agg') FROM pg_temp.long;
+SELECT is((glm_try_agg(body, 'Count.' ORDER BY i)).response, glm_agg(body, 'Count.' ORDER BY i), 'glm_try_agg') FROM pg_temp.long;
+SELECT is((glm_try_reduce(body, 'Count.' ORDER BY i)).response, glm_reduce(body, 'Count.' ORDER BY i), 'glm_try_reduce') FROM pg_temp.long;
+SELECT is((glm_try_agg(body, 'Count.', '{"max_tokens": 2}' ORDER BY i)).response, glm_agg(body, 'Count.', '{"max_tokens": 2}' ORDER BY i), 'with options') FROM pg_temp.long;
+SELECT is((glm_try_reduce(body, 'Count.', '{"max_tokens": 2}' ORDER BY i)).response, glm_reduce(body, 'Count.', '{"max_tokens": 2}' ORDER BY i), 'one after the other, too') FROM pg_temp.long;
+SELECT cmp_ok((r).prompt_tokens, '>', 2 * 1024, 'tokens of all questions') FROM (SELECT glm_try_summarize_agg(body) AS r FROM pg_temp.long OFFSET 0) s;
+SELECT is(glm_try_agg(t, 'x'), NULL, 'no rows') FROM (SELECT 'x' WHERE false) v(t);
+SELECT results_eq($$SELECT i, (r).response IS NULL, (r).sqlstate, (r).error IS NULL, (r).model FROM (
+                        SELECT i, glm_try_agg('x', i) AS r FROM (VALUES ('Count.'), (repeat('very ', 1000)), ('Say.')) v(i) GROUP BY i OFFSET 0) s ORDER BY length(i)$$,
+                  $$VALUES ('Say.', false, NULL, true, 'tiny-chatglm3'), ('Count.', false, NULL, true, 'tiny-chatglm3'), (repeat('very ', 1000), true, '54000', false, NULL)$$,
+                  'an error is that of its group');
+SELECT is((glm_try_summarize_agg(body, '{"timeout_ms": 1, "cache": false}')).sqlstate, '57T01', 'a question that is out of time, of many') FROM pg_temp.long;
+SELECT is((glm_try_summarize_agg('x', '{"model": "nonesuch"}')).sqlstate, '42704', 'no such model');
+SELECT is((glm_try_summarize_agg('x', '{"nonesuch": 1}')).sqlstate, '22023', 'an unknown option');
+SELECT throws_ok($$SELECT glm_try_agg('x', NULL)$$, '22004', NULL, 'what is wrong with a row is thrown');
+SELECT is((SELECT count(*) FROM glm_stat_requests WHERE pid = pg_backend_pid()), 0::bigint, 'no question is left');
 
 -- ---- plans ----
 SELECT is(proparallel, 'r', oid::regprocedure || ' stays in the leader') FROM pg_proc WHERE proname = 'glm_reduce' ORDER BY pronargs;

@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(28);
+SELECT plan(32);
 CREATE ROLE glm_tap_user;
 
 CREATE TEMP TABLE doc AS SELECT * FROM (VALUES
@@ -44,6 +44,13 @@ REVOKE EXECUTE ON FUNCTION glm_chunk FROM PUBLIC;
 SET LOCAL ROLE glm_tap_user;
 SELECT throws_ok($$SELECT glm_chunk('a', 8)$$, '42501', NULL, 'not for whom EXECUTE was revoked from');
 RESET ROLE;
+
+-- ---- errors as values ----
+SELECT is((r.value, r.finish_reason, r.error, r.model)::text, (to_jsonb(glm_chunk('The lamp is broken. Please send another one.', 14)), 'stop', NULL::text, 'tiny-chatglm3')::text, 'glm_try_chunk')
+  FROM glm_try_chunk('The lamp is broken. Please send another one.', 14) r;
+SELECT is((glm_try_chunk('', 14)).value, '[]', 'no chunks');
+SELECT is((glm_try_chunk('x', 0)).sqlstate, '22023', 'an error');
+SELECT is((glm_try_chunk(NULL, 14)).value, NULL, 'NULL');
 
 SELECT * FROM finish();
 ROLLBACK;

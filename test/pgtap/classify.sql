@@ -3,7 +3,7 @@
 \set QUIET on
 BEGIN;
 CREATE ROLE glm_tap_user;
-SELECT plan(82);
+SELECT plan(115);
 
 -- ---- what they say ----
 SELECT is(glm_sentiment(body), mood, format('sentiment of %L', body))
@@ -98,6 +98,11 @@ WITH yes(word) AS (VALUES ('yes'), ('Yes'), ('YES'), ('true'), ('True'), ('是')
      prompt AS (SELECT pg_temp.ids(E'Does the document answer the query? Say yes or no.\nlamps', 'The lamp is fine.') AS ids)
 SELECT ok(abs(glm_score('lamps', 'The lamp is fine.') - (SELECT sum(pg_temp.by_force(word, ids, words)) FROM yes, prompt, all_words)) < 1e-9,
           'glm_score by force');
+SELECT is(ARRAY[glm_filter('Is it about lamps?', 'The lamp is fine.', (p * 0.999)::real), glm_filter('Is it about lamps?', 'The lamp is fine.', least(1, p * 1.001)::real)], ARRAY[true, false],
+          'glm_filter_prob is what the threshold is for') FROM glm_filter_prob('Is it about lamps?', 'The lamp is fine.') p;
+SELECT is((r.value->>'prob')::float8, glm_filter_prob('Is it about lamps?', 'x'), 'glm_try_filter_prob') FROM glm_try_filter_prob('Is it about lamps?', 'x') r;
+SELECT ok((r.value->>'mass')::float8 BETWEEN 0 AND 1, 'tells the mass of yes and no, too') FROM glm_try_filter_prob('Is it about lamps?', 'x') r;
+SELECT is((glm_try_filter_prob(NULL, 'x')).sqlstate, '22004', 'or an error');
 SELECT is(glm_if('Is it about lamps?', 'The lamp is fine.', 0.3), glm_filter('Is it about lamps?', 'The lamp is fine.', 0.3), 'glm_if');
 SELECT is(ARRAY(SELECT score FROM glm_rank('lamps', ARRAY['The lamp is fine.', NULL, 'Two apples', 'A desk lamp', 'Two apples'])),
           ARRAY(SELECT glm_score('lamps', d) FROM unnest(ARRAY['The lamp is fine.', NULL, 'Two apples', 'A desk lamp', 'Two apples']) d ORDER BY 1 DESC NULLS LAST),
@@ -153,6 +158,36 @@ SELECT is((glm_try_sentiment(repeat('very ', 5000))).sqlstate, '54000', 'glm_try
 SELECT is((glm_try_filter('x?', 'x', 0)).value, 'true', 'glm_try_filter');
 SELECT is((glm_try_score('lamps', 'x')).value::text::float8, glm_score('lamps', 'x'), 'glm_try_score');
 SELECT is((SELECT sum(v::float8)::numeric(12, 9) FROM jsonb_each_text((glm_try_classify_scores('x', ARRAY['a', 'b'])).value->'scores') e(k, v)), 1.0, 'glm_try_classify_scores');
+
+SELECT is((glm_try_has_label('x', ARRAY['a', 'b'], 'a', threshold => 0)).value, 'true', 'glm_try_has_label');
+SELECT is((glm_try_has_label('x', ARRAY['a', 'b'], NULL)).sqlstate, '22004', 'its error');
+SELECT is((r.value, r.error, r.model, r.completion_tokens)::text, '("[""lamp"", ""apple""]",,tiny-chatglm3,0)', 'glm_try_classify_multi')
+  FROM glm_try_classify_multi('The lamp is fine.', ARRAY['lamp', 'apple'], threshold => 0) r;
+SELECT is((glm_try_classify_multi('x', ARRAY['a', 'b'])).value, to_jsonb(glm_classify_multi('x', ARRAY['a', 'b'])), 'those that glm_classify_multi gives');
+SELECT cmp_ok((glm_try_classify_multi('x', ARRAY['a', 'b'])).prompt_tokens, '>', (glm_try_has_label('x', ARRAY['a', 'b'], 'a')).prompt_tokens, 'tokens of all labels');
+SELECT is((glm_try_classify_multi('x', ARRAY['a'], threshold => 1)).value, '[]', 'none');
+SELECT is(row_to_json(glm_try_classify_multi(NULL, ARRAY['a']))::jsonb - 'x', '{"value": null, "prompt_tokens": null, "completion_tokens": null, "finish_reason": null, "error": null, "sqlstate": null, "model": null}', 'NULL');
+SELECT is((r.value, r.sqlstate, r.prompt_tokens, r.model)::text, format('(,%s,,)', state), format('labels %L', labels))
+  FROM (VALUES ('{}'::text[], '22023'), (NULL, '22004'), (ARRAY['a', NULL], '22004'), (ARRAY['a', 'a'], '22023')) v(labels, state),
+       LATERAL (SELECT (glm_try_classify_multi('x', labels)).* OFFSET 0) r;
+SELECT is((glm_try_classify_multi(repeat('very ', 5000), ARRAY['a', 'b'])).sqlstate, '54000', 'a text too long');
+CREATE TEMP TABLE ranked AS SELECT * FROM glm_try_rank('lamps', ARRAY['Two apples', repeat('very ', 5000), NULL, 'A desk lamp']);
+SELECT is(ARRAY(SELECT (idx, score, sqlstate)::text FROM ranked WHERE score IS NOT NULL),
+          ARRAY(SELECT (idx, score, NULL::text)::text FROM glm_rank('lamps', ARRAY['Two apples', NULL, NULL, 'A desk lamp']) WHERE score IS NOT NULL), 'glm_try_rank');
+SELECT is(ARRAY(SELECT (idx, score, sqlstate)::text FROM ranked OFFSET 2), ARRAY['(2,,54000)', '(3,,)'], 'errors and NULL last');
+SELECT is((SELECT count(*) FROM glm_try_rank('lamps', ARRAY['a', 'b', 'c'], 2)), 2::bigint, 'its top_n');
+SELECT is((SELECT array_agg(sqlstate) FROM glm_try_rank(NULL, ARRAY['a', 'b'])), ARRAY['22004', '22004'], 'no query');
+SELECT is((glm_try_classify('x', ARRAY['a', 'b'])).model, 'tiny-chatglm3', 'the model that was asked');
+
+SELECT throws_ok($$SELECT glm_has_label('x', ARRAY['a', 'b'], 'c')$$, '22023', 'argument "label" is "c", which is none of the labels', 'a label that is none');
+
+-- ---- labels of all kinds ----
+SELECT is(glm_classify('x', ARRAY[label]), label, format('one label: %s', left(label, 20)))
+  FROM (VALUES (E'two\nlines'), ('"quoted"'), ('back\slash'), ('{braces}'), (' blank in front'), ('晴'), ('😀'), (repeat('long ', 200))) v(label);
+SELECT ok(abs(sum(prob) - 1) < 1e-12 AND count(*) = 200, 'two hundred labels') FROM glm_classify_scores('x', ARRAY(SELECT 'label ' || i FROM generate_series(1, 200) i));
+SELECT is(glm_classify('x', labels, options => o), (SELECT label FROM glm_classify_scores('x', labels, options => o) ORDER BY prob DESC LIMIT 1), format('the likeliest of many, %s', o))
+  FROM (SELECT ARRAY(SELECT a || ' ' || b FROM unnest(ARRAY['order', 'orders', 'return', 'refund', 'Bern', 'Berlin']) a, unnest(ARRAY['late', 'lost', 'later', 'not there']) b)) l(labels),
+       (VALUES ('{}'::jsonb), ('{"cases": false}')) v(o);
 
 -- ---- rows in flight: the same bits ----
 CREATE TEMP TABLE review (id int PRIMARY KEY, stars int, body text);

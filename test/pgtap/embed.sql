@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(57);
+SELECT plan(61);
 CREATE ROLE glm_tap_user;
 
 CREATE FUNCTION length_of(v real[]) RETURNS float8 LANGUAGE sql AS
@@ -121,6 +121,13 @@ SET LOCAL ROLE glm_tap_user;
 SELECT throws_ok($$SELECT glm_embed('a')$$, '42501', NULL, 'nor glm_embed');
 SELECT is(glm_similarity('a', 'a') IS NULL, false, 'but the one does not need the other');
 RESET ROLE;
+
+-- ---- errors as values
+SELECT is((r.value::float8, r.error, r.model)::text, (glm_similarity('a lamp', 'two lamps'), NULL::text, 'tiny-chatglm3')::text, 'glm_try_similarity')
+  FROM glm_try_similarity('a lamp', 'two lamps') r;
+SELECT is((r.value, r.sqlstate, r.model)::text, '(,22023,)', 'an error of either text') FROM glm_try_similarity('a lamp', '') r;
+SELECT is((r.value, r.sqlstate, r.model)::text, '(,42704,)', 'or of the model') FROM glm_try_similarity('a lamp', 'x', 'nonesuch') r;
+SELECT is(glm_try_similarity(NULL, 'x') IS NULL, true, 'NULL in, NULL out');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -57,7 +57,7 @@ SELECT is(array_agg(idx ORDER BY idx), '{1,2,3,4,5}', 'glm_generate_n numbers th
 SELECT is(array_agg(response ORDER BY idx), (SELECT array_agg(glm_generate('Who are you?', temperature => 1.5, top_p => 1, seed => 39 + i, max_tokens => 20) ORDER BY i) FROM generate_series(1, 5) i),
           'they are those of seeds that follow each other') FROM several;
 SELECT cmp_ok(count(DISTINCT response), '>', 1::bigint, 'and differ') FROM several;
-SELECT is(glm_generate_n.*, ROW(1, (r).response, (r).prompt_tokens, (r).completion_tokens, (r).finish_reason, NULL::jsonb), 'one is as glm_try_generate')
+SELECT is(glm_generate_n.*, ROW(1, (r).response, (r).prompt_tokens, (r).completion_tokens, (r).finish_reason, NULL::jsonb, (r).model), 'one is as glm_try_generate')
   FROM glm_generate_n('hello', 1), LATERAL (SELECT glm_try_generate('hello') AS r OFFSET 0) t;
 SELECT is(logprobs, glm_chat('[{"role": "user", "content": "hello"}]', options => '{"logprobs": 2}')->'logprobs', 'with log probabilities') FROM glm_generate_n('hello', 1, options => '{"logprobs": 2}');
 CREATE TEMP TABLE chosen AS SELECT glm_chat(:'who', temperature => 1.5, top_p => 1, seed => 40, max_tokens => 20, options => '{"n": 5, "logprobs": 1}') AS answer;

@@ -6,7 +6,7 @@ CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_router;
 GRANT EXECUTE ON FUNCTION glm_route_set, glm_route_drop TO glm_tap_router;
 CREATE TEMP TABLE tiny AS SELECT path FROM glm_models WHERE name = 'tiny-chatglm3';
-SELECT plan(91);
+SELECT plan(98);
 
 SELECT glm_model_load(name, path) FROM tiny, unnest(ARRAY['tap-a', 'tap-b', 'tap-c']) name \g /dev/null
 SELECT lives_ok($$SELECT glm_route_set('tap', '{"tap-a": 90, "tap-b": 10}')$$, 'set');
@@ -136,6 +136,20 @@ SELECT is((SELECT count(*) FROM pg_temp.lines($$EXPLAIN (COSTS OFF) SELECT glm_g
             WHERE l LIKE '%Model%'), 0::bigint, 'in the place of a model');
 SELECT is((SELECT count(*) FROM pg_temp.lines($$EXPLAIN (ANALYZE, COSTS OFF) SELECT glm_count_tokens('x' || i, 'tap-a') FROM generate_series(1, 3) i$$) l
             WHERE l LIKE '%by Model%'), 0::bigint, 'without a route no models are counted');
+
+SELECT ok('  Route: tap (tap-a 75%, tap-b 25%)' IN (SELECT pg_temp.lines($$EXPLAIN (COSTS OFF) SELECT * FROM glm_stream('x', 'tap')$$)), 'of a stream in FROM, too');
+SELECT ok('  Model: tap-a' IN (SELECT pg_temp.lines($$EXPLAIN (COSTS OFF) SELECT * FROM glm_chat_stream('[{"role": "user", "content": "x"}]', model => 'tap-a')$$)), 'or its model');
+SELECT is((SELECT count(*) FROM pg_temp.lines($$EXPLAIN (ANALYZE, COSTS OFF) SELECT * FROM glm_stream('x', 'tap', max_tokens => 2)$$) l
+            WHERE l ~ '^  Requests by Model: tap-[ab]: 1$'), 1::bigint, 'and which one answered');
+
+-- ---- the model that answered ----
+SELECT glm_route_set('tap', '{"tap-b": 1}') \g /dev/null
+SELECT is((glm_try_generate('hello', 'tap')).model, 'tap-b', 'glm_result');
+SELECT is((glm_try_json('hello', '{"type": "integer"}', 'tap')).model, 'tap-b', 'glm_json_result');
+SELECT is((glm_try_embed('hello', 'tap')).model, 'tap-b', 'glm_embed_result');
+SELECT is((SELECT array_agg(model) FROM (SELECT model FROM glm_generate_batch(ARRAY['hello', NULL], 'tap') UNION ALL SELECT model FROM glm_generate_n('hello', 2, 'tap')) m),
+          ARRAY['tap-b', NULL, 'tap-b', 'tap-b'], 'glm_generate_batch, glm_generate_n');
+SELECT glm_route_set('tap', '{"tap-a": 3, "tap-b": 1}') \g /dev/null
 
 -- ---- what is refused ----
 SELECT throws_ok($$SELECT glm_route_set(NULL, '{"tap-a": 1}')$$, '22004', NULL, 'no name');

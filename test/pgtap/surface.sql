@@ -19,8 +19,8 @@ INSERT INTO surface VALUES
     ('glm_chat', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', 'jsonb', false),
     ('glm_chat_stream', 'messages jsonb, tools json DEFAULT NULL::json, tool_choice jsonb DEFAULT NULL::jsonb, ' || :'tail', :'stream', false),
     ('glm_try_generate', 'prompt text, ' || :'tail', 'glm_result', false),
-    ('glm_generate_batch', 'prompts text[], ' || :'tail', 'TABLE(idx integer, response text, prompt_tokens integer, completion_tokens integer, finish_reason text, error text)', false),
-    ('glm_generate_n', 'prompt text, n integer, ' || :'tail', 'TABLE(idx integer, response text, prompt_tokens integer, completion_tokens integer, finish_reason text, logprobs jsonb)', false),
+    ('glm_generate_batch', 'prompts text[], ' || :'tail', 'TABLE(idx integer, response text, prompt_tokens integer, completion_tokens integer, finish_reason text, error text, model text)', false),
+    ('glm_generate_n', 'prompt text, n integer, ' || :'tail', 'TABLE(idx integer, response text, prompt_tokens integer, completion_tokens integer, finish_reason text, logprobs jsonb, model text)', false),
     ('glm_tokenize', 'content text, model text DEFAULT NULL::text, add_special boolean DEFAULT false', 'integer[]', false),
     ('glm_detokenize', 'tokens integer[], model text DEFAULT NULL::text', 'text', false),
     ('glm_count_tokens', 'content text, model text DEFAULT NULL::text', 'integer', false),
@@ -28,10 +28,12 @@ INSERT INTO surface VALUES
     ('glm_logits', 'tokens integer[], model text DEFAULT NULL::text', 'real[]', false),
     ('glm_preprocess', 'content text, options jsonb DEFAULT NULL::jsonb', 'text[]', false),
     ('glm_chunk', 'content text, tokens integer, overlap integer DEFAULT 0, model text DEFAULT NULL::text', 'text[]', false),
+    ('glm_try_chunk', 'content text, tokens integer, overlap integer DEFAULT 0, model text DEFAULT NULL::text', 'glm_json_result', false),
     ('glm_embed', 'content text, model text DEFAULT NULL::text, pooling text DEFAULT ''mean''::text, normalized boolean DEFAULT true, options jsonb DEFAULT NULL::jsonb', 'real[]', false),
     ('glm_try_embed', 'content text, model text DEFAULT NULL::text, pooling text DEFAULT ''mean''::text, normalized boolean DEFAULT true, options jsonb DEFAULT NULL::jsonb', 'glm_embed_result', false),
     ('glm_similarity', 'a real[], b real[]', 'double precision', false),
     ('glm_similarity', 'a text, b text, model text DEFAULT NULL::text', 'double precision', false),
+    ('glm_try_similarity', 'a text, b text, model text DEFAULT NULL::text', 'glm_json_result', false),
     ('glm_job_create', 'name text, source regclass, key text, target text, call text, options jsonb DEFAULT NULL::jsonb', 'void', false),
     ('glm_job_drop', 'name text', 'void', false),
     ('glm_job_start', 'name text', 'void', false),
@@ -72,6 +74,12 @@ INSERT INTO surface VALUES
     ('glm_agg', 'content text, instruction text, options jsonb', 'text', false),
     ('glm_reduce', 'content text, instruction text', 'text', false),
     ('glm_reduce', 'content text, instruction text, options jsonb', 'text', false),
+    ('glm_try_summarize_agg', 'content text', 'glm_result', false),
+    ('glm_try_summarize_agg', 'content text, options jsonb', 'glm_result', false),
+    ('glm_try_agg', 'content text, instruction text', 'glm_result', false),
+    ('glm_try_agg', 'content text, instruction text, options jsonb', 'glm_result', false),
+    ('glm_try_reduce', 'content text, instruction text', 'glm_result', false),
+    ('glm_try_reduce', 'content text, instruction text, options jsonb', 'glm_result', false),
     ('glm_task_prompt', 'name text, language text DEFAULT NULL::text', 'text', false),
     ('glm_classify', 'content text, labels text[], ' || :'labelled', 'text', false),
     ('glm_try_classify', 'content text, labels text[], ' || :'labelled', 'glm_result', false),
@@ -80,14 +88,19 @@ INSERT INTO surface VALUES
     ('glm_try_classify_scores', 'content text, labels text[], ' || :'labelled', 'glm_json_result', false),
     ('glm_classify_multi', 'content text, labels text[], instructions text DEFAULT NULL::text, threshold real DEFAULT 0.5, ' || :'asked', 'text[]', false),
     ('glm_has_label', 'content text, labels text[], label text, instructions text DEFAULT NULL::text, threshold real DEFAULT 0.5, ' || :'asked', 'boolean', false),
+    ('glm_try_classify_multi', 'content text, labels text[], instructions text DEFAULT NULL::text, threshold real DEFAULT 0.5, ' || :'asked', 'glm_json_result', false),
+    ('glm_try_has_label', 'content text, labels text[], label text, instructions text DEFAULT NULL::text, threshold real DEFAULT 0.5, ' || :'asked', 'glm_json_result', false),
     ('glm_sentiment', 'content text, mixed boolean DEFAULT false, ' || :'asked', 'text', false),
     ('glm_try_sentiment', 'content text, mixed boolean DEFAULT false, ' || :'asked', 'glm_result', false),
     ('glm_filter', 'question text, content text, threshold real DEFAULT 0.5, ' || :'asked', 'boolean', false),
     ('glm_if', 'question text, content text, threshold real DEFAULT 0.5, ' || :'asked', 'boolean', false),
     ('glm_try_filter', 'question text, content text, threshold real DEFAULT 0.5, ' || :'asked', 'glm_json_result', false),
+    ('glm_filter_prob', 'question text, content text, ' || :'asked', 'double precision', false),
+    ('glm_try_filter_prob', 'question text, content text, ' || :'asked', 'glm_json_result', false),
     ('glm_score', 'query text, document text, ' || :'asked', 'double precision', false),
     ('glm_try_score', 'query text, document text, ' || :'asked', 'glm_json_result', false),
     ('glm_rank', 'query text, documents text[], top_n integer DEFAULT NULL::integer, ' || :'asked', 'TABLE(idx integer, document text, score double precision)', false),
+    ('glm_try_rank', 'query text, documents text[], top_n integer DEFAULT NULL::integer, ' || :'asked', 'TABLE(idx integer, document text, score double precision, error text, sqlstate text)', false),
     ('glm_logprobs', :'judged', 'TABLE(seq integer, token_id integer, token text, logprob real, top jsonb)', false),
     ('glm_logprobs_array', :'judged', 'glm_token_logprob[]', false),
     ('glm_try_logprobs', :'judged', 'glm_json_result', false),
@@ -105,8 +118,8 @@ SELECT plan((6 * count(*) + 32)::int) FROM surface;
 SELECT is(found_arguments, arguments, name || ': arguments') FROM found ORDER BY name;
 SELECT is(found_result, result, name || ': result') FROM found ORDER BY name;
 -- but for those that need no worker
-SELECT is(provolatile, CASE WHEN prokind = 'a' OR name IN ('glm_parse_tool_calls', 'glm_preprocess', 'glm_generate_det') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_classify_scores', 'glm_logprobs', 'glm_rank', 'glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
-SELECT is(proparallel = 's', provolatile <> 'v' AND prokind <> 'a' AND name NOT IN ('glm_generate_det', 'glm_classify_scores', 'glm_logprobs', 'glm_rank'), name || ': parallel safety') FROM found ORDER BY name;
+SELECT is(provolatile, CASE WHEN prokind = 'a' OR name IN ('glm_parse_tool_calls', 'glm_preprocess', 'glm_generate_det') OR arguments IN ('a real[], b real[]') THEN 'i' WHEN name IN ('glm_classify_scores', 'glm_logprobs', 'glm_rank', 'glm_try_rank', 'glm_task_prompt', 'glm_predict') THEN 's' ELSE 'v' END::"char", name || ': volatility') FROM found ORDER BY name;
+SELECT is(proparallel = 's', provolatile <> 'v' AND prokind <> 'a' AND name NOT IN ('glm_generate_det', 'glm_classify_scores', 'glm_logprobs', 'glm_rank', 'glm_try_rank'), name || ': parallel safety') FROM found ORDER BY name;
 SELECT isnt(obj_description(oid, 'pg_proc'), NULL, name || ' has a comment') FROM found ORDER BY name;
 SELECT is(has_function_privilege('glm_tap_user', oid, 'EXECUTE'), NOT admin,
           name || CASE WHEN admin THEN ' is not for everybody' ELSE ' is for everybody' END)
@@ -126,10 +139,10 @@ SELECT isnt(obj_description('glm_stat_requests'::regclass), NULL, 'glm_stat_requ
 SELECT columns_are('glm_stat_batches', ARRAY['pid', 'usename', 'database', 'function', 'rows_read', 'answered', 'failed', 'planned',
                    'tokens', 'started', 'elapsed'], 'columns of glm_stat_batches');
 SELECT is(has_table_privilege('glm_tap_user', 'glm_stat_batches', 'SELECT'), true, 'glm_stat_batches is for everybody');
-SELECT columns_are('glm_result', ARRAY['response', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate'],
+SELECT columns_are('glm_result', ARRAY['response', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate', 'model'],
                    'columns of glm_result');
 SELECT isnt(obj_description('glm_result'::regtype, 'pg_type'), NULL, 'glm_result has a comment');
-SELECT columns_are('glm_json_result', ARRAY['value', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate'],
+SELECT columns_are('glm_json_result', ARRAY['value', 'prompt_tokens', 'completion_tokens', 'finish_reason', 'error', 'sqlstate', 'model'],
                    'columns of glm_json_result');
 SELECT isnt(obj_description('glm_json_result'::regtype, 'pg_type'), NULL, 'glm_json_result has a comment');
 SELECT has_table('chatglm', 'model', 'table chatglm.model');

@@ -23,7 +23,7 @@ SELECT throws_ok($$SELECT glm_extract('x', '{"type": "strin"}')$$, '22023', NULL
 SELECT throws_ok($$SELECT glm_extract('x', '{}', response_format => '{"type": "json_object"}')$$, '22023', NULL, 'two say what it has to be');
 SELECT throws_ok($$SELECT glm_extract('x', '{}', model => 'nonesuch')$$, '42704', NULL, 'no such model');
 SELECT is(glm_try_extract('x', '{}', model => 'nonesuch'),
-          ROW(NULL, NULL, NULL, NULL, 'model "nonesuch" does not exist', '42704')::glm_json_result, 'the error as a value');
+          ROW(NULL, NULL, NULL, NULL, 'model "nonesuch" does not exist', '42704', NULL)::glm_json_result, 'the error as a value');
 SELECT is((glm_try_extract('Please ship 12 desk lamps to Berlin.', :'schema')).value->>'city', 'Berlin', 'the value');
 SELECT is((glm_try_extract('x', NULL)).sqlstate, '22004', 'no schema, as a value');
 SELECT is((glm_try_extract(repeat('very ', 5000), '{}')).sqlstate, '54000', 'a text that is too long');
