@@ -97,14 +97,23 @@ with_capitals(const char *name, Size n)
 	return copy;
 }
 
-/* Is another label the same but for the case of its letters? */
-static bool
-has_twin(const ChatglmLabels *labels, int label)
+/* All labels in capitals. */
+static char **
+all_in_capitals(const ChatglmLabels *labels)
 {
-	const char *capitals = with_capitals(labels->names[label], SIZE_MAX);
+	char **capitals = palloc(labels->n * sizeof(*capitals));
 
 	for (int i = 0; i < labels->n; i++)
-		if (i != label && strcmp(capitals, with_capitals(labels->names[i], SIZE_MAX)) == 0)
+		capitals[i] = with_capitals(labels->names[i], SIZE_MAX);
+	return capitals;
+}
+
+/* Is another label the same but for the case of its letters? */
+static bool
+has_twin(char *const *capitals, int n, int label)
+{
+	for (int i = 0; i < n; i++)
+		if (i != label && strcmp(capitals[label], capitals[i]) == 0)
 			return true;
 	return false;
 }
@@ -112,6 +121,7 @@ has_twin(const ChatglmLabels *labels, int label)
 char *
 chatglm_labels_json(const ChatglmLabels *labels, bool cases)
 {
+	char		 **capitals = all_in_capitals(labels);
 	StringInfoData json;
 
 	initStringInfo(&json);
@@ -120,12 +130,12 @@ chatglm_labels_json(const ChatglmLabels *labels, bool cases)
 		appendStringInfoString(&json, i > 0 ? ", [" : "[[");
 		escape_json(&json, labels->names[i]);
 		/* the same text twice is the same as once */
-		if (cases && !has_twin(labels, i))
+		if (cases && !has_twin(capitals, labels->n, i))
 		{
 			appendStringInfoString(&json, ", ");
 			escape_json(&json, with_capitals(labels->names[i], 1));
 			appendStringInfoString(&json, ", ");
-			escape_json(&json, with_capitals(labels->names[i], SIZE_MAX));
+			escape_json(&json, capitals[i]);
 		}
 		appendStringInfoChar(&json, ']');
 	}

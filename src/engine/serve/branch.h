@@ -18,7 +18,8 @@ extern size_t glm_branches_blocks(const glm_sequence *seq);
 /* Plans those of a pass, once all sequences have their rows; what is left of the budget. */
 extern int glm_branches_plan(glm_scheduler *s, int budget);
 
-/* Writes the rows that were planned for a sequence, behind its own. */
+/* Writes the rows that were planned for a sequence, behind its own; then they are computed. */
 extern void glm_branches_write(glm_rows *rows, glm_sequence *seq);
+extern void glm_branches_count_computed(glm_sequence *seq);
 
 #endif /* GLM_BRANCH_H */

@@ -9,7 +9,7 @@
  * sequences, if the device has not picked; all the rest is done in the engine thread.
  * Nothing here allocates.
  */
-#include "engine/serve/scheduler.h"
+#include "engine/serve/branch.h"
 
 #define LOOK_NS INT64_C(20000000) /* of a pass, between two looks around */
 #define SHARED_SAMPLES 4		  /* sequences for which waking the compute threads pays */
@@ -37,6 +37,7 @@ count_computed(glm_engine *e, glm_sequence *seq)
 
 	seq->n_rows = 0;
 	seq->n_computed += n;
+	glm_branches_count_computed(seq);
 	if (n > 0 && seq->request->scope != 0)
 		glm_chain_index(e->prefix, &seq->chain, seq->tokens.data,
 						seq->n_computed < lasting ? seq->n_computed : lasting);

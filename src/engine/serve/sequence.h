@@ -40,7 +40,7 @@ typedef struct glm_picked
 
 typedef struct glm_request_kind glm_request_kind;
 typedef struct glm_constrained	glm_constrained; /* see constrained.h */
-typedef struct glm_branch		glm_branch;		 /* see branch.h */
+typedef struct glm_branches		glm_branches;	 /* see branch.h */
 
 typedef struct glm_sequence
 {
@@ -84,7 +84,7 @@ typedef struct glm_sequence
 	glm_pool			   *pool;		 /* NULL without GLM_NEEDS_POOL */
 	void				   *own;		 /* what its kind alone has; see kinds.h */
 	int						n_branches;	 /* that a pass may have at most, GLM_DRAFT_MAX */
-	glm_branch			   *branch;		 /* [n_branches]; NULL while it does not run */
+	glm_branches		   *branches;	 /* NULL: it has none, or does not run */
 	int						more;		 /* tokens that it may come to, by that */
 	glm_buf					text;		 /* text not yet sent */
 	glm_buf					told;		 /* of tokens, not yet sent: glm_told */
