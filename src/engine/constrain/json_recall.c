@@ -52,23 +52,28 @@ length_that_matters(const glm_set *set, int length, int deepest)
 }
 
 static uint64_t
-mix_text(uint64_t hash, const glm_reader_state *state, int deepest)
+mix_string(uint64_t hash, const glm_reader_state *state, int deepest)
 {
-	uint64_t at[] = {(uintptr_t) state->lexical, (uintptr_t) state->name, (uint64_t) state->length,
-					 state->hash};
+	uint64_t at[] = {(uintptr_t) state->lexical,
+					 (uint64_t) length_that_matters(state->child->set, state->length, deepest)};
 
-	/* what else is in a key may make it one that was there */
-	if (state->mode == GLM_READ_STRING)
-	{
-		at[2] = (uint64_t) length_that_matters(state->child->set, state->length, deepest);
-		at[3] = 0;
-	}
+	return glm_mix(hash, at, sizeof(at));
+}
+
+/* What a key is matters where it may be one that is there already. */
+static uint64_t
+mix_key(uint64_t hash, const glm_reader_state *state, const glm_vocabulary *vocabulary)
+{
+	bool	 first = state->frame->hashes == NULL && !vocabulary->ends_two_keys;
+	uint64_t at[] = {(uintptr_t) state->lexical, (uintptr_t) state->name,
+					 state->name != NULL ? (uint64_t) state->length : 0, first ? 0 : state->hash};
+
 	return glm_mix(hash, at, sizeof(at));
 }
 
 /* All that decides which tokens may come; 0: as good as never the same twice. */
 static uint64_t
-occasion_of(const glm_reader_state *state, int deepest)
+occasion_of(const glm_reader_state *state, const glm_vocabulary *vocabulary, int deepest)
 {
 	const uint8_t small[] = {state->mode, state->spaces, state->follow,	 state->low,
 							 state->high, state->escape, state->sixteen, 0};
@@ -79,8 +84,10 @@ occasion_of(const glm_reader_state *state, int deepest)
 		return 0;
 	at[0] = glm_frame_whole(state->frame);
 	hash = glm_mix(glm_mix(0, at, sizeof(at)), small, sizeof(small));
-	if (state->mode == GLM_READ_STRING || state->mode == GLM_READ_KEY)
-		return mix_text(hash, state, deepest);
+	if (state->mode == GLM_READ_STRING)
+		return mix_string(hash, state, deepest);
+	if (state->mode == GLM_READ_KEY)
+		return mix_key(hash, state, vocabulary);
 	if (state->mode == GLM_READ_NUMBER)
 		return glm_mix(hash, state->number, state->digits);
 	if (state->mode == GLM_READ_LITERAL)
@@ -118,7 +125,8 @@ void
 glm_reader_add_walked(glm_reader *reader, glm_mask_walk *walk, const glm_vocabulary *vocabulary,
 					  const glm_reader_state *state, bool plain, uint64_t *allowed)
 {
-	uint64_t occasion = occasion_of(state, plain ? vocabulary->deepest : vocabulary->deepest_rest);
+	uint64_t occasion =
+		occasion_of(state, vocabulary, plain ? vocabulary->deepest : vocabulary->deepest_rest);
 	glm_recollection *kept = occasion != 0 ? place_of(reader, occasion) : NULL;
 	glm_arena_mark	  mark = glm_arena_here(reader->walk);
 

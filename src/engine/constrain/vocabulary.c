@@ -84,6 +84,21 @@ has_control(const char *bytes, int n)
 	return false;
 }
 
+/* Does it end a key, and behind the key's value another? */
+static bool
+ends_two_keys(const char *bytes, int n)
+{
+	static const char parts[] = "\":,\"\"";
+	const char		 *at = bytes, *end = bytes + n;
+
+	for (int i = 0; parts[i] != '\0' && at != NULL; i++)
+	{
+		at = memchr(at, parts[i], (size_t) (end - at));
+		at = at != NULL ? at + 1 : NULL;
+	}
+	return at != NULL;
+}
+
 static bool
 is_plain(const char *bytes, int n)
 {
@@ -283,6 +298,7 @@ make_tries(glm_vocabulary *v, entry *plain, entry *rest)
 		if (n == 0)
 			continue;
 		v->deepest = e.length > v->deepest ? e.length : v->deepest;
+		v->ends_two_keys |= ends_two_keys(e.bytes, e.length);
 		if (is_plain(e.bytes, e.length))
 			plain[n_plain++] = e;
 		else

@@ -51,9 +51,10 @@ struct glm_vocabulary
 	char				 *bytes;  /* of all tokens */
 	uint32_t			 *offset; /* [n_ids + 1] into them */
 	glm_trie			  plain, rest;
-	int					  deepest;		/* bytes of the longest token of the tries */
-	int					  deepest_rest; /* of those of `rest` that have no control characters */
-	glm_twin			 *twin;			/* [n_twins] */
+	int					  deepest;		 /* bytes of the longest token of the tries */
+	int					  deepest_rest;	 /* of those of `rest` that have no control characters */
+	bool				  ends_two_keys; /* one token may, of an object of JSON */
+	glm_twin			 *twin;			 /* [n_twins] */
 	int					  n_twins;
 	int32_t				 *ends; /* [n_ends] that end an answer, in their order */
 	int					  n_ends;
