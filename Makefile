@@ -96,7 +96,7 @@ SHLIB_LINK = build/libglm.a $(GLM_LIBS)
 REGRESS = $(patsubst $(S)sql/%.sql,%,$(wildcard $(S)sql/install.sql) \
 	$(filter-out $(S)sql/install.sql,$(sort $(wildcard $(S)sql/*.sql))))
 REGRESS_OPTS = --outputdir=build/regress
-EXTRA_CLEAN = build
+EXTRA_CLEAN = build chatglm_cuda.so
 # `installcheck` below starts the private cluster; PGXS's does not.
 NO_INSTALLCHECK = 1
 # No bitcode: inlining a call that waits for a model buys nothing.
@@ -179,7 +179,7 @@ install-model:
 
 # In a folder of their own, laid out as here so that their links lead somewhere.
 DOC_FILES = README.md CHANGELOG.md $(patsubst $(S)%,%,$(wildcard $(S)docs/*.md)) \
-	test/bench/RESULTS.md test/bench/forward.svg test/model/README.md
+	test/bench/RESULTS.md test/bench/forward.svg test/model/README.md cuda/README.md
 DOC_DIR = $(DESTDIR)$(docdir)/extension/chatglm
 
 install-doc:
@@ -368,6 +368,7 @@ help:
 	@echo '  make bench-kernels the arithmetic alone, beside the peak of the machine (T=threads)'
 	@echo '  make               build chatglm.so; also outside the source tree: make -f ../chatglm/Makefile'
 	@echo '                     CFLAGS, CPPFLAGS, LDFLAGS are respected; WERROR=-Werror or CI=true: no warnings'
+	@echo '  make cuda          build chatglm_cuda.so too, for GPUs; done by make where there is nvcc (CUDA_ARCHES="75 80 90 100")'
 	@echo '  make install       install into the PostgreSQL of $$PG_CONFIG; as root'
 	@echo '  make installed     the same, by sudo where needed'
 	@echo '  make deps          install the Debian packages that build and tests need'

@@ -29,6 +29,39 @@ build/cuda/kernels.ptx: $(CUDA_KERNELS)
 	@mkdir -p $(@D)
 	$(CUDA_NVCC) -arch=compute_$(firstword $(CUDA_ARCHES)) -ptx -o $@ $(S)cuda/all.cu
 
+# ---- the library -------------------------------------------------------------------
+
+CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_backend resident upload operations backend_cuda)
+# of the engine, what errors and shapes need: the library has its own
+CUDA_ENGINE_OBJS = $(patsubst %,build/engine/%.o,base/error base/utf8 base/pause weights/dtype model/matrices model/kv_layout)
+# exports one function and needs libc alone; the driver is found when it is asked for
+CUDA_LINK = $(CC) -shared $(GLM_LDFLAGS) -static-libgcc -Wl,-z,defs -Wl,--exclude-libs,ALL -o $@ $(filter %.o,$^)
+
+build/cuda/lib/%.o: $(S)cuda/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GLM_CFLAGS) -I$(or $(S),.) -c -o $@ $<
+
+build/cuda/lib/image.o: $(S)cuda/image.c build/cuda/kernels.fatbin
+	$(CC) $(GLM_CFLAGS) -I$(or $(S),.) -DGLM_CUDA_FATBIN='"build/cuda/kernels.fatbin"' -c -o $@ $<
+
+chatglm_cuda.so: $(CUDA_LIB_OBJS) $(CUDA_ENGINE_OBJS) build/cuda/lib/image.o
+	$(CUDA_LINK)
+
+ifneq ($(NVCC),)
+all: chatglm_cuda.so
+install: install-cuda
+endif
+uninstall: uninstall-cuda
+
+cuda: chatglm_cuda.so
+
+install-cuda: chatglm_cuda.so
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)'
+	$(INSTALL_SHLIB) chatglm_cuda.so '$(DESTDIR)$(pkglibdir)/'
+
+uninstall-cuda:
+	rm -f '$(DESTDIR)$(pkglibdir)/chatglm_cuda.so'
+
 # ---- the kernels on the host -----------------------------------------------------
 
 # Tests alone have these: they run where they are built.
@@ -36,7 +69,7 @@ CUDA_HOST_FLAGS = -O2 -g -march=native -ffp-contract=off -fno-strict-aliasing -W
 	-fvisibility=hidden -fPIC -I. -Isrc -Itest/cuda -Itest/unit
 CUDA_SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
 CUDA_CHECK_OBJS = $(addprefix build/cuda/,host/emulated.o host/gpu_host.o launch.o) \
-	$(patsubst test/cuda/%.c,build/cuda/test/%.o,$(wildcard test/cuda/check*.c))
+	$(patsubst test/cuda/%.c,build/cuda/test/%.o,$(wildcard test/cuda/check*.c)) build/cuda/test/on_host.o
 
 build/cuda/%.o: cuda/%.c
 	@mkdir -p $(@D)
@@ -82,16 +115,46 @@ build/cuda/check_faults: build/cuda/host/gpu_host.o build/cuda/test/check_faults
 build/cuda/check_faults-asan: build/cuda/asan/host/gpu_host.o build/cuda/asan/test/check_faults.o
 	$(CXX) $(CUDA_SANITIZE) -o $@ $^
 
+# A driver whose device the host is, and the library with any bytes for machine code, for it.
+build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o emulated.o gpu_host.o)
+	@mkdir -p $(@D)
+	$(CXX) -shared -static-libstdc++ -static-libgcc -Wl,-z,defs -o $@ $^
+
+build/cuda/mock/image.o: cuda/image.c
+	@mkdir -p $(@D)
+	$(CC) $(GLM_CFLAGS) -I. -DGLM_CUDA_FATBIN='"cuda/image.c"' -c -o $@ $<
+
+build/cuda/mock/chatglm_cuda.so: $(CUDA_LIB_OBJS) $(CUDA_ENGINE_OBJS) build/cuda/mock/image.o
+	$(CUDA_LINK)
+
+build/cuda/test_device: build/cuda/test/test_device.o $(UNIT_HELPERS) build/libglm.a
+	$(CC) $(GLM_LDFLAGS) -o $@ $^ -lcmocka $(GLM_LIBS)
+
+# The same checks, with a driver: that of a GPU, or the one above.
+build/cuda/check-gpu: $(patsubst test/cuda/%.c,build/cuda/test/%.o,$(wildcard test/cuda/check*.c)) build/cuda/test/on_gpu.o \
+	$(CUDA_LIB_OBJS) build/cuda/$(if $(NVCC),lib,mock)/image.o build/libglm.a
+	$(CC) $(GLM_LDFLAGS) -o $@ $^ $(GLM_LIBS)
+
+build/cuda/bench: build/cuda/test/bench.o $(CUDA_LIB_OBJS) build/cuda/$(if $(NVCC),lib,mock)/image.o build/libglm.a
+	$(CC) $(GLM_LDFLAGS) -o $@ $^ $(GLM_LIBS)
+
+CUDA_MOCK = build/cuda/bench build/cuda/check-gpu build/cuda/test_device build/cuda/mock/libcuda.so.1 build/cuda/mock/chatglm_cuda.so
 CUDA_CHECKS = build/cuda/check_faults build/cuda/check_faults-asan build/cuda/check build/cuda/check-asan
 # random shapes of each kind, in each order of threads
 CUDA_SHAPES ?= 50
 
-cuda-check: $(CUDA_CHECKS) $(if $(NVCC),build/cuda/kernels.fatbin build/cuda/kernels.ptx)
+cuda-check: $(CUDA_CHECKS) $(CUDA_MOCK) $(if $(NVCC),build/cuda/kernels.fatbin build/cuda/kernels.ptx)
 	build/cuda/check_faults
 	build/cuda/check_faults-asan
 	build/cuda/check $(CUDA_SHAPES)
 	build/cuda/check-asan 8
+	test/cuda/device.sh build/cuda
 	$(if $(NVCC),test/cuda/code.sh build/cuda)
+
+ifneq ($(NVCC),)
+# test/t/test_cuda.py
+fault: build/cuda/mock/libcuda.so.1
+endif
 
 # Takes barriers out one by one, which the checks must notice; minutes.
 cuda-mutants: build/cuda/check
@@ -99,4 +162,4 @@ cuda-mutants: build/cuda/check
 
 -include $(wildcard build/cuda/*.d build/cuda/*/*.d build/cuda/asan/*/*.d)
 
-.PHONY: cuda-check cuda-mutants
+.PHONY: cuda install-cuda uninstall-cuda cuda-check cuda-mutants

@@ -30,9 +30,12 @@ KERNEL(wide, wide_args, 128)
 	UNROLL
 	for (int i = 0; i < ROWS; i++)
 	{
-		float all = sum_lanes16(sum[i]);
+		float all;
 
-		if (i < n && j < a.n && lane == 0)
+		if (i >= n)
+			break; /* the whole block */
+		all = sum_lanes16(sum[i]);
+		if (j < a.n && lane == 0)
 			put_product(a.c + (i0 + i) * a.ldc + j, all, a.bias, j, a.add);
 	}
 }

@@ -307,7 +307,12 @@ typedef struct glm_config
 	int			max_queue;		/* requests waiting beside them */
 	int			prefill_budget; /* prompt tokens computed in one step, 1..GLM_PREFILL_MAX */
 	const char *kernels;		/* of the CPU: "auto", "scalar", "avx2", "avx512", "neon" */
-	const char *device;			/* "cpu", "cuda:0"; NULL or "auto" = what is there, see below */
+	/* "cpu", "cuda:0"; NULL or "auto" = a GPU that can be used, else the CPU */
+	const char *device;
+	/* File of a library with the backend for GPUs; NULL = there is none. */
+	const char *backend_library;
+	/* The CPU computes where the device cannot be had. */
+	bool		fallback;
 	/* A device of a kind that is not built in, by the name in it; NULL = there is none. */
 	const struct glm_backend *backend;
 	glm_verify				  verify;  /* of models whose options do not say */
@@ -368,9 +373,12 @@ extern bool glm_cpus_check(const char *list, glm_error *err);
 extern bool glm_cpus_there(const char *list, glm_error *err);
 extern bool glm_kernels_there(const char *name, glm_error *err);
 
-/* Is this what a device can be called?  And is it there?  *err says why not. */
+/*
+ * Is this what a device can be called?  And could it be there?  *err says why not.  Asks no
+ * driver: of a GPU it is known only whether there is the library, see glm_config.
+ */
 extern bool glm_device_check(const char *name, glm_error *err);
-extern bool glm_device_there(const char *name, glm_error *err);
+extern bool glm_device_there(const char *name, const char *backend_library, glm_error *err);
 
 /*
  * Has the device that computes been lost?  *err says how.  All requests for passes fail then:

@@ -3,6 +3,10 @@
  */
 #include "chatglm.h"
 
+#include <unistd.h>
+
+#include "miscadmin.h"
+
 #include "settings.h"
 
 int	   chatglm_kv_cache_size;
@@ -14,6 +18,7 @@ int	   chatglm_queue_memory;
 int	   chatglm_threads;
 char  *chatglm_cpu_affinity;
 char  *chatglm_device;
+int	   chatglm_device_fallback;
 char  *chatglm_kernels;
 char  *chatglm_model_dir;
 int	   chatglm_prefill_budget;
@@ -29,3 +34,12 @@ double chatglm_temperature;
 int	   chatglm_request_timeout;
 int	   chatglm_prefetch;
 char  *chatglm_task_language;
+
+const char *
+chatglm_backend_library(void)
+{
+	static char path[MAXPGPATH];
+
+	snprintf(path, sizeof(path), "%s/chatglm_cuda.so", pkglib_path);
+	return access(path, R_OK) == 0 ? path : NULL;
+}

@@ -35,6 +35,9 @@ static const struct config_enum_entry speculation_values[] = {
 static const struct config_enum_entry tuning_values[] = {
 	{"auto", true, false}, {"off", false, false}, {NULL, 0, false}};
 
+static const struct config_enum_entry fallbacks[] = {
+	{"none", false, false}, {"cpu", true, false}, {NULL, 0, false}};
+
 static const struct config_enum_entry sharing_values[] = {{"role", CHATGLM_SHARING_ROLE, false},
 														  {"all", CHATGLM_SHARING_ALL, false},
 														  {"off", CHATGLM_SHARING_OFF, false},
@@ -130,8 +133,14 @@ define_compute_settings(GucContext at_start)
 		&chatglm_cpu_affinity, "", at_start, 0, check_cpu_affinity, NULL, NULL);
 
 	DefineCustomStringVariable("chatglm.device", "Selects the device that computes.",
-							   "Possible values: auto, cpu, cuda, cuda:0, cuda:1 ...",
+							   "Possible values: auto, cpu, cuda, cuda:0, cuda:1 ...; auto takes a "
+							   "GPU that can be used, else the CPU.",
 							   &chatglm_device, "auto", at_start, 0, check_device, NULL, NULL);
+
+	DefineCustomEnumVariable(
+		"chatglm.device_fallback", "Selects what computes where chatglm.device cannot be had.",
+		"With none the worker says why and does not answer.", &chatglm_device_fallback, false,
+		fallbacks, at_start, 0, NULL, NULL, NULL);
 
 	DefineCustomStringVariable("chatglm.kernels", "Selects the CPU kernels.",
 							   "auto takes the fastest the CPU can run; scalar, avx2, avx512 and "
@@ -287,7 +296,7 @@ check_device(char **newval, void **extra, GucSource source)
 		GUC_check_errhint("%s", err.hint);
 		return false;
 	}
-	if (by_alter_system(source) && !glm_device_there(*newval, &err))
+	if (by_alter_system(source) && !glm_device_there(*newval, chatglm_backend_library(), &err))
 		warn_no_start("chatglm.device", &err);
 	return true;
 }

@@ -92,6 +92,8 @@ static void
 add_stats(JsonbParseState **json, const glm_stats *stats)
 {
 	add_text(json, "kernels", stats->kernels);
+	add_text(json, "device", stats->device);
+	add_text(json, "device_why", stats->device_why[0] != '\0' ? stats->device_why : NULL);
 	add_tuning(json, stats);
 	chatglm_json_count(json, "threads", stats->threads);
 	chatglm_json_count(json, "requests", stats->requests);

@@ -121,6 +121,8 @@ start_engine(void)
 		ereport(LOG, (errmsg("chatglm has no vector kernels for this CPU and runs the scalar ones"),
 					  errhint("They give the same answers, many times slower. On x86-64 a CPU with "
 							  "AVX2, FMA and F16C is needed for more.")));
+	if (stats.device_why[0] != '\0')
+		ereport(LOG, (errmsg("chatglm computes on the CPU: %s", stats.device_why)));
 	ereport(LOG, (errmsg("chatglm worker started: %s kernels, %d threads, %d MB of KV cache",
 						 stats.kernels, stats.threads, chatglm_kv_cache_size)));
 }

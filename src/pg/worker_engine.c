@@ -55,6 +55,8 @@ chatglm_engine_open(glm_error *err)
 		.prefill_budget = chatglm_prefill_budget,
 		.kernels = chatglm_kernels,
 		.device = chatglm_device,
+		.backend_library = chatglm_backend_library(),
+		.fallback = chatglm_device_fallback != 0,
 		.verify = chatglm_verify,
 		.kv_type = chatglm_kv_cache_type,
 	};

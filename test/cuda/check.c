@@ -18,18 +18,6 @@ static uint64_t state = 1;
 static void	   *taken[256];
 static int		n_taken;
 
-static void
-run_at_once(void *arg, cuda_kernel kernel, cuda_grid grid, unsigned threads, unsigned shared,
-			const void *args, size_t bytes)
-{
-	(void) arg;
-	if (bytes != emulated_kernels[kernel].bytes)
-		abort();
-	emulated_run(&emulated_kernels[kernel], grid, threads, shared, args);
-}
-
-const cuda_launcher ck_host = {run_at_once, NULL};
-
 /* ---- Random shapes and numbers --------------------------------------------------- */
 
 void
@@ -72,7 +60,7 @@ ck_fill(float *x, size_t n)
 void *
 ck_take(size_t bytes)
 {
-	void *p = aligned_alloc(256, (bytes + 255) / 256 * 256);
+	void *p = ck_memory(bytes);
 
 	if (p == NULL || n_taken == 256)
 		abort();
@@ -84,7 +72,7 @@ void
 ck_free_all(void)
 {
 	while (n_taken > 0)
-		free(taken[--n_taken]);
+		ck_memory_free(taken[--n_taken]);
 }
 
 /* ---- What is counted --------------------------------------------------------------- */
@@ -143,7 +131,6 @@ static bool
 run(const kind *k, size_t order, int times, int number)
 {
 	ck_count = (ck_totals){0};
-	emulated_choose(orders[order]);
 	ck_seed(order + 1);
 	k->check(times);
 	printf("%s %d - %s, %s: %ld results, %lld bytes, %ld different\n",
@@ -159,10 +146,12 @@ main(int argc, char **argv)
 	int	 times = argc > 1 ? atoi(argv[1]) : 20, number = 0;
 	bool fine = true;
 
+	if (!ck_open())
+		return 1;
 	for (size_t i = 0; i < N_KINDS; i++)
 		for (size_t j = 0; j < N_ORDERS; j++)
 			if ((argc < 3 || strcmp(argv[2], kinds[i].name) == 0) &&
-				(argc < 4 || strcmp(argv[3], orders[j]) == 0))
+				(argc < 4 || strcmp(argv[3], orders[j]) == 0) && ck_choose(orders[j]))
 				fine &= run(&kinds[i], j, times, ++number);
 	return fine && number > 0 ? 0 : 1;
 }

@@ -2,8 +2,8 @@
  * check.h - the kernels against the CPU's scalar tables, bit by bit: what the checks share.
  *
  * Shapes are random, the same in every run.  A result that was not written is not equal: it
- * begins as bytes that no result has.  Each check is done in every order of emulated_choose(),
- * so what it needs of an earlier kernel it runs itself.
+ * begins as bytes that no result has.  Each check is done in every order there is
+ * (emulated_choose()), so what it needs of an earlier kernel it runs itself.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -12,9 +12,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cuda/host/emulated.h"
+#include "cuda/launch.h"
 
-extern const cuda_launcher ck_host; /* runs a kernel at once */
+/* ---- Where kernels run: on_host.c or on_gpu.c ------------------------------------- */
+
+/* Runs a kernel at once. */
+extern const cuda_launcher ck_launcher;
+/* false: there is no such device, and why is printed. */
+extern bool				   ck_open(void);
+/* Of emulated_choose(); false: here it is no choice. */
+extern bool				   ck_choose(const char *order);
+/* Memory that host and kernels share. */
+extern void				  *ck_memory(size_t bytes);
+extern void				   ck_memory_free(void *memory);
 
 /* ---- Random shapes and numbers --------------------------------------------------- */
 

@@ -153,9 +153,9 @@ run_gpu(const shape *s, char *pool, float *qkv, float *out, int layer)
 			stretches = row[i].position / GLM_CUDA_STRETCH + 1;
 	}
 	part = ck_take((size_t) (n * c->heads * stretches * (c->head_dim + 2)) * 4);
-	cuda_rope_store(&ck_host, &(rope_store_args){kv, qkv, s->model.rope, row, c->rotary}, n);
-	cuda_attend(&ck_host, &(attend_args){kv, part, qkv, row, stretches}, n);
-	cuda_join(&ck_host, &(join_args){out, part, row, c->heads, c->head_dim, stretches}, n);
+	cuda_rope_store(&ck_launcher, &(rope_store_args){kv, qkv, s->model.rope, row, c->rotary}, n);
+	cuda_attend(&ck_launcher, &(attend_args){kv, part, qkv, row, stretches}, n);
+	cuda_join(&ck_launcher, &(join_args){out, part, row, c->heads, c->head_dim, stretches}, n);
 }
 
 /* A value that is not finite must spoil what it would on the CPU. */

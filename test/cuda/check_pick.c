@@ -127,7 +127,7 @@ check_picks(int vocab)
 		wanted[i] = pick_on_host(&w, row, n_ids);
 		pick[i] = describe(&w, n_ids);
 	}
-	cuda_pick_rows(&ck_host, &(pick_args){got, logits, pick, candidate, sum, vocab}, ROWS);
+	cuda_pick_rows(&ck_launcher, &(pick_args){got, logits, pick, candidate, sum, vocab}, ROWS);
 	for (int i = 0; i < ROWS; i++)
 	{
 		char what[160];

@@ -43,7 +43,7 @@ quantize_there(const float *a, int m, int cols, int group)
 	q.code = ck_take((size_t) (m * groups * group));
 	q.scale = ck_take((size_t) (ld * groups) * 4);
 	q.minus_sum = ck_take((size_t) (ld * groups) * 4);
-	cuda_quantize(&ck_host, &q);
+	cuda_quantize(&ck_launcher, &q);
 	return q;
 }
 
@@ -104,7 +104,7 @@ weave_there(const glm_tensor *t, size_t tile_bytes, size_t head, int groups)
 					.bits = t->dtype == GLM_Q4 ? 4 : 8};
 
 	memcpy(w, t->data, tiles * tile_bytes);
-	cuda_weave(&ck_host, &a);
+	cuda_weave(&ck_launcher, &a);
 	return w;
 }
 
@@ -143,7 +143,7 @@ check_packed(int m, int rows, int cols)
 		memcpy(sum, c, (size_t) rows * 4);
 	}
 	q = quantize_there(a, m, cols, t.group);
-	cuda_packed(&ck_host,
+	cuda_packed(&ck_launcher,
 				&(packed_args){.c = got,
 							   .ldc = ldc,
 							   .w = weave_there(&t, tile_bytes, head, q.groups),
@@ -205,17 +205,17 @@ check_wide(int m, int n, int k)
 		glm_kernels_scalar.add(before, wanted, (size_t) (m * n));
 		memcpy(wanted, before, bytes);
 	}
-	cuda_wide(&ck_host, &(wide_args){.c = got,
-									 .ldc = (uint64_t) n,
-									 .w = t.data,
-									 .bias = op.bias,
-									 .a = a,
-									 .lda = lda,
-									 .m = m,
-									 .n = n,
-									 .k = k,
-									 .dtype = (int) t.dtype,
-									 .add = add});
+	cuda_wide(&ck_launcher, &(wide_args){.c = got,
+										 .ldc = (uint64_t) n,
+										 .w = t.data,
+										 .bias = op.bias,
+										 .a = a,
+										 .lda = lda,
+										 .m = m,
+										 .n = n,
+										 .k = k,
+										 .dtype = (int) t.dtype,
+										 .add = add});
 	snprintf(what, sizeof(what), "%s: m %d, n %d, k %d", glm_dtypes[t.dtype].name, m, n, k);
 	ck_same_floats(what, got, wanted, (size_t) (m * n));
 }

@@ -26,7 +26,7 @@ check_norm(void)
 
 		k->scale(wanted + i * width, row, 1.0f / sqrtf(sum / (float) width + 1e-5f), weight, width);
 	}
-	cuda_rmsnorm(&ck_host, &(rmsnorm_args){got, x, weight, width, 1e-5f}, n);
+	cuda_rmsnorm(&ck_launcher, &(rmsnorm_args){got, x, weight, width, 1e-5f}, n);
 	ck_same_floats("rmsnorm", got, wanted, floats);
 }
 
@@ -44,7 +44,7 @@ check_swiglu(void)
 		memcpy(wanted + i * width, x + 2 * i * width, (size_t) width * 4);
 		glm_kernels_scalar.swiglu(wanted + i * width, x + (2 * i + 1) * width, width);
 	}
-	cuda_swiglu(&ck_host, &(swiglu_args){got, x, width}, n);
+	cuda_swiglu(&ck_launcher, &(swiglu_args){got, x, width}, n);
 	ck_same_floats("swiglu", got, wanted, floats);
 }
 
@@ -63,7 +63,7 @@ check_gather(void)
 		index[i] = ck_draw(0, rows - 1);
 		memcpy(wanted + i * width, x + index[i] * width, bytes);
 	}
-	cuda_gather(&ck_host, &(gather_args){got, x, index, width}, n);
+	cuda_gather(&ck_launcher, &(gather_args){got, x, index, width}, n);
 	ck_same_floats("gather", got, wanted, (size_t) n * (size_t) width);
 }
 
@@ -97,7 +97,7 @@ check_embed(void)
 		row[i].token = i % 3 == 2 ? -1 - i : token;
 		ck_row(wanted + i * width, &t, token);
 	}
-	cuda_embed(&ck_host, &a, n);
+	cuda_embed(&ck_launcher, &a, n);
 	ck_same_floats("embed", got, wanted, (size_t) (n * width));
 }
 

@@ -29,8 +29,8 @@ for site in "${sites[@]}"; do
 	g++ -std=c++17 -O1 -march=native -ffp-contract=off -fno-strict-aliasing -w -I$place -I. -Isrc \
 		-c -o $place/emulated.o $place/cuda/host/emulated.cc || exit 2
 	cp "$file" $place/"$file"
-	g++ -o $place/check $place/emulated.o build/cuda/host/gpu_host.o build/cuda/launch.o build/cuda/test/check{,_*[!s]}.o \
-		build/cuda/test/check_{rows,products}.o build/libglm.a -lsentencepiece -ljansson -lcrypto -lpthread -lm || exit 2
+	g++ -o $place/check $place/emulated.o build/cuda/host/gpu_host.o build/cuda/launch.o \
+		build/cuda/test/{on_host,check,check_attention,check_matrix,check_pick,check_products,check_rows}.o build/libglm.a -lsentencepiece -ljansson -lcrypto -lpthread -lm || exit 2
 	seen=
 	for kind in $(kinds "$file"); do
 		for order in forward reverse random:1 random:2 forward,early random:3,early; do

@@ -8,7 +8,7 @@ SELECT plan(21);
 
 SELECT ok(glm_ready(), 'ready');
 SELECT is((glm_health()->>'ready')::bool, true, 'health says the same');
-SELECT is(ARRAY(SELECT k FROM unnest('{ready,worker_pid,uptime_s,kernels,threads,requests,completed,failed,cancelled,prompt_tokens,completion_tokens,waiting,running,paused,kv_bytes_total,kv_bytes_used,models,last_error,version}'::text[]) k
+SELECT is(ARRAY(SELECT k FROM unnest('{ready,worker_pid,uptime_s,kernels,device,device_why,threads,requests,completed,failed,cancelled,prompt_tokens,completion_tokens,waiting,running,paused,kv_bytes_total,kv_bytes_used,models,last_error,version}'::text[]) k
                  WHERE NOT glm_health() ? k), '{}', 'all keys');
 SELECT is(glm_health()->>'version', (SELECT extversion FROM pg_extension WHERE extname = 'chatglm'), 'version');
 SELECT is(glm_health()->'tuning'->>'mode', 'auto', 'reading weights is tuned, and that is told');

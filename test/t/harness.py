@@ -214,9 +214,13 @@ class Case(unittest.TestCase):
 # ---- Scratch clusters ----------------------------------------------------------
 
 class Cluster:
-    """A cluster of a test's own, with its socket in its own directory; with primary (host, port, user), its standby."""
+    """A cluster of a test's own, with its socket in its own directory; with primary (host, port, user), its standby.
 
-    def __init__(self, settings, primary=None):
+    `environment` is what the server has beside ours.
+    """
+
+    def __init__(self, settings, primary=None, environment=None):
+        self.environment = environment or {}
         self.base = directory_for_owner()
         self.data = os.path.join(self.base, "data")
         if primary:
@@ -232,7 +236,8 @@ class Cluster:
 
     def start(self):
         options = " ".join(f"-c {name}='{setting}'" for name, setting in self.settings.items())
-        as_owner(f"{BINDIR}/pg_ctl", "start", "--pgdata", self.data, "--silent", "--timeout=60",
+        as_owner("env", *(f"{name}={setting}" for name, setting in self.environment.items()),
+                 f"{BINDIR}/pg_ctl", "start", "--pgdata", self.data, "--silent", "--timeout=60",
                  "--log", os.path.join(self.base, "log"), "--options", options)
 
     def stop(self, mode="fast"):

@@ -18,6 +18,7 @@ ENGINE = "build/engine/base/error.o"
 KERNEL = "build/engine/compute/kernels/scalar.o"
 WRAPPER = "build/engine/text/spm.o"
 SERVER_SIDE = "build/pg/chatglm.o"
+NVCC = shutil.which("nvcc") or os.path.exists("/usr/local/cuda/bin/nvcc")
 OBJECTS = (ENGINE, KERNEL, WRAPPER, SERVER_SIDE)
 
 
@@ -120,9 +121,10 @@ class OutOfTree(unittest.TestCase):
 
     def borrow(self):
         """What the source tree has compiled, with its times; the two that were made here stay."""
-        for path in pathlib.Path(ROOT, "build").rglob("*.o"):
+        built = pathlib.Path(ROOT, "build")
+        for path in (*built.rglob("*.o"), *built.glob("cuda/*.fatbin")):
             name = path.relative_to(ROOT)
-            if name.parts[1] in ("engine", "pg") and not (self.place / name).exists():
+            if name.parts[1] in ("engine", "pg", "cuda") and not (self.place / name).exists():
                 (self.place / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, self.place / name)
 
@@ -137,8 +139,9 @@ class OutOfTree(unittest.TestCase):
                   for name in os.listdir(f"{ROOT}/models/tiny-chatglm3")]
         scripts = [f"{share[0]}/extension/{path.name}" for path in pathlib.Path(ROOT).glob("chatglm*--*.sql")]
         pages = ["README.md", "CHANGELOG.md", "test/bench/RESULTS.md", "test/bench/forward.svg", "test/model/README.md",
-                 *(f"docs/{name}" for name in os.listdir(f"{ROOT}/docs"))]
-        return sorted([f"{share[0]}/extension/chatglm.control", f"{share[0]}/extension/chatglm_tap.control", f"{share[1]}/chatglm.so",
+                 "cuda/README.md", *(f"docs/{name}" for name in os.listdir(f"{ROOT}/docs"))]
+        libraries = ["chatglm.so", *(["chatglm_cuda.so"] if NVCC else [])]
+        return sorted([f"{share[0]}/extension/chatglm.control", f"{share[0]}/extension/chatglm_tap.control", *(f"{share[1]}/{name}" for name in libraries),
                        *(f"{share[2]}/extension/chatglm/{name}" for name in pages), *models, *scripts])
 
     def check_links(self):

@@ -33,13 +33,17 @@ test_names(void **state)
 		assert_true(err.hint[0] != '\0');
 	}
 	for (int i = 0; i < 3; i++)
-		assert_true(glm_device_there(good[i], &err));
-	assert_false(glm_device_there("cpu:1", &err));
+		assert_true(glm_device_there(good[i], NULL, &err));
+	assert_false(glm_device_there("cpu:1", NULL, &err));
 	ck_assert_error(&err, GLM_UNSUPPORTED, "no device \"cpu:1\", the last is \"cpu:0\"");
-	assert_false(glm_device_there("cuda:0", &err));
+	assert_false(glm_device_there("cuda:0", NULL, &err));
 	ck_assert_error(&err, GLM_UNSUPPORTED, "no device \"cuda:0\"");
 	assert_true(err.hint[0] != '\0');
-	assert_false(glm_device_there("gpu", &err));
+	/* nobody asks the driver: that there is its library is all that is known */
+	assert_true(glm_device_there("cuda:0", "/dev/null", &err));
+	assert_false(glm_device_there("cuda:0", "/nowhere", &err));
+	assert_false(glm_device_there("cpu:1", "/dev/null", &err));
+	assert_false(glm_device_there("gpu", NULL, &err));
 	ck_assert_error(&err, GLM_BAD_ARGUMENT, "unknown device \"gpu\"");
 }
 

@@ -36,9 +36,11 @@ typedef struct glm_stats
 	uint64_t  kv_bytes_cached; /* held by nobody, kept for prompts that begin alike */
 	uint64_t  kv_evictions;	   /* cached blocks that made way */
 	int		  threads;
-	char	  kernels[16]; /* the kernel table in use */
-	bool	  tuning;	   /* is it chosen by measuring how weights are read? */
-	int		  n_tuned;	   /* what was */
+	char	  kernels[16];	   /* the kernel table in use; "sm_90": a GPU's */
+	char	  device[96];	   /* that computes: "CPU", "NVIDIA H200" */
+	char	  device_why[256]; /* why it is not the one that would come first; empty: it is */
+	bool	  tuning;		   /* is it chosen by measuring how weights are read? */
+	int		  n_tuned;		   /* what was */
 	glm_tuned tuned[GLM_TUNED_MAX];
 	uint64_t  tuning_ns; /* what the choosing has cost */
 } glm_stats;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/compute/backend_cpu.h"
 #include "engine/model/model.h"
@@ -14,7 +15,8 @@ static const glm_backend *const built_in[] = {&glm_backend_cpu};
 #define N_BUILT_IN (sizeof(built_in) / sizeof(built_in[0]))
 
 /* Kinds of devices that there may be, built in or not. */
-static const char *const kinds[] = {"auto", "cpu", "cuda"};
+#define GPU "cuda"
+static const char *const kinds[] = {"auto", "cpu", GPU};
 
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -79,6 +81,18 @@ check_abi(const glm_backend *backend, glm_error *err)
 					backend->name);
 }
 
+/* What its driver says is what whoever sets it up has to know. */
+static bool
+no_device(const glm_backend *backend, int which, const char *why_not, glm_error *err)
+{
+	glm_fail(err, GLM_UNSUPPORTED, "there is no device \"%s:%d\"%s%s", backend->name, which,
+			 why_not[0] != '\0' ? ": " : "", why_not);
+	glm_hint(err,
+			 "The server's user needs the device's driver and files; a service with "
+			 "PrivateDevices does not see them. chatglm.device = 'auto' takes the CPU meanwhile.");
+	return false;
+}
+
 /* Takes device number `which` of a backend, if it is there and can be used. */
 static bool
 choose(const glm_backend *backend, int which, glm_device_choice *choice, glm_error *err)
@@ -91,11 +105,14 @@ choose(const glm_backend *backend, int which, glm_device_choice *choice, glm_err
 	memset(info, 0, sizeof(info));
 	n = backend->find(info, MOST_DEVICES);
 	if (n == 0)
-		return glm_fail(err, GLM_UNSUPPORTED, "there is no \"%s\" device%s%s", backend->name,
-						info[0].why_not[0] != '\0' ? ": " : "", info[0].why_not);
+		return no_device(backend, which, info[0].why_not, err);
 	if (which >= n)
-		return glm_fail(err, GLM_UNSUPPORTED, "there is no device \"%s:%d\", the last is \"%s:%d\"",
-						backend->name, which, backend->name, n - 1);
+	{
+		glm_fail(err, GLM_UNSUPPORTED, "there is no device \"%s:%d\", the last is \"%s:%d\"",
+				 backend->name, which, backend->name, n - 1);
+		glm_hint(err, "Devices are counted from 0; \"%s\" is the first.", backend->name);
+		return false;
+	}
 	if (info[which].why_not[0] != '\0')
 		return glm_fail(err, GLM_UNSUPPORTED, "device \"%s:%d\" cannot be used: %s", backend->name,
 						which, info[which].why_not);
@@ -124,14 +141,19 @@ glm_backend_find(const char *device, const glm_backend *extra, glm_device_choice
 			return choose(built_in[i], which, choice, err);
 	}
 	glm_fail(err, GLM_UNSUPPORTED, "there is no device \"%.60s\"", device);
-	glm_hint(err, "This build computes on the CPU: cpu, or auto.");
+	glm_hint(err, "What is installed computes on the CPU: cpu, or auto.");
 	return false;
 }
 
 bool
-glm_device_there(const char *device, glm_error *err)
+glm_device_there(const char *device, const char *backend_library, glm_error *err)
 {
 	glm_device_choice choice;
+	size_t			  length;
+	int				  which;
 
+	if (read_name(device, &length, &which) && is_kind(GPU, device, length) &&
+		backend_library != NULL && access(backend_library, R_OK) == 0)
+		return true;
 	return glm_backend_find(device, NULL, &choice, err);
 }

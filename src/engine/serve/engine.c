@@ -46,41 +46,6 @@ open_tickets(glm_engine *e, const glm_config *config, glm_error *err)
 	return glm_intake_open(e, e->n_tickets, err);
 }
 
-/* The device with its memory for keys and values. */
-static bool
-open_device(glm_engine *e, const glm_config *config, glm_error *err)
-{
-	const glm_forward_options options = {
-		.device = config->device,
-		.backend = config->backend,
-		.kernels = config->kernels,
-		.pool = e->threads,
-		.max_rows = config->max_sequences + GLM_PREFILL_MAX,
-		.max_logits = config->max_sequences * (1 + GLM_DRAFT_MAX),
-	};
-
-	e->forward = glm_forward_open(&options, err);
-	if (e->forward == NULL)
-		return false;
-	glm_forward_info(e->forward, &e->device);
-	snprintf(e->kernels, sizeof(e->kernels), "%s", config->kernels);
-	if (e->device.picks)
-	{
-		e->picks = calloc((size_t) options.max_logits, sizeof(*e->picks));
-		if (e->picks == NULL)
-			return glm_no_memory(err);
-	}
-	e->models.forward = e->forward;
-	e->kv = glm_kv_pool_open(config->kv_cache_size);
-	if (e->kv == NULL)
-		return glm_fail(err, GLM_NO_ROOM, "could not make a KV cache of %zu bytes",
-						config->kv_cache_size);
-	if (!glm_forward_kv_pool(e->forward, glm_kv_pool_total(e->kv), err))
-		return false;
-	e->prefix = e->models.prefix = glm_prefix_open(e->kv, glm_forward_kv_copy, e->forward);
-	return e->prefix != NULL || glm_no_memory(err);
-}
-
 static bool
 open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 {
@@ -95,7 +60,7 @@ open_compute(glm_engine *e, const glm_config *config, glm_error *err)
 	if (!glm_threads_bind(e->threads, config->cpus))
 		return glm_fail(err, GLM_UNSUPPORTED, "could not bind the compute threads to CPUs \"%s\"",
 						config->cpus);
-	return open_device(e, config, err);
+	return glm_device_open(e, config, err);
 }
 
 static bool
@@ -171,9 +136,7 @@ glm_engine_close(glm_engine *e)
 	}
 	/* what is on the device goes before it */
 	glm_models_free(&e->models);
-	glm_prefix_close(e->prefix);
-	glm_kv_pool_close(e->kv);
-	glm_forward_close(e->forward);
+	glm_device_close(e);
 	if (e->threads != NULL)
 		glm_threads_close(e->threads);
 	for (int i = 0; e->ticket != NULL && i < e->n_tickets; i++)
@@ -183,7 +146,6 @@ glm_engine_close(glm_engine *e)
 	free(e->ranked);
 	free(e->rank_counts);
 	glm_rows_free(&e->rows);
-	free(e->picks);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);
 	pthread_mutex_destroy(&e->inbox_lock);
@@ -345,6 +307,8 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->kv_evictions = kv.evictions;
 	out->threads = glm_threads_count(e->threads);
 	snprintf(out->kernels, sizeof(out->kernels), "%s", e->device.kernels);
+	snprintf(out->device, sizeof(out->device), "%s", e->device.name);
+	snprintf(out->device_why, sizeof(out->device_why), "%s", e->device_why);
 	out->tuning = e->tuning;
 	out->n_tuned = glm_forward_tuned(e->forward, out->tuned, GLM_TUNED_MAX, &out->tuning_ns);
 }

@@ -54,8 +54,9 @@ struct glm_engine
 	glm_prefix	   *prefix; /* the pool's blocks, shared */
 	glm_threads	   *threads;
 	glm_forward	   *forward;
-	glm_device_info device;		 /* that computes */
-	char			kernels[16]; /* the CPU's, as the configuration names them */
+	glm_device_info device;			 /* that computes */
+	char			device_why[256]; /* see glm_stats */
+	char			kernels[16];	 /* the CPU's, as the configuration names them */
 	/*
 	 * The device is gone, and the requests with it; the reason is written before.  Set by
 	 * the engine thread.
@@ -85,5 +86,9 @@ struct glm_engine
 	pthread_t engine_thread;
 	bool	  engine_started;
 };
+
+/* device.c: opens forward, kv, prefix and picks on the device; closes what there is of them. */
+extern bool glm_device_open(glm_engine *e, const glm_config *config, glm_error *err);
+extern void glm_device_close(glm_engine *e);
 
 #endif /* GLM_ENGINE_H */

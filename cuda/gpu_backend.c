@@ -1,0 +1,209 @@
+/*
+ * gpu_backend.c - finding, opening and closing a GPU, and its memory.
+ *
+ * The context is the device's primary one.  Whoever calls makes it his thread's first, as
+ * the loader and the engine's thread both do.
+ */
+#include "cuda/gpu_backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OLDEST 75 /* compute capability: mma_u8s8() */
+#define SLEEP_IN_WAITS 4
+#define CAPABILITY_MAJOR 75 /* attributes of devices */
+#define CAPABILITY_MINOR 76
+/* Other processes have the card too, and the driver takes memory of its own. */
+#define KEPT_FREE ((size_t) 256 << 20)
+
+const glm_host *cuda_host;
+
+/* ---- Finding --------------------------------------------------------------------------- */
+
+static int
+capability(const cuda_driver *d, int device)
+{
+	int major = 0, minor = 0;
+
+	d->device_attribute(&major, CAPABILITY_MAJOR, device);
+	d->device_attribute(&minor, CAPABILITY_MINOR, device);
+	return major * 10 + minor;
+}
+
+static void
+describe(const cuda_driver *d, int which, glm_device_info *info)
+{
+	int		  device, version;
+	size_t	  bytes = 0;
+	glm_error err = {0};
+
+	*info = (glm_device_info){.picks = true};
+	if (!CUDA(d, &err, device_get, &device, which))
+	{
+		snprintf(info->why_not, sizeof(info->why_not), "%.255s", err.message);
+		return;
+	}
+	d->device_name(info->name, (int) sizeof(info->name), device);
+	d->device_memory(&bytes, device);
+	version = capability(d, device);
+	info->bytes = bytes;
+	snprintf(info->kernels, sizeof(info->kernels), "sm_%d", version);
+	if (version < OLDEST)
+		snprintf(info->why_not, sizeof(info->why_not),
+				 "%s has compute capability %d.%d, and %d.%d is needed", info->name, version / 10,
+				 version % 10, OLDEST / 10, OLDEST % 10);
+}
+
+int
+cuda_find(glm_device_info *info, int max)
+{
+	glm_error		   err = {0};
+	const cuda_driver *d = cuda_driver_find(&err);
+	int				   n = 0;
+
+	if (d == NULL || !CUDA(d, &err, device_count, &n))
+	{
+		if (max > 0)
+			snprintf(info->why_not, sizeof(info->why_not), "%.255s", err.message);
+		return 0;
+	}
+	for (int i = 0; i < n && i < max; i++)
+		describe(d, i, &info[i]);
+	return n;
+}
+
+/* ---- Opening --------------------------------------------------------------------------- */
+
+static bool
+load_kernels(glm_device *dev, glm_error *err)
+{
+	if (!CUDA(dev->driver, err, module_open, &dev->module, glm_cuda_image))
+		return false;
+	for (int i = 0; i < GLM_CUDA_N_KERNELS; i++)
+		if (!CUDA(dev->driver, err, module_function, &dev->function[i], dev->module,
+				  cuda_kernel_names[i]))
+			return false;
+	return true;
+}
+
+static bool
+start(glm_device *dev, int which, glm_error *err)
+{
+	const cuda_driver *d = dev->driver;
+
+	describe(d, which, &dev->info);
+	if (!CUDA(d, err, device_get, &dev->device, which))
+		return false;
+	/* fails, and is in force, where the context is open already */
+	d->context_flags(dev->device, SLEEP_IN_WAITS);
+	if (!CUDA(d, err, context_open, &dev->context, dev->device) ||
+		!CUDA(d, err, context_use, dev->context) || !load_kernels(dev, err) ||
+		!cuda_stream_open(&dev->stream, d, dev->function, err))
+		return false;
+	dev->probe = cuda_take(dev, sizeof(uint32_t), err);
+	return dev->probe != 0;
+}
+
+glm_device *
+cuda_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
+		  glm_error *err)
+{
+	glm_device		  *dev;
+	const cuda_driver *d = cuda_driver_find(err);
+
+	(void) kernels; /* the CPU's */
+	(void) pool;
+	(void) arithmetic; /* always exact */
+	if (d == NULL)
+		return NULL;
+	dev = calloc(1, sizeof(*dev));
+	if (dev == NULL)
+	{
+		glm_no_memory(err);
+		return NULL;
+	}
+	dev->driver = d;
+	if (start(dev, which, err))
+		return dev;
+	cuda_close(dev);
+	return NULL;
+}
+
+void
+cuda_close(glm_device *dev)
+{
+	const cuda_driver *d;
+
+	if (dev == NULL)
+		return;
+	d = dev->driver;
+	if (dev->context != NULL)
+	{
+		cuda_enter(dev);
+		cuda_stream_close(&dev->stream);
+		if (dev->kv != 0)
+			d->memory_give(dev->kv);
+		if (dev->probe != 0)
+			d->memory_give(dev->probe);
+		if (dev->module != NULL)
+			d->module_close(dev->module);
+		d->context_close(dev->device);
+	}
+	free(dev);
+}
+
+void
+cuda_enter(const glm_device *dev)
+{
+	dev->driver->context_use(dev->context);
+}
+
+static uint64_t
+bytes_free(const glm_device *dev)
+{
+	size_t n = 0, total = 0;
+
+	cuda_enter(dev);
+	if (dev->driver->memory_info(&n, &total) != CUDA_FINE)
+		return 0;
+	return n;
+}
+
+void
+cuda_info(const glm_device *dev, glm_device_info *info)
+{
+	uint64_t n = bytes_free(dev);
+
+	*info = dev->info;
+	info->bytes_free = n > KEPT_FREE ? n - KEPT_FREE : 0;
+}
+
+/* ---- Memory ----------------------------------------------------------------------------- */
+
+uint64_t
+cuda_take(const glm_device *dev, size_t bytes, glm_error *err)
+{
+	uint64_t  memory = 0;
+	glm_error why = {0};
+
+	cuda_enter(dev);
+	if (CUDA(dev->driver, &why, memory_take, &memory, bytes > 0 ? bytes : 1))
+		return memory;
+	glm_fail(err, why.status, "%zu MB on device \"%s\", of which %llu are free: %s",
+			 (bytes + 1048575) >> 20, dev->info.name, (unsigned long long) (bytes_free(dev) >> 20),
+			 why.message);
+	glm_hint(err, "Other processes use the device too; a smaller chatglm.kv_cache_size leaves more "
+				  "to models.");
+	return 0;
+}
+
+bool
+cuda_lives(glm_device *dev)
+{
+	const cuda_driver *d = dev->driver;
+	uint32_t		   word = 0;
+
+	return d->copy_to(dev->probe, &word, sizeof(word), dev->stream.stream) == CUDA_FINE &&
+		   d->stream_wait(dev->stream.stream) == CUDA_FINE;
+}

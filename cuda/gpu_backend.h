@@ -1,0 +1,72 @@
+/*
+ * gpu_backend.h - the device behind the backend, and the parts of its table.
+ */
+#ifndef GLM_CUDA_GPU_BACKEND_H
+#define GLM_CUDA_GPU_BACKEND_H
+
+#include "cuda/gpu_stream.h"
+#include "engine/compute/backend.h"
+#include "engine/compute/backend_host.h"
+#include "engine/model/model.h"
+
+struct glm_device
+{
+	const cuda_driver *driver;
+	int				   device;
+	void			  *context;
+	void			  *module;
+	void			  *function[GLM_CUDA_N_KERNELS];
+	glm_device_info	   info;
+	cuda_stream		   stream; /* of passes */
+	uint64_t		   kv;	   /* the pool */
+	uint64_t		   probe;  /* a few bytes to see whether it lives */
+
+	/* of the pass that was begun */
+	const glm_weights *weights;
+	const glm_pass	  *pass;
+	glm_picked_id	  *picked;		/* [n_picked]: who asked for ids; NULL: nobody did */
+	const cuda_picked *picked_home; /* pinned */
+	int				   n_picked;
+};
+
+/* What the engine lends: set before anything else is called. */
+extern const glm_host *cuda_host;
+
+/* What the file's memory of kernels has. */
+extern const char glm_cuda_image[];
+
+/* ---- gpu_backend.c ------------------------------------------------------------------------ */
+
+extern int		   cuda_find(glm_device_info *info, int max);
+extern glm_device *cuda_open(int which, const char *kernels, glm_threads *pool,
+							 glm_arithmetic arithmetic, glm_error *err);
+extern void		   cuda_close(glm_device *dev);
+extern void		   cuda_info(const glm_device *dev, glm_device_info *info);
+/* Makes the device the calling thread's. */
+extern void		   cuda_enter(const glm_device *dev);
+/* Memory of so many bytes; 0 and *err, which says how many are free. */
+extern uint64_t	   cuda_take(const glm_device *dev, size_t bytes, glm_error *err);
+/* Can anything be computed on it any more? */
+extern bool		   cuda_lives(glm_device *dev);
+
+/* ---- upload.c ------------------------------------------------------------------------ */
+
+extern glm_weights *cuda_load(glm_device *dev, const glm_model *model, int segment, int max_rows,
+							  glm_go_on go_on, void *arg, glm_error *err);
+
+/* ---- operations.c -------------------------------------------------------------------- */
+
+extern void cuda_begin(glm_device *dev, const glm_weights *weights, const glm_pass *pass);
+extern void cuda_op_embed(glm_device *dev, glm_mem x);
+extern void cuda_op_rmsnorm(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n);
+extern void cuda_op_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda,
+						   glm_projection projection, int layer, int n, bool add, bool swiglu);
+extern void cuda_op_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int first,
+							  int n);
+extern void cuda_op_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want want);
+extern void cuda_op_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits,
+						 const glm_pick *pick, int n);
+extern void cuda_end(glm_device *dev);
+extern bool cuda_wait(glm_device *dev, glm_device_state *state, glm_error *err);
+
+#endif /* GLM_CUDA_GPU_BACKEND_H */

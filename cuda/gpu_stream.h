@@ -1,0 +1,35 @@
+/*
+ * gpu_stream.h - work put in order on a device: copies and kernels.
+ *
+ * Nothing here fails at once.  The first thing that does is kept, what comes behind it is
+ * left out, and stream_wait() tells.
+ */
+#ifndef GLM_CUDA_GPU_STREAM_H
+#define GLM_CUDA_GPU_STREAM_H
+
+#include "cuda/driver.h"
+#include "cuda/launch.h"
+
+typedef struct cuda_stream
+{
+	const cuda_driver *driver;
+	void			 **function; /* [GLM_CUDA_N_KERNELS] */
+	void			  *stream;
+	cuda_launcher	   launcher; /* into this stream */
+	bool			   failed;
+	glm_error		   why;
+} cuda_stream;
+
+extern bool cuda_stream_open(cuda_stream *s, const cuda_driver *driver, void **function,
+							 glm_error *err);
+extern void cuda_stream_close(cuda_stream *s); /* zeroed is fine */
+
+/* Copies; memory of the host that is pinned must stay as it is until the wait. */
+extern void cuda_stream_put(cuda_stream *s, uint64_t to, const void *from, size_t bytes);
+extern void cuda_stream_fetch(cuda_stream *s, void *to, uint64_t from, size_t bytes);
+extern void cuda_stream_copy(cuda_stream *s, uint64_t to, uint64_t from, size_t bytes);
+
+/* Waits for all of it.  false: something failed, *err says what; the next begins anew. */
+extern bool cuda_stream_wait(cuda_stream *s, glm_error *err);
+
+#endif /* GLM_CUDA_GPU_STREAM_H */

@@ -1,0 +1,360 @@
+/*
+ * operations.c - a pass on the device: every operation is put into the device's stream, and
+ * wait() is where it is done or has failed.
+ *
+ * What a pass is told, rows and blocks, goes up in one copy from pinned memory when it
+ * begins; picks and the ids that come home lie beside it.  All of that is the engine thread's
+ * and is not touched before wait().
+ */
+#include <string.h>
+
+#include "cuda/resident.h"
+
+static cuda_launcher *
+launcher(glm_device *dev)
+{
+	return &dev->stream.launcher;
+}
+
+static void *
+address(glm_mem m)
+{
+	return (void *) m.at;
+}
+
+/* ---- The pass ------------------------------------------------------------------------------ */
+
+/* What the device is told of a pass lies at these places, as in pinned memory. */
+static cuda_pass
+pass_there(const glm_weights *w)
+{
+	cuda_pass p;
+
+	p.row = cuda_at(w, w->scratch.pass);
+	p.logits = (int32_t *) (p.row + w->max_rows);
+	p.hidden = p.logits + w->max_rows;
+	p.block = (uint32_t *) (p.hidden + w->max_rows);
+	return p;
+}
+
+void
+cuda_begin(glm_device *dev, const glm_weights *w, const glm_pass *pass)
+{
+	const cuda_pass *p = &w->pass;
+	int				 logits = 0, hidden = 0;
+
+	cuda_enter(dev);
+	dev->weights = w;
+	dev->pass = pass;
+	dev->picked = NULL;
+	if (pass->n_rows > w->max_rows || pass->n_blocks > w->most_blocks)
+	{
+		dev->stream.failed = true;
+		glm_fail(&dev->stream.why, GLM_INTERNAL, "a pass of %d rows and %zu blocks is too large",
+				 pass->n_rows, pass->n_blocks);
+		return;
+	}
+	for (int i = 0; i < pass->n_rows; i++)
+	{
+		const glm_pass_row *row = &pass->row[i];
+
+		p->row[i] = (cuda_row){row->token, row->position, row->first_block, 0};
+		if (row->want == GLM_WANT_LOGITS)
+			p->logits[logits++] = i;
+		if (row->want == GLM_WANT_HIDDEN)
+			p->hidden[hidden++] = i;
+	}
+	memcpy(p->block, pass->block, pass->n_blocks * sizeof(*p->block));
+	cuda_stream_put(&dev->stream, w->memory + w->scratch.pass, p->row,
+					(size_t) w->max_rows * (sizeof(cuda_row) + 2 * sizeof(int32_t)) +
+						pass->n_blocks * sizeof(*p->block));
+}
+
+void
+cuda_end(glm_device *dev)
+{
+	dev->weights = NULL;
+	dev->pass = NULL;
+}
+
+/* Gives the ids that came home to who asked for them. */
+static void
+hand_over(glm_device *dev, const cuda_picked *from)
+{
+	for (int i = 0; i < dev->n_picked; i++)
+		dev->picked[i] =
+			(glm_picked_id){.id = from[i].id,
+							.status = from[i].status == GLM_CUDA_PICKED ? GLM_OK
+									  : from[i].status == GLM_CUDA_NONE ? GLM_INTERNAL
+																		: GLM_NOT_FINITE,
+							.logit = from[i].logit,
+							.max = from[i].max,
+							.sum = from[i].sum};
+}
+
+bool
+cuda_wait(glm_device *dev, glm_device_state *state, glm_error *err)
+{
+	bool fine;
+
+	*state = GLM_DEVICE_FINE;
+	cuda_enter(dev);
+	fine = cuda_stream_wait(&dev->stream, err);
+	if (fine && dev->picked != NULL)
+		hand_over(dev, dev->picked_home);
+	if (!fine && !cuda_lives(dev))
+		*state = GLM_DEVICE_LOST;
+	dev->picked = NULL;
+	return fine;
+}
+
+/* ---- Rows ---------------------------------------------------------------------------------- */
+
+void
+cuda_op_embed(glm_device *dev, glm_mem x)
+{
+	const glm_weights *w = dev->weights;
+	int				   n;
+	const glm_matrix  *table = glm_model_matrices(w->model, GLM_EMBEDDING, GLM_NO_LAYER, &n);
+	const cuda_matrix *m = &w->matrix[table - w->model->matrix];
+
+	cuda_embed(launcher(dev),
+			   &(embed_args){.x = address(x),
+							 .table = cuda_at(w, m->data),
+							 .row = pass_there(w).row,
+							 .picked = cuda_at(w, w->scratch.picked),
+							 .tile_bytes = m->tile_bytes,
+							 .head = m->head,
+							 .width = (int) table->tensor.shape[1],
+							 .dtype = (int) table->tensor.dtype,
+							 .group = table->tensor.group},
+			   dev->pass->n_rows);
+}
+
+void
+cuda_op_rmsnorm(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n)
+{
+	const glm_weights *w = dev->weights;
+
+	cuda_rmsnorm(launcher(dev),
+				 &(rmsnorm_args){.y = address(y),
+								 .x = address(x),
+								 .weight = cuda_at(w, *cuda_weights_norm(w, norm, layer)),
+								 .width = w->model->config.hidden,
+								 .eps = w->model->config.norm_eps},
+				 n);
+}
+
+void
+cuda_op_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want want)
+{
+	const glm_weights *w = dev->weights;
+	cuda_pass		   there = pass_there(w);
+	bool			   logits = want == GLM_WANT_LOGITS;
+
+	cuda_gather(launcher(dev),
+				&(gather_args){.y = address(y),
+							   .x = address(x),
+							   .index = logits ? there.logits : there.hidden,
+							   .width = w->model->config.hidden},
+				logits ? dev->pass->n_logits : dev->pass->n_hidden);
+}
+
+/* ---- Products ------------------------------------------------------------------------------ */
+
+/* A product of rows of activations with one matrix after the other. */
+typedef struct product
+{
+	glm_device *dev;
+	float	   *c;
+	size_t		ldc;
+	float	   *a;
+	size_t		lda;
+	int			n;
+	bool		add;
+	int			group; /* of the activations in 8 bits there are; 0: there are none */
+} product;
+
+static quantize_args
+activations(const product *p, const glm_tensor *t)
+{
+	const glm_weights *w = p->dev->weights;
+	int				   cols = (int) t->shape[1];
+
+	return (quantize_args){.code = cuda_at(w, w->scratch.code),
+						   .scale = cuda_at(w, w->scratch.scale),
+						   .minus_sum = cuda_at(w, w->scratch.minus_sum),
+						   .a = p->a,
+						   .lda = p->lda,
+						   .m = p->n,
+						   .cols = cols,
+						   .group = t->group,
+						   .groups = (int) glm_packed_groups((size_t) cols, (size_t) t->group),
+						   .ld = (p->n + GLM_CUDA_ROWS - 1) / GLM_CUDA_ROWS * GLM_CUDA_ROWS};
+}
+
+static void
+multiply_packed(product *p, const glm_matrix *matrix, const cuda_matrix *m)
+{
+	const glm_weights *w = p->dev->weights;
+	const glm_tensor  *t = &matrix->tensor;
+	quantize_args	   q = activations(p, t);
+
+	if (p->group != t->group)
+		cuda_quantize(launcher(p->dev), &q);
+	p->group = t->group;
+	cuda_packed(launcher(p->dev),
+				&(packed_args){.c = p->c + matrix->offset,
+							   .ldc = p->ldc,
+							   .w = cuda_at(w, m->data),
+							   .tile_bytes = m->tile_bytes,
+							   .head = m->head,
+							   .bias = matrix->bias != NULL ? cuda_at(w, m->bias) : NULL,
+							   .code = q.code,
+							   .scale = q.scale,
+							   .minus_sum = q.minus_sum,
+							   .m = p->n,
+							   .n = (int) t->shape[0],
+							   .groups = q.groups,
+							   .ld = q.ld,
+							   .add = p->add},
+				(int) t->dtype, t->group);
+}
+
+static void
+multiply_wide(const product *p, const glm_matrix *matrix, const cuda_matrix *m)
+{
+	const glm_weights *w = p->dev->weights;
+
+	cuda_wide(launcher(p->dev),
+			  &(wide_args){.c = p->c + matrix->offset,
+						   .ldc = p->ldc,
+						   .w = cuda_at(w, m->data),
+						   .bias = matrix->bias != NULL ? cuda_at(w, m->bias) : NULL,
+						   .a = p->a,
+						   .lda = p->lda,
+						   .m = p->n,
+						   .n = (int) matrix->tensor.shape[0],
+						   .k = (int) matrix->tensor.shape[1],
+						   .dtype = (int) matrix->tensor.dtype,
+						   .add = p->add});
+}
+
+void
+cuda_op_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda, glm_projection projection,
+			   int layer, int n, bool add, bool swiglu)
+{
+	const glm_weights *w = dev->weights;
+	int				   n_matrices, width = glm_model_width(w->model, projection);
+	const glm_matrix  *m = glm_model_matrices(w->model, projection, layer, &n_matrices);
+	product			   p = {.dev = dev,
+							.c = swiglu ? cuda_at(w, w->scratch.gated) : address(c),
+							.ldc = (size_t) width,
+							.a = address(a),
+							.lda = lda,
+							.n = n,
+							.add = add};
+
+	for (int i = 0; i < n_matrices; i++)
+	{
+		const cuda_matrix *there = &w->matrix[&m[i] - w->model->matrix];
+
+		if (glm_is_packed(m[i].tensor.dtype))
+			multiply_packed(&p, &m[i], there);
+		else
+			multiply_wide(&p, &m[i], there);
+	}
+	if (swiglu)
+		cuda_swiglu(launcher(dev), &(swiglu_args){address(c), p.c, width / 2}, n);
+}
+
+/* ---- Attention ----------------------------------------------------------------------------- */
+
+static cuda_kv
+keys_and_values(const glm_device *dev, int layer)
+{
+	const glm_model *model = dev->weights->model;
+
+	return (cuda_kv){.pool = (char *) (uintptr_t) dev->kv,
+					 .block = pass_there(dev->weights).block,
+					 .layer = glm_kv_keys(model, layer, 0),
+					 .half = glm_kv_half_bytes(&model->config, model->kv_dtype),
+					 .dtype = (int) model->kv_dtype,
+					 .heads = model->config.heads,
+					 .groups = model->config.groups,
+					 .head_dim = model->config.head_dim};
+}
+
+/* Rows of attention go as far as there is room for their stretches. */
+static int
+rows_at_once(const glm_weights *w, int stretches)
+{
+	const glm_model_config *config = &w->model->config;
+	uint64_t				row = (uint64_t) stretches * (uint64_t) config->heads *
+				   ((uint64_t) config->head_dim + 2) * sizeof(float);
+
+	return (int) (w->scratch.part_bytes / row);
+}
+
+void
+cuda_op_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int first, int n)
+{
+	const glm_weights	   *w = dev->weights;
+	const glm_model_config *config = &w->model->config;
+	const cuda_row		   *row = pass_there(w).row + first;
+	cuda_kv					kv = keys_and_values(dev, layer);
+	float				   *part = cuda_at(w, w->scratch.part), *to = address(out);
+	float				   *from = address(qkv);
+	size_t width = (size_t) ((config->heads + 2 * config->groups) * config->head_dim);
+	int	   stretches = (dev->pass->longest + GLM_CUDA_STRETCH - 1) / GLM_CUDA_STRETCH;
+	int	   step = rows_at_once(w, stretches);
+
+	cuda_rope_store(launcher(dev),
+					&(rope_store_args){kv, from, cuda_at(w, w->rope), row, config->rotary}, n);
+	for (int i = 0; i < n; i += step)
+	{
+		int rows = n - i < step ? n - i : step;
+
+		cuda_attend(launcher(dev),
+					&(attend_args){kv, part, from + (size_t) i * width, row + i, stretches}, rows);
+		cuda_join(launcher(dev),
+				  &(join_args){to + (size_t) i * (size_t) (config->heads * config->head_dim), part,
+							   row + i, config->heads, config->head_dim, stretches},
+				  rows);
+	}
+}
+
+/* ---- Picks ----------------------------------------------------------------------------------- */
+
+void
+cuda_op_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick, int n)
+{
+	const glm_weights *w = dev->weights;
+	size_t			   vocab = (size_t) w->model->config.vocab;
+	cuda_pick		  *there = cuda_at(w, w->scratch.pick);
+	cuda_picked		  *ids = cuda_at(w, w->scratch.picked);
+
+	for (int i = 0; i < n; i++)
+		w->pick[i] = (cuda_pick){.temperature = pick[i].temperature,
+								 .top_p = pick[i].top_p,
+								 .min_p = pick[i].min_p,
+								 .penalty = pick[i].penalty,
+								 .seed = pick[i].seed,
+								 .index = pick[i].index,
+								 .mask = address(pick[i].mask),
+								 .seen = address(pick[i].seen),
+								 .top_k = pick[i].top_k,
+								 .n_ids = pick[i].n_ids,
+								 .logprob = pick[i].logprob};
+	cuda_stream_put(&dev->stream, (uintptr_t) there, w->pick, (size_t) n * sizeof(*there));
+	for (int i = 0; i < n; i += PICK_ROWS)
+		cuda_pick_rows(launcher(dev),
+					   &(pick_args){ids + i, (const float *) address(logits) + (size_t) i * vocab,
+									there + i, cuda_at(w, w->scratch.candidate),
+									cuda_at(w, w->scratch.sum), (int) vocab},
+					   n - i < PICK_ROWS ? n - i : PICK_ROWS);
+	cuda_stream_fetch(&dev->stream, w->picked, (uintptr_t) ids, (size_t) n * sizeof(*ids));
+	dev->picked = picked;
+	dev->picked_home = w->picked;
+	dev->n_picked = n;
+}

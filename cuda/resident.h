@@ -1,0 +1,84 @@
+/*
+ * resident.h - a model on the device: its matrices, norms and angles, and the memory that its
+ * passes work in, all of it one piece.
+ */
+#ifndef GLM_CUDA_RESIDENT_H
+#define GLM_CUDA_RESIDENT_H
+
+#include "cuda/gpu_backend.h"
+#include "engine/model/kv_layout.h"
+#include "engine/weights/packed.h"
+
+/* Places in the piece, in bytes from its beginning. */
+typedef uint64_t cuda_place;
+
+/* Of a matrix of the model, at the same place in its list. */
+typedef struct cuda_matrix
+{
+	cuda_place data; /* packed ones are woven, but for the embedding */
+	cuda_place bias;
+	uint64_t   tile_bytes, head; /* of packed ones */
+} cuda_matrix;
+
+/* What passes work in; see gpu_kernels.h. */
+typedef struct cuda_scratch
+{
+	cuda_place code, scale, minus_sum; /* activations in 8 bits */
+	cuda_place gated;				   /* gate_up before SwiGLU [max_rows, width] */
+	cuda_place part;				   /* of attention */
+	cuda_place candidate, sum;		   /* of PICK_ROWS rows */
+	cuda_place pick, picked;		   /* [max_rows] */
+	cuda_place pass;				   /* what cuda_pass says */
+	uint64_t   part_bytes;
+} cuda_scratch;
+
+/* What a pass tells the device, in the order in which it lies there and in pinned memory. */
+typedef struct cuda_pass
+{
+	cuda_row *row;	  /* [max_rows] */
+	int32_t	 *logits; /* [max_rows]: rows that want them */
+	int32_t	 *hidden; /* [max_rows] */
+	uint32_t *block;  /* [room for blocks] */
+} cuda_pass;
+
+#define PICK_ROWS 32 /* that one launch picks for */
+
+struct glm_weights
+{
+	const glm_model *model;
+	int				 max_rows;
+	uint64_t		 memory; /* the piece */
+	uint64_t		 bytes;
+	cuda_matrix		*matrix; /* [model->n_matrices] */
+	cuda_place		*norm;	 /* [layers + 1, GLM_N_NORMS] */
+	cuda_place		 rope;
+	cuda_scratch	 scratch;
+
+	/* pinned memory of the host, of the engine's thread */
+	char		*pinned;
+	size_t		 pinned_bytes;
+	cuda_pass	 pass; /* in there */
+	size_t		 most_blocks;
+	cuda_pick	*pick;	 /* [max_rows], in there */
+	cuda_picked *picked; /* the same */
+};
+
+/* Lays the piece out for a model; false: out of memory, or what kernels cannot do. */
+extern bool cuda_weights_plan(glm_weights *w, const glm_model *model, int max_rows, glm_error *err);
+extern void cuda_weights_forget(glm_weights *w); /* what plan took */
+extern uint64_t cuda_weights_need(const glm_device *dev, const glm_model *model, int max_rows);
+
+/* Gives all of it back. */
+extern void cuda_unload(glm_device *dev, glm_weights *w);
+
+/* Norm of a layer: where its place stands. */
+extern cuda_place *cuda_weights_norm(const glm_weights *w, glm_norm norm, int layer);
+
+/* The device's address of a place. */
+static inline void *
+cuda_at(const glm_weights *w, cuda_place place)
+{
+	return (void *) (uintptr_t) (w->memory + place);
+}
+
+#endif /* GLM_CUDA_RESIDENT_H */

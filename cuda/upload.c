@@ -1,0 +1,226 @@
+/*
+ * upload.c - a model made resident: its weights copied to the device, a segment at a time,
+ * through pinned memory, on a stream of its own, while passes run.
+ *
+ * A segment's files are held while it is copied and let go then: what is on the device needs
+ * no pages of the host.  Codes of packed matrices are woven there.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda/resident.h"
+
+#define STAGE ((size_t) 8 << 20) /* bytes of a piece */
+
+typedef struct upload
+{
+	glm_device	*dev;
+	glm_weights *w;
+	cuda_stream	 stream;
+	char		*stage[2]; /* pinned */
+	void		*event[2]; /* the stage has been copied */
+	int			 turn;
+	glm_go_on	 go_on;
+	void		*arg;
+} upload;
+
+static bool
+open_upload(upload *u, glm_error *err)
+{
+	const cuda_driver *d = u->dev->driver;
+
+	if (!cuda_stream_open(&u->stream, d, u->dev->function, err))
+		return false;
+	for (int i = 0; i < 2; i++)
+		if (!CUDA(d, err, pinned_take, (void **) &u->stage[i], STAGE, 0) ||
+			!CUDA(d, err, event_open, &u->event[i], 0))
+			return false;
+	return true;
+}
+
+static void
+close_upload(upload *u)
+{
+	const cuda_driver *d = u->dev->driver;
+	glm_error		   err;
+
+	/* nothing may be copied from memory that is gone */
+	if (u->stream.stream != NULL)
+		cuda_stream_wait(&u->stream, &err);
+	for (int i = 0; i < 2; i++)
+	{
+		if (u->event[i] != NULL)
+			d->event_close(u->event[i]);
+		if (u->stage[i] != NULL)
+			d->pinned_give(u->stage[i]);
+	}
+	cuda_stream_close(&u->stream);
+}
+
+/* Copies so many bytes to a place, piece by piece; one is filled while the other is copied. */
+static bool
+send(upload *u, cuda_place to, const void *from, size_t bytes, glm_error *err)
+{
+	const cuda_driver *d = u->dev->driver;
+
+	for (size_t done = 0; done < bytes; done += STAGE, u->turn ^= 1)
+	{
+		size_t n = bytes - done < STAGE ? bytes - done : STAGE;
+
+		if (!u->go_on(u->arg, err) || !CUDA(d, err, event_wait, u->event[u->turn]))
+			return false;
+		memcpy(u->stage[u->turn], (const char *) from + done, n);
+		cuda_stream_put(&u->stream, u->w->memory + to + done, u->stage[u->turn], n);
+		if (!CUDA(d, err, event_record, u->event[u->turn], u->stream.stream))
+			return false;
+	}
+	return true;
+}
+
+static bool
+send_matrix(upload *u, const glm_matrix *from, glm_error *err)
+{
+	const glm_tensor  *t = &from->tensor;
+	const cuda_matrix *m = &u->w->matrix[from - u->w->model->matrix];
+
+	if (!send(u, m->data, t->data, glm_tensor_bytes(t), err) ||
+		(from->bias != NULL &&
+		 !send(u, m->bias, from->bias, (size_t) t->shape[0] * sizeof(float), err)))
+		return false;
+	/* rows of the embedding are looked up, not multiplied */
+	if (glm_is_packed(t->dtype) && from->projection != GLM_EMBEDDING)
+		cuda_weave(&u->stream.launcher,
+				   &(weave_args){
+					   .tiles = cuda_at(u->w, m->data),
+					   .tile_bytes = m->tile_bytes,
+					   .head = m->head,
+					   .n_tiles = (int) glm_packed_tiles((size_t) t->shape[0]),
+					   .groups = (int) glm_packed_groups((size_t) t->shape[1], (size_t) t->group),
+					   .group = t->group,
+					   .bits = t->dtype == GLM_Q4 ? 4 : 8});
+	return true;
+}
+
+/* The matrices of a layer, or of GLM_NO_LAYER: of the projections [first, last]. */
+static bool
+send_layer(upload *u, int layer, glm_projection first, glm_projection last, glm_error *err)
+{
+	for (int p = (int) first; p <= (int) last; p++)
+	{
+		int				  n;
+		const glm_matrix *m = glm_model_matrices(u->w->model, (glm_projection) p, layer, &n);
+
+		for (int i = 0; i < n; i++)
+			if (!send_matrix(u, &m[i], err))
+				return false;
+	}
+	return true;
+}
+
+static bool
+send_segment(upload *u, glm_residency *files, int segment, glm_error *err)
+{
+	bool embedding = segment == GLM_SEGMENT_EMBEDDING, output = segment == GLM_SEGMENT_OUTPUT;
+	bool ok;
+
+	if (!cuda_host->residency_touch(files, segment, err))
+		return false;
+	ok = embedding ? send_layer(u, GLM_NO_LAYER, GLM_EMBEDDING, GLM_EMBEDDING, err)
+		 : output  ? send_layer(u, GLM_NO_LAYER, GLM_HEAD, GLM_HEAD, err)
+				   : send_layer(u, segment, GLM_QKV, GLM_DOWN, err);
+	if (u->w->model->segment != NULL)
+		cuda_host->residency_release(files, segment);
+	return ok;
+}
+
+/* In the order in which a pass reads them, as the CPU's files are touched. */
+static bool
+send_segments(upload *u, glm_error *err)
+{
+	const glm_model *model = u->w->model;
+	glm_residency	 files = {0};
+	bool			 ok = cuda_host->residency_open(&files, model, err) &&
+			  send_segment(u, &files, GLM_SEGMENT_EMBEDDING, err);
+
+	for (int l = 0; ok && l < model->config.layers; l++)
+		ok = send_segment(u, &files, l, err);
+	ok = ok && send_segment(u, &files, GLM_SEGMENT_OUTPUT, err);
+	cuda_host->residency_close(&files);
+	return ok;
+}
+
+/* What the model has in the host's memory anyway. */
+static bool
+send_small(upload *u, glm_error *err)
+{
+	const glm_model		   *model = u->w->model;
+	const glm_model_config *config = &model->config;
+	size_t angles = (size_t) config->context * (size_t) config->rotary * sizeof(float);
+
+	for (int l = GLM_NO_LAYER; l < config->layers; l++)
+		for (int n = 0; n < GLM_N_NORMS; n++)
+		{
+			const float *norm = glm_model_norm(model, (glm_norm) n, l);
+
+			if (norm != NULL && !send(u, *cuda_weights_norm(u->w, (glm_norm) n, l), norm,
+									  (size_t) config->hidden * sizeof(float), err))
+				return false;
+		}
+	return send(u, u->w->rope, model->rope, angles, err);
+}
+
+/* Pinned memory for what a pass is told, and for the ids it picks. */
+static bool
+take_pinned(glm_device *dev, glm_weights *w, glm_error *err)
+{
+	size_t rows = (size_t) w->max_rows;
+	char  *at;
+
+	w->pinned_bytes =
+		rows * (sizeof(cuda_row) + 2 * sizeof(int32_t) + sizeof(cuda_pick) + sizeof(cuda_picked)) +
+		w->most_blocks * sizeof(uint32_t);
+	if (!CUDA(dev->driver, err, pinned_take, (void **) &w->pinned, w->pinned_bytes, 0))
+		return false;
+	at = w->pinned;
+	w->pick = (cuda_pick *) at;
+	w->picked = (cuda_picked *) (w->pick + rows);
+	w->pass.row = (cuda_row *) (w->picked + rows);
+	w->pass.logits = (int32_t *) (w->pass.row + rows);
+	w->pass.hidden = w->pass.logits + rows;
+	w->pass.block = (uint32_t *) (w->pass.hidden + rows);
+	return true;
+}
+
+static bool
+fill(glm_device *dev, glm_weights *w, glm_go_on go_on, void *arg, glm_error *err)
+{
+	upload u = {.dev = dev, .w = w, .go_on = go_on, .arg = arg};
+	bool   ok = open_upload(&u, err) && send_small(&u, err) && send_segments(&u, err) &&
+			  cuda_stream_wait(&u.stream, err);
+
+	close_upload(&u);
+	return ok;
+}
+
+glm_weights *
+cuda_load(glm_device *dev, const glm_model *model, int segment, int max_rows, glm_go_on go_on,
+		  void *arg, glm_error *err)
+{
+	glm_weights *w = calloc(1, sizeof(*w));
+
+	if (w == NULL)
+	{
+		glm_no_memory(err);
+		return NULL;
+	}
+	if (segment != GLM_ALL_SEGMENTS)
+		glm_fail(err, GLM_UNSUPPORTED, "a GPU takes all of a model, not a segment");
+	else if (cuda_weights_plan(w, model, max_rows, err))
+	{
+		w->memory = cuda_take(dev, w->bytes, err);
+		if (w->memory != 0 && take_pinned(dev, w, err) && fill(dev, w, go_on, arg, err))
+			return w;
+	}
+	cuda_unload(dev, w);
+	return NULL;
+}

@@ -1,0 +1,222 @@
+/*
+ * bench.c - how long kernels take on a GPU, for the shapes of ChatGLM3-6B in INT4: a line for
+ * each, with bytes of weights and keys a second.  Weights of as many layers as the model has
+ * are gone through in turn, so that none is left in a cache.
+ *
+ *     bench [LAYERS]
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda/gpu_backend.h"
+#include "engine/weights/packed.h"
+
+#define GROUP 64
+
+static glm_device *dev;
+static int		   layers = 28;
+static int (*elapsed)(float *ms, void *begin, void *end);
+
+static uint64_t
+take(size_t bytes)
+{
+	glm_error err = {0};
+	uint64_t  memory = cuda_take(dev, bytes, &err);
+
+	if (memory == 0)
+	{
+		printf("# %s\n", err.message);
+		exit(2);
+	}
+	return memory;
+}
+
+typedef void (*body)(const void *arg, int layer);
+
+/* Microseconds of one call, over all layers, after a first round. */
+static double
+time_of(body run, const void *arg)
+{
+	const cuda_driver *d = dev->driver;
+	void			  *event[2];
+	float			   ms = 0;
+	glm_error		   err;
+
+	d->event_open(&event[0], 0);
+	d->event_open(&event[1], 0);
+	for (int round = 0; round < 2; round++)
+	{
+		if (round == 1)
+			d->event_record(event[0], dev->stream.stream);
+		for (int l = 0; l < layers; l++)
+			run(arg, l);
+	}
+	d->event_record(event[1], dev->stream.stream);
+	if (!cuda_stream_wait(&dev->stream, &err))
+	{
+		printf("# %s\n", err.message);
+		exit(2);
+	}
+	elapsed(&ms, event[0], event[1]);
+	return ms * 1e3 / layers;
+}
+
+/* ---- Products ------------------------------------------------------------------------- */
+
+typedef struct product
+{
+	packed_args args;
+	uint64_t	each; /* bytes of a layer's weights */
+} product;
+
+static void
+multiply(const void *arg, int layer)
+{
+	const product *p = arg;
+	packed_args	   a = p->args;
+
+	a.w += p->each * (uint64_t) layer;
+	cuda_packed(&dev->stream.launcher, &a, GLM_CUDA_Q4, GROUP);
+}
+
+static void
+bench_product(const char *name, int rows, int cols)
+{
+	static const int m[] = {1, 2, 4, 8, 16, 32, 64, 128, 512};
+	product			 p = {.each = glm_packed_bytes(GLM_Q4, (size_t) rows, (size_t) cols, GROUP)};
+	size_t			 groups = glm_packed_groups((size_t) cols, GROUP);
+
+	p.args = (packed_args){
+		.c = (float *) (uintptr_t) take((size_t) 512 * (size_t) rows * 4),
+		.ldc = (uint64_t) rows,
+		.w = (uint8_t *) (uintptr_t) take(p.each * (uint64_t) layers),
+		.tile_bytes = glm_packed_tile_bytes(GLM_Q4, (size_t) cols, GROUP),
+		.head = glm_packed_head(GLM_Q4, (size_t) cols, GROUP),
+		.code = (int8_t *) (uintptr_t) take(512 * groups * GROUP),
+		.scale = (float *) (uintptr_t) take(512 * groups * 4),
+		.minus_sum = (int32_t *) (uintptr_t) take(512 * groups * 4),
+		.n = rows,
+		.groups = (int) groups,
+	};
+	for (size_t i = 0; i < sizeof(m) / sizeof(m[0]) && (layers > 1 || i < 2); i++)
+	{
+		double us;
+
+		p.args.m = m[i];
+		p.args.ld = (m[i] + GLM_CUDA_ROWS - 1) / GLM_CUDA_ROWS * GLM_CUDA_ROWS;
+		us = time_of(multiply, &p);
+		printf("%s, %d rows: %.1f us, %.0f GB/s, %.1f TOPS\n", name, m[i], us,
+			   (double) p.each / us * 1e-3, 2e-6 * m[i] * rows * cols / us);
+	}
+	dev->driver->memory_give((uintptr_t) p.args.c);
+	dev->driver->memory_give((uintptr_t) p.args.w);
+	dev->driver->memory_give((uintptr_t) p.args.code);
+	dev->driver->memory_give((uintptr_t) p.args.scale);
+	dev->driver->memory_give((uintptr_t) p.args.minus_sum);
+}
+
+/* ---- Attention -------------------------------------------------------------------------- */
+
+typedef struct attention
+{
+	attend_args attend;
+	join_args	join;
+	uint64_t	layer;
+	int			rows;
+} attention;
+
+static void
+attend_layer(const void *arg, int layer)
+{
+	const attention *t = arg;
+	attend_args		 a = t->attend;
+
+	a.kv.layer = t->layer * (uint64_t) layer;
+	cuda_attend(&dev->stream.launcher, &a, t->rows);
+	cuda_join(&dev->stream.launcher, &t->join, t->rows);
+}
+
+/* Sequences of so many positions, a row each: decoding, in F16. */
+static void
+bench_attention(int rows, int positions)
+{
+	uint64_t  half = 32 * 128 * 2, layer = 4 * half, block = layer * (uint64_t) layers;
+	int		  blocks = positions / 32, stretches = (positions + 511) / 512;
+	cuda_row *row = malloc((size_t) rows * sizeof(*row));
+	uint32_t *list = malloc((size_t) (rows * blocks) * sizeof(*list));
+	attention t = {.layer = layer, .rows = rows};
+	double	  us;
+
+	for (int i = 0; i < rows; i++)
+		row[i] = (cuda_row){0, positions - 1, i * blocks, 0};
+	for (int i = 0; i < rows * blocks; i++)
+		list[i] = (uint32_t) ((uint64_t) i * block / GLM_KV_UNIT);
+	t.attend = (attend_args){
+		.kv = {.pool = (char *) (uintptr_t) take((size_t) (rows * blocks) * block),
+			   .block = (uint32_t *) (uintptr_t) take((size_t) (rows * blocks) * 4),
+			   .half = half,
+			   .dtype = GLM_CUDA_F16,
+			   .heads = 32,
+			   .groups = 2,
+			   .head_dim = 128},
+		.part = (float *) (uintptr_t) take((size_t) (rows * 32 * stretches) * 130 * 4),
+		.qkv = (float *) (uintptr_t) take((size_t) rows * 36 * 128 * 4),
+		.row = (cuda_row *) (uintptr_t) take((size_t) rows * sizeof(*row)),
+		.stretches = stretches};
+	t.join = (join_args){(float *) (uintptr_t) take((size_t) rows * 4096 * 4),
+						 t.attend.part,
+						 t.attend.row,
+						 32,
+						 128,
+						 stretches};
+	cuda_stream_put(&dev->stream, (uintptr_t) t.attend.row, row, (size_t) rows * sizeof(*row));
+	cuda_stream_put(&dev->stream, (uintptr_t) t.attend.kv.block, list,
+					(size_t) (rows * blocks) * 4);
+	us = time_of(attend_layer, &t);
+	printf("attention, %d rows at %d: %.1f us, %.0f GB/s\n", rows, positions, us,
+		   (double) rows * positions * 1024 / us * 1e-3);
+	dev->driver->memory_give((uintptr_t) t.attend.kv.pool);
+	dev->driver->memory_give((uintptr_t) t.attend.kv.block);
+	dev->driver->memory_give((uintptr_t) t.attend.part);
+	dev->driver->memory_give((uintptr_t) t.attend.qkv);
+	dev->driver->memory_give((uintptr_t) t.attend.row);
+	dev->driver->memory_give((uintptr_t) t.join.out);
+	free(row);
+	free(list);
+}
+
+int
+main(int argc, char **argv)
+{
+	glm_error err = {0};
+	void	 *library, *found;
+
+	layers = argc > 1 ? atoi(argv[1]) : layers;
+	dev = cuda_open(0, "auto", NULL, GLM_EXACT, &err);
+	if (dev == NULL || layers < 1)
+	{
+		printf("# %s\n", err.message);
+		return 1;
+	}
+	library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+	found = library != NULL ? dlsym(library, "cuEventElapsedTime") : NULL;
+	if (found == NULL)
+		return 1;
+	memcpy(&elapsed, &found, sizeof(found));
+	printf("# %s, %s, %d layers\n", dev->info.name, dev->info.kernels, layers);
+	bench_product("qkv", 4608, 4096);
+	if (layers > 1)
+	{
+		bench_product("dense", 4096, 4096);
+		bench_product("gate, up", 27392, 4096);
+		bench_product("down", 4096, 13696);
+		for (int rows = 1; rows <= 64; rows *= 8)
+			for (int positions = 512; positions <= 8192; positions *= 4)
+				bench_attention(rows, positions);
+	}
+	else
+		bench_attention(1, 32);
+	return 0;
+}

@@ -1,0 +1,44 @@
+/*
+ * on_host.c - the checks' kernels run on the host.
+ */
+#include <stdlib.h>
+
+#include "check.h"
+#include "cuda/host/emulated.h"
+
+static void
+run_at_once(void *arg, cuda_kernel kernel, cuda_grid grid, unsigned threads, unsigned shared,
+			const void *args, size_t bytes)
+{
+	(void) arg;
+	if (bytes != emulated_kernels[kernel].bytes)
+		abort();
+	emulated_run(&emulated_kernels[kernel], grid, threads, shared, args);
+}
+
+const cuda_launcher ck_launcher = {run_at_once, NULL};
+
+bool
+ck_open(void)
+{
+	return true;
+}
+
+bool
+ck_choose(const char *order)
+{
+	emulated_choose(order);
+	return true;
+}
+
+void *
+ck_memory(size_t bytes)
+{
+	return aligned_alloc(256, (bytes + 255) / 256 * 256);
+}
+
+void
+ck_memory_free(void *memory)
+{
+	free(memory);
+}
