@@ -356,7 +356,7 @@ help:
 	@echo '  make demo          build, install, and show it at work in a private cluster'
 	@echo '  make test          these suites; the last line counts passed and failed'
 	@echo '  make unit          engine tests without a server       (one: T=test_prompt)'
-	@echo '  make cuda-check    the kernels for GPUs on the host, bit by bit (CUDA_SHAPES=50)'
+	@echo '  make cuda-check    the kernels for GPUs on the host, bit by bit (CUDA_SHAPES=30)'
 	@echo '  make cuda-mutants  are barriers that are taken out of them noticed?  minutes'
 	@echo '  make installcheck  pg_regress, sql/ and expected/      (one: REGRESS="install stream")'
 	@echo '  make pgtap         pgTAP suites, test/pgtap/           (one: T=generate)'

@@ -141,13 +141,13 @@ build/cuda/bench: build/cuda/test/bench.o $(CUDA_LIB_OBJS) build/cuda/$(if $(NVC
 CUDA_MOCK = build/cuda/bench build/cuda/check-gpu build/cuda/test_device build/cuda/mock/libcuda.so.1 build/cuda/mock/chatglm_cuda.so
 CUDA_CHECKS = build/cuda/check_faults build/cuda/check_faults-asan build/cuda/check build/cuda/check-asan
 # random shapes of each kind, in each order of threads
-CUDA_SHAPES ?= 50
+CUDA_SHAPES ?= 30
 
 cuda-check: $(CUDA_CHECKS) $(CUDA_MOCK) $(if $(NVCC),build/cuda/kernels.fatbin build/cuda/kernels.ptx)
 	build/cuda/check_faults
 	build/cuda/check_faults-asan
 	build/cuda/check $(CUDA_SHAPES)
-	build/cuda/check-asan 8
+	build/cuda/check-asan 5
 	test/cuda/device.sh build/cuda
 	$(if $(NVCC),test/cuda/code.sh build/cuda)
 

@@ -11,7 +11,7 @@
  *     GLM_MOCK_MEMORY=MiB          of the device; 4096
  *     GLM_MOCK_ORDER=CHOICE        see emulated_choose()
  *     GLM_MOCK_FAULT=WHAT:N:CODE   the N-th call of WHAT (a name of the driver's functions,
- *                                  or "kernel": the N-th that is done) gives CODE; a kernel's
+ *                                  or "kernel": the N-th that is done; 0: each) gives CODE; a kernel's
  *                                  fault stays, as that of a GPU does; counted from where
  *                                  the variable was given its value
  *     GLM_MOCK_ONCE=FILE           the fault comes only while FILE is there, and removes it
@@ -90,7 +90,7 @@ fault(const char *what)
 	}
 	nth = ++calls[what];
 	if (f == NULL || sscanf(f, "%63[^:]:%ld:%d", name, &at, &code) != 3 ||
-		strcmp(name, what) != 0 || nth != at)
+		strcmp(name, what) != 0 || (nth != at && at != 0))
 		return FINE;
 	return once == NULL || unlink(once) == 0 ? code : FINE;
 }

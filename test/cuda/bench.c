@@ -100,7 +100,7 @@ bench_product(const char *name, int rows, int cols)
 		.n = rows,
 		.groups = (int) groups,
 	};
-	for (size_t i = 0; i < sizeof(m) / sizeof(m[0]) && (layers > 1 || i < 2); i++)
+	for (size_t i = 0; i < sizeof(m) / sizeof(m[0]) && (layers > 1 || i < 1); i++)
 	{
 		double us;
 

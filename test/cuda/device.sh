@@ -11,8 +11,8 @@ mock "$build/check-gpu" 2
 mock "$build/bench" 1 >/dev/null
 mock "$build/test_device"
 mock "$build/test_device" lost
-GLM_MOCK_FAULT=cuInit:1:35 mock "$build/test_device" CUDA_ERROR_INSUFFICIENT_DRIVER
-GLM_MOCK_FAULT=cuInit:1:100 mock "$build/test_device" 'CUDA_ERROR_NO_DEVICE (100, no CUDA-capable device is detected)'
+GLM_MOCK_FAULT=cuInit:0:35 mock "$build/test_device" CUDA_ERROR_INSUFFICIENT_DRIVER
+GLM_MOCK_FAULT=cuInit:0:100 mock "$build/test_device" 'CUDA_ERROR_NO_DEVICE (100, no CUDA-capable device is detected)'
 # this machine's own driver, if it has one, is left alone
 if ! ldconfig -p 2>/dev/null | grep -q 'libcuda\.so\.1'; then
 	"$build/test_device" 'libcuda.so.1: cannot open shared object file' || failed=1

@@ -75,7 +75,7 @@ class Cuda(unittest.TestCase):
         self.assert_down(cluster, conn, 'no device "cuda:0": libcuda.so.1: cannot open shared object file')
 
     def test_no_device_behind_the_driver(self):
-        cluster, conn = self.cluster("cuda", GLM_MOCK_FAULT="cuInit:1:100")
+        cluster, conn = self.cluster("cuda", GLM_MOCK_FAULT="cuInit:0:100")
         self.assert_down(cluster, conn, "CUDA_ERROR_NO_DEVICE")
 
     def test_too_little_memory(self):
@@ -83,7 +83,7 @@ class Cuda(unittest.TestCase):
         self.assert_down(cluster, conn, "64 MB on device \"mock GPU\"")
 
     def test_the_cpu_stands_in_where_it_may(self):
-        cluster, conn = self.cluster("cuda:0", fallback="cpu", GLM_MOCK_FAULT="cuInit:1:35")
+        cluster, conn = self.cluster("cuda:0", fallback="cpu", GLM_MOCK_FAULT="cuInit:0:35")
         state = self.ready(conn)
         self.assertEqual(state["device"], "CPU")
         self.assertIn("CUDA_ERROR_INSUFFICIENT_DRIVER", state["device_why"])
