@@ -143,8 +143,11 @@ class Meanwhile(JobCase):
         self.make_table(10)
         self.make_job()
         run = self.computing()
-        self.sql("TRUNCATE ticket")
+        truncation = self.background("TRUNCATE ticket", dbname=self.database)
+        wait_until(lambda: not truncation.is_alive() or
+                   value(f"SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {truncation.pid}"), "it is in the way")
         set_delay(0)
+        truncation.result()
         run.result()
         self.assertEqual(self.sql("SELECT state, done, failed FROM glm_jobs"), [("done", 0, 0)])
 
