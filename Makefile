@@ -347,7 +347,7 @@ demo: deps
 	test/demo/run.sh
 
 test: deps
-	$(MAKE) $(AGAIN) installed
+	$(MAKE) $(AGAIN) -j$$(nproc) installed
 	test/run.sh unit cuda-check installcheck pgtap fault fuzz
 
 help:
