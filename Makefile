@@ -149,7 +149,7 @@ build/engine/compute/kernels/avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
 build/engine/compute/kernels/avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c
 build/engine/compute/kernels/packed_avx2.o: GLM_FLAGS += -mavx2 -mfma -mf16c
 build/engine/compute/kernels/packed_avxvnni.o: GLM_FLAGS += -mavx2 -mavxvnni -mfma -mf16c
-build/engine/compute/kernels/packed_avx512.o: GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+$(addprefix build/engine/compute/kernels/packed_avx512,.o _q4.o _q8.o): GLM_FLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
 endif
 ifeq ($(shell uname -m),aarch64)
 build/engine/compute/kernels/packed_neon.o: GLM_FLAGS += -march=armv8.2-a+dotprod
@@ -347,7 +347,7 @@ demo: deps
 	test/demo/run.sh
 
 test: deps
-	$(MAKE) $(AGAIN) installed
+	$(MAKE) $(AGAIN) -j$$(nproc) installed
 	test/run.sh unit cuda-check installcheck pgtap fault fuzz
 
 help:

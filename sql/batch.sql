@@ -15,7 +15,10 @@ DECLARE
     line text;
 BEGIN
     FOR line IN EXECUTE format('EXPLAIN (%s) %s', options, query) LOOP
-        RETURN NEXT regexp_replace(line, '(Mean in Flight|Memory Usage): .*', '\1: N');
+        -- 18 has lines and digits of its own
+        IF line !~ '^ *(Buffers|Planning|Window):' THEN
+            RETURN NEXT regexp_replace(regexp_replace(line, '(Mean in Flight|Memory Usage): .*', '\1: N'), 'rows=(\d+)\.00', 'rows=\1');
+        END IF;
     END LOOP;
 END $$;
 -- how many requests its nodes made
@@ -43,7 +46,7 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT id, glm_tokenize(body) FROM doc WHERE glm_co
 EXPLAIN (VERBOSE, COSTS OFF) SELECT glm_detokenize(glm_tokenize(body)), glm_count_tokens(body) FROM doc;
 EXPLAIN (COSTS OFF) SELECT kind, sum(glm_count_tokens(body)) FROM doc GROUP BY kind HAVING glm_count_tokens(max(body)) > 1;
 EXPLAIN (COSTS OFF) SELECT glm_count_tokens(body), count(*) FROM doc GROUP BY 1;
-EXPLAIN (COSTS OFF) SELECT a.id FROM doc a JOIN doc b USING (id) WHERE glm_count_tokens(a.body || b.body) > 5;
+EXPLAIN (COSTS OFF) SELECT a.id FROM doc a JOIN doc b ON a.kind = b.id WHERE glm_count_tokens(a.body || b.body) > 5;
 EXPLAIN (COSTS OFF) UPDATE doc SET answer = glm_detokenize(ARRAY[id]);
 EXPLAIN (COSTS OFF) DELETE FROM doc WHERE glm_count_tokens(body) = 0;
 EXPLAIN (COSTS OFF) INSERT INTO doc SELECT id + 100, kind, glm_detokenize(ARRAY[id]) FROM doc;
@@ -54,7 +57,7 @@ EXPLAIN (COSTS OFF) SELECT sum(id) FILTER (WHERE glm_count_tokens(body) > 5) FRO
 EXPLAIN (COSTS OFF) SELECT CASE WHEN id > 1 THEN glm_count_tokens(body) END FROM doc;
 EXPLAIN (COSTS OFF) SELECT coalesce(answer, glm_detokenize(ARRAY[id])) FROM doc;
 EXPLAIN (COSTS OFF) SELECT id FROM doc WHERE id = 1 OR glm_count_tokens(body) > 5;
-EXPLAIN (COSTS OFF) SELECT sum(glm_count_tokens(body)) OVER () FROM doc;
+SELECT * FROM plan_of('SELECT sum(glm_count_tokens(body)) OVER () FROM doc');
 EXPLAIN (COSTS OFF) SELECT glm_count_tokens(body), generate_series(1, 2) FROM doc;
 EXPLAIN (COSTS OFF) UPDATE doc SET answer = 'x' RETURNING glm_count_tokens(body);
 EXPLAIN (COSTS OFF) SELECT glm_count_tokens('hello');

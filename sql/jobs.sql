@@ -94,7 +94,7 @@ RESET chatglm.temperature;
 -- ---- functions in FROM ----
 EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, r.n, upper(r.n::text) FROM note t, glm_count_tokens(t.body) r(n) WHERE r.n > 5;
 EXPLAIN (COSTS OFF) SELECT t.id, r.* FROM note t LEFT JOIN LATERAL glm_try_generate(t.body) r ON true WHERE r.error IS NULL;
-EXPLAIN (COSTS OFF) SELECT g, h FROM note t JOIN note o USING (id), glm_generate(t.body || o.body) g, glm_generate(g) h LIMIT 3;
+EXPLAIN (COSTS OFF) SELECT g, h FROM note t JOIN note o ON t.id = o.id + 1, glm_generate(t.body || o.body) g, glm_generate(g) h LIMIT 3;
 EXPLAIN (COSTS OFF) SELECT s.* FROM note t, LATERAL (SELECT (glm_try_generate(t.id::text)).*) s;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, n FROM note t LEFT JOIN LATERAL glm_count_tokens(t.body) n ON n > 9 WHERE t.kind = 1;
 -- so do those with one value where the rows of all tables are carried along, to be locked or looked up again

@@ -138,7 +138,7 @@ DROP ROLE regress_glm_reader;
 
 -- nothing is left of all these, once the worker has seen the last ones go
 DO $$
-DECLARE deadline timestamptz := clock_timestamp() + interval '10 s';
+DECLARE deadline timestamptz := clock_timestamp() + interval '2 min';
 BEGIN
     WHILE EXISTS (SELECT FROM glm_stat_requests WHERE pid = pg_backend_pid()) LOOP
         IF clock_timestamp() > deadline THEN

@@ -25,7 +25,7 @@ total_failed=0
 for suite in "$@"; do
 	log=build/log/$suite.log
 	echo "==== $suite"
-	make --no-print-directory "$suite" 2>&1 | tee "$log"
+	make --no-print-directory -j"$(nproc)" "$suite" 2>&1 | tee "$log"
 	status=${PIPESTATUS[0]}
 
 	# TAP, pg_regress up to 15 ("test x ... ok  12 ms"), unittest ("x (y.Z) ... ok")

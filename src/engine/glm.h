@@ -408,7 +408,10 @@ extern void glm_engine_set_speculation(glm_engine *engine, glm_speculation specu
 /* How models are verified that are loaded from now on. */
 extern void glm_engine_set_verify(glm_engine *engine, glm_verify verify);
 
-/* For tests and demonstrations: sleep this long after every step, and draft nothing. */
+/*
+ * For tests and demonstrations: sleep this long after every step, and draft nothing.  A sleep
+ * that has begun becomes longer or shorter; requests are admitted and cancelled meanwhile.
+ */
 extern void glm_engine_set_step_delay(glm_engine *engine, int ms);
 
 /* Is the calling thread one of the engine's?  Async-signal-safe. */

@@ -11,7 +11,7 @@ for target in "$@"; do
 	name=${target##*/fuzz_}
 	mkdir -p "build/fuzz/found/$name"
 	(
-		"$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=65536 \
+		"$target" -max_total_time="$seconds" -timeout=300 -rss_limit_mb=2048 -max_len=65536 \
 			-print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
 			"build/fuzz/found/$name" "test/fuzz/corpus/$name" >"build/fuzz/$name.log" 2>&1
 		echo $? >"build/fuzz/$name.status"

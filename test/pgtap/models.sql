@@ -12,7 +12,7 @@ CREATE FUNCTION pg_temp.becomes(condition text) RETURNS bool LANGUAGE plpgsql AS
 DECLARE
     holds bool;
 BEGIN
-    FOR i IN 1 .. 200 LOOP
+    FOR i IN 1 .. 6000 LOOP
         EXECUTE condition INTO holds;
         EXIT WHEN holds;
         PERFORM pg_sleep(0.02);

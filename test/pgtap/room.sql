@@ -21,7 +21,7 @@ CREATE TEMP TABLE answered AS SELECT count(glm_generate('hello ' || i, max_token
 SELECT is(n, 100::bigint, 'rows in flight') FROM answered;
 CREATE FUNCTION pg_temp.nothing_taken() RETURNS bool LANGUAGE plpgsql AS $$
 BEGIN
-    FOR i IN 1 .. 200 LOOP
+    FOR i IN 1 .. 6000 LOOP
         IF (glm_health()->>'queue_requests')::int = 0 AND (glm_health()->>'queue_bytes')::bigint = 0 THEN
             RETURN true;
         END IF;

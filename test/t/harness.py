@@ -1,10 +1,11 @@
 """harness.py - what the fault tests share: connections, conditions, injected faults, scratch clusters.
 
 The tests talk to the private cluster of test/cluster.sh through PGHOST and
-friends.  They wait for conditions (wait_until), never for a time, and every
-one of them ends with the check that nothing of its requests is left in the
-worker.  The server may run as another user than the tests: files and commands
-of its own go through as_owner().
+friends.  They wait for conditions (wait_until), never for a time: PATIENCE is
+only for what never comes.  What has to be found running is ENDLESS, or the
+engine is HELD.  Every test ends with the check that nothing of its requests is
+left in the worker.  The server may run as another user than the tests: files
+and commands of its own go through as_owner().
 """
 import ctypes
 import os
@@ -20,24 +21,28 @@ import psycopg
 PG_CONFIG = os.environ.get("PG_CONFIG", "pg_config")
 BINDIR = subprocess.check_output([PG_CONFIG, "--bindir"], text=True).strip()
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PATIENCE = 120.0        # s
+HELD = 60000            # ms a step: nothing that runs gets on until another delay is set
 
 
 def long_call(function, tokens=60, prompt="'hello'"):
     """A call whose answer has so many tokens whatever the model has learnt.
 
-    At this temperature all ids are about equally likely.  With a delay of
-    100 ms a step, 60 tokens take six seconds.
+    At this temperature all ids are about equally likely.
     """
     return f"{function}({prompt}, temperature => 100, top_p => 1, seed => 1, max_tokens => {tokens})"
 
 
 GENERATE = long_call("glm_generate")
 STREAM = long_call("glm_stream")
+# with a delay of 100 ms a step, minutes
+ENDLESS = long_call("glm_generate", 1500)
+ENDLESS_STREAM = long_call("glm_stream", 1500)
 
 
 # ---- Conditions --------------------------------------------------------------
 
-def wait_until(condition, what, timeout=10.0):
+def wait_until(condition, what, timeout=PATIENCE):
     """Polls until condition() holds and returns what it returned."""
     deadline = time.monotonic() + timeout
     while True:
@@ -95,15 +100,9 @@ def set_system(name, setting):
 
 
 def set_delay(ms):
-    """Makes the worker sleep after every step, and waits until it does."""
-    def slow():
-        start = time.monotonic()
-        value("SELECT glm_generate('hi', max_tokens => 3)")
-        return time.monotonic() - start >= 2 * ms / 1000
-
+    """Makes the worker sleep after every step from now on, also where it sleeps already."""
     set_system("chatglm.debug_step_delay", ms or None)
-    if ms:
-        wait_until(slow, f"a step takes {ms} ms")
+    value("SELECT 1")           # the postmaster tells the worker before it accepts this connection
 
 
 # ---- The worker --------------------------------------------------------------
@@ -117,6 +116,13 @@ def worker_rss():
     """Resident memory of the worker in bytes."""
     with open(f"/proc/{worker_pid()}/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_ticks(pid):
+    """CPU time of a process in clock ticks."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def worker_segments():
@@ -154,11 +160,12 @@ class Background(threading.Thread):
 
     def run(self):
         try:
-            self.rows = self.conn.execute(self.sql).fetchall()
+            cursor = self.conn.execute(self.sql)
+            self.rows = cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             self.error = error
 
-    def result(self, timeout=30.0):
+    def result(self, timeout=PATIENCE):
         self.join(timeout)
         if self.is_alive():
             raise AssertionError(f"still running after {timeout} s: {self.sql}")
@@ -172,19 +179,17 @@ class Background(threading.Thread):
 class Case(unittest.TestCase):
     """A test that finds the worker up and idle and has to leave it so."""
 
-    delay = 0                   # ms a step, for the whole class
+    delay = 0                   # ms a step at the beginning of each test
 
     @classmethod
     def setUpClass(cls):
         wait_until(lambda: value("SELECT glm_ready()"), "the worker is up")
-        set_delay(cls.delay)
-
-    @classmethod
-    def tearDownClass(cls):
-        set_delay(0)
 
     def setUp(self):
         self.addCleanup(self.assert_idle)
+        if self.delay:
+            set_delay(self.delay)
+            self.addCleanup(set_delay, 0)
 
     def session(self, **arguments):
         conn = connect(**arguments)
@@ -206,6 +211,19 @@ class Case(unittest.TestCase):
             wait_until(idle, "no request is left")
         except AssertionError:
             self.fail(f"left behind: {health()}")
+
+    def assert_times_out(self, conn, sql):
+        """A statement's timeout ends its request in the worker; how long it takes to get there is the machine's affair."""
+        cancelled = health()["cancelled"]
+        for ms in (200, 1000, 5000, 25000):
+            conn.execute(f"SET statement_timeout = '{ms}ms'")
+            with self.assertRaises(psycopg.errors.QueryCanceled):
+                conn.execute(sql)
+            conn.execute("RESET statement_timeout")
+            self.assert_idle()
+            if health()["cancelled"] > cancelled:
+                return
+        self.fail("no request was cancelled")
 
     def wait_running(self, count=1):
         wait_until(lambda: health()["running"] == count, f"{count} running")
@@ -237,7 +255,7 @@ class Cluster:
     def start(self):
         options = " ".join(f"-c {name}='{setting}'" for name, setting in self.settings.items())
         as_owner("env", *(f"{name}={setting}" for name, setting in self.environment.items()),
-                 f"{BINDIR}/pg_ctl", "start", "--pgdata", self.data, "--silent", "--timeout=60",
+                 f"{BINDIR}/pg_ctl", "start", "--pgdata", self.data, "--silent", "--timeout=120",
                  "--log", os.path.join(self.base, "log"), "--options", options)
 
     def stop(self, mode="fast"):

@@ -51,10 +51,10 @@ class JobCase(Case):
     def job(self, column="state", name="job"):
         return self.one(f"SELECT {column} FROM glm_jobs WHERE name = %s", name)
 
-    def wait_state(self, state, name="job", timeout=60.0):
+    def wait_state(self, state, name="job", timeout=PATIENCE):
         wait_until(lambda: self.job("state", name) == state, f"job {name} is {state}", timeout)
 
-    def wait_quiet(self, name="job", timeout=60.0):
+    def wait_quiet(self, name="job", timeout=PATIENCE):
         """Until a continuous job has nothing to do."""
         wait_until(lambda: self.one("SELECT walked FROM chatglm.job WHERE name = %s", name) and
                    self.queued(name) == 0, f"job {name} is quiet", timeout)

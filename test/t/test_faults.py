@@ -17,27 +17,32 @@ GREETING = "SELECT glm_generate('hello')"
 
 
 class Faults(Case):
-    delay = 100
+    delay = HELD
 
     def setUp(self):
         super().setUp()
         self.pid = worker_pid()
         self.bystander = self.session()
         self.bystander.execute("CREATE TEMP TABLE kept AS SELECT 42 AS answer")
-        self.sleeper = self.background("SELECT pg_sleep(1), 'slept'")
+        self.bystander.execute("SELECT pg_advisory_lock(1)")
+        self.sleeper = self.background("SELECT pg_advisory_lock_shared(1), 'slept'")
 
     def assert_survived(self):
-        """A new worker within seconds; sessions that did not wait for the old one live on."""
-        wait_until(lambda: worker_pid() not in (None, self.pid), "a new worker", 5.0)
+        """A new worker comes; sessions that did not wait for the old one live on."""
+        wait_until(lambda: worker_pid() not in (None, self.pid), "a new worker")
+        set_delay(0)
+        self.assertTrue(self.sleeper.is_alive())
+        self.bystander.execute("SELECT pg_advisory_unlock(1)")
         self.assertEqual(self.sleeper.result()[0][1], "slept")
         self.assertEqual(value("SELECT answer FROM kept", self.bystander), 42)
         self.assertTrue(value(GREETING, self.bystander))
 
     def assert_lost(self, waiting):
         with self.assertRaisesRegex(psycopg.Error, "worker") as caught:
-            waiting.result(5)
+            waiting.result()
         self.assertNotIsInstance(caught.exception, psycopg.errors.QueryCanceled)
         # the session itself is as good as before, and so is its next request
+        set_delay(0)
         self.assertTrue(value(GREETING, waiting.conn))
 
     def strike(self, thread, signum):
@@ -96,7 +101,7 @@ class CutOffWeights(Case):
         os.truncate(f"{model}/model.safetensors", 65536)
         with self.assertRaisesRegex(psycopg.Error, "worker"):
             conn.execute(sql)
-        wait_until(lambda: worker_pid() not in (None, pid), "a new worker", 5.0)
+        wait_until(lambda: worker_pid() not in (None, pid), "a new worker")
         self.assertTrue(value(GREETING, conn))
         # the new worker sees what has become of the file before it maps a tensor
         with self.assertRaisesRegex(psycopg.Error, "model.safetensors"):

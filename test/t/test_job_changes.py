@@ -209,7 +209,7 @@ class Changes(JobCase):
         self.sql("DROP EXTENSION chatglm")
         self.assertEqual(self.one("SELECT count(*) FROM pg_trigger WHERE tgrelid = 'ticket'::regclass"), 0)
         self.sql("INSERT INTO ticket VALUES (6, 'x')")
-        wait_until(lambda: not job_pids(self.database), "the worker is gone", 15)
+        wait_until(lambda: not job_pids(self.database), "the worker is gone")
 
 
 class Replication(unittest.TestCase):
@@ -237,11 +237,11 @@ class Replication(unittest.TestCase):
         sub.execute("SELECT glm_job_start('here'), glm_job_start('not')")
         sub.execute(f"CREATE SUBSCRIPTION s CONNECTION 'host={cluster.base} port=5432 user=postgres dbname=pub' "
                     "PUBLICATION p WITH (create_slot = false, slot_name = 's')")
-        wait_until(lambda: value("SELECT count(*) FROM ticket", sub) == 1, "the first copy", 30)
+        wait_until(lambda: value("SELECT count(*) FROM ticket", sub) == 1, "the first copy")
         pub.execute("INSERT INTO ticket VALUES (2, 'replicated')")
         pub.execute("UPDATE ticket SET body = 'changed' WHERE id = 1")
         wait_until(lambda: value("SELECT count(*) FROM ticket WHERE queue = glm_generate(body, max_tokens => 4)", sub) == 2,
-                   "both are answered", 30)
+                   "both are answered")
         self.assertEqual(value("SELECT count(*) FROM ticket WHERE id = 2 AND mine IS NULL", sub), 1)
         sub.execute("ALTER SUBSCRIPTION s DISABLE")
         sub.execute("ALTER SUBSCRIPTION s SET (slot_name = NONE)")

@@ -155,34 +155,36 @@ class Rights(JobCase):
 
 
 class Databases(JobCase):
-    delay = 50
+    """With the engine held, no chunk is ever done."""
 
-    def busy(self, rows=400):
+    delay = HELD
+
+    def busy(self, rows=100):
         self.make_table(rows)
-        self.make_job()
+        self.make_job(chunk=20)
         self.sql("SELECT glm_job_start('job')")
         wait_until(lambda: health()["running"] > 0, "the model computes")
 
     def test_drop_database(self):
+        """It waits five seconds for others to go, which jobs do."""
         self.busy()
         self.conn.close()
-        start = time.monotonic()
         self.execute_in("postgres", f"DROP DATABASE {self.database}")
-        self.assertLess(time.monotonic() - start, 3)
 
     def test_drop_database_force(self):
         self.busy()
         self.execute_in("postgres", f"DROP DATABASE {self.database} WITH (FORCE)")
 
     def test_drop_that_fails_lets_jobs_go_on(self):
-        self.busy(100)
+        self.busy()
         with self.assertRaises(psycopg.errors.ObjectInUse):
             self.execute_in("postgres", f"DROP DATABASE {self.database}")
+        set_delay(0)
         self.wait_state("done")
         self.assertEqual(self.job("done"), 100)
 
     def test_template_and_rename(self):
-        self.busy(100)
+        self.busy()
         self.conn.close()
         copy = self.database + "_copy"
         self.addCleanup(self.execute_in, "postgres", f"DROP DATABASE IF EXISTS {copy}")
@@ -190,20 +192,24 @@ class Databases(JobCase):
         self.execute_in("postgres", f"ALTER DATABASE {self.database} RENAME TO {self.database}_x")
         self.execute_in("postgres", f"ALTER DATABASE {self.database}_x RENAME TO {self.database}")
         self.conn = self.open()
+        set_delay(0)
         self.wait_state("done")
         # the copy has the job as it was, which waits to be started there
         with connect(dbname=copy) as conn:
             self.assertEqual(value("SELECT state FROM glm_jobs", conn), "running")
             self.assertEqual(job_pids(copy), [])
             conn.execute("SELECT glm_job_start('job')")
-            wait_until(lambda: value("SELECT state FROM glm_jobs", conn) == "done", "the copy's job, too", 60)
+            wait_until(lambda: value("SELECT state FROM glm_jobs", conn) == "done", "the copy's job, too")
             self.assertEqual(value("SELECT count(*) FROM ticket WHERE queue IS NULL", conn), 0)
 
     def test_dump_and_restore_in_the_middle(self):
-        self.busy(200)
+        set_delay(500)
+        self.busy()
         wait_until(lambda: self.job("done") > 0, "some rows are stored")
+        set_delay(HELD)
         dump = subprocess.run([f"{BINDIR}/pg_dump", self.database], check=True, stdout=subprocess.PIPE).stdout
         self.sql("SELECT glm_job_cancel('job')")
+        set_delay(0)
         other = self.database + "_restored"
         self.execute_in("postgres", f"CREATE DATABASE {other}")
         self.addCleanup(self.execute_in, "postgres", f"DROP DATABASE IF EXISTS {other}")
@@ -212,7 +218,7 @@ class Databases(JobCase):
             done = value("SELECT count(*) FROM ticket WHERE queue IS NOT NULL", conn)
             self.assertEqual((value("SELECT done FROM glm_jobs", conn), value("SELECT state FROM glm_jobs", conn)), (done, "running"))
             conn.execute("CALL glm_job_run('job')")
-            self.assertEqual((value("SELECT done FROM glm_jobs", conn), value("SELECT state FROM glm_jobs", conn)), (200, "done"))
+            self.assertEqual((value("SELECT done FROM glm_jobs", conn), value("SELECT state FROM glm_jobs", conn)), (100, "done"))
             self.assertEqual(value("SELECT count(*) FROM ticket WHERE queue IS NULL", conn), 0)
 
 

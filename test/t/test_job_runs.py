@@ -39,9 +39,13 @@ class Runs(JobCase):
                  "$$BEGIN INSERT INTO hit VALUES (new.id, pg_backend_pid()); RETURN NULL; END$$")
         self.sql("CREATE TRIGGER hit AFTER UPDATE OF queue ON ticket FOR EACH ROW EXECUTE FUNCTION hit()")
         self.make_job(chunk=20)
+        set_delay(HELD)
+        self.addCleanup(set_delay, 0)
         runs = [self.background("CALL glm_job_run('job')", dbname=self.database) for _ in range(2)]
+        wait_until(lambda: self.job("workers") == 2, "both have a chunk")
+        set_delay(0)
         for run in runs:
-            run.join(60)
+            run.result()
         self.assertEqual(self.sql("SELECT count(*), count(DISTINCT id), count(DISTINCT by) FROM hit"), [(300, 300, 2)])
         self.assertEqual(self.wrong_answers(), 0)
 
@@ -71,9 +75,11 @@ class Runs(JobCase):
         self.make_table(100)
         self.sql("ANALYZE ticket")
         self.make_job()
-        rows, tokens, seconds = self.sql("SELECT * FROM glm_job_estimate('job')")[0]
+        start = time.monotonic()
+        rows, tokens, seconds = self.sql("SELECT * FROM glm_job_estimate('job', 10)")[0]
         self.assertEqual(rows, 100)
-        self.assertTrue(1000 < tokens < 20000 and 0 < seconds < 600, (tokens, seconds))
+        self.assertTrue(1000 < tokens < 20000, tokens)
+        self.assertTrue(0 < seconds < 10 * (time.monotonic() - start), "what ten of the hundred rows took, ten times")
         self.assertEqual(self.one("SELECT count(queue) FROM ticket"), 0)
 
     def test_notices(self):
@@ -89,9 +95,9 @@ class Runs(JobCase):
 
 
 class Meanwhile(JobCase):
-    """What others do while a chunk is computed; a step takes 100 ms."""
+    """What others do while a chunk is computed: the engine is held."""
 
-    delay = 100
+    delay = HELD
 
     def computing(self, sql="CALL glm_job_run('job')"):
         run = self.background(sql, dbname=self.database)
@@ -107,7 +113,8 @@ class Meanwhile(JobCase):
         run = self.computing()
         self.assertEqual(self.holds(run.pid), (False, False))
         self.sql("SELECT * FROM ticket FOR UPDATE NOWAIT")
-        run.join(60)
+        set_delay(0)
+        run.result()
         self.assertEqual(self.job("done"), 20)
 
     def test_a_snapshot_where_a_table_may_be_read(self):
@@ -116,7 +123,8 @@ class Meanwhile(JobCase):
         self.make_job(call="f(body)")
         run = self.computing()
         self.assertEqual(self.holds(run.pid), (True, False))
-        run.join(60)
+        set_delay(0)
+        run.result()
         self.assertEqual(self.job("done"), 3)
 
     def test_a_row_that_changes_is_computed_again(self):
@@ -126,18 +134,21 @@ class Meanwhile(JobCase):
         self.sql("UPDATE ticket SET body = 'I cannot log in' WHERE id = 3")
         self.sql("UPDATE ticket SET other = 5 WHERE id = 4")
         self.sql("DELETE FROM ticket WHERE id = 5")
-        run.join(60)
-        self.assertEqual(self.sql("SELECT state, done, stale FROM glm_jobs"), [("done", 9, 1)])
         set_delay(0)
-        self.addCleanup(set_delay, self.delay)
+        run.result()
+        self.assertEqual(self.sql("SELECT state, done, stale FROM glm_jobs"), [("done", 9, 1)])
         self.assertEqual(self.wrong_answers(), 0)
 
     def test_rows_that_are_truncated(self):
         self.make_table(10)
         self.make_job()
         run = self.computing()
-        self.sql("TRUNCATE ticket")
-        run.join(60)
+        truncation = self.background("TRUNCATE ticket", dbname=self.database)
+        wait_until(lambda: not truncation.is_alive() or
+                   value(f"SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {truncation.pid}"), "it is in the way")
+        set_delay(0)
+        truncation.result()
+        run.result()
         self.assertEqual(self.sql("SELECT state, done, failed FROM glm_jobs"), [("done", 0, 0)])
 
     def test_a_locked_row_holds_nobody_up(self):
@@ -146,10 +157,11 @@ class Meanwhile(JobCase):
         other = self.open(autocommit=False)
         other.execute("SELECT * FROM ticket WHERE id = 3 FOR UPDATE")
         run = self.computing()
+        set_delay(0)
         wait_until(lambda: self.one("SELECT count(queue) FROM ticket") == 9, "the others are stored")
         self.sql("SELECT * FROM ticket WHERE id <> 3 FOR UPDATE NOWAIT")
         other.rollback()
-        run.join(60)
+        run.result()
         self.assertEqual(self.sql("SELECT state, done FROM glm_jobs"), [("done", 10)])
 
     def test_cancel(self):
@@ -158,12 +170,12 @@ class Meanwhile(JobCase):
         run = self.computing()
         self.sql("SELECT glm_job_cancel('job')")
         with self.assertRaises(psycopg.errors.QueryCanceled):
-            run.result(5)
+            run.result()
         self.assertEqual((self.job("state"), self.job("rows_left"), self.one("SELECT count(*) FROM chatglm.job_queue")), ("cancelled", 0, 0))
         self.sql("SELECT glm_job_start('job')")
         wait_until(lambda: health()["running"] > 0, "the model computes")
         self.sql("SELECT glm_job_cancel('job')")
-        wait_until(lambda: health()["running"] == 0, "it does not any more", 2)
+        wait_until(lambda: health()["running"] == 0, "it does not any more")
 
     def test_pg_cancel_gives_the_claim_back(self):
         self.make_table(10)
@@ -171,8 +183,9 @@ class Meanwhile(JobCase):
         run = self.computing()
         self.sql("SELECT pg_cancel_backend(%s)", run.pid)
         with self.assertRaises(psycopg.errors.QueryCanceled):
-            run.result(5)
+            run.result()
         self.assertEqual(self.sql("SELECT worker, tries, claims FROM chatglm.job_queue"), [(None, 0, 0)])
+        set_delay(0)
         self.sql("CALL glm_job_run('job')")
         self.assertEqual(self.job("done"), 10)
 
@@ -182,6 +195,7 @@ class Meanwhile(JobCase):
         self.sql("SELECT glm_job_start('job')")
         wait_until(lambda: health()["running"] > 0, "the model computes")
         self.sql("SELECT glm_job_pause('job')")
+        set_delay(0)
         wait_until(lambda: self.job("workers") == 0, "the chunk is stored")
         done = self.job("done")
         self.assertLess(done, 40)
@@ -193,21 +207,21 @@ class Meanwhile(JobCase):
         self.assertEqual(self.job("done"), 40)
 
     def test_a_chunk_is_cut_by_seconds(self):
+        set_delay(100)
         self.make_table(12)
         self.sql("CREATE FUNCTION f(text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RETURN glm_generate($1, max_tokens => 2); END$$")
         self.make_job(chunk_seconds=0.5, call="f(body)")
-        run = self.computing()
-        wait_until(lambda: self.job("done") > 0, "some are stored")
-        self.assertLess(self.job("done"), 12)
-        run.join(60)
+        self.sql("CALL glm_job_run('job')")
         self.assertEqual(self.job("done"), 12)
+        self.assertGreater(self.one("SELECT count(DISTINCT xmin::text) FROM ticket"), 1, "transactions that stored rows")
 
     def test_worker_that_goes_takes_no_attempt(self):
         self.make_table(30)
         self.make_job(call=TRY, attempts=1)
         run = self.computing()
         os.kill(worker_pid(), 15)
-        run.join(60)
+        set_delay(0)
+        run.result()
         self.assertEqual(self.sql("SELECT state, done, failed FROM glm_jobs"), [("done", 30, 0)])
 
 
@@ -286,7 +300,7 @@ class Faults(JobCase):
                  "IF id = 13 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN answer; END$$")
         self.make_job(call=f"bomb(id, {CALL})", chunk=10)
         self.sql("SELECT glm_job_start('job')")
-        self.wait_state("done", timeout=90)
+        self.wait_state("done", timeout=300)
         self.assertEqual(self.sql("SELECT key, sqlstate FROM glm_job_errors"), [("13", "57P02")])
         self.assertEqual(self.one("SELECT count(*) FROM ticket WHERE queue IS NULL"), 1)
 
@@ -301,13 +315,13 @@ class Faults(JobCase):
         self.make_table(100)
         self.make_job(**options)
         self.sql("SELECT glm_job_start('job')")
-        wait_until(lambda: self.job("done") == first, "a first chunk", 60)
+        wait_until(lambda: self.job("done") == first, "a first chunk")
         used = minutes()
         self.assertGreaterEqual(used, 1)
         self.assertEqual(self.sql("SELECT not_before >= started + %s * interval '1 min', not_before <= now() + %s * interval '1 min' "
                                   "FROM chatglm.job", used, used), [(True, True)])
         self.sql("SELECT glm_job_resume('job')")     # as if they had passed
-        wait_until(lambda: self.job("done") >= 2 * first, "another, perhaps two at once", 60)
+        wait_until(lambda: self.job("done") >= 2 * first, "another, perhaps two at once")
         self.sql("SELECT glm_job_cancel('job')")
 
     def test_budget_of_rows(self):

@@ -38,14 +38,14 @@ class Promotion(unittest.TestCase):
         with primary.connect() as conn:
             conn.execute("SELECT glm_job_start('job')")
         with standby.connect() as conn:
-            wait_until(lambda: job(conn, "done") > 0, "the standby hears of rows", 60)
+            wait_until(lambda: job(conn, "done") > 0, "the standby hears of rows")
             self.assertEqual(value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'chatglm job'", conn), 0)
             with self.assertRaises(psycopg.errors.ReadOnlySqlTransaction):
                 conn.execute("CALL glm_job_run('job')")
             primary.stop("immediate")
             self.assertLess(job(conn, "done"), rows)
             conn.execute("SELECT pg_promote()")
-            wait_until(lambda: job(conn) == "done", "it goes on, and ends", 120)
+            wait_until(lambda: job(conn) == "done", "it goes on, and ends", 300)
             self.assertEqual(job(conn, "done"), rows)
             self.assertEqual(conn.execute("SELECT count(*), count(DISTINCT id) FROM stored").fetchall(), [(rows, rows)])
             self.assertEqual(value("SELECT count(*) FROM chatglm.job_queue", conn), 0)
@@ -71,7 +71,7 @@ class Crashes(unittest.TestCase):
             except psycopg.OperationalError:
                 return None     # it recovers
 
-        wait_until(lambda: state() == "done", "the job ends", 180)
+        wait_until(lambda: state() == "done", "the job ends", 600)
         with cluster.connect() as conn:
             self.assertEqual(conn.execute("SELECT key, attempts, sqlstate FROM glm_job_errors").fetchall(), [("13", 3, "57P02")])
             self.assertEqual(conn.execute("SELECT count(*), count(DISTINCT id) FROM stored").fetchall(), [(29, 29)])
@@ -99,7 +99,7 @@ class Slots(unittest.TestCase):
             make_job(conn, 100, mode="continuous")
             conn.execute("SELECT glm_job_start('job')")
         for conn in conns:
-            wait_until(lambda: job(conn, "done") == 100, "each is served", 60)
+            wait_until(lambda: job(conn, "done") == 100, "each is served")
         with cluster.connect() as conn:
             conn.execute("ALTER SYSTEM SET chatglm.job_workers = 0")
             conn.execute("SELECT pg_reload_conf()")
@@ -110,7 +110,7 @@ class Slots(unittest.TestCase):
         self.assertEqual(notices, [("WARNING", "53400")])
         conns[0].execute("UPDATE ticket SET body = 'other' WHERE id = 1")
         conns[0].execute("CALL glm_job_run('job')")
-        self.assertEqual(job(conns[0], "done"), 101)
+        wait_until(lambda: job(conns[0], "done") == 101, "by whoever saw it first")
 
     def test_no_process_is_free(self):
         """The one for requests and the launcher have both."""
@@ -124,7 +124,7 @@ class Slots(unittest.TestCase):
                 conn.execute("SELECT glm_job_start('job')")
                 return ("WARNING", "53400", "All of max_worker_processes are in use.") in notices
 
-            wait_until(warned, "a WARNING names the setting", 30)
+            wait_until(warned, "a WARNING names the setting")
             self.assertEqual((job(conn), job(conn, "done")), ("running", 0))
             conn.execute("CALL glm_job_run('job')")
             self.assertEqual(job(conn, "done"), 50)
@@ -134,7 +134,7 @@ class Slots(unittest.TestCase):
         cluster.settings["max_worker_processes"] = 8
         cluster.start()
         with cluster.connect() as conn:
-            wait_until(lambda: job(conn, "done") == 51, "it goes on where there are some", 60)
+            wait_until(lambda: job(conn, "done") == 51, "it goes on where there are some")
 
 
 if __name__ == "__main__":

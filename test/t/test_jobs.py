@@ -16,16 +16,16 @@ SLOW = "'hello ' || i, temperature => 100, top_p => 1, seed => i, max_tokens => 
 
 
 class InFlight(Case):
-    """With 20 ms a step an answer takes over a second."""
+    """The engine is held."""
 
-    delay = 20
+    delay = HELD
 
     def assert_in_flight(self, sql, count):
         running = self.background(sql)
         wait_until(lambda: health()["running"] + health()["waiting"] == count, f"{count} in flight: {sql}")
         self.assertTrue(value(f"SELECT pg_cancel_backend({running.pid})"))
         with self.assertRaises(psycopg.errors.QueryCanceled):
-            running.result(5)
+            running.result()
         self.assert_idle()
 
     def test_forms(self):
@@ -123,7 +123,7 @@ class Changed(Case):
         self.addCleanup(running.conn.close)
         self.wait_for_lock(running)
         self.holder.commit()
-        running.join(30)
+        running.result()
         self.assertEqual(value("SELECT count(*) FROM changing WHERE b = 'm' || id", self.conn), 50)
 
     def test_merge_of_rows_that_go(self):
@@ -139,7 +139,7 @@ class Changed(Case):
         self.addCleanup(running.conn.close)
         self.wait_for_lock(running)
         self.holder.commit()
-        running.join(30)
+        running.result()
         self.assertEqual(value("SELECT count(*) FROM changing WHERE b = 'm' || id", self.conn), 50)
         self.assertEqual(self.conn.execute("SELECT id FROM changing WHERE n = 2 AND a = 'length' ORDER BY id").fetchall(),
                          [(i,) for i in [7, *range(41, 51)]])
@@ -229,7 +229,7 @@ class Progress(Case):
     def test_while_it_runs(self):
         self.assertEqual(self.rows(), [])
         running = self.background(
-            f"SELECT glm_try_generate('hello ' || i, max_tokens => 1 + i % 5, temperature => CASE WHEN i % 10 = 0 THEN -1 ELSE 0 END) FROM {ROWS}")
+            f"SELECT glm_try_generate('hello ' || i, max_tokens => 80 + i % 5, temperature => CASE WHEN i % 10 = 0 THEN -1 ELSE 100 END) FROM {ROWS}")
         seen = wait_until(lambda: [row for row in self.rows() if row[5] > 20], "rows are answered")
         self.assertEqual(len(seen), 1)
         pid, usename, database, function, rows_read, answered, failed, planned, tokens, started, elapsed = seen[0]
@@ -242,24 +242,27 @@ class Progress(Case):
         self.assertGreater(tokens, 0)
         self.assertGreater(elapsed.total_seconds(), 0)
         self.assertLess(started, value("SELECT now()"))
+        set_delay(0)
         self.assertEqual(len(running.result()), 200)
         self.assert_none()
 
     def test_batch_function(self):
         running = self.background("SELECT count(error) FROM glm_generate_batch(ARRAY(SELECT CASE WHEN i = 3 THEN repeat('x ', 100000) "
-                                  f"ELSE 'hello ' || i END FROM {ROWS}), temperature => 100, top_p => 1, seed => 1, max_tokens => 5)")
+                                  f"ELSE 'hello ' || i END FROM {ROWS}), temperature => 100, top_p => 1, seed => 1, max_tokens => 80)")
         seen = wait_until(lambda: [row for row in self.rows() if row[5] > 40], "rows are answered")
         self.assertEqual([(row[0], row[3], row[6], row[7]) for row in seen], [(running.pid, "glm_generate_batch", 1, 200)])
+        set_delay(0)
         self.assertEqual(running.result(), [(1,)])
         self.assert_none()
 
     def test_functions_of_a_node(self):
+        set_delay(HELD)
         running = self.background(f"SELECT glm_generate({SLOW}), glm_generate({SLOW.replace('seed => i', 'seed => 7')}), "
                                   f"glm_complete({SLOW}) FROM {ROWS}")
         wait_until(lambda: [row[3] for row in self.rows()] == ["glm_generate, glm_complete"], "each function once")
         self.assertTrue(value(f"SELECT pg_cancel_backend({running.pid})"))
         with self.assertRaises(psycopg.errors.QueryCanceled):
-            running.result(5)
+            running.result()
         self.assert_none()
 
     def test_ends(self):
@@ -294,7 +297,7 @@ class Progress(Case):
             wait_until(lambda: len(self.rows()) == 1, "it runs")
             self.assertTrue(value(f"SELECT pg_terminate_backend({running.pid})"))
             with self.assertRaises(psycopg.OperationalError):
-                running.result(5)
+                running.result()
             self.assert_none()
 
     def test_of_others(self):
@@ -304,6 +307,7 @@ class Progress(Case):
             admin.execute(f"CREATE ROLE {role}")
             self.addCleanup(admin.execute, f"DROP ROLE {role}")
         admin.execute("GRANT pg_read_all_stats TO glm_job_reader")
+        set_delay(HELD)
         running = self.background(f"SET ROLE glm_job_runner; SELECT glm_generate({SLOW}) FROM {ROWS}")
         wait_until(lambda: len(self.rows()) == 1, "it runs")
         for role, details in (("glm_job_runner", True), ("glm_job_other", False), ("glm_job_reader", True)):
@@ -315,7 +319,7 @@ class Progress(Case):
                 self.assertEqual([field is not None for field in row[3:]], [details] * 8)
         self.assertTrue(value(f"SELECT pg_cancel_backend({running.pid})"))
         with self.assertRaises(psycopg.errors.QueryCanceled):
-            running.result(5)
+            running.result()
 
 
 class Context(Case):

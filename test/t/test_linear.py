@@ -37,11 +37,14 @@ class Linear(Case):
         self.assertEqual(self.predicted(other), 12)
 
     def test_a_long_fit_keeps_nobody_from_theirs(self):
-        fit = self.background("SELECT glm_linear_fit('long', 'SELECT i, sin(i) FROM generate_series(1, 3) i, pg_sleep(1)')")
-        wait_until(lambda: value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", self.conn), "it runs")
-        self.conn.execute("SET statement_timeout = '500ms'")
+        lock = self.session()
+        lock.execute("SELECT pg_advisory_lock(1)")
+        fit = self.background("SELECT glm_linear_fit('long', 'SELECT i, sin(i) FROM generate_series(1, 3) i, pg_advisory_lock_shared(1)')")
+        wait_until(lambda: value(f"SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = {fit.pid}", self.conn), "it runs")
+        self.conn.execute("SET statement_timeout = '60s'")
         self.conn.execute("SELECT glm_linear_create('short', '{\"x\": 4}')")
         self.conn.execute("RESET statement_timeout")
+        lock.execute("SELECT pg_advisory_unlock(1)")
         fit.result()
         self.assertEqual(value("SELECT count(*) FROM glm_linear_models WHERE name IN ('long', 'short')", self.conn), 2)
 
@@ -49,12 +52,10 @@ class Linear(Case):
         many = "ARRAY(SELECT sin(i * j) FROM generate_series(1, 1500) j WHERE i > 0)::real[]"
         for query in ("SELECT i, i FROM generate_series(1, 1000000000) i",
                       f"SELECT {many}, i FROM generate_series(1, 1700) i"):
-            began = time.monotonic()
             with self.assertRaises(psycopg.errors.QueryCanceled):
                 with self.conn.transaction():
                     self.conn.execute("SET LOCAL statement_timeout = '700ms'")
                     self.conn.execute("SELECT glm_linear_fit('endless', %s)", [query])
-            self.assertLess(time.monotonic() - began, 10)
         self.assertEqual(value("SELECT count(*) FROM glm_linear_models WHERE name = 'endless'", self.conn), 0)
 
     def test_a_query_runs_as_its_caller(self):

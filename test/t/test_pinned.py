@@ -83,19 +83,15 @@ class Pinned(Case):
     # ---- Long files ----
 
     def make_huge(self):
-        """Weights that take many seconds to read and no disk."""
+        """Weights that take many minutes to read and no disk."""
         os.remove(os.path.join(self.path, "model.safetensors"))
         with open(os.path.join(self.path, "model.safetensors"), "wb") as file:
-            file.truncate(60 << 30)
+            file.truncate(1 << 40)
 
     def test_hashing_is_cancelled(self):
         self.make_huge()
-        self.conn.execute("SET statement_timeout = '300ms'")
-        start = time.monotonic()
         with self.assertRaises(psycopg.errors.QueryCanceled):
-            self.hash()
-        self.assertLess(time.monotonic() - start, 10)
-        self.conn.execute("RESET statement_timeout")
+            self.background(f"SET statement_timeout = '300ms'; SELECT glm_model_hash('{NAME}')").result()
         self.assertIsNone(self.shown())
         # the worker has nothing to do with it
         hashing = self.background(f"SELECT glm_model_hash('{NAME}')")

@@ -71,8 +71,9 @@ REQUESTS = [
     (1, "DO $$ DECLARE x int; BEGIN SELECT id INTO x FROM doc WHERE glm_count_tokens(body) > 0; END $$"),
     (1, "DO $$ BEGIN IF EXISTS (SELECT FROM doc WHERE glm_count_tokens(body) > 0) THEN NULL; END IF; END $$"),
     (60, "DO $$ BEGIN PERFORM glm_count_tokens(body) FROM doc; END $$"),
-    (10, LOOP % ("", "EXIT;")),
-    (20, LOOP % (" WHERE glm_count_tokens(body || id) < 0 OR id > 0", "EXIT;")),
+    # one more, whose answer comes when the worker has all before it; of what is cancelled earlier it never hears
+    (10 + 1, LOOP % ("", "PERFORM glm_count_tokens('x'); EXIT;")),
+    (20 + 1, LOOP % (" WHERE glm_count_tokens(body || id) < 0 OR id > 0", "PERFORM glm_count_tokens('x'); EXIT;")),
     (60, LOOP % ("", "NULL;")),
     (3, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c"),
     (5, "DECLARE c CURSOR FOR SELECT id, glm_count_tokens(body) FROM doc; FETCH 3 FROM c; FETCH 2 FROM c"),
@@ -123,9 +124,10 @@ class Requests(Case):
         super().tearDownClass()
 
     def requests_of(self, sql, prefetch):
-        before = health()["requests"]
+        before = self.settled()
         self.conn.execute(f"BEGIN; SET LOCAL chatglm.prefetch = {prefetch}; {sql}; ROLLBACK")
-        return health()["requests"] - before
+        self.conn.execute("SELECT glm_count_tokens('x')")
+        return self.settled(before + 1) - before - 1
 
     def test_nothing_unwanted(self):
         for expected, sql in REQUESTS:
@@ -170,17 +172,18 @@ class Requests(Case):
     def test_loop_that_may_commit(self):
         """PL/pgSQL fetches one row at a time there; they are in flight all the same, ten at first."""
         before = self.settled()
-        self.conn.execute(LOOP % ("", "EXIT;"))
-        self.assertIn(self.settled() - before, range(1, 11))
+        self.conn.execute(LOOP % ("", "PERFORM glm_count_tokens('x'); EXIT;"))
+        self.assertIn(self.settled(before + 2) - before - 1, range(1, 11))
+        self.assert_idle()
         before = self.settled()
         self.conn.execute(LOOP % ("", "IF r.id % 7 = 0 THEN COMMIT; END IF;"))
-        self.assertEqual(self.settled() - before, 60)
+        self.assertEqual(self.settled(before + 60) - before, 60)
 
-    def settled(self):
-        """Requests so far, when the worker has told of all of them."""
+    def settled(self, least=0):
+        """Requests so far, when the worker has told of all of them, and of so many at least."""
         def all_ended():
             now = health()
-            return now["requests"] == now["completed"] + now["failed"] + now["cancelled"] and now
+            return now["requests"] >= least and now["requests"] == now["completed"] + now["failed"] + now["cancelled"] and now
 
         return wait_until(all_ended, "all requests have ended")["requests"]
 

@@ -82,9 +82,11 @@ class Routes(Case):
         self.assertNotIn("test", requests())
         set_delay(50)
         self.addCleanup(set_delay, 0)
-        running = self.background("SELECT " + long_call("glm_generate", 20).replace("temperature", "model => 'test', temperature"))
+        running = self.background("SELECT " + ENDLESS.replace("temperature", "model => 'test', temperature"))
         wait_until(lambda: value("SELECT count(*) FROM glm_stat_requests WHERE model = 'test-b'") == 1, "it is shown with its model")
-        running.result()
+        value(f"SELECT pg_cancel_backend({running.pid})")
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            running.result()
 
     def test_keys_are_sticky_over_restarts(self):
         weights = {"test-a": 30, "test-b": 70}

@@ -200,9 +200,11 @@ class Figures(Roles):
 
     def growth(self, watcher, ask):
         """What changes for the watcher while somebody asks."""
+        self.assert_idle()
         before = self.read(watcher)
         ask()
         wait_until(lambda: self.read(watcher)["completed"] > before["completed"], "the request is counted")
+        self.assert_idle()
         after = self.read(watcher)
         return {key: after[key] - before[key] for key in after
                 if isinstance(after[key], (int, float)) and not isinstance(after[key], bool) and after[key] != before.get(key)}
@@ -257,7 +259,7 @@ class Figures(Roles):
         """Not for whoever alters the table of names either, which is read for who may not see all."""
         admin, conn = self.session(), self.login("secrets_b")
         admin.execute("BEGIN; LOCK TABLE chatglm.model IN ACCESS EXCLUSIVE MODE")
-        conn.execute("SET statement_timeout = '30s'")
+        conn.execute("SET statement_timeout = '60s'")
         self.assertTrue(health(conn)["ready"])
         self.assertEqual(health(conn)["models"], [])
         admin.execute("ROLLBACK")

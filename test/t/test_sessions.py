@@ -25,7 +25,7 @@ class ManySessions(Case):
         with connect() as conn:
             alone = [value(call, conn) for call in calls]
         together = [Background(call) for call in calls]
-        self.assertEqual([one.result(120)[0][0] for one in together], alone)
+        self.assertEqual([one.result()[0][0] for one in together], alone)
         for one in together:
             one.conn.close()
 

@@ -162,18 +162,20 @@ class Settings(unittest.TestCase):
         with cluster.connect() as conn:
             conn.execute("CREATE EXTENSION chatglm")
             wait_until(lambda: value("SELECT glm_ready()", conn), "the worker is up")
-            sessions = [cluster.connect() for _ in range(3)]
+            first = Background(f"SELECT {ENDLESS}", host=cluster.base, port=5432, user="postgres", dbname="postgres")
+            self.addCleanup(first.conn.close)
+            wait_until(lambda: health(conn)["running"] == 1, "one runs")
+            sessions = [cluster.connect() for _ in range(2)]
             for session in sessions:
                 session.autocommit = False
                 session.execute(f"DECLARE c CURSOR FOR SELECT * FROM {STREAM}")
-            sessions[0].execute("FETCH 1 FROM c")
-            taken = [BackgroundFetch(session) for session in sessions[1:]]
+            taken = [BackgroundFetch(session) for session in sessions]
             wait_until(lambda: health(conn)["waiting"] == 2, "two wait")
             with self.assertRaises(psycopg.errors.ConfigurationLimitExceeded):
                 conn.execute(f"SELECT {GENERATE}")
-            sessions[0].rollback()
+            conn.execute(f"SELECT pg_cancel_backend({first.pid})")
             for one in taken:
-                one.join(30)
+                one.join(PATIENCE)
                 self.assertTrue(one.done)
                 one.session.rollback()
             wait_until(lambda: health(conn)["running"] == 0, "all ended")

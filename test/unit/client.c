@@ -8,8 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/serve/engine.h"
+
+#define PATIENCE 600000		  /* ms for what comes at last, on however slow a machine */
+#define HELD (60 * 60 * 1000) /* ms */
+
 answer	   answers[MAX_TICKETS];
 static int n_ended;
+static int n_tokens;
 
 glm_engine *
 open_engine(int threads, int max_sequences, size_t kv_bytes)
@@ -43,6 +49,7 @@ open_engine_on(const glm_backend *backend, int threads, int max_sequences, size_
 	if (engine == NULL)
 		fail_msg("%s", err.message);
 	memset(answers, 0, sizeof(answers));
+	n_ended = n_tokens = 0;
 	return engine;
 }
 
@@ -161,6 +168,7 @@ record(const glm_event *event)
 
 		memcpy(&logprob, &event->logprob, sizeof(logprob));
 		a->tokens++;
+		n_tokens++;
 		a->digest = (a->digest ^ (uint32_t) event->token_id) * UINT64_C(0x9e3779b97f4a7c15);
 		a->digest = (a->digest ^ logprob) * UINT64_C(0x9e3779b97f4a7c15);
 	}
@@ -169,6 +177,7 @@ record(const glm_event *event)
 	{
 		a->last = *event;
 		a->order = n_ended++;
+		a->tokens_before = n_tokens;
 	}
 }
 
@@ -189,10 +198,41 @@ pump(glm_engine *engine, int quiet_ms)
 answer *
 wait_for(glm_engine *engine, int ticket)
 {
-	for (int i = 0; !answers[ticket].ended && i < 60000; i++)
+	for (int i = 0; !answers[ticket].ended && i < PATIENCE; i++)
 		pump(engine, 1);
 	assert_true(answers[ticket].ended);
 	return &answers[ticket];
+}
+
+void
+hold(glm_engine *engine)
+{
+	glm_engine_set_step_delay(engine, HELD);
+}
+
+void
+wait_arrived(glm_engine *engine, int n)
+{
+	/* twice, as a sequence that changes from one to the other may be counted as both */
+	for (int i = 0, seen = 0; seen < 2; i++)
+	{
+		const glm_counters *count = &engine->count;
+		int					now = atomic_load(&count->waiting) + atomic_load(&count->running);
+
+		assert_true(i < PATIENCE);
+		seen = now == n ? seen + 1 : 0;
+		pump(engine, 1);
+	}
+}
+
+void
+wait_running(glm_engine *engine, int n)
+{
+	for (int i = 0; stats_of(engine).running != n; i++)
+	{
+		assert_true(i < PATIENCE);
+		pump(engine, 1);
+	}
 }
 
 glm_stats

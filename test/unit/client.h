@@ -28,8 +28,9 @@ typedef struct answer
 	uint8_t	  told[65536]; /* glm_told, one after the other */
 	size_t	  told_length;
 	bool	  ended;
-	int		  order; /* how many had ended before it */
-	glm_event last;	 /* the terminal event's header */
+	int		  order;		 /* how many had ended before it */
+	int		  tokens_before; /* TOKEN events of all tickets that came before its end */
+	glm_event last;			 /* the terminal event's header */
 	char	  message[512];
 } answer;
 
@@ -62,8 +63,21 @@ extern int submit(glm_engine *engine, glm_request *req);
 /* Takes events until nothing came for `quiet_ms`. */
 extern void pump(glm_engine *engine, int quiet_ms);
 
-/* Takes events until the ticket's terminal one. */
+/* Takes events until the ticket's terminal one; fails after minutes. */
 extern answer *wait_for(glm_engine *engine, int ticket);
+
+/*
+ * Holds the engine: it takes the step it is in, or one with the first that comes, and none
+ * more until glm_engine_set_step_delay() is called again.  Meanwhile it admits what is
+ * submitted, so that any number of requests have come before the first of them gets on.
+ */
+extern void hold(glm_engine *engine);
+
+/* Waits until the engine thread has so many sequences, running or waiting. */
+extern void wait_arrived(glm_engine *engine, int n);
+
+/* Waits until so many run. */
+extern void wait_running(glm_engine *engine, int n);
 
 /* Reads a stream to its end, taking what it gets; its text. */
 extern const char *read_stream(glm_engine *engine, int ticket);

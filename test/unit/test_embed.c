@@ -312,11 +312,11 @@ preempted_and_pooled_once(void **state)
 
 		engine = open_engine(1, 8, (size_t) 3 << 20);
 		glm_engine_set_prefill_budget(engine, 2);
-		glm_engine_set_step_delay(engine, 1); /* so that it has not ended when the others come */
+		hold(engine);
 		req->batch = 1;
 		req->scope = scope;
 		ticket[0] = submit(engine, req);
-		pump(engine, 5);
+		wait_arrived(engine, 1);
 		for (int i = 1; i < 4; i++)
 		{
 			req = make_request("hello", 400, false);
@@ -325,6 +325,8 @@ preempted_and_pooled_once(void **state)
 			req->scope = 0;
 			ticket[i] = submit(engine, req);
 		}
+		wait_arrived(engine, 4);
+		glm_engine_set_step_delay(engine, 0);
 		take_vector(engine, ticket[0], after);
 		assert_memory_equal(after, alone, sizeof(after));
 		for (int i = 1; i < 4; i++)

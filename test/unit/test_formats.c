@@ -254,7 +254,8 @@ many_literals_are_a_trie(void **state)
 	for (int i = 0; i < N; i++)
 		assert_true(glm_dfa_accepts(dfa, texts[i], lengths[i]));
 	assert_false(glm_dfa_accepts(dfa, "0000000001", 10));
-	assert_true((double) (clock() - before) / CLOCKS_PER_SEC < 2);
+	/* of the machine's seconds; looking through all for each would take hundreds */
+	assert_true((double) (clock() - before) / CLOCKS_PER_SEC < 20);
 	glm_arena_free(&r.arena);
 	free(text);
 	free(texts);

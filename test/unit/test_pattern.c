@@ -381,7 +381,8 @@ what_is_too_large_is_refused_at_once(void **state)
 		glm_arena_free(&c.arena);
 		free(patterns[i]);
 	}
-	assert_true(seconds() - before < 0.1);
+	/* milliseconds; written out, the third alone would take years */
+	assert_true(seconds() - before < 10);
 }
 
 static void
@@ -406,7 +407,8 @@ what_backtracks_elsewhere_runs(void **state)
 	assert_int_equal(compile(&c, both, false), GLM_OK);
 	assert_true(fits(&c, "a"));
 	glm_arena_free(&c.arena);
-	assert_true(seconds() - before < 1);
+	/* milliseconds; with backtracking, years */
+	assert_true(seconds() - before < 10);
 	free(as);
 	free(nested);
 	free(closed);

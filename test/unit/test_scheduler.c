@@ -214,8 +214,11 @@ preempted_and_computed_anew(void **state)
 	glm_engine_close(engine);
 
 	engine = open_engine(1, 8, (size_t) 2 << 20);
+	hold(engine);
 	for (int i = 0; i < 8; i++)
 		ticket[i] = submit(engine, make_rambling(i));
+	wait_arrived(engine, 8);
+	glm_engine_set_step_delay(engine, 0);
 	for (int i = 0; i < 8; i++)
 		assert_string_equal(wait_for(engine, ticket[i])->text, alone[i]);
 	assert_true(stats_of(engine).preemptions > 0);
@@ -328,12 +331,14 @@ interactive_comes_first(void **state)
 	int			asked;
 
 	(void) state;
-	glm_engine_set_step_delay(engine, 5);
+	hold(engine);
 	for (int i = 0; i < 6; i++)
 		job[i] = submit_for(engine, 1, true);
-	while (stats_of(engine).running < 2)
-		pump(engine, 1);
+	wait_arrived(engine, 6);
+	assert_int_equal(stats_of(engine).running, 2);
 	asked = submit_for(engine, 1, false);
+	wait_arrived(engine, 7);
+	glm_engine_set_step_delay(engine, 1);
 	wait_for(engine, asked);
 	for (int i = 0; i < 6; i++)
 		wait_for(engine, job[i]);
@@ -352,11 +357,13 @@ tenants_take_turns(void **state)
 	int			few[2];
 
 	(void) state;
-	glm_engine_set_step_delay(engine, 2);
+	hold(engine);
 	for (int i = 0; i < 6; i++)
 		many[i] = submit_for(engine, 1, false);
 	for (int i = 0; i < 2; i++)
 		few[i] = submit_for(engine, 2, false);
+	wait_arrived(engine, 8);
+	glm_engine_set_step_delay(engine, 1);
 	for (int i = 0; i < 6; i++)
 		wait_for(engine, many[i]);
 	for (int i = 0; i < 2; i++)
@@ -373,22 +380,27 @@ static void
 arrivals_cost_no_pass(void **state)
 {
 	glm_engine	*engine = open_engine(1, 64, ROOMY);
-	int			 first;
-	int			 arrivals = 0;
 	glm_request *req = make_rambling(3);
+	int			 ticket[20];
+	int			 first;
 
 	(void) state;
-	glm_engine_set_step_delay(engine, 5);
-	req->max_tokens = 60;
+	req->max_tokens = 800;
+	hold(engine);
 	first = submit(engine, req);
-	while (!answers[first].ended)
+	for (int i = 0; i < 20; i++)
 	{
-		if (arrivals < 40)
-			submit_for(engine, 1, false);
-		arrivals++;
-		pump(engine, 4);
+		ticket[i] = submit_for(engine, 1, false);
+		glm_engine_set_step_delay(engine, 20);
+		while (glm_engine_generated(engine, ticket[i]) == 0)
+			pump(engine, 1);
+		hold(engine);
 	}
-	assert_true(arrivals > 10);
+	glm_engine_set_step_delay(engine, 0);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(wait_for(engine, ticket[i])->last.kind, GLM_EVENT_DONE);
+	/* the first was there all the time, so all passes were its own */
+	assert_int_equal(wait_for(engine, first)->order, 20);
 	assert_true(stats_of(engine).steps <= (uint64_t) answers[first].last.completion_tokens + 3);
 	glm_engine_close(engine);
 }
@@ -415,6 +427,7 @@ models_take_turns(void **state)
 	wait_for(engine, submit(engine, make_request("hello", 1, false)));
 	wait_for(engine, submit(engine, rename_model(make_request("hello", 1, false))));
 	assert_int_equal(glm_engine_models(engine, info, 2), 2);
+	hold(engine);
 	for (int i = 0; i < 16; i++)
 	{
 		req = make_rambling(i);
@@ -424,6 +437,8 @@ models_take_turns(void **state)
 	req = rename_model(make_rambling(3));
 	req->max_tokens = 60;
 	lonely = submit(engine, req);
+	wait_arrived(engine, 17);
+	glm_engine_set_step_delay(engine, 0);
 	wait_for(engine, lonely);
 	for (int i = 0; i < 16; i++)
 		wait_for(engine, many[i]);

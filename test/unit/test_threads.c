@@ -294,7 +294,7 @@ static void
 test_idle_pool_sleeps(void **state)
 {
 	glm_threads *pool = open_pool(4);
-	time_t		 end = time(NULL) + 10;
+	time_t		 end = time(NULL) + 600;
 	meeting		 m = {0};
 
 	(void) state;

@@ -270,6 +270,7 @@ void
 glm_engine_set_step_delay(glm_engine *e, int ms)
 {
 	atomic_store(&e->step_delay_ms, ms);
+	glm_signal_raise(&e->wake);
 }
 
 void

@@ -87,14 +87,16 @@ take_news(glm_scheduler *s)
 	glm_scheduler_admit(s);
 }
 
-/* The delay that tests ask for; cancels go on meanwhile. */
+/* The delay that tests ask for; cancels go on meanwhile, and a change of it counts at once. */
 static void
 delay_step(glm_scheduler *s)
 {
-	glm_engine *e = s->engine;
-	int64_t		until = glm_now_ns() + atomic_load(&e->step_delay_ms) * INT64_C(1000000);
+	glm_engine	 *e = s->engine;
+	const int64_t start = glm_now_ns();
+	int64_t		  until;
 
-	while (glm_now_ns() < until && !atomic_load(&e->stopping))
+	while (glm_now_ns() < (until = start + atomic_load(&e->step_delay_ms) * INT64_C(1000000)) &&
+		   !atomic_load(&e->stopping))
 	{
 		glm_signal_wait(&e->wake, until);
 		take_news(s);

@@ -153,3 +153,12 @@ finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale, floats c
 
 #include "engine/compute/kernels/packed_product.h"
 #include "engine/compute/kernels/packed_quantize.h"
+
+BLOCK_FUNCTIONS(Q4)
+BLOCK_FUNCTIONS(Q8)
+
+static void
+product(const glm_packed_product *op, int tile0, int tile1)
+{
+	blocks_product(op, tile0, tile1, op->dtype == GLM_Q4 ? &blocks_Q4 : &blocks_Q8);
+}

@@ -29,6 +29,9 @@
  * and, where dot() of INT4 codes makes sums of 16 bits, two a lane:
  *   SHORT_RUN vectors of codes whose sums they hold, dots_add (adds two such sums) and
  *   dots_widen (the sum of both, in 32 bits); a group has a multiple of SHORT_RUN vectors.
+ *
+ * It writes BLOCK_FUNCTIONS(Q4) or (Q8), or both, behind it and calls blocks_product() with
+ * blocks_Q4 or blocks_Q8.
  */
 #ifndef GLM_PACKED_PRODUCT_H
 #define GLM_PACKED_PRODUCT_H
@@ -298,22 +301,26 @@ typedef void (*block_function)(const glm_packed_product *op, const tile_layout *
 	what(dtype, tiles, 5) what(dtype, tiles, 6) what(dtype, tiles, 7) what(dtype, tiles, 8)        \
 		what(dtype, tiles, 9) what(dtype, tiles, 10) what(dtype, tiles, 11) what(dtype, tiles, 12)
 
-EACH_ROWS(BLOCK_FUNCTION, Q4, 1)
-EACH_ROWS(BLOCK_FUNCTION, Q8, 1)
-
-static const block_function one_tile_q4[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q4, 1)};
-static const block_function one_tile_q8[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q8, 1)};
+/* Those of one data type, by tiles and rows. */
+typedef struct block_functions
+{
+	block_function one[ROWS + 1];
+	block_function two[ROWS + 1];
+	block_function four[FOUR_TILES_ROWS + 1];
+} block_functions;
 
 #if TILES == 4
-EACH_ROWS(BLOCK_FUNCTION, Q4, 2)
-EACH_ROWS(BLOCK_FUNCTION, Q8, 2)
-EACH_ROWS_4(BLOCK_FUNCTION, Q4, 4)
-EACH_ROWS_4(BLOCK_FUNCTION, Q8, 4)
-
-static const block_function two_tiles_q4[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q4, 2)};
-static const block_function two_tiles_q8[ROWS + 1] = {EACH_ROWS(BLOCK_NAME, Q8, 2)};
-static const block_function four_tiles_q4[FOUR_TILES_ROWS + 1] = {EACH_ROWS_4(BLOCK_NAME, Q4, 4)};
-static const block_function four_tiles_q8[FOUR_TILES_ROWS + 1] = {EACH_ROWS_4(BLOCK_NAME, Q8, 4)};
+#define BLOCK_FUNCTIONS(dtype)                                                                     \
+	EACH_ROWS(BLOCK_FUNCTION, dtype, 1)                                                            \
+	EACH_ROWS(BLOCK_FUNCTION, dtype, 2)                                                            \
+	EACH_ROWS_4(BLOCK_FUNCTION, dtype, 4)                                                          \
+	static const block_functions blocks_##dtype = {.one = {EACH_ROWS(BLOCK_NAME, dtype, 1)},       \
+												   .two = {EACH_ROWS(BLOCK_NAME, dtype, 2)},       \
+												   .four = {EACH_ROWS_4(BLOCK_NAME, dtype, 4)}};
+#else
+#define BLOCK_FUNCTIONS(dtype)                                                                     \
+	EACH_ROWS(BLOCK_FUNCTION, dtype, 1)                                                            \
+	static const block_functions blocks_##dtype = {.one = {EACH_ROWS(BLOCK_NAME, dtype, 1)}};
 #endif
 
 /*
@@ -340,20 +347,17 @@ tiles_product(const glm_packed_product *op, int tile, int tiles, const block_fun
 	}
 }
 
+/* The columns that the tiles [tile, tile1) hold, by functions of the data type. */
 static void
-product(const glm_packed_product *op, int tile0, int tile1)
+blocks_product(const glm_packed_product *op, int tile, int tile1, const block_functions *blocks)
 {
-	int tile = tile0;
-
-#if TILES == 4
-	if (op->x->m <= FOUR_TILES_ROWS)
+	if (TILES == 4 && op->x->m <= FOUR_TILES_ROWS)
 		for (; tile + 4 <= tile1 && op->reading.tiles >= 4; tile += 4)
-			tiles_product(op, tile, 4, op->dtype == GLM_Q4 ? four_tiles_q4 : four_tiles_q8);
-	for (; tile + 2 <= tile1 && op->reading.tiles >= 2; tile += 2)
-		tiles_product(op, tile, 2, op->dtype == GLM_Q4 ? two_tiles_q4 : two_tiles_q8);
-#endif
+			tiles_product(op, tile, 4, blocks->four);
+	for (; TILES == 4 && tile + 2 <= tile1 && op->reading.tiles >= 2; tile += 2)
+		tiles_product(op, tile, 2, blocks->two);
 	for (; tile < tile1; tile++)
-		tiles_product(op, tile, 1, op->dtype == GLM_Q4 ? one_tile_q4 : one_tile_q8);
+		tiles_product(op, tile, 1, blocks->one);
 }
 
 #endif /* GLM_PACKED_PRODUCT_H */
