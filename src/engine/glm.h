@@ -301,18 +301,15 @@ typedef struct glm_config
 {
 	int			threads; /* compute threads; 0 = one a CPU */
 	const char *cpus;	 /* that compute threads may run on; "" or NULL = any, see glm_cpus_check */
-	size_t		kv_cache_size;	/* bytes of the KV pool */
-	size_t		memory_limit;	/* bytes of mapped weights kept; 0 = no limit */
-	int			max_sequences;	/* sequences computed side by side */
-	int			max_queue;		/* requests waiting beside them */
-	int			prefill_budget; /* prompt tokens computed in one step, 1..GLM_PREFILL_MAX */
-	const char *kernels;		/* of the CPU: "auto", "scalar", "avx2", "avx512", "neon" */
-	/* "cpu", "cuda:0"; NULL or "auto" = a GPU that can be used, else the CPU */
-	const char *device;
-	/* File of a library with the backend for GPUs; NULL = there is none. */
-	const char *backend_library;
-	/* The CPU computes where the device cannot be had. */
-	bool		fallback;
+	size_t		kv_cache_size;	 /* bytes of the KV pool */
+	size_t		memory_limit;	 /* bytes of mapped weights kept; 0 = no limit */
+	int			max_sequences;	 /* sequences computed side by side */
+	int			max_queue;		 /* requests waiting beside them */
+	int			prefill_budget;	 /* prompt tokens computed in one step, 1..GLM_PREFILL_MAX */
+	const char *kernels;		 /* of the CPU: "auto", "scalar", "avx2", "avx512", "neon" */
+	const char *device;			 /* "cpu", "cuda:0"; NULL or "auto" = the first that can be used */
+	const char *backend_library; /* file with the backend for GPUs; NULL = there is none */
+	bool		fallback;		 /* the CPU computes where the device cannot be had */
 	/* A device of a kind that is not built in, by the name in it; NULL = there is none. */
 	const struct glm_backend *backend;
 	glm_verify				  verify;  /* of models whose options do not say */
@@ -480,16 +477,12 @@ extern bool glm_next_unit(glm_unit unit, const char *text, size_t n, size_t *fro
 
 /*
  * Splits an answer of a model that writes in this format, as it was shown, into content and
- * tool calls.  In ChatGLM3's a call is a line that is the tool's name and a fenced
- * tool_call(...) with literals, or fenced code for `interpreter`, with nothing behind it but
- * other calls; or that line and a JSON object, alone in its turn.  An empty first line means
- * content.  Where the token between turns is written out, it parts them beside calls.
- * Result: a JSON object in malloc'd memory,
- * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]},
- * tool_calls left out when there are none; "arguments" is the text of a JSON
- * object (for `interpreter`: {"code": text}).  What cannot be parsed as
- * literals is returned as content, never evaluated.  NULL only when out of
- * memory, when what glm_pause_with() told has ended it, or where there is no such format.
+ * tool calls; an empty first line means content.  Result: a JSON object in malloc'd memory,
+ * {"content": text or null, "tool_calls": [{"name": text, "arguments": "JSON"}]}, tool_calls
+ * left out when there are none; "arguments" is the text of a JSON object (for `interpreter`:
+ * {"code": text}).  What cannot be parsed as literals is returned as content, never
+ * evaluated.  NULL only when out of memory, when what glm_pause_with() told has ended it, or
+ * where there is no such format.
  */
 extern char *glm_answer_parse(glm_chat_format format, const char *raw, size_t length);
 
