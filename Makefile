@@ -178,7 +178,7 @@ install-model:
 	$(INSTALL_DATA) $(MODEL_FILES) '$(DESTDIR)$(datadir)/extension/chatglm/$(MODEL)/'
 
 # In a folder of their own, laid out as here so that their links lead somewhere.
-DOC_FILES = README.md CHANGELOG.md $(patsubst $(S)%,%,$(wildcard $(S)docs/*.md)) \
+DOC_FILES = README.md CHANGELOG.md $(patsubst $(S)%,%,$(wildcard $(S)docs/*.md $(S)docs/*.yml $(S)docs/*.json)) \
 	test/bench/RESULTS.md test/bench/forward.svg test/model/README.md cuda/README.md
 DOC_DIR = $(DESTDIR)$(docdir)/extension/chatglm
 

@@ -1432,14 +1432,14 @@ GRANT SELECT ON glm_stat_models TO PUBLIC;
 
 CREATE FUNCTION chatglm.requests()
 RETURNS TABLE (request_id bigint, pid int, role oid, kind text, model text, started timestamptz, tokens int,
-	database oid, in_flight boolean)
+	database oid, in_flight boolean, state text)
 AS 'MODULE_PATHNAME', 'chatglm_stat_requests'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION chatglm.requests IS 'the rows of view glm_stat_requests';
 
 CREATE VIEW glm_stat_requests AS
 SELECT request_id, pid, pg_catalog.pg_get_userbyid(role) AS usename, kind, model, started, tokens,
-	(SELECT datname FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) database) AS datname, in_flight
+	(SELECT datname FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) database) AS datname, in_flight, state
 FROM chatglm.requests();
 COMMENT ON VIEW glm_stat_requests IS
 'requests that the worker knows; of others'' only request_id, pid and usename, except for members of pg_read_all_stats';
@@ -1452,6 +1452,7 @@ COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took the request
 COMMENT ON COLUMN glm_stat_requests.tokens IS 'tokens of the answer so far';
 COMMENT ON COLUMN glm_stat_requests.datname IS 'database of the session';
 COMMENT ON COLUMN glm_stat_requests.in_flight IS 'whether it is one of several rows that a statement asks for ahead';
+COMMENT ON COLUMN glm_stat_requests.state IS 'reading (also before and for what needs no passes), loading (its model), waiting (for its turn or memory), prefill (its prompt is computed), decode, paused (until its reader has read) or job';
 GRANT SELECT ON glm_stat_requests TO PUBLIC;
 
 CREATE FUNCTION chatglm.batches()
@@ -1502,6 +1503,165 @@ COMMENT ON COLUMN glm_stat_progress.percent IS 'share of bytes_total that is don
 COMMENT ON COLUMN glm_stat_progress.seconds_left IS 'seconds that are left at the pace so far; null while that cannot be told';
 COMMENT ON COLUMN glm_stat_progress.elapsed_s IS 'seconds since it began';
 GRANT SELECT ON glm_stat_progress TO PUBLIC;
+
+-- ---- What was measured -------------------------------------------------------
+
+CREATE FUNCTION chatglm.stat_worker()
+RETURNS TABLE (
+	worker_pid int, started timestamptz, stats_reset timestamptz, up bigint, threads bigint, waiting bigint,
+	running bigint, paused bigint, queue_requests bigint, queue_bytes bigint, queue_memory_bytes bigint, kv_bytes
+	bigint, kv_used_bytes bigint, kv_cached_bytes bigint, models bigint, model_bytes bigint, model_mapped_bytes
+	bigint, model_resident_bytes bigint, starts bigint, loads bigint, unloads bigint, completed bigint, failed
+	bigint, cancelled bigint, prompt_tokens bigint, cached_tokens bigint, prefix_hits bigint, prefill_tokens
+	bigint, completion_tokens bigint, draft_tokens bigint, accepted_tokens bigint, preemptions bigint,
+	kv_evictions bigint, passes bigint, pass_seconds float8)
+AS 'MODULE_PATHNAME', 'chatglm_stat_worker'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION chatglm.stat_worker IS 'the row of view glm_stat_worker';
+
+CREATE VIEW glm_stat_worker AS SELECT * FROM chatglm.stat_worker();
+COMMENT ON VIEW glm_stat_worker IS
+'the worker now, and what it did since the last glm_stat_reset, restarts between; totals that tell of others'' prompts are null except for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_worker.worker_pid IS 'its process; null when there is none';
+COMMENT ON COLUMN glm_stat_worker.started IS 'when it started';
+COMMENT ON COLUMN glm_stat_worker.stats_reset IS 'since when columns from starts on are counted';
+COMMENT ON COLUMN glm_stat_worker.up IS 'whether the worker takes requests';
+COMMENT ON COLUMN glm_stat_worker.threads IS 'threads that compute';
+COMMENT ON COLUMN glm_stat_worker.waiting IS 'requests that are not begun';
+COMMENT ON COLUMN glm_stat_worker.running IS 'requests that are computed, the paused ones among them';
+COMMENT ON COLUMN glm_stat_worker.paused IS 'requests that wait for their reader';
+COMMENT ON COLUMN glm_stat_worker.queue_requests IS 'requests that hold room in the queue';
+COMMENT ON COLUMN glm_stat_worker.queue_bytes IS 'bytes of their texts and of results not read yet';
+COMMENT ON COLUMN glm_stat_worker.queue_memory_bytes IS 'bytes that these may come to';
+COMMENT ON COLUMN glm_stat_worker.kv_bytes IS 'size of the KV pool';
+COMMENT ON COLUMN glm_stat_worker.kv_used_bytes IS 'KV memory that running requests hold';
+COMMENT ON COLUMN glm_stat_worker.kv_cached_bytes IS 'KV memory that is kept for prompts that begin alike';
+COMMENT ON COLUMN glm_stat_worker.models IS 'models that are loaded';
+COMMENT ON COLUMN glm_stat_worker.model_bytes IS 'bytes of their weight files';
+COMMENT ON COLUMN glm_stat_worker.model_mapped_bytes IS 'bytes of these that are mapped';
+COMMENT ON COLUMN glm_stat_worker.model_resident_bytes IS 'bytes of these that are in memory';
+COMMENT ON COLUMN glm_stat_worker.starts IS 'starts of the worker';
+COMMENT ON COLUMN glm_stat_worker.loads IS 'models that were loaded';
+COMMENT ON COLUMN glm_stat_worker.unloads IS 'models that were unloaded';
+COMMENT ON COLUMN glm_stat_worker.completed IS 'requests that were answered';
+COMMENT ON COLUMN glm_stat_worker.failed IS 'requests that ended in an error';
+COMMENT ON COLUMN glm_stat_worker.cancelled IS 'requests that were cancelled';
+COMMENT ON COLUMN glm_stat_worker.prompt_tokens IS 'tokens of prompts';
+COMMENT ON COLUMN glm_stat_worker.cached_tokens IS 'tokens of prompts that were found in the prefix cache';
+COMMENT ON COLUMN glm_stat_worker.prefix_hits IS 'requests with such tokens';
+COMMENT ON COLUMN glm_stat_worker.prefill_tokens IS 'tokens of prompts that were computed, again after a preemption too';
+COMMENT ON COLUMN glm_stat_worker.completion_tokens IS 'tokens of answers';
+COMMENT ON COLUMN glm_stat_worker.draft_tokens IS 'tokens that speculation proposed';
+COMMENT ON COLUMN glm_stat_worker.accepted_tokens IS 'proposed tokens that became part of an answer';
+COMMENT ON COLUMN glm_stat_worker.preemptions IS 'how often a request gave its KV memory up, to be computed again';
+COMMENT ON COLUMN glm_stat_worker.kv_evictions IS 'cached KV blocks that made way for others';
+COMMENT ON COLUMN glm_stat_worker.passes IS 'forward passes';
+COMMENT ON COLUMN glm_stat_worker.pass_seconds IS 'time spent in forward passes';
+GRANT SELECT ON glm_stat_worker TO PUBLIC;
+
+CREATE FUNCTION chatglm.stat_roles()
+RETURNS TABLE (role oid, database oid, completed bigint, failed bigint, cancelled bigint, prompt_tokens bigint, cached_tokens bigint, prefix_hits bigint, completion_tokens bigint, draft_tokens bigint, accepted_tokens bigint, preemptions bigint,
+	queue_seconds float8, total_seconds float8)
+AS 'MODULE_PATHNAME', 'chatglm_stat_roles'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION chatglm.stat_roles IS 'the rows of view glm_stat_roles';
+
+CREATE VIEW glm_stat_roles AS
+SELECT pg_catalog.pg_get_userbyid(role) AS usename,
+	(SELECT datname FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) database) AS datname,
+	completed, failed, cancelled, prompt_tokens, cached_tokens, prefix_hits, completion_tokens, draft_tokens, accepted_tokens, preemptions, queue_seconds, total_seconds
+FROM chatglm.stat_roles();
+COMMENT ON VIEW glm_stat_roles IS
+'requests that have ended, by the role that asked and its database, since the last glm_stat_reset; of the roles of which one is a member, and of all for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_roles.usename IS 'role that asked; null for all roles after the first 511';
+COMMENT ON COLUMN glm_stat_roles.datname IS 'database of its session; null when that is gone';
+COMMENT ON COLUMN glm_stat_roles.completed IS 'requests that were answered';
+COMMENT ON COLUMN glm_stat_roles.failed IS 'requests that ended in an error';
+COMMENT ON COLUMN glm_stat_roles.cancelled IS 'requests that were cancelled';
+COMMENT ON COLUMN glm_stat_roles.prompt_tokens IS 'tokens of prompts';
+COMMENT ON COLUMN glm_stat_roles.cached_tokens IS 'tokens of prompts that were found in the prefix cache';
+COMMENT ON COLUMN glm_stat_roles.prefix_hits IS 'requests with such tokens';
+COMMENT ON COLUMN glm_stat_roles.completion_tokens IS 'tokens of answers';
+COMMENT ON COLUMN glm_stat_roles.draft_tokens IS 'tokens that speculation proposed';
+COMMENT ON COLUMN glm_stat_roles.accepted_tokens IS 'proposed tokens that became part of an answer';
+COMMENT ON COLUMN glm_stat_roles.preemptions IS 'how often a request gave its KV memory up, to be computed again';
+COMMENT ON COLUMN glm_stat_roles.queue_seconds IS 'seconds that requests waited before they were read and before they were computed';
+COMMENT ON COLUMN glm_stat_roles.total_seconds IS 'seconds from their coming to their end';
+GRANT SELECT ON glm_stat_roles TO PUBLIC;
+
+CREATE FUNCTION chatglm.stat_errors()
+RETURNS TABLE (stage text, sqlstate text, errors bigint)
+AS 'MODULE_PATHNAME', 'chatglm_stat_errors'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION chatglm.stat_errors IS 'what view glm_stat_errors adds up';
+
+CREATE VIEW glm_stat_errors AS
+SELECT stage, sqlstate, pg_catalog.sum(errors)::bigint AS errors FROM chatglm.stat_errors() GROUP BY stage, sqlstate;
+COMMENT ON VIEW glm_stat_errors IS
+'requests that ended early since the last glm_stat_reset, by how far they were and why; rows are for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_errors.stage IS 'how far they were: submit (refused at once), reading, loading, waiting, prefill, decode or job, as in glm_stat_requests';
+COMMENT ON COLUMN glm_stat_errors.sqlstate IS 'what their callers got; 57014 when they were cancelled';
+COMMENT ON COLUMN glm_stat_errors.errors IS 'how many';
+GRANT SELECT ON glm_stat_errors TO PUBLIC;
+
+CREATE FUNCTION chatglm.stat_histograms()
+RETURNS TABLE (name text, most float8, requests bigint)
+AS 'MODULE_PATHNAME', 'chatglm_stat_histograms'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
+COMMENT ON FUNCTION chatglm.stat_histograms IS 'the rows of view glm_stat_histograms';
+
+CREATE VIEW glm_stat_histograms AS SELECT * FROM chatglm.stat_histograms();
+COMMENT ON VIEW glm_stat_histograms IS
+'requests that were computed since the last glm_stat_reset, by how long they took and how many tokens they had; rows are for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_histograms.name IS 'queue_time_seconds, first_token_seconds, token_gap_seconds (between tokens), request_seconds (of those answered), request_prompt_tokens or request_completion_tokens';
+COMMENT ON COLUMN glm_stat_histograms.most IS 'upper bound of the class, which belongs to it; null for what is above all bounds';
+COMMENT ON COLUMN glm_stat_histograms.requests IS 'how many requests, of token_gap_seconds how many tokens, are in the class and in none below it';
+GRANT SELECT ON glm_stat_histograms TO PUBLIC;
+
+CREATE FUNCTION chatglm.profile()
+RETURNS TABLE (model text, label text, stage text, calls bigint, ms float8, share float8, bytes bigint, operations bigint,
+	gb_s float8, gop_s float8)
+AS 'MODULE_PATHNAME', 'chatglm_profile'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
+COMMENT ON FUNCTION chatglm.profile IS 'the rows of view glm_profile';
+
+CREATE VIEW glm_profile AS SELECT * FROM chatglm.profile();
+COMMENT ON VIEW glm_profile IS
+'where the time of requests with prompts went that have ended since the last glm_stat_reset, by model, label and what was done; rows are for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_profile.model IS 'name of the model; empty for all after the first 63 models and labels';
+COMMENT ON COLUMN glm_profile.label IS 'options.label of the calls; null when they had none';
+COMMENT ON COLUMN glm_profile.stage IS 'queue, tokenize (or wait for the model), prefill matmul, prefill attention, decode matmul, decode attention, head, sample, constrain (sampling with a constraint), deliver or device copy';
+COMMENT ON COLUMN glm_profile.calls IS 'passes in which it was done for a request, counted for each request; of queue and tokenize requests';
+COMMENT ON COLUMN glm_profile.ms IS 'milliseconds that it took; of a pass for several requests each has its part';
+COMMENT ON COLUMN glm_profile.share IS 'of the time of all stages of the model and label';
+COMMENT ON COLUMN glm_profile.bytes IS 'bytes of weights, or keys and values, that were read for it';
+COMMENT ON COLUMN glm_profile.operations IS 'multiplications and additions';
+COMMENT ON COLUMN glm_profile.gb_s IS 'bytes by time, in GB/s; null where none are counted';
+COMMENT ON COLUMN glm_profile.gop_s IS 'operations by time, in billions a second; null where none are counted';
+GRANT SELECT ON glm_profile TO PUBLIC;
+
+CREATE FUNCTION glm_profile_folded() RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_profile_folded'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION glm_profile_folded IS
+'glm_profile as folded stacks with microseconds, from which flame graphs are drawn; for members of pg_read_all_stats';
+REVOKE ALL ON FUNCTION glm_profile_folded FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION glm_profile_folded TO pg_read_all_stats;
+
+CREATE FUNCTION glm_metrics() RETURNS text
+AS 'MODULE_PATHNAME', 'chatglm_metrics'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION glm_metrics IS
+'all that was measured, of all roles, as OpenMetrics text for Prometheus; for members of pg_read_all_stats';
+REVOKE ALL ON FUNCTION glm_metrics FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION glm_metrics TO pg_read_all_stats;
+
+CREATE FUNCTION glm_stat_reset() RETURNS void
+AS 'MODULE_PATHNAME', 'chatglm_stat_reset'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION glm_stat_reset IS
+'begins all that is counted in glm_stat_worker, glm_stat_roles, glm_stat_errors, glm_stat_histograms, glm_profile and glm_metrics anew';
+REVOKE ALL ON FUNCTION glm_stat_reset FROM PUBLIC;
 
 -- ---- Jobs --------------------------------------------------------------
 

@@ -75,7 +75,7 @@ look()
 		gcc g++ make
 		libsentencepiece-dev libjansson-dev libssl-dev zlib1g-dev libopenblas0-pthread
 		clang libcmocka-dev libtap-parser-sourcehandler-pgtap-perl
-		python3 python3-psycopg python3-jsonschema python3-rfc3987
+		python3 python3-psycopg python3-jsonschema python3-rfc3987 python3-prometheus-client
 	)
 	own_postgres || packages+=("postgresql-$pg" "postgresql-server-dev-$pg" "postgresql-$pg-pgtap")
 	clang_has_runtime || packages+=("libclang-rt-$clang-dev")

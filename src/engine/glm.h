@@ -25,6 +25,7 @@
 #include "engine/base/observation.h" /* glm_stats, glm_model_info, glm_progress */
 #include "engine/base/results.h"	 /* glm_quantized, glm_token_logprob */
 #include "engine/base/status.h"		 /* glm_error */
+#include "engine/base/timing.h"		 /* glm_stage, glm_timing */
 
 /* ---- Requests -------------------------------------------------------- */
 
@@ -127,6 +128,8 @@ typedef struct glm_request
 	glm_span target;  /* QUANTIZE: absolute path of a new directory */
 	/* of the model's files, see glm_model_identity(): no others will do; absent: any will */
 	glm_span identity;
+
+	glm_span label; /* the host's own, for its statistics */
 
 	glm_span text;		 /* prompt, messages or text; QUANTIZE: calibration texts */
 	glm_span system;	 /* system prompt or absent */

@@ -25,6 +25,7 @@
 #include "admission.h"
 #include "client.h"
 #include "errors.h"
+#include "measures.h"
 #include "privileges.h"
 #include "room.h"
 #include "session.h"
@@ -145,6 +146,8 @@ no_room(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer)
 {
 	ChatglmRoomUse use;
 
+	chatglm_measure_end(
+		&(ChatglmEnded){.role = wish->role, .database = MyDatabaseId, .status = GLM_BUSY});
 	chatglm_room_look(wish->role, &use);
 	switch (answer)
 	{

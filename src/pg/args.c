@@ -288,6 +288,17 @@ read_route_key(ChatglmCall *call, const char *key, JsonbValue *value)
 						errmsg("argument \"options.%s\" must be a string or a number", key)));
 }
 
+static void
+read_label(ChatglmCall *call, const char *key, JsonbValue *value)
+{
+	if (value->type != jbvString || value->val.string.len == 0 ||
+		value->val.string.len >= NAMEDATALEN)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"options.%s\" must be a text of 1 to %d bytes", key,
+							   NAMEDATALEN - 1)));
+	call->label = chatglm_cstring_to_utf8(pnstrdup(value->val.string.val, value->val.string.len));
+}
+
 /* The options there are, by name. */
 static const struct
 {
@@ -298,6 +309,7 @@ static const struct
 	{"choices", chatglm_read_choices},
 	{"frequency_penalty", chatglm_read_number_option},
 	{"json_space", read_json_space},
+	{"label", read_label},
 	{"logit_bias", chatglm_read_logit_bias},
 	{"logprobs", chatglm_read_logprobs},
 	{"min_p", chatglm_read_number_option},

@@ -126,6 +126,7 @@ lay_out(const ChatglmCall *call, Layout *layout, glm_request *request)
 	request->options = put_string(layout, call->model_options);
 	request->target = put_string(layout, call->target);
 	request->identity = put_string(layout, call->identity);
+	request->label = put_string(layout, call->label);
 	request->text = put_bytes(layout, call->text, call->text_length);
 	request->system = put_string(layout, call->system);
 	request->tools = put_string(layout, call->tools);

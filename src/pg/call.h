@@ -38,6 +38,7 @@ typedef struct ChatglmCall
 	struct ChatglmRoute *route;			/* that was named instead of a model; NULL: none was */
 	const char			*route_key;		/* UTF-8; what its choice depends on, NULL: on the texts */
 	const char			*identity;		/* of the model's files; NULL: any */
+	const char			*label;			/* in statistics; NULL: none */
 	const char			*target;		/* GLM_QUANTIZE: directory to write */
 	const char			*text;
 	Size				 text_length;

@@ -8,8 +8,8 @@
 #include "paths.h"
 #include "privileges.h"
 
-void
-chatglm_ereport(int elevel, glm_status status, const char *message, const char *hint)
+int
+chatglm_errcode(glm_status status)
 {
 	static const int codes[GLM_N_STATUS] = {
 		[GLM_OK] = ERRCODE_INTERNAL_ERROR, /* no error would be reported so */
@@ -33,11 +33,17 @@ chatglm_ereport(int elevel, glm_status status, const char *message, const char *
 		[GLM_CANCELLED] = ERRCODE_QUERY_CANCELED,
 		[GLM_INTERNAL] = ERRCODE_INTERNAL_ERROR,
 	};
-	bool		known = (int) status >= 0 && status < GLM_N_STATUS;
+
+	return (int) status >= 0 && status < GLM_N_STATUS ? codes[status] : ERRCODE_INTERNAL_ERROR;
+}
+
+void
+chatglm_ereport(int elevel, glm_status status, const char *message, const char *hint)
+{
 	const char *shown = chatglm_shown(message);
 	const char *shown_hint = hint != NULL && hint[0] != '\0' ? chatglm_shown(hint) : NULL;
 
-	ereport(elevel, (errcode(known ? codes[status] : ERRCODE_INTERNAL_ERROR), errmsg("%s", shown),
+	ereport(elevel, (errcode(chatglm_errcode(status)), errmsg("%s", shown),
 					 shown_hint != NULL ? errhint("%s", shown_hint) : 0));
 }
 

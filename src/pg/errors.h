@@ -15,6 +15,9 @@
 /* The HINT of an advice; NULL: it has none. */
 extern const char *chatglm_advice_hint(glm_advice advice);
 
+/* The SQLSTATE of an engine status, as errcode() takes it. */
+extern int chatglm_errcode(glm_status status);
+
 /* Ereport for an engine status: SQLSTATE, message, hint (may be NULL or ""). */
 extern void chatglm_ereport(int elevel, glm_status status, const char *message, const char *hint);
 

@@ -4,8 +4,8 @@
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the
  * worker knows (one for each ticket of the engine).  The room that is taken
- * in the queue (room.c), the statements with rows in flight (batch_stat.c) and the hashes of
- * models (model_hashes.c) have memory and locks of their own.
+ * in the queue (room.c), the statements with rows in flight (batch_stat.c), the hashes of
+ * models (model_hashes.c) and what was measured (measures.c) have memory and locks of their own.
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -17,6 +17,7 @@
 
 #include "batch_stat.h"
 #include "job_shared.h"
+#include "measures.h"
 #include "model_hashes.h"
 #include "room.h"
 #include "shared.h"
@@ -110,7 +111,8 @@ request_shmem(void)
 	RequestAddinShmemSpace(chatglm_batch_stat_size());
 	RequestAddinShmemSpace(chatglm_hashes_size());
 	RequestAddinShmemSpace(chatglm_jobs_size());
-	RequestNamedLWLockTranche("chatglm", 5);
+	RequestAddinShmemSpace(chatglm_measures_size());
+	RequestNamedLWLockTranche("chatglm", 6);
 }
 
 static void
@@ -121,6 +123,7 @@ startup_shmem(void)
 	void		 *batches;
 	void		 *hashes;
 	void		 *jobs;
+	void		 *measures;
 	bool		  found;
 
 	if (prev_startup_hook != NULL)
@@ -133,6 +136,7 @@ startup_shmem(void)
 	batches = ShmemInitStruct("chatglm batches", chatglm_batch_stat_size(), &found);
 	hashes = ShmemInitStruct("chatglm hashes", chatglm_hashes_size(), &found);
 	jobs = ShmemInitStruct("chatglm jobs", chatglm_jobs_size(), &found);
+	measures = ShmemInitStruct("chatglm measures", chatglm_measures_size(), &found);
 	if (!found)
 	{
 		locks = GetNamedLWLockTranche("chatglm");
@@ -142,6 +146,7 @@ startup_shmem(void)
 	chatglm_batch_stat_init(batches, found ? NULL : &locks[2].lock);
 	chatglm_hashes_init(hashes, found ? NULL : &locks[3].lock);
 	chatglm_jobs_init(jobs, found ? NULL : &locks[4].lock);
+	chatglm_measures_init(measures, found ? NULL : &locks[5].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -37,6 +37,7 @@ typedef struct ChatglmRequestStat
 	char   model[NAMEDATALEN];
 	int64  started_us; /* TimestampTz */
 	int32  tokens;	   /* generated so far */
+	uint16 stage;	   /* glm_stage */
 	bool   cancel;	   /* somebody wants it cancelled */
 } ChatglmRequestStat;
 

@@ -43,7 +43,7 @@ PG_FUNCTION_INFO_V1(chatglm_cancel);
 #define MODELS_LOADED 5 /* from here on: of those that are loaded */
 #define STAT_MODELS_COLUMNS 12
 #define STAT_MODELS_TOTALS 2 /* from this one on: of all roles */
-#define REQUESTS_COLUMNS 9
+#define REQUESTS_COLUMNS 10
 
 /* ---- Health ------------------------------------------------------------ */
 
@@ -346,6 +346,7 @@ put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *sta
 		values[6] = Int32GetDatum(stat->tokens);
 		values[7] = ObjectIdGetDatum(stat->database);
 		values[8] = BoolGetDatum(stat->in_flight);
+		values[9] = CStringGetTextDatum(glm_stage_name((glm_stage) stat->stage));
 	}
 	else
 		memset(nulls + 3, true, REQUESTS_COLUMNS - 3);

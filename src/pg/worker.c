@@ -21,6 +21,7 @@
 #include "postmaster/interrupt.h"
 #include "utils/timestamp.h"
 
+#include "measures.h"
 #include "model_name.h"
 #include "room.h"
 #include "settings.h"
@@ -42,6 +43,7 @@ static void begin_service(void);
 static void reload_settings(void);
 static void look_at_model_dir(void);
 static void serve_forever(WaitEventSet *set);
+static long keep_in_step(void);
 static void pass_events(void);
 static void leave_if_device_lost(void);
 static void end_service(int code, Datum arg);
@@ -167,6 +169,7 @@ begin_service(void)
 	if (chatglm_shared->progress.target[0] != '\0')
 		glm_quantize_sweep(chatglm_shared->progress.target);
 
+	chatglm_measures_begin();
 	chatglm_room_reset();
 	look_at_model_dir();
 	pgstat_report_appname("chatglm");
@@ -203,14 +206,23 @@ serve_forever(WaitEventSet *set)
 		pass_events();
 		leave_if_device_lost();
 
-		n_events = WaitEventSetWait(set, chatglm_state_publish_if_due(), events, lengthof(events),
-									wait_event);
+		n_events = WaitEventSetWait(set, keep_in_step(), events, lengthof(events), wait_event);
 		backends_rang = false;
 		for (int i = 0; i < n_events; i++)
 			backends_rang |= (events[i].events & WL_LATCH_SET) != 0;
 		if (backends_rang)
 			ResetLatch(MyLatch);
 	}
+}
+
+/* What is due now and then; milliseconds until something is again, -1: nothing. */
+static long
+keep_in_step(void)
+{
+	long publish = chatglm_state_publish_if_due();
+	long keep = chatglm_measures_keep_if_due();
+
+	return publish < 0 || (keep >= 0 && keep < publish) ? keep : publish;
 }
 
 /* Publishes before a last event is posted: its reader may query the views next. */
@@ -274,6 +286,7 @@ static void
 end_service(int code, Datum arg)
 {
 	chatglm_state_end();
+	chatglm_measures_keep();
 }
 
 static void

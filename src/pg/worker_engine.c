@@ -140,6 +140,21 @@ chatglm_engine_generated(int ticket)
 	return tokens;
 }
 
+glm_stage
+chatglm_engine_stage(int ticket)
+{
+	glm_stage stage;
+
+	ENGINE(stage = glm_engine_stage(engine, ticket));
+	return stage;
+}
+
+const glm_timing *
+chatglm_engine_timing(int ticket)
+{
+	return glm_engine_timing(engine, ticket);
+}
+
 bool
 chatglm_engine_poll(glm_event *event)
 {

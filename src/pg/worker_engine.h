@@ -23,17 +23,19 @@ extern bool chatglm_engine_open(glm_error *err);
 extern void chatglm_engine_reload(void);
 
 /* See glm.h: these are its functions, for the one engine there is. */
-extern int	chatglm_engine_fd(void);
-extern int	chatglm_engine_give(glm_request *block, glm_error *err);
-extern void chatglm_engine_cancel(int ticket);
-extern void chatglm_engine_taken(int ticket, uint32 taken);
-extern int	chatglm_engine_generated(int ticket);
-extern bool chatglm_engine_poll(glm_event *event);
-extern bool chatglm_engine_lost(glm_error *err);
-extern void chatglm_engine_stats(glm_stats *stats);
-extern void chatglm_engine_progress(glm_progress *progress);
-extern int	chatglm_engine_models(glm_model_info *models, int max);
-extern void chatglm_engine_quit_job(void);
+extern int				 chatglm_engine_fd(void);
+extern int				 chatglm_engine_give(glm_request *block, glm_error *err);
+extern void				 chatglm_engine_cancel(int ticket);
+extern void				 chatglm_engine_taken(int ticket, uint32 taken);
+extern int				 chatglm_engine_generated(int ticket);
+extern glm_stage		 chatglm_engine_stage(int ticket);
+extern const glm_timing *chatglm_engine_timing(int ticket);
+extern bool				 chatglm_engine_poll(glm_event *event);
+extern bool				 chatglm_engine_lost(glm_error *err);
+extern void				 chatglm_engine_stats(glm_stats *stats);
+extern void				 chatglm_engine_progress(glm_progress *progress);
+extern int				 chatglm_engine_models(glm_model_info *models, int max);
+extern void				 chatglm_engine_quit_job(void);
 
 /* Memory for a block, which chatglm_engine_give() takes over; NULL: there is none. */
 extern glm_request *chatglm_block_new(Size size);

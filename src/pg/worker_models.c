@@ -14,6 +14,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "measures.h"
 #include "settings.h"
 #include "shared.h"
 #include "worker_models.h"
@@ -73,14 +74,27 @@ reason_to_unload(const glm_model_info *gone, const glm_model_info *models, int n
 void
 chatglm_models_compare(const glm_model_info *models, int n)
 {
+	int loads = 0;
+	int unloads = 0;
+
 	for (int i = n - 1; i >= 0; i--) /* the newest are in front */
-		if (with_number(known, n_known, models[i].number) == NULL)
-			log_loaded(&models[i]);
+	{
+		if (with_number(known, n_known, models[i].number) != NULL)
+			continue;
+		log_loaded(&models[i]);
+		loads++;
+	}
 	/* a full list may leave some out */
 	for (int i = 0; i < n_known && n < CHATGLM_MAX_MODELS; i++)
-		if (with_number(models, n, known[i].number) == NULL)
-			ereport(LOG, (errmsg("chatglm model \"%s\" unloaded: %s", in_log(known[i].name),
-								 reason_to_unload(&known[i], models, n))));
+	{
+		if (with_number(models, n, known[i].number) != NULL)
+			continue;
+		ereport(LOG, (errmsg("chatglm model \"%s\" unloaded: %s", in_log(known[i].name),
+							 reason_to_unload(&known[i], models, n))));
+		unloads++;
+	}
+	if (loads + unloads > 0)
+		chatglm_measure_loads(loads, unloads);
 
 	memcpy(known, models, n * sizeof(known[0]));
 	n_known = n;

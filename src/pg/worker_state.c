@@ -6,6 +6,7 @@
 
 #include "utils/timestamp.h"
 
+#include "measures.h"
 #include "shared.h"
 #include "worker_engine.h"
 #include "worker_models.h"
@@ -119,6 +120,7 @@ chatglm_state_publish(void)
 
 	chatglm_tickets_count_tokens();
 	chatglm_models_compare(models, n_models);
+	chatglm_measure_engine(&stats);
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	chatglm_shared->stats = stats;

@@ -12,6 +12,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
+#include "measures.h"
 #include "room.h"
 #include "shared.h"
 #include "worker_engine.h"
@@ -28,14 +29,17 @@ typedef struct Ticket
 	bool		   abandoned; /* events are dropped */
 	bool		   marked;	  /* somebody else wants it cancelled */
 	glm_kind	   kind;
-	uint32		   taken;  /* as last told to the engine */
-	int32		   tokens; /* of its answer, as last counted */
+	char		   label[NAMEDATALEN]; /* UTF-8; empty: none */
+	uint32		   taken;			   /* as last told to the engine */
+	int32		   tokens;			   /* of its answer, as last counted */
+	glm_stage	   stage;			   /* as last asked */
 } Ticket;
 
 static Ticket *tickets; /* [chatglm_shared->n_requests] */
 static int	   live;	/* tickets in use */
 
 static void describe_request(const WorkerSession *session, int entry, ChatglmRequestStat *stat);
+static void copy_text(char *to, size_t size, const glm_request *request, glm_span span);
 static void show_request(int number, const ChatglmRequestStat *stat);
 static void hide_request(int number);
 static bool end_ticket(int number);
@@ -65,12 +69,14 @@ chatglm_ticket_admit(WorkerSession *session, int entry)
 	ChatglmRequestStat stat = {0};
 	glm_error		   err = {0};
 	Ticket			  *ticket;
+	char			   label[NAMEDATALEN] = "";
 	int				   number = -1;
 
 	/* the texts, which may have megabytes, the engine checks beside everything else */
 	if (glm_request_check_frame(given->block, given->size, &err))
 	{
 		describe_request(session, entry, &stat);
+		copy_text(label, sizeof(label), given->block, given->block->label);
 		number = chatglm_engine_give(given->block, &err);
 	}
 	if (number < 0)
@@ -88,6 +94,7 @@ chatglm_ticket_admit(WorkerSession *session, int entry)
 	ticket->entry = entry;
 	ticket->place = given->place;
 	ticket->kind = stat.kind;
+	strlcpy(ticket->label, label, sizeof(ticket->label));
 	live++;
 	show_request(number, &stat);
 }
@@ -105,6 +112,9 @@ chatglm_ticket_refuse(WorkerSession *session, int entry, const glm_error *err)
 	glm_event_set_error(&buffer.event, err);
 	buffer.event.id = refused->id;
 	buffer.event.ticket = -1;
+	chatglm_measure_end(&(ChatglmEnded){.role = session->header->words[entry].role,
+										.database = session->header->database,
+										.status = err->status});
 	if (refused->block != NULL)
 		chatglm_block_free(refused->block);
 	refused->block = NULL;
@@ -156,12 +166,21 @@ chatglm_tickets_cancel_marked(void)
 
 /* ---- what others see -------------------------------------------------- */
 
+/* A text of a request, UTF-8, cut between characters; `to` is all zero. */
+static void
+copy_text(char *to, size_t size, const glm_request *request, glm_span span)
+{
+	const char *text = glm_request_text(request, span);
+
+	if (text != NULL)
+		memcpy(to, text, pg_encoding_mbcliplen(PG_UTF8, text, strlen(text), size - 1));
+}
+
 /* What others will see of the request of an entry. */
 static void
 describe_request(const WorkerSession *session, int entry, ChatglmRequestStat *stat)
 {
 	const glm_request *request = session->entry[entry].block;
-	const char		  *model = glm_request_text(request, request->model);
 
 	stat->id = request->id;
 	stat->pid = session->pid;
@@ -171,9 +190,7 @@ describe_request(const WorkerSession *session, int entry, ChatglmRequestStat *st
 	stat->form = request->form;
 	stat->stream = request->stream;
 	stat->in_flight = session->header->words[entry].in_flight;
-	if (model != NULL) /* UTF-8, and cut between characters */
-		memcpy(stat->model, model,
-			   pg_encoding_mbcliplen(PG_UTF8, model, strlen(model), sizeof(stat->model) - 1));
+	copy_text(stat->model, sizeof(stat->model), request, request->model);
 	stat->started_us = GetCurrentTimestamp();
 }
 
@@ -201,6 +218,7 @@ chatglm_tickets_count_tokens(void)
 		if (tickets[i].id == 0)
 			continue;
 		tickets[i].tokens = chatglm_engine_generated(i);
+		tickets[i].stage = chatglm_engine_stage(i);
 		seen++;
 	}
 }
@@ -215,6 +233,7 @@ chatglm_tickets_show_tokens(void)
 		if (tickets[i].id == 0)
 			continue;
 		stats[i].tokens = tickets[i].tokens;
+		stats[i].stage = tickets[i].stage;
 		seen++;
 	}
 }
@@ -228,6 +247,22 @@ static union
 	char	  bytes[GLM_EVENT_MAX];
 } last;
 static Ticket last_ticket;
+
+/* Counts a request whose last event this is; only we change what is shown of it. */
+static void
+measure_end(const glm_event *event)
+{
+	const ChatglmRequestStat *stat = &chatglm_request_stats()[event->ticket];
+
+	chatglm_measure_end(&(ChatglmEnded){
+		.role = stat->role,
+		.database = stat->database,
+		.model = stat->model,
+		.label = tickets[event->ticket].label,
+		.kind = (glm_kind) stat->kind,
+		.status = event->kind == GLM_EVENT_ERROR ? (glm_status) event->status : GLM_OK,
+		.timing = chatglm_engine_timing(event->ticket)});
+}
 
 bool
 chatglm_tickets_take_event(bool *publish_first)
@@ -244,7 +279,10 @@ chatglm_tickets_take_event(bool *publish_first)
 
 	last_ticket = tickets[event->ticket];
 	if (event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR)
+	{
+		measure_end(event);
 		*publish_first = end_ticket(event->ticket);
+	}
 	else if (!last_ticket.abandoned)
 		chatglm_ticket_taken(event->ticket);
 	return true;

@@ -220,7 +220,7 @@ class Server(unittest.TestCase):
 # What apt says in a distribution: packages of which there is a version, and what two of them depend on.
 COMMON = ("gcc g++ make libsentencepiece-dev libjansson-dev libssl-dev zlib1g-dev libopenblas0-pthread clang postgresql libcmocka-dev "
           "libtap-parser-sourcehandler-pgtap-perl python3 python3-psycopg "
-          "python3-jsonschema python3-rfc3987").split()
+          "python3-jsonschema python3-rfc3987 python3-prometheus-client").split()
 
 
 def packages(postgres, clang, runtime=True):

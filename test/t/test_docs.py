@@ -397,7 +397,7 @@ class Reference(unittest.TestCase):
     def test_no_setting_is_named_that_is_not_there(self):
         there = {name for name, in self.rows("SELECT name FROM pg_settings WHERE name LIKE 'chatglm.%'")}
         there |= {row[0] for row in self.relations()} | {name for name, *_ in self.members()}
-        files = {"chatglm.control", "chatglm.so", "chatglm.c", "chatglm.h"}
+        files = {"chatglm.control", "chatglm.so", "chatglm.c", "chatglm.h", "chatglm.stat"}
         for path, page in PAGES.items():
             self.assertEqual(set(re.findall(r"\bchatglm\.[a-z_]+", page)) - there - files, set(), path)
 

@@ -48,6 +48,7 @@ class Requests(Case):
                 self.assertEqual(row["datname"], os.environ["PGDATABASE"])
                 self.assertFalse(row["in_flight"])
                 self.assertLessEqual(row["tokens"], 1500)
+                wait_until(lambda: self.shown(running)[0]["state"] == "decode", "its prompt is computed")
                 wait_until(lambda: self.shown(running)[0]["tokens"] > row["tokens"], "more tokens")
                 self.end(running)
 
@@ -64,6 +65,14 @@ class Requests(Case):
         for row in self.wait_tokens(running, 2):
             self.assertEqual((row["kind"], row["in_flight"]), ("generate", True))
         self.end(running)
+
+    def test_a_stream_that_nobody_reads_is_paused(self):
+        conn = self.session()
+        conn.execute("BEGIN")
+        conn.execute(f"DECLARE c CURSOR FOR SELECT * FROM {STREAM}")
+        conn.execute("FETCH 1 FROM c")
+        wait_until(lambda: value("SELECT state FROM glm_stat_requests") == "paused", "it is paused")
+        conn.execute("ROLLBACK")
 
     def test_the_database_is_that_of_the_session(self):
         with connect() as conn:

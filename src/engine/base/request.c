@@ -292,7 +292,8 @@ glm_request_check_frame(const void *block, size_t size, glm_error *err)
 		   check_text(req, req->options, "model_options", err) &&
 		   check_text(req, req->target, "target", err) &&
 		   check_text(req, req->identity, "identity", err) &&
-		   check_span(req, req->text, "text", err) && check_span(req, req->system, "system", err) &&
+		   check_text(req, req->label, "label", err) && check_span(req, req->text, "text", err) &&
+		   check_span(req, req->system, "system", err) &&
 		   check_span(req, req->tools, "tools", err) &&
 		   check_span(req, req->continuation, "continuation", err) && check_stop(req, err) &&
 		   check_tokens(req, err) && check_bias(req, err) && check_needed(req, err) &&

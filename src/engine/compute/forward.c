@@ -57,6 +57,7 @@ struct glm_forward
 	host_buffer		   logits;
 	host_buffer		   hidden;
 	glm_picked_id	  *picked; /* [max_logits]; NULL: the device does not pick */
+	glm_pass_times	   times;  /* of the last pass */
 };
 
 /* ---- The device ----------------------------------------------------------- */
@@ -141,6 +142,12 @@ glm_forward_set_tuning(glm_forward *fwd, bool on)
 {
 	if (fwd->backend->set_tuning != NULL)
 		fwd->backend->set_tuning(fwd->dev, on);
+}
+
+const glm_pass_times *
+glm_forward_times(const glm_forward *fwd)
+{
+	return &fwd->times;
 }
 
 bool
@@ -324,7 +331,8 @@ walk_layers(glm_forward *fwd, const glm_model *model, int n_rows, glm_error *err
 						   .normed = fwd->buffer[NORMED],
 						   .shared = fwd->buffer[SHARED],
 						   .n = n_rows,
-						   .slice = n_rows};
+						   .slice = n_rows,
+						   .times = &fwd->times};
 
 	for (int l = 0; l < model->config.layers; l++)
 	{
@@ -360,6 +368,7 @@ finish_logits(glm_forward *fwd, const glm_model *model, glm_mem hidden, int n,
 	results->picked = n > 0 && picks != NULL ? fwd->picked : NULL;
 	if (results->picked != NULL)
 		be->pick(fwd->dev, fwd->picked, logits, picks, n);
+	glm_pass_times_add(&fwd->times, GLM_PART_HEAD);
 	results->logits =
 		bring(fwd, &fwd->logits, logits,
 			  results->picked != NULL ? 0 : (size_t) n * (size_t) model->config.vocab);
@@ -401,6 +410,7 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *wei
 
 	if (!check_pass(fwd, model, pass, err))
 		return false;
+	glm_pass_times_begin(&fwd->times);
 	be->begin(fwd->dev, weights, pass);
 	be->embed(fwd->dev, fwd->buffer[X]);
 	ok = walk_layers(fwd, model, pass->n_rows, err);
@@ -408,6 +418,8 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *wei
 		finish_rows(fwd, model, pass, picks, results);
 	be->end(fwd->dev);
 	done = be->wait(fwd->dev, &state, &why);
+	if (!fwd->host_memory)
+		glm_pass_times_add(&fwd->times, GLM_PART_COPY);
 	if (!done)
 	{
 		fwd->lost |= state == GLM_DEVICE_LOST;

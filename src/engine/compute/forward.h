@@ -5,6 +5,7 @@
 #define GLM_FORWARD_H
 
 #include "engine/base/threads.h"
+#include "engine/compute/pass_times.h"
 #include "engine/compute/rows.h"
 
 typedef struct glm_forward glm_forward; /* an opened device with the buffers of a pass */
@@ -61,6 +62,9 @@ typedef struct glm_results
 extern bool glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
 							const glm_pass *pass, const glm_pick *picks, glm_results *results,
 							glm_error *err);
+
+/* Where the time of the last pass went. */
+extern const glm_pass_times *glm_forward_times(const glm_forward *fwd);
 
 /* Has a pass lost the device?  Then all that is left is to close it. */
 extern bool glm_forward_lost(const glm_forward *fwd);

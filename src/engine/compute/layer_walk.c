@@ -86,6 +86,13 @@ walk_attention(const glm_walk *w, glm_mem out, glm_mem qkv, int kv_layer, glm_er
 	return true;
 }
 
+static void
+add_time(const glm_walk *w, glm_pass_part part)
+{
+	if (w->times != NULL)
+		glm_pass_times_add(w->times, part);
+}
+
 bool
 glm_layer_walk(const glm_walk *w, int layer, int kv_layer, glm_error *err)
 {
@@ -95,12 +102,19 @@ glm_layer_walk(const glm_walk *w, int layer, int kv_layer, glm_error *err)
 
 	w->backend->rmsnorm(w->dev, w->normed, w->x, GLM_ATTN_NORM, layer, w->n);
 	if (!multiply(w, qkv, (size_t) glm_model_width(w->model, GLM_QKV), w->normed, GLM_QKV, layer,
-				  false, err) ||
-		!walk_attention(w, context, qkv, kv_layer, err) ||
-		!multiply(w, w->x, hidden, context, GLM_DENSE, layer, true, err))
+				  false, err))
+		return false;
+	add_time(w, GLM_PART_MATMUL);
+	if (!walk_attention(w, context, qkv, kv_layer, err))
+		return false;
+	add_time(w, GLM_PART_ATTENTION);
+	if (!multiply(w, w->x, hidden, context, GLM_DENSE, layer, true, err))
 		return false;
 	w->backend->rmsnorm(w->dev, w->normed, w->x, GLM_FFN_NORM, layer, w->n);
-	return multiply(w, gated, inputs(w->model, GLM_DOWN), w->normed, GLM_GATE_UP, layer, false,
-					err) &&
-		   multiply(w, w->x, hidden, gated, GLM_DOWN, layer, true, err);
+	if (!multiply(w, gated, inputs(w->model, GLM_DOWN), w->normed, GLM_GATE_UP, layer, false,
+				  err) ||
+		!multiply(w, w->x, hidden, gated, GLM_DOWN, layer, true, err))
+		return false;
+	add_time(w, GLM_PART_MATMUL);
+	return true;
 }

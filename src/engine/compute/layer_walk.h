@@ -5,6 +5,7 @@
 #define GLM_LAYER_WALK_H
 
 #include "engine/compute/backend.h"
+#include "engine/compute/pass_times.h"
 
 /* Who watches a walk. */
 typedef struct glm_observer
@@ -29,6 +30,7 @@ typedef struct glm_walk
 	int					n;		  /* rows of the pass */
 	int					slice;	  /* of them in one operation that takes long */
 	const glm_observer *observer; /* NULL: nobody */
+	glm_pass_times	   *times;	  /* NULL: nobody asks */
 } glm_walk;
 
 /* Floats that qkv and attention's output, or else the gated rows, take. */

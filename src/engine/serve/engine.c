@@ -186,6 +186,9 @@ glm_engine_give(glm_engine *e, glm_request *req, glm_error *err)
 	atomic_store(&ticket->cancelled, false);
 	atomic_store(&ticket->taken, 0);
 	atomic_store(&ticket->generated, 0);
+	atomic_store(&ticket->stage, GLM_STAGE_READING);
+	ticket->stream = req->stream != 0;
+	ticket->timing = (glm_timing){.submitted_ns = glm_now_ns()};
 	atomic_fetch_add(&e->count.requests, 1);
 
 	glm_intake_add(e, number);
@@ -229,6 +232,23 @@ int
 glm_engine_generated(const glm_engine *e, int number)
 {
 	return (int) atomic_load(&e->ticket[number].generated);
+}
+
+glm_stage
+glm_engine_stage(const glm_engine *e, int number)
+{
+	const glm_ticket *ticket = &e->ticket[number];
+	unsigned		  taken = atomic_load(&ticket->taken);
+
+	if (ticket->stream && atomic_load(&ticket->generated) - taken >= GLM_OUTBOX)
+		return GLM_STAGE_PAUSED;
+	return (glm_stage) atomic_load(&ticket->stage);
+}
+
+const glm_timing *
+glm_engine_timing(const glm_engine *e, int number)
+{
+	return &e->ticket[number].timing;
 }
 
 int

@@ -9,6 +9,11 @@
 void
 glm_inbox_add(glm_engine *e, glm_sequence *seq)
 {
+	glm_ticket *ticket = &e->ticket[seq->ticket];
+
+	ticket->timing.ready_ns = glm_now_ns();
+	ticket->timing.prompt_tokens = seq->n_prompt;
+	atomic_store(&ticket->stage, GLM_STAGE_WAITING);
 	seq->next = NULL;
 	pthread_mutex_lock(&e->inbox_lock);
 	*e->inbox_end = seq;

@@ -49,6 +49,7 @@ go_on_with(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *o
 
 	if (glm_ticket_ended(&e->ticket[task->ticket], &out->err))
 		return GLM_TASK_FAILED;
+	atomic_store(&e->ticket[task->ticket].stage, GLM_STAGE_READING);
 	if (task->kind->start_job != NULL)
 		return GLM_TASK_IS_JOB;
 	if ((needs & GLM_NEEDS_TEXT) != 0 && !task->checked && !glm_request_check_texts(req, &out->err))

@@ -207,6 +207,7 @@ glm_job_start(glm_engine *e, int ticket, glm_error *err)
 	if (job->started)
 		pthread_join(job->thread, NULL);
 	*start = (job_start){e, ticket};
+	atomic_store(&e->ticket[ticket].stage, GLM_STAGE_JOB);
 	job->started = pthread_create(&job->thread, NULL, job_main, start) == 0;
 	if (job->started)
 		return true;

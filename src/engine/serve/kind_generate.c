@@ -293,6 +293,21 @@ take_forced(glm_engine *e, glm_sequence *seq, glm_finish *finish)
 	return true;
 }
 
+/* The times and numbers of the request itself; `n` tokens more are known of its answer. */
+static void
+note_tokens(glm_engine *e, const glm_sequence *seq, int n, int drafts, int right)
+{
+	glm_ticket *ticket = &e->ticket[seq->ticket];
+
+	ticket->timing.draft_tokens += drafts;
+	ticket->timing.accepted_tokens += right;
+	if (n == 0)
+		return;
+	if (ticket->timing.first_ns == 0)
+		atomic_store(&ticket->stage, GLM_STAGE_DECODE);
+	glm_timing_tokens(&ticket->timing, n, glm_now_ns());
+}
+
 /* Passes on what is known of the answer. */
 static bool
 take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err)
@@ -306,6 +321,7 @@ take_tokens(glm_engine *e, glm_sequence *seq, glm_finish *finish, glm_error *err
 		(seq->pick_error.status == GLM_OK && !take_forced(e, seq, finish)))
 		return glm_no_memory(err);
 	n = seq->n_shown - before;
+	note_tokens(e, seq, n, drafts, right);
 	atomic_fetch_add(&e->ticket[seq->ticket].generated, n);
 	atomic_fetch_add(&e->count.completion_tokens, n);
 	atomic_fetch_add(&seq->served->counters.completion_tokens, n);

@@ -22,11 +22,23 @@ typedef struct glm_model_counters
 	atomic_ullong preemptions;
 } glm_model_counters;
 
+/* What computing a row costs; for attention, a position that it attends to. */
+typedef struct glm_pass_cost
+{
+	uint64_t matmul_ops;
+	uint64_t matmul_bytes; /* of all weights of layers, once a pass */
+	uint64_t attention_ops;
+	uint64_t kv_bytes;
+	uint64_t head_ops;
+	uint64_t head_bytes;
+} glm_pass_cost;
+
 /* Whose turn it is among models. */
 typedef struct glm_runtime
 {
-	uint32_t passes;	 /* so far */
-	int64_t	 virtual_ns; /* time of its passes, see scheduler.c */
+	uint32_t	  passes;	  /* so far */
+	int64_t		  virtual_ns; /* time of its passes, see scheduler.c */
+	glm_pass_cost cost;		  /* all 0 before the first, see account.c */
 } glm_runtime;
 
 /* An open model with what serving it needs. */

@@ -9,10 +9,20 @@
  * sequences, if the device has not picked; all the rest is done in the engine thread.
  * Nothing here allocates.
  */
+#include "engine/serve/account.h"
 #include "engine/serve/branch.h"
 
 #define LOOK_NS INT64_C(20000000) /* of a pass, between two looks around */
 #define SHARED_SAMPLES 4		  /* sequences for which waking the compute threads pays */
+
+static void
+sample_one(glm_sequence *seq)
+{
+	int64_t start_ns = glm_now_ns();
+
+	seq->kind->sample(seq);
+	seq->sample_ns = glm_now_ns() - start_ns;
+}
 
 /* What a compute thread has to sample: every count-th of the sequences with results. */
 static void
@@ -24,7 +34,7 @@ sample_share(void *arg, int index, int count)
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
 		if (seq->n_wanted > 0 && seq->kind->sample != NULL && i++ % count == index)
-			seq->kind->sample(seq);
+			sample_one(seq);
 	}
 }
 
@@ -90,6 +100,7 @@ use_results(glm_scheduler *s, const glm_model_config *config, const glm_results 
 		glm_sequence *seq = *at;
 		glm_finish	  finish = GLM_FINISH_NONE;
 		glm_error	  err = {0};
+		int64_t		  start_ns;
 		bool		  ok;
 
 		if (seq->n_wanted == 0)
@@ -97,7 +108,9 @@ use_results(glm_scheduler *s, const glm_model_config *config, const glm_results 
 			at = &seq->next;
 			continue;
 		}
+		start_ns = glm_now_ns();
 		ok = seq->kind->take(e, seq, &finish, &err);
+		glm_account_results(e, seq, glm_now_ns() - start_ns);
 		if (!ok)
 			glm_sequence_fail(s, glm_sequence_remove(s, at), &err);
 		else if (finish != GLM_FINISH_NONE)
@@ -155,6 +168,9 @@ count_pass(glm_scheduler *s, glm_served *served, int64_t ns)
 	atomic_fetch_add(&count->prompt_tokens, prefill);
 	atomic_fetch_add(&served->counters.prefill_tokens, prefill);
 	served->runtime.virtual_ns += ns;
+	if (served->runtime.cost.matmul_ops == 0)
+		glm_account_model(served->model, &served->runtime.cost);
+	glm_account_pass(s, served);
 	if (served->drafter != NULL && prefill == 0)
 		glm_drafter_count_pass(served->drafter, s->engine->rows.pass.n_rows, ns);
 }

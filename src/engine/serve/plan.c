@@ -54,6 +54,7 @@ glm_plan_count_cached(glm_engine *e, glm_sequence *seq, int tokens)
 	if (seq->preempted || tokens == 0)
 		return;
 	seq->n_cached += tokens;
+	e->ticket[seq->ticket].timing.cached_tokens += tokens;
 	atomic_fetch_add(&seq->served->counters.cached_tokens, tokens);
 	atomic_fetch_add(&e->count.cached_tokens, tokens);
 }

@@ -20,6 +20,8 @@ glm_preempt_at(glm_scheduler *s, glm_sequence **at)
 	seq->copied = false;
 	seq->chosen = false;
 	seq->preempted = true;
+	s->engine->ticket[seq->ticket].timing.preemptions++;
+	atomic_store(&s->engine->ticket[seq->ticket].stage, GLM_STAGE_WAITING);
 	atomic_fetch_add(&s->engine->count.preemptions, 1);
 	atomic_fetch_add(&seq->served->counters.preemptions, 1);
 	atomic_fetch_add(&s->engine->count.waiting, 1);

@@ -65,6 +65,8 @@ send_terminal(glm_engine *e, int ticket, glm_event *event, const void *payload)
 
 	event->ticket = ticket;
 	event->id = t->request->id;
+	t->timing.stage = (glm_stage) atomic_load(&t->stage);
+	t->timing.ended_ns = glm_now_ns();
 	free(t->request);
 	t->request = NULL;
 	glm_outbox_put(&e->outbox, event, payload);

@@ -15,6 +15,9 @@ typedef struct glm_ticket
 	atomic_bool	 cancelled;
 	atomic_uint	 taken;		/* TOKEN events the reader has */
 	atomic_uint	 generated; /* tokens of the answer so far */
+	atomic_int	 stage;		/* glm_stage, but for GLM_STAGE_PAUSED */
+	bool		 stream;	/* as the request says; set before it is submitted */
+	glm_timing	 timing;	/* of whoever has the ticket */
 } glm_ticket;
 
 /* ---- outbox.c ------------------------------------------------------------------------------- */

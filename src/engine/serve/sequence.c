@@ -173,6 +173,12 @@ glm_sequence_unwait(glm_scheduler *s, glm_sequence **at)
 void
 glm_sequence_start(glm_scheduler *s, glm_sequence *seq)
 {
+	glm_ticket *ticket = &s->engine->ticket[seq->ticket];
+
+	if (ticket->timing.admitted_ns == 0)
+		ticket->timing.admitted_ns = glm_now_ns();
+	atomic_store(&ticket->stage,
+				 ticket->timing.first_ns == 0 ? GLM_STAGE_PREFILL : GLM_STAGE_DECODE);
 	insert_sequence(&s->running, seq);
 	s->n_running++;
 	atomic_store(&s->engine->count.running, s->n_running);

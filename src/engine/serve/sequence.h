@@ -76,6 +76,7 @@ typedef struct glm_sequence
 	const glm_picked_id	   *device_picked; /* [n_wanted] in their place, or NULL */
 	float				   *hidden;		   /* [n_wanted, hidden], if that is what its kind wants */
 	int						n_picked;	   /* tokens sampled from them */
+	int64_t					sample_ns;	   /* what that took */
 	glm_picked				picked[GLM_DRAFT_MAX + 1];
 	glm_error				pick_error; /* why there are no more */
 	glm_sampler			   *sampler;	/* NULL without GLM_NEEDS_SAMPLER */

@@ -206,6 +206,7 @@ leave_lane(glm_engine *e, glm_task *task, bool parked)
 	if (parked)
 	{
 		task->state = GLM_TASK_QUEUED;
+		atomic_store(&e->ticket[task->ticket].stage, GLM_STAGE_LOADING);
 		insert_by_arrival(&in->queue, task);
 	}
 	else
@@ -229,6 +230,8 @@ run_task(glm_engine *e, glm_task *task)
 	bool		slow;
 
 	glm_turn_begin_fast(task);
+	if (e->ticket[ticket].timing.begun_ns == 0)
+		e->ticket[ticket].timing.begun_ns = glm_now_ns();
 	glm_pause_with(pause_task, task);
 	glm_task_run(e, task, &outcome);
 	glm_pause_with(NULL, NULL);

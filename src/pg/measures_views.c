@@ -1,0 +1,175 @@
+/*
+ * measures_views.c - what was measured as rows: glm_stat_worker, glm_stat_roles,
+ * glm_stat_errors, glm_stat_histograms; and glm_stat_reset.
+ *
+ * Who sees what is as in stats.c: a role its own row, members of pg_read_all_stats all.
+ */
+#include "chatglm.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "errors.h"
+#include "measures_table.h"
+#include "privileges.h"
+#include "result_rows.h"
+#include "shared.h"
+
+PG_FUNCTION_INFO_V1(chatglm_stat_worker);
+PG_FUNCTION_INFO_V1(chatglm_stat_roles);
+PG_FUNCTION_INFO_V1(chatglm_stat_errors);
+PG_FUNCTION_INFO_V1(chatglm_stat_histograms);
+PG_FUNCTION_INFO_V1(chatglm_stat_reset);
+
+#define WORKER_COLUMNS 3 /* and the table's */
+#define ROLES_COLUMNS 14
+#define ERRORS_COLUMNS 3
+#define HISTOGRAMS_COLUMNS 3
+
+/* ---- The worker ------------------------------------------------------------------ */
+
+/* A figure as what its column is. */
+static Datum
+figure(double value, Oid type)
+{
+	return type == FLOAT8OID ? Float8GetDatum(value) : Int64GetDatum((int64) value);
+}
+
+/* The row of view glm_stat_worker: the columns are those of the table, in its order. */
+Datum
+chatglm_stat_worker(PG_FUNCTION_ARGS)
+{
+	TupleDesc		 desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	ChatglmSnapshot *s = chatglm_snapshot();
+	bool			 all = chatglm_may_see_totals();
+	Datum			 values[WORKER_COLUMNS + CHATGLM_N_MEASURES] = {0};
+	bool			 nulls[WORKER_COLUMNS + CHATGLM_N_MEASURES] = {0};
+
+	if (desc->natts != lengthof(values))
+		elog(ERROR, "chatglm.stat_worker() has %d columns, not %d", desc->natts,
+			 (int) lengthof(values));
+	nulls[0] = nulls[1] = s->worker_pid == 0;
+	nulls[2] = s->measured.reset == 0;
+	values[0] = Int32GetDatum(s->worker_pid);
+	values[1] = TimestampTzGetDatum(s->worker_started);
+	values[2] = TimestampTzGetDatum(s->measured.reset);
+	for (int i = 0; i < CHATGLM_N_MEASURES; i++)
+	{
+		nulls[WORKER_COLUMNS + i] = !all && !chatglm_measure_table[i].open;
+		values[WORKER_COLUMNS + i] =
+			figure(s->value[i], TupleDescAttr(desc, WORKER_COLUMNS + i)->atttypid);
+	}
+	tuplestore_putvalues(rows, desc, values, nulls);
+	return (Datum) 0;
+}
+
+/* ---- Roles ----------------------------------------------------------------------- */
+
+static void
+put_role(Tuplestorestate *rows, TupleDesc desc, const ChatglmRoleUse *role)
+{
+	const ChatglmUse *use = &role->use;
+	Datum			  values[ROLES_COLUMNS] = {
+					ObjectIdGetDatum(role->role),		   ObjectIdGetDatum(role->database),
+					Int64GetDatum(use->completed),		   Int64GetDatum(use->failed),
+					Int64GetDatum(use->cancelled),		   Int64GetDatum(use->prompt_tokens),
+					Int64GetDatum(use->cached_tokens),	   Int64GetDatum(use->prefix_hits),
+					Int64GetDatum(use->completion_tokens), Int64GetDatum(use->draft_tokens),
+					Int64GetDatum(use->accepted_tokens),   Int64GetDatum(use->preemptions),
+					Float8GetDatum(use->queue_us / 1e6),   Float8GetDatum(use->total_us / 1e6)};
+	bool nulls[ROLES_COLUMNS] = {role->role == InvalidOid, role->database == InvalidOid};
+
+	tuplestore_putvalues(rows, desc, values, nulls);
+}
+
+/* The rows of view glm_stat_roles. */
+Datum
+chatglm_stat_roles(PG_FUNCTION_ARGS)
+{
+	TupleDesc		 desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	ChatglmSnapshot *s = chatglm_snapshot();
+
+	for (int i = 0; i < s->measured.n_roles; i++)
+		if (chatglm_may_see_requests_of(s->measured.role[i].role))
+			put_role(rows, desc, &s->measured.role[i]);
+	return (Datum) 0;
+}
+
+/* ---- Errors and histograms ------------------------------------------------------- */
+
+static void
+put_errors(Tuplestorestate *rows, TupleDesc desc, const ChatglmMeasured *m, int stage)
+{
+	bool nulls[ERRORS_COLUMNS] = {0};
+
+	for (int status = GLM_OK + 1; status < GLM_N_STATUS; status++)
+	{
+		const char *state = unpack_sql_state(chatglm_errcode((glm_status) status));
+		Datum		values[ERRORS_COLUMNS] = {CStringGetTextDatum(chatglm_stage_name(stage)),
+											  CStringGetTextDatum(state),
+											  Int64GetDatum(m->errors[stage][status])};
+
+		if (m->errors[stage][status] > 0)
+			tuplestore_putvalues(rows, desc, values, nulls);
+	}
+}
+
+/* The rows that view glm_stat_errors adds up: of two errors with one SQLSTATE there are two. */
+Datum
+chatglm_stat_errors(PG_FUNCTION_ARGS)
+{
+	TupleDesc		 desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	ChatglmSnapshot *s = chatglm_snapshot();
+
+	for (int stage = 0; chatglm_may_see_totals() && stage < CHATGLM_N_STAGE; stage++)
+		put_errors(rows, desc, &s->measured, stage);
+	return (Datum) 0;
+}
+
+static void
+put_histogram(Tuplestorestate *rows, TupleDesc desc, const ChatglmMeasured *m,
+			  ChatglmHistogramId id)
+{
+	int			   n;
+	const int64_t *bounds = chatglm_histogram_bounds(id, &n);
+
+	for (int i = 0; i <= n; i++)
+	{
+		Datum values[HISTOGRAMS_COLUMNS] = {CStringGetTextDatum(chatglm_histogram_table[id].name)};
+		bool  nulls[HISTOGRAMS_COLUMNS] = {false, i == n, false};
+
+		if (i < n)
+			values[1] = Float8GetDatum(chatglm_histogram_value(id, bounds[i]));
+		values[2] = Int64GetDatum(m->histogram[id].count[i]);
+		tuplestore_putvalues(rows, desc, values, nulls);
+	}
+}
+
+/* The rows of view glm_stat_histograms. */
+Datum
+chatglm_stat_histograms(PG_FUNCTION_ARGS)
+{
+	TupleDesc		 desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	ChatglmSnapshot *s = chatglm_snapshot();
+
+	for (int id = 0; chatglm_may_see_totals() && id < CHATGLM_N_HISTOGRAMS; id++)
+		put_histogram(rows, desc, &s->measured, (ChatglmHistogramId) id);
+	return (Datum) 0;
+}
+
+/* glm_stat_reset() returns void; the worker writes the empty figures to their file. */
+Datum
+chatglm_stat_reset(PG_FUNCTION_ARGS)
+{
+	chatglm_require_preload();
+	chatglm_measures_reset();
+	chatglm_wake_worker();
+	PG_RETURN_VOID();
+}
