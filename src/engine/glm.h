@@ -399,8 +399,9 @@ extern bool glm_engine_poll(glm_engine *engine, glm_event *buf);
 #define GLM_PREFILL_MAX 512
 extern void glm_engine_set_prefill_budget(glm_engine *engine, int tokens);
 
-/* Whether devices choose by measuring what is fastest; they do at first.  Never changes an answer. */
+/* Do devices choose by measuring what is fastest; do weights move to huge pages?  At first they do. */
 extern void glm_engine_set_tuning(glm_engine *engine, bool on);
+extern void glm_engine_set_huge_pages(glm_engine *engine, bool on);
 
 /* Never changes an answer; GLM_SPECULATE_AUTO at first. */
 extern void glm_engine_set_speculation(glm_engine *engine, glm_speculation speculation);

@@ -24,6 +24,7 @@ char  *chatglm_model_dir;
 int	   chatglm_prefill_budget;
 int	   chatglm_verify;
 int	   chatglm_speculation;
+int	   chatglm_huge_pages;
 int	   chatglm_tuning;
 int	   chatglm_job_workers;
 int	   chatglm_debug_step_delay;

@@ -21,6 +21,7 @@ extern char	 *chatglm_kernels;		   /* auto, scalar, avx2, avx512, neon */
 /* sighup */
 extern char	 *chatglm_model_dir;		/* empty: share/extension's chatglm/models */
 extern int	  chatglm_verify;			/* glm_verify */
+extern int	  chatglm_huge_pages;		/* 0: off */
 extern int	  chatglm_tuning;			/* 0: off */
 extern int	  chatglm_speculation;		/* glm_speculation */
 extern int	  chatglm_prefill_budget;	/* tokens a step */

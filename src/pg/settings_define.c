@@ -35,6 +35,9 @@ static const struct config_enum_entry speculation_values[] = {
 static const struct config_enum_entry tuning_values[] = {
 	{"auto", true, false}, {"off", false, false}, {NULL, 0, false}};
 
+static const struct config_enum_entry huge_pages_values[] = {
+	{"try", true, false}, {"off", false, false}, {NULL, 0, false}};
+
 static const struct config_enum_entry fallbacks[] = {
 	{"none", false, false}, {"cpu", true, false}, {NULL, 0, false}};
 
@@ -181,6 +184,13 @@ define_reloadable_settings(void)
 		"faintest hope, for tests. Answers are the same.",
 		&chatglm_speculation, GLM_SPECULATE_AUTO, speculation_values, PGC_SIGHUP, 0, NULL, NULL,
 		NULL);
+
+	DefineCustomEnumVariable(
+		"chatglm.huge_pages",
+		"Sets whether weights are copied to huge pages once a model is in use.",
+		"try: where there are such pages and a quarter of all memory is left, the worker copies "
+		"them beside its work and reads them faster then; off: they stay the files' pages.",
+		&chatglm_huge_pages, true, huge_pages_values, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomEnumVariable(
 		"chatglm.tuning", "Sets whether the worker finds out how weights are read fastest.",

@@ -84,6 +84,7 @@ chatglm_engine_reload(void)
 	ENGINE(glm_engine_set_prefill_budget(engine, chatglm_prefill_budget));
 	ENGINE(glm_engine_set_verify(engine, chatglm_verify));
 	ENGINE(glm_engine_set_speculation(engine, chatglm_speculation));
+	ENGINE(glm_engine_set_huge_pages(engine, chatglm_huge_pages != 0));
 	ENGINE(glm_engine_set_tuning(engine, chatglm_tuning != 0));
 }
 

@@ -7,9 +7,9 @@
  * second to second on shared machines.  Prints one JSON object a line; bench.py
  * makes a table and a picture of them.
  *
- *     forward [-t threads] [-k kernels] [-r runs] [-u] model-directory work...
+ *     forward [-t threads] [-k kernels] [-r runs] [-u] [-f] model-directory work...
  *
- * -u: untuned.  work: decode:SEQUENCES (1 to 16) or prefill:TOKENS (1 to 2048).
+ * -u: untuned.  -f: weights are read from the file's pages, not from huge ones.  work: decode:SEQUENCES (1 to 16) or prefill:TOKENS (1 to 2048).
  */
 #include "measure.h"
 
@@ -17,6 +17,7 @@
 #define MAX_SEQUENCES 16
 #define MAX_PROMPT 2048
 #define DECODE_FROM 128 /* positions in the KV before a decode step */
+#define STEPS 4			/* a run */
 #define WARM_STEPS 8	/* in which the device finds out how to read weights */
 
 static glm_threads *pool;
@@ -106,33 +107,30 @@ report_prefill(int length)
 static void
 report_decode(int sequences)
 {
-	double ops, bytes, share[MAX_RUNS], seconds[MAX_RUNS], read[MAX_RUNS];
-	int	   position = DECODE_FROM;
+	double ops, bytes, share[STEPS * MAX_RUNS], seconds[STEPS * MAX_RUNS], read[STEPS * MAX_RUNS];
+	int	   position = DECODE_FROM, n = runs * STEPS;
 
 	model_work(model, true, &ops, &bytes);
 	for (int i = 0; i < WARM_STEPS; i++)
 		decode(sequences, position++);
-	for (int i = 0; i < runs; i++)
+	for (int i = 0; i < n; i++)
 	{
-		double	  before = bandwidth(pool), total = 0;
-		const int steps = 4;
+		double before = bandwidth(pool);
 
-		for (int s = 0; s < steps; s++)
-			total += decode(sequences, position++);
-		seconds[i] = total / steps;
+		seconds[i] = decode(sequences, position++);
 		read[i] = (before + bandwidth(pool)) / 2;
 		share[i] = bytes / seconds[i] / 1e9 / read[i];
 	}
-	median(share, runs);
-	median(read, runs);
-	median(seconds, runs);
+	median(share, n);
+	median(read, n);
+	median(seconds, n);
 	printf("{\"work\": \"decode\", \"sequences\": %d, \"tokens_per_second\": %.2f, \"least\": "
 		   "%.2f, \"most\": %.2f, "
 		   "\"gb_per_second\": %.1f, \"bandwidth\": %.1f, \"share\": %.3f, \"gops\": %.0f, "
 		   "\"gigabytes\": %.3f, \"gop\": %.2f}\n",
-		   sequences, sequences / seconds[runs / 2], sequences / seconds[runs - 1],
-		   sequences / seconds[0], bytes / seconds[runs / 2] / 1e9, read[runs / 2], share[runs / 2],
-		   (ops * sequences) / seconds[runs / 2] / 1e9, bytes / 1e9, ops / 1e9);
+		   sequences, sequences / seconds[n / 2], sequences / seconds[n - 1],
+		   sequences / seconds[0], bytes / seconds[n / 2] / 1e9, read[n / 2], share[n / 2],
+		   (ops * sequences) / seconds[n / 2] / 1e9, bytes / 1e9, ops / 1e9);
 	fflush(stdout);
 }
 
@@ -171,7 +169,7 @@ report_tuning(void)
 }
 
 static void
-open_all(const char *dir, int threads, const char *kernels)
+open_all(const char *dir, int threads, const char *kernels, bool files_pages)
 {
 	glm_forward_options options = {.kernels = kernels, .max_rows = MAX_ROWS};
 	glm_error			err = {0};
@@ -186,6 +184,8 @@ open_all(const char *dir, int threads, const char *kernels)
 		die(&err);
 	weights = glm_forward_load(forward, model, &err);
 	if (weights == NULL)
+		die(&err);
+	if (!files_pages && !glm_shards_settle(model->shards, &err))
 		die(&err);
 	kv_pool =
 		glm_kv_pool_open((size_t) (blocks + MAX_SEQUENCES * 12) * (model->kv_block_bytes + 262144));
@@ -220,7 +220,7 @@ main(int argc, char **argv)
 	if (!read_options(&o, argc, argv))
 		return 2;
 	runs = o.runs;
-	open_all(argv[optind], o.threads, o.kernels);
+	open_all(argv[optind], o.threads, o.kernels, o.files_pages);
 	glm_forward_set_tuning(forward, !o.untuned);
 	glm_forward_info(forward, &info);
 	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, "

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -401,6 +402,115 @@ test_hash_text(void **state)
 		glm_hash_parse(&hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad0"));
 }
 
+/* ---- Huge pages ----------------------------------------------------------------------- */
+
+/* Of these addresses, as /proc/self/smaps has it. */
+static uint64_t
+anonymous_bytes(const uint8_t *at)
+{
+	FILE	*f = fopen("/proc/self/smaps", "r");
+	char	 line[256];
+	uint64_t begin, end, kb, found = 0;
+	bool	 inside = false;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+	{
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &begin, &end) == 2)
+			inside = begin <= (uintptr_t) at && (uintptr_t) at < end;
+		else if (inside && sscanf(line, "Anonymous: %" SCNu64 " kB", &kb) == 1)
+			found = kb * 1024;
+	}
+	fclose(f);
+	return found;
+}
+
+static void
+settle(glm_weight_file *file, const glm_hash *expected, int chunk)
+{
+	glm_error err = {0};
+
+	if (!glm_chunk_settle(file, path, expected, chunk, &err))
+		fail_msg("%s", err.message);
+}
+
+/* A chunk that settles keeps its bytes and its addresses, whatever becomes of the file. */
+static void
+test_settles(void **state)
+{
+	glm_weight_file *file = open_good(NULL, path);
+	const uint8_t	*data = glm_weight_file_data(file), *last = data + 2 * GLM_CHUNK_SIZE;
+	uint64_t		 begin = 2 * GLM_CHUNK_SIZE;
+
+	(void) state;
+	settle(file, NULL, 2); /* nobody holds it: nothing */
+	assert_mapped(file, 0, 0);
+	hold(file, NULL, begin, FILE_BYTES);
+	assert_int_equal(anonymous_bytes(last), 0);
+	settle(file, NULL, 2);
+	assert_true(anonymous_bytes(last) >= LAST_BYTES);
+	assert_int_equal(last[10], 'c');
+	assert_mapped(file, 1, LAST_BYTES);
+	hold(file, NULL, begin, begin + 1);
+	settle(file, NULL, 2); /* again: nothing */
+	assert_int_equal(last[10], 'c');
+	glm_chunks_drop(file, begin, begin + 1);
+	assert_int_equal(truncate(path, 1000), 0);
+	assert_int_equal(last[10], 'c');
+
+	/* the last drop gives all of it back, up to the reservation's end */
+	glm_chunks_drop(file, begin, FILE_BYTES);
+	assert_false(readable(file, begin));
+	assert_int_equal(anonymous_bytes(last), 0);
+	glm_weight_file_close(file);
+}
+
+/* It is the file's again for the next who holds it. */
+static void
+test_settles_anew(void **state)
+{
+	glm_weight_file *file = open_good(NULL, path);
+	const uint8_t	*last = glm_weight_file_data(file) + 2 * GLM_CHUNK_SIZE;
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		hold(file, NULL, 2 * GLM_CHUNK_SIZE, FILE_BYTES);
+		assert_int_equal(anonymous_bytes(last), 0);
+		settle(file, NULL, 2);
+		assert_true(anonymous_bytes(last) >= LAST_BYTES);
+		assert_int_equal(last[10], 'c');
+		glm_chunks_drop(file, 2 * GLM_CHUNK_SIZE, FILE_BYTES);
+	}
+	glm_weight_file_close(file);
+}
+
+/* Nothing comes in whose bytes were not checked, or are not those that were. */
+static void
+test_settles_what_was_checked(void **state)
+{
+	glm_hash		 good[3];
+	glm_weight_file *file;
+	const uint8_t	*last;
+	glm_error		 err = {0};
+
+	(void) state;
+	hash_chunks(good);
+	file = open_good(NULL, path);
+	last = glm_weight_file_data(file) + 2 * GLM_CHUNK_SIZE;
+	hold(file, NULL, 2 * GLM_CHUNK_SIZE, FILE_BYTES);
+	settle(file, good, 2);
+	assert_int_equal(anonymous_bytes(last), 0);
+	hold(file, good, 2 * GLM_CHUNK_SIZE, FILE_BYTES);
+	put_byte(2 * GLM_CHUNK_SIZE + 50, 1);
+	settle(file, good, 2);
+	assert_int_equal(anonymous_bytes(last), 0);
+	assert_int_equal(truncate(path, 2 * GLM_CHUNK_SIZE + 1000), 0);
+	assert_false(glm_chunk_settle(file, path, good, 2, &err));
+	ck_assert_error(&err, GLM_BAD_FILE, "has become shorter");
+	glm_weight_file_close(file);
+}
+
 /* ---- Threads ------------------------------------------------------------------------ */
 
 typedef struct worker
@@ -429,6 +539,8 @@ hold_at_random(void *arg)
 			w->wrong++;
 			continue;
 		}
+		if (i % 8 == 0 && last == 2 && !glm_chunk_settle(w->file, path, NULL, 2, &err))
+			w->wrong++;
 		for (int c = first; c <= last; c++)
 			w->wrong += data[(uint64_t) c * GLM_CHUNK_SIZE + 10] != 'a' + c;
 		glm_chunks_drop(w->file, begin, end);
@@ -495,6 +607,9 @@ main(void)
 		CASE(test_changed_without_hashes),
 		CASE(test_truncated),
 		CASE(test_hash_text),
+		CASE(test_settles),
+		CASE(test_settles_anew),
+		CASE(test_settles_what_was_checked),
 		CASE(test_threads),
 		CASE(test_refused),
 	};

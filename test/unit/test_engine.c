@@ -256,10 +256,30 @@ full_queue_is_an_error(void **state)
 }
 
 static void
+unload(glm_engine *engine)
+{
+	glm_request *req = make_request("", 1, false);
+
+	req->kind = GLM_UNLOAD;
+	assert_int_equal(wait_for(engine, submit(engine, req))->last.kind, GLM_EVENT_DONE);
+}
+
+/* submit() that leaves the request to the caller. */
+static int
+submit_copy(glm_engine *engine, const glm_request *req)
+{
+	glm_error err = {0};
+	int		  ticket = glm_engine_submit(engine, req, &err);
+
+	assert_true(ticket >= 0);
+	answers[ticket] = (answer){0};
+	return ticket;
+}
+
+static void
 unloaded_model_leaves(void **state)
 {
 	glm_engine	  *engine = open_engine(1, 4, 64 << 20);
-	glm_request	  *req;
 	glm_model_info info[4];
 
 	(void) state;
@@ -267,10 +287,65 @@ unloaded_model_leaves(void **state)
 	assert_int_equal(glm_engine_models(engine, info, 4), 1);
 	assert_string_equal(info[0].name, "tiny-chatglm3");
 	assert_true(info[0].bytes_mapped > 1000000);
-	req = make_request("", 1, false);
-	req->kind = GLM_UNLOAD;
-	assert_int_equal(wait_for(engine, submit(engine, req))->last.kind, GLM_EVENT_DONE);
+	unload(engine);
 	assert_int_equal(glm_engine_models(engine, info, 4), 0);
+	glm_engine_close(engine);
+}
+
+/* Mappings of the embedded model's files. */
+static int
+file_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char  line[1024];
+	int	  n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, MODEL_PATH "/") != NULL;
+	fclose(f);
+	return n;
+}
+
+/* After its first answer a model moves to huge pages, beside passes, and answers as before. */
+static void
+model_settles(void **state)
+{
+	glm_engine	*engine = open_engine(1, 4, 64 << 20);
+	glm_request *req = make_request("Tell me a long story.", 60, false);
+	uint64_t	 digest;
+	int			 i;
+
+	(void) state;
+	glm_engine_set_huge_pages(engine, false);
+	digest = wait_for(engine, submit_copy(engine, req))->digest;
+	assert_true(file_mappings() > 0);
+	unload(engine);
+
+	glm_engine_set_huge_pages(engine, true);
+	for (i = 0; i < 10000 && (i == 0 || file_mappings() > 0); i++)
+		assert_int_equal(wait_for(engine, submit_copy(engine, req))->digest, digest);
+	assert_int_equal(file_mappings(), 0);
+	assert_int_equal(wait_for(engine, submit_copy(engine, req))->digest, digest);
+	free(req);
+	glm_engine_close(engine);
+}
+
+/* A model that goes, and an engine that closes, wait for no copy. */
+static void
+settling_keeps_no_model(void **state)
+{
+	glm_engine	  *engine = open_engine(1, 4, 64 << 20);
+	glm_model_info info[4];
+
+	(void) state;
+	for (int i = 0; i < 20; i++)
+	{
+		wait_for(engine, submit(engine, make_request("hi", 1, false)));
+		unload(engine);
+		assert_int_equal(glm_engine_models(engine, info, 4), 0);
+	}
+	wait_for(engine, submit(engine, make_request("hi", 1, false)));
 	glm_engine_close(engine);
 }
 
@@ -288,6 +363,8 @@ main(void)
 		cmocka_unit_test(tokens_are_counted_as_they_are_made),
 		cmocka_unit_test(full_queue_is_an_error),
 		cmocka_unit_test(unloaded_model_leaves),
+		cmocka_unit_test(model_settles),
+		cmocka_unit_test(settling_keeps_no_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,7 +122,8 @@ any_reading(void)
 	return (glm_reading){.tiles = (int) pick(1, 4),
 						 .ahead = (int) pick(0, 20000),
 						 .lines = pick(0, 1) ? GLM_ALL_LINES : (int) pick(0, 4),
-						 .level = (glm_fetch_level) pick(0, 2)};
+						 .level = (glm_fetch_level) pick(0, 2),
+						 .in_order = pick(0, 1) == 1};
 }
 
 /* malloc'd: the m rows from row i on, times W; the tiles cut in two at `cut`. */

@@ -15,7 +15,7 @@
 #include "engine/compute/backend.h"
 #include "engine/compute/kernels/packed_kernels.h"
 
-#define GLM_TUNING_WAYS 12	  /* to read, at most */
+#define GLM_TUNING_WAYS 11	  /* to read, at most */
 #define GLM_TUNING_SAMPLES 12 /* of each that are kept */
 #define GLM_TUNING_CLASSES 5  /* of numbers of rows */
 

@@ -90,6 +90,7 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	}
 	e->inbox_end = &e->inbox;
 	e->tuning = true;
+	atomic_store(&e->huge_pages, true);
 	atomic_store(&e->prefill_budget, config->prefill_budget);
 	pthread_mutex_init(&e->inbox_lock, NULL);
 	glm_models_init(&e->models, config->memory_limit, config->verify);
@@ -271,6 +272,12 @@ void
 glm_engine_set_verify(glm_engine *e, glm_verify verify)
 {
 	atomic_store(&e->models.verify, verify);
+}
+
+void
+glm_engine_set_huge_pages(glm_engine *e, bool on)
+{
+	atomic_store(&e->huge_pages, on);
 }
 
 void

@@ -74,6 +74,7 @@ struct glm_engine
 	atomic_int		prefill_budget;
 	atomic_int		speculation; /* glm_speculation */
 	bool			tuning;		 /* the host thread's */
+	atomic_bool		huge_pages;	 /* weights may move to them */
 
 	glm_intake intake;
 

@@ -19,7 +19,7 @@
  * Locks.  intake.lock guards the list and all counts; a loading's thread takes it to begin
  * and to end.  The model of one that is not opening has a reference of its own.
  */
-#include "engine/serve/engine.h"
+#include "engine/serve/settler.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -136,7 +136,9 @@ static void *
 loading_main(void *arg)
 {
 	glm_loading *l = arg;
-	glm_intake	*in = &l->engine->intake;
+	glm_engine	*e = l->engine;
+	glm_intake	*in = &e->intake;
+	glm_served	*settle = NULL;
 	bool		 alone;
 	bool		 over;
 
@@ -152,10 +154,15 @@ loading_main(void *arg)
 		pthread_mutex_lock(&in->lock);
 		over = end_loading(l, &err);
 		alone = over && atomic_load(&l->waiters) == 0;
+		if (over && !alone && l->kind == LOADING_HOLD && l->err.status == GLM_OK &&
+			glm_settler_begin(e, l->served))
+			settle = l->served;
 		pthread_mutex_unlock(&in->lock);
 	} while (!over);
 	if (alone)
 		free_loading(l);
+	if (settle != NULL)
+		glm_settler_run(e, settle);
 	pthread_mutex_lock(&in->lock);
 	in->n_loaders--;
 	pthread_cond_broadcast(&in->gone);

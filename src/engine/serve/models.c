@@ -24,6 +24,7 @@
 #include "engine/model/model_files.h"
 #include "engine/model/model_options.h"
 #include "engine/serve/prefix.h"
+#include "engine/serve/settler.h"
 #include "engine/serve/vocabularies.h"
 
 #define CONSTRAINT_BYTES ((size_t) 256 << 20) /* of compiled constraints that are kept */
@@ -35,6 +36,7 @@ glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify)
 	models->memory_limit = memory_limit;
 	atomic_store(&models->verify, verify);
 	pthread_mutex_init(&models->lock, NULL);
+	pthread_cond_init(&models->settled, NULL);
 	models->constraints = glm_constraints_open(CONSTRAINT_BYTES);
 	models->files = glm_weight_files_open();
 	return models->files != NULL;
@@ -45,6 +47,7 @@ glm_models_close(glm_models *models, glm_served *served)
 {
 	glm_weights *weights = atomic_load(&served->weights);
 
+	glm_settler_end(models, served);
 	if (weights != NULL)
 		glm_forward_unload(models->forward, weights);
 	glm_served_close_vocabulary(models, served);
@@ -81,6 +84,7 @@ glm_models_free(glm_models *models)
 	}
 	glm_weight_files_close(models->files);
 	glm_constraints_close(models->constraints);
+	pthread_cond_destroy(&models->settled);
 	pthread_mutex_destroy(&models->lock);
 }
 

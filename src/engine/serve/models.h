@@ -51,6 +51,7 @@ typedef struct glm_served
 	_Atomic(glm_vocabulary *) vocabulary; /* of its tokens, once one was needed */
 	glm_model_counters		  counters;
 	atomic_llong			  used_ns; /* when its last pass ended */
+	atomic_bool				  leaving; /* it is being closed */
 
 	/* the engine thread's alone */
 	glm_runtime			runtime;
@@ -58,7 +59,8 @@ typedef struct glm_served
 
 	/* under glm_models.lock */
 	int				   refs;
-	bool			   dead; /* unload when refs falls to 0 */
+	bool			   dead;	 /* unload when refs falls to 0 */
+	bool			   settling; /* a thread copies it to huge pages, see settler.c */
 	uint64_t		   last_used;
 	uint64_t		   requests;
 	uint32_t		  *origin; /* [n_origins]: of requests that named it */
@@ -69,6 +71,7 @@ typedef struct glm_served
 typedef struct glm_models
 {
 	pthread_mutex_t	  lock;
+	pthread_cond_t	  settled; /* a model is not being copied any more */
 	glm_served		 *first;
 	uint64_t		  clock;		/* counts uses, for least-recently-used */
 	size_t			  memory_limit; /* bytes of weight files; 0 = no limit */

@@ -164,6 +164,8 @@ glm_chunks_populate(glm_weight_file *file, const char *path, uint64_t begin, uin
 	for (uint64_t at = begin, n; at < end; at += n)
 	{
 		n = end - at < POPULATE_SLICE ? end - at : POPULATE_SLICE;
+		if (atomic_load(&file->chunk[at / GLM_CHUNK_SIZE].settled))
+			continue; /* no file's pages */
 		/* it ends at the end of the file by itself */
 		posix_fadvise(file->fd, (off_t) (at + n), READ_AHEAD, POSIX_FADV_WILLNEED);
 		if (madvise(file->data + at, n, MADV_POPULATE_READ) != 0)
@@ -215,8 +217,12 @@ drop_chunk(glm_weight_file *file, int number)
 
 	pthread_mutex_lock(&file->lock);
 	if (atomic_fetch_sub(&c->refs, 1) == 1)
+	{
 		c->mapped =
-			mmap(file->data + glm_chunk_begin(number), glm_chunk_size(file, number), PROT_NONE,
+			mmap(file->data + glm_chunk_begin(number), glm_chunk_room(file, number), PROT_NONE,
 				 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED;
+		if (!c->mapped)
+			atomic_store(&c->settled, false);
+	}
 	pthread_mutex_unlock(&file->lock);
 }

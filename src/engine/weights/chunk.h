@@ -41,6 +41,13 @@ extern bool glm_chunks_populate(glm_weight_file *file, const char *path, uint64_
 								uint64_t end, glm_error *err);
 extern void glm_chunks_drop(glm_weight_file *file, uint64_t begin, uint64_t end);
 
+/*
+ * Copies a chunk that is held to huge pages, where its bytes are read from then on, with pauses.
+ * True as well if there are none to be had, or too little memory.  False: ended, or unreadable.
+ */
+extern bool glm_chunk_settle(glm_weight_file *file, const char *path, const glm_hash *expected,
+							 int number, glm_error *err);
+
 /* Checks one chunk, by reading it unless that was done before. */
 extern bool glm_chunk_verify(glm_weight_file *file, const char *path, const glm_hash *expected,
 							 int number, glm_error *err);

@@ -77,6 +77,20 @@ glm_shards_read(const glm_shards *s, const glm_tensor *t, void *to, glm_error *e
 	return glm_weight_file_read(shard->file, shard->path, to, begin, glm_tensor_bytes(t), err);
 }
 
+bool
+glm_shards_settle(const glm_shards *s, glm_error *err)
+{
+	for (int i = 0; i < s->n_shards; i++)
+	{
+		const glm_shard *shard = &s->shard[i];
+
+		for (int number = 0; number < glm_weight_file_chunks(shard->file); number++)
+			if (!glm_chunk_settle(shard->file, shard->path, shard->expected, number, err))
+				return false;
+	}
+	return true;
+}
+
 void
 glm_shards_usage(const glm_shards *s, glm_chunk_usage *sum)
 {

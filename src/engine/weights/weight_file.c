@@ -22,7 +22,6 @@
 #include "engine/base/clock.h"
 #include "engine/base/file.h"
 
-#define HUGE_PAGE ((size_t) 2 << 20)
 #define RESIDENT_AGE 1000000000 /* ns for which a count of resident pages is good */
 #define LOOKS 16				/* chunks whose pages are counted in one call: some milliseconds */
 
@@ -210,12 +209,12 @@ open_file(int fd, const struct stat *st, glm_error *err)
 	file->chunk = calloc((size_t) file->n_chunks, sizeof(*file->chunk));
 	if (file->chunk == NULL)
 		goto fail;
-	file->reserved_size = round_up(size, HUGE_PAGE) + HUGE_PAGE;
+	file->reserved_size = round_up(size, GLM_HUGE_PAGE) + GLM_HUGE_PAGE;
 	file->reserved = mmap(NULL, file->reserved_size, PROT_NONE,
 						  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (file->reserved == MAP_FAILED)
 		goto fail;
-	file->data = (uint8_t *) round_up((uintptr_t) file->reserved, HUGE_PAGE);
+	file->data = (uint8_t *) round_up((uintptr_t) file->reserved, GLM_HUGE_PAGE);
 	pthread_mutex_init(&file->lock, NULL);
 	return file;
 

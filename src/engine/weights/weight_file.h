@@ -11,15 +11,18 @@
 #include "engine/weights/chunk.h"
 #include "engine/weights/packed.h"
 
+#define GLM_HUGE_PAGE ((size_t) 2 << 20)
+
 typedef struct glm_chunk
 {
-	atomic_int refs; /* written under the lock */
-	bool	   mapped;
-	bool	   verified; /* hash is that of the file's bytes */
-	glm_hash   hash;
+	atomic_int	refs; /* written under the lock */
+	bool		mapped;
+	atomic_bool settled;  /* in huge pages, not in the file's; written under the lock */
+	bool		verified; /* hash is that of the file's bytes */
+	glm_hash	hash;
 	/* of the thread that asks for the usage */
-	uint64_t   resident;	/* bytes in memory ... */
-	int64_t	   resident_at; /* ... then; 0: not mapped when it was last looked at */
+	uint64_t	resident;	 /* bytes in memory ... */
+	int64_t		resident_at; /* ... then; 0: not mapped when it was last looked at */
 } glm_chunk;
 
 struct glm_weight_file
@@ -53,6 +56,13 @@ glm_chunk_size(const glm_weight_file *file, int number)
 	uint64_t left = glm_weight_file_size(file) - glm_chunk_begin(number);
 
 	return left < GLM_CHUNK_SIZE ? (size_t) left : (size_t) GLM_CHUNK_SIZE;
+}
+
+/* Bytes of the reservation for it: whole huge pages. */
+static inline size_t
+glm_chunk_room(const glm_weight_file *file, int number)
+{
+	return (glm_chunk_size(file, number) + GLM_HUGE_PAGE - 1) / GLM_HUGE_PAGE * GLM_HUGE_PAGE;
 }
 
 /* Size and time of modification tell whether it is the same file still. */

@@ -49,6 +49,8 @@ extern bool glm_shards_hold(const glm_shards *shards, const glm_tensor *tensor, 
 extern void glm_shards_drop(const glm_shards *shards, const glm_tensor *tensor);
 /* Brings the pages of a tensor that is held into memory, with pauses; false: ended. */
 extern bool glm_shards_populate(const glm_shards *shards, const glm_tensor *tensor, glm_error *err);
+/* Copies what is held to huge pages, as far as there is room, with pauses; false: ended. */
+extern bool glm_shards_settle(const glm_shards *shards, glm_error *err);
 /* Copies a tensor's bytes without mapping them: for small ones. */
 extern bool glm_shards_read(const glm_shards *shards, const glm_tensor *tensor, void *to,
 							glm_error *err);

@@ -28,7 +28,6 @@ typedef __m512i ints;
 typedef __m512	floats;
 
 #define ints_zero() _mm512_setzero_si512()
-#define ints_load(p) _mm512_loadu_si512(p)
 #define ints_add(a, b) _mm512_add_epi32(a, b)
 #define ints_spread(x) _mm512_set1_epi32(x)
 /* INT4's codes times 16, as the zero points count */
@@ -39,6 +38,16 @@ typedef __m512	floats;
 #define floats_zero() _mm512_setzero_ps()
 #define floats_store(p, v) _mm512_storeu_ps(p, v)
 
+/* once: compilers would have each use of it read memory again */
+static inline __attribute__((always_inline)) ints
+ints_load(const uint8_t *p)
+{
+	ints v = _mm512_loadu_si512(p);
+
+	__asm__("" : "+v"(v));
+	return v;
+}
+
 static inline __attribute__((always_inline)) ints
 dot(ints sum, ints code, ints x, glm_dtype dtype)
 {
@@ -47,6 +56,15 @@ dot(ints sum, ints code, ints x, glm_dtype dtype)
 	__asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(code), "v"(x));
 	return sum;
 }
+
+static inline __attribute__((always_inline)) ints
+dot_columns(ints sum, ints code, const int8_t *x, glm_dtype dtype)
+{
+	(void) dtype;
+	__asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(code), "m"(*(const int8_t(*)[4]) x));
+	return sum;
+}
+#define dot_columns dot_columns
 
 static inline __attribute__((always_inline)) floats
 scales_load(const uint8_t *scales, glm_dtype dtype)

@@ -64,6 +64,7 @@ typedef struct glm_reading
 	int ahead; /* bytes of a tile's codes between what is summed and what is fetched */
 	int lines; /* of a group's codes that are fetched; the hardware reads on from there */
 	glm_fetch_level level;
+	bool in_order; /* tile by tile, for few rows; of the others only `ahead` counts then */
 } glm_reading;
 
 /* C = A W^T + bias, of which threads compute ranges of tiles. */

@@ -19,6 +19,8 @@
  *   static ints dot(ints sum, ints code, ints x, glm_dtype dtype)
  *                 sum + the four products of each lane; code is what low_nibbles,
  *                 high_nibbles or code_of_int8 made
+ *   ints dot_columns(ints sum, ints code, const int8_t *x, glm_dtype dtype)
+ *                 the same with x four bytes for all lanes, where that is one instruction
  *   ints_zero, ints_load, ints_add, ints_spread (one int32 to all lanes), low_nibbles, high_nibbles,
  *   code_of_int8
  *   static floats finish(ints sum, ints zero, int minus_sum, floats wscale, float xscale,
@@ -44,6 +46,10 @@
 #define SHORT_RUN 0 /* sums have 32 bits from the beginning */
 #define dots_add(a, b, dtype) ints_add(a, b)
 #define dots_widen(sum) (sum)
+#endif
+
+#if !defined(dot_columns)
+#define dot_columns(sum, code, x, dtype) dot(sum, code, ints_spread(four_columns(x)), dtype)
 #endif
 
 /* Where the arrays of a tile lie. */
@@ -279,6 +285,8 @@ layout_of(const glm_packed_product *op, int tile, int tiles)
 						 .next = (size_t) tiles * bytes};
 }
 
+#include "engine/compute/kernels/packed_ordered.h"
+
 /*
  * A function for each number of rows and tiles, so that the sums are registers;
  * apart from each other, because compilers take very long over all of them in one.
@@ -304,9 +312,10 @@ typedef void (*block_function)(const glm_packed_product *op, const tile_layout *
 /* Those of one data type, by tiles and rows. */
 typedef struct block_functions
 {
-	block_function one[ROWS + 1];
-	block_function two[ROWS + 1];
-	block_function four[FOUR_TILES_ROWS + 1];
+	block_function	 one[ROWS + 1];
+	block_function	 two[ROWS + 1];
+	block_function	 four[FOUR_TILES_ROWS + 1];
+	ordered_function ordered[FEW_ROWS + 1];
 } block_functions;
 
 #if TILES == 4
@@ -314,13 +323,19 @@ typedef struct block_functions
 	EACH_ROWS(BLOCK_FUNCTION, dtype, 1)                                                            \
 	EACH_ROWS(BLOCK_FUNCTION, dtype, 2)                                                            \
 	EACH_ROWS_4(BLOCK_FUNCTION, dtype, 4)                                                          \
-	static const block_functions blocks_##dtype = {.one = {EACH_ROWS(BLOCK_NAME, dtype, 1)},       \
-												   .two = {EACH_ROWS(BLOCK_NAME, dtype, 2)},       \
-												   .four = {EACH_ROWS_4(BLOCK_NAME, dtype, 4)}};
+	EACH_ROWS_4(ORDERED_FUNCTION, dtype, 1)                                                        \
+	static const block_functions blocks_##dtype = {                                                \
+		.one = {EACH_ROWS(BLOCK_NAME, dtype, 1)},                                                  \
+		.two = {EACH_ROWS(BLOCK_NAME, dtype, 2)},                                                  \
+		.four = {EACH_ROWS_4(BLOCK_NAME, dtype, 4)},                                               \
+		.ordered = {EACH_ROWS_4(ORDERED_NAME, dtype, 1)}};
 #else
 #define BLOCK_FUNCTIONS(dtype)                                                                     \
 	EACH_ROWS(BLOCK_FUNCTION, dtype, 1)                                                            \
-	static const block_functions blocks_##dtype = {.one = {EACH_ROWS(BLOCK_NAME, dtype, 1)}};
+	EACH_ROWS_4(ORDERED_FUNCTION, dtype, 1)                                                        \
+	static const block_functions blocks_##dtype = {                                                \
+		.one = {EACH_ROWS(BLOCK_NAME, dtype, 1)},                                                  \
+		.ordered = {EACH_ROWS_4(ORDERED_NAME, dtype, 1)}};
 #endif
 
 /*
@@ -351,6 +366,11 @@ tiles_product(const glm_packed_product *op, int tile, int tiles, const block_fun
 static void
 blocks_product(const glm_packed_product *op, int tile, int tile1, const block_functions *blocks)
 {
+	if (op->reading.in_order && op->x->m <= FEW_ROWS)
+	{
+		blocks->ordered[op->x->m](op, tile, tile1);
+		return;
+	}
 	if (TILES == 4 && op->x->m <= FOUR_TILES_ROWS)
 		for (; tile + 4 <= tile1 && op->reading.tiles >= 4; tile += 4)
 			tiles_product(op, tile, 4, blocks->four);
