@@ -31,7 +31,7 @@ ifeq ($(GLM_VERSION),)
 $(error there is no chatglm.control with a version in "$(or $(S),.)"; VPATH is the folder of the sources)
 endif
 MODEL := models/tiny-chatglm3
-in_source_tree := unit cuda-check cuda-mutants fuzz examples bench bench-programs bench-kernels format model demo test
+in_source_tree := unit cuda-check cuda-mutants fuzz examples soak bench bench-programs bench-kernels format model demo test
 ifneq ($(and $(S),$(filter $(in_source_tree),$(MAKECMDGOALS))),)
 $(error $(in_source_tree): these are for the source tree, make -C $(S))
 endif
@@ -330,6 +330,11 @@ examples: cluster
 	eval "$$(test/cluster.sh env)" && \
 	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s test/examples -p run.py
 
+# Everything at once, in a cluster of its own: are answers the same, does anything pile up?
+soak: cluster
+	eval "$$(test/cluster.sh env)" && \
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) test/soak/soak.py --minutes $(or $(MINUTES),10) --sessions $(or $(SESSIONS),32)
+
 # Many sessions as one client sees them; load.py runs it.
 build/bench/streams: test/bench/streams.c
 	@mkdir -p $(@D)
@@ -364,6 +369,7 @@ help:
 	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=60)'
 	@echo
 	@echo '  make examples      the examples for drivers, test/examples/; installs the drivers'
+	@echo '  make soak          ten minutes of everything at once: answers, memory, what is left (MINUTES=10 SESSIONS=32)'
 	@echo '  make bench         measures a 6B beside the limits, delays, throughput; test/bench/ (FULL=1)'
 	@echo '  make bench-kernels the arithmetic alone, beside the peak of the machine (T=threads)'
 	@echo '  make               build chatglm.so; also outside the source tree: make -f ../chatglm/Makefile'
@@ -382,4 +388,4 @@ help:
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d) $(wildcard build/unit/*.d build/bench/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model install-doc uninstall-doc model \
-	unit installcheck pgtap fault fuzz examples format bench bench-programs bench-kernels demo test cluster cluster-stop psql
+	unit installcheck pgtap fault fuzz examples soak format bench bench-programs bench-kernels demo test cluster cluster-stop psql
