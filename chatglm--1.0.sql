@@ -1452,7 +1452,7 @@ COMMENT ON COLUMN glm_stat_requests.started IS 'when the worker took the request
 COMMENT ON COLUMN glm_stat_requests.tokens IS 'tokens of the answer so far';
 COMMENT ON COLUMN glm_stat_requests.datname IS 'database of the session';
 COMMENT ON COLUMN glm_stat_requests.in_flight IS 'whether it is one of several rows that a statement asks for ahead';
-COMMENT ON COLUMN glm_stat_requests.state IS 'reading (also before and for what needs no passes), loading (its model), waiting (for its turn or memory), prefill (its prompt is computed), decode, paused (until its reader has read) or job';
+COMMENT ON COLUMN glm_stat_requests.state IS 'limited (waits for limits of its role), reading (also before and for what needs no passes), loading (its model), waiting (for its turn or memory), prefill (its prompt is computed), decode, paused (until its reader has read) or job';
 GRANT SELECT ON glm_stat_requests TO PUBLIC;
 
 CREATE FUNCTION chatglm.batches()
@@ -1662,6 +1662,58 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION glm_stat_reset IS
 'begins all that is counted in glm_stat_worker, glm_stat_roles, glm_stat_errors, glm_stat_histograms, glm_profile and glm_metrics anew';
 REVOKE ALL ON FUNCTION glm_stat_reset FROM PUBLIC;
+
+-- ---- Limits ------------------------------------------------------------
+
+-- Looked up for every request by the oid of the role, whatever its name becomes; '-' is nobody's.
+CREATE TABLE chatglm.limits (
+	role regrole PRIMARY KEY,
+	concurrent int CHECK (concurrent >= 0),
+	queued int CHECK (queued >= 0),
+	tokens_per_minute bigint CHECK (tokens_per_minute >= 0),
+	tokens_per_day bigint CHECK (tokens_per_day >= 0),
+	max_tokens int CHECK (max_tokens > 0),
+	timeout_ms int CHECK (timeout_ms > 0),
+	priority text CHECK (priority IN ('interactive', 'batch')),
+	models text[] CHECK (array_position(models, NULL) IS NULL),
+	sharing text CHECK (sharing IN ('role', 'off'))
+);
+COMMENT ON TABLE chatglm.limits IS
+'what roles may ask of the worker from this database; a null is no limit; counts from the next request on; pg_dump keeps the rows';
+COMMENT ON COLUMN chatglm.limits.role IS 'the role, or one whose members have no row of their own; ''-'': all who have neither, but superusers';
+COMMENT ON COLUMN chatglm.limits.concurrent IS 'requests computed at a time, in all sessions; others wait';
+COMMENT ON COLUMN chatglm.limits.queued IS 'calls that may wait for that; rows in flight and batch always may';
+COMMENT ON COLUMN chatglm.limits.tokens_per_minute IS 'tokens of prompts and answers; rows in flight and batch wait when they are used up, other calls fail';
+COMMENT ON COLUMN chatglm.limits.tokens_per_day IS 'the same by day of UTC, as glm_usage counts them; all fail';
+COMMENT ON COLUMN chatglm.limits.max_tokens IS 'most tokens of an answer; the setting chatglm.max_tokens counts as no more';
+COMMENT ON COLUMN chatglm.limits.timeout_ms IS 'longest time of a request, waiting included';
+COMMENT ON COLUMN chatglm.limits.priority IS 'batch: all its requests are of that class';
+COMMENT ON COLUMN chatglm.limits.models IS 'models that it may ask, by the names they have behind routes';
+COMMENT ON COLUMN chatglm.limits.sharing IS 'role: beginnings of prompts are shared with no other role, whatever chatglm.prefix_sharing says; off: with no other request';
+REVOKE ALL ON chatglm.limits FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('chatglm.limits', '');
+
+CREATE FUNCTION chatglm.usage()
+RETURNS TABLE (role oid, database oid, day date, requests bigint, prompt_tokens bigint, completion_tokens bigint, errors bigint)
+AS 'MODULE_PATHNAME', 'chatglm_usage'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100;
+COMMENT ON FUNCTION chatglm.usage IS 'the rows of view glm_usage';
+
+CREATE VIEW glm_usage AS
+SELECT pg_catalog.pg_get_userbyid(role) AS usename,
+	(SELECT datname FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) database) AS datname,
+	day, requests, prompt_tokens, completion_tokens, errors
+FROM chatglm.usage();
+COMMENT ON VIEW glm_usage IS
+'what counted for the limits of roles, by database and day, restarts between; of the roles of which one is a member, and of all for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_usage.usename IS 'role that logged in, or was the current user; a request of two counts for both. Null for all roles of a day that found no row left';
+COMMENT ON COLUMN glm_usage.datname IS 'database of the session; null when that is gone';
+COMMENT ON COLUMN glm_usage.day IS 'day of UTC on which the requests ended';
+COMMENT ON COLUMN glm_usage.requests IS 'requests, those that failed or were refused among them';
+COMMENT ON COLUMN glm_usage.prompt_tokens IS 'tokens of prompts, cached ones among them';
+COMMENT ON COLUMN glm_usage.completion_tokens IS 'tokens of answers, as far as they were computed';
+COMMENT ON COLUMN glm_usage.errors IS 'requests that ended in an error, were cancelled or refused';
+GRANT SELECT ON glm_usage TO PUBLIC;
 
 -- ---- Jobs --------------------------------------------------------------
 

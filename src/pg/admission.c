@@ -146,8 +146,8 @@ no_room(const ChatglmRoomWish *wish, ChatglmRoomAnswer answer)
 {
 	ChatglmRoomUse use;
 
-	chatglm_measure_end(
-		&(ChatglmEnded){.role = wish->role, .database = MyDatabaseId, .status = GLM_BUSY});
+	chatglm_measure_end(&(ChatglmEnded){
+		.login = MyProc->roleId, .role = wish->role, .database = MyDatabaseId, .status = GLM_BUSY});
 	chatglm_room_look(wish->role, &use);
 	switch (answer)
 	{

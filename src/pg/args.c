@@ -145,6 +145,7 @@ read_numbers(ChatglmCall *call, const NullableDatum *values)
 	if (!values[TAIL_MAX_TOKENS].isnull)
 	{
 		call->max_tokens = DatumGetInt32(values[TAIL_MAX_TOKENS].value);
+		call->max_tokens_unsaid = false;
 		require_argument(call->max_tokens >= 1, "max_tokens", "at least 1",
 						 psprintf("%d", call->max_tokens));
 	}

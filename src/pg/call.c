@@ -31,6 +31,7 @@ chatglm_call_defaults(ChatglmCall *call, glm_kind kind)
 	call->kind = kind;
 	call->form = GLM_RAW;
 	call->max_tokens = chatglm_max_tokens;
+	call->max_tokens_unsaid = true;
 	call->temperature = chatglm_temperature;
 	call->top_p = 0.8;
 	call->repetition_penalty = 1.0;
@@ -105,7 +106,7 @@ sharing_scope(const ChatglmCall *call)
 {
 	if (call->no_cache || chatglm_prefix_sharing == CHATGLM_SHARING_OFF)
 		return call->group;
-	if (chatglm_prefix_sharing == CHATGLM_SHARING_ALL)
+	if (chatglm_prefix_sharing == CHATGLM_SHARING_ALL && !call->role_cache)
 		return 1;
 	return (uint64) MyDatabaseId << 32 | GetUserId();
 }

@@ -69,10 +69,12 @@ typedef struct ChatglmCall
 	bool				 stream;
 	bool				 add_special;
 	ChatglmPriority		 priority;
-	bool				 in_flight;		/* one of several rows that are asked for at a time */
-	bool				 no_cache;		/* options.cache = false */
-	bool				 tools_offered; /* the answer may be a call */
-	ChatglmOnLength		 on_length;		/* of no concern to the worker */
+	bool				 in_flight;			/* one of several rows that are asked for at a time */
+	bool				 max_tokens_unsaid; /* they are the setting's */
+	bool				 no_cache;			/* options.cache = false */
+	bool				 role_cache;		/* shared with no other role */
+	bool				 tools_offered;		/* the answer may be a call */
+	ChatglmOnLength		 on_length;			/* of no concern to the worker */
 	glm_truncate		 truncate;
 	glm_constraint_kind	 constrained;
 	glm_property_order	 property_order;

@@ -17,7 +17,7 @@
 #define CHATGLM_MODEL_OPTIONS 3
 #define CHATGLM_MODEL_COLUMNS 3
 
-#define CHATGLM_MAX_COLUMNS 6
+#define CHATGLM_MAX_COLUMNS 10
 #define CHATGLM_KEY_COLUMNS 2 /* of the longest key */
 
 /* A table of configuration, in schema chatglm, whose first columns, of type text, are its key. */

@@ -47,8 +47,8 @@ take_room(const ChatglmCall *call, ChatglmRequest *request)
 		.id = request->id,
 		.role = GetUserId(),
 		.bytes = request->block->size,
-		.batch = call->in_flight || call->priority == CHATGLM_PRIORITY_BATCH,
-		.timeout_ms = call->in_flight ? 0 : call->timeout_ms,
+		.batch = call->in_flight || request->block->batch,
+		.timeout_ms = call->in_flight ? 0 : request->block->timeout_ms,
 	};
 
 	request->place = chatglm_admission(&wish);
@@ -65,8 +65,8 @@ take_room(const ChatglmCall *call, ChatglmRequest *request)
 static void
 claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 {
-	while ((request->entry = chatglm_session_claim(request->id, request->place, call->in_flight)) <
-		   0)
+	while ((request->entry = chatglm_session_claim(request->id, request->place, call->in_flight,
+												   request->limited.quota)) < 0)
 	{
 		if (all_entries_stay())
 		{

@@ -23,6 +23,8 @@ static void				file_event(const glm_event *event);
 static const glm_event *take_event(ChatglmRequest *request);
 static void				count_taken(ChatglmRequest *request);
 static void				check_running(const ChatglmRequest *request);
+static void				throw_event(const ChatglmRequest *request, const glm_event *event)
+	pg_attribute_noreturn();
 
 const glm_event *
 chatglm_next_event(ChatglmRequest *request)
@@ -132,8 +134,18 @@ take_event(ChatglmRequest *request)
 	if (event->kind == GLM_EVENT_TOKEN)
 		count_taken(request);
 	else if (event->kind == GLM_EVENT_ERROR)
-		chatglm_throw_event(event, request->model, request->path);
+		throw_event(request, event);
 	return event;
+}
+
+static void
+throw_event(const ChatglmRequest *request, const glm_event *event)
+{
+	if (event->advice == CHATGLM_ADVICE_LIMIT)
+		chatglm_limit_reached(event);
+	if (event->status == GLM_TIMED_OUT && OidIsValid(request->limited.timed_by))
+		chatglm_limit_timed_out(event, request->limited.timed_by);
+	chatglm_throw_event(event, request->model, request->path);
 }
 
 /*

@@ -76,6 +76,7 @@ chatglm_new_request(const ChatglmCall *given)
 	ChatglmCall		routed = *given;
 	ChatglmCall	   *call = &routed;
 	uint64			id = pg_atomic_fetch_add_u64(&chatglm_shared->next_id, 1);
+	ChatglmLimited	limited;
 	glm_request	   *block;
 	ChatglmRequest *request;
 
@@ -83,6 +84,7 @@ chatglm_new_request(const ChatglmCall *given)
 		register_callbacks();
 	/* first, as they may throw: nothing may be left that counts as running */
 	chatglm_choose_model(call);
+	chatglm_limit_call(call, &limited);
 	block = chatglm_call_block(call, id, request_context);
 	request = MemoryContextAllocZero(request_context, sizeof(*request));
 	request->id = id;
@@ -91,6 +93,7 @@ chatglm_new_request(const ChatglmCall *given)
 	request->in_flight = call->in_flight;
 	request->stream = call->stream;
 	request->place = request->entry = -1;
+	request->limited = limited;
 	request->block = block;
 	dlist_init(&request->events);
 	dlist_push_tail(&chatglm_requests, &request->link);

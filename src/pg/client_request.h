@@ -5,6 +5,7 @@
 #define CHATGLM_CLIENT_REQUEST_H
 
 #include "client.h"
+#include "limits.h"
 
 #include "lib/ilist.h"
 
@@ -33,8 +34,9 @@ struct ChatglmRequest
 	int					place;	   /* its room in the queue; -1 = none yet */
 	int					entry;	   /* of the session's words; -1 = none yet */
 	uint32				taken;	   /* TOKEN events handed to the caller */
-	glm_request		   *block;	   /* until it is sent */
-	char			   *model;	   /* its name and directory, UTF-8 */
+	ChatglmLimited		limited;
+	glm_request		   *block; /* until it is sent */
+	char			   *model; /* its name and directory, UTF-8 */
 	char			   *path;
 	StringInfoData		kept;	 /* as in the ChatglmCall; no data: nothing */
 	dlist_head			events;	 /* ChatglmFiledEvent */

@@ -16,6 +16,7 @@
 
 #include "measures.h"
 #include "measures_file.h"
+#include "usage.h"
 
 #define KEEP_MS 60000 /* what a crash may lose */
 
@@ -26,6 +27,8 @@ typedef struct Measures
 	bool			changed; /* since the file was written */
 	ChatglmMeasured measured;
 } Measures;
+
+static const ChatglmKept measures_file = {"chatglm.stat", 1, sizeof(ChatglmMeasured)};
 
 static Measures	  *measures; /* NULL: chatglm was not preloaded */
 static TimestampTz last_kept;
@@ -226,6 +229,21 @@ add_to_profile(ChatglmProfile *profile, const glm_timing *t)
 		add_spent(&profile->spent[i], &t->spent[i]);
 }
 
+/* By the roles whose limits it counts for. */
+static void
+add_to_usage(const ChatglmEnded *ended)
+{
+	const glm_timing  *t = ended->timing;
+	const ChatglmUsage more = {.requests = 1,
+							   .prompt_tokens = t != NULL ? t->prompt_tokens : 0,
+							   .completion_tokens = t != NULL ? t->completion_tokens : 0,
+							   .errors = ended->status != GLM_OK};
+
+	chatglm_usage_add(ended->login, ended->database, &more);
+	if (ended->role != ended->login)
+		chatglm_usage_add(ended->role, ended->database, &more);
+}
+
 void
 chatglm_measure_end(const ChatglmEnded *ended)
 {
@@ -248,6 +266,7 @@ chatglm_measure_end(const ChatglmEnded *ended)
 		add_to_profile(profile_of(m, ended->model, ended->label), ended->timing);
 	measures->changed = true;
 	LWLockRelease(measures->lock);
+	add_to_usage(ended);
 }
 
 /* ---- The worker ------------------------------------------------------------------ */
@@ -287,7 +306,7 @@ chatglm_measures_begin(void)
 {
 	ChatglmMeasured *kept = palloc(sizeof(*kept));
 	bool			 begun = measures->begun; /* the worker's alone */
-	bool			 found = !begun && chatglm_measures_read(kept);
+	bool			 found = !begun && chatglm_kept_read(&measures_file, kept);
 
 	LWLockAcquire(measures->lock, LW_EXCLUSIVE);
 	if (found)
@@ -296,6 +315,7 @@ chatglm_measures_begin(void)
 	measures->begun = measures->changed = true;
 	LWLockRelease(measures->lock);
 	pfree(kept);
+	chatglm_usage_load();
 	last_kept = GetCurrentTimestamp();
 }
 
@@ -328,6 +348,7 @@ chatglm_measures_keep(void)
 	*copy = measures->measured;
 	measures->changed = false;
 	LWLockRelease(measures->lock);
-	chatglm_measures_write(copy);
+	chatglm_kept_write(&measures_file, copy);
 	pfree(copy);
+	chatglm_usage_keep();
 }

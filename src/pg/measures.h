@@ -81,7 +81,7 @@ typedef struct ChatglmHistogram
 
 StaticAssertDecl(GLM_N_TOKEN_BOUNDS <= GLM_N_TIME_BOUNDS, "a histogram has room for either");
 
-/* All that is kept.  When this changes so does VERSION of measures_file.c. */
+/* All that is kept.  When this changes so does the version in measures.c. */
 typedef struct ChatglmMeasured
 {
 	TimestampTz		 reset; /* when it was all zero */
@@ -106,7 +106,8 @@ typedef struct ChatglmMeasured
 /* A request that has ended. */
 typedef struct ChatglmEnded
 {
-	Oid				  role;
+	Oid				  login; /* role that logged in; InvalidOid: none did */
+	Oid				  role;	 /* on whose behalf */
 	Oid				  database;
 	const char		 *model; /* NULL or empty: none */
 	const char		 *label; /* the same */

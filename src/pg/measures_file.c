@@ -1,9 +1,9 @@
 /*
- * measures_file.c - the file that keeps what was measured over a restart of the server.
+ * measures_file.c - files that keep what was measured over a restart of the server.
  *
- * It lies where PostgreSQL keeps its own statistics and is treated as these are: put in
- * place as a whole, not synced, and ignored when it is broken or another version's, which
- * costs figures and nothing else.
+ * They lie where PostgreSQL keeps its own statistics and are treated as these are: put in
+ * place as a whole, not synced, and ignored when they are broken or another version's,
+ * which costs figures and nothing else.
  */
 #include "chatglm.h"
 
@@ -14,10 +14,7 @@
 
 #include "measures_file.h"
 
-#define FILE_NAME PGSTAT_STAT_PERMANENT_DIRECTORY "/chatglm.stat"
-#define NEW_NAME FILE_NAME ".tmp"
 #define MAGIC 0x474c4d53
-#define VERSION 1
 
 typedef struct Header
 {
@@ -28,72 +25,86 @@ typedef struct Header
 } Header;
 
 static Header
-header_of(const ChatglmMeasured *measured)
+header_of(const ChatglmKept *kept, const void *data)
 {
-	Header header = {.magic = MAGIC, .version = VERSION, .size = sizeof(*measured)};
+	Header header = {.magic = MAGIC, .version = kept->version, .size = kept->size};
 
 	INIT_CRC32C(header.crc);
-	COMP_CRC32C(header.crc, measured, sizeof(*measured));
+	COMP_CRC32C(header.crc, data, kept->size);
 	FIN_CRC32C(header.crc);
 	return header;
 }
 
 /* What is wrong with the file; NULL: nothing. */
 static const char *
-read_file(FILE *file, ChatglmMeasured *measured)
+read_file(FILE *file, const ChatglmKept *kept, void *data)
 {
 	Header header;
 	Header right;
 
 	if (fread(&header, sizeof(header), 1, file) != 1 || header.magic != MAGIC)
 		return "it is no file of ours";
-	if (header.version != VERSION || header.size != sizeof(*measured))
+	if (header.version != kept->version || header.size != kept->size)
 		return "it is of another version";
-	if (fread(measured, sizeof(*measured), 1, file) != 1 || fgetc(file) != EOF)
+	if (fread(data, kept->size, 1, file) != 1 || fgetc(file) != EOF)
 		return "it has another length than it should have";
-	right = header_of(measured);
+	right = header_of(kept, data);
 	return EQ_CRC32C(header.crc, right.crc) ? NULL : "its checksum is wrong";
 }
 
-bool
-chatglm_measures_read(ChatglmMeasured *measured)
+static void
+name_file(const ChatglmKept *kept, const char *suffix, char name[MAXPGPATH])
 {
-	FILE	   *file = AllocateFile(FILE_NAME, PG_BINARY_R);
+	snprintf(name, MAXPGPATH, "%s/%s%s", PGSTAT_STAT_PERMANENT_DIRECTORY, kept->name, suffix);
+}
+
+bool
+chatglm_kept_read(const ChatglmKept *kept, void *data)
+{
+	char		name[MAXPGPATH];
+	FILE	   *file;
 	const char *fault;
 
+	name_file(kept, "", name);
+	file = AllocateFile(name, PG_BINARY_R);
 	if (file == NULL)
 	{
 		if (errno != ENOENT)
-			ereport(LOG, (errcode_for_file_access(),
-						  errmsg("could not read file \"%s\": %m", FILE_NAME)));
+			ereport(LOG,
+					(errcode_for_file_access(), errmsg("could not read file \"%s\": %m", name)));
 		return false;
 	}
-	fault = read_file(file, measured);
+	fault = read_file(file, kept, data);
 	FreeFile(file);
 	if (fault != NULL)
-		ereport(LOG, (errmsg("chatglm ignores statistics file \"%s\": %s", FILE_NAME, fault)));
+		ereport(LOG, (errmsg("chatglm ignores statistics file \"%s\": %s", name, fault)));
 	return fault == NULL;
 }
 
 static bool
-write_file(const ChatglmMeasured *measured)
+write_file(const char *name, const ChatglmKept *kept, const void *data)
 {
-	Header header = header_of(measured);
-	FILE  *file = AllocateFile(NEW_NAME, PG_BINARY_W);
+	Header header = header_of(kept, data);
+	FILE  *file = AllocateFile(name, PG_BINARY_W);
 	bool   written;
 
 	if (file == NULL)
 		return false;
-	written = fwrite(&header, sizeof(header), 1, file) == 1 &&
-			  fwrite(measured, sizeof(*measured), 1, file) == 1;
+	written =
+		fwrite(&header, sizeof(header), 1, file) == 1 && fwrite(data, kept->size, 1, file) == 1;
 	return FreeFile(file) == 0 && written;
 }
 
 void
-chatglm_measures_write(const ChatglmMeasured *measured)
+chatglm_kept_write(const ChatglmKept *kept, const void *data)
 {
-	if (write_file(measured) && rename(NEW_NAME, FILE_NAME) == 0)
+	char name[MAXPGPATH];
+	char new_name[MAXPGPATH];
+
+	name_file(kept, "", name);
+	name_file(kept, ".tmp", new_name);
+	if (write_file(new_name, kept, data) && rename(new_name, name) == 0)
 		return;
-	ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", FILE_NAME)));
-	(void) unlink(NEW_NAME);
+	ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", name)));
+	(void) unlink(new_name);
 }

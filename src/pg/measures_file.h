@@ -1,15 +1,23 @@
 /*
- * measures_file.h - the file that keeps what was measured over a restart of the server.
+ * measures_file.h - files that keep what was measured over a restart of the server.
  */
 #ifndef CHATGLM_MEASURES_FILE_H
 #define CHATGLM_MEASURES_FILE_H
 
-#include "measures.h"
+#include "chatglm.h"
+
+/* A file with one block of bytes. */
+typedef struct ChatglmKept
+{
+	const char *name; /* in PostgreSQL's own directory for statistics */
+	uint32		version;
+	Size		size;
+} ChatglmKept;
 
 /* What was written last; false: nothing, or the file is not what we write, which is logged. */
-extern bool chatglm_measures_read(ChatglmMeasured *measured);
+extern bool chatglm_kept_read(const ChatglmKept *kept, void *data);
 
 /* Failures are logged; the file that was there stays. */
-extern void chatglm_measures_write(const ChatglmMeasured *measured);
+extern void chatglm_kept_write(const ChatglmKept *kept, const void *data);
 
 #endif /* CHATGLM_MEASURES_FILE_H */

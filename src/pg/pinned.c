@@ -167,6 +167,7 @@ fix_parameters(ChatglmCall *call, int max_tokens)
 	chatglm_call_defaults(call, GLM_GENERATE);
 	call->form = GLM_PROMPT;
 	call->max_tokens = max_tokens;
+	call->max_tokens_unsaid = false;
 	call->temperature = 0;
 	call->timeout_ms = 0;
 }

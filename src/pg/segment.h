@@ -9,9 +9,44 @@
 
 #include "chatglm.h"
 
+#include "datatype/timestamp.h"
+
 #define CHATGLM_SESSION_REQUESTS 64	   /* requests in flight in one session */
 #define CHATGLM_QUEUE_SIZE (32 * 1024) /* bytes of each shm_mq */
 #define CHATGLM_PIECE_SIZE 8192		   /* most bytes of a block in one message */
+
+/* What a role may take by all of its requests in a database together; -1: as much as it likes. */
+typedef struct ChatglmQuota
+{
+	Oid	  role;		  /* InvalidOid: there is none */
+	int32 concurrent; /* requests computed at a time */
+	int32 queued;	  /* calls that wait for that */
+	int64 tokens_per_minute;
+	int64 tokens_per_day;
+} ChatglmQuota;
+
+#define CHATGLM_MOST_TOKENS (INT64CONST(1) << 53) /* more than any role will ever use */
+#define CHATGLM_QUOTAS 2 /* of the role that logged in, and of another current user */
+
+/* A limit that the worker refused a request for: payload of an ERROR event with this advice. */
+#define CHATGLM_ADVICE_LIMIT GLM_N_ADVICE
+
+typedef enum ChatglmLimitId
+{
+	CHATGLM_LIMIT_CONCURRENT,
+	CHATGLM_LIMIT_QUEUED,
+	CHATGLM_LIMIT_MINUTE,
+	CHATGLM_LIMIT_DAY
+} ChatglmLimitId;
+
+typedef struct ChatglmLimitHit
+{
+	ChatglmLimitId limit;
+	Oid			   role;
+	int64		   figure; /* the limit itself */
+	int64		   used;   /* tokens, of a limit of tokens */
+	TimestampTz	   until;  /* 0: not known */
+} ChatglmLimitHit;
 
 /*
  * One request of a session, as both sides see it without a lock.  The backend
@@ -27,6 +62,7 @@ typedef struct ChatglmRequestWords
 	Oid				 role;		/* who asks; written before the id, as is the next */
 	bool			 in_flight; /* one of several rows that are asked together */
 	int				 place;		/* that it has taken, see room.c */
+	ChatglmQuota	 quota[CHATGLM_QUOTAS];
 } ChatglmRequestWords;
 
 /*

@@ -247,7 +247,7 @@ give_room_back(void)
 /* ---- words ------------------------------------------------------------ */
 
 int
-chatglm_session_claim(uint64 id, int place, bool in_flight)
+chatglm_session_claim(uint64 id, int place, bool in_flight, const ChatglmQuota *quota)
 {
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
@@ -260,6 +260,7 @@ chatglm_session_claim(uint64 id, int place, bool in_flight)
 		words->role = GetUserId();
 		words->in_flight = in_flight;
 		words->place = place;
+		memcpy(words->quota, quota, sizeof(words->quota));
 		/* last, and with a barrier: now the entry means something */
 		pg_atomic_exchange_u64(&words->id, id);
 		return i;

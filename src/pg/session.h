@@ -18,8 +18,11 @@ extern bool chatglm_session_alive(void);
 /* Gives the line up.  Never fails; does nothing when there is none. */
 extern void chatglm_session_disconnect(void);
 
-/* Takes a free entry of the words for this request, with its place; -1 when there is none. */
-extern int chatglm_session_claim(uint64 id, int place, bool in_flight);
+/*
+ * Takes a free entry of the words for this request, with its place and its roles' quotas; -1
+ * when there is none.
+ */
+extern int chatglm_session_claim(uint64 id, int place, bool in_flight, const ChatglmQuota *quota);
 
 /* Is there a request that was cancelled, and the worker has not ended yet? */
 extern bool chatglm_session_ending(void);

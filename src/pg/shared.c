@@ -3,9 +3,11 @@
  *
  * One ChatglmShared, then the slots of sessions (one for each process number,
  * so that a backend finds its own without a search), then the requests the
- * worker knows (one for each ticket of the engine).  The room that is taken
+ * worker knows (one for each ticket of the engine, then one for each place in the queue, for
+ * those that wait for limits of their role).  The room that is taken
  * in the queue (room.c), the statements with rows in flight (batch_stat.c), the hashes of
- * models (model_hashes.c) and what was measured (measures.c) have memory and locks of their own.
+ * models (model_hashes.c), what was measured (measures.c) and what roles used (usage.c) have
+ * memory and locks of their own.
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -21,6 +23,7 @@
 #include "model_hashes.h"
 #include "room.h"
 #include "shared.h"
+#include "usage.h"
 
 ChatglmShared *chatglm_shared;
 
@@ -112,7 +115,8 @@ request_shmem(void)
 	RequestAddinShmemSpace(chatglm_hashes_size());
 	RequestAddinShmemSpace(chatglm_jobs_size());
 	RequestAddinShmemSpace(chatglm_measures_size());
-	RequestNamedLWLockTranche("chatglm", 6);
+	RequestAddinShmemSpace(chatglm_usage_size());
+	RequestNamedLWLockTranche("chatglm", 7);
 }
 
 static void
@@ -124,6 +128,7 @@ startup_shmem(void)
 	void		 *hashes;
 	void		 *jobs;
 	void		 *measures;
+	void		 *usage;
 	bool		  found;
 
 	if (prev_startup_hook != NULL)
@@ -137,6 +142,7 @@ startup_shmem(void)
 	hashes = ShmemInitStruct("chatglm hashes", chatglm_hashes_size(), &found);
 	jobs = ShmemInitStruct("chatglm jobs", chatglm_jobs_size(), &found);
 	measures = ShmemInitStruct("chatglm measures", chatglm_measures_size(), &found);
+	usage = ShmemInitStruct("chatglm usage", chatglm_usage_size(), &found);
 	if (!found)
 	{
 		locks = GetNamedLWLockTranche("chatglm");
@@ -147,6 +153,7 @@ startup_shmem(void)
 	chatglm_hashes_init(hashes, found ? NULL : &locks[3].lock);
 	chatglm_jobs_init(jobs, found ? NULL : &locks[4].lock);
 	chatglm_measures_init(measures, found ? NULL : &locks[5].lock);
+	chatglm_usage_init(usage, found ? NULL : &locks[6].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -156,7 +163,7 @@ shmem_size(int n_slots, int n_requests)
 	Size size = MAXALIGN(sizeof(ChatglmShared));
 
 	size = add_size(size, MAXALIGN(mul_size(n_slots, sizeof(ChatglmSlot))));
-	return add_size(size, mul_size(n_requests, sizeof(ChatglmRequestStat)));
+	return add_size(size, mul_size(2 * n_requests, sizeof(ChatglmRequestStat)));
 }
 
 static void
@@ -169,6 +176,7 @@ init_shared(ChatglmShared *shared, LWLock *lock)
 	shared->lock = lock;
 	shared->n_slots = n_slots;
 	shared->n_requests = n_requests;
+	shared->n_stats = 2 * n_requests;
 	pg_atomic_init_u32(&shared->generation, 0);
 	pg_atomic_init_u64(&shared->next_id, 1);
 	pg_atomic_init_u32(&shared->news, 0);

@@ -28,7 +28,8 @@ typedef struct ChatglmRequestStat
 {
 	uint64 id;	/* 0 = entry unused */
 	pid_t  pid; /* of the backend */
-	Oid	   role;
+	Oid	   login;
+	Oid	   role; /* whose rights count */
 	Oid	   database;
 	uint16 kind; /* glm_kind */
 	uint16 form; /* glm_form */
@@ -38,6 +39,7 @@ typedef struct ChatglmRequestStat
 	int64  started_us; /* TimestampTz */
 	int32  tokens;	   /* generated so far */
 	uint16 stage;	   /* glm_stage */
+	bool   held;	   /* waits for the limits of its role, the engine does not have it */
 	bool   cancel;	   /* somebody wants it cancelled */
 } ChatglmRequestStat;
 
@@ -57,9 +59,10 @@ typedef struct ChatglmShared
 	glm_progress   progress; /* of the quantize job; id 0: none */
 	int			   n_models;
 	glm_model_info model[CHATGLM_MAX_MODELS];
-	int			   n_requests; /* entries of the array below */
+	int			   n_requests; /* tickets of the engine, and places in the queue */
+	int			   n_stats;	   /* by ticket, then by place: what waits for limits */
 	int			   n_slots;
-	/* ChatglmSlot[n_slots] and ChatglmRequestStat[n_requests] follow */
+	/* ChatglmSlot[n_slots] and ChatglmRequestStat[n_stats] follow */
 } ChatglmShared;
 
 extern ChatglmShared *chatglm_shared; /* NULL: not in shared_preload_libraries */

@@ -346,7 +346,8 @@ put_request(Tuplestorestate *rows, TupleDesc desc, const ChatglmRequestStat *sta
 		values[6] = Int32GetDatum(stat->tokens);
 		values[7] = ObjectIdGetDatum(stat->database);
 		values[8] = BoolGetDatum(stat->in_flight);
-		values[9] = CStringGetTextDatum(glm_stage_name((glm_stage) stat->stage));
+		values[9] =
+			CStringGetTextDatum(stat->held ? "limited" : glm_stage_name((glm_stage) stat->stage));
 	}
 	else
 		memset(nulls + 3, true, REQUESTS_COLUMNS - 3);
@@ -364,7 +365,7 @@ chatglm_stat_requests(PG_FUNCTION_ARGS)
 
 	if (chatglm_shared == NULL)
 		return (Datum) 0;
-	n = chatglm_shared->n_requests; /* set once, at the server's start */
+	n = chatglm_shared->n_stats; /* set once, at the server's start */
 	stats = palloc(n * sizeof(*stats));
 	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
 	memcpy(stats, chatglm_request_stats(), n * sizeof(*stats));
@@ -390,7 +391,7 @@ mark_cancelled(uint64 id)
 	stats = chatglm_request_stats();
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < chatglm_shared->n_requests && id != 0 && !found; i++)
+	for (int i = 0; i < chatglm_shared->n_stats && id != 0 && !found; i++)
 	{
 		found = stats[i].id == id;
 		if (found)

@@ -95,6 +95,7 @@ run_worker(int fault_fd)
 	WaitEventSet *set;
 
 	start_engine();
+	chatglm_limits_init();
 	chatglm_tickets_init();
 	chatglm_sessions_init();
 
@@ -215,14 +216,19 @@ serve_forever(WaitEventSet *set)
 	}
 }
 
+/* Of two waits in milliseconds, -1: for ever. */
+static long
+sooner(long a, long b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 /* What is due now and then; milliseconds until something is again, -1: nothing. */
 static long
 keep_in_step(void)
 {
-	long publish = chatglm_state_publish_if_due();
-	long keep = chatglm_measures_keep_if_due();
-
-	return publish < 0 || (keep >= 0 && keep < publish) ? keep : publish;
+	return sooner(chatglm_tickets_serve_held(),
+				  sooner(chatglm_state_publish_if_due(), chatglm_measures_keep_if_due()));
 }
 
 /* Publishes before a last event is posted: its reader may query the views next. */

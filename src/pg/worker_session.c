@@ -291,6 +291,18 @@ receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size)
 	return true;
 }
 
+/* What the words say of roles and limits is read once, and looked through before it counts. */
+static bool
+accept_limits(WorkerSession *session, int entry)
+{
+	const ChatglmRequestWords *words = &session->header->words[entry];
+	ChatglmQuota			   quota[CHATGLM_QUOTAS];
+
+	memcpy(quota, words->quota, sizeof(quota));
+	return chatglm_limits_accept(&session->entry[entry].claim, quota, session->proc->roleId,
+								 words->role, session->header->database);
+}
+
 /* Gives a request the entry whose words bear its id; -1 when there is none. */
 static int
 begin_request(WorkerSession *session, const ChatglmPiece *piece)
@@ -304,6 +316,8 @@ begin_request(WorkerSession *session, const ChatglmPiece *piece)
 		if (pg_atomic_read_u64(&words->id) != piece->id || entry->id != 0)
 			continue;
 		clear_entry(entry);
+		if (!accept_limits(session, i))
+			return -1;
 		entry->id = piece->id;
 		entry->place = words->place;
 		entry->size = piece->size;
@@ -329,6 +343,7 @@ drop_block(WorkerEntry *entry)
 	if (entry->block != NULL)
 		chatglm_block_free(entry->block);
 	entry->block = NULL;
+	chatglm_ticket_unhold(entry);
 }
 
 /* Cancels and progress. */

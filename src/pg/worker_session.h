@@ -5,6 +5,7 @@
 #define CHATGLM_WORKER_SESSION_H
 
 #include "segment.h"
+#include "worker_limits.h"
 
 #include "lib/ilist.h"
 #include "storage/proc.h"
@@ -20,9 +21,10 @@ typedef struct WorkerEntry
 	uint32		 size;	 /* that it is to have */
 	uint32		 received;
 	int64		 unread; /* bytes of its events in `outgoing` */
+	ChatglmClaim claim;
 } WorkerEntry;
 
-typedef struct WorkerSession
+struct WorkerSession
 {
 	dlist_node			  link;	   /* in the list of attached sessions */
 	dsm_segment			 *segment; /* NULL: not attached */
@@ -34,7 +36,7 @@ typedef struct WorkerSession
 	bool				  broken;	/* no memory for its events: to be dropped */
 	dlist_head			  outgoing; /* events that the queue had no room for */
 	WorkerEntry			  entry[CHATGLM_SESSION_REQUESTS];
-} WorkerSession;
+};
 
 extern void chatglm_sessions_init(void);
 

@@ -28,7 +28,7 @@ chatglm_state_begin(void)
 {
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	memset(chatglm_slots(), 0, chatglm_shared->n_slots * sizeof(ChatglmSlot));
-	memset(chatglm_request_stats(), 0, chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
+	memset(chatglm_request_stats(), 0, chatglm_shared->n_stats * sizeof(ChatglmRequestStat));
 	chatglm_shared->worker_pid = MyProcPid;
 	chatglm_shared->worker_cannot_start = false;
 	chatglm_shared->worker_latch = MyLatch;
@@ -76,7 +76,7 @@ chatglm_state_end(void)
 	memset(&chatglm_shared->stats, 0, sizeof(chatglm_shared->stats));
 	chatglm_shared->n_models = 0;
 	chatglm_shared->progress.id = 0; /* its target is swept when a worker starts */
-	memset(chatglm_request_stats(), 0, chatglm_shared->n_requests * sizeof(ChatglmRequestStat));
+	memset(chatglm_request_stats(), 0, chatglm_shared->n_stats * sizeof(ChatglmRequestStat));
 	pg_atomic_fetch_add_u32(&chatglm_shared->generation, 1);
 	for (int i = 0; i < chatglm_shared->n_slots; i++)
 	{

@@ -9,7 +9,6 @@
  */
 #include "chatglm.h"
 
-#include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 
 #include "measures.h"
@@ -18,6 +17,7 @@
 #include "worker_engine.h"
 #include "worker_models.h"
 #include "worker_session.h"
+#include "worker_shown.h"
 #include "worker_ticket.h"
 
 typedef struct Ticket
@@ -29,6 +29,8 @@ typedef struct Ticket
 	bool		   abandoned; /* events are dropped */
 	bool		   marked;	  /* somebody else wants it cancelled */
 	glm_kind	   kind;
+	bool		   stream;
+	ChatglmClaim   claim;
 	char		   label[NAMEDATALEN]; /* UTF-8; empty: none */
 	uint32		   taken;			   /* as last told to the engine */
 	int32		   tokens;			   /* of its answer, as last counted */
@@ -38,11 +40,11 @@ typedef struct Ticket
 static Ticket *tickets; /* [chatglm_shared->n_requests] */
 static int	   live;	/* tickets in use */
 
-static void describe_request(const WorkerSession *session, int entry, ChatglmRequestStat *stat);
-static void copy_text(char *to, size_t size, const glm_request *request, glm_span span);
-static void show_request(int number, const ChatglmRequestStat *stat);
-static void hide_request(int number);
+static TimestampTz next_look = DT_NOEND; /* at those held, if nothing happens before */
+
 static bool end_ticket(int number);
+static bool is_unlimited(WorkerSession *session, int entry);
+static bool may_go(WorkerSession *session, int entry);
 
 void
 chatglm_tickets_init(void)
@@ -62,23 +64,19 @@ chatglm_tickets_live(void)
  * The engine may be done with the request, and have freed it, before we have shown it to
  * others; so what is shown is kept before.
  */
-void
-chatglm_ticket_admit(WorkerSession *session, int entry)
+static void
+give(WorkerSession *session, int entry)
 {
 	WorkerEntry		  *given = &session->entry[entry];
 	ChatglmRequestStat stat = {0};
 	glm_error		   err = {0};
 	Ticket			  *ticket;
 	char			   label[NAMEDATALEN] = "";
-	int				   number = -1;
+	int				   number;
 
-	/* the texts, which may have megabytes, the engine checks beside everything else */
-	if (glm_request_check_frame(given->block, given->size, &err))
-	{
-		describe_request(session, entry, &stat);
-		copy_text(label, sizeof(label), given->block, given->block->label);
-		number = chatglm_engine_give(given->block, &err);
-	}
+	chatglm_describe_request(session, entry, &stat);
+	chatglm_copy_text(label, sizeof(label), given->block, given->block->label);
+	number = chatglm_engine_give(given->block, &err);
 	if (number < 0)
 	{
 		chatglm_ticket_refuse(session, entry, &err);
@@ -94,32 +92,75 @@ chatglm_ticket_admit(WorkerSession *session, int entry)
 	ticket->entry = entry;
 	ticket->place = given->place;
 	ticket->kind = stat.kind;
+	ticket->stream = stat.stream;
+	ticket->claim = given->claim;
+	chatglm_accounts_begin(&ticket->claim);
 	strlcpy(ticket->label, label, sizeof(ticket->label));
 	live++;
-	show_request(number, &stat);
+	chatglm_show_request(number, &stat);
+}
+
+void
+chatglm_ticket_admit(WorkerSession *session, int entry)
+{
+	WorkerEntry *given = &session->entry[entry];
+	glm_error	 err = {0};
+
+	/* the texts, which may have megabytes, the engine checks beside everything else */
+	if (!glm_request_check_frame(given->block, given->size, &err))
+		chatglm_ticket_refuse(session, entry, &err);
+	else if (is_unlimited(session, entry) || may_go(session, entry))
+		give(session, entry);
+}
+
+/* An event of an error, without what it says. */
+typedef union ErrorEvent
+{
+	glm_event event;
+	char	  bytes[sizeof(glm_event) + GLM_ERROR_PAYLOAD];
+} ErrorEvent;
+
+static void
+refuse(WorkerSession *session, int entry, ErrorEvent *buffer)
+{
+	WorkerEntry *refused = &session->entry[entry];
+
+	buffer->event.id = refused->id;
+	buffer->event.ticket = -1;
+	chatglm_measure_end(&(ChatglmEnded){.login = session->proc->roleId,
+										.role = session->header->words[entry].role,
+										.database = session->header->database,
+										.status = (glm_status) buffer->event.status});
+	chatglm_ticket_unhold(refused);
+	if (refused->block != NULL)
+		chatglm_block_free(refused->block);
+	refused->block = NULL;
+	chatglm_room_give(refused->place, refused->id);
+	chatglm_session_post(session, entry, &buffer->event);
 }
 
 void
 chatglm_ticket_refuse(WorkerSession *session, int entry, const glm_error *err)
 {
-	WorkerEntry *refused = &session->entry[entry];
-	union
-	{
-		glm_event event;
-		char	  bytes[sizeof(glm_event) + GLM_ERROR_PAYLOAD];
-	} buffer;
+	ErrorEvent buffer;
 
 	glm_event_set_error(&buffer.event, err);
-	buffer.event.id = refused->id;
-	buffer.event.ticket = -1;
-	chatglm_measure_end(&(ChatglmEnded){.role = session->header->words[entry].role,
-										.database = session->header->database,
-										.status = err->status});
-	if (refused->block != NULL)
-		chatglm_block_free(refused->block);
-	refused->block = NULL;
-	chatglm_room_give(refused->place, refused->id);
-	chatglm_session_post(session, entry, &buffer.event);
+	refuse(session, entry, &buffer);
+}
+
+StaticAssertDecl(sizeof(ChatglmLimitHit) <= GLM_ERROR_PAYLOAD, "an event has room for it");
+
+/* The backend, which knows the names of roles, finds the words. */
+static void
+refuse_for_limit(WorkerSession *session, int entry, const ChatglmLimitHit *hit)
+{
+	ErrorEvent buffer = {.event = {.kind = GLM_EVENT_ERROR,
+								   .status = GLM_BUSY,
+								   .advice = CHATGLM_ADVICE_LIMIT,
+								   .length = sizeof(*hit)}};
+
+	memcpy(buffer.event.payload, hit, sizeof(*hit));
+	refuse(session, entry, &buffer);
 }
 
 void
@@ -144,6 +185,26 @@ chatglm_ticket_taken(int number)
 	chatglm_engine_taken(number, taken);
 }
 
+/* Of those held, which have no tickets; the lock is not held while they are answered. */
+static void
+cancel_held(void)
+{
+	const glm_error err = {.status = GLM_CANCELLED, .message = "the request was cancelled"};
+
+	for (int class = 0; class < CHATGLM_HELD_CLASSES; class ++)
+	{
+		dlist_mutable_iter iter;
+
+		dlist_foreach_modify(iter, chatglm_limits_held(class))
+		{
+			ChatglmClaim *claim = dlist_container(ChatglmClaim, link, iter.cur);
+
+			if (chatglm_held_marked(&claim->session->entry[claim->entry]))
+				chatglm_ticket_refuse(claim->session, claim->entry, &err);
+		}
+	}
+}
+
 void
 chatglm_tickets_cancel_marked(void)
 {
@@ -162,53 +223,135 @@ chatglm_tickets_cancel_marked(void)
 		if (tickets[i].marked)
 			chatglm_engine_cancel(i);
 	}
+	cancel_held();
+}
+
+/* ---- limits of roles ---------------------------------------------------- */
+
+/* Administration; a role that is over its limits can go on with that. */
+static bool
+is_unlimited(WorkerSession *session, int entry)
+{
+	WorkerEntry *given = &session->entry[entry];
+
+	given->claim.batch = given->block->batch || session->header->words[entry].in_flight;
+	if (given->block->kind != GLM_LOAD && given->block->kind != GLM_UNLOAD &&
+		given->block->kind != GLM_QUANTIZE)
+		return false;
+	memset(given->claim.account, 0, sizeof(given->claim.account));
+	return true;
+}
+
+/* Is all that the account has running streams of this session, which nobody reads while it waits? */
+static bool
+waits_for_itself(const WorkerSession *session, const ChatglmAccount *account)
+{
+	for (int i = 0, seen = 0; seen < live; i++)
+	{
+		const Ticket *ticket = &tickets[i];
+
+		if (ticket->id == 0)
+			continue;
+		seen++;
+		if ((ticket->claim.account[0] == account || ticket->claim.account[1] == account) &&
+			(ticket->session != session || !ticket->stream || ticket->abandoned))
+			return false;
+	}
+	return true;
+}
+
+/* May it go to the engine?  If not it is held or refused, where it is not held already. */
+static bool
+may_go(WorkerSession *session, int entry)
+{
+	WorkerEntry	   *given = &session->entry[entry];
+	TimestampTz		now = GetCurrentTimestamp();
+	ChatglmLimitHit hit = {0};
+	ChatglmMay		may = chatglm_limits_look(&given->claim, now, &hit);
+
+	if (may == CHATGLM_MAY_GO)
+	{
+		chatglm_ticket_unhold(given);
+		return true;
+	}
+	if (may == CHATGLM_MAY_WAIT && hit.limit == CHATGLM_LIMIT_CONCURRENT &&
+		waits_for_itself(session, chatglm_limits_account(&given->claim, &hit)))
+		may = CHATGLM_MAY_NOT;
+	if (may == CHATGLM_MAY_NOT)
+		refuse_for_limit(session, entry, &hit);
+	else if (!given->claim.held)
+	{
+		given->claim.session = session;
+		given->claim.entry = entry;
+		chatglm_limits_hold(&given->claim, now);
+		chatglm_show_held(session, entry);
+		next_look = now; /* its time limit is one of the times to look at */
+	}
+	next_look = Min(next_look, hit.until != 0 ? hit.until : DT_NOEND);
+	return false;
+}
+
+void
+chatglm_ticket_unhold(WorkerEntry *entry)
+{
+	if (!entry->claim.held)
+		return;
+	chatglm_hide_held(entry);
+	chatglm_limits_unhold(&entry->claim);
+}
+
+/* The time that a request waited counts; when all is used up, it ends. */
+static bool
+takes_too_long(WorkerSession *session, int entry, TimestampTz now)
+{
+	WorkerEntry *waiting = &session->entry[entry];
+	int			 timeout_ms = waiting->block->timeout_ms;
+	TimestampTz	 end = waiting->claim.since + timeout_ms * INT64CONST(1000);
+	glm_error	 err = {.status = GLM_TIMED_OUT, .advice = GLM_ADVICE_TIMEOUT};
+
+	if (timeout_ms <= 0)
+		return false;
+	next_look = Min(next_look, end);
+	if (now < end)
+		return false;
+	snprintf(err.message, sizeof(err.message), "the request took longer than %d ms", timeout_ms);
+	chatglm_ticket_refuse(session, entry, &err);
+	return true;
+}
+
+static void
+serve_held(ChatglmClaim *claim, TimestampTz now)
+{
+	WorkerSession *session = claim->session;
+	WorkerEntry	  *waiting = &session->entry[claim->entry];
+
+	if (takes_too_long(session, claim->entry, now) || !may_go(session, claim->entry))
+		return;
+	if (waiting->block->timeout_ms > 0)
+		waiting->block->timeout_ms -= (now - claim->since) / 1000;
+	give(session, claim->entry);
+}
+
+long
+chatglm_tickets_serve_held(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (chatglm_limits_moved() || now >= next_look)
+	{
+		next_look = DT_NOEND;
+		for (int class = 0; class < CHATGLM_HELD_CLASSES; class ++)
+		{
+			dlist_mutable_iter iter;
+
+			dlist_foreach_modify(iter, chatglm_limits_held(class))
+				serve_held(dlist_container(ChatglmClaim, link, iter.cur), now);
+		}
+	}
+	return next_look == DT_NOEND ? -1 : (long) ((next_look - now) / 1000) + 1;
 }
 
 /* ---- what others see -------------------------------------------------- */
-
-/* A text of a request, UTF-8, cut between characters; `to` is all zero. */
-static void
-copy_text(char *to, size_t size, const glm_request *request, glm_span span)
-{
-	const char *text = glm_request_text(request, span);
-
-	if (text != NULL)
-		memcpy(to, text, pg_encoding_mbcliplen(PG_UTF8, text, strlen(text), size - 1));
-}
-
-/* What others will see of the request of an entry. */
-static void
-describe_request(const WorkerSession *session, int entry, ChatglmRequestStat *stat)
-{
-	const glm_request *request = session->entry[entry].block;
-
-	stat->id = request->id;
-	stat->pid = session->pid;
-	stat->role = session->header->words[entry].role;
-	stat->database = session->header->database;
-	stat->kind = request->kind;
-	stat->form = request->form;
-	stat->stream = request->stream;
-	stat->in_flight = session->header->words[entry].in_flight;
-	copy_text(stat->model, sizeof(stat->model), request, request->model);
-	stat->started_us = GetCurrentTimestamp();
-}
-
-static void
-show_request(int number, const ChatglmRequestStat *stat)
-{
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	chatglm_request_stats()[number] = *stat;
-	LWLockRelease(chatglm_shared->lock);
-}
-
-static void
-hide_request(int number)
-{
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	chatglm_request_stats()[number].id = 0;
-	LWLockRelease(chatglm_shared->lock);
-}
 
 void
 chatglm_tickets_count_tokens(void)
@@ -255,6 +398,7 @@ measure_end(const glm_event *event)
 	const ChatglmRequestStat *stat = &chatglm_request_stats()[event->ticket];
 
 	chatglm_measure_end(&(ChatglmEnded){
+		.login = stat->login,
 		.role = stat->role,
 		.database = stat->database,
 		.model = stat->model,
@@ -262,6 +406,15 @@ measure_end(const glm_event *event)
 		.kind = (glm_kind) stat->kind,
 		.status = event->kind == GLM_EVENT_ERROR ? (glm_status) event->status : GLM_OK,
 		.timing = chatglm_engine_timing(event->ticket)});
+}
+
+static void
+end_claim(int number)
+{
+	const glm_timing *timing = chatglm_engine_timing(number);
+
+	chatglm_accounts_end(&tickets[number].claim,
+						 (int64) timing->prompt_tokens + timing->completion_tokens);
 }
 
 bool
@@ -281,6 +434,7 @@ chatglm_tickets_take_event(bool *publish_first)
 	if (event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR)
 	{
 		measure_end(event);
+		end_claim(event->ticket);
 		*publish_first = end_ticket(event->ticket);
 	}
 	else if (!last_ticket.abandoned)
@@ -304,7 +458,7 @@ end_ticket(int number)
 {
 	Ticket *ticket = &tickets[number];
 
-	hide_request(number);
+	chatglm_hide_request(number);
 	if (ticket->session == NULL)
 		chatglm_room_give(ticket->place, ticket->id);
 	else if (ticket->abandoned)

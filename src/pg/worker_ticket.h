@@ -11,6 +11,15 @@ extern void chatglm_tickets_init(void);
 /* Gives the request of an entry to the engine, or answers with an ERROR event. */
 extern void chatglm_ticket_admit(WorkerSession *session, int entry);
 
+/*
+ * Gives the engine those held for limits that may go now, and ends those out of time.  Returns
+ * the milliseconds until it wants to be called again, -1: not before something happens.
+ */
+extern long chatglm_tickets_serve_held(void);
+
+/* A request that is held, or any other, is not held any more. */
+extern void chatglm_ticket_unhold(WorkerEntry *entry);
+
 /* Answers a request that the engine does not have. */
 extern void chatglm_ticket_refuse(WorkerSession *session, int entry, const glm_error *err);
 

@@ -156,7 +156,7 @@ SELECT has_table('chatglm', 'route', 'table chatglm.route');
 SELECT table_privs_are('chatglm', 'route', 'glm_tap_user', ARRAY[]::text[], 'chatglm.route is closed');
 SELECT has_view('glm_routes', 'view glm_routes');
 SELECT is(ARRAY(SELECT t::regclass::text COLLATE "C" FROM unnest(extconfig) t ORDER BY 1),
-          ARRAY['chatglm.job', 'chatglm.job_change', 'chatglm.job_done', 'chatglm.job_error', 'chatglm.job_queue', 'chatglm.job_queue_id', 'chatglm.linear_model',
+          ARRAY['chatglm.job', 'chatglm.job_change', 'chatglm.job_done', 'chatglm.job_error', 'chatglm.job_queue', 'chatglm.job_queue_id', 'chatglm.limits', 'chatglm.linear_model',
                 'chatglm.model', 'chatglm.route', 'chatglm.task_prompt'], 'pg_dump keeps the rows of the tables')
   FROM pg_extension WHERE extname = 'chatglm';
 SELECT is(p.proname, NULL, 'no function of the extension is left out here')
