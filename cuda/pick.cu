@@ -59,7 +59,6 @@ find_key(const pick_state &s, uint64_t bound, int wanted)
 
 		prefix = prefix << 8 | (unsigned) byte;
 		wanted -= above;
-		__syncthreads();
 	}
 	return prefix;
 }
@@ -206,7 +205,7 @@ take_likely(const pick_state &s, int n, double sum, running_sum *so_far, int *ha
 	return false;
 }
 
-/* choose_top_p() of sample.c; how many are chosen */
+/* choose_top_p() of sample.c; how many are chosen, in thread 0 */
 DEVICE int
 choose_likely(const pick_state &s)
 {
@@ -226,9 +225,8 @@ choose_likely(const pick_state &s)
 		__syncthreads();
 		if (s.count[259])
 			break;
-		__syncthreads();
 	}
-	return have; /* of thread 0 */
+	return have;
 }
 
 /* ---- Drawing --------------------------------------------------------------------------- */
@@ -355,7 +353,6 @@ pick_row(pick_state &s, cuda_picked *picked)
 		s.max = s.logit[id_of(raw)];
 		picked->sum = sum_ids(s, SUM_LOGITS, 0);
 		picked->max = s.max;
-		__syncthreads();
 	}
 	first = first_key(s, false);
 	s.max = logit_of(s, id_of(first));
@@ -386,8 +383,7 @@ KERNEL(pick, pick_args, PICK_THREADS)
 	s.sums = a.sum + row * ((a.vocab + GLM_CUDA_SUM_BLOCK - 1) / GLM_CUDA_SUM_BLOCK);
 	s.chosen = a.candidate + row * a.vocab;
 	s.key = (uint64_t *) shared;
-	s.number = (double *) (s.key + GLM_CUDA_SORT);
-	s.weight = (float *) (s.number + 4);
+	s.weight = (float *) (s.key + GLM_CUDA_SORT);
 	s.count = (int *) (s.weight + GLM_CUDA_SORT);
 	pick_row(s, &picked);
 	if (threadIdx.x == 0)

@@ -21,7 +21,6 @@ struct pick_state
 	uint64_t		*key;	 /* shared [GLM_CUDA_SORT] */
 	float			*weight; /* shared [GLM_CUDA_SORT], of the keys */
 	int				*count;	 /* shared [256 + 4] */
-	double			*number; /* shared [4] */
 	double			 max;	 /* of the logits that weights are made of */
 };
 
@@ -95,6 +94,7 @@ id_of(uint64_t key)
 	return (int) (0xffffffffu - (unsigned) key);
 }
 
+/* s.key is read to the end: who writes there next has a barrier before. */
 DEVICE uint64_t
 largest_of_block(const pick_state &s, uint64_t x)
 {
@@ -106,7 +106,6 @@ largest_of_block(const pick_state &s, uint64_t x)
 	x = s.key[0];
 	for (int i = 1; i < PICK_THREADS / 32; i++)
 		x = s.key[i] > x ? s.key[i] : x;
-	__syncthreads();
 	return x;
 }
 
@@ -143,32 +142,26 @@ summand(const pick_state &s, sum_kind kind, double least, int i)
 	return weight >= least ? weight : 0;
 }
 
-/* The sum over all ids; those of their blocks stay in s.sums. */
+/* The sum over all ids, in thread 0; those of their blocks stay in s.sums. */
 DEVICE double
 sum_ids(const pick_state &s, sum_kind kind, double least)
 {
-	int blocks = (s.how->n_ids + GLM_CUDA_SUM_BLOCK - 1) / GLM_CUDA_SUM_BLOCK;
+	int	   blocks = (s.how->n_ids + GLM_CUDA_SUM_BLOCK - 1) / GLM_CUDA_SUM_BLOCK;
+	double sum = 0;
 
 	for (int b = (int) threadIdx.x; b < blocks; b += PICK_THREADS)
 	{
-		double sum = 0;
+		double block = 0;
 
 		for (int i = b * GLM_CUDA_SUM_BLOCK; i < s.how->n_ids && i < (b + 1) * GLM_CUDA_SUM_BLOCK;
 			 i++)
-			sum = __dadd_rn(sum, summand(s, kind, least, i));
-		s.sums[b] = sum;
+			block = __dadd_rn(block, summand(s, kind, least, i));
+		s.sums[b] = block;
 	}
 	__syncthreads();
-	if (threadIdx.x == 0)
-	{
-		double sum = 0;
-
-		for (int b = 0; b < blocks; b++)
-			sum = __dadd_rn(sum, s.sums[b]);
-		s.number[0] = sum;
-	}
-	__syncthreads();
-	return s.number[0];
+	for (int b = 0; threadIdx.x == 0 && b < blocks; b++)
+		sum = __dadd_rn(sum, s.sums[b]);
+	return sum;
 }
 
 #endif /* GLM_CUDA_PICK_WEIGHTS_H */

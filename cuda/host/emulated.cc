@@ -31,4 +31,5 @@ emulated_choose(const char *choice)
 										   : gpu::RANDOM;
 	gpu::chosen.seed = seed != NULL ? (unsigned) atoi(seed + 1) : 0;
 	gpu::chosen.early = strstr(choice, ",early") != NULL;
+	gpu::chosen.ahead = strstr(choice, ",ahead") != NULL;
 }

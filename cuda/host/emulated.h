@@ -27,8 +27,8 @@ extern "C"
 							 unsigned shared, const void *args);
 
 	/*
- * "forward", "reverse" or "random:SEED", and ",early" behind it where asynchronous copies
- * are to arrive at once; see gpu_host.h.
+ * "forward", "reverse" or "random:SEED", and behind it ",early" where asynchronous copies
+ * are to arrive at once, ",ahead" where warps run ahead; see gpu_host.h.
  */
 	extern void emulated_choose(const char *choice);
 

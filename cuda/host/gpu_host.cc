@@ -23,7 +23,7 @@
 
 namespace gpu
 {
-choice chosen = {FORWARD, 0, false};
+choice chosen = {FORWARD, 0, false, false};
 
 namespace
 {
@@ -134,10 +134,11 @@ release_barrier()
 	now.idle = 0;
 }
 
+/* Gives way to the next one; of_warp: to the next of the same warp, where warps run ahead. */
 void
-yield()
+yield(bool of_warp)
 {
-	int at = now.place[now.running];
+	int at = now.place[now.running], warp = now.running / 32;
 
 	if (now.alive == 0)
 		return run(-1);
@@ -145,7 +146,8 @@ yield()
 		fault("threads wait at a barrier, or for lanes of their warp, that never come");
 	do
 		at = at + 1 == now.n ? 0 : at + 1;
-	while (now.thread[now.order[at]].done);
+	while (now.thread[now.order[at]].done ||
+		   (of_warp && chosen.ahead && now.order[at] / 32 != warp));
 	if (now.order[at] != now.running)
 		run(now.order[at]);
 }
@@ -167,7 +169,7 @@ enter_fiber()
 	now.idle = 0;
 	if (now.alive > 0 && now.arrived == now.alive)
 		release_barrier();
-	yield();
+	yield(false);
 	abort();
 }
 
@@ -320,7 +322,7 @@ barrier()
 		release_barrier();
 	else
 		while (now.turn == turn)
-			yield();
+			yield(false);
 }
 
 void
@@ -346,7 +348,7 @@ meet(unsigned mask, const void *in, size_t in_bytes, void *out, size_t out_bytes
 	}
 	else
 		while (m->turn == turn)
-			yield();
+			yield(true);
 	memcpy(out, m->out[lane], out_bytes);
 }
 

@@ -6,8 +6,9 @@
  * of a warp are a meeting: each lane leaves its operands, the last one computes for all.
  *
  * What a GPU leaves open is a choice here, so that code that relies on it gives other
- * results for other choices: the order in which fibers run (forward, reverse, random), and
- * whether asynchronous copies arrive at once or as late as they may.  Shared memory begins
+ * results for other choices: the order in which fibers run (forward, reverse, random),
+ * whether all are as far or a warp runs ahead as far as it may, and whether asynchronous
+ * copies arrive at once or as late as they may.  Shared memory begins
  * as bytes that no float of a result has.  Threads that wait for what never comes end the
  * program, with the kernel's name.
  *
@@ -69,6 +70,7 @@ struct choice
 	order_kind order;
 	unsigned   seed;  /* of RANDOM */
 	bool	   early; /* asynchronous copies arrive at once */
+	bool	   ahead; /* a warp runs to its next barrier before another does */
 };
 
 extern choice chosen;
@@ -227,50 +229,26 @@ __fmaf_rn(float a, float b, float c)
 	return __builtin_fmaf(a, b, c);
 }
 static inline float
-__fmul_rn(float a, float b)
-{
-	return a * b;
-}
-static inline float
-__fadd_rn(float a, float b)
-{
-	return a + b;
-}
-static inline float
-__fsub_rn(float a, float b)
-{
-	return a - b;
-}
-static inline float
-__fdiv_rn(float a, float b)
-{
-	return a / b;
-}
-static inline float
 __fsqrt_rn(float a)
 {
 	return __builtin_sqrtf(a);
 }
-static inline double
-__dmul_rn(double a, double b)
-{
-	return a * b;
-}
-static inline double
-__dadd_rn(double a, double b)
-{
-	return a + b;
-}
-static inline double
-__dsub_rn(double a, double b)
-{
-	return a - b;
-}
-static inline double
-__ddiv_rn(double a, double b)
-{
-	return a / b;
-}
+
+#define GPU_ROUNDED(letter, type, name, sign)                                                      \
+	static inline type __##letter##name##_rn(type a, type b)                                       \
+	{                                                                                              \
+		return a sign b;                                                                           \
+	}
+#define GPU_ROUNDED_ALL(letter, type)                                                              \
+	GPU_ROUNDED(letter, type, add, +)                                                              \
+	GPU_ROUNDED(letter, type, sub, -)                                                              \
+	GPU_ROUNDED(letter, type, mul, *)                                                              \
+	GPU_ROUNDED(letter, type, div, /)
+GPU_ROUNDED_ALL(f, float)
+GPU_ROUNDED_ALL(d, double)
+#undef GPU_ROUNDED_ALL
+#undef GPU_ROUNDED
+
 static inline float
 __double2float_rn(double a)
 {
@@ -281,37 +259,36 @@ __umulhi(unsigned a, unsigned b)
 {
 	return (unsigned) ((uint64_t) a * b >> 32);
 }
+
+template <class To, class From>
+static inline To
+gpu_same_bits(From from)
+{
+	static_assert(sizeof(To) == sizeof(From), "bits");
+	To to;
+
+	memcpy(&to, &from, sizeof(to));
+	return to;
+}
 static inline unsigned
 __float_as_uint(float x)
 {
-	unsigned u;
-
-	memcpy(&u, &x, sizeof(u));
-	return u;
+	return gpu_same_bits<unsigned>(x);
 }
 static inline float
 __uint_as_float(unsigned u)
 {
-	float x;
-
-	memcpy(&x, &u, sizeof(x));
-	return x;
+	return gpu_same_bits<float>(u);
 }
 static inline long long
 __double_as_longlong(double x)
 {
-	long long u;
-
-	memcpy(&u, &x, sizeof(u));
-	return u;
+	return gpu_same_bits<long long>(x);
 }
 static inline double
 __longlong_as_double(long long u)
 {
-	double x;
-
-	memcpy(&x, &u, sizeof(x));
-	return x;
+	return gpu_same_bits<double>(u);
 }
 
 extern "C"

@@ -120,8 +120,8 @@ static const kind kinds[] = {
 	{"wide", ck_wide}, {"attention", ck_attention}, {"pick", ck_pick},
 };
 
-static const char *const orders[] = {"forward",	 "reverse",		  "random:1",
-									 "random:2", "forward,early", "random:3,early"};
+static const char *const orders[] = {"forward",		   "reverse,ahead", "random:1",
+									 "random:2,ahead", "forward,early", "random:3,early,ahead"};
 
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 #define N_ORDERS (sizeof(orders) / sizeof(orders[0]))

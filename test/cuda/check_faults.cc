@@ -18,6 +18,7 @@ enum fault
 	NO_STORE,		 /* one thread gives nothing */
 	READ_TOO_SOON,	 /* of what a copy brings */
 	OVERWRITE,		 /* of what is still to be copied: early copies alone show it */
+	WARP_BARRIER,	 /* where all threads should meet: only a warp that runs ahead shows it */
 	LANES_MISSING,	 /* in an operation of a warp */
 	BARRIER_BY_SOME, /* which the others never reach */
 	NOT_WAITED,		 /* for a copy, at the end */
@@ -28,8 +29,9 @@ enum fault
 };
 
 static const char *const names[] = {
-	"none",			 "no barrier",		"no store",		  "read too soon",		 "overwrite",
-	"lanes missing", "barrier by some", "not waited for", "beyond shared memory"};
+	"none",			  "no barrier",			 "no store",	  "read too soon",
+	"overwrite",	  "barrier of a warp",	 "lanes missing", "barrier by some",
+	"not waited for", "beyond shared memory"};
 
 enum
 {
@@ -56,7 +58,9 @@ KERNEL(reverse, reverse_args, THREADS)
 		__syncwarp();
 	for (int round = 0; round < 8; round++)
 	{
-		if (a.fault != OVERWRITE)
+		if (a.fault == WARP_BARRIER)
+			__syncwarp();
+		else if (a.fault != OVERWRITE)
 			__syncthreads();
 		if (i % 4 == 0 && !(a.fault == NO_STORE && i == 8))
 			copy_async16(s + i, a.x + round * THREADS + i);
@@ -111,9 +115,10 @@ noticed(int fault)
 		setrlimit(RLIMIT_CORE, &no_core);
 		if (freopen("/dev/null", "w", stderr) == NULL)
 			_exit(2);
-		for (int early = 0; early < 2; early++)
+		for (int i = 0; i < 4; i++)
 			for (int order = gpu::FORWARD; order <= gpu::RANDOM; order++)
-				all &= right(fault, gpu::choice{(gpu::order_kind) order, 7, early == 1});
+				all &=
+					right(fault, gpu::choice{(gpu::order_kind) order, 7, i % 2 == 1, i / 2 == 1});
 		_exit(all ? 0 : 1);
 	}
 	if (child < 0 || waitpid(child, &status, 0) != child)

@@ -63,6 +63,17 @@ make_way(way *w, int n_ids)
 		w->seen = (uint32_t *) some_bits(n_ids, 3);
 }
 
+/* Nearly all ids are as likely, and of them most are wanted: more than are sorted at a time. */
+static void
+make_flat(way *w, float *logits, int n)
+{
+	*w = (way){.req = {.temperature = 1, .top_p = 0.95, .repetition_penalty = 1}, .logprob = true};
+	w->req.seed = ck_bits();
+	ck_fill(logits, (size_t) n);
+	for (int i = 0; i < n; i++)
+		logits[i] *= 0.01f;
+}
+
 static cuda_pick
 describe(const way *w, int n_ids)
 {
@@ -124,6 +135,8 @@ check_picks(int vocab)
 
 		make_way(&w, n_ids);
 		fill_logits(row, vocab);
+		if (i == 0 && n_ids > 2 * GLM_CUDA_SORT)
+			make_flat(&w, row, vocab);
 		wanted[i] = pick_on_host(&w, row, n_ids);
 		pick[i] = describe(&w, n_ids);
 	}
