@@ -4,9 +4,9 @@
 # they need no GPU, and without nvcc all but its own pass too.
 
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
-# Compute capabilities that get machine code; others, from the first on, get the PTX of the
-# first, which the driver compiles.
-CUDA_ARCHES ?= 80
+# Compute capabilities that get machine code, in order; later ones get the PTX of the last,
+# which the driver compiles.  ALL=1: all there are kernels for.
+CUDA_ARCHES ?= $(if $(ALL),75 80 90 100,80)
 
 NVCC_INEXACT := -use_fast_math --use_fast_math -ftz=true --ftz=true -prec-div=false --prec-div=false \
 	-prec-sqrt=false --prec-sqrt=false -fmad=true --fmad=true
@@ -16,18 +16,23 @@ endif
 
 CUDA_KERNELS := $(wildcard $(S)cuda/*.cu $(S)cuda/*.h)
 CUDA_GENCODE = $(foreach arch,$(CUDA_ARCHES),-gencode arch=compute_$(arch),code=sm_$(arch)) \
-	-gencode arch=compute_$(firstword $(CUDA_ARCHES)),code=compute_$(firstword $(CUDA_ARCHES))
+	-gencode arch=compute_$(lastword $(CUDA_ARCHES)),code=compute_$(lastword $(CUDA_ARCHES))
 CUDA_NVCC = $(NVCC) $(NVCCFLAGS) -std=c++17 -O3 -fmad=false -Werror all-warnings -I$(or $(S),.) -I$(S)src
 
+# changes when they do
+build/cuda/arches: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CUDA_ARCHES)' | cmp -s - $@ || echo '$(CUDA_ARCHES)' >$@
+
 # ptxas says what each kernel takes of the machine; the list is checked
-build/cuda/kernels.fatbin: $(CUDA_KERNELS)
+build/cuda/kernels.fatbin: $(CUDA_KERNELS) build/cuda/arches
 	@mkdir -p $(@D)
 	$(CUDA_NVCC) $(CUDA_GENCODE) -Xptxas -v -fatbin -o $@ $(S)cuda/all.cu 2>build/cuda/ptxas.log || \
 		{ cat build/cuda/ptxas.log >&2; rm -f $@; exit 1; }
 
-build/cuda/kernels.ptx: $(CUDA_KERNELS)
+build/cuda/kernels.ptx: $(CUDA_KERNELS) build/cuda/arches
 	@mkdir -p $(@D)
-	$(CUDA_NVCC) -arch=compute_$(firstword $(CUDA_ARCHES)) -ptx -o $@ $(S)cuda/all.cu
+	$(CUDA_NVCC) -arch=compute_$(lastword $(CUDA_ARCHES)) -ptx -o $@ $(S)cuda/all.cu
 
 # ---- the library -------------------------------------------------------------------
 
@@ -149,7 +154,7 @@ cuda-check: $(CUDA_CHECKS) $(CUDA_MOCK) $(if $(NVCC),build/cuda/kernels.fatbin b
 	build/cuda/check $(CUDA_SHAPES)
 	build/cuda/check-asan 5
 	test/cuda/device.sh build/cuda
-	$(if $(NVCC),test/cuda/code.sh build/cuda)
+	$(if $(NVCC),test/cuda/code.sh build/cuda $(ALL))
 
 ifneq ($(NVCC),)
 # test/t/test_cuda.py
@@ -162,4 +167,4 @@ cuda-mutants: build/cuda/check
 
 -include $(wildcard build/cuda/*.d build/cuda/*/*.d build/cuda/asan/*/*.d)
 
-.PHONY: cuda install-cuda uninstall-cuda cuda-check cuda-mutants
+.PHONY: FORCE cuda install-cuda uninstall-cuda cuda-check cuda-mutants

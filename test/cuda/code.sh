@@ -1,7 +1,7 @@
 #!/bin/sh
-# code.sh FOLDER - is what nvcc made of the kernels what they say?  By its PTX, by what ptxas
-# said, and by the machine code where there is a cuobjdump.
-cd "$1" || exit 2
+# code.sh FOLDER [ALL] - is what nvcc made of the kernels what they say?  By its PTX, by what ptxas
+# said, and by the machine code where there is a cuobjdump: in PATH or of `pip install
+# nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm`.  ALL: there must be.
 number=0
 failed=0
 
@@ -21,16 +21,29 @@ none() {
 	! grep -qE "$1" "$2"
 }
 
+refused() {
+	! make -n build/cuda/kernels.fatbin NVCCFLAGS="$1"
+}
+
+check "arithmetic that is not exact is refused" refused -use_fast_math
+cd "$1" || exit 2
 check "the products are made of integers" grep -q 'mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32' kernels.ptx
 check "activations are copied behind the product's back" grep -q 'cp.async.cg.shared.global' kernels.ptx
 check "no approximation" none 'approx|\.ftz' kernels.ptx
 check "nothing spills" none '[1-9][0-9]* bytes (stack frame|spill)' ptxas.log
 
-if command -v cuobjdump >/dev/null; then
-	cuobjdump -sass kernels.fatbin >kernels.sass
-	check "SASS: integer products" grep -qE 'IMMA\.16832\.U8\.S8' kernels.sass
-	check "SASS: weights in pieces of 16 bytes" grep -qE 'LDG\.E\.128' kernels.sass
-	check "SASS: no approximate exponential" none 'MUFU\.EX2' kernels.sass
-	check "SASS: nothing of a thread in memory" none '\b(STL|LDL)\b' kernels.sass
+tools=$(python3 -c 'import nvidia, os
+print(os.path.join(list(nvidia.__path__)[0], "cu13", "bin"))' 2>/dev/null)
+PATH=$PATH:$tools
+if [ -n "$2" ] || command -v cuobjdump >/dev/null; then
+	check "there is a cuobjdump" command -v cuobjdump
+	for arch in $(cat arches); do
+		sass=kernels.$arch.sass
+		cuobjdump -sass -arch "sm_$arch" kernels.fatbin >"$sass"
+		check "sm_$arch: integer products" grep -qE "IMMA\.$([ "$arch" -lt 80 ] && echo 8816 || echo 16832)\.U8\.S8" "$sass"
+		check "sm_$arch: weights in pieces of 16 bytes" grep -qE 'LDG\.E\.128' "$sass"
+		check "sm_$arch: no approximate exponential" none 'MUFU\.EX2' "$sass"
+		check "sm_$arch: nothing of a thread in memory" none '\b(STL|LDL)\b' "$sass"
+	done
 fi
 exit $failed
