@@ -5,5 +5,6 @@
 #include "cuda/quantize.cu"
 #include "cuda/packed.cu"
 #include "cuda/wide.cu"
+#include "cuda/rope.cu"
 #include "cuda/attention.cu"
 #include "cuda/pick.cu"

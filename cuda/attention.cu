@@ -1,117 +1,16 @@
 /*
- * attention.cu - rotary embedding, keys and values, and attention over KV blocks, in the
- * order of cpu_attention.c: stretches of 512 positions, each for itself, joined in order.
+ * attention.cu - attention over KV blocks, in the order of cpu_attention.c: stretches of 512
+ * positions, each for itself, joined in order.
  *
  * A block of `attend` has a stretch of a row's positions for up to GLM_CUDA_HEADS heads of
  * one group, which share what it reads of keys and values.  Keys lie transposed, so threads
  * are positions while scores are made, and columns of the heads while values are added up:
  * neighbours read neighbours in both.
  */
-#include "cuda/arithmetic.h"
+#include "cuda/kv_blocks.h"
+#include "cuda/round_codes.h"
 
 #define ATTEND_THREADS 128
-#define ROUND 0x1.8p23f
-#define SMALLEST 1e-30f /* groups of smaller numbers are zeros */
-
-/* The keys of a row's block and group; the values are kv.groups halves behind them. */
-DEVICE char *
-keys_of(const cuda_kv &kv, const cuda_row &row, int block, int group)
-{
-	return kv.pool + (uint64_t) kv.block[row.first_block + block] * GLM_CUDA_KV_UNIT + kv.layer +
-		   (uint64_t) group * kv.half;
-}
-
-/* ---- Keys and values --------------------------------------------------------------- */
-
-/* Element d of a head, turned by its position's angles, times `by`. */
-DEVICE float
-turn(const float *x, const float *angle, float by, int d, int turned)
-{
-	int	  pair = d / 2 * 2;
-	float straight, crossed;
-
-	if (d >= turned)
-		return __fmul_rn(x[d], by);
-	straight = __fmul_rn(x[d], angle[pair]);
-	crossed = __fmul_rn(x[d ^ 1], angle[pair + 1]);
-	return __fmul_rn(d % 2 == 0 ? __fsub_rn(straight, crossed) : __fadd_rn(straight, crossed), by);
-}
-
-/* Rounds a head's keys or values [n] as cpu_attention.c does; a warp a group of them. */
-DEVICE void
-store_codes(char *half, const float *x, int n, int place, bool keys)
-{
-	int		lane = (int) threadIdx.x % 32, groups = (n + GLM_CUDA_KV_GROUP - 1) / GLM_CUDA_KV_GROUP;
-	int8_t *code = (int8_t *) half;
-	float  *scale = (float *) (half + GLM_CUDA_KV_BLOCK * n);
-
-	for (int g = (int) threadIdx.x / 32; g < groups; g += (int) blockDim.x / 32)
-	{
-		int		 d = g * GLM_CUDA_KV_GROUP + lane;
-		float	 v = d < n ? x[d] : 0.0f, max, inverse;
-		unsigned most = largest_of_warp(__float_as_uint(v) & 0x7fffffffu);
-		bool	 finite = most < 0x7f800000u;
-		int		 bits;
-
-		max = __uint_as_float(most);
-		inverse = finite && max >= SMALLEST ? __fdiv_rn(127.0f, max) : 0.0f;
-		bits = finite ? (int) __float_as_uint(__fadd_rn(__fmul_rn(v, inverse), ROUND)) : 0;
-		if (d < n)
-			code[keys ? d * GLM_CUDA_KV_BLOCK + place : place * n + d] = (int8_t) bits;
-		if (lane == 0)
-			scale[keys ? g * GLM_CUDA_KV_BLOCK + place : place * groups + g] =
-				!finite			  ? NOT_A_NUMBER
-				: max >= SMALLEST ? __fdiv_rn(max, 127.0f)
-								  : 0.0f;
-	}
-}
-
-DEVICE void
-store(char *half, const float *x, const cuda_kv &kv, int place, bool keys)
-{
-	int n = kv.head_dim;
-
-	if (kv.dtype == GLM_CUDA_I8)
-	{
-		store_codes(half, x, n, place, keys);
-		return;
-	}
-	for (int d = (int) threadIdx.x; d < n; d += (int) blockDim.x)
-	{
-		int at = keys ? d * GLM_CUDA_KV_BLOCK + place : place * n + d;
-
-		if (kv.dtype == GLM_CUDA_F16)
-			((uint16_t *) half)[at] = f32_to_f16(x[d]);
-		else
-			((float *) half)[at] = x[d];
-	}
-}
-
-/* blockIdx.x: a query head, or behind those a group's keys, or its values; .y: a row */
-KERNEL(rope_store, rope_store_args, 128)
-{
-	DYNAMIC_SHARED(shared);
-	float		*x = (float *) shared, *y = x + a.kv.head_dim; /* [head_dim] each */
-	int			 n = a.kv.head_dim, head = (int) blockIdx.x, of_kv = head - a.kv.heads;
-	bool		 values = of_kv >= a.kv.groups, query = of_kv < 0;
-	cuda_row	 row = a.row[blockIdx.y];
-	float		*line = a.qkv + ((uint64_t) blockIdx.y * gridDim.x + head) * n;
-	const float *angle = a.rope + (uint64_t) row.position * a.turned;
-	float		 by = query ? __fdiv_rn(1.0f, __fsqrt_rn((float) n)) : 1.0f;
-
-	for (int d = (int) threadIdx.x; d < n; d += (int) blockDim.x)
-		x[d] = line[d];
-	__syncthreads();
-	for (int d = (int) threadIdx.x; d < n; d += (int) blockDim.x)
-		y[d] = values ? x[d] : turn(x, angle, by, d, a.turned);
-	__syncthreads();
-	if (query)
-		for (int d = (int) threadIdx.x; d < n; d += (int) blockDim.x)
-			line[d] = y[d];
-	else
-		store(keys_of(a.kv, row, row.position / GLM_CUDA_KV_BLOCK, of_kv), y, a.kv,
-			  row.position % GLM_CUDA_KV_BLOCK, !values);
-}
 
 /* ---- A stretch ---------------------------------------------------------------------- */
 
@@ -288,32 +187,53 @@ KERNEL(attend, attend_args, ATTEND_THREADS)
 	add_values(a, row, s, results, each);
 }
 
+/* Element d of a head of a row with n stretches, whose parts begin at `part`. */
+DEVICE float
+joined(const join_args &a, const float *part, int n, int d)
+{
+	float out = part[d], max = part[a.head_dim], sum = part[a.head_dim + 1];
+
+	for (int i = 1; i < n; i++)
+	{
+		float here, most, before, now;
+
+		part += a.head_dim + 2;
+		here = part[a.head_dim];
+		most = max > MINUS_INFINITY ? max : MINUS_INFINITY;
+		most = here > most ? here : most;
+		before = exponential(__fsub_rn(max, most));
+		now = exponential(__fsub_rn(here, most));
+		out = __fmaf_rn(part[d], now, __fmul_rn(out, before));
+		sum = __fmaf_rn(part[a.head_dim + 1], now, __fmul_rn(sum, before));
+		max = most;
+	}
+	return __fdiv_rn(out, sum);
+}
+
 /* blockIdx.x: a head; .y: a row.  out' = fma(out_s, e^(max_s - max'), out e^(max - max')) */
 KERNEL(join, join_args, 128)
 {
-	uint64_t	 item = (uint64_t) blockIdx.y * a.heads + blockIdx.x;
-	const float *first = a.part + item * a.stretches * (a.head_dim + 2);
-	int			 n = a.row[blockIdx.y].position / GLM_CUDA_STRETCH + 1;
+	int		 each = columns_of_lane(a.to), row = (int) blockIdx.y;
+	bool	 filling = fills_up(a.to, row);
+	uint64_t item = (uint64_t) row * a.heads + blockIdx.x;
+	int		 n = filling ? 0 : a.row[row].position / GLM_CUDA_STRETCH + 1;
 
-	for (int d = (int) threadIdx.x; d < a.head_dim; d += (int) blockDim.x)
+	/* a warp a piece of the head */
+	for (int p = (int) threadIdx.x / 32; p * each * 32 < a.head_dim; p += (int) blockDim.x / 32)
 	{
-		const float *part = first;
-		float		 out = part[d], max = part[a.head_dim], sum = part[a.head_dim + 1];
+		float out[MOST_EACH];
 
-		for (int i = 1; i < n; i++)
+		UNROLL
+		for (int j = 0; j < MOST_EACH; j++)
 		{
-			float here, most, before, now;
+			int	 d = (p * 32 + (int) threadIdx.x % 32) * each + j;
+			bool here = j < each && d < a.head_dim && !filling;
 
-			part += a.head_dim + 2;
-			here = part[a.head_dim];
-			most = max > MINUS_INFINITY ? max : MINUS_INFINITY;
-			most = here > most ? here : most;
-			before = exponential(__fsub_rn(max, most));
-			now = exponential(__fsub_rn(here, most));
-			out = __fmaf_rn(part[d], now, __fmul_rn(out, before));
-			sum = __fmaf_rn(part[a.head_dim + 1], now, __fmul_rn(sum, before));
-			max = most;
+			out[j] = here ? joined(a, a.part + item * a.stretches * (a.head_dim + 2), n, d) : 0.0f;
+			if (here)
+				a.out[item * a.head_dim + d] = out[j];
 		}
-		a.out[item * a.head_dim + d] = __fdiv_rn(out, sum);
+		if (a.to.group > 0)
+			round_group(a.to, row, (int) blockIdx.x * (a.head_dim / a.to.group) + p, out);
 	}
 }

@@ -9,6 +9,14 @@
 #include "engine/compute/backend_host.h"
 #include "engine/model/model.h"
 
+/* Activations that an operation left in 8 bits beside what it wrote, for the product behind it. */
+typedef struct cuda_left
+{
+	uintptr_t at; /* what it wrote; 0: nothing is left */
+	int		  n;  /* rows */
+	int		  group;
+} cuda_left;
+
 struct glm_device
 {
 	const cuda_driver *driver;
@@ -24,6 +32,7 @@ struct glm_device
 	/* of the pass that was begun */
 	const glm_weights *weights;
 	const glm_pass	  *pass;
+	cuda_left		   left;
 	glm_picked_id	  *picked;		/* [n_picked]: who asked for ids; NULL: nobody did */
 	const cuda_picked *picked_home; /* pinned */
 	int				   n_picked;

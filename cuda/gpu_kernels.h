@@ -6,7 +6,8 @@
  * that a lane of a warp finds what mma_u8s8() wants of it in one piece.
  *
  * Activations in 8 bits: code [m][groups * group], rows one behind the other; scale and
- * minus_sum [groups][ld], ld = m rounded up to GLM_CUDA_ROWS, zeros in what fills up.
+ * minus_sum [groups][ld], ld = m rounded up to GLM_CUDA_ROWS, zeros in what fills up.  Who
+ * makes activations can leave them in 8 bits too.
  */
 #ifndef GLM_CUDA_GPU_KERNELS_H
 #define GLM_CUDA_GPU_KERNELS_H
@@ -47,6 +48,15 @@ typedef struct cuda_row
 	int32_t first_block; /* of its sequence, in the list of blocks */
 	int32_t unused;
 } cuda_row;
+
+/* Activations in 8 bits; of groups of 0 columns: none. */
+typedef struct cuda_codes
+{
+	int8_t	*code;
+	float	*scale;
+	int32_t *minus_sum;
+	int32_t	 m, group, groups, ld;
+} cuda_codes;
 
 /* Where a model's keys and values lie. */
 typedef struct cuda_kv
@@ -125,6 +135,7 @@ typedef struct rmsnorm_args
 {
 	float		*y;
 	const float *x, *weight;
+	cuda_codes	 to;
 	int32_t		 width;
 	float		 eps;
 } rmsnorm_args;
@@ -143,18 +154,17 @@ typedef struct swiglu_args
 {
 	float		*c;
 	const float *x;
+	cuda_codes	 to;
 	int32_t		 width;
 } swiglu_args;
 
 /* Rows of a [m, cols], lda apart, to 8 bits; a warp a group. */
 typedef struct quantize_args
 {
-	int8_t		*code;
-	float		*scale;
-	int32_t		*minus_sum;
+	cuda_codes	 to;
 	const float *a;
 	uint64_t	 lda;
-	int32_t		 m, cols, group, groups, ld;
+	int32_t		 cols;
 } quantize_args;
 
 /* c [m, n] (rows ldc apart) = x w^T + bias, + c if add; w packed */
@@ -205,10 +215,11 @@ typedef struct attend_args
 	int32_t			stretches;
 } attend_args;
 
-/* Joins the stretches of a head of a row, and divides. */
+/* Joins the stretches of a head of a row, and divides; groups of 8 bits are of one head. */
 typedef struct join_args
 {
 	float		   *out;
+	cuda_codes		to;
 	const float	   *part;
 	const cuda_row *row;
 	int32_t			heads, head_dim, stretches;

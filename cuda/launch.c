@@ -50,8 +50,9 @@ cuda_gather(const cuda_launcher *l, const gather_args *a, int n)
 void
 cuda_swiglu(const cuda_launcher *l, const swiglu_args *a, int rows)
 {
-	const unsigned threads = 256;
-	cuda_grid	   grid = {blocks_of((uint64_t) a->width, threads), (unsigned) rows, 1};
+	const unsigned threads = 128;
+	unsigned	   columns = a->to.group > 0 ? threads * (unsigned) a->to.group / WARP : threads;
+	cuda_grid	   grid = {blocks_of((uint64_t) a->width, columns), (unsigned) rows, 1};
 
 	l->launch(l->arg, GLM_CUDA_swiglu, grid, threads, 0, a, sizeof(*a));
 }
@@ -60,7 +61,8 @@ void
 cuda_quantize(const cuda_launcher *l, const quantize_args *a)
 {
 	const unsigned threads = 128;
-	cuda_grid grid = {blocks_of((uint64_t) a->ld * (uint64_t) a->groups, threads / WARP), 1, 1};
+	cuda_grid grid = {blocks_of((uint64_t) a->to.ld * (uint64_t) a->to.groups, threads / WARP), 1,
+					  1};
 
 	l->launch(l->arg, GLM_CUDA_quantize, grid, threads, 0, a, sizeof(*a));
 }
@@ -110,8 +112,8 @@ cuda_rope_store(const cuda_launcher *l, const rope_store_args *a, int rows)
 {
 	cuda_grid grid = {(unsigned) (a->kv.heads + 2 * a->kv.groups), (unsigned) rows, 1};
 
-	l->launch(l->arg, GLM_CUDA_rope_store, grid, 128, 2 * (unsigned) a->kv.head_dim * sizeof(float),
-			  a, sizeof(*a));
+	l->launch(l->arg, GLM_CUDA_rope_store, grid, 128, (unsigned) a->kv.head_dim * sizeof(float), a,
+			  sizeof(*a));
 }
 
 void
@@ -136,8 +138,7 @@ cuda_join(const cuda_launcher *l, const join_args *a, int rows)
 void
 cuda_pick_rows(const cuda_launcher *l, const pick_args *a, int rows)
 {
-	unsigned shared = GLM_CUDA_SORT * (sizeof(uint64_t) + sizeof(float)) + 4 * sizeof(double) +
-					  (256 + 4) * sizeof(int);
+	unsigned shared = GLM_CUDA_SORT * (sizeof(uint64_t) + sizeof(float)) + (256 + 4) * sizeof(int);
 
 	l->launch(l->arg, GLM_CUDA_pick, (cuda_grid){(unsigned) rows, 1, 1}, GLM_CUDA_SORT, shared, a,
 			  sizeof(*a));

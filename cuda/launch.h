@@ -25,6 +25,7 @@ typedef struct cuda_launcher
 extern const char *const cuda_kernel_names[GLM_CUDA_N_KERNELS];
 
 extern void cuda_weave(const cuda_launcher *l, const weave_args *a);
+/* Where activations are left in 8 bits, `rows` counts those that fill up too. */
 extern void cuda_embed(const cuda_launcher *l, const embed_args *a, int rows);
 extern void cuda_rmsnorm(const cuda_launcher *l, const rmsnorm_args *a, int rows);
 extern void cuda_gather(const cuda_launcher *l, const gather_args *a, int n);

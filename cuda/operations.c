@@ -47,6 +47,7 @@ cuda_begin(glm_device *dev, const glm_weights *w, const glm_pass *pass)
 	dev->weights = w;
 	dev->pass = pass;
 	dev->picked = NULL;
+	dev->left.at = 0;
 	if (pass->n_rows > w->max_rows || pass->n_blocks > w->most_blocks)
 	{
 		dev->stream.failed = true;
@@ -108,6 +109,46 @@ cuda_wait(glm_device *dev, glm_device_state *state, glm_error *err)
 	return fine;
 }
 
+/* ---- Activations in 8 bits ----------------------------------------------------------------- */
+
+/* Room for those of n rows. */
+static cuda_codes
+codes(const glm_weights *w, int n, int cols, int group)
+{
+	return (cuda_codes){.code = cuda_at(w, w->scratch.code),
+						.scale = cuda_at(w, w->scratch.scale),
+						.minus_sum = cuda_at(w, w->scratch.minus_sum),
+						.m = n,
+						.group = group,
+						.groups = (int) glm_packed_groups((size_t) cols, (size_t) group),
+						.ld = (n + GLM_CUDA_ROWS - 1) / GLM_CUDA_ROWS * GLM_CUDA_ROWS};
+}
+
+/* Where what is written to `at` [n, cols] is left for the next product; none if it wants floats. */
+static cuda_codes
+leave(glm_device *dev, glm_mem at, int n, int cols, glm_projection next, int layer)
+{
+	int				  n_matrices;
+	const glm_matrix *m = glm_model_matrices(dev->weights->model, next, layer, &n_matrices);
+	int				  group = n_matrices > 0 ? m->tensor.group : 0;
+
+	dev->left.at = 0;
+	for (int i = 0; i < n_matrices; i++)
+		if (!glm_is_packed(m[i].tensor.dtype) || m[i].tensor.group != group)
+			group = 0;
+	/* those of attention are made head by head */
+	if (group == 0 || (next == GLM_DENSE && dev->weights->model->config.head_dim % group != 0))
+		return (cuda_codes){0};
+	dev->left = (cuda_left){at.at, n, group};
+	return codes(dev->weights, n, cols, group);
+}
+
+static int
+rows_filled(const cuda_codes *to, int n)
+{
+	return to->group > 0 ? to->ld : n;
+}
+
 /* ---- Rows ---------------------------------------------------------------------------------- */
 
 void
@@ -135,14 +176,21 @@ void
 cuda_op_rmsnorm(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n)
 {
 	const glm_weights *w = dev->weights;
+	int				   width = w->model->config.hidden;
+	glm_projection	   next = norm == GLM_ATTN_NORM	 ? GLM_QKV
+							  : norm == GLM_FFN_NORM ? GLM_GATE_UP
+													 : GLM_HEAD;
+	cuda_codes		   to;
 
+	to = leave(dev, y, n, width, next, layer);
 	cuda_rmsnorm(launcher(dev),
 				 &(rmsnorm_args){.y = address(y),
 								 .x = address(x),
 								 .weight = cuda_at(w, *cuda_weights_norm(w, norm, layer)),
-								 .width = w->model->config.hidden,
+								 .to = to,
+								 .width = width,
 								 .eps = w->model->config.norm_eps},
-				 n);
+				 rows_filled(&to, n));
 }
 
 void
@@ -175,33 +223,17 @@ typedef struct product
 	int			group; /* of the activations in 8 bits there are; 0: there are none */
 } product;
 
-static quantize_args
-activations(const product *p, const glm_tensor *t)
-{
-	const glm_weights *w = p->dev->weights;
-	int				   cols = (int) t->shape[1];
-
-	return (quantize_args){.code = cuda_at(w, w->scratch.code),
-						   .scale = cuda_at(w, w->scratch.scale),
-						   .minus_sum = cuda_at(w, w->scratch.minus_sum),
-						   .a = p->a,
-						   .lda = p->lda,
-						   .m = p->n,
-						   .cols = cols,
-						   .group = t->group,
-						   .groups = (int) glm_packed_groups((size_t) cols, (size_t) t->group),
-						   .ld = (p->n + GLM_CUDA_ROWS - 1) / GLM_CUDA_ROWS * GLM_CUDA_ROWS};
-}
-
 static void
 multiply_packed(product *p, const glm_matrix *matrix, const cuda_matrix *m)
 {
 	const glm_weights *w = p->dev->weights;
 	const glm_tensor  *t = &matrix->tensor;
-	quantize_args	   q = activations(p, t);
+	cuda_codes		   a = codes(w, p->n, (int) t->shape[1], t->group);
 
 	if (p->group != t->group)
-		cuda_quantize(launcher(p->dev), &q);
+		cuda_quantize(
+			launcher(p->dev),
+			&(quantize_args){.to = a, .a = p->a, .lda = p->lda, .cols = (int) t->shape[1]});
 	p->group = t->group;
 	cuda_packed(launcher(p->dev),
 				&(packed_args){.c = p->c + matrix->offset,
@@ -210,13 +242,13 @@ multiply_packed(product *p, const glm_matrix *matrix, const cuda_matrix *m)
 							   .tile_bytes = m->tile_bytes,
 							   .head = m->head,
 							   .bias = matrix->bias != NULL ? cuda_at(w, m->bias) : NULL,
-							   .code = q.code,
-							   .scale = q.scale,
-							   .minus_sum = q.minus_sum,
+							   .code = a.code,
+							   .scale = a.scale,
+							   .minus_sum = a.minus_sum,
 							   .m = p->n,
 							   .n = (int) t->shape[0],
-							   .groups = q.groups,
-							   .ld = q.ld,
+							   .groups = a.groups,
+							   .ld = a.ld,
 							   .add = p->add},
 				(int) t->dtype, t->group);
 }
@@ -247,14 +279,17 @@ cuda_op_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda, glm_projection
 	const glm_weights *w = dev->weights;
 	int				   n_matrices, width = glm_model_width(w->model, projection);
 	const glm_matrix  *m = glm_model_matrices(w->model, projection, layer, &n_matrices);
+	bool			   is_left = dev->left.at == a.at && dev->left.n == n;
 	product			   p = {.dev = dev,
 							.c = swiglu ? cuda_at(w, w->scratch.gated) : address(c),
 							.ldc = (size_t) width,
 							.a = address(a),
 							.lda = lda,
 							.n = n,
-							.add = add};
+							.add = add,
+							.group = is_left ? dev->left.group : 0};
 
+	dev->left.at = 0;
 	for (int i = 0; i < n_matrices; i++)
 	{
 		const cuda_matrix *there = &w->matrix[&m[i] - w->model->matrix];
@@ -265,7 +300,12 @@ cuda_op_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda, glm_projection
 			multiply_wide(&p, &m[i], there);
 	}
 	if (swiglu)
-		cuda_swiglu(launcher(dev), &(swiglu_args){address(c), p.c, width / 2}, n);
+	{
+		cuda_codes to = leave(dev, c, n, width / 2, GLM_DOWN, layer);
+
+		cuda_swiglu(launcher(dev), &(swiglu_args){address(c), p.c, to, width / 2},
+					rows_filled(&to, n));
+	}
 }
 
 /* ---- Attention ----------------------------------------------------------------------------- */
@@ -296,6 +336,19 @@ rows_at_once(const glm_weights *w, int stretches)
 	return (int) (w->scratch.part_bytes / row);
 }
 
+/* Rows from `at` on; those that fill up are behind the last. */
+static cuda_codes
+codes_from(cuda_codes to, int at, int rows)
+{
+	if (to.group == 0)
+		return to;
+	to.code += (size_t) at * (size_t) (to.groups * to.group);
+	to.scale += at;
+	to.minus_sum += at;
+	to.m = rows;
+	return to;
+}
+
 void
 cuda_op_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int first, int n)
 {
@@ -303,24 +356,29 @@ cuda_op_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int firs
 	const glm_model_config *config = &w->model->config;
 	const cuda_row		   *row = pass_there(w).row + first;
 	cuda_kv					kv = keys_and_values(dev, layer);
-	float				   *part = cuda_at(w, w->scratch.part), *to = address(out);
-	float				   *from = address(qkv);
-	size_t width = (size_t) ((config->heads + 2 * config->groups) * config->head_dim);
-	int	   stretches = (dev->pass->longest + GLM_CUDA_STRETCH - 1) / GLM_CUDA_STRETCH;
-	int	   step = rows_at_once(w, stretches);
+	float				   *part = cuda_at(w, w->scratch.part), *from = address(qkv);
+	int						columns = config->heads * config->head_dim;
+	size_t					width = (size_t) (columns + 2 * config->groups * config->head_dim);
+	int		   stretches = (dev->pass->longest + GLM_CUDA_STRETCH - 1) / GLM_CUDA_STRETCH;
+	int		   step = rows_at_once(w, stretches);
+	cuda_codes to = leave(dev, out, n, columns, GLM_DENSE, layer);
 
 	cuda_rope_store(launcher(dev),
 					&(rope_store_args){kv, from, cuda_at(w, w->rope), row, config->rotary}, n);
 	for (int i = 0; i < n; i += step)
 	{
-		int rows = n - i < step ? n - i : step;
+		int		  rows = n - i < step ? n - i : step;
+		join_args join = {.out = (float *) address(out) + (size_t) i * (size_t) columns,
+						  .to = codes_from(to, i, rows),
+						  .part = part,
+						  .row = row + i,
+						  .heads = config->heads,
+						  .head_dim = config->head_dim,
+						  .stretches = stretches};
 
 		cuda_attend(launcher(dev),
 					&(attend_args){kv, part, from + (size_t) i * width, row + i, stretches}, rows);
-		cuda_join(launcher(dev),
-				  &(join_args){to + (size_t) i * (size_t) (config->heads * config->head_dim), part,
-							   row + i, config->heads, config->head_dim, stretches},
-				  rows);
+		cuda_join(launcher(dev), &join, i + rows < n ? rows : rows_filled(&to, n) - i);
 	}
 }
 

@@ -2,55 +2,21 @@
  * quantize.cu - numbers of 8 bits: activations rounded to them, and weights put into the
  * order that products read.
  */
-#include "cuda/arithmetic.h"
+#include "cuda/round_codes.h"
 
-#define SMALLEST_MAX 0x1p-100f /* of a group that is not zero */
-#define ROUND 0x1.8p23f		   /* a sum with it has its integer in the low bits */
-
-/* The rounding of packed_kernels.h: a warp a group of a row, rows m to ld are zeros. */
 KERNEL(quantize, quantize_args, 128)
 {
-	int		 item = (int) (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);
-	int		 lane = (int) (threadIdx.x % 32), row = item / a.groups, g = item % a.groups;
-	int		 each = a.group / 32, first = g * a.group + lane * each, sum = 0;
-	unsigned most = 0;
-	float	 max, inverse, x[4];
-	bool	 fine;
+	int	  item = (int) (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);
+	int	  row = item / a.to.groups, g = item % a.to.groups, each = columns_of_lane(a.to);
+	int	  first = (g * 32 + (int) threadIdx.x % 32) * each;
+	float x[MOST_EACH];
 
-	if (row >= a.ld)
+	if (row >= a.to.ld)
 		return; /* whole warps */
 	UNROLL
-	for (int i = 0; i < 4; i++)
-	{
-		unsigned bits;
-
-		x[i] = i < each && first + i < a.cols && row < a.m ? a.a[row * a.lda + first + i] : 0.0f;
-		bits = __float_as_uint(x[i]) & 0x7fffffffu;
-		most = bits > most ? bits : most;
-	}
-	max = __uint_as_float(largest_of_warp(most));
-	fine = max >= SMALLEST_MAX && max <= 0x1.fffffep127f;
-	inverse = fine ? __fdiv_rn(127.0f, max) : 0.0f;
-	UNROLL
-	for (int i = 0; i < 4; i++)
-	{
-		int code = fine ? (int8_t) __float_as_uint(__fadd_rn(__fmul_rn(x[i], inverse), ROUND)) : 0;
-
-		if (i >= each)
-			continue;
-		sum += code;
-		if (row < a.m)
-			a.code[(uint64_t) row * a.groups * a.group + first + i] = (int8_t) code;
-	}
-	for (int by = 16; by >= 1; by /= 2)
-		sum += __shfl_xor_sync(ALL_LANES, sum, by);
-	if (lane == 0)
-	{
-		a.scale[(uint64_t) g * a.ld + row] = fine				  ? __fdiv_rn(max, 127.0f)
-											 : max < SMALLEST_MAX ? 0.0f
-																  : NOT_A_NUMBER;
-		a.minus_sum[(uint64_t) g * a.ld + row] = -sum;
-	}
+	for (int i = 0; i < MOST_EACH; i++)
+		x[i] = i < each && first + i < a.cols && row < a.to.m ? a.a[row * a.lda + first + i] : 0.0f;
+	round_group(a.to, row, g, x);
 }
 
 /*

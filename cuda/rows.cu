@@ -2,7 +2,7 @@
  * rows.cu - kernels that treat rows element by element, or add up one row: embedding, norm,
  * gathering, SwiGLU.
  */
-#include "cuda/arithmetic.h"
+#include "cuda/round_codes.h"
 
 #define NORM_THREADS 256
 
@@ -39,14 +39,18 @@ KERNEL(embed, embed_args, 128)
 KERNEL(rmsnorm, rmsnorm_args, NORM_THREADS)
 {
 	DYNAMIC_SHARED(shared);
-	float		*lane = (float *) shared; /* [32], then the factor */
-	const float *x = a.x + (uint64_t) blockIdx.x * a.width;
-	float		*y = a.y + (uint64_t) blockIdx.x * a.width;
-	int			 me = (int) threadIdx.x;
-	float		 sum = 0, by;
+	float	*lane = (float *) shared; /* [32], then the factor */
+	uint64_t row = blockIdx.x;
+	bool	 filling = fills_up(a.to, (int) row);
+	int		 me = (int) threadIdx.x;
+	float	 sum = 0;
 
-	for (int i = me; me < SQUARE_LANES && i < a.width; i += SQUARE_LANES)
-		sum = __fmaf_rn(x[i], x[i], sum);
+	for (int i = me; !filling && me < SQUARE_LANES && i < a.width; i += SQUARE_LANES)
+	{
+		float x = a.x[row * a.width + i];
+
+		sum = __fmaf_rn(x, x, sum);
+	}
 	if (me >= 32 && me < SQUARE_LANES)
 		lane[me - 32] = sum;
 	__syncthreads();
@@ -60,9 +64,25 @@ KERNEL(rmsnorm, rmsnorm_args, NORM_THREADS)
 				__fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(__fdiv_rn(sum, (float) a.width), a.eps)));
 	}
 	__syncthreads();
-	by = lane[32];
-	for (int i = me; i < a.width; i += NORM_THREADS)
-		y[i] = __fmul_rn(__fmul_rn(x[i], by), a.weight[i]);
+	for (int p = me / 32, each = columns_of_lane(a.to); p * each * 32 < a.width;
+		 p += NORM_THREADS / 32)
+	{
+		float y[MOST_EACH];
+
+		UNROLL
+		for (int j = 0; j < MOST_EACH; j++)
+		{
+			int	 i = (p * 32 + me % 32) * each + j;
+			bool here = j < each && i < a.width && !filling;
+
+			y[j] =
+				here ? __fmul_rn(__fmul_rn(a.x[row * a.width + i], lane[32]), a.weight[i]) : 0.0f;
+			if (here)
+				a.y[row * a.width + i] = y[j];
+		}
+		if (a.to.group > 0)
+			round_group(a.to, (int) row, p, y);
+	}
 }
 
 KERNEL(gather, gather_args, 128)
@@ -74,13 +94,29 @@ KERNEL(gather, gather_args, 128)
 		y[i] = x[i];
 }
 
-KERNEL(swiglu, swiglu_args, 256)
+/* A warp a piece of a row: blockIdx.x: some pieces; .y: a row */
+KERNEL(swiglu, swiglu_args, 128)
 {
-	int			 i = (int) (blockIdx.x * blockDim.x + threadIdx.x);
-	const float *x = a.x + (uint64_t) blockIdx.y * 2 * a.width;
+	int			 p = (int) (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);
+	int			 each = columns_of_lane(a.to), row = (int) blockIdx.y;
+	bool		 filling = fills_up(a.to, row);
+	const float *x = a.x + (uint64_t) row * 2 * a.width;
+	float		 c[MOST_EACH];
 
-	if (i >= a.width)
-		return;
-	a.c[(uint64_t) blockIdx.y * a.width + i] =
-		__fmul_rn(__fdiv_rn(x[i], __fadd_rn(1.0f, exponential(-x[i]))), x[a.width + i]);
+	if (p * each * 32 >= a.width)
+		return; /* whole warps */
+	UNROLL
+	for (int j = 0; j < MOST_EACH; j++)
+	{
+		int	 i = (p * 32 + (int) threadIdx.x % 32) * each + j;
+		bool here = j < each && i < a.width && !filling;
+
+		c[j] = here
+				   ? __fmul_rn(__fdiv_rn(x[i], __fadd_rn(1.0f, exponential(-x[i]))), x[a.width + i])
+				   : 0.0f;
+		if (here)
+			a.c[(uint64_t) row * a.width + i] = c[j];
+	}
+	if (a.to.group > 0)
+		round_group(a.to, row, p, c);
 }

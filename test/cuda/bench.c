@@ -165,12 +165,12 @@ bench_attention(int rows, int positions)
 		.qkv = (float *) (uintptr_t) take((size_t) rows * 36 * 128 * 4),
 		.row = (cuda_row *) (uintptr_t) take((size_t) rows * sizeof(*row)),
 		.stretches = stretches};
-	t.join = (join_args){(float *) (uintptr_t) take((size_t) rows * 4096 * 4),
-						 t.attend.part,
-						 t.attend.row,
-						 32,
-						 128,
-						 stretches};
+	t.join = (join_args){.out = (float *) (uintptr_t) take((size_t) rows * 4096 * 4),
+						 .part = t.attend.part,
+						 .row = t.attend.row,
+						 .heads = 32,
+						 .head_dim = 128,
+						 .stretches = stretches};
 	cuda_stream_put(&dev->stream, (uintptr_t) t.attend.row, row, (size_t) rows * sizeof(*row));
 	cuda_stream_put(&dev->stream, (uintptr_t) t.attend.kv.block, list,
 					(size_t) (rows * blocks) * 4);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "check_codes.h"
 #include "engine/base/threads.h"
 #include "engine/compute/backend_cpu.h"
 #include "engine/model/kv_layout.h"
@@ -36,7 +36,7 @@ make_model(shape *s)
 	c->layers = LAYERS;
 	c->groups = ck_draw(1, 3);
 	c->heads = c->groups * ck_draw(1, 11);
-	c->head_dim = 4 * ck_draw(1, 40);
+	c->head_dim = ck_draw(0, 2) == 0 ? 64 * ck_draw(1, 2) : 4 * ck_draw(1, 40);
 	c->rotary = c->head_dim / 4 * 2;
 	c->context = 2000;
 	s->model.place = s->place;
@@ -131,7 +131,7 @@ run_cpu(const shape *s, const char *pool, float *qkv, float *out, char *pool_aft
 }
 
 static void
-run_gpu(const shape *s, char *pool, float *qkv, float *out, int layer)
+run_gpu(const shape *s, char *pool, float *qkv, float *out, const cuda_codes *to, int layer)
 {
 	const glm_model_config *c = &s->model.config;
 	int						n = s->pass.n_rows, stretches = 0;
@@ -155,21 +155,24 @@ run_gpu(const shape *s, char *pool, float *qkv, float *out, int layer)
 	part = ck_take((size_t) (n * c->heads * stretches * (c->head_dim + 2)) * 4);
 	cuda_rope_store(&ck_launcher, &(rope_store_args){kv, qkv, s->model.rope, row, c->rotary}, n);
 	cuda_attend(&ck_launcher, &(attend_args){kv, part, qkv, row, stretches}, n);
-	cuda_join(&ck_launcher, &(join_args){out, part, row, c->heads, c->head_dim, stretches}, n);
+	cuda_join(&ck_launcher, &(join_args){out, *to, part, row, c->heads, c->head_dim, stretches},
+			  to->group > 0 ? to->ld : n);
 }
 
 /* A value that is not finite must spoil what it would on the CPU. */
 static void
 check_pass(bool far)
 {
-	shape *s = ck_take(sizeof(*s));
-	float *qkv[2], *out[2];
-	char  *pool, *pool_cpu, what[96];
-	int	   layer = ck_draw(0, LAYERS - 1);
+	shape	  *s = ck_take(sizeof(*s));
+	float	  *qkv[2], *out[2];
+	char	  *pool, *pool_cpu, what[96];
+	int		   layer = ck_draw(0, LAYERS - 1), group = 32 << ck_draw(0, 2), columns;
+	cuda_codes to = {0};
 
 	memset(s, 0, sizeof(*s));
 	make_model(s);
 	make_pass(s, far);
+	columns = s->model.config.heads * s->model.config.head_dim;
 	pool = ck_take(s->pool_bytes);
 	pool_cpu = ck_take(s->pool_bytes);
 	fill_pool(s, pool);
@@ -183,11 +186,15 @@ check_pass(bool far)
 		qkv[0][s->qkv_floats - 1 - (size_t) ck_draw(0, s->model.config.head_dim - 1)] = 1.0f / 0.0f;
 	memcpy(qkv[1], qkv[0], s->qkv_floats * 4);
 	run_cpu(s, pool, qkv[0], out[0], pool_cpu, layer);
-	run_gpu(s, pool, qkv[1], out[1], layer);
+	if (s->model.config.head_dim % group == 0)
+		to = ck_codes(s->pass.n_rows, columns, group);
+	run_gpu(s, pool, qkv[1], out[1], &to, layer);
 	snprintf(what, sizeof(what), "attention %s: %d rows, %d heads of %d in %d groups, to %d",
 			 glm_dtypes[s->model.kv_dtype].name, s->pass.n_rows, s->model.config.heads,
 			 s->model.config.head_dim, s->model.config.groups, s->row[s->pass.n_rows - 1].position);
 	ck_same_floats(what, out[1], out[0], s->out_floats);
+	if (to.group > 0)
+		ck_same_codes(what, &to, out[0], columns);
 	ck_same("keys and values", pool, pool_cpu, s->pool_bytes);
 }
 

@@ -5,76 +5,33 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "check.h"
+#include "check_codes.h"
 #include "check_matrix.h"
 #include "engine/compute/kernels/kernels.h"
-#include "engine/compute/kernels/packed_kernels.h"
 
-/* Rows of activations rounded by the CPU, in blocks of one row: its layout is then ours, but
- * for the order of scales. */
-static glm_int8_rows
-rounded(const float *a, int m, int cols, int group)
-{
-	int			  groups = (int) glm_packed_groups((size_t) cols, (size_t) group);
-	size_t		  n = (size_t) m * (size_t) groups;
-	glm_int8_rows x = {.m = m, .block = 1, .cols = cols, .group = group, .groups = groups};
-
-	x.code = ck_take(n * (size_t) group);
-	x.scale = ck_take(n * 4);
-	x.minus_sum = ck_take(n * 4);
-	glm_packed_scalar.quantize(&x, a, (size_t) cols, 0, m);
-	return x;
-}
-
-/* The same by the kernel. */
-static quantize_args
+static cuda_codes
 quantize_there(const float *a, int m, int cols, int group)
 {
-	int			  groups = (int) glm_packed_groups((size_t) cols, (size_t) group);
-	int			  ld = (m + GLM_CUDA_ROWS - 1) / GLM_CUDA_ROWS * GLM_CUDA_ROWS;
-	quantize_args q = {.a = a,
-					   .lda = (uint64_t) cols,
-					   .m = m,
-					   .cols = cols,
-					   .group = group,
-					   .groups = groups,
-					   .ld = ld};
+	cuda_codes to = ck_codes(m, cols, group);
 
-	q.code = ck_take((size_t) (m * groups * group));
-	q.scale = ck_take((size_t) (ld * groups) * 4);
-	q.minus_sum = ck_take((size_t) (ld * groups) * 4);
-	cuda_quantize(&ck_launcher, &q);
-	return q;
+	cuda_quantize(&ck_launcher,
+				  &(quantize_args){.to = to, .a = a, .lda = (uint64_t) cols, .cols = cols});
+	return to;
 }
 
 static void
 check_quantize(void)
 {
-	int			  m = ck_draw(1, 20), cols = ck_draw(1, 500), group = 32 << ck_draw(0, 2);
-	float		 *a = ck_take((size_t) (m * cols) * 4), *scale;
-	int32_t		 *minus_sum;
-	glm_int8_rows x;
-	quantize_args q;
+	int		   m = ck_draw(1, 20), cols = ck_draw(1, 500), group = 32 << ck_draw(0, 2);
+	float	  *a = ck_take((size_t) (m * cols) * 4);
+	cuda_codes to;
 
 	ck_fill(a, (size_t) (m * cols));
 	if (ck_draw(0, 2) == 0)
 		a[ck_draw(0, m * cols - 1)] = ck_draw(0, 1) ? INFINITY : NAN;
 	a[ck_draw(0, m * cols - 1)] = 0x1p-110f;
-	x = rounded(a, m, cols, group);
-	q = quantize_there(a, m, cols, group);
-	scale = ck_take((size_t) (q.ld * q.groups) * 4);
-	minus_sum = ck_take((size_t) (q.ld * q.groups) * 4);
-	memset(scale, 0, (size_t) (q.ld * q.groups) * 4);
-	memset(minus_sum, 0, (size_t) (q.ld * q.groups) * 4);
-	for (int i = 0; i < m; i++)
-		for (int g = 0; g < q.groups; g++)
-		{
-			scale[g * q.ld + i] = x.scale[i * q.groups + g];
-			minus_sum[g * q.ld + i] = x.minus_sum[i * q.groups + g];
-		}
-	ck_same("codes", q.code, x.code, (size_t) (m * q.groups * group));
-	ck_same_floats("scales", q.scale, scale, (size_t) (q.ld * q.groups));
-	ck_same("sums of codes", q.minus_sum, minus_sum, (size_t) (q.ld * q.groups) * 4);
+	to = quantize_there(a, m, cols, group);
+	ck_same_codes("quantize", &to, a, cols);
 }
 
 void
@@ -119,13 +76,13 @@ check_packed(int m, int rows, int cols)
 	float		 *got = ck_take(bytes), *wanted = ck_take(bytes), *before = ck_take(bytes);
 	bool		  with_bias = ck_draw(0, 1), add = ck_draw(0, 1);
 	glm_int8_rows x;
-	quantize_args q;
+	cuda_codes	  q;
 	char		  what[96];
 
 	ck_fill(a, (size_t) (m * cols));
 	ck_fill(bias, (size_t) rows);
 	ck_fill(before, (size_t) m * ldc);
-	x = rounded(a, m, cols, t.group);
+	x = ck_rounded(a, m, cols, t.group);
 	glm_packed_scalar.product(&(glm_packed_product){.x = &x,
 													.w = t.data,
 													.dtype = t.dtype,

@@ -4,18 +4,38 @@
 #include <math.h>
 #include <string.h>
 
-#include "check.h"
+#include "check_codes.h"
 #include "check_matrix.h"
 #include "engine/compute/kernels/kernels.h"
+
+/* Room for activations in 8 bits, or none. */
+static cuda_codes
+some_codes(int m, int cols)
+{
+	int group = ck_draw(0, 3);
+
+	return group == 3 ? (cuda_codes){0} : ck_codes(m, cols, 32 << group);
+}
+
+/* What a kernel left: floats, and the same in 8 bits where it was to. */
+static void
+compare(const char *what, const float *got, const cuda_codes *to, const float *wanted, int m,
+		int cols)
+{
+	ck_same_floats(what, got, wanted, (size_t) (m * cols));
+	if (to->group > 0)
+		ck_same_codes(what, to, wanted, cols);
+}
 
 static void
 check_norm(void)
 {
-	int				   n = ck_draw(1, 3), width = ck_draw(1, 700);
+	int				   n = ck_draw(1, 9), width = ck_draw(1, 700);
 	size_t			   floats = (size_t) n * (size_t) width;
 	float			  *x = ck_take(floats * 4), *weight = ck_take((size_t) width * 4);
 	float			  *got = ck_take(floats * 4), *wanted = ck_take(floats * 4);
 	const glm_kernels *k = &glm_kernels_scalar;
+	cuda_codes		   to;
 
 	ck_fill(x, floats);
 	ck_fill(weight, (size_t) width);
@@ -26,16 +46,19 @@ check_norm(void)
 
 		k->scale(wanted + i * width, row, 1.0f / sqrtf(sum / (float) width + 1e-5f), weight, width);
 	}
-	cuda_rmsnorm(&ck_launcher, &(rmsnorm_args){got, x, weight, width, 1e-5f}, n);
-	ck_same_floats("rmsnorm", got, wanted, floats);
+	to = some_codes(n, width);
+	cuda_rmsnorm(&ck_launcher, &(rmsnorm_args){got, x, weight, to, width, 1e-5f},
+				 to.group > 0 ? to.ld : n);
+	compare("rmsnorm", got, &to, wanted, n, width);
 }
 
 static void
 check_swiglu(void)
 {
-	int	   n = ck_draw(1, 3), width = ck_draw(1, 500);
-	size_t floats = (size_t) n * (size_t) width;
-	float *x = ck_take(floats * 8), *got = ck_take(floats * 4), *wanted = ck_take(floats * 4);
+	int		   n = ck_draw(1, 9), width = ck_draw(1, 500);
+	size_t	   floats = (size_t) n * (size_t) width;
+	float	  *x = ck_take(floats * 8), *got = ck_take(floats * 4), *wanted = ck_take(floats * 4);
+	cuda_codes to;
 
 	ck_fill(x, 2 * floats);
 	x[0] = ck_draw(0, 1) ? 200 : -200; /* beyond what the exponential takes */
@@ -44,8 +67,9 @@ check_swiglu(void)
 		memcpy(wanted + i * width, x + 2 * i * width, (size_t) width * 4);
 		glm_kernels_scalar.swiglu(wanted + i * width, x + (2 * i + 1) * width, width);
 	}
-	cuda_swiglu(&ck_launcher, &(swiglu_args){got, x, width}, n);
-	ck_same_floats("swiglu", got, wanted, floats);
+	to = some_codes(n, width);
+	cuda_swiglu(&ck_launcher, &(swiglu_args){got, x, to, width}, to.group > 0 ? to.ld : n);
+	compare("swiglu", got, &to, wanted, n, width);
 }
 
 static void
