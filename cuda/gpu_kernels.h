@@ -20,7 +20,6 @@ enum
 	GLM_CUDA_FEW = 8,		 /* rows of a product that few_* takes at most */
 	GLM_CUDA_SOME = 64,		 /* some_* */
 	GLM_CUDA_STRETCH = 512,	 /* positions of a part of attention, see cpu_attention.c */
-	GLM_CUDA_HEADS = 8,		 /* heads of a group that a block of attention takes */
 	GLM_CUDA_SORT = 512,	 /* candidates that pick sorts at a time */
 	GLM_CUDA_SUM_BLOCK = 64, /* ids whose weights are added up together, see sample_math.h */
 	/* of keys and values, see kv_layout.h and backend.h */
@@ -213,6 +212,7 @@ typedef struct attend_args
 	const float	   *qkv;
 	const cuda_row *row;
 	int32_t			stretches;
+	int32_t			rows; /* cuda_attend() says it */
 } attend_args;
 
 /* Joins the stretches of a head of a row, and divides; groups of 8 bits are of one head. */
@@ -257,7 +257,9 @@ typedef struct pick_args
 	GLM_CUDA_PRODUCTS(X, many)                                                                     \
 	X(wide, wide_args)                                                                             \
 	X(rope_store, rope_store_args)                                                                 \
+	X(attend_few, attend_args)                                                                     \
 	X(attend, attend_args)                                                                         \
+	X(attend_two, attend_args)                                                                     \
 	X(join, join_args)                                                                             \
 	X(pick, pick_args)
 

@@ -117,15 +117,33 @@ cuda_rope_store(const cuda_launcher *l, const rope_store_args *a, int rows)
 }
 
 void
+cuda_attend_by(const cuda_launcher *l, cuda_kernel kernel, const attend_args *a, int rows)
+{
+	unsigned	heads = kernel == GLM_CUDA_attend_few ? 2 : 8;
+	unsigned	rows_each = kernel == GLM_CUDA_attend_two ? 2 : 1;
+	unsigned	pitch = ((unsigned) a->kv.head_dim + 3) / 4 * 4;
+	unsigned	floats = heads * rows_each * (pitch + GLM_CUDA_STRETCH + 128 / WARP);
+	unsigned	of_group = blocks_of((uint64_t) (a->kv.heads / a->kv.groups), heads);
+	attend_args all = *a;
+	cuda_grid	grid = {of_group * (unsigned) a->kv.groups, blocks_of((uint64_t) rows, rows_each),
+						(unsigned) a->stretches};
+
+	all.rows = rows;
+	l->launch(l->arg, kernel, grid, 128, floats * sizeof(float), &all, sizeof(all));
+}
+
+/* Few heads a block where there are few, or too few blocks; two rows where there are many. */
+void
 cuda_attend(const cuda_launcher *l, const attend_args *a, int rows)
 {
-	unsigned of_group = blocks_of((uint64_t) (a->kv.heads / a->kv.groups), GLM_CUDA_HEADS);
-	unsigned floats = GLM_CUDA_HEADS * ((unsigned) a->kv.head_dim + GLM_CUDA_STRETCH + 128 / WARP);
+	int of_group = a->kv.heads / a->kv.groups;
+	int blocks = (of_group + 7) / 8 * a->kv.groups * rows * a->stretches;
 
-	l->launch(
-		l->arg, GLM_CUDA_attend,
-		(cuda_grid){of_group * (unsigned) a->kv.groups, (unsigned) rows, (unsigned) a->stretches},
-		128, floats * sizeof(float), a, sizeof(*a));
+	cuda_attend_by(l,
+				   of_group <= 2 || blocks < 256 || a->kv.head_dim % 2 != 0 ? GLM_CUDA_attend_few
+				   : blocks < 1024 || a->kv.head_dim > 240					? GLM_CUDA_attend
+																			: GLM_CUDA_attend_two,
+				   a, rows);
 }
 
 void

@@ -36,6 +36,9 @@ extern void cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype,
 extern void cuda_wide(const cuda_launcher *l, const wide_args *a);
 extern void cuda_rope_store(const cuda_launcher *l, const rope_store_args *a, int rows);
 extern void cuda_attend(const cuda_launcher *l, const attend_args *a, int rows);
+/* The same by one of the three that do it; but for attend_few, heads are of an even size. */
+extern void cuda_attend_by(const cuda_launcher *l, cuda_kernel kernel, const attend_args *a,
+						   int rows);
 extern void cuda_join(const cuda_launcher *l, const join_args *a, int rows);
 extern void cuda_pick_rows(const cuda_launcher *l, const pick_args *a, int rows);
 

@@ -377,7 +377,8 @@ cuda_op_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int firs
 						  .stretches = stretches};
 
 		cuda_attend(launcher(dev),
-					&(attend_args){kv, part, from + (size_t) i * width, row + i, stretches}, rows);
+					&(attend_args){kv, part, from + (size_t) i * width, row + i, stretches, 0},
+					rows);
 		cuda_join(launcher(dev), &join, i + rows < n ? rows : rows_filled(&to, n) - i);
 	}
 }

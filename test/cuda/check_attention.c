@@ -36,7 +36,7 @@ make_model(shape *s)
 	c->layers = LAYERS;
 	c->groups = ck_draw(1, 3);
 	c->heads = c->groups * ck_draw(1, 11);
-	c->head_dim = ck_draw(0, 2) == 0 ? 64 * ck_draw(1, 2) : 4 * ck_draw(1, 40);
+	c->head_dim = ck_draw(0, 2) == 0 ? 64 * ck_draw(1, 2) : ck_draw(4, 160);
 	c->rotary = c->head_dim / 4 * 2;
 	c->context = 2000;
 	s->model.place = s->place;
@@ -130,6 +130,15 @@ run_cpu(const shape *s, const char *pool, float *qkv, float *out, char *pool_aft
 	glm_threads_close(threads);
 }
 
+/* One of those that can do it. */
+static cuda_kernel
+some_kernel(const glm_model_config *c)
+{
+	int most = c->head_dim % 2 != 0 ? 0 : c->head_dim > 240 ? 1 : 2;
+
+	return (cuda_kernel) (GLM_CUDA_attend_few + ck_draw(0, most));
+}
+
 static void
 run_gpu(const shape *s, char *pool, float *qkv, float *out, const cuda_codes *to, int layer)
 {
@@ -154,7 +163,8 @@ run_gpu(const shape *s, char *pool, float *qkv, float *out, const cuda_codes *to
 	}
 	part = ck_take((size_t) (n * c->heads * stretches * (c->head_dim + 2)) * 4);
 	cuda_rope_store(&ck_launcher, &(rope_store_args){kv, qkv, s->model.rope, row, c->rotary}, n);
-	cuda_attend(&ck_launcher, &(attend_args){kv, part, qkv, row, stretches}, n);
+	cuda_attend_by(&ck_launcher, some_kernel(c), &(attend_args){kv, part, qkv, row, stretches, 0},
+				   n);
 	cuda_join(&ck_launcher, &(join_args){out, *to, part, row, c->heads, c->head_dim, stretches},
 			  to->group > 0 ? to->ld : n);
 }
