@@ -7,4 +7,5 @@
 #include "cuda/wide.cu"
 #include "cuda/rope.cu"
 #include "cuda/attention.cu"
+#include "cuda/join.cu"
 #include "cuda/pick.cu"

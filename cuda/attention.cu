@@ -1,6 +1,6 @@
 /*
  * attention.cu - attention over KV blocks, in the order of cpu_attention.c: stretches of 512
- * positions, each for itself, joined in order.
+ * positions, each for itself; join.cu joins them.
  *
  * A block has a stretch of the positions of one row, or of two that follow each other, for
  * some heads of one group: what it reads of keys and values serves all of these.  Keys lie
@@ -13,7 +13,6 @@
  * eight of two rows, for prompts.
  */
 #include "cuda/kv_blocks.h"
-#include "cuda/round_codes.h"
 
 #define ATTEND_THREADS 128
 #define ATTEND_WARPS (ATTEND_THREADS / 32)
@@ -129,6 +128,11 @@ load_keys(float k[N], float scale[N], const char *keys, int d, int place, int hd
 	}
 }
 
+template <int N> struct alignas(4 * N) score_of
+{
+	float of[N];
+};
+
 /* Scores of N positions from i on, of all queries; what there is no position for is not used. */
 template <class S, int N>
 DEVICE void
@@ -160,6 +164,7 @@ score_run(const attend_args &a, const S &s, int i, float most[S::QUERIES])
 			}
 		}
 	}
+	NO_UNROLL
 	for (; d < hd; d++)
 	{
 		float k[N];
@@ -167,17 +172,24 @@ score_run(const attend_args &a, const S &s, int i, float most[S::QUERIES])
 		load_keys<S, N>(k, scale, keys, d, place, hd);
 		UNROLL
 		for (int q = 0; q < S::QUERIES; q++)
+		{
 			UNROLL
-		for (int j = 0; j < N; j++)
-			sum[q][j] = __fmaf_rn(s.query[q * s.pitch + d], k[j], sum[q][j]);
+			for (int j = 0; j < N; j++)
+				sum[q][j] = __fmaf_rn(s.query[q * s.pitch + d], k[j], sum[q][j]);
+		}
 	}
 	UNROLL
 	for (int q = 0; q < S::QUERIES; q++)
-		UNROLL
-	for (int j = 0; j < N; j++)
 	{
-		s.weight[q * GLM_CUDA_STRETCH + i + j] = sum[q][j];
-		most[q] = i + j < s.n(q / S::H) && sum[q][j] > most[q] ? sum[q][j] : most[q];
+		score_of<N> scores;
+
+		UNROLL
+		for (int j = 0; j < N; j++)
+		{
+			scores.of[j] = sum[q][j];
+			most[q] = i + j < s.n(q / S::H) && sum[q][j] > most[q] ? sum[q][j] : most[q];
+		}
+		*(score_of<N> *) (s.weight + q * GLM_CUDA_STRETCH + i) = scores;
 	}
 }
 
@@ -191,7 +203,7 @@ score_positions(const attend_args &a, const S &s)
 	UNROLL
 	for (int q = 0; q < S::QUERIES; q++)
 		most[q] = MINUS_INFINITY;
-	if (n > ATTEND_THREADS)
+	if (S::R > 1 || n > ATTEND_THREADS)
 	{
 		if ((int) threadIdx.x * 4 < n)
 			score_run<S, 4>(a, s, (int) threadIdx.x * 4, most);
@@ -298,6 +310,7 @@ add_block(float sum[S::EACH][S::COLUMNS], const char *values, const float *weigh
 			}
 		}
 	}
+	NO_UNROLL
 	for (; i < n; i++)
 	{
 		float v[S::COLUMNS];
@@ -305,9 +318,11 @@ add_block(float sum[S::EACH][S::COLUMNS], const char *values, const float *weigh
 		load_values<S>(v, values, i, d, hd);
 		UNROLL
 		for (int q = 0; q < S::EACH; q++)
+		{
 			UNROLL
-		for (int c = 0; c < S::COLUMNS; c++)
-			sum[q][c] = __fmaf_rn(weight[q * GLM_CUDA_STRETCH + i], v[c], sum[q][c]);
+			for (int c = 0; c < S::COLUMNS; c++)
+				sum[q][c] = __fmaf_rn(weight[q * GLM_CUDA_STRETCH + i], v[c], sum[q][c]);
+		}
 	}
 }
 
@@ -331,10 +346,12 @@ add_values(const attend_args &a, const S &s)
 						 n - i < GLM_CUDA_KV_BLOCK ? n - i : GLM_CUDA_KV_BLOCK, d, hd);
 		UNROLL
 		for (int q = 0; q < S::EACH; q++)
+		{
 			UNROLL
-		for (int c = 0; c < S::COLUMNS; c++)
-			if ((first + q) % S::H < s.heads)
-				s.results(a, first + q)[d + c] = sum[q][c];
+			for (int c = 0; c < S::COLUMNS; c++)
+				if ((first + q) % S::H < s.heads)
+					s.results(a, first + q)[d + c] = sum[q][c];
+		}
 	}
 }
 
@@ -420,57 +437,4 @@ KERNEL(attend_two, attend_args, ATTEND_THREADS)
 	__syncthreads();
 	if (two)
 		attend_rows<8, 1>(a, at + 1, shared);
-}
-
-/* ---- All stretches --------------------------------------------------------------------- */
-
-/* Element d of a head of a row with n stretches, whose parts begin at `part`. */
-DEVICE float
-joined(const join_args &a, const float *part, int n, int d)
-{
-	float out = part[d], max = part[a.head_dim], sum = part[a.head_dim + 1];
-
-	for (int i = 1; i < n; i++)
-	{
-		float here, most, before, now;
-
-		part += a.head_dim + 2;
-		here = part[a.head_dim];
-		most = max > MINUS_INFINITY ? max : MINUS_INFINITY;
-		most = here > most ? here : most;
-		before = exponential(__fsub_rn(max, most));
-		now = exponential(__fsub_rn(here, most));
-		out = __fmaf_rn(part[d], now, __fmul_rn(out, before));
-		sum = __fmaf_rn(part[a.head_dim + 1], now, __fmul_rn(sum, before));
-		max = most;
-	}
-	return __fdiv_rn(out, sum);
-}
-
-/* blockIdx.x: a head; .y: a row.  out' = fma(out_s, e^(max_s - max'), out e^(max - max')) */
-KERNEL(join, join_args, 128)
-{
-	int		 each = columns_of_lane(a.to), row = (int) blockIdx.y;
-	bool	 filling = fills_up(a.to, row);
-	uint64_t item = (uint64_t) row * a.heads + blockIdx.x;
-	int		 n = filling ? 0 : a.row[row].position / GLM_CUDA_STRETCH + 1;
-
-	/* a warp a piece of the head */
-	for (int p = (int) threadIdx.x / 32; p * each * 32 < a.head_dim; p += (int) blockDim.x / 32)
-	{
-		float out[MOST_EACH];
-
-		UNROLL
-		for (int j = 0; j < MOST_EACH; j++)
-		{
-			int	 d = (p * 32 + (int) threadIdx.x % 32) * each + j;
-			bool here = j < each && d < a.head_dim && !filling;
-
-			out[j] = here ? joined(a, a.part + item * a.stretches * (a.head_dim + 2), n, d) : 0.0f;
-			if (here)
-				a.out[item * a.head_dim + d] = out[j];
-		}
-		if (a.to.group > 0)
-			round_group(a.to, row, (int) blockIdx.x * (a.head_dim / a.to.group) + p, out);
-	}
 }

@@ -10,6 +10,7 @@
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_MEMBER __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define NO_UNROLL _Pragma("unroll 1")
 #define DYNAMIC_SHARED(name) unsigned char *name = gpu_shared
 #define KERNEL(name, args, threads)                                                                \
 	extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ args a)

@@ -79,22 +79,29 @@ of_kind(cuda_kernel first, int dtype, int group)
 										 : 2));
 }
 
+/* Bytes of group_of in packed.cu. */
+static unsigned
+sums_of_group(unsigned rows)
+{
+	return (rows * 16 + 16 + rows) * (unsigned) sizeof(float);
+}
+
 void
 cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group)
 {
 	unsigned tiles = blocks_of((uint64_t) a->n, 16);
-	unsigned sum = 16 * sizeof(float); /* of a row of activations */
 
 	if (a->m <= GLM_CUDA_FEW)
 		l->launch(l->arg, of_kind(GLM_CUDA_few_q4_32, dtype, group), (cuda_grid){tiles, 1, 1}, 256,
-				  2 * 8 * GLM_CUDA_FEW * sum, a, sizeof(*a));
+				  2 * 8 * sums_of_group(GLM_CUDA_FEW), a, sizeof(*a));
 	else if (a->m <= GLM_CUDA_SOME)
 		l->launch(l->arg, of_kind(GLM_CUDA_some_q4_32, dtype, group), (cuda_grid){tiles, 1, 1}, 128,
-				  2 * 4 * GLM_CUDA_SOME * sum, a, sizeof(*a));
+				  2 * 4 * sums_of_group(GLM_CUDA_SOME), a, sizeof(*a));
 	else
+		/* three stages of codes, their scales and their sums */
 		l->launch(l->arg, of_kind(GLM_CUDA_many_q4_32, dtype, group),
 				  (cuda_grid){blocks_of(tiles, 4), blocks_of((uint64_t) a->m, GLM_CUDA_SOME), 1},
-				  128, 3 * GLM_CUDA_SOME * (unsigned) (group + 16), a, sizeof(*a));
+				  128, 3 * GLM_CUDA_SOME * (unsigned) (group + 16 + 4 + 4), a, sizeof(*a));
 }
 
 void

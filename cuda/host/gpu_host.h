@@ -30,6 +30,7 @@
 #define __device__
 #define __restrict__ __restrict
 #define UNROLL
+#define NO_UNROLL
 #define DYNAMIC_SHARED(name) unsigned char *name = gpu::shared_memory()
 #define KERNEL(name, args, threads) void name(const args &a)
 

@@ -29,7 +29,7 @@ g++ -o $place/check $place/mutant.cc $place/emulated.o build/cuda/host/gpu_host.
 kinds() { # the checks that run a file's kernels
 	case $1 in
 		*rows*) echo rows ;; *quantize*) echo quantize packed ;; *packed*) echo packed ;;
-		*wide*) echo wide ;; *rope* | *attention*) echo attention ;; *pick*) echo pick ;;
+		*wide*) echo wide ;; *rope* | *attention* | *join*) echo attention ;; *pick*) echo pick ;;
 		*) echo rows quantize packed wide attention pick ;;
 	esac
 }
