@@ -434,7 +434,7 @@ KERNEL(attend_two, attend_args, ATTEND_THREADS)
 		return;
 	}
 	attend_rows<8, 1>(a, at, shared);
-	__syncthreads();
+	/* which ends with reads of weights; queries alone are written before the next barrier */
 	if (two)
 		attend_rows<8, 1>(a, at + 1, shared);
 }
