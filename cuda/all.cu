@@ -4,6 +4,7 @@
 #include "cuda/rows.cu"
 #include "cuda/quantize.cu"
 #include "cuda/packed.cu"
+#include "cuda/packed_many.cu"
 #include "cuda/wide.cu"
 #include "cuda/rope.cu"
 #include "cuda/attention.cu"

@@ -5,8 +5,9 @@
  * Packed matrices are tiles as packed.h has them, each with its codes woven (weave.cu), so
  * that a lane of a warp finds what mma_u8s8() wants of it in one piece.
  *
- * Activations in 8 bits: code [m][groups * group], rows one behind the other; scale and
- * minus_sum [groups][ld], ld = m rounded up to GLM_CUDA_ROWS, zeros in what fills up.  Who
+ * Activations in 8 bits: code [ld][groups * group], rows one behind the other; scale and
+ * minus_sum [groups][ld], ld = m rounded up to GLM_CUDA_ROWS.  What fills up are zeros, but
+ * codes there may be anything.  Who
  * makes activations can leave them in 8 bits too.
  */
 #ifndef GLM_CUDA_GPU_KERNELS_H

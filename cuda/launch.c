@@ -95,8 +95,9 @@ cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group)
 		l->launch(l->arg, of_kind(GLM_CUDA_few_q4_32, dtype, group), (cuda_grid){tiles, 1, 1}, 256,
 				  2 * 8 * sums_of_group(GLM_CUDA_FEW), a, sizeof(*a));
 	else if (a->m <= GLM_CUDA_SOME)
-		l->launch(l->arg, of_kind(GLM_CUDA_some_q4_32, dtype, group), (cuda_grid){tiles, 1, 1}, 128,
-				  2 * 4 * sums_of_group(GLM_CUDA_SOME), a, sizeof(*a));
+		l->launch(l->arg, of_kind(GLM_CUDA_some_q4_32, dtype, group),
+				  (cuda_grid){blocks_of(tiles, 2), 1, 1}, 256, 2 * 4 * sums_of_group(GLM_CUDA_SOME),
+				  a, sizeof(*a));
 	else
 		/* three stages of codes, their scales and their sums */
 		l->launch(l->arg, of_kind(GLM_CUDA_many_q4_32, dtype, group),

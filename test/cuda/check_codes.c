@@ -27,7 +27,7 @@ ck_codes(int m, int cols, int group)
 	int		   ld = (m + GLM_CUDA_ROWS - 1) / GLM_CUDA_ROWS * GLM_CUDA_ROWS;
 	cuda_codes to = {.m = m, .group = group, .groups = groups, .ld = ld};
 
-	to.code = ck_take((size_t) (m * groups * group));
+	to.code = ck_take((size_t) (ld * groups * group));
 	to.scale = ck_take((size_t) (ld * groups) * 4);
 	to.minus_sum = ck_take((size_t) (ld * groups) * 4);
 	return to;
