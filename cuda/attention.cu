@@ -59,7 +59,7 @@ load_run(float x[N], const void *from, int at)
 	{
 		type element[N];
 	};
-	run r = ((const run *) from)[at / N];
+	run r = ((const run *) from)[(unsigned) at / N];
 
 	UNROLL
 	for (int i = 0; i < N; i++)

@@ -91,6 +91,7 @@ template <int ROW_TILES, int WARPS> struct round_places
 		to_sum = &r->sum[warp][lane % 4 * 2][lane / 4];
 		to_scale = &r->scale[lane / 4].of[warp];
 		to_row = &r->row_scale[lane % 4 * 2].of[warp];
+		line %= ROW_TILES * 8; /* those beyond have nothing to add */
 		from_sum = &r->sum[0][line][column];
 		from_scale = r->scale[column].of;
 		from_row = r->row_scale[line].of;

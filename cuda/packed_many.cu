@@ -20,33 +20,57 @@ template <int STEPS> struct many_stage
 	int32_t minus_sum[GLM_CUDA_SOME];
 };
 
-/* Begins to bring a group of the rows from m0 on. */
-template <int STEPS>
-DEVICE void
-fetch_stage(const packed_args &a, many_stage<STEPS> *stages, int group, int m0)
+/* What a thread copies of each group of 64 rows: STEPS pieces of 16 bytes, and maybe one more. */
+template <int STEPS> struct many_source
 {
-	many_stage<STEPS> &to = stages[group % MANY_STAGES];
-	uint64_t		   width = (uint64_t) a.groups * STEPS * 32;
-	int				   me = (int) threadIdx.x, at = me % (GLM_CUDA_SOME / 4) * 4;
-
-	for (int i = me; group < a.groups && i < GLM_CUDA_SOME * STEPS * 2; i += MANY_WARPS * 32)
+	enum
 	{
-		int row = i / (STEPS * 2), piece = i % (STEPS * 2) * 16;
-		int from = m0 + row < a.m ? m0 + row : a.m - 1;
+		PIECES = STEPS * 2,						  /* of a row */
+		APART = MANY_WARPS * 32 / PIECES,		  /* rows from a thread's piece to its next */
+		MORE = GLM_CUDA_SOME * sizeof(float) / 16 /* of all scales, and of all sums */
+	};
+	const int8_t *code; /* of the next group */
+	unsigned	  from[STEPS];
+	const void	 *more; /* or NULL */
+	int			  to, to_more, ld;
 
-		copy_async16(to.code[row] + piece, a.code + from * width + group * STEPS * 32 + piece);
-	}
-	if (group < a.groups && me < GLM_CUDA_SOME / 2 && m0 + at < a.ld)
+	DEVICE_MEMBER
+	many_source(const packed_args &a, int m0)
 	{
-		uint64_t from = (uint64_t) group * a.ld + m0 + at;
+		int me = (int) threadIdx.x, row = me / PIECES, at = me % MORE * 4;
 
-		if (me < GLM_CUDA_SOME / 4)
-			copy_async16(to.scale + at, a.scale + from);
-		else
-			copy_async16(to.minus_sum + at, a.minus_sum + from);
+		code = a.code + me % PIECES * 16;
+		UNROLL
+		for (int i = 0; i < STEPS; i++)
+		{
+			int there = m0 + row + i * APART < a.m ? m0 + row + i * APART : a.m - 1;
+
+			from[i] = (unsigned) there * (unsigned) (a.groups * STEPS * 32);
+		}
+		to = row * (STEPS * 32 + 16) + me % PIECES * 16;
+		to_more = GLM_CUDA_SOME * (STEPS * 32 + 16) + me * 16; /* scale, then minus_sum */
+		more = me < MORE ? (const void *) (a.scale + m0 + at) : a.minus_sum + m0 + at;
+		more = me < 2 * MORE && m0 + at < a.ld ? more : NULL;
+		ld = a.ld;
 	}
-	copy_async_commit();
-}
+
+	/* Begins to bring the next group. */
+	DEVICE_MEMBER void
+	fetch(many_stage<STEPS> *stage)
+	{
+		unsigned char *place = (unsigned char *) stage;
+
+		UNROLL
+		for (int i = 0; i < STEPS; i++)
+			copy_async16(place + to + i * APART * (STEPS * 32 + 16), code + from[i]);
+		code += STEPS * 32;
+		if (more != NULL)
+		{
+			copy_async16(place + to_more, more);
+			more = (const char *) more + (uint64_t) ld * sizeof(float);
+		}
+	}
+};
 
 /* A group's part of sum [8][4]: 16 columns of c, n row tiles. */
 template <int BITS, int STEPS>
@@ -77,6 +101,16 @@ add_group(float sum[8][4], const lane_group<BITS, STEPS> &w, const many_stage<ST
 	}
 }
 
+/* Loads the next group of weights, which is that one, if there is one. */
+template <int BITS, int STEPS>
+DEVICE void
+load(const packed_args &a, lane_tile<BITS, STEPS> *tile, lane_group<BITS, STEPS> *to, int group)
+{
+	if (group < a.groups)
+		tile->load(to);
+	tile->go_on(1);
+}
+
 /* A block: four tiles of 16 columns of c, 64 rows. */
 template <int BITS, int STEPS>
 DEVICE void
@@ -89,23 +123,35 @@ product_of_tiles(const packed_args &a)
 	int						wanted = (int) (blockIdx.x * MANY_WARPS + threadIdx.x / 32);
 	lane_tile<BITS, STEPS>	tile(a, wanted < tiles ? wanted : tiles - 1, 0,
 								 lane); /* all take part */
-	lane_group<BITS, STEPS> now = {}, next = {};
+	many_source<STEPS>		source(a, m0);
+	lane_group<BITS, STEPS> w[2];
 	float					sum[8][4] = {};
 
-	fetch_stage<STEPS>(a, stages, 0, m0);
-	fetch_stage<STEPS>(a, stages, 1, m0);
-	tile.load(&now);
-	for (int group = 0; group < a.groups; group++)
+	source.fetch(&stages[0]);
+	copy_async_commit();
+	if (a.groups > 1)
+		source.fetch(&stages[1]);
+	copy_async_commit();
+	load(a, &tile, &w[0], 0);
+	load(a, &tile, &w[1], 1);
+	for (int group = 0, stage = 0; group < a.groups;)
 	{
-		tile.go_on(1);
-		if (group + 1 < a.groups)
-			tile.load(&next);
-		copy_async_wait<1>();
-		/* all have theirs of this stage, and are done with the one that is filled next */
-		__syncthreads();
-		fetch_stage<STEPS>(a, stages, group + 2, m0);
-		add_group<BITS, STEPS>(sum, now, stages[group % MANY_STAGES], (a.m - m0 + 7) / 8);
-		now = next;
+		UNROLL
+		for (int slot = 0; slot < 2; slot++)
+		{
+			if (group >= a.groups)
+				break;
+			copy_async_wait<1>();
+			/* all have theirs of this stage, and are done with the one that is filled next */
+			__syncthreads();
+			if (group + 2 < a.groups)
+				source.fetch(&stages[stage > 0 ? stage - 1 : MANY_STAGES - 1]);
+			copy_async_commit();
+			add_group<BITS, STEPS>(sum, w[slot], stages[stage], (a.m - m0 + 7) / 8);
+			load(a, &tile, &w[slot], group + 2);
+			stage = stage + 1 < MANY_STAGES ? stage + 1 : 0;
+			group++;
+		}
 	}
 	UNROLL
 	for (int n = 0; n < 8; n++)
