@@ -167,6 +167,25 @@ build/libglm.a: $(GLM_OBJS)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# ---- the same with faults on demand, for tests ----------------------------------
+
+# Only what has points of injection is compiled anew (engine/base/inject.h).
+INJECTED = $(patsubst $(S)src/%.c,build/%.o,$(shell grep -rlE 'GLM_INJECT(ION)?\b' $(S)src --include='*.c'))
+INJECTION_OBJS = $(foreach object,$(OBJS) $(GLM_OBJS),$(if $(filter $(object),$(INJECTED)),$(object:build/%=build/injection/%),$(object)))
+
+build/injection/pg/%.o: $(S)src/pg/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -DGLM_INJECTION -c -o $@ $<
+
+build/injection/engine/%.o: $(S)src/engine/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GLM_CFLAGS) -DGLM_INJECTION -c -o $@ $<
+
+build/injection/chatglm.so: $(INJECTION_OBJS)
+	$(LINK.shared) -o $@ $^ $(LDFLAGS) $(LDFLAGS_SL) $(GLM_LIBS)
+
+injection: build/injection/chatglm.so
+
 # ---- the embedded model and the manual -----------------------------------------
 
 MODEL_FILES = $(wildcard $(S)$(MODEL)/*)
@@ -259,11 +278,11 @@ include $(S)cuda/cuda.mk
 
 # ---- fuzzing, by clang -------------------------------------------------------
 
-FUZZ_SECONDS ?= 60
+FUZZ_SECONDS ?= 30
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,build/fuzz/%,$(or $(and $(T),test/fuzz/$(T).c),$(wildcard test/fuzz/fuzz_*.c)))
 # of the rooms that read what nobody vouches for
 FUZZ_ROOMS = base weights text model constrain
-FUZZ_OBJS = $(patsubst build/%,build/fuzz/%,$(filter $(FUZZ_ROOMS:%=build/engine/%/%),$(GLM_OBJS)))
+FUZZ_OBJS = $(patsubst build/%,build/fuzz/%,$(filter $(FUZZ_ROOMS:%=build/engine/%/%) %/quantize/quant_options.o,$(GLM_OBJS)))
 FUZZ_FLAGS = -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 
 build/fuzz/engine/%.o: src/engine/%.c
@@ -279,7 +298,7 @@ build/fuzz/libglm.a: $(FUZZ_OBJS)
 	$(AR) rcs $@ $^
 
 build/fuzz/%: test/fuzz/%.c test/fuzz/fuzz.c test/fuzz/fuzz.h build/fuzz/libglm.a
-	clang $(GLM_CFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer -fsanitize-link-c++-runtime -Itest/fuzz -o $@ $(filter-out %.h,$^) $(GLM_LIBS)
+	clang $(GLM_CFLAGS) $(FUZZ_FLAGS) -fsanitize=fuzzer -fsanitize-link-c++-runtime -Itest/fuzz -Itest/fuzz/stub -o $@ $(filter-out %.h,$^) $(GLM_LIBS)
 
 fuzz: $(FUZZ_TARGETS)
 	test/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
@@ -320,9 +339,10 @@ pgtap:
 	psql -Xq -d chatglm_pgtap -c 'CREATE EXTENSION pgtap' -c 'CREATE EXTENSION chatglm' && \
 	pg_prove --verbose -d chatglm_pgtap $(S)test/pgtap/$(or $(T),*).sql
 
-fault: cluster
+fault: cluster injection
 	eval "$$($(S)test/cluster.sh env)" && \
-	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m unittest discover -v -s $(S)test/t -p '$(or $(T:.py=),test_*).py'
+	PYTHONDONTWRITEBYTECODE=1 CHATGLM_INJECTION=$(CURDIR)/build/injection/chatglm.so \
+	$(PYTHON) -m unittest discover -v -s $(S)test/t -p '$(or $(T:.py=),test_*).py'
 
 # The drivers' examples that docs/recipes.md shows; installs the drivers first.
 examples: cluster
@@ -366,7 +386,7 @@ help:
 	@echo '  make installcheck  pg_regress, sql/ and expected/      (one: REGRESS="install stream")'
 	@echo '  make pgtap         pgTAP suites, test/pgtap/           (one: T=generate)'
 	@echo '  make fault         crashes, cancels, standby, test/t/  (one: T=test_cancel)'
-	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=60)'
+	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=30)'
 	@echo
 	@echo '  make examples      the examples for drivers, test/examples/; installs the drivers'
 	@echo '  make soak          ten minutes of everything at once: answers, memory, what is left (MINUTES=10 SESSIONS=32)'
@@ -388,4 +408,4 @@ help:
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d) $(wildcard build/unit/*.d build/bench/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model install-doc uninstall-doc model \
-	unit installcheck pgtap fault fuzz examples soak format bench bench-programs bench-kernels demo test cluster cluster-stop psql
+	unit installcheck pgtap fault fuzz injection examples soak format bench bench-programs bench-kernels demo test cluster cluster-stop psql

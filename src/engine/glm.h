@@ -22,10 +22,12 @@
 #include <stdint.h>
 
 #include "engine/base/drawing.h"	 /* glm_bias, glm_told */
+#include "engine/base/inject.h"		 /* GLM_INJECT */
 #include "engine/base/observation.h" /* glm_stats, glm_model_info, glm_progress */
 #include "engine/base/results.h"	 /* glm_quantized, glm_token_logprob */
 #include "engine/base/status.h"		 /* glm_error */
 #include "engine/base/timing.h"		 /* glm_stage, glm_timing */
+#include "engine/base/wire.h"		 /* glm_fragment; glm_event_check and others */
 
 /* ---- Requests -------------------------------------------------------- */
 
@@ -245,13 +247,6 @@ typedef struct glm_event
 } glm_event;
 
 #define GLM_EVENT_MAX (sizeof(glm_event) + GLM_EVENT_PAYLOAD)
-
-/*
- * Makes an ERROR event, without id and ticket.  The event has room for a payload of
- * GLM_ERROR_PAYLOAD bytes.  Thread-safe.
- */
-#define GLM_ERROR_PAYLOAD sizeof(glm_error)
-extern void glm_event_set_error(glm_event *event, const glm_error *err);
 
 /* ---- Engine ---------------------------------------------------------- */
 

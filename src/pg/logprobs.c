@@ -27,16 +27,11 @@ typedef struct Told
 static bool
 next_told(Told *told, glm_told *token, const char **text)
 {
-	if (told->at == told->end)
-		return false;
-	if (told->end - told->at < (ptrdiff_t) sizeof(*token))
+	if (glm_told_next(&told->at, told->end, token, text))
+		return true;
+	if (told->at != told->end)
 		elog(ERROR, "malformed log probabilities from the chatglm worker");
-	memcpy(token, told->at, sizeof(*token));
-	*text = told->at + sizeof(*token);
-	if (told->end - *text < (ptrdiff_t) token->length)
-		elog(ERROR, "malformed log probabilities from the chatglm worker");
-	told->at = *text + token->length;
-	return true;
+	return false;
 }
 
 static void

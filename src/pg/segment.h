@@ -65,21 +65,6 @@ typedef struct ChatglmRequestWords
 	ChatglmQuota	 quota[CHATGLM_QUOTAS];
 } ChatglmRequestWords;
 
-/*
- * A message of the request queue: so many bytes of a request's block, in order, from
- * the first one on.  A block goes in pieces so that neither side needs a buffer for a whole
- * one, and that the rest of one which nobody wants any more need not be sent.
- */
-typedef struct ChatglmPiece
-{
-	uint64 id;	   /* of the request */
-	uint32 size;   /* of its block */
-	uint32 offset; /* of this piece in it */
-	char   bytes[FLEXIBLE_ARRAY_MEMBER];
-} ChatglmPiece;
-
-#define CHATGLM_PIECE_HEADER offsetof(ChatglmPiece, bytes)
-
 /* Start of a session's segment; the request and the reply queue follow. */
 typedef struct ChatglmSessionHeader
 {

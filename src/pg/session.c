@@ -11,7 +11,7 @@
  * Neither side ever waits inside a queue.  Here the sends and receives are tried,
  * and between tries the backend waits on its own latch and serves interrupts.
  *
- * A block is sent in pieces (ChatglmPiece).  An interrupt may end a send halfway; the
+ * A block is sent in pieces (glm_fragment).  An interrupt may end a send halfway; the
  * queue then still expects the rest of the piece it has begun with, but not the
  * pieces behind it.  So the piece being sent belongs to the session, not to the call,
  * and the next send or look finishes it (its request is marked as cancelled by then).
@@ -46,7 +46,7 @@ typedef struct Session
 	shm_mq_handle		 *replies;
 	uint32				  generation; /* of the worker that was told of the segment */
 	bool				  detached;	  /* the other end was found missing */
-	ChatglmPiece		 *piece;	  /* on its way; memory for any one */
+	glm_fragment		 *piece;	  /* on its way; memory for any one */
 	Size				  piece_size; /* of the message; 0: none is on its way */
 } Session;
 
@@ -178,7 +178,7 @@ create_segment(void)
 		header->words[i].place = -1;
 	}
 	session.header = header;
-	session.piece = palloc(CHATGLM_PIECE_HEADER + CHATGLM_PIECE_SIZE);
+	session.piece = palloc(GLM_FRAGMENT_HEADER + CHATGLM_PIECE_SIZE);
 
 	requests = shm_mq_create(chatglm_request_queue(header), CHATGLM_QUEUE_SIZE);
 	replies = shm_mq_create(chatglm_reply_queue(header), CHATGLM_QUEUE_SIZE);
@@ -321,7 +321,7 @@ chatglm_session_send(const glm_request *block)
 		session.piece->size = block->size;
 		session.piece->offset = offset;
 		memcpy(session.piece->bytes, (const char *) block + offset, length);
-		session.piece_size = CHATGLM_PIECE_HEADER + length;
+		session.piece_size = GLM_FRAGMENT_HEADER + length;
 		offset += length;
 	}
 	chatglm_session_flush();
@@ -357,7 +357,7 @@ try_piece(void)
 {
 	shm_mq_result result = SHM_MQ_DETACHED;
 
-	if (chatglm_session_alive())
+	if (!GLM_INJECT("session-send") && chatglm_session_alive())
 		result = chatglm_mq_send(session.requests, session.piece_size, session.piece);
 	if (result == SHM_MQ_SUCCESS)
 		session.piece_size = 0;
@@ -388,11 +388,7 @@ chatglm_session_receive(void)
 	}
 
 	event = data;
-	if (size < sizeof(glm_event) || event->length > GLM_EVENT_PAYLOAD ||
-		size != sizeof(glm_event) + event->length || event->kind < GLM_EVENT_TOKEN ||
-		event->kind > GLM_EVENT_ERROR ||
-		(event->kind == GLM_EVENT_TOKEN &&
-		 (event->told < 0 || event->told > (int32) event->length)))
+	if (GLM_INJECT("session-receive") || !glm_event_check(event, size))
 	{
 		session.detached = true;
 		elog(ERROR, "malformed event of %zu bytes from the chatglm worker", size);

@@ -49,9 +49,9 @@ static dlist_head	  attached = DLIST_STATIC_INIT(attached);
 static void attach_session(WorkerSession *session, dsm_handle handle, pid_t pid);
 static void drop_session(WorkerSession *session);
 static bool receive_requests(WorkerSession *session);
-static bool receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size);
+static bool receive_piece(WorkerSession *session, const glm_fragment *piece, Size size);
 static int	entry_of_request(const WorkerSession *session, uint64 id);
-static int	begin_request(WorkerSession *session, const ChatglmPiece *piece);
+static int	begin_request(WorkerSession *session, const glm_fragment *piece);
 static void drop_block(WorkerEntry *entry);
 static void clear_entry(WorkerEntry *entry);
 static void charge_event(WorkerSession *session, const OutgoingEvent *out, int sign);
@@ -122,7 +122,7 @@ attach_session(WorkerSession *session, dsm_handle handle, pid_t pid)
 		dsm_pin_mapping(session->segment);
 		session->header = dsm_segment_address(session->segment);
 		session->pid = pid;
-		session->broken = false;
+		session->broken = GLM_INJECT("worker-attach");
 		dlist_init(&session->outgoing);
 		for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 			clear_entry(&session->entry[i]);
@@ -260,15 +260,12 @@ entry_of_request(const WorkerSession *session, uint64 id)
  * find no entry.
  */
 static bool
-receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size)
+receive_piece(WorkerSession *session, const glm_fragment *piece, Size size)
 {
-	Size		 length = size - CHATGLM_PIECE_HEADER;
 	WorkerEntry *entry;
 	int			 number;
 
-	if (size <= CHATGLM_PIECE_HEADER || piece->id == 0 || piece->size < sizeof(glm_request) ||
-		piece->size > GLM_REQUEST_MAX || piece->offset >= piece->size ||
-		length > piece->size - piece->offset)
+	if (GLM_INJECT("worker-receive") || !glm_fragment_check(piece, size))
 		return false;
 
 	number =
@@ -278,11 +275,8 @@ receive_piece(WorkerSession *session, const ChatglmPiece *piece, Size size)
 	entry = &session->entry[number];
 	if (entry->block == NULL)
 		return true; /* refused or cancelled, and the rest still comes */
-	if (piece->size != entry->size || piece->offset != entry->received)
+	if (!glm_fragment_put(piece, size, entry->block, entry->size, &entry->received))
 		return false;
-
-	memcpy((char *) entry->block + piece->offset, piece->bytes, length);
-	entry->received += length;
 	if (entry->received < entry->size)
 		return true;
 	if (entry->block->id != entry->id)
@@ -305,7 +299,7 @@ accept_limits(WorkerSession *session, int entry)
 
 /* Gives a request the entry whose words bear its id; -1 when there is none. */
 static int
-begin_request(WorkerSession *session, const ChatglmPiece *piece)
+begin_request(WorkerSession *session, const glm_fragment *piece)
 {
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
@@ -406,11 +400,12 @@ chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
 	Size		   size = sizeof(glm_event) + event->length;
 	OutgoingEvent *out;
 
+	(void) GLM_INJECT("worker-send");
 	if (dlist_is_empty(&session->outgoing) && try_send(session, entry, event))
 		return;
 
 	out = MemoryContextAllocExtended(event_context, EVENT_OFFSET + size, MCXT_ALLOC_NO_OOM);
-	if (out == NULL)
+	if (out == NULL || GLM_INJECT("worker-event"))
 	{
 		session->broken = true;
 		SetLatch(MyLatch);

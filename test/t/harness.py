@@ -21,7 +21,7 @@ import psycopg
 PG_CONFIG = os.environ.get("PG_CONFIG", "pg_config")
 BINDIR = subprocess.check_output([PG_CONFIG, "--bindir"], text=True).strip()
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PATIENCE = 120.0        # s
+PATIENCE = float(os.environ.get("PATIENCE", "120"))         # s
 HELD = 60000            # ms a step: nothing that runs gets on until another delay is set
 
 
@@ -237,6 +237,8 @@ class Cluster:
     `environment` is what the server has beside ours.
     """
 
+    postgres = None             # the server's binary, where it is another than BINDIR's
+
     def __init__(self, settings, primary=None, environment=None):
         self.environment = environment or {}
         self.base = directory_for_owner()
@@ -256,7 +258,8 @@ class Cluster:
         options = " ".join(f"-c {name}='{setting}'" for name, setting in self.settings.items())
         as_owner("env", *(f"{name}={setting}" for name, setting in self.environment.items()),
                  f"{BINDIR}/pg_ctl", "start", "--pgdata", self.data, "--silent", "--timeout=120",
-                 "--log", os.path.join(self.base, "log"), "--options", options)
+                 "--log", os.path.join(self.base, "log"), "--options", options,
+                 *(["-p", self.postgres] if self.postgres else []))
 
     def stop(self, mode="fast"):
         as_owner(f"{BINDIR}/pg_ctl", "stop", "--pgdata", self.data, f"--mode={mode}", "--silent")

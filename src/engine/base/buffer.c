@@ -21,7 +21,7 @@ reserve_bytes(glm_buf *buf, size_t n)
 	char  *data;
 
 	/* one byte more than asked, for the NUL; half of the address space is a bug */
-	if (n >= SIZE_MAX / 4 - buf->length)
+	if (n >= SIZE_MAX / 4 - buf->length || GLM_INJECT("buffer"))
 		return false;
 	if (n < buf->capacity - buf->length)
 		return true;

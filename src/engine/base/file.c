@@ -26,6 +26,12 @@ glm_file_open(const char *path, struct stat *st, glm_error *err)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
+	if (GLM_INJECT("file-open"))
+	{
+		close(fd);
+		fd = -1;
+		errno = EIO;
+	}
 	if (fd < 0)
 	{
 		glm_file_fail(err, "open", path);
@@ -54,6 +60,12 @@ glm_file_pread(int fd, const char *path, void *to, size_t n, uint64_t offset, si
 	while (*got < n)
 	{
 		ssize_t m = pread(fd, (char *) to + *got, n - *got, (off_t) (offset + *got));
+
+		if (GLM_INJECT("file-read"))
+		{
+			m = -1;
+			errno = EIO;
+		}
 
 		if (m < 0 && errno == EINTR)
 			continue;

@@ -78,6 +78,11 @@ write_all(const glm_pack_file *out, const uint8_t *bytes, size_t n, glm_error *e
 	{
 		ssize_t written = write(out->fd, bytes, n);
 
+		if (GLM_INJECT("pack-write"))
+		{
+			written = -1;
+			errno = ENOSPC;
+		}
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written < 0)

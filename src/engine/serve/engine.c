@@ -158,7 +158,7 @@ glm_engine_close(glm_engine *e)
 glm_request *
 glm_request_new(size_t size)
 {
-	return malloc(size);
+	return GLM_INJECT("request") ? NULL : malloc(size);
 }
 
 void

@@ -47,6 +47,8 @@ go_on_with(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *o
 {
 	unsigned needs = task->kind->needs;
 
+	if (GLM_INJECT("intake") && !glm_no_memory(&out->err))
+		return GLM_TASK_FAILED;
 	if (glm_ticket_ended(&e->ticket[task->ticket], &out->err))
 		return GLM_TASK_FAILED;
 	atomic_store(&e->ticket[task->ticket].stage, GLM_STAGE_READING);

@@ -185,7 +185,7 @@ glm_kv_take_block(glm_kv_pool *pool, size_t block_bytes)
 		run = pool->slab[run].next;
 	if (run == NONE)
 		run = take_run(pool, block_bytes);
-	if (run == NONE)
+	if (run == NONE || GLM_INJECT("kv-block"))
 		return GLM_KV_NONE;
 
 	s = &pool->slab[run];

@@ -149,7 +149,9 @@ loading_main(void *arg)
 	{
 		glm_error err = {0};
 
-		if (do_loading(l, &err))
+		if (GLM_INJECT("loader"))
+			glm_no_memory(&err);
+		else if (do_loading(l, &err))
 			err.status = GLM_OK;
 		pthread_mutex_lock(&in->lock);
 		over = end_loading(l, &err);
@@ -177,7 +179,7 @@ start_thread(glm_loading *l)
 {
 	glm_intake *in = &l->engine->intake;
 
-	if (!glm_thread_start(loading_main, l))
+	if (GLM_INJECT("loader-thread") || !glm_thread_start(loading_main, l))
 		return false;
 	in->n_loaders++;
 	l->next = in->loadings;

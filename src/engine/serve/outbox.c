@@ -85,6 +85,7 @@ glm_outbox_put(glm_outbox *box, const glm_event *header, const void *payload)
 	size_t size = piece ? RING_BYTES / 2 : RING_BYTES;
 
 	pthread_mutex_lock(&box->lock);
+	(void) GLM_INJECT("outbox");
 	while (!box->closed && box->tail - box->head + n > size)
 		pthread_cond_wait(&box->room, &box->lock);
 	if (!box->closed)

@@ -236,6 +236,8 @@ glm_pass_run(glm_scheduler *s, glm_served *served)
 	ok = glm_forward_run(s->engine->forward, served->model, atomic_load(&served->weights), pass,
 						 describe_picks(s), &results, &err);
 	glm_pause_with(NULL, NULL);
+	if (GLM_INJECT("pass"))
+		ok = glm_fail(&err, GLM_INTERNAL, "the pass was made to fail");
 	atomic_store(&served->used_ns, glm_now_ns());
 	if (!ok)
 	{

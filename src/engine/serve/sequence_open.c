@@ -45,7 +45,8 @@ set_limit(glm_sequence *seq, glm_error *err)
 static bool
 reserve_tokens(glm_sequence *seq, glm_error *err)
 {
-	int32_t *data = realloc(seq->tokens.data, seq->limit * sizeof(int32_t));
+	int32_t *data =
+		GLM_INJECT("sequence") ? NULL : realloc(seq->tokens.data, seq->limit * sizeof(int32_t));
 
 	if (data == NULL)
 		return glm_no_memory(err);

@@ -140,7 +140,12 @@ map_chunk(glm_weight_file *file, const char *path, int number, bool *fresh, glm_
 
 	pthread_mutex_lock(&file->lock);
 	*fresh = !c->mapped;
-	if (!c->mapped)
+	if (GLM_INJECT("chunk-map"))
+	{
+		ok = false;
+		errno = ENOMEM;
+	}
+	else if (!c->mapped)
 		ok = mmap(file->data + glm_chunk_begin(number), glm_chunk_size(file, number), PROT_READ,
 				  MAP_PRIVATE | MAP_FIXED, file->fd, (off_t) glm_chunk_begin(number)) != MAP_FAILED;
 	if (ok)
@@ -168,7 +173,7 @@ glm_chunks_populate(glm_weight_file *file, const char *path, uint64_t begin, uin
 			continue; /* no file's pages */
 		/* it ends at the end of the file by itself */
 		posix_fadvise(file->fd, (off_t) (at + n), READ_AHEAD, POSIX_FADV_WILLNEED);
-		if (madvise(file->data + at, n, MADV_POPULATE_READ) != 0)
+		if (GLM_INJECT("chunk-read") || madvise(file->data + at, n, MADV_POPULATE_READ) != 0)
 		{
 			if (errno == EFAULT)
 				return glm_fail(err, GLM_BAD_FILE,

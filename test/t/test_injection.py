@@ -1,0 +1,291 @@
+"""test_injection.py - whatever fails, ends or stalls, at each point that was made for it: who asked gets an ERROR that says so, nobody
+else loses more than is said in docs/faults.md, the worker is ready again, nothing leaks.
+
+A cluster of its own runs the library of `make injection`.
+"""
+import os
+import shutil
+import signal
+import subprocess
+import unittest
+
+import psycopg
+
+from harness import *
+from injected import LIBRARY, InjectedCluster
+
+GREETING = "SELECT glm_generate('hello')"
+COLD = "SELECT glm_generate('hello', model => 'cold')"      # is not loaded when something happens
+LONG_RESULT = "SELECT cardinality(glm_tokenize(repeat('hello ', 20000)))"       # more than a queue holds
+LOST, INTERNAL, NO_MEMORY, NO_FILE = "58000", "XX000", "53200", "58P01"
+LONG = os.environ.get("LONG") == "1"      # kill -9 of the worker at each point, too
+
+
+class Point:
+    """Where something happens, and what does.
+
+    state: SQLSTATE of the request for which it fails, None: it is answered all the same; where: one of the engine's threads, which
+    takes the worker down when it ends, and the main one or a backend, the server; alone: others go on while it stalls.
+    """
+
+    def __init__(self, name, state, sql=GREETING, where="engine", alone=False):
+        self.name, self.state, self.sql, self.where, self.alone = name, state, sql, where, alone
+
+
+POINTS = [
+    # files and memory of models
+    Point("file-open", NO_FILE, COLD, alone=True),
+    Point("file-read", NO_FILE, COLD, alone=True),
+    Point("chunk-map", NO_MEMORY, COLD, alone=True),
+    Point("chunk-read", None, COLD, alone=True),
+    Point("loader", NO_MEMORY, COLD, alone=True),
+    Point("loader-thread", NO_MEMORY, COLD),
+    # the engine
+    Point("intake", NO_MEMORY),
+    Point("pass", INTERNAL),
+    Point("compute", None, alone=True),
+    # memory
+    Point("request", NO_MEMORY, where="main"),
+    Point("sequence", NO_MEMORY),
+    Point("buffer", NO_MEMORY),
+    Point("kv-block", None),
+    # queues
+    Point("outbox", None),
+    Point("worker-attach", LOST, where="main"),
+    Point("worker-receive", LOST, where="main"),
+    Point("worker-send", None, where="main"),
+    Point("worker-event", LOST, LONG_RESULT, where="main"),
+    Point("session-send", LOST, where="backend", alone=True),
+    Point("session-receive", INTERNAL, where="backend", alone=True),
+]
+POINTS_BY_NAME = {point.name: point for point in POINTS}
+# a queue never fails by itself
+NEVER = {("outbox", "fail_once"), ("worker-send", "fail_once")}
+
+
+@unittest.skipUnless(os.path.exists(LIBRARY), "without the library of `make injection`")
+class Injection(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = InjectedCluster({"chatglm.threads": 2, "restart_after_crash": "on"})
+        cls.addClassCleanup(cls.cluster.remove)
+        with cls.cluster.connect() as conn:
+            conn.execute("CREATE EXTENSION chatglm")
+            conn.execute("CREATE FUNCTION inject(point text, action text) RETURNS void LANGUAGE C AS '$libdir/chatglm', "
+                         "'chatglm_inject'")
+            conn.execute("CREATE FUNCTION injected() RETURNS boolean LANGUAGE C AS '$libdir/chatglm', 'chatglm_injected'")
+            conn.execute("CREATE TABLE kept AS SELECT i FROM generate_series(1, 1000) i")
+            cold = f"{cls.cluster.base}/cold"
+            shutil.copytree(f"{ROOT}/models/tiny-chatglm3", cold)
+            subprocess.run(["chmod", "-R", "a+rX", cold], check=True)
+            conn.execute("SELECT glm_model_load('cold', %s)", [cold])
+            cls.answers = {sql: conn.execute(sql).fetchone() for sql in (GREETING, COLD, LONG_RESULT)}
+            cls.stream = conn.execute(f"SELECT * FROM {STREAM}").fetchall()
+
+    def setUp(self):
+        self.sessions = []
+        self.wait_ready()
+        self.arm(None, None)
+        with self.cluster.connect() as conn:
+            self.check_answer(conn)
+            self.check_answer(conn, COLD)
+            self.before = health(conn)
+        self.descriptors = self.count_descriptors()
+        self.segments = len(self.cluster.segments())
+        self.idle = self.session()
+        self.idle.execute("CREATE TEMP TABLE own AS SELECT 42 AS answer")
+        self.reader = self.session(autocommit=False)
+        self.reader.execute(f"DECLARE c CURSOR FOR SELECT * FROM {STREAM}")
+        self.read = self.reader.execute("FETCH 1 FROM c").fetchall()
+        self.wait(lambda h: h["paused"] == 1, "the other's stream pauses")
+
+    def session(self, autocommit=True):
+        conn = connect(host=self.cluster.base, port=5432, user="postgres", dbname="postgres", autocommit=autocommit)
+        self.sessions.append(conn)
+        self.addCleanup(conn.close)
+        return conn
+
+    def wait(self, condition, what):
+        with self.cluster.connect() as conn:
+            wait_until(lambda: condition(health(conn)), what)
+
+    def wait_ready(self):
+        def ready():
+            try:
+                with self.cluster.connect() as conn:
+                    return value("SELECT glm_ready()", conn)
+            except psycopg.OperationalError:
+                return False
+
+        wait_until(ready, "the worker is ready")
+
+    def arm(self, point, action):
+        with self.cluster.connect() as conn:
+            if point and point.sql == COLD:
+                conn.execute("SELECT glm_model_unload('cold')")
+                maps = f"/proc/{self.before['worker_pid']}/maps"
+                wait_until(lambda: "/cold/" not in as_owner("cat", maps), "its file is not mapped any more")
+            conn.execute("SELECT inject(%s, %s)", [point and point.name, action])
+
+    def count_descriptors(self):
+        return len(as_owner("ls", f"/proc/{self.before['worker_pid']}/fd").split())
+
+    def check_answer(self, conn, sql=GREETING):
+        self.assertEqual(conn.execute(sql).fetchone(), self.answers[sql])
+
+    def ask(self, point, action):
+        """Arms the point and has a new session meet it; -> that session, which may still be waiting"""
+        if point.sql == LONG_RESULT:
+            return self.ask_without_reading(point, action)
+        self.arm(point, action)
+        return self.asked(point)
+
+    def asked(self, point):
+        asked = Background(point.sql, host=self.cluster.base, port=5432, user="postgres", dbname="postgres")
+        self.sessions.append(asked.conn)
+        self.addCleanup(asked.conn.close)
+        return asked
+
+    def ask_without_reading(self, point, action):
+        """Its session is stopped before there is a result, which the queue has no room for."""
+        self.arm(POINTS_BY_NAME["intake"], "stall")
+        asked = self.asked(point)
+        self.wait_met()
+        os.kill(asked.pid, signal.SIGSTOP)
+        self.arm(point, action)
+        self.wait_met()
+        os.kill(asked.pid, signal.SIGCONT)
+        return asked
+
+    def wait_met(self):
+        def met():
+            try:
+                return value("SELECT injected()", self.idle)
+            except psycopg.OperationalError:
+                return True             # and was killed
+
+        wait_until(met, "it is met")
+
+    # ---- afterwards ----
+
+    def assert_well(self, same_worker):
+        """Ready, data as they were, everybody is answered, and nothing is left of it."""
+        self.wait_ready()
+        with self.cluster.connect() as conn:
+            self.assertEqual(conn.execute("SELECT count(*), sum(i) FROM kept").fetchone(), (1000, 500500))
+            self.check_answer(conn)
+            self.assertEqual(conn.execute(f"SELECT * FROM {STREAM}").fetchall(), self.stream)
+            self.assertEqual(health(conn)["worker_pid"] == self.before["worker_pid"], same_worker)
+        for conn in self.sessions:
+            conn.close()
+        self.wait(lambda h: h["running"] == h["waiting"] == h["kv_bytes_used"] == 0, "no request is left")
+        wait_until(lambda: len(self.cluster.segments()) == self.segments, "no segment is left")
+        if same_worker:
+            wait_until(lambda: self.count_descriptors() == self.descriptors, "no descriptor is left")
+
+    def assert_others_undisturbed(self):
+        self.assertEqual(value("SELECT answer FROM own", self.idle), 42)
+        self.check_answer(self.idle)
+        self.assertEqual(self.read + self.reader.execute("FETCH ALL FROM c").fetchall(), self.stream)
+        self.reader.commit()
+
+    def assert_state(self, caught, state):
+        self.assertEqual(caught.exception.sqlstate, state, caught.exception)
+
+    # ---- the actions ----
+
+    def fail_once(self, point):
+        asked = self.ask(point, "fail")
+        if point.state is None:
+            self.assertEqual(asked.result(), [self.answers[point.sql]])
+        else:
+            with self.assertRaises(psycopg.Error) as caught:
+                asked.result()
+            self.assert_state(caught, point.state)
+        self.wait_met()
+        self.check_answer(asked.conn, point.sql)
+        self.assert_others_undisturbed()
+        self.assert_well(same_worker=True)
+
+    def end_thread(self, point):
+        asked = self.ask(point, "segv")
+        if point.where != "engine":
+            self.assert_crashed(asked)
+            return
+        with self.assertRaises(psycopg.Error) as caught:
+            asked.result()
+        self.assert_state(caught, LOST)
+        self.check_answer(asked.conn, point.sql)
+        self.assertEqual(value("SELECT answer FROM own", self.idle), 42)
+        with self.assertRaises(psycopg.Error) as caught:
+            self.reader.execute("FETCH ALL FROM c")
+        self.assert_state(caught, LOST)
+        self.reader.rollback()
+        self.check_answer(self.reader)
+        self.assert_well(same_worker=False)
+
+    def assert_crashed(self, asked):
+        """The server restarts: all sessions end, as they always do."""
+        with self.assertRaises(psycopg.OperationalError) as caught:
+            asked.result()
+        self.assertIn(caught.exception.sqlstate, (None, "57P02"))
+        for conn in (self.idle, self.reader):
+            wait_until(lambda conn=conn: self.is_gone(conn), "the session ends")
+        self.assert_well(same_worker=False)
+
+    def is_gone(self, conn):
+        try:
+            conn.execute("SELECT 1")
+            return False
+        except psycopg.OperationalError as error:
+            self.assertIn(error.sqlstate, (None, "57P02"))
+            return True
+
+    def kill(self, point):
+        self.assert_crashed(self.ask(point, "kill"))
+
+    def stall(self, point):
+        asked = self.ask(point, "stall")
+        self.wait_met()
+        if point.alone:
+            self.check_answer(self.idle)
+        else:
+            self.assert_waits_in_vain()
+        if point.name == "compute":     # the other threads do its share
+            self.assertEqual(asked.result(), [self.answers[point.sql]])
+        else:
+            self.assert_can_be_cancelled(asked, point)
+        self.arm(None, None)
+        self.check_answer(asked.conn, point.sql)
+        self.assert_others_undisturbed()
+        self.assert_well(same_worker=True)
+
+    def assert_waits_in_vain(self):
+        self.idle.execute("SET statement_timeout = '200ms'")
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            self.idle.execute(GREETING)
+        self.idle.execute("RESET statement_timeout")
+
+    def assert_can_be_cancelled(self, asked, point):
+        """While it stalls, unless it is the backend itself."""
+        value(f"SELECT pg_cancel_backend({asked.pid})", self.idle)
+        if point.where == "backend":
+            self.arm(None, None)
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            asked.result()
+
+
+def add_tests():
+    for point in POINTS:
+        for action in ("fail_once", "end_thread", "stall", *(["kill"] if LONG or point.where != "engine" else [])):
+            def test(self, point=point, action=action):
+                getattr(self, action)(point)
+
+            if (point.name, action) not in NEVER:
+                setattr(Injection, f"test_{action}_at_{point.name.replace('-', '_')}", test)
+
+
+add_tests()
+
+if __name__ == "__main__":
+    unittest.main()
