@@ -24,7 +24,8 @@ Q4_0, Q8_0 = (2, 2 + BLOCK // 2, 4.61), (8, 2 + BLOCK, 73.9)    # type, bytes of
 
 
 def text(s):
-    return struct.pack("<Q", len(s)) + s.encode()
+    encoded = s.encode()
+    return struct.pack("<Q", len(encoded)) + encoded
 
 
 def settings(bits):
