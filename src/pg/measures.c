@@ -28,7 +28,8 @@ typedef struct Measures
 	ChatglmMeasured measured;
 } Measures;
 
-static const ChatglmKept measures_file = {"chatglm.stat", 1, sizeof(ChatglmMeasured)};
+static const ChatglmKept measures_file = {"chatglm.stat", 1, sizeof(ChatglmMeasured),
+										  chatglm_measures_sound};
 
 static Measures	  *measures; /* NULL: chatglm was not preloaded */
 static TimestampTz last_kept;

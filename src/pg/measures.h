@@ -103,6 +103,9 @@ typedef struct ChatglmMeasured
 	ChatglmProfile	 profile[CHATGLM_PROFILES];
 } ChatglmMeasured;
 
+/* Are the counts of a ChatglmMeasured within its arrays, and have its names an end? */
+extern bool chatglm_measures_sound(const void *measured);
+
 /* A request that has ended. */
 typedef struct ChatglmEnded
 {

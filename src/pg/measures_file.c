@@ -49,7 +49,9 @@ read_file(FILE *file, const ChatglmKept *kept, void *data)
 	if (fread(data, kept->size, 1, file) != 1 || fgetc(file) != EOF)
 		return "it has another length than it should have";
 	right = header_of(kept, data);
-	return EQ_CRC32C(header.crc, right.crc) ? NULL : "its checksum is wrong";
+	if (!EQ_CRC32C(header.crc, right.crc))
+		return "its checksum is wrong";
+	return kept->is_sound == NULL || kept->is_sound(data) ? NULL : "its numbers are out of range";
 }
 
 static void
@@ -88,7 +90,7 @@ write_file(const char *name, const ChatglmKept *kept, const void *data)
 	FILE  *file = AllocateFile(name, PG_BINARY_W);
 	bool   written;
 
-	if (file == NULL)
+	if (file == NULL || GLM_INJECT("measures-write"))
 		return false;
 	written =
 		fwrite(&header, sizeof(header), 1, file) == 1 && fwrite(data, kept->size, 1, file) == 1;

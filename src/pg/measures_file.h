@@ -12,6 +12,8 @@ typedef struct ChatglmKept
 	const char *name; /* in PostgreSQL's own directory for statistics */
 	uint32		version;
 	Size		size;
+	/* A right checksum only says that somebody meant it so; NULL: any bytes will do. */
+	bool (*is_sound)(const void *data);
 } ChatglmKept;
 
 /* What was written last; false: nothing, or the file is not what we write, which is logged. */

@@ -38,7 +38,7 @@ typedef struct Usage
 	Rows	rows;
 } Usage;
 
-static const ChatglmKept usage_file = {"chatglm_usage.stat", 1, sizeof(Rows)};
+static const ChatglmKept usage_file = {"chatglm_usage.stat", 1, sizeof(Rows), NULL};
 
 static Usage *usage; /* NULL: chatglm was not preloaded */
 

@@ -1,5 +1,6 @@
-#!/bin/sh
-# run.sh SECONDS TARGET... - runs fuzz targets side by side, from the checkout's root.
+#!/bin/bash
+# run.sh SECONDS TARGET... - runs fuzz targets from the checkout's root, as many side by side as there
+# are CPUs.
 #
 # Each begins with its corpus, test/fuzz/corpus/; what it adds and what makes it
 # fail stays in build/fuzz/.  Prints one TAP line a target; exit 1 when any failed.
@@ -7,9 +8,11 @@ seconds=$1
 shift
 cd "$(dirname "$0")/../.." || exit 1
 
+running=0
 for target in "$@"; do
 	name=${target##*/fuzz_}
 	mkdir -p "build/fuzz/found/$name"
+	[ $((++running)) -le "$(nproc)" ] || wait -n
 	(
 		"$target" -max_total_time="$seconds" -timeout=300 -rss_limit_mb=2048 -max_len=65536 \
 			-print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \

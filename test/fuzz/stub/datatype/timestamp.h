@@ -1,0 +1,2 @@
+/* timestamp.h - TimestampTz is in pg.h. */
+#include "pg.h"
