@@ -8,7 +8,7 @@
  * with exit code 1.  The postmaster then just starts the worker again.
  *
  * A fault in the main thread is a crash like any other: the handler puts the old
- * action back and returns into the same fault.
+ * action back and returns into the same fault; a signal that a process sent is raised anew.
  *
  * The parked thread may hold a lock of the engine that the main thread is just
  * waiting for.  So an alarm that finds the main thread still inside a call of the
@@ -90,6 +90,8 @@ handle_fault(int signo, siginfo_t *info, void *context)
 	if (!glm_engine_thread())
 	{
 		restore_action(signo);
+		if (info->si_code <= 0)
+			raise(signo);
 		return;
 	}
 

@@ -183,6 +183,22 @@ class Names(unittest.TestCase):
                 self.assertTrue(os.path.exists(os.path.join(ROOT, name)), f"{path}: {name}")
 
 
+class Faults(unittest.TestCase):
+    """Every row of docs/faults.md names tests that are there."""
+
+    def test_its_tests_are_there(self):
+        rows = [row for table in tables(PAGES["docs/faults.md"]) for row in table[1:]]
+        self.assertGreater(len(rows), 20)
+        for row in rows:
+            named = re.findall(r"`(test_\w+)\.(\w+)`", row[-1])
+            self.assertTrue(named, row[0])
+            for module, test in named:
+                if test == "py":
+                    self.assertTrue(os.path.exists(os.path.join(ROOT, f"test/t/{module}.py")), module)
+                else:
+                    self.assertIn(f"def {test}(", text_of(f"test/t/{module}.py"), row[0])
+
+
 class Figures(unittest.TestCase):
     """Measured figures stand in RESULTS.md; other pages may repeat rows of its tables."""
 
