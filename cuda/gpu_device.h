@@ -42,12 +42,26 @@ mma_u8s8(int c[4], const unsigned a[4], const unsigned b[2])
 				 "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
 				 : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
 				 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+/* The same of a [8, 16] and b [8, 16]: a and b are row g, columns 4 t to + 3; c as above. */
+DEVICE void
+mma_u8s8_small(int c[2], unsigned a, unsigned b)
+{
+	asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1},{%2},{%3},{%0,%1};"
+				 : "+r"(c[0]), "+r"(c[1])
+				 : "r"(a), "r"(b));
+}
+
+/* Turing has the small one alone. */
+DEVICE bool
+mma_is_small()
+{
+#if __CUDA_ARCH__ >= 800
+	return false;
 #else
-	/* the same fragments are four of Turing's */
-	for (int i = 0; i < 4; i++)
-		asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1},{%2},{%3},{%0,%1};"
-					 : "+r"(c[i % 2 * 2]), "+r"(c[i % 2 * 2 + 1])
-					 : "r"(a[i]), "r"(b[i / 2]));
+	return true;
 #endif
 }
 

@@ -142,7 +142,14 @@ group_sums(int c[4], const lane_codes<BITS, STEPS> &codes, const uint2 x[STEPS])
 		unsigned f[4], b[2] = {x[step].x, x[step].y};
 
 		codes.fragment(f, step);
-		mma_u8s8(c, f, b);
+		if (mma_is_small())
+		{
+			UNROLL
+			for (int i = 0; i < 4; i++)
+				mma_u8s8_small(c + i % 2 * 2, f[i], b[i / 2]);
+		}
+		else
+			mma_u8s8(c, f, b);
 	}
 }
 

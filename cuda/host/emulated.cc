@@ -32,4 +32,5 @@ emulated_choose(const char *choice)
 	gpu::chosen.seed = seed != NULL ? (unsigned) atoi(seed + 1) : 0;
 	gpu::chosen.early = strstr(choice, ",early") != NULL;
 	gpu::chosen.ahead = strstr(choice, ",ahead") != NULL;
+	gpu::chosen.small = strstr(choice, ",small") != NULL;
 }

@@ -28,7 +28,8 @@ extern "C"
 
 	/*
  * "forward", "reverse" or "random:SEED", and behind it ",early" where asynchronous copies
- * are to arrive at once, ",ahead" where warps run ahead; see gpu_host.h.
+ * are to arrive at once, ",ahead" where warps run ahead, ",small" for products
+ * of compute capability 7.5; see gpu_host.h.
  */
 	extern void emulated_choose(const char *choice);
 

@@ -23,7 +23,7 @@
 
 namespace gpu
 {
-choice chosen = {FORWARD, 0, false, false};
+choice chosen = {FORWARD, 0, false, false, false};
 
 namespace
 {

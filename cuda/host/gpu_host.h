@@ -76,6 +76,7 @@ struct choice
 	unsigned   seed;  /* of RANDOM */
 	bool	   early; /* asynchronous copies arrive at once */
 	bool	   ahead; /* a warp runs to its next barrier before another does */
+	bool	   small; /* products are Turing's */
 };
 
 extern choice chosen;
@@ -367,6 +368,23 @@ mma_u8s8(int c[4], const unsigned a[4], const unsigned b[2])
 									[](const gpu_fragments *lanes, gpu_sums *sums)
 									{ gpu_multiply(lanes, sums); });
 	memcpy(c, out.c, sizeof(out.c));
+}
+
+/* The corner of the same product that is 8 rows of a, and 16 columns. */
+static inline void
+mma_u8s8_small(int c[2], unsigned a, unsigned b)
+{
+	int		 whole[4] = {c[0], c[1], 0, 0};
+	unsigned rows[4] = {a, 0, 0, 0}, columns[2] = {b, 0};
+
+	mma_u8s8(whole, rows, columns);
+	memcpy(c, whole, 2 * sizeof(*c));
+}
+
+static inline bool
+mma_is_small()
+{
+	return gpu::chosen.small;
 }
 
 static inline int

@@ -120,7 +120,7 @@ static const kind kinds[] = {
 	{"wide", ck_wide}, {"attention", ck_attention}, {"pick", ck_pick},
 };
 
-static const char *const orders[] = {"forward",		   "reverse,ahead", "random:1",
+static const char *const orders[] = {"forward",		   "reverse,ahead", "random:1,small",
 									 "random:2,ahead", "forward,early", "random:3,early,ahead"};
 
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))

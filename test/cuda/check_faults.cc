@@ -117,8 +117,8 @@ noticed(int fault)
 			_exit(2);
 		for (int i = 0; i < 4; i++)
 			for (int order = gpu::FORWARD; order <= gpu::RANDOM; order++)
-				all &=
-					right(fault, gpu::choice{(gpu::order_kind) order, 7, i % 2 == 1, i / 2 == 1});
+				all &= right(
+					fault, gpu::choice{(gpu::order_kind) order, 7, i % 2 == 1, i / 2 == 1, false});
 		_exit(all ? 0 : 1);
 	}
 	if (child < 0 || waitpid(child, &status, 0) != child)

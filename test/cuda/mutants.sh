@@ -37,7 +37,7 @@ seen() { # SITE KIND...: the first check that fails
 	local site=$1 kind order
 	shift
 	ulimit -t 20 # some never end
-	for order in forward reverse,ahead random:1 random:2,ahead forward,early random:3,early,ahead; do
+	for order in forward reverse,ahead random:1,small random:2,ahead forward,early random:3,early,ahead; do
 		for kind in "$@"; do
 			MUTANT=$site $place/check 12 "$kind" $order >/dev/null 2>&1 || {
 				echo "$order"
