@@ -54,7 +54,7 @@ chatglm_admission(ChatglmRoomWish *wish)
 		if (answer == CHATGLM_ROOM_NEVER ||
 			(!chatglm_session_ending() && (!wish->queues || waits_for_itself(wish, answer))))
 			no_room(wish, answer);
-		chatglm_wait();
+		chatglm_session_wait(CHATGLM_WAIT_ROOM);
 		count_time(wish, timeout_ms, start);
 		chatglm_look();
 		chatglm_session_connect();

@@ -180,6 +180,7 @@ collect_one(ChatglmAnswer *answer)
 	answer->context = event->context;
 	answer->cached_tokens = event->cached_tokens;
 	answer->completion_tokens = event->completion_tokens;
+	answer->accepted_tokens = event->accepted_tokens;
 	answer->kept = chatglm_request_kept(answer->request);
 	chatglm_release(answer->request);
 	answer->request = NULL;

@@ -30,7 +30,8 @@ typedef struct ChatglmAnswer
 	int				context; /* of what needs a tokenizer alone: most tokens of the model */
 	int				cached_tokens;
 	int				completion_tokens;
-	glm_chat_format chat; /* how its model writes */
+	int				accepted_tokens; /* of these, that speculation had proposed */
+	glm_chat_format chat;			 /* how its model writes */
 
 	/* of a question that asks for several answers, the others */
 	int					  n; /* of all; 0: one, and none of several */

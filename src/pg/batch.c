@@ -223,6 +223,7 @@ count_answer(BatchState *state, const ChatglmAnswer *answer)
 	state->prompt_tokens += answer->prompt_tokens;
 	state->cached_tokens += answer->cached_tokens;
 	state->completion_tokens += answer->completion_tokens;
+	state->accepted_tokens += answer->accepted_tokens;
 	state->failed += answer->error != NULL;
 	if (answer->routed && answer->model != NULL)
 		chatglm_count_model(&state->models, state->context, answer->model);

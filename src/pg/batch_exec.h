@@ -91,6 +91,7 @@ typedef struct BatchState
 	int64			  prompt_tokens;
 	int64			  cached_tokens;
 	int64			  completion_tokens;
+	int64			  accepted_tokens;
 	int64			  failed;	 /* answered with an error */
 	int64			  in_flight; /* requests running as each was sent, summed */
 	List			 *models;	 /* those that routes have led to, see model_explain.h */

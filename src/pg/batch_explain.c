@@ -59,6 +59,7 @@ explain_requests(const BatchState *state, ExplainState *es)
 	ExplainPropertyInteger("Prompt Tokens", NULL, state->prompt_tokens, es);
 	ExplainPropertyInteger("Cached Tokens", NULL, state->cached_tokens, es);
 	ExplainPropertyInteger("Generated Tokens", NULL, state->completion_tokens, es);
+	ExplainPropertyInteger("Accepted Tokens", NULL, state->accepted_tokens, es);
 	ExplainPropertyFloat("Mean in Flight", NULL,
 						 state->requests > 0 ? (double) state->in_flight / state->requests : 0, 1,
 						 es);

@@ -77,7 +77,7 @@ claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 					 errdetail("A session may have %d requests running.", CHATGLM_SESSION_REQUESTS),
 					 errhint("Close cursors that are not needed any more.")));
 		}
-		chatglm_session_wait();
+		chatglm_session_wait(CHATGLM_WAIT_PLACE);
 		chatglm_look();
 		if (!chatglm_session_alive())
 			chatglm_session_lost();

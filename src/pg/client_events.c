@@ -11,6 +11,7 @@
 #include "client.h"
 #include "client_request.h"
 #include "errors.h"
+#include "request_log.h"
 #include "segment.h"
 #include "session.h"
 
@@ -32,7 +33,7 @@ chatglm_next_event(ChatglmRequest *request)
 	const glm_event *event;
 
 	while ((event = chatglm_try_event(request)) == NULL)
-		chatglm_session_wait();
+		chatglm_session_wait(CHATGLM_WAIT_REPLY);
 	return event;
 }
 
@@ -54,7 +55,7 @@ chatglm_try_event(ChatglmRequest *request)
 void
 chatglm_wait(void)
 {
-	chatglm_session_wait();
+	chatglm_session_wait(CHATGLM_WAIT_REPLY);
 }
 
 uint64
@@ -110,7 +111,10 @@ file_event(const glm_event *event)
 		memset((char *) FILED(filed) + size, 0, 2);
 		dlist_push_tail(&request->events, &filed->link);
 		if (event->kind == GLM_EVENT_DONE || event->kind == GLM_EVENT_ERROR)
+		{
 			request->state = REQUEST_ENDED;
+			chatglm_log_end(request, event);
+		}
 		if (event->kind == GLM_EVENT_DONE)
 			tokens_used += event->prompt_tokens + event->completion_tokens;
 		return;

@@ -18,6 +18,7 @@
 #include "call.h"
 #include "client.h"
 #include "client_request.h"
+#include "request_log.h"
 #include "room.h"
 #include "route.h"
 #include "segment.h"
@@ -101,6 +102,7 @@ chatglm_new_request(const ChatglmCall *given)
 	if (call->path != NULL)
 		request->path = MemoryContextStrdup(request_context, call->path);
 	keep(request, call);
+	chatglm_log_begin(request, call);
 	return request;
 }
 
@@ -114,6 +116,7 @@ chatglm_release(ChatglmRequest *request)
 	free_if_any(request->model);
 	free_if_any(request->path);
 	free_if_any(request->kept.data);
+	free_if_any(request->text);
 	pfree(request);
 
 	if (dlist_is_empty(&chatglm_requests))

@@ -38,6 +38,9 @@ struct ChatglmRequest
 	glm_request		   *block; /* until it is sent */
 	char			   *model; /* its name and directory, UTF-8 */
 	char			   *path;
+	glm_kind			kind;
+	TimestampTz			begun;
+	char			   *text;	 /* the beginning of its prompt, for the log; NULL: it stays out */
 	StringInfoData		kept;	 /* as in the ChatglmCall; no data: nothing */
 	dlist_head			events;	 /* ChatglmFiledEvent */
 	ChatglmFiledEvent  *current; /* what the caller is looking at */

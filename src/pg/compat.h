@@ -80,7 +80,7 @@ chatglm_mq_send(shm_mq_handle *queue, Size size, const void *data)
 
 /* A wait event of this name: shown as Extension/Extension before 17. */
 static inline uint32
-chatglm_wait_event(const char *name)
+chatglm_wait_event_new(const char *name)
 {
 #if PG_VERSION_NUM >= 170000
 	return WaitEventExtensionNew(name); /* returns the old one when it exists */

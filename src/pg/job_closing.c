@@ -17,6 +17,7 @@
 
 #include "job_launcher.h"
 #include "job_shared.h"
+#include "waits.h"
 
 #define WAIT_MS 10000 /* for processes to end */
 
@@ -134,7 +135,7 @@ wait_for_workers(Oid database)
 	while (end_workers(database) > 0 && GetCurrentTimestamp() < end)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
-						 chatglm_wait_event("ChatglmJob"));
+						 chatglm_wait_event(CHATGLM_WAIT_JOB_END));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -28,6 +28,7 @@
 #include "job_launcher.h"
 #include "job_shared.h"
 #include "settings.h"
+#include "waits.h"
 
 #define SLEEP_MS 60000	  /* at most, as times may change */
 #define STARTING_MS 60000 /* that a process may take to say that it is there */
@@ -88,7 +89,7 @@ chatglm_job_launcher_main(Datum arg)
 		launch_round(context);
 		MemoryContextReset(context);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, time_to_sleep(),
-						 chatglm_wait_event("ChatglmJobLauncher"));
+						 chatglm_wait_event(CHATGLM_WAIT_JOB_LAUNCHER));
 		ResetLatch(MyLatch);
 	}
 	proc_exit(1);

@@ -19,6 +19,7 @@
 #include "job_chunk.h"
 #include "job_shared.h"
 #include "shared.h"
+#include "waits.h"
 
 #define NOTICE_MS 2000 /* between two of them */
 
@@ -128,7 +129,7 @@ wait_until_time(TimestampTz until)
 	long ms = (long) Max(10, Min((until - GetCurrentTimestamp()) / 1000, 1000));
 
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-					 chatglm_wait_event("ChatglmJob"));
+					 chatglm_wait_event(CHATGLM_WAIT_JOB));
 	ResetLatch(MyLatch);
 }
 

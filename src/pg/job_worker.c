@@ -23,6 +23,7 @@
 #include "job_chunk.h"
 #include "job_launcher.h"
 #include "job_shared.h"
+#include "waits.h"
 
 #define LINGER_MS 5000 /* with nothing to do */
 #define SHARE_MS 10000 /* when others wait */
@@ -215,7 +216,7 @@ linger(TimestampTz idle_since, TimestampTz next)
 		return false;
 	ms = (long) ((Min(end, next) - now) / 1000) + 1;
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Max(ms, 1),
-					 chatglm_wait_event("ChatglmJob"));
+					 chatglm_wait_event(CHATGLM_WAIT_JOB));
 	ResetLatch(MyLatch);
 	return true;
 }

@@ -22,9 +22,9 @@
 
 /* ---- Names ---------------------------------------------------------------- */
 
-/* Could this be a model's name?  It becomes part of a path, so no tricks. */
-static bool
-name_is_valid(const char *name)
+/* It becomes part of a path, so no tricks. */
+bool
+chatglm_is_model_name(const char *name)
 {
 	Size length = strlen(name);
 
@@ -39,15 +39,13 @@ name_is_valid(const char *name)
 void
 chatglm_check_model_name(const char *name)
 {
-	if (!name_is_valid(name))
+	if (!chatglm_is_model_name(name))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_NAME), errmsg("invalid model name \"%s\"", name),
 			 is_absolute_path(name)
 				 ? errhint("This is a path; glm_model_load(name, path) registers a name for it.")
-				 : errhint("A name has 1 to %d bytes, no slash, backslash or control character, "
-						   "and no leading dot.",
-						   MAX_NAME_LENGTH)));
+				 : errhint(CHATGLM_NAME_RULE, MAX_NAME_LENGTH)));
 }
 
 bool
@@ -121,7 +119,7 @@ chatglm_model_dir_names(void)
 		return NIL;
 	}
 	while ((entry = ReadDirExtended(dir, path, LOG_SERVER_ONLY)) != NULL)
-		if (name_is_valid(entry->d_name) &&
+		if (chatglm_is_model_name(entry->d_name) &&
 			pg_verifymbstr(entry->d_name, strlen(entry->d_name), true) &&
 			chatglm_is_model_directory(psprintf("%s/%s", path, entry->d_name)))
 			names = lappend(names, pstrdup(entry->d_name));
@@ -199,7 +197,7 @@ chatglm_model_exists(const char *name)
 {
 	ChatglmModelRef ref;
 
-	return name_is_valid(name) && chatglm_look_up_model(name, &ref);
+	return chatglm_is_model_name(name) && chatglm_look_up_model(name, &ref);
 }
 
 /* A model's name as errors have it, with the route that leads to it, if one does. */

@@ -45,6 +45,11 @@ extern List *chatglm_usable_models(void);
 /* The same without waiting: none while somebody alters the table. */
 extern List *chatglm_usable_models_at_once(void);
 
+/* Could this be a model's name? */
+extern bool chatglm_is_model_name(const char *name);
+#define CHATGLM_NAME_RULE                                                                          \
+	"A name has 1 to %d bytes, no slash, backslash or control character, and no leading dot."
+
 /* ERROR 42602 unless this could be a model's name. */
 extern void chatglm_check_model_name(const char *name);
 

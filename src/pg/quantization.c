@@ -18,6 +18,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "ask.h"
@@ -37,6 +38,7 @@
 PG_FUNCTION_INFO_V1(chatglm_quantize);
 PG_FUNCTION_INFO_V1(chatglm_stat_progress);
 
+static void log_quantization(const ChatglmCall *call, TimestampTz began);
 static void read_source(ChatglmCall *call, const char *source);
 static void take_options(ChatglmCall *call, Jsonb *options);
 static void put_quantized(Tuplestorestate *rows, TupleDesc desc, const glm_quantized *q);
@@ -49,6 +51,7 @@ chatglm_quantize(PG_FUNCTION_ARGS)
 	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
 	ChatglmCall		 call;
 	ChatglmAnswer	 answer;
+	TimestampTz		 began = GetCurrentTimestamp();
 	char			*target;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
@@ -73,7 +76,9 @@ chatglm_quantize(PG_FUNCTION_ARGS)
 	read_source(&call, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (!PG_ARGISNULL(2))
 		take_options(&call, PG_GETARG_JSONB_P(2));
+	log_quantization(&call, 0);
 	chatglm_run(&call, &answer);
+	log_quantization(&call, began);
 	for (int at = 0; at + (int) sizeof(glm_quantized) <= answer.bytes.len;
 		 at += sizeof(glm_quantized))
 	{
@@ -83,6 +88,22 @@ chatglm_quantize(PG_FUNCTION_ARGS)
 		put_quantized(rows, desc, &row);
 	}
 	return (Datum) 0;
+}
+
+/* Its begin, and its end when it began then; of one that failed the error is in the log. */
+static void
+log_quantization(const ChatglmCall *call, TimestampTz began)
+{
+	double seconds = (GetCurrentTimestamp() - began) / 1e6;
+
+	if (began == 0)
+		ereport(LOG, (errmsg("chatglm quantizes model \"%s\" into \"%s\"",
+							 chatglm_shown(call->model), call->target),
+					  errhidestmt(true)));
+	else
+		ereport(LOG, (errmsg("chatglm quantized model \"%s\" into \"%s\" in %.1f s",
+							 chatglm_shown(call->model), call->target, seconds),
+					  errhidestmt(true)));
 }
 
 /* A name, or the path of a directory; such a model is called by its last part. */

@@ -58,7 +58,7 @@ static bool			 announce_segment(void);
 static bool			 withdraw_segment(dsm_handle handle);
 static void			 give_room_back(void);
 static shm_mq_result try_piece(void);
-static void			 wait_on_latch(long timeout_ms);
+static void			 wait_on_latch(ChatglmWait wait, long timeout_ms);
 static void			 check_client(void);
 static bool			 worker_cannot_start(void);
 static void			 worker_missing(void) pg_attribute_noreturn();
@@ -100,7 +100,7 @@ chatglm_session_connect(void)
 		}
 		if (GetCurrentTimestamp() >= deadline || worker_cannot_start())
 			worker_missing();
-		wait_on_latch(WORKER_RETRY_MS);
+		wait_on_latch(CHATGLM_WAIT_WORKER, WORKER_RETRY_MS);
 	}
 }
 
@@ -344,7 +344,7 @@ chatglm_session_flush(void)
 			case SHM_MQ_SUCCESS:
 				break;
 			case SHM_MQ_WOULD_BLOCK:
-				chatglm_session_wait();
+				chatglm_session_wait(CHATGLM_WAIT_SEND);
 				break;
 			case SHM_MQ_DETACHED:
 				chatglm_session_lost();
@@ -399,24 +399,19 @@ chatglm_session_receive(void)
 /* ---- waiting ---------------------------------------------------------- */
 
 void
-chatglm_session_wait(void)
+chatglm_session_wait(ChatglmWait wait)
 {
 	check_client();
 	/* looking up functions and models left one, which would hold vacuum up everywhere */
 	InvalidateCatalogSnapshotConditionally();
-	wait_on_latch(CLIENT_CHECK_MS);
+	wait_on_latch(wait, CLIENT_CHECK_MS);
 }
 
 static void
-wait_on_latch(long timeout_ms)
+wait_on_latch(ChatglmWait wait, long timeout_ms)
 {
-	static uint32 wait_event = 0;
-
-	if (wait_event == 0)
-		wait_event = chatglm_wait_event("ChatglmReply");
-
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms,
-					 wait_event);
+					 chatglm_wait_event(wait));
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 }

@@ -5,6 +5,7 @@
 #define CHATGLM_SESSION_H
 
 #include "segment.h"
+#include "waits.h"
 
 /*
  * Makes sure that there is a line to the worker that runs now; waits a little
@@ -44,7 +45,7 @@ extern void chatglm_session_send(const glm_request *block);
 extern const glm_event *chatglm_session_receive(void);
 
 /* Waits until something may have happened; serves interrupts. */
-extern void chatglm_session_wait(void);
+extern void chatglm_session_wait(ChatglmWait wait);
 
 /* No request is alive: lets go of what would only burden both sides. */
 extern void chatglm_session_rest(void);

@@ -29,6 +29,8 @@ int	   chatglm_tuning;
 int	   chatglm_job_workers;
 int	   chatglm_debug_step_delay;
 int	   chatglm_prefix_sharing;
+int	   chatglm_log_min_duration;
+bool   chatglm_log_text;
 char  *chatglm_model;
 int	   chatglm_max_tokens;
 double chatglm_temperature;

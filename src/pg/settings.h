@@ -28,7 +28,9 @@ extern int	  chatglm_prefill_budget;	/* tokens a step */
 extern int	  chatglm_job_workers;		/* processes that work on jobs */
 extern int	  chatglm_debug_step_delay; /* ms after every engine step, for tests */
 /* superuser */
-extern int	  chatglm_prefix_sharing; /* ChatglmSharing */
+extern int	  chatglm_prefix_sharing;	/* ChatglmSharing */
+extern int	  chatglm_log_min_duration; /* ms, -1 = off */
+extern bool	  chatglm_log_text;
 /* user */
 extern char	 *chatglm_model; /* default: tiny-chatglm3 */
 extern int	  chatglm_max_tokens;

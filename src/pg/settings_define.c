@@ -16,6 +16,7 @@
 #include "settings_define.h"
 
 #define MAX_MEMORY_MB (MAX_KILOBYTES / 1024)
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 /* Filled from glm_verify_names. */
 static struct config_enum_entry verify_values[GLM_VERIFY_OFF + 2];
@@ -56,6 +57,7 @@ static bool check_device(char **newval, void **extra, GucSource source);
 static bool check_kernels(char **newval, void **extra, GucSource source);
 static bool check_model_dir(char **newval, void **extra, GucSource source);
 static bool check_model(char **newval, void **extra, GucSource source);
+static bool check_task_language(char **newval, void **extra, GucSource source);
 static void assign_prefetch(int newval, void *extra);
 
 void
@@ -221,6 +223,17 @@ define_superuser_settings(void)
 							 "each other's prompts from cached_tokens; off: nobody.",
 							 &chatglm_prefix_sharing, CHATGLM_SHARING_ROLE, sharing_values,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"chatglm.log_min_duration", "Sets the time from which on a request is logged.",
+		"From the call to the end of the answer, waiting included. 0 logs all "
+		"of them, -1 none.",
+		&chatglm_log_min_duration, -1, -1, INT_MAX, PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("chatglm.log_text",
+							 "Logs the text of requests that chatglm.log_min_duration logs.",
+							 "That is the statement, and the beginning of the prompt.",
+							 &chatglm_log_text, false, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 static void
@@ -256,7 +269,7 @@ define_user_settings(void)
 		"chatglm.task_language",
 		"Sets the language of the prompts of glm_extract, glm_translate and the like.",
 		"One of chatglm.task_prompt; a task without a prompt in it has its English one.",
-		&chatglm_task_language, "en", PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
+		&chatglm_task_language, "en", PGC_USERSET, GUC_EXPLAIN, check_task_language, NULL, NULL);
 }
 
 /* ---- check hooks ------------------------------------------------------ */
@@ -350,10 +363,32 @@ check_model_dir(char **newval, void **extra, GucSource source)
 static bool
 check_model(char **newval, void **extra, GucSource source)
 {
+	if (!chatglm_is_model_name(*newval))
+	{
+		GUC_check_errhint(
+			is_absolute_path(*newval)
+				? "This is a path; glm_model_load(name, path) registers a name for it."
+				: CHATGLM_NAME_RULE,
+			NAMEDATALEN - 1);
+		return false;
+	}
 	if (source == PGC_S_TEST && !chatglm_model_exists(*newval) && !chatglm_route_exists(*newval))
 		ereport(NOTICE, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						 errmsg("model \"%s\" does not exist in this database", *newval)));
 	return true;
+}
+
+/* The name of a language, as chatglm.task_prompt has it; there need not be prompts in it. */
+static bool
+check_task_language(char **newval, void **extra, GucSource source)
+{
+	Size length = strlen(*newval);
+
+	if (length >= 1 && length < NAMEDATALEN && strspn(*newval, LETTERS) == length)
+		return true;
+	GUC_check_errhint("A language is named by letters, digits, hyphens and underscores, like en or "
+					  "zh-TW.");
+	return false;
 }
 
 /* ---- assign hooks ------------------------------------------------------ */

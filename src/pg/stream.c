@@ -65,6 +65,7 @@ typedef struct StreamScanState
 	bool				   begun;
 	ChatglmStream		   stream;
 	int64				   tokens; /* over all rescans, for EXPLAIN, as are the next */
+	int64				   accepted;
 	List				  *models; /* those that a route has led to, see model_explain.h */
 } StreamScanState;
 
@@ -350,7 +351,11 @@ stream_access(ScanState *node)
 	found = chatglm_stream_next(&state->stream, slot->tts_values, slot->tts_isnull);
 	MemoryContextSwitchTo(old);
 	if (!found)
+	{
+		state->accepted += state->stream.accepted;
+		state->stream.accepted = 0;
 		return slot;
+	}
 	state->tokens++;
 	return ExecStoreVirtualTuple(slot);
 }
@@ -397,5 +402,6 @@ stream_explain(CustomScanState *node, List *ancestors, ExplainState *es)
 	if (!es->analyze)
 		return;
 	ExplainPropertyInteger("Tokens", NULL, state->tokens, es);
+	ExplainPropertyInteger("Accepted Tokens", NULL, state->accepted, es);
 	chatglm_explain_models(state->models, es);
 }

@@ -15,6 +15,7 @@ typedef struct ChatglmStream
 	bool			routed;		  /* a route led to its model */
 	bool			cut_is_error; /* options.on_length */
 	bool			cut;		  /* it was, and the row that says so is out */
+	int				accepted;	  /* tokens that speculation had proposed, once it has ended */
 	StringInfo		text;		  /* of all rows, where it may end in calls; else NULL */
 } ChatglmStream;
 

@@ -89,6 +89,7 @@ chatglm_stream_next(ChatglmStream *stream, Datum *values, bool *nulls)
 	event = chatglm_next_event(stream->request);
 	if (event->kind != GLM_EVENT_TOKEN)
 	{
+		stream->accepted = event->accepted_tokens;
 		chatglm_stream_end(stream);
 		if (stream->cut && stream->cut_is_error)
 			chatglm_cut_error(stream->seq);

@@ -26,6 +26,7 @@
 #include "room.h"
 #include "settings.h"
 #include "shared.h"
+#include "waits.h"
 #include "worker.h"
 #include "worker_engine.h"
 #include "worker_fault.h"
@@ -108,6 +109,7 @@ run_worker(int fault_fd)
 	begin_service();
 	serve_forever(set);
 	chatglm_state_reason("it was told to stop");
+	ereport(LOG, (errmsg("chatglm worker stops")));
 	chatglm_engine_quit_job();
 }
 
@@ -140,7 +142,6 @@ static void
 stay_down(const glm_error *err)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
-	uint32		wait_event = chatglm_wait_event("ChatglmMain");
 	long		left;
 
 	chatglm_state_cannot_start(err->message);
@@ -156,7 +157,7 @@ stay_down(const glm_error *err)
 		   (left = (until - GetCurrentTimestamp()) / 1000) > 0)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left,
-						 wait_event);
+						 chatglm_wait_event(CHATGLM_WAIT_DOWN));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -182,7 +183,7 @@ begin_service(void)
 static void
 serve_forever(WaitEventSet *set)
 {
-	uint32 wait_event = chatglm_wait_event("ChatglmMain");
+	uint32 wait_event = chatglm_wait_event(CHATGLM_WAIT_MAIN);
 	bool   backends_rang = true;
 
 	while (!ShutdownRequestPending)

@@ -2,7 +2,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
-SELECT plan(25);
+SELECT plan(27);
 
 CREATE TEMP TABLE review (id int PRIMARY KEY, body text);
 INSERT INTO review SELECT i, CASE i % 4 WHEN 0 THEN '我非常满意,推荐给大家。' WHEN 1 THEN 'It broke after two days.'
@@ -45,6 +45,9 @@ SELECT is(pg_temp.node('SELECT glm_count_tokens(body) FROM review')->'Requests',
 SELECT is(pg_temp.node('SELECT glm_count_tokens(body) FROM review')->>'Prompt Tokens',
           (SELECT sum(cardinality(glm_tokenize(body)))::text FROM review), 'and their tokens');
 SELECT is(pg_temp.node('SELECT glm_generate(body, max_tokens => 1) FROM review')->'Generated Tokens', '75', 'generated ones too');
+SELECT ok((n->>'Accepted Tokens')::int BETWEEN 0 AND (n->>'Generated Tokens')::int, 'those that speculation proposed among them')
+  FROM pg_temp.node('SELECT glm_generate(body, max_tokens => 12) FROM review') n;
+SELECT ok((SELECT (n->>'Accepted Tokens')::int BETWEEN 0 AND (n->>'Tokens')::int FROM pg_temp.node($$SELECT * FROM glm_stream('hello')$$) n), 'of streams as well');
 -- answers long and unforeseen enough that reading rows cannot keep up with them
 SELECT cmp_ok((pg_temp.node('SELECT glm_generate(body, max_tokens => 64, temperature => 100, seed => id) FROM review')->>'Mean in Flight')::float8, '>', 8::float8, 'many are in flight');
 SELECT cmp_ok((pg_temp.node('SELECT glm_generate(body, max_tokens => 64, temperature => 100, seed => id) FROM review')->>'Time Waiting')::float8, '>', 0::float8, 'and are waited for');

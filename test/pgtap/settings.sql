@@ -3,12 +3,12 @@
 \set QUIET on
 BEGIN;
 CREATE ROLE glm_tap_user;
-SELECT plan(38);
+SELECT plan(44);
 
 SELECT results_eq(
     $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
     $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('device_fallback', 'postmaster', NULL), ('huge_pages', 'sighup', NULL), ('job_workers', 'sighup', NULL), ('kernels', 'postmaster', NULL),
-             ('kv_cache_size', 'postmaster', 'MB'), ('kv_cache_type', 'postmaster', NULL), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
+             ('kv_cache_size', 'postmaster', 'MB'), ('kv_cache_type', 'postmaster', NULL), ('log_min_duration', 'superuser', 'ms'), ('log_text', 'superuser', NULL), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
              ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('prefix_sharing', 'superuser', NULL), ('queue_memory', 'postmaster', 'MB'), ('request_timeout', 'user', 'ms'),
              ('speculation', 'sighup', NULL), ('task_language', 'user', NULL), ('temperature', 'user', NULL), ('threads', 'postmaster', NULL), ('tuning', 'sighup', NULL), ('verify', 'sighup', NULL)$$,
@@ -27,6 +27,10 @@ SELECT throws_ok('SET chatglm.prefetch = 0', '22023', NULL, 'prefetch 0');
 SELECT throws_ok('SET chatglm.prefetch = 65', '22023', NULL, 'more than a session may have');
 SELECT throws_ok('SET chatglm.temperature = -1', '22023', NULL, 'temperature below 0');
 SELECT throws_ok('SET chatglm.request_timeout = -1', '22023', NULL, 'request_timeout below 0');
+SELECT throws_ok('SET chatglm.log_min_duration = -2', '22023', NULL, 'log_min_duration below -1');
+SELECT throws_ok($$SET chatglm.model = ''$$, '22023', 'invalid value for parameter "chatglm.model": ""', 'no name of a model');
+SELECT throws_ok($$SET chatglm.model = '/etc'$$, '22023', NULL, 'a path is none');
+SELECT throws_ok($$SET chatglm.task_language = 'x y'$$, '22023', NULL, 'no name of a language');
 SELECT throws_ok('SET chatglm.nonesuch = 1', '42602', NULL, 'no setting of that name');
 SELECT is(current_setting('chatglm.verify'), 'first-map', 'chunks are verified when they are mapped');
 SELECT throws_ok('SET chatglm.threads = 1', '55P02', NULL, 'threads is set at start');
@@ -45,6 +49,8 @@ SELECT lives_ok(format('ALTER DATABASE %I RESET chatglm.prefix_sharing', current
 SET ROLE glm_tap_user;
 SELECT throws_ok($$SET chatglm.prefix_sharing = 'all'$$, '42501', NULL, 'not by the role itself');
 SELECT throws_ok('SET chatglm.prefix_sharing = off', '42501', NULL, 'to nothing');
+SELECT throws_ok('SET chatglm.log_min_duration = 0', '42501', NULL, 'nor what is logged');
+SELECT throws_ok('SET chatglm.log_text = on', '42501', NULL, 'nor texts');
 SELECT throws_ok($$ALTER ROLE glm_tap_user SET chatglm.prefix_sharing = 'all'$$, '42501', NULL, 'nor for later');
 SELECT is((SELECT count(*) FROM pg_settings WHERE name = 'chatglm.model_dir'), 0::bigint, 'nor sees it where models lie');
 SELECT throws_ok('SHOW chatglm.model_dir', '42501', NULL, 'not by SHOW either');
