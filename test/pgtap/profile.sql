@@ -4,7 +4,7 @@
 BEGIN;
 CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_monitor IN ROLE pg_monitor;
-SELECT plan(25);
+SELECT plan(26);
 
 CREATE FUNCTION pg_temp.metric(line text) RETURNS float8 LANGUAGE sql AS $$
     SELECT substr(l, length(line) + 2)::float8 FROM regexp_split_to_table(glm_metrics(), '\n') l WHERE starts_with(l, line || ' ')
@@ -49,11 +49,22 @@ SELECT is((SELECT bool_and(l ~ '^chatglm;tiny-chatglm3;(night "job";)?[a-z]+(;[a
 SELECT throws_ok($$SELECT glm_generate('a', options => '{"label": 1}')$$, '22023', 'argument "options.label" must be a text of 1 to 63 bytes', 'a label is a text');
 SELECT throws_ok(format($$SELECT glm_generate('a', options => '{"label": "%s"}')$$, repeat('x', 64)), '22023', NULL, 'of limited length');
 
+-- branches: labels that part late are weighed beside each other, and each way takes its rows
+CREATE FUNCTION pg_temp.weighed(labels text[]) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM glm_stat_reset();
+    PERFORM count(*) FROM glm_classify_scores('profile four', labels, options => '{"cache": false}');
+    RETURN (SELECT operations FROM glm_profile WHERE stage = 'decode matmul');
+END $$;
+SELECT cmp_ok(pg_temp.weighed('{"one answer, the first", "one answer, the second", "two replies, a third", "two replies, a fourth"}'), '>=',
+              pg_temp.weighed('{"one answer, the first", "one answer, the second"}') + pg_temp.weighed('{"two replies, a third", "two replies, a fourth"}'),
+              'two ways take what each of them does');
+
 SET ROLE glm_tap_user;
 SELECT is_empty('SELECT * FROM glm_profile', 'others see no rows');
 SELECT throws_ok('SELECT glm_profile_folded()', '42501', NULL, 'and draw no graph');
 SET ROLE glm_tap_monitor;
-SELECT is((SELECT count(*) FROM glm_profile), 22::bigint, 'members of pg_monitor do');
+SELECT is((SELECT count(*) FROM glm_profile), 11::bigint, 'members of pg_monitor do');
 RESET ROLE;
 
 SELECT * FROM finish();

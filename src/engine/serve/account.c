@@ -8,6 +8,7 @@
  */
 #include "engine/serve/account.h"
 
+#include "engine/serve/branch.h"
 #include "engine/weights/dtype.h"
 
 /* Multiplications and additions for a row, bytes of the weights they take. */
@@ -17,11 +18,12 @@ typedef struct cost
 	uint64_t bytes;
 } cost;
 
-/* Parts of a pass that sequences share. */
+/* Parts of a pass that sequences share; one's are those of its branches, too. */
 typedef struct shares
 {
 	uint64_t rows;
 	uint64_t attended; /* positions, each row's its own */
+	uint64_t held;	   /* positions whose keys and values are read */
 	uint64_t logits;   /* rows that want them */
 } shares;
 
@@ -73,10 +75,17 @@ attended(const glm_sequence *seq)
 	return n * (uint64_t) seq->n_computed + n * (n + 1) / 2;
 }
 
-static uint64_t
-logits_of(const glm_sequence *seq)
+static shares
+shares_of(const glm_sequence *seq)
 {
-	return seq->kind->want == GLM_WANT_LOGITS ? (uint64_t) seq->n_wanted : 0;
+	shares of = {.rows = (uint64_t) seq->n_rows,
+				 .attended = attended(seq),
+				 .held = (uint64_t) (seq->n_computed + seq->n_rows)};
+
+	if (seq->kind->want == GLM_WANT_LOGITS && seq->n_rows > 0)
+		of.logits = (uint64_t) seq->n_wanted;
+	glm_branches_weigh(seq, &of.rows, &of.attended, &of.held);
+	return of;
 }
 
 static int64_t
@@ -101,22 +110,21 @@ add_sequence(glm_ticket *ticket, const glm_sequence *seq, const glm_pass_cost *c
 {
 	bool	   prefill = seq->n_computed < seq->n_prompt;
 	glm_spent *spent = ticket->timing.spent;
-	uint64_t   rows = (uint64_t) seq->n_rows, logits = logits_of(seq);
-	uint64_t   held = (uint64_t) (seq->n_computed + seq->n_rows);
+	shares	   of = shares_of(seq);
 
 	add(&spent[prefill ? GLM_WORK_PREFILL_MATMUL : GLM_WORK_DECODE_MATMUL],
-		part_of((uint64_t) times->ns[GLM_PART_MATMUL], rows, all->rows),
-		part_of(cost->matmul_bytes, rows, all->rows), rows * cost->matmul_ops);
+		part_of((uint64_t) times->ns[GLM_PART_MATMUL], of.rows, all->rows),
+		part_of(cost->matmul_bytes, of.rows, all->rows), of.rows * cost->matmul_ops);
 	add(&spent[prefill ? GLM_WORK_PREFILL_ATTENTION : GLM_WORK_DECODE_ATTENTION],
-		part_of((uint64_t) times->ns[GLM_PART_ATTENTION], attended(seq), all->attended),
-		(int64_t) (held * cost->kv_bytes), attended(seq) * cost->attention_ops);
-	if (logits > 0)
+		part_of((uint64_t) times->ns[GLM_PART_ATTENTION], of.attended, all->attended),
+		(int64_t) (of.held * cost->kv_bytes), of.attended * cost->attention_ops);
+	if (of.logits > 0)
 		add(&spent[GLM_WORK_HEAD],
-			part_of((uint64_t) times->ns[GLM_PART_HEAD], logits, all->logits),
-			part_of(cost->head_bytes, logits, all->logits), logits * cost->head_ops);
+			part_of((uint64_t) times->ns[GLM_PART_HEAD], of.logits, all->logits),
+			part_of(cost->head_bytes, of.logits, all->logits), of.logits * cost->head_ops);
 	if (times->ns[GLM_PART_COPY] > 0)
-		add(&spent[GLM_WORK_COPY], part_of((uint64_t) times->ns[GLM_PART_COPY], rows, all->rows), 0,
-			0);
+		add(&spent[GLM_WORK_COPY], part_of((uint64_t) times->ns[GLM_PART_COPY], of.rows, all->rows),
+			0, 0);
 }
 
 void
@@ -127,9 +135,11 @@ glm_account_pass(glm_scheduler *s, const glm_served *served)
 
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		all.rows += (uint64_t) seq->n_rows;
-		all.attended += attended(seq);
-		all.logits += seq->n_rows > 0 ? logits_of(seq) : 0;
+		shares of = shares_of(seq);
+
+		all.rows += of.rows;
+		all.attended += of.attended;
+		all.logits += of.logits;
 	}
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{

@@ -236,6 +236,20 @@ glm_branches_write(glm_rows *rows, glm_sequence *seq)
 }
 
 void
+glm_branches_weigh(const glm_sequence *seq, uint64_t *rows, uint64_t *attended, uint64_t *held)
+{
+	for (int i = 0; seq->branches != NULL && i < seq->branches->n_planned; i++)
+	{
+		const place *at = seq->branches->planned[i];
+		uint64_t	 n = (uint64_t) (at->n - at->n_computed);
+
+		*rows += n;
+		*attended += n * (uint64_t) (seq->n_prompt + at->n_computed) + n * (n + 1) / 2;
+		*held += (uint64_t) (seq->n_prompt + at->n);
+	}
+}
+
+void
 glm_branches_count_computed(glm_sequence *seq)
 {
 	for (int i = 0; seq->branches != NULL && i < seq->branches->n_planned; i++)

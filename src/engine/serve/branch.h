@@ -22,4 +22,8 @@ extern int glm_branches_plan(glm_scheduler *s, int budget);
 extern void glm_branches_write(glm_rows *rows, glm_sequence *seq);
 extern void glm_branches_count_computed(glm_sequence *seq);
 
+/* Adds those rows, until they are, the positions that they attend to, and those that are there. */
+extern void glm_branches_weigh(const glm_sequence *seq, uint64_t *rows, uint64_t *attended,
+							   uint64_t *held);
+
 #endif /* GLM_BRANCH_H */
