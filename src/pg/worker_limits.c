@@ -31,6 +31,7 @@
 #include "worker_limits.h"
 
 #define MINUTE_US (60 * INT64CONST(1000000))
+#define MOST_MINUTES 1e9 /* that a debt is paid off in: some thousand years */
 
 typedef struct AccountKey
 {
@@ -169,7 +170,8 @@ look_at_requests(const ChatglmAccount *account, const ChatglmClaim *claim, Chatg
 static ChatglmMay
 look_at_minute(const ChatglmAccount *account, const ChatglmClaim *claim, ChatglmLimitHit *hit)
 {
-	int64 most = account->quota.tokens_per_minute;
+	int64  most = account->quota.tokens_per_minute;
+	double minutes;
 
 	if (most < 0 || account->spent < most)
 		return CHATGLM_MAY_GO;
@@ -178,8 +180,8 @@ look_at_minute(const ChatglmAccount *account, const ChatglmClaim *claim, Chatglm
 	hit->used = (int64) account->spent;
 	if (most == 0)
 		return CHATGLM_MAY_NOT;
-	hit->until =
-		account->spent_at + (int64) ((account->spent - most) / most * MINUTE_US) + 1000; /* > 0 */
+	minutes = Min((account->spent - most) / most, MOST_MINUTES);
+	hit->until = account->spent_at + (int64) (minutes * MINUTE_US) + 1000; /* more than nothing */
 	return claim->batch ? CHATGLM_MAY_WAIT : CHATGLM_MAY_NOT;
 }
 

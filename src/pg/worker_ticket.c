@@ -20,6 +20,8 @@
 #include "worker_shown.h"
 #include "worker_ticket.h"
 
+#define LONGEST_US (3600 * INT64CONST(1000000)) /* between looks at those held */
+
 typedef struct Ticket
 {
 	uint64		   id;		/* of the request; 0 = unused */
@@ -311,9 +313,11 @@ takes_too_long(WorkerSession *session, int entry, TimestampTz now)
 
 	if (timeout_ms <= 0)
 		return false;
-	next_look = Min(next_look, end);
 	if (now < end)
+	{
+		next_look = Min(next_look, end);
 		return false;
+	}
 	snprintf(err.message, sizeof(err.message), "the request took longer than %d ms", timeout_ms);
 	chatglm_ticket_refuse(session, entry, &err);
 	return true;
@@ -348,7 +352,10 @@ chatglm_tickets_serve_held(void)
 				serve_held(dlist_container(ChatglmClaim, link, iter.cur), now);
 		}
 	}
-	return next_look == DT_NOEND ? -1 : (long) ((next_look - now) / 1000) + 1;
+	if (next_look == DT_NOEND)
+		return -1;
+	/* a wait has its bounds, a debt of tokens need not */
+	return (long) (Max(0, Min(next_look - now, LONGEST_US)) / 1000) + 1;
 }
 
 /* ---- what others see -------------------------------------------------- */

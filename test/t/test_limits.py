@@ -162,6 +162,22 @@ class Concurrent(LimitsCase):
         set_delay(0)
         first.result()
 
+    def test_each_has_its_own_time(self):
+        """One that runs out of time does not make the worker forget the others'."""
+        limit(concurrent=1)
+        self.hold()
+        first = self.ask()
+        self.wait_counts(1, 0)
+        held = [self.ask(f"""glm_generate('hi', options => '{{"timeout_ms": {ms}}}')""") for ms in (200, 600, 1000, 86400000)]
+        for one in held[:3]:
+            with self.assertRaises(psycopg.DatabaseError) as caught:
+                one.result()
+            self.assertEqual(caught.exception.sqlstate, "57T01")
+        self.wait_counts(1, 1)
+        set_delay(0)
+        for one in first, held[3]:
+            one.result()
+
     def test_a_stream_does_not_wait_for_itself(self):
         limit(concurrent=1)
         conn = self.session(user=ROLE, autocommit=False)
@@ -260,6 +276,11 @@ class Tokens(LimitsCase):
         limit(tokens_per_minute=per_minute)
         self.ask(long_call("glm_generate", 600)).result()
 
+    def hint(self):
+        with self.assertRaises(psycopg.errors.ConfigurationLimitExceeded) as caught:
+            self.session(user=ROLE).execute("SELECT " + GENERATE)
+        return caught.exception.diag.message_hint
+
     def test_rows_in_flight_wait_for_the_minute(self):
         self.use_up(1)
         self.assert_refused("has used up its limit tokens_per_minute (", self.ask())
@@ -267,6 +288,7 @@ class Tokens(LimitsCase):
         wait_until(lambda: counts()[1] >= 4, "rows wait")
         batch = self.ask("""glm_generate('hi', max_tokens => 2, options => '{"priority": "batch"}')""")
         wait_until(lambda: counts()[1] >= 5, "and a call of class batch")
+        self.assertIn("Try again after ", self.hint())
         limit(tokens_per_minute=1_000_000_000)
         self.ask("glm_count_tokens('a')").result()
         self.assertEqual(rows.result(), [(4,)])
