@@ -1589,6 +1589,31 @@ COMMENT ON COLUMN glm_stat_roles.queue_seconds IS 'seconds that requests waited 
 COMMENT ON COLUMN glm_stat_roles.total_seconds IS 'seconds from their coming to their end';
 GRANT SELECT ON glm_stat_roles TO PUBLIC;
 
+CREATE FUNCTION chatglm.stat_model_totals()
+RETURNS TABLE (name text, completed bigint, failed bigint, cancelled bigint, prompt_tokens bigint, cached_tokens bigint, prefix_hits bigint, completion_tokens bigint, draft_tokens bigint, accepted_tokens bigint, preemptions bigint,
+	queue_seconds float8, total_seconds float8)
+AS 'MODULE_PATHNAME', 'chatglm_stat_model_totals'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION chatglm.stat_model_totals IS 'the rows of view glm_stat_model_totals';
+
+CREATE VIEW glm_stat_model_totals AS SELECT * FROM chatglm.stat_model_totals();
+COMMENT ON VIEW glm_stat_model_totals IS
+'requests that have ended, by the model that they asked, since the last glm_stat_reset, loaded or not; rows are for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_stat_model_totals.name IS 'name of the model; null for all models after the first 63';
+COMMENT ON COLUMN glm_stat_model_totals.completed IS 'requests that were answered';
+COMMENT ON COLUMN glm_stat_model_totals.failed IS 'requests that ended in an error';
+COMMENT ON COLUMN glm_stat_model_totals.cancelled IS 'requests that were cancelled';
+COMMENT ON COLUMN glm_stat_model_totals.prompt_tokens IS 'tokens of prompts';
+COMMENT ON COLUMN glm_stat_model_totals.cached_tokens IS 'tokens of prompts that were found in the prefix cache';
+COMMENT ON COLUMN glm_stat_model_totals.prefix_hits IS 'requests with such tokens';
+COMMENT ON COLUMN glm_stat_model_totals.completion_tokens IS 'tokens of answers';
+COMMENT ON COLUMN glm_stat_model_totals.draft_tokens IS 'tokens that speculation proposed';
+COMMENT ON COLUMN glm_stat_model_totals.accepted_tokens IS 'proposed tokens that became part of an answer';
+COMMENT ON COLUMN glm_stat_model_totals.preemptions IS 'how often a request gave its KV memory up, to be computed again';
+COMMENT ON COLUMN glm_stat_model_totals.queue_seconds IS 'seconds that requests waited before they were read and before they were computed';
+COMMENT ON COLUMN glm_stat_model_totals.total_seconds IS 'seconds from their coming to their end';
+GRANT SELECT ON glm_stat_model_totals TO PUBLIC;
+
 CREATE FUNCTION chatglm.stat_errors()
 RETURNS TABLE (stage text, sqlstate text, errors bigint)
 AS 'MODULE_PATHNAME', 'chatglm_stat_errors'

@@ -1,6 +1,6 @@
 /*
  * measures_views.c - what was measured as rows: glm_stat_worker, glm_stat_roles,
- * glm_stat_errors, glm_stat_histograms; and glm_stat_reset.
+ * glm_stat_model_totals, glm_stat_errors, glm_stat_histograms; and glm_stat_reset.
  *
  * Who sees what is as in stats.c: a role its own row, members of pg_read_all_stats all.
  */
@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "encoding.h"
 #include "errors.h"
 #include "measures_table.h"
 #include "privileges.h"
@@ -20,12 +21,15 @@
 
 PG_FUNCTION_INFO_V1(chatglm_stat_worker);
 PG_FUNCTION_INFO_V1(chatglm_stat_roles);
+PG_FUNCTION_INFO_V1(chatglm_stat_model_totals);
 PG_FUNCTION_INFO_V1(chatglm_stat_errors);
 PG_FUNCTION_INFO_V1(chatglm_stat_histograms);
 PG_FUNCTION_INFO_V1(chatglm_stat_reset);
 
 #define WORKER_COLUMNS 3 /* and the table's */
-#define ROLES_COLUMNS 14
+#define USE_COLUMNS 12
+#define ROLES_COLUMNS (2 + USE_COLUMNS)
+#define TOTALS_COLUMNS (1 + USE_COLUMNS)
 #define ERRORS_COLUMNS 3
 #define HISTOGRAMS_COLUMNS 3
 
@@ -69,20 +73,28 @@ chatglm_stat_worker(PG_FUNCTION_ARGS)
 
 /* ---- Roles ----------------------------------------------------------------------- */
 
+/* The columns of what requests used; all are told. */
+static void
+take_use(const ChatglmUse *use, Datum *values)
+{
+	const Datum columns[USE_COLUMNS] = {
+		Int64GetDatum(use->completed),		   Int64GetDatum(use->failed),
+		Int64GetDatum(use->cancelled),		   Int64GetDatum(use->prompt_tokens),
+		Int64GetDatum(use->cached_tokens),	   Int64GetDatum(use->prefix_hits),
+		Int64GetDatum(use->completion_tokens), Int64GetDatum(use->draft_tokens),
+		Int64GetDatum(use->accepted_tokens),   Int64GetDatum(use->preemptions),
+		Float8GetDatum(use->queue_us / 1e6),   Float8GetDatum(use->total_us / 1e6)};
+
+	memcpy(values, columns, sizeof(columns));
+}
+
 static void
 put_role(Tuplestorestate *rows, TupleDesc desc, const ChatglmRoleUse *role)
 {
-	const ChatglmUse *use = &role->use;
-	Datum			  values[ROLES_COLUMNS] = {
-					ObjectIdGetDatum(role->role),		   ObjectIdGetDatum(role->database),
-					Int64GetDatum(use->completed),		   Int64GetDatum(use->failed),
-					Int64GetDatum(use->cancelled),		   Int64GetDatum(use->prompt_tokens),
-					Int64GetDatum(use->cached_tokens),	   Int64GetDatum(use->prefix_hits),
-					Int64GetDatum(use->completion_tokens), Int64GetDatum(use->draft_tokens),
-					Int64GetDatum(use->accepted_tokens),   Int64GetDatum(use->preemptions),
-					Float8GetDatum(use->queue_us / 1e6),   Float8GetDatum(use->total_us / 1e6)};
-	bool nulls[ROLES_COLUMNS] = {role->role == InvalidOid, role->database == InvalidOid};
+	Datum values[ROLES_COLUMNS] = {ObjectIdGetDatum(role->role), ObjectIdGetDatum(role->database)};
+	bool  nulls[ROLES_COLUMNS] = {role->role == InvalidOid, role->database == InvalidOid};
 
+	take_use(&role->use, &values[2]);
 	tuplestore_putvalues(rows, desc, values, nulls);
 }
 
@@ -97,6 +109,30 @@ chatglm_stat_roles(PG_FUNCTION_ARGS)
 	for (int i = 0; i < s->measured.n_roles; i++)
 		if (chatglm_may_see_requests_of(s->measured.role[i].role))
 			put_role(rows, desc, &s->measured.role[i]);
+	return (Datum) 0;
+}
+
+/* ---- Models ---------------------------------------------------------------------- */
+
+/* The rows of view glm_stat_model_totals. */
+Datum
+chatglm_stat_model_totals(PG_FUNCTION_ARGS)
+{
+	TupleDesc		 desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+	ChatglmSnapshot *s = chatglm_snapshot();
+	bool			 nulls[TOTALS_COLUMNS] = {0};
+
+	for (int i = 0; chatglm_may_see_totals() && i < s->measured.n_models; i++)
+	{
+		const ChatglmModelUse *model = &s->measured.model[i];
+		Datum				   values[TOTALS_COLUMNS];
+
+		values[0] = CStringGetTextDatum(chatglm_shown(model->name));
+		nulls[0] = model->name[0] == '\0';
+		take_use(&model->use, &values[1]);
+		tuplestore_putvalues(rows, desc, values, nulls);
+	}
 	return (Datum) 0;
 }
 

@@ -5,7 +5,7 @@ BEGIN;
 CREATE ROLE glm_tap_user;
 CREATE ROLE glm_tap_other;
 CREATE ROLE glm_tap_monitor IN ROLE pg_monitor;
-SELECT plan(47);
+SELECT plan(51);
 
 CREATE FUNCTION pg_temp.metric(line text) RETURNS float8 LANGUAGE sql AS $$
     SELECT split_part(l, ' ', 2)::float8 FROM regexp_split_to_table(glm_metrics(), '\n') l WHERE split_part(l, ' ', 1) = line
@@ -46,6 +46,8 @@ SELECT ok(pg_temp.counted('token_gap_seconds') BETWEEN 0 AND 4, 'between five to
 SELECT is((SELECT requests FROM glm_stat_histograms WHERE name = 'request_completion_tokens' AND most = 5), 1::bigint, 'the bound belongs to its class');
 SELECT is((SELECT sum(requests) FROM glm_stat_histograms WHERE name = 'request_completion_tokens' AND most <> 5), 0::numeric, 'and no other holds it');
 
+SELECT results_eq('SELECT name, completed, completion_tokens FROM glm_stat_model_totals', $$VALUES ('tiny-chatglm3', 1::bigint, 5::bigint)$$, 'its model has it');
+
 -- what needs no passes is in no histogram
 SELECT is(glm_count_tokens('a') > 0, true, 'a request without passes');
 SELECT is((SELECT completed FROM glm_stat_worker), 2::bigint, 'it is counted');
@@ -76,6 +78,9 @@ SELECT is(ARRAY(SELECT column_name::text FROM information_schema.columns WHERE t
           'each figure of the view is a family, in its order');
 SELECT is(right(glm_metrics(), 6), E'# EOF\n', 'the end is marked');
 
+SELECT ok(glm_model_unload('tiny-chatglm3'), 'a model leaves');
+SELECT is((SELECT completion_tokens FROM glm_stat_model_totals), (SELECT completion_tokens FROM glm_stat_worker), 'what it was used for is there still');
+
 -- ---- who sees what ----
 GRANT EXECUTE ON FUNCTION pg_temp.metric(text), pg_temp.counted(text) TO PUBLIC;
 SET ROLE glm_tap_user;
@@ -83,6 +88,7 @@ SELECT isnt(glm_generate('hi', max_tokens => 2), NULL, 'a request of another rol
 SELECT results_eq('SELECT usename, datname, completed, completion_tokens FROM glm_stat_roles', $$VALUES ('glm_tap_user'::name, current_database(), 1::bigint, 2::bigint)$$, 'it sees its own');
 SELECT is((SELECT prompt_tokens FROM glm_stat_worker), NULL, 'not the total');
 SELECT is_empty('SELECT * FROM glm_stat_histograms', 'no histograms');
+SELECT is_empty('SELECT * FROM glm_stat_model_totals', 'nor models');
 SELECT throws_ok('SELECT glm_metrics()', '42501', NULL, 'nor metrics');
 SET ROLE glm_tap_other;
 SELECT is_empty('SELECT * FROM glm_stat_roles', 'others do not see it');
