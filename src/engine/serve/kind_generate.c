@@ -305,7 +305,7 @@ note_tokens(glm_engine *e, const glm_sequence *seq, int n, int drafts, int right
 		return;
 	if (ticket->timing.first_ns == 0)
 		atomic_store(&ticket->stage, GLM_STAGE_DECODE);
-	glm_timing_tokens(&ticket->timing, n, glm_now_ns());
+	glm_timing_tokens(&ticket->timing, n, e->sampled_ns);
 }
 
 /* Passes on what is known of the answer. */

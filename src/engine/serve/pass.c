@@ -15,13 +15,14 @@
 #define LOOK_NS INT64_C(20000000) /* of a pass, between two looks around */
 #define SHARED_SAMPLES 4		  /* sequences for which waking the compute threads pays */
 
-static void
-sample_one(glm_sequence *seq)
+/* What has passed since *since_ns, which is then now: the clock is read once a sequence. */
+static int64_t
+lap(int64_t *since_ns)
 {
-	int64_t start_ns = glm_now_ns();
+	int64_t now_ns = glm_now_ns(), ns = now_ns - *since_ns;
 
-	seq->kind->sample(seq);
-	seq->sample_ns = glm_now_ns() - start_ns;
+	*since_ns = now_ns;
+	return ns;
 }
 
 /* What a compute thread has to sample: every count-th of the sequences with results. */
@@ -29,12 +30,15 @@ static void
 sample_share(void *arg, int index, int count)
 {
 	const glm_scheduler *s = arg;
+	int64_t				 since_ns = glm_now_ns();
 	int					 i = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		if (seq->n_wanted > 0 && seq->kind->sample != NULL && i++ % count == index)
-			sample_one(seq);
+		if (seq->n_wanted == 0 || seq->kind->sample == NULL || i++ % count != index)
+			continue;
+		seq->kind->sample(seq);
+		seq->sample_ns = lap(&since_ns);
 	}
 }
 
@@ -90,17 +94,18 @@ static void
 use_results(glm_scheduler *s, const glm_model_config *config, const glm_results *results)
 {
 	glm_engine *e = s->engine;
+	int64_t		since_ns;
 
 	if (give_results(s, config, results) >= SHARED_SAMPLES && results->picked == NULL)
 		glm_threads_run(e->threads, sample_share, s);
 	else
 		sample_share(s, 0, 1);
+	e->sampled_ns = since_ns = glm_now_ns();
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
 		glm_sequence *seq = *at;
 		glm_finish	  finish = GLM_FINISH_NONE;
 		glm_error	  err = {0};
-		int64_t		  start_ns;
 		bool		  ok;
 
 		if (seq->n_wanted == 0)
@@ -108,9 +113,8 @@ use_results(glm_scheduler *s, const glm_model_config *config, const glm_results 
 			at = &seq->next;
 			continue;
 		}
-		start_ns = glm_now_ns();
 		ok = seq->kind->take(e, seq, &finish, &err);
-		glm_account_results(e, seq, glm_now_ns() - start_ns);
+		glm_account_results(e, seq, lap(&since_ns));
 		if (!ok)
 			glm_sequence_fail(s, glm_sequence_remove(s, at), &err);
 		else if (finish != GLM_FINISH_NONE)
