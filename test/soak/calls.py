@@ -74,6 +74,10 @@ def table_rows():
     return [(i + 1, maker.task("route", i % 3 == 0)[1]) for i in range(ROWS)]
 
 
+# Takes all of the KV pool, so that all of it is resident.
+FILL = "SELECT count(glm_generate('lamp', temperature => 100, top_p => 1, seed => i, max_tokens => 600)) FROM generate_series(1, 100) i"
+
+
 # ---- Requests that end early, or say what nobody foresees ----------------------------
 
 def endless(r, tokens=300):

@@ -112,7 +112,8 @@ class Soak:
         with self.cluster.connect() as conn:
             await self.wait(lambda: conn.execute(IDLE).fetchone()[0], "the worker is idle")
             await asyncio.sleep(1)      # sessions that have gone
-            # at its end the worker gives back what others have freed, too
+            conn.execute(calls.FILL)
+            # at the end of this the worker gives back what others have freed, too
             self.quantize(conn, "last", 4)
             shutil.rmtree(self.path("last"))
             return self.gauges.measure(conn, [c.info.backend_pid for c in stay])

@@ -134,9 +134,12 @@ def worker_segments():
 def threads_named(pid, name):
     found = []
     for tid in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{tid}/comm") as comm:
-            if comm.read().strip() == name:
-                found.append(int(tid))
+        try:
+            with open(f"/proc/{pid}/task/{tid}/comm") as comm:
+                if comm.read().strip() == name:
+                    found.append(int(tid))
+        except (FileNotFoundError, ProcessLookupError):
+            pass                # a thread that has just ended
     return found
 
 
