@@ -11,24 +11,27 @@
  * action back and returns into the same fault; a signal that a process sent is raised anew.
  *
  * The parked thread may hold a lock of the engine that the main thread is just
- * waiting for.  So an alarm that finds the main thread still inside a call of the
- * engine jumps out of it (worker_engine.c).  The lock may also be malloc's, which
- * cannot be left in this way; then a last alarm, with its default action, ends the process, and
- * that is still better than a worker that hangs.
+ * waiting for.  So alarms look at the main thread, in which they run; one that finds it still
+ * inside a call of the engine jumps out of it (worker_engine.c).  Not the first, though: the
+ * thread may have had no CPU, and be in a call that gets on.  The lock may also be malloc's,
+ * which cannot be left in this way; then a last alarm, with its default action, ends the
+ * process, and that is still better than a worker that hangs.
  */
 #include "chatglm.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "worker_engine.h"
 #include "worker_fault.h"
 #include "worker_state.h"
 
-#define ALARM_SECONDS 1 /* between looks at the main thread after a fault */
-#define MAX_ALARMS 10	/* then the process ends */
+#define ALARM_MS 50	   /* between looks at the main thread after a fault */
+#define STUCK_ALARMS 3 /* from this one on it is taken out of the engine */
+#define MAX_ALARMS 200 /* then the process ends */
 
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 
@@ -40,6 +43,7 @@ static void *volatile fault_address;
 
 static void		   handle_fault(int signo, siginfo_t *info, void *context);
 static void		   handle_alarm(SIGNAL_ARGS);
+static void		   set_alarm(void);
 static void		   restore_action(int signo);
 static const char *signal_title(int signo);
 
@@ -97,7 +101,7 @@ handle_fault(int signo, siginfo_t *info, void *context)
 
 	fault_address = info->si_addr;
 	fault_signal = signo;
-	alarm(ALARM_SECONDS);
+	set_alarm();
 	(void) !write(fault_fd, &one, sizeof(one));
 	for (;;)
 		pause();
@@ -111,8 +115,17 @@ handle_alarm(SIGNAL_ARGS)
 
 	if (++alarms == MAX_ALARMS)
 		pqsignal(SIGALRM, SIG_DFL);
-	alarm(ALARM_SECONDS);
-	chatglm_engine_leave();
+	set_alarm();
+	if (alarms >= STUCK_ALARMS)
+		chatglm_engine_leave();
+}
+
+static void
+set_alarm(void)
+{
+	struct itimerval once = {.it_value = {.tv_usec = ALARM_MS * 1000}};
+
+	setitimer(ITIMER_REAL, &once, NULL);
 }
 
 static void

@@ -55,7 +55,9 @@ async def jobs(session, r):
     await session.conn.execute("CREATE TABLE note AS SELECT id, body, NULL::text AS queue FROM ticket")
     await session.conn.execute("ALTER TABLE note ADD PRIMARY KEY (id)")
     mode = r.choice(["once", "continuous"])
-    await session.conn.execute("SELECT glm_job_create('note', 'note', 'id', 'queue', %s, %s)", (JOB, f'{{"mode": "{mode}", "chunk": 10}}'))
+    # faults may come so fast that three attempts are not enough
+    options = f'{{"mode": "{mode}", "chunk": 10, "attempts": 100, "backoff": 0}}'
+    await session.conn.execute("SELECT glm_job_create('note', 'note', 'id', 'queue', %s, %s)", (JOB, options))
     await session.conn.execute("SELECT glm_job_start('note')")
     for _ in range(10 if mode == "continuous" else 0):
         await session.conn.execute("UPDATE note SET body = (SELECT t.body FROM ticket t WHERE t.id = %s) WHERE id = %s",

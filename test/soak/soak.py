@@ -22,7 +22,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "test", "t"))
-from harness import PATIENCE, Cluster, directory_for_owner  # noqa: E402
+from harness import Cluster, directory_for_owner  # noqa: E402
 import psycopg  # noqa: E402
 
 import calls  # noqa: E402
@@ -31,6 +31,7 @@ from gauges import Gauges, grown, show  # noqa: E402
 from sessions import ROLES, Session, Tally, asking  # noqa: E402
 
 SETTINGS = {"shared_preload_libraries": "chatglm", "chatglm.kv_cache_size": "32MB", "max_worker_processes": 16}
+PATIENCE = 900          # s, for what never comes; behind 500 sessions a batch takes minutes
 STAY = 4                # sessions that are never cut off; their memory is measured
 ENOUGH = 5              # minutes from which on memory is judged
 IDLE = "SELECT (glm_health()->>'kv_bytes_used')::bigint = 0 AND NOT EXISTS (SELECT FROM glm_stat_requests) " \
@@ -122,7 +123,10 @@ class Soak:
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
-                raise SystemExit(f"waited {PATIENCE:.0f} s in vain: {what}")
+                with self.cluster.connect() as conn:
+                    for view in ("glm_stat_requests", "glm_jobs", "glm_job_errors"):
+                        print(view, *conn.execute(f"SELECT * FROM {view} LIMIT 20").fetchall(), sep="\n")
+                raise SystemExit(f"waited {PATIENCE} s in vain: {what}; {self.busy} sessions are busy")
             await asyncio.sleep(0.05)
 
     async def beat(self):
