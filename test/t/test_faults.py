@@ -85,7 +85,7 @@ class Faults(Case):
 class CutOffWeights(Case):
     """A model's file is truncated while the worker has it mapped."""
 
-    def test_truncated_under_the_worker(self):
+    def lent(self):
         model = directory_for_owner()
         self.addCleanup(shutil.rmtree, model)
         for name in os.listdir(f"{ROOT}/models/tiny-chatglm3"):
@@ -96,7 +96,27 @@ class CutOffWeights(Case):
         self.addCleanup(value, "SELECT glm_model_unregister('cut_off')")
         sql = "SELECT glm_generate('hello', model => 'cut_off')"
         self.assertEqual(value(sql, conn), value(GREETING))
+        return model, conn, sql
 
+    def test_truncated_in_huge_pages(self):
+        """What has been copied does not need the file any more."""
+        model, conn, sql = self.lent()
+        pid = worker_pid()
+
+        def is_copied():
+            with open(f"/proc/{pid}/maps") as maps:
+                return not any(f"{model}/" in line for line in maps)
+
+        wait_until(is_copied, "the weights are copied")
+        os.truncate(f"{model}/model.safetensors", 65536)
+        self.assertEqual(value(sql, conn), value(GREETING))
+        self.assertEqual(worker_pid(), pid)
+
+    def test_truncated_under_the_worker(self):
+        set_system("chatglm.huge_pages", "off")
+        self.addCleanup(set_system, "chatglm.huge_pages", None)
+        value("SELECT 1")
+        model, conn, sql = self.lent()
         pid = worker_pid()
         os.truncate(f"{model}/model.safetensors", 65536)
         with self.assertRaisesRegex(psycopg.Error, "worker"):

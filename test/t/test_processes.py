@@ -92,6 +92,12 @@ class Killed(unittest.TestCase):
         self.addCleanup(lambda: self.conn.close())
         self.pid = health(self.conn)["worker_pid"]
 
+    def delay(self, ms):
+        change = "RESET chatglm.debug_step_delay" if ms is None else f"SET chatglm.debug_step_delay = {ms}"
+        self.conn.execute(f"ALTER SYSTEM {change}")
+        self.conn.execute("SELECT pg_reload_conf()")
+        self.cluster.connect().close()      # the postmaster tells the worker before it accepts it
+
     def connect_again(self):
         try:
             return self.cluster.connect()
@@ -153,8 +159,10 @@ class Killed(unittest.TestCase):
 
     def test_kill_9_of_a_backend(self):
         """As of any backend: the server restarts, and its request is no more."""
+        self.delay(HELD)
         waiting = Background(f"SELECT {ENDLESS}", host=self.cluster.base, port=5432, user="postgres", dbname="postgres")
         wait_until(lambda: health(self.conn)["running"] + health(self.conn)["waiting"] > 0, "it runs")
+        self.delay(None)
         self.assert_server_restarts(waiting.pid, signal.SIGKILL)
         with self.assertRaises(psycopg.OperationalError):
             waiting.result()
