@@ -15,7 +15,7 @@ import sessions  # noqa: E402
 
 class Soak(unittest.TestCase):
     def test_in_small(self):
-        done = subprocess.run([sys.executable, f"{ROOT}/test/soak/soak.py", "--minutes", "0.4", "--sessions", "12"], text=True,
+        done = subprocess.run([sys.executable, f"{ROOT}/test/soak/soak.py", "--minutes", "0.3", "--sessions", "12"], text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         self.assertEqual(done.returncode, 0, done.stdout[-8000:])
         self.assertIn("\n0 failures\n", done.stdout)
