@@ -170,8 +170,8 @@ build/libglm.a: $(GLM_OBJS)
 # ---- the same with faults on demand, for tests ----------------------------------
 
 # Only what has points of injection is compiled anew (engine/base/inject.h).
-INJECTED = $(patsubst $(S)src/%.c,build/%.o,$(shell grep -rlE 'GLM_INJECT(ION)?\b' $(S)src --include='*.c'))
-INJECTION_OBJS = $(foreach object,$(OBJS) $(GLM_OBJS),$(if $(filter $(object),$(INJECTED)),$(object:build/%=build/injection/%),$(object)))
+INJECTED := $(patsubst $(S)src/%.c,build/%.o,$(shell grep -rlE 'GLM_INJECT(ION)?\b' $(S)src --include='*.c'))
+INJECTION_OBJS := $(foreach object,$(OBJS) $(GLM_OBJS),$(if $(filter $(object),$(INJECTED)),$(object:build/%=build/injection/%),$(object)))
 
 build/injection/pg/%.o: $(S)src/pg/%.c
 	@mkdir -p $(@D)
