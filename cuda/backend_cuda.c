@@ -5,6 +5,8 @@
  * Weights, KV pool and all buffers are the device's.  Kernels give the CPU's bits (GLM_EXACT),
  * whatever the device: gpu_kernels.h.
  */
+#include <stdio.h>
+
 #include "cuda/gpu_backend.h"
 #include "cuda/resident.h"
 
@@ -17,11 +19,9 @@ need(const glm_device *dev, const glm_model *model, int max_rows)
 /* ---- Memory --------------------------------------------------------------------------------- */
 
 static glm_mem
-alloc(glm_device *dev, size_t bytes)
+alloc(glm_device *dev, size_t bytes, glm_error *err)
 {
-	glm_error err;
-
-	return (glm_mem){cuda_take(dev, bytes, &err)};
+	return (glm_mem){cuda_take(dev, bytes, err)};
 }
 
 static void
@@ -51,6 +51,7 @@ static void
 write_to(glm_device *dev, glm_mem to, const void *from, size_t bytes)
 {
 	cuda_enter(dev);
+	cuda_graphs_flush(&dev->graphs); /* what is not pinned is no part of one */
 	cuda_stream_put(&dev->stream, to.at, from, bytes);
 }
 
@@ -58,6 +59,7 @@ static void
 read_from(glm_device *dev, void *to, glm_mem from, size_t bytes)
 {
 	cuda_enter(dev);
+	cuda_graphs_flush(&dev->graphs);
 	cuda_stream_fetch(&dev->stream, to, from.at, bytes);
 }
 
@@ -68,6 +70,31 @@ ready(glm_device *dev)
 	return dev->driver->stream_query(dev->stream.stream) != CUDA_NOT_READY;
 }
 
+/* ---- What is found out by trying ---------------------------------------------------------- */
+
+static int
+tuned(const glm_device *dev, glm_tuned *out, int max, uint64_t *cost_ns)
+{
+	const cuda_graphs *g = &dev->graphs;
+
+	*cost_ns = 0;
+	if (max < 1)
+		return 0;
+	*out = (glm_tuned){.what = "graphs", .dropped = atomic_load(&g->dropped)};
+	if (out->dropped)
+		snprintf(out->how, sizeof(out->how), "dropped: %s", g->why);
+	else
+		snprintf(out->how, sizeof(out->how), "%d kept, launched %d times", atomic_load(&g->n_kept),
+				 atomic_load(&g->n_launched));
+	return 1;
+}
+
+static void
+set_tuning(glm_device *dev, bool on)
+{
+	atomic_store(&dev->graphs.off, !on);
+}
+
 static const glm_backend backend = {
 	.abi = GLM_ABI,
 	.name = "cuda",
@@ -75,12 +102,15 @@ static const glm_backend backend = {
 	.open = cuda_open,
 	.close = cuda_close,
 	.info = cuda_info,
+	.tuned = tuned,
+	.set_tuning = set_tuning,
 	.need = need,
 	.load = cuda_load,
 	.unload = cuda_unload,
 	.alloc = alloc,
 	.free = give,
 	.kv_pool = kv_pool,
+	.lost = cuda_lost,
 	.kv_copy = kv_copy,
 	.write = write_to,
 	.read = read_from,

@@ -36,7 +36,7 @@ build/cuda/kernels.ptx: $(CUDA_KERNELS) build/cuda/arches
 
 # ---- the library -------------------------------------------------------------------
 
-CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_backend resident upload operations backend_cuda)
+CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_graph gpu_wait gpu_backend resident upload operations backend_cuda)
 # of the engine, what errors and shapes need: the library has its own
 CUDA_ENGINE_OBJS = $(patsubst %,build/engine/%.o,base/error base/utf8 base/pause weights/dtype model/matrices model/kv_layout)
 # exports one function and needs libc alone; the driver is found when it is asked for
@@ -121,7 +121,7 @@ build/cuda/check_faults-asan: build/cuda/asan/host/gpu_host.o build/cuda/asan/te
 	$(CXX) $(CUDA_SANITIZE) -o $@ $^
 
 # A driver whose device the host is, and the library with any bytes for machine code, for it.
-build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o emulated.o gpu_host.o)
+build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o mock_device.o mock_graphs.o emulated.o gpu_host.o)
 	@mkdir -p $(@D)
 	$(CXX) -shared -static-libstdc++ -static-libgcc -Wl,-z,defs -o $@ $^
 
@@ -132,7 +132,10 @@ build/cuda/mock/image.o: cuda/image.c
 build/cuda/mock/chatglm_cuda.so: $(CUDA_LIB_OBJS) $(CUDA_ENGINE_OBJS) build/cuda/mock/image.o
 	$(CUDA_LINK)
 
-build/cuda/test_device: build/cuda/test/test_device.o $(UNIT_HELPERS) build/libglm.a
+# with an engine on the backend, and the driver above
+CUDA_TESTS = $(patsubst test/cuda/%.c,build/cuda/%,$(wildcard test/cuda/test_*.c))
+
+$(CUDA_TESTS): build/cuda/%: build/cuda/test/%.o build/cuda/test/mock.o $(UNIT_HELPERS) build/libglm.a
 	$(CC) $(GLM_LDFLAGS) -o $@ $^ -lcmocka $(GLM_LIBS)
 
 # The same checks, with a driver: that of a GPU, or the one above.
@@ -143,7 +146,7 @@ build/cuda/check-gpu: $(patsubst test/cuda/%.c,build/cuda/test/%.o,$(wildcard te
 build/cuda/bench: build/cuda/test/bench.o $(CUDA_LIB_OBJS) build/cuda/$(if $(NVCC),lib,mock)/image.o build/libglm.a
 	$(CC) $(GLM_LDFLAGS) -o $@ $^ $(GLM_LIBS)
 
-CUDA_MOCK = build/cuda/bench build/cuda/check-gpu build/cuda/test_device build/cuda/mock/libcuda.so.1 build/cuda/mock/chatglm_cuda.so
+CUDA_MOCK = build/cuda/bench build/cuda/check-gpu $(CUDA_TESTS) build/cuda/mock/libcuda.so.1 build/cuda/mock/chatglm_cuda.so
 CUDA_CHECKS = build/cuda/check_faults build/cuda/check_faults-asan build/cuda/check build/cuda/check-asan
 # random shapes of each kind, in each order of threads
 CUDA_SHAPES ?= 30
@@ -154,6 +157,7 @@ cuda-check: $(CUDA_CHECKS) $(CUDA_MOCK) $(if $(NVCC),build/cuda/kernels.fatbin b
 	build/cuda/check $(CUDA_SHAPES)
 	build/cuda/check-asan 5
 	test/cuda/device.sh build/cuda
+	test/cuda/day.sh build/cuda
 	$(if $(NVCC),test/cuda/code.sh build/cuda $(ALL))
 
 ifneq ($(NVCC),)

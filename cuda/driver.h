@@ -44,6 +44,13 @@
 	X(cuModuleLoadData, module_open, (void **module, const void *image))                           \
 	X(cuModuleUnload, module_close, (void *module))                                                \
 	X(cuModuleGetFunction, module_function, (void **function, void *module, const char *name))     \
+	X(cuStreamBeginCapture_v2, capture_begin, (void *stream, int mode))                            \
+	X(cuStreamEndCapture, capture_end, (void *stream, void **steps))                               \
+	X(cuGraphInstantiateWithFlags, graph_open,                                                     \
+	  (void **graph, void *steps, unsigned long long flags))                                       \
+	X(cuGraphDestroy, steps_close, (void *steps))                                                  \
+	X(cuGraphLaunch, graph_launch, (void *graph, void *stream))                                    \
+	X(cuGraphExecDestroy, graph_close, (void *graph))                                              \
 	X(cuLaunchKernel, launch,                                                                      \
 	  (void *function, unsigned x, unsigned y, unsigned z, unsigned threads_x, unsigned threads_y, \
 	   unsigned threads_z, unsigned shared, void *stream, void **args, void **extra))
@@ -54,6 +61,9 @@ typedef struct cuda_driver
 	GLM_CUDA_DRIVER(GLM_CUDA_MEMBER)
 #undef GLM_CUDA_MEMBER
 } cuda_driver;
+
+/* Of streams: they wait for no other. */
+#define CUDA_NON_BLOCKING 1
 
 /* Results. */
 enum

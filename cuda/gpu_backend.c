@@ -15,20 +15,22 @@
 #define CAPABILITY_MAJOR 75 /* attributes of devices */
 #define CAPABILITY_MINOR 76
 /* Other processes have the card too, and the driver takes memory of its own. */
-#define KEPT_FREE ((size_t) 256 << 20)
+#define KEPT_FREE ((size_t) 512 << 20)
 
 const glm_host *cuda_host;
 
 /* ---- Finding --------------------------------------------------------------------------- */
 
-static int
-capability(const cuda_driver *d, int device)
+static bool
+capability(const cuda_driver *d, int device, int *version, glm_error *err)
 {
 	int major = 0, minor = 0;
 
-	d->device_attribute(&major, CAPABILITY_MAJOR, device);
-	d->device_attribute(&minor, CAPABILITY_MINOR, device);
-	return major * 10 + minor;
+	if (!CUDA(d, err, device_attribute, &major, CAPABILITY_MAJOR, device) ||
+		!CUDA(d, err, device_attribute, &minor, CAPABILITY_MINOR, device))
+		return false;
+	*version = major * 10 + minor;
+	return true;
 }
 
 static void
@@ -39,14 +41,13 @@ describe(const cuda_driver *d, int which, glm_device_info *info)
 	glm_error err = {0};
 
 	*info = (glm_device_info){.picks = true};
-	if (!CUDA(d, &err, device_get, &device, which))
+	if (!CUDA(d, &err, device_get, &device, which) ||
+		!CUDA(d, &err, device_name, info->name, (int) sizeof(info->name), device) ||
+		!CUDA(d, &err, device_memory, &bytes, device) || !capability(d, device, &version, &err))
 	{
 		snprintf(info->why_not, sizeof(info->why_not), "%.255s", err.message);
 		return;
 	}
-	d->device_name(info->name, (int) sizeof(info->name), device);
-	d->device_memory(&bytes, device);
-	version = capability(d, device);
 	info->bytes = bytes;
 	snprintf(info->kernels, sizeof(info->kernels), "sm_%d", version);
 	if (version < OLDEST)
@@ -99,8 +100,10 @@ start(glm_device *dev, int which, glm_error *err)
 	d->context_flags(dev->device, SLEEP_IN_WAITS);
 	if (!CUDA(d, err, context_open, &dev->context, dev->device) ||
 		!CUDA(d, err, context_use, dev->context) || !load_kernels(dev, err) ||
-		!cuda_stream_open(&dev->stream, d, dev->function, err))
+		!cuda_stream_open(&dev->stream, d, dev->function, err) ||
+		!CUDA(d, err, stream_open, &dev->probing, CUDA_NON_BLOCKING))
 		return false;
+	cuda_graphs_open(&dev->graphs, &dev->stream);
 	dev->probe = cuda_take(dev, sizeof(uint32_t), err);
 	return dev->probe != 0;
 }
@@ -138,14 +141,18 @@ cuda_close(glm_device *dev)
 	if (dev == NULL)
 		return;
 	d = dev->driver;
-	if (dev->context != NULL)
+	/* what is lost cannot be given back, and trying may take for ever */
+	if (dev->context != NULL && !cuda_lost(dev))
 	{
 		cuda_enter(dev);
+		cuda_graphs_close(&dev->graphs);
 		cuda_stream_close(&dev->stream);
 		if (dev->kv != 0)
 			d->memory_give(dev->kv);
 		if (dev->probe != 0)
 			d->memory_give(dev->probe);
+		if (dev->probing != NULL)
+			d->stream_close(dev->probing);
 		if (dev->module != NULL)
 			d->module_close(dev->module);
 		d->context_close(dev->device);
@@ -159,15 +166,14 @@ cuda_enter(const glm_device *dev)
 	dev->driver->context_use(dev->context);
 }
 
+/* What cannot be asked for is not known to be too little: taking it will say what is wrong. */
 static uint64_t
 bytes_free(const glm_device *dev)
 {
 	size_t n = 0, total = 0;
 
 	cuda_enter(dev);
-	if (dev->driver->memory_info(&n, &total) != CUDA_FINE)
-		return 0;
-	return n;
+	return dev->driver->memory_info(&n, &total) == CUDA_FINE ? n : dev->info.bytes + KEPT_FREE;
 }
 
 void
@@ -182,7 +188,7 @@ cuda_info(const glm_device *dev, glm_device_info *info)
 /* ---- Memory ----------------------------------------------------------------------------- */
 
 uint64_t
-cuda_take(const glm_device *dev, size_t bytes, glm_error *err)
+cuda_take(glm_device *dev, size_t bytes, glm_error *err)
 {
 	uint64_t  memory = 0;
 	glm_error why = {0};
@@ -190,6 +196,12 @@ cuda_take(const glm_device *dev, size_t bytes, glm_error *err)
 	cuda_enter(dev);
 	if (CUDA(dev->driver, &why, memory_take, &memory, bytes > 0 ? bytes : 1))
 		return memory;
+	*err = why;
+	if (why.status != GLM_NO_ROOM)
+	{
+		cuda_lives(dev);
+		return 0;
+	}
 	glm_fail(err, why.status, "%zu MB on device \"%s\", of which %llu are free: %s",
 			 (bytes + 1048575) >> 20, dev->info.name, (unsigned long long) (bytes_free(dev) >> 20),
 			 why.message);
@@ -204,6 +216,17 @@ cuda_lives(glm_device *dev)
 	const cuda_driver *d = dev->driver;
 	uint32_t		   word = 0;
 
-	return d->copy_to(dev->probe, &word, sizeof(word), dev->stream.stream) == CUDA_FINE &&
-		   d->stream_wait(dev->stream.stream) == CUDA_FINE;
+	if (dev->probe == 0)
+		return true; /* it is not open yet: whoever opens it hears of it */
+	cuda_enter(dev);
+	if (d->copy_to(dev->probe, &word, sizeof(word), dev->probing) != CUDA_FINE ||
+		d->stream_wait(dev->probing) != CUDA_FINE)
+		atomic_store(&dev->is_lost, true);
+	return !cuda_lost(dev);
+}
+
+bool
+cuda_lost(const glm_device *dev)
+{
+	return atomic_load(&dev->is_lost);
 }

@@ -4,7 +4,10 @@
 #ifndef GLM_CUDA_GPU_BACKEND_H
 #define GLM_CUDA_GPU_BACKEND_H
 
-#include "cuda/gpu_stream.h"
+#include <stdatomic.h>
+
+#include "cuda/gpu_graph.h"
+#include "cuda/gpu_wait.h"
 #include "engine/compute/backend.h"
 #include "engine/compute/backend_host.h"
 #include "engine/model/model.h"
@@ -26,16 +29,22 @@ struct glm_device
 	void			  *function[GLM_CUDA_N_KERNELS];
 	glm_device_info	   info;
 	cuda_stream		   stream; /* of passes */
+	cuda_graphs		   graphs; /* of small ones */
 	uint64_t		   kv;	   /* the pool */
-	uint64_t		   probe;  /* a few bytes to see whether it lives */
+	/* to see whether it lives: a few bytes, and a stream of their own */
+	uint64_t		   probe;
+	void			  *probing;
+	atomic_bool		   is_lost;
 
 	/* of the pass that was begun */
+	cuda_waiting	   waiting;
 	const glm_weights *weights;
 	const glm_pass	  *pass;
 	cuda_left		   left;
 	glm_picked_id	  *picked;		/* [n_picked]: who asked for ids; NULL: nobody did */
 	const cuda_picked *picked_home; /* pinned */
 	int				   n_picked;
+	cuda_outcome	   outcome; /* of picks */
 };
 
 /* What the engine lends: set before anything else is called. */
@@ -54,9 +63,10 @@ extern void		   cuda_info(const glm_device *dev, glm_device_info *info);
 /* Makes the device the calling thread's. */
 extern void		   cuda_enter(const glm_device *dev);
 /* Memory of so many bytes; 0 and *err, which says how many are free. */
-extern uint64_t	   cuda_take(const glm_device *dev, size_t bytes, glm_error *err);
-/* Can anything be computed on it any more? */
+extern uint64_t	   cuda_take(glm_device *dev, size_t bytes, glm_error *err);
+/* Something failed: can anything be computed on it any more?  Any thread, as the next. */
 extern bool		   cuda_lives(glm_device *dev);
+extern bool		   cuda_lost(const glm_device *dev); /* did it turn out so? */
 
 /* ---- upload.c ------------------------------------------------------------------------ */
 

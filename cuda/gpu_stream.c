@@ -5,29 +5,56 @@
 
 #include <string.h>
 
-#define NON_BLOCKING 1 /* waits for no other stream */
+#define FITS(name, type)                                                                           \
+	_Static_assert(sizeof(type) <= CUDA_STEP_BYTES, "a step has room for " #type);
+GLM_CUDA_KERNELS(FITS)
 
-/* Keeps the first failure. */
-static void
-note(cuda_stream *s, int result, const char *call)
+void
+cuda_stream_note(cuda_stream *s, int result, const char *call)
 {
 	if (!s->failed && !cuda_fine(s->driver, result, call, &s->why))
 		s->failed = true;
+}
+
+void
+cuda_stream_do(cuda_stream *s, const cuda_step *step)
+{
+	const cuda_driver *d = s->driver;
+	void			  *parameter = (void *) (uintptr_t) step->args; /* the driver copies it */
+
+	if (s->failed)
+		return;
+	if (step->what == CUDA_STEP_PUT)
+		cuda_stream_note(s, d->copy_to(step->there, step->host, step->bytes, s->stream), "copy_to");
+	else if (step->what == CUDA_STEP_FETCH)
+		cuda_stream_note(s, d->copy_from(step->host, step->there, step->bytes, s->stream),
+						 "copy_from");
+	else
+		cuda_stream_note(s,
+						 d->launch(s->function[step->what], step->grid.x, step->grid.y, step->grid.z,
+								   step->threads, 1, 1, step->shared, s->stream, &parameter, NULL),
+						 cuda_kernel_names[step->what]);
+}
+
+static void
+take_or_do(cuda_stream *s, const cuda_step *step)
+{
+	if (s->take == NULL || !s->take(s->taker, step))
+		cuda_stream_do(s, step);
 }
 
 static void
 launch(void *arg, cuda_kernel kernel, cuda_grid grid, unsigned threads, unsigned shared,
 	   const void *args, size_t bytes)
 {
-	cuda_stream *s = arg;
-	void		*parameter = (void *) (uintptr_t) args; /* the driver copies it */
+	cuda_step step = {.what = (int) kernel,
+					  .threads = threads,
+					  .shared = shared,
+					  .bytes = bytes,
+					  .grid = grid};
 
-	(void) bytes;
-	if (!s->failed)
-		note(s,
-			 s->driver->launch(s->function[kernel], grid.x, grid.y, grid.z, threads, 1, 1, shared,
-							   s->stream, &parameter, NULL),
-			 cuda_kernel_names[kernel]);
+	memcpy(step.args, args, bytes);
+	take_or_do(arg, &step);
 }
 
 bool
@@ -35,7 +62,7 @@ cuda_stream_open(cuda_stream *s, const cuda_driver *driver, void **function, glm
 {
 	*s = (cuda_stream){.driver = driver, .function = function};
 	s->launcher = (cuda_launcher){launch, s};
-	return CUDA(driver, err, stream_open, &s->stream, NON_BLOCKING);
+	return CUDA(driver, err, stream_open, &s->stream, CUDA_NON_BLOCKING);
 }
 
 void
@@ -49,22 +76,27 @@ cuda_stream_close(cuda_stream *s)
 void
 cuda_stream_put(cuda_stream *s, uint64_t to, const void *from, size_t bytes)
 {
-	if (!s->failed && bytes > 0)
-		note(s, s->driver->copy_to(to, from, bytes, s->stream), "copy_to");
+	cuda_step step = {
+		.what = CUDA_STEP_PUT, .bytes = bytes, .there = to, .host = (void *) (uintptr_t) from};
+
+	if (bytes > 0)
+		take_or_do(s, &step);
 }
 
 void
 cuda_stream_fetch(cuda_stream *s, void *to, uint64_t from, size_t bytes)
 {
-	if (!s->failed && bytes > 0)
-		note(s, s->driver->copy_from(to, from, bytes, s->stream), "copy_from");
+	cuda_step step = {.what = CUDA_STEP_FETCH, .bytes = bytes, .there = from, .host = to};
+
+	if (bytes > 0)
+		take_or_do(s, &step);
 }
 
 void
 cuda_stream_copy(cuda_stream *s, uint64_t to, uint64_t from, size_t bytes)
 {
 	if (!s->failed)
-		note(s, s->driver->copy_there(to, from, bytes, s->stream), "copy_there");
+		cuda_stream_note(s, s->driver->copy_there(to, from, bytes, s->stream), "copy_there");
 }
 
 bool
@@ -73,7 +105,7 @@ cuda_stream_wait(cuda_stream *s, glm_error *err)
 	bool fine;
 
 	/* what was put in before something failed uses memory of its caller's */
-	note(s, s->driver->stream_wait(s->stream), "stream_wait");
+	cuda_stream_note(s, s->driver->stream_wait(s->stream), "stream_wait");
 	fine = !s->failed;
 	if (!fine)
 		*err = s->why;

@@ -48,6 +48,7 @@ cuda_begin(glm_device *dev, const glm_weights *w, const glm_pass *pass)
 	dev->pass = pass;
 	dev->picked = NULL;
 	dev->left.at = 0;
+	cuda_waiting_begin(&dev->waiting, pass->n_rows);
 	if (pass->n_rows > w->max_rows || pass->n_blocks > w->most_blocks)
 	{
 		dev->stream.failed = true;
@@ -69,11 +70,17 @@ cuda_begin(glm_device *dev, const glm_weights *w, const glm_pass *pass)
 	cuda_stream_put(&dev->stream, w->memory + w->scratch.pass, p->row,
 					(size_t) w->max_rows * (sizeof(cuda_row) + 2 * sizeof(int32_t)) +
 						pass->n_blocks * sizeof(*p->block));
+	cuda_graphs_begin(&dev->graphs, pass->n_rows);
 }
 
+/* One without picks has no outcome that could be compared. */
 void
 cuda_end(glm_device *dev)
 {
+	if (dev->picked != NULL)
+		cuda_graphs_end(&dev->graphs, &dev->outcome);
+	else
+		cuda_graphs_flush(&dev->graphs);
 	dev->weights = NULL;
 	dev->pass = NULL;
 }
@@ -100,7 +107,10 @@ cuda_wait(glm_device *dev, glm_device_state *state, glm_error *err)
 
 	*state = GLM_DEVICE_FINE;
 	cuda_enter(dev);
+	cuda_waiting_sleep(&dev->waiting, &dev->stream);
 	fine = cuda_stream_wait(&dev->stream, err);
+	if (fine)
+		cuda_waiting_end(&dev->waiting);
 	if (fine && dev->picked != NULL)
 		hand_over(dev, dev->picked_home);
 	if (!fine && !cuda_lives(dev))
@@ -416,4 +426,6 @@ cuda_op_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm_p
 	dev->picked = picked;
 	dev->picked_home = w->picked;
 	dev->n_picked = n;
+	dev->outcome = (cuda_outcome){logits.at, (size_t) n * vocab * sizeof(float), w->picked,
+								  (size_t) n * sizeof(*w->picked)};
 }

@@ -221,6 +221,7 @@ cuda_load(glm_device *dev, const glm_model *model, int segment, int max_rows, gl
 		if (w->memory != 0 && take_pinned(dev, w, err) && fill(dev, w, go_on, arg, err))
 			return w;
 	}
+	cuda_lives(dev); /* whoever asks is told then */
 	cuda_unload(dev, w);
 	return NULL;
 }

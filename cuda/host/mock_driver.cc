@@ -1,129 +1,43 @@
 /*
- * mock_driver.cc - a libcuda.so.1 without a GPU: its device has the kernels as the host
+ * mock_driver.cc - a libcuda.so.1 without a GPU: its devices have the kernels as the host
  * computes them.  For tests of all that is around the kernels.
  *
  * It is as late as a GPU may be.  What is put into a stream is done when somebody waits for
  * it, and what is read before is poison; the launch's arguments are copied, as is what comes
  * from memory that is not pinned, and what comes from pinned memory is read when it is done.
- * Memory is poison when it is new, and accounted for.
+ * Memory is poison when it is new, and accounted for.  A kernel that is told an address of
+ * another device fails as it would.
  *
- * Environment; all but the faults are read when the library is loaded:
- *     GLM_MOCK_MEMORY=MiB          of the device; 4096
+ * Environment, read when the library is loaded:
+ *     GLM_MOCK_DEVICES=N           devices; 1
+ *     GLM_MOCK_MEMORY=MiB          of each; 4096
  *     GLM_MOCK_ORDER=CHOICE        see emulated_choose()
  *     GLM_MOCK_FAULT=WHAT:N:CODE   the N-th call of WHAT (a name of the driver's functions,
- *                                  or "kernel": the N-th that is done; 0: each) gives CODE; a kernel's
- *                                  fault stays, as that of a GPU does; counted from where
- *                                  the variable was given its value
+ *                                  or "kernel": the N-th that is done; 0: each) gives CODE; what
+ *                                  breaks a context stays, as on a GPU
  *     GLM_MOCK_ONCE=FILE           the fault comes only while FILE is there, and removes it
- *     GLM_MOCK_SLOW=MS             to sleep in each wait
+ *     GLM_MOCK_SLOW=MS             that what is in a stream takes at least
+ *     GLM_MOCK_HOLD_PASSES=FILE    no pass is done while FILE is there; FILE.held is made then
+ *     GLM_MOCK_HOLD_UPLOADS=FILE   the same for streams with large copies from pinned memory
+ *     GLM_MOCK_WRONG_GRAPHS=1      graphs leave a step out
+ * Tests in the same process have glm_mock_fault() and what else the end of mock_device.cc has.
  * Calls come from several threads; one lock guards all.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <deque>
-#include <functional>
-#include <map>
-#include <mutex>
 #include <string>
 
 #include "cuda/host/emulated.h"
+#include "cuda/host/mock_device.h"
 
-#define API extern "C" __attribute__((visibility("default"))) int
+using namespace mock;
 
-namespace
-{
-enum
-{
-	FINE = 0,
-	INVALID_VALUE = 1,
-	OUT_OF_MEMORY = 2,
-	INVALID_CONTEXT = 201,
-	NOT_FOUND = 500,
-	NOT_READY = 600,
-	POISON = 0xfb
-};
+#define LARGE ((size_t) 65536) /* bytes of an upload; no pass of a test brings as many */
 
-typedef std::deque<std::function<void()>> stream;
-
-std::recursive_mutex		lock;
-std::map<uint64_t, size_t>	device_memory, pinned;
-std::map<std::string, long> calls;
-size_t						in_use, room = (size_t) 4096 << 20;
-int							sticky;
-unsigned					slow_us;
-thread_local void		   *current;
-char						the_context, the_module;
-
-struct start_up
-{
-	start_up()
-	{
-		const char *memory = getenv("GLM_MOCK_MEMORY"), *order = getenv("GLM_MOCK_ORDER");
-		const char *slow = getenv("GLM_MOCK_SLOW");
-
-		if (memory != NULL)
-			room = (size_t) atol(memory) << 20;
-		if (order != NULL)
-			emulated_choose(order);
-		if (slow != NULL)
-			slow_us = (unsigned) atoi(slow) * 1000;
-	}
-} at_start;
-
-/* What the fault of the environment makes of the next call of `what`. */
-int
-fault(const char *what)
-{
-	static std::string spec;
-	const char		  *f = getenv("GLM_MOCK_FAULT"), *once = getenv("GLM_MOCK_ONCE");
-	long			   nth, at = 0;
-	int				   code = 0;
-	char			   name[64];
-
-	if (spec != (f != NULL ? f : ""))
-	{
-		spec = f != NULL ? f : "";
-		calls.clear();
-	}
-	nth = ++calls[what];
-	if (f == NULL || sscanf(f, "%63[^:]:%ld:%d", name, &at, &code) != 3 ||
-		strcmp(name, what) != 0 || (nth != at && at != 0))
-		return FINE;
-	return once == NULL || unlink(once) == 0 ? code : FINE;
-}
-
-/* Is an address, with so many bytes, inside what was given? */
-bool
-inside(const std::map<uint64_t, size_t> &given, uint64_t at, size_t bytes)
-{
-	auto next = given.upper_bound(at);
-
-	if (next == given.begin())
-		return false;
-	--next;
-	return at + bytes <= next->first + next->second;
-}
-
-int
-enter(const char *what)
-{
-	int code = sticky != 0 ? sticky : fault(what);
-
-	return code != FINE ? code : current == NULL ? (int) INVALID_CONTEXT : (int) FINE;
-}
-
-int
-finish(stream *s)
-{
-	for (; !s->empty() && sticky == FINE; s->pop_front())
-		s->front()();
-	return sticky;
-}
-
-struct error
+static char the_module;
+static struct error
 {
 	int			code;
 	const char *name, *text;
@@ -138,11 +52,12 @@ struct error
 	{214, "CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"},
 	{NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
 	{NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
-	{700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
+	{ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
+	{701, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested for launch"},
 	{719, "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
 };
 
-const error *
+static const error *
 error_of(int code)
 {
 	for (const error &e : errors)
@@ -150,21 +65,14 @@ error_of(int code)
 			return &e;
 	return NULL;
 }
-} /* namespace */
-
-#define LOCKED std::lock_guard<std::recursive_mutex> guard(lock)
-#define ENTER(what)                                                                                \
-	LOCKED;                                                                                        \
-	if (int code = enter(what))                                                                    \
-	return code
 
 /* ---- Devices ------------------------------------------------------------------------ */
 
 API
 cuInit(unsigned)
 {
-	LOCKED;
-	return fault("cuInit");
+	BEFORE("cuInit");
+	return FINE;
 }
 
 API
@@ -195,21 +103,23 @@ cuDriverGetVersion(int *version)
 API
 cuDeviceGetCount(int *n)
 {
-	LOCKED;
-	*n = 1;
-	return fault("cuDeviceGetCount");
+	BEFORE("cuDeviceGetCount");
+	*n = devices;
+	return FINE;
 }
 
 API
 cuDeviceGet(int *device, int which)
 {
+	BEFORE("cuDeviceGet");
 	*device = which;
-	return which == 0 ? FINE : INVALID_VALUE;
+	return which >= 0 && which < devices ? FINE : INVALID_VALUE;
 }
 
 API
 cuDeviceGetName(char *name, int bytes, int)
 {
+	BEFORE("cuDeviceGetName");
 	snprintf(name, (size_t) bytes, "mock GPU");
 	return FINE;
 }
@@ -217,6 +127,7 @@ cuDeviceGetName(char *name, int bytes, int)
 API
 cuDeviceTotalMem_v2(size_t *bytes, int)
 {
+	BEFORE("cuDeviceTotalMem");
 	*bytes = room;
 	return FINE;
 }
@@ -225,6 +136,7 @@ cuDeviceTotalMem_v2(size_t *bytes, int)
 API
 cuDeviceGetAttribute(int *value, int attribute, int)
 {
+	BEFORE("cuDeviceGetAttribute");
 	*value = attribute == 75 ? 9 : 0;
 	return FINE;
 }
@@ -232,28 +144,33 @@ cuDeviceGetAttribute(int *value, int attribute, int)
 API
 cuDevicePrimaryCtxSetFlags_v2(int, unsigned)
 {
+	BEFORE("cuDevicePrimaryCtxSetFlags");
 	return FINE;
 }
 
+/* A context is its device's number, and 1. */
 API
-cuDevicePrimaryCtxRetain(void **context, int)
+cuDevicePrimaryCtxRetain(void **context, int device)
 {
-	LOCKED;
-	*context = &the_context;
-	return fault("cuDevicePrimaryCtxRetain");
+	BEFORE("cuDevicePrimaryCtxRetain");
+	things++;
+	*context = (void *) (uintptr_t) (device + 1);
+	return FINE;
 }
 
 API
 cuDevicePrimaryCtxRelease_v2(int)
 {
+	BEFORE("cuDevicePrimaryCtxRelease");
+	things--;
 	return FINE;
 }
 
 API
 cuCtxSetCurrent(void *context)
 {
-	LOCKED;
-	current = context;
+	BEFORE("cuCtxSetCurrent");
+	current = (int) (uintptr_t) context - 1;
 	return sticky;
 }
 
@@ -263,7 +180,7 @@ API
 cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
 {
 	ENTER("cuMemGetInfo");
-	*free_bytes = room - in_use;
+	*free_bytes = room - in_use(current);
 	*total = room;
 	return FINE;
 }
@@ -274,18 +191,8 @@ cuMemAlloc_v2(uint64_t *memory, size_t bytes)
 	ENTER("cuMemAlloc");
 	if (bytes == 0)
 		return INVALID_VALUE;
-	if (bytes > room - in_use)
-		return OUT_OF_MEMORY;
-
-	void *p = aligned_alloc(256, (bytes + 255) / 256 * 256);
-
-	if (p == NULL)
-		return OUT_OF_MEMORY;
-	memset(p, POISON, bytes);
-	device_memory[(uint64_t) p] = bytes;
-	in_use += bytes;
-	*memory = (uint64_t) p;
-	return FINE;
+	*memory = (uint64_t) take(bytes, current);
+	return *memory != 0 ? FINE : OUT_OF_MEMORY;
 }
 
 /* All memory here is the host's. */
@@ -298,51 +205,55 @@ cuMemAllocManaged(uint64_t *memory, size_t bytes, unsigned)
 API
 cuMemFree_v2(uint64_t memory)
 {
-	LOCKED;
-	auto found = device_memory.find(memory);
-
-	if (found == device_memory.end())
-		return INVALID_VALUE;
-	in_use -= found->second;
-	device_memory.erase(found);
-	free((void *) memory);
-	return sticky;
+	ENTER("cuMemFree");
+	return give((void *) memory, false) ? FINE : INVALID_VALUE;
 }
 
 API
 cuMemHostAlloc(void **memory, size_t bytes, unsigned)
 {
 	ENTER("cuMemHostAlloc");
-	*memory = malloc(bytes);
-	if (*memory == NULL)
-		return OUT_OF_MEMORY;
-	pinned[(uint64_t) *memory] = bytes;
-	return FINE;
+	*memory = take(bytes, PINNED);
+	return *memory != NULL ? FINE : OUT_OF_MEMORY;
 }
 
 API
 cuMemFreeHost(void *memory)
 {
-	LOCKED;
-	if (pinned.erase((uint64_t) memory) == 0)
-		return INVALID_VALUE;
-	free(memory);
-	return sticky;
+	ENTER("cuMemFreeHost");
+	return give(memory, true) ? FINE : INVALID_VALUE;
+}
+
+static bool
+is_on_device(uint64_t at, size_t bytes)
+{
+	const memory *m = find(at, bytes);
+
+	return m != NULL && m->device != PINNED;
+}
+
+static bool
+is_pinned(const void *at, size_t bytes)
+{
+	const memory *m = find((uint64_t) at, bytes);
+
+	return m != NULL && m->device == PINNED;
 }
 
 API
 cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *s)
 {
 	ENTER("cuMemcpyHtoDAsync");
-	if (!inside(device_memory, to, bytes))
+	if (!is_on_device(to, bytes))
 		return INVALID_VALUE;
-	if (inside(pinned, (uint64_t) from, bytes))
-		((stream *) s)->push_back([=] { memcpy((void *) to, from, bytes); });
+	if (is_pinned(from, bytes))
+		put((stream *) s, item{bytes > LARGE ? item::UPLOAD : item::COPY,
+							   [=] { memcpy((void *) to, from, bytes); }});
 	else
 	{
 		std::string copy((const char *) from, bytes);
 
-		((stream *) s)->push_back([=] { memcpy((void *) to, copy.data(), bytes); });
+		put((stream *) s, item{item::COPY, [=] { memcpy((void *) to, copy.data(), bytes); }});
 	}
 	return FINE;
 }
@@ -351,20 +262,21 @@ API
 cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *s)
 {
 	ENTER("cuMemcpyDtoHAsync");
-	if (!inside(device_memory, from, bytes))
+	if (!is_on_device(from, bytes))
 		return INVALID_VALUE;
-	memset(to, POISON, bytes);
-	((stream *) s)->push_back([=] { memcpy(to, (const void *) from, bytes); });
+	memset(to, 0xfb, bytes);
+	put((stream *) s, item{item::COPY, [=] { memcpy(to, (const void *) from, bytes); }});
 	return FINE;
 }
 
+/* Of two devices too. */
 API
 cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *s)
 {
 	ENTER("cuMemcpyDtoDAsync");
-	if (!inside(device_memory, to, bytes) || !inside(device_memory, from, bytes))
+	if (!is_on_device(to, bytes) || !is_on_device(from, bytes))
 		return INVALID_VALUE;
-	((stream *) s)->push_back([=] { memcpy((void *) to, (const void *) from, bytes); });
+	put((stream *) s, item{item::COPY, [=] { memcpy((void *) to, (const void *) from, bytes); }});
 	return FINE;
 }
 
@@ -374,16 +286,21 @@ API
 cuStreamCreate(void **s, unsigned)
 {
 	ENTER("cuStreamCreate");
-	*s = new stream;
+	stream *made = new stream;
+
+	made->device = current;
+	*s = made;
+	things++;
 	return FINE;
 }
 
 API
 cuStreamDestroy_v2(void *s)
 {
-	LOCKED;
-	finish((stream *) s);
+	ENTER("cuStreamDestroy");
+	finish(held, (stream *) s, NULL);
 	delete (stream *) s;
+	things--;
 	return sticky;
 }
 
@@ -391,47 +308,62 @@ API
 cuStreamSynchronize(void *s)
 {
 	ENTER("cuStreamSynchronize");
-	if (slow_us > 0)
-		usleep(slow_us);
-	return finish((stream *) s);
+	return finish(held, (stream *) s, NULL);
 }
 
 API
 cuStreamQuery(void *s)
 {
 	ENTER("cuStreamQuery");
-	return ((stream *) s)->empty() ? FINE : NOT_READY;
+	return poll(held, (stream *) s, NULL);
 }
 
 API
-cuEventCreate(void **event, unsigned)
+cuEventCreate(void **e, unsigned)
 {
 	ENTER("cuEventCreate");
-	*event = new stream *(NULL);
+	*e = new event;
+	things++;
 	return FINE;
 }
 
 API
-cuEventDestroy_v2(void *event)
+cuEventDestroy_v2(void *e)
 {
-	delete (stream **) event;
+	ENTER("cuEventDestroy");
+	delete (event *) e;
+	things--;
 	return FINE;
 }
 
 API
-cuEventRecord(void *event, void *s)
+cuEventRecord(void *e, void *s)
 {
 	ENTER("cuEventRecord");
-	*(stream **) event = (stream *) s;
+	event *what = (event *) e;
+
+	what->where = (stream *) s;
+	what->done = false;
+	put(what->where, item{item::EVENT, [=] { what->done = true; }});
 	return FINE;
 }
 
-/* What was put in behind it is done too: a GPU may do so. */
 API
-cuEventSynchronize(void *event)
+cuEventQuery(void *e)
+{
+	ENTER("cuEventQuery");
+	event *what = (event *) e;
+
+	return what->done ? FINE : poll(held, what->where, what);
+}
+
+API
+cuEventSynchronize(void *e)
 {
 	ENTER("cuEventSynchronize");
-	return *(stream **) event != NULL ? finish(*(stream **) event) : FINE;
+	event *what = (event *) e;
+
+	return what->done ? FINE : finish(held, what->where, what);
 }
 
 /* Time means nothing here: it is what a test of a program needs. */
@@ -449,12 +381,15 @@ cuModuleLoadData(void **module, const void *)
 {
 	ENTER("cuModuleLoadData");
 	*module = &the_module;
+	things++;
 	return FINE;
 }
 
 API
 cuModuleUnload(void *)
 {
+	ENTER("cuModuleUnload");
+	things--;
 	return FINE;
 }
 
@@ -471,6 +406,23 @@ cuModuleGetFunction(void **function, void *, const char *name)
 	return NOT_FOUND;
 }
 
+/* Does it name memory of another device? */
+static bool
+strays(const std::string &args, int device)
+{
+	for (size_t i = 0; i + sizeof(uint64_t) <= args.size(); i += sizeof(uint64_t))
+	{
+		uint64_t	  word;
+		const memory *m;
+
+		memcpy(&word, args.data() + i, sizeof(word));
+		m = find(word, 1);
+		if (m != NULL && m->device != PINNED && m->device != device)
+			return true;
+	}
+	return false;
+}
+
 API
 cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
 			   unsigned, unsigned shared, void *s, void **args, void **)
@@ -478,17 +430,17 @@ cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned thre
 	ENTER("cuLaunchKernel");
 	const emulated_kernel *kernel = (const emulated_kernel *) function;
 	std::string			   copy((const char *) args[0], kernel->bytes);
+	bool				   lost = strays(copy, ((stream *) s)->device);
 
 	if (x == 0 || y == 0 || z == 0 || y > 65535 || z > 65535 || threads > 1024 ||
 		shared > 48 * 1024)
 		return INVALID_VALUE;
-	((stream *) s)
-		->push_back(
-			[=]
-			{
-				sticky = fault("kernel");
-				if (sticky == FINE)
-					emulated_run(kernel, cuda_grid{x, y, z}, threads, shared, copy.data());
-			});
+	put((stream *) s,
+		item{item::KERNEL, [=]
+			 {
+				 sticky = lost ? (int) ILLEGAL_ADDRESS : fault("kernel");
+				 if (sticky == FINE)
+					 emulated_run(kernel, cuda_grid{x, y, z}, threads, shared, copy.data());
+			 }});
 	return FINE;
 }

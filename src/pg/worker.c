@@ -129,7 +129,7 @@ start_engine(void)
 	if (stats.device_why[0] != '\0')
 		ereport(LOG, (errmsg("chatglm computes on the CPU: %s", stats.device_why)));
 	ereport(LOG, (errmsg("chatglm worker started: %s kernels, %d threads, %d MB of KV cache",
-						 stats.kernels, stats.threads, chatglm_kv_cache_size)));
+						 stats.kernels, stats.threads, (int) (stats.kv_bytes_total >> 20))));
 }
 
 /*

@@ -52,12 +52,14 @@ log_loaded(const glm_model_info *model)
  * only beside a new one, of another name, it is the reason.
  */
 static const char *
-reason_to_unload(const glm_model_info *gone, const glm_model_info *models, int n)
+reason_to_unload(const glm_model_info *gone, const glm_model_info *models, int n, bool evicted)
 {
 	bool limit = false;
 
 	if (unload_asked)
 		return "on request";
+	if (evicted)
+		return "least recently used, to make room on the device";
 	for (int i = 0; i < n; i++)
 	{
 		if (with_number(known, n_known, models[i].number) != NULL)
@@ -72,10 +74,12 @@ reason_to_unload(const glm_model_info *gone, const glm_model_info *models, int n
 }
 
 void
-chatglm_models_compare(const glm_model_info *models, int n)
+chatglm_models_compare(const glm_model_info *models, int n, uint64 n_evicted)
 {
-	int loads = 0;
-	int unloads = 0;
+	static uint64 seen;
+	bool		  evicted = n_evicted != seen;
+	int			  loads = 0;
+	int			  unloads = 0;
 
 	for (int i = n - 1; i >= 0; i--) /* the newest are in front */
 	{
@@ -90,7 +94,7 @@ chatglm_models_compare(const glm_model_info *models, int n)
 		if (with_number(models, n, known[i].number) != NULL)
 			continue;
 		ereport(LOG, (errmsg("chatglm model \"%s\" unloaded: %s", in_log(known[i].name),
-							 reason_to_unload(&known[i], models, n))));
+							 reason_to_unload(&known[i], models, n, evicted))));
 		unloads++;
 	}
 	if (loads + unloads > 0)
@@ -98,6 +102,7 @@ chatglm_models_compare(const glm_model_info *models, int n)
 
 	memcpy(known, models, n * sizeof(known[0]));
 	n_known = n;
+	seen = n_evicted;
 	unload_asked = false;
 }
 

@@ -7,7 +7,7 @@
 #include "chatglm.h"
 
 /* Logs how what the engine has loaded differs from the last time. */
-extern void chatglm_models_compare(const glm_model_info *models, int n);
+extern void chatglm_models_compare(const glm_model_info *models, int n, uint64 n_evicted);
 
 /* Those missing next time are so because somebody asked for it. */
 extern void chatglm_models_unload_asked(void);

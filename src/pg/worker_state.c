@@ -19,6 +19,8 @@ static char		   exit_reason[sizeof(((ChatglmShared *) NULL)->worker_error)];
 static TimestampTz last_publish;
 static bool		   stale; /* what is shown may differ from what is */
 
+static void log_smaller_cache(uint64 bytes);
+static void log_dropped(const glm_stats *stats);
 static void report_activity(const glm_stats *stats, int models);
 
 /* ---- beginning and end ------------------------------------------------- */
@@ -105,6 +107,32 @@ chatglm_state_publish_if_due(void)
 	return stale ? PUBLISH_MS : -1;
 }
 
+/* A GPU has memory for models first: the pool is what the first of them leaves. */
+static void
+log_smaller_cache(uint64 bytes)
+{
+	static uint64 known;
+
+	if (bytes < known)
+		ereport(LOG, (errmsg("chatglm has %llu MB of KV cache: the device has no room for more",
+							 (unsigned long long) (bytes >> 20))));
+	known = bytes;
+}
+
+/* What a device turned out not to do as it should; each is said once. */
+static void
+log_dropped(const glm_stats *stats)
+{
+	static int told;
+	int		   dropped = 0;
+
+	for (int i = 0; i < stats->n_tuned; i++)
+		if (stats->tuned[i].dropped && ++dropped > told)
+			ereport(LOG, (errmsg("chatglm does without %s on this device: %s", stats->tuned[i].what,
+								 stats->tuned[i].how)));
+	told = Max(told, dropped);
+}
+
 /* The engine is asked before the lock is taken: it has locks of its own. */
 void
 chatglm_state_publish(void)
@@ -119,7 +147,9 @@ chatglm_state_publish(void)
 	n_models = chatglm_engine_models(models, CHATGLM_MAX_MODELS);
 
 	chatglm_tickets_count_tokens();
-	chatglm_models_compare(models, n_models);
+	chatglm_models_compare(models, n_models, stats.models_evicted);
+	log_smaller_cache(stats.kv_bytes_total);
+	log_dropped(&stats);
 	chatglm_measure_engine(&stats);
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);

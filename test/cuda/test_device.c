@@ -1,10 +1,8 @@
 /*
  * test_device.c - the backend for GPUs with a driver whose device the host is: whole models
- * give the CPU's bits, the engine answers alike on both, and what fails is said and leaves
- * the rest as it should.
+ * give the CPU's bits, the engine answers alike on both, and devices are chosen as they should.
  *
- *     test_device              all but the following, which need an environment of their own
- *     test_device lost         a kernel's fault, after which the device is gone
+ *     test_device              all but the last, which needs an environment of its own
  *     test_device gpu          what a real GPU can be asked too
  *     test_device WORDS...     no device: the reason must have these words
  */
@@ -15,14 +13,11 @@
 #include <string.h>
 
 #include "checkpoint.h"
-#include "engine/compute/backend_host.h"
 #include "engine/serve/sample.h"
 #include "made_up.h"
+#include "mock.h"
 #include "runner.h"
 
-/* of the backend; CUDA_LIBRARY names another */
-#define LIBRARY "build/cuda/mock/chatglm_cuda.so"
-#define ROOMY ((size_t) 16 << 20)
 #define FEW 20	/* rows of a pass */
 #define CHATS 1 /* of a checkpoint */
 #define STEPS 4 /* of each */
@@ -220,15 +215,6 @@ make_numbered(int i)
 	return req;
 }
 
-/* However long it takes: a device that is emulated on a busy machine has no pace. */
-static const answer *
-await(glm_engine *engine, int ticket)
-{
-	while (!answers[ticket].ended)
-		pump(engine, 100);
-	return &answers[ticket];
-}
-
 static void
 answer_all(const glm_backend *backend, kept_answer *kept, glm_kv_type kv_type)
 {
@@ -240,11 +226,11 @@ answer_all(const glm_backend *backend, kept_answer *kept, glm_kv_type kv_type)
 		ticket[i] = submit(engine, make_numbered(i));
 	for (int i = 0; i < REQUESTS; i++)
 	{
-		const answer *a = await(engine, ticket[i]);
+		const answer *a = mock_await(engine, ticket[i]);
 
 		if (a->last.kind != GLM_EVENT_DONE)
 			fail_msg("request %d: %s", i, a->message);
-		snprintf(kept[i].text, sizeof(kept[i].text), "%s", a->text);
+		snprintf(kept[i].text, sizeof(kept[i].text), "%.2047s", a->text);
 		kept[i].digest = a->digest;
 	}
 	glm_engine_close(engine);
@@ -270,20 +256,6 @@ test_same_answers(void **state)
 
 /* ---- Devices by configuration ----------------------------------------------------------- */
 
-static glm_config
-config_of(const char *device, bool fallback)
-{
-	return (glm_config){.device = device,
-						.backend_library = LIBRARY,
-						.fallback = fallback,
-						.threads = 1,
-						.kv_cache_size = ROOMY,
-						.max_sequences = 4,
-						.max_queue = 8,
-						.prefill_budget = 64,
-						.kernels = "auto"};
-}
-
 /* "auto" is the GPU where it can be used. */
 static void
 test_auto(void **state)
@@ -293,7 +265,7 @@ test_auto(void **state)
 	(void) state;
 	for (size_t i = 0; i < 4; i++)
 	{
-		glm_config	config = config_of(devices[i], false);
+		glm_config	config = mock_config(devices[i], false);
 		glm_error	err = {0};
 		glm_engine *engine = glm_engine_open(&config, &err);
 		glm_stats	stats;
@@ -313,7 +285,7 @@ test_auto(void **state)
 static void
 check_not_had(const char *device, size_t kv_bytes, const char *words)
 {
-	glm_config	config = config_of(device, false);
+	glm_config	config = mock_config(device, false);
 	glm_error	err = {0};
 	glm_engine *engine;
 	glm_stats	stats;
@@ -340,85 +312,9 @@ test_not_had(void **state)
 {
 	(void) state;
 	check_not_had("cuda:1", ROOMY, "no device \"cuda:1\"");
-	check_not_had("auto", (size_t) 5 << 30, "CUDA_ERROR_OUT_OF_MEMORY");
-	check_not_had("cuda:0", (size_t) 5 << 30, "5120 MB on device \"mock GPU\"");
-	setenv("GLM_MOCK_FAULT", "cuModuleLoadData:1:209", 1);
+	mock_fault("cuModuleLoadData:0:209");
 	check_not_had("auto", ROOMY, "cuModuleLoadData: CUDA_ERROR_NO_BINARY_FOR_GPU");
-	unsetenv("GLM_MOCK_FAULT");
-}
-
-/* ---- Faults ------------------------------------------------------------------------------- */
-
-/* Submits some and waits for all; how many failed, with these words? */
-static int
-count_failed(glm_engine *engine, int n, const char *words)
-{
-	int ticket[8], failed = 0;
-
-	for (int i = 0; i < n; i++)
-		ticket[i] = submit(engine, make_request("hello", 6, false));
-	for (int i = 0; i < n; i++)
-	{
-		const answer *a = await(engine, ticket[i]);
-
-		if (a->last.kind == GLM_EVENT_DONE)
-			continue;
-		failed++;
-		if (strstr(a->message, words) == NULL)
-			fail_msg("\"%s\" is not in \"%s\"", words, a->message);
-	}
-	return failed;
-}
-
-/* What a device outlives ends those in the pass, and no others. */
-static void
-test_outlived(void **state)
-{
-	glm_engine *engine = open_engine_on(cuda, 1, 4, ROOMY, GLM_KV_AUTO);
-	glm_error	err;
-
-	(void) state;
-	assert_int_equal(count_failed(engine, 2, ""), 0);
-	setenv("GLM_MOCK_FAULT", "cuLaunchKernel:40:719", 1);
-	assert_true(count_failed(engine, 4, "CUDA_ERROR_LAUNCH_FAILED") > 0);
-	unsetenv("GLM_MOCK_FAULT");
-	assert_false(glm_engine_lost(engine, &err));
-	assert_int_equal(count_failed(engine, 4, ""), 0);
-	glm_engine_close(engine);
-}
-
-/* A model that cannot be loaded fails who asked for it, and can be loaded later. */
-static void
-test_load(void **state)
-{
-	glm_engine *engine = open_engine_on(cuda, 1, 4, ROOMY, GLM_KV_AUTO);
-
-	(void) state;
-	setenv("GLM_MOCK_FAULT", "cuMemAlloc:1:2", 1);
-	assert_int_equal(count_failed(engine, 1, "CUDA_ERROR_OUT_OF_MEMORY"), 1);
-	setenv("GLM_MOCK_FAULT", "cuMemcpyHtoDAsync:5:1", 1);
-	assert_int_equal(count_failed(engine, 1, "CUDA_ERROR_INVALID_VALUE"), 1);
-	unsetenv("GLM_MOCK_FAULT");
-	assert_int_equal(count_failed(engine, 2, ""), 0);
-	glm_engine_close(engine);
-}
-
-/* A kernel's fault takes the device: all fail, then and later, and the host is told. */
-static void
-test_lost(void **state)
-{
-	glm_engine *engine = open_engine_on(cuda, 1, 4, ROOMY, GLM_KV_AUTO);
-	glm_error	err = {0};
-
-	(void) state;
-	assert_int_equal(count_failed(engine, 2, ""), 0);
-	setenv("GLM_MOCK_FAULT", "kernel:60:700", 1);
-	assert_true(count_failed(engine, 4, "") > 0);
-	assert_true(glm_engine_lost(engine, &err));
-	assert_non_null(
-		strstr(err.message, "CUDA_ERROR_ILLEGAL_ADDRESS (700, an illegal memory access"));
-	assert_int_equal(count_failed(engine, 3, ""), 3);
-	glm_engine_close(engine);
+	mock_fault("");
 }
 
 /* ---- No device ------------------------------------------------------------------------------ */
@@ -445,7 +341,6 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_made_up_models), cmocka_unit_test(test_golden),
 		cmocka_unit_test(test_embedded_model), cmocka_unit_test(test_same_answers),
 		cmocka_unit_test(test_auto),		   cmocka_unit_test(test_not_had),
-		cmocka_unit_test(test_outlived),	   cmocka_unit_test(test_load),
 	};
 	const struct CMUnitTest gpu[] = {
 		cmocka_unit_test(test_made_up_models),
@@ -453,19 +348,9 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_embedded_model),
 		cmocka_unit_test(test_same_answers),
 	};
-	const struct CMUnitTest lost[] = {cmocka_unit_test(test_lost)};
 	const struct CMUnitTest none[] = {cmocka_unit_test(test_no_device)};
-	glm_error				err = {0};
 
-	cuda =
-		glm_backend_load(getenv("CUDA_LIBRARY") != NULL ? getenv("CUDA_LIBRARY") : LIBRARY, &err);
-	if (cuda == NULL)
-	{
-		fprintf(stderr, "%s\n", err.message);
-		return 1;
-	}
-	if (argc > 1 && strcmp(argv[1], "lost") == 0)
-		return cmocka_run_group_tests(lost, NULL, NULL);
+	cuda = mock_backend();
 	if (argc > 1 && strcmp(argv[1], "gpu") == 0)
 		return cmocka_run_group_tests(gpu, NULL, NULL);
 	if (argc > 1)

@@ -217,9 +217,9 @@ found(glm_mem m)
 }
 
 static glm_mem
-late_alloc(glm_device *dev, size_t bytes)
+late_alloc(glm_device *dev, size_t bytes, glm_error *err)
 {
-	glm_mem m = dev->cpu->alloc(dev->inner, bytes);
+	glm_mem m = dev->cpu->alloc(dev->inner, bytes, err);
 	int		i = 0;
 
 	while (dev->block[i].data != NULL && i < MAX_BLOCKS - 1)

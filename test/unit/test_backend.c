@@ -193,7 +193,7 @@ check_copies(const glm_backend *be)
 	glm_error		 err;
 	glm_threads		*pool = glm_threads_open(1, &err);
 	glm_device		*dev = be->open(0, "auto", pool, GLM_EXACT, &err);
-	glm_mem			 m = be->alloc(dev, 4 * sizeof(float));
+	glm_mem			 m = be->alloc(dev, 4 * sizeof(float), &err);
 	glm_device_state state;
 	glm_device_info	 info;
 	float			 from[4] = {1, 2, 3, 4}, to[2];

@@ -12,6 +12,7 @@ typedef struct glm_tuned
 {
 	char what[24];
 	char how[72];
+	bool dropped; /* it does not do what it should, and is not used any more */
 } glm_tuned;
 
 #define GLM_TUNED_MAX 10
@@ -35,6 +36,7 @@ typedef struct glm_stats
 	uint64_t  kv_bytes_used;   /* held by sequences */
 	uint64_t  kv_bytes_cached; /* held by nobody, kept for prompts that begin alike */
 	uint64_t  kv_evictions;	   /* cached blocks that made way */
+	uint64_t  models_evicted;  /* idle models that made way for others on the device */
 	int		  threads;
 	char	  kernels[16];	   /* the kernel table in use; "sm_90": a GPU's */
 	char	  device[96];	   /* that computes: "CPU", "NVIDIA H200" */

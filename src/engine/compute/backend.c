@@ -50,7 +50,10 @@ static bool
 no_such_name(const char *device, glm_error *err)
 {
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown device \"%.60s\"", device);
-	glm_hint(err, "Devices are called auto, cpu, cuda or cuda:NUMBER.");
+	if (strchr(device, ',') != NULL)
+		glm_hint(err, "One device computes, and not several: cuda:0, for example.");
+	else
+		glm_hint(err, "Devices are called auto, cpu, cuda or cuda:NUMBER.");
 	return false;
 }
 

@@ -7,7 +7,7 @@
  * named by what they are for, KV blocks by number.
  *
  * Three kinds of calls.  What takes memory or finds devices (find to kv_pool) may fail at
- * once, with *err.  Operations are put in order and never fail: they may be done at once
+ * once, with *err; lost() says whether the device is gone with it.  Operations are put in order and never fail: they may be done at once
  * or any time later, but what one leaves the next one sees.  wait() is the one place where
  * what was put in order can fail: false means that the pass is lost, and *state says
  * whether the device lives on.  What is computed from broken weights is NaN, which the
@@ -18,7 +18,7 @@
  * other rows nor the number of threads change.  With GLM_EXACT the bits are those that
  * kernels.h defines, whatever the device.
  *
- * Threads.  One at a time calls, but for need, load, refresh and unload, which other
+ * Threads.  One at a time calls, but for info, need, load, refresh and unload, which other
  * threads call while passes run.
  *
  * A backend that is built apart is refused if `abi` differs: the number, which changes
@@ -36,7 +36,7 @@
 #include "engine/base/observation.h"
 #include "engine/model/projection.h"
 
-#define GLM_BACKEND_ABI 5
+#define GLM_BACKEND_ABI 6
 
 typedef struct glm_device  glm_device;	/* one opened device; private to its backend */
 typedef struct glm_weights glm_weights; /* a model, or a segment of one, that is resident there */
@@ -182,7 +182,7 @@ typedef struct glm_backend
 						glm_arithmetic arithmetic, glm_error *err);
 	void (*close)(glm_device *dev);
 	void (*info)(const glm_device *dev, glm_device_info *info);
-	/* What it chooses by measuring, at most `max`, and what that took; NULL: it measures nothing. */
+	/* What it chooses by measuring or trying, at most `max`, and what that took; NULL: it measures nothing. */
 	int (*tuned)(const glm_device *dev, glm_tuned *out, int max, uint64_t *cost_ns);
 	/* Whether it does, from now on; NULL with the other.  Both: any thread. */
 	void (*set_tuning)(glm_device *dev, bool on);
@@ -200,10 +200,13 @@ typedef struct glm_backend
 					glm_error *err);
 	void (*unload)(glm_device *dev, glm_weights *weights);
 
-	glm_mem (*alloc)(glm_device *dev, size_t bytes); /* GLM_NO_MEM: out of memory */
-	void (*free)(glm_device *dev, glm_mem m);		 /* GLM_NO_MEM is fine */
-	/* The memory of all KV blocks, taken once; GLM_NO_MEM and *err on failure. */
+	/* GLM_NO_MEM and *err on failure. */
+	glm_mem (*alloc)(glm_device *dev, size_t bytes, glm_error *err);
+	void (*free)(glm_device *dev, glm_mem m); /* GLM_NO_MEM is fine */
+	/* The memory of all KV blocks, taken once, by any thread, before the first load(). */
 	glm_mem (*kv_pool)(glm_device *dev, size_t bytes, glm_error *err);
+	/* Has a call found that it is GLM_DEVICE_LOST?  Any thread; NULL: wait() alone finds it. */
+	bool (*lost)(const glm_device *dev);
 
 	/* ---- Operations ---- */
 

@@ -242,13 +242,16 @@ cpu_refresh(glm_device *dev, glm_weights *w, glm_go_on go_on, void *arg, glm_err
 /* ---- Memory ------------------------------------------------------------- */
 
 static glm_mem
-cpu_alloc(glm_device *dev, size_t bytes)
+cpu_alloc(glm_device *dev, size_t bytes, glm_error *err)
 {
 	void *x;
 
 	(void) dev;
 	if (posix_memalign(&x, 64, bytes) != 0)
+	{
+		glm_no_memory(err);
 		return GLM_NO_MEM;
+	}
 	return (glm_mem){(uintptr_t) x};
 }
 

@@ -49,11 +49,11 @@ struct glm_forward
 	const glm_backend *backend;
 	glm_device		  *dev;
 	bool			   host_memory;
-	bool			   lost;
+	atomic_bool		   lost;
 	int				   max_rows;
 	int				   max_logits;
 	glm_mem			   buffer[N_BUFFERS];
-	size_t			   size[N_BUFFERS];
+	atomic_size_t	   size[N_BUFFERS]; /* loading threads read them */
 	host_buffer		   logits;
 	host_buffer		   hidden;
 	glm_picked_id	  *picked; /* [max_logits]; NULL: the device does not pick */
@@ -153,7 +153,7 @@ glm_forward_times(const glm_forward *fwd)
 bool
 glm_forward_lost(const glm_forward *fwd)
 {
-	return fwd->lost;
+	return atomic_load(&fwd->lost) || (fwd->backend->lost != NULL && fwd->backend->lost(fwd->dev));
 }
 
 bool
@@ -172,6 +172,19 @@ glm_forward_kv_copy(void *arg, uint32_t to, uint32_t from, size_t bytes)
 
 /* ---- Models ------------------------------------------------------------------ */
 
+/* Floats of the buffers for passes of a model. */
+static void
+sizes_of(const glm_forward *fwd, const glm_model *model, size_t size[N_BUFFERS])
+{
+	size_t rows = (size_t) fwd->max_rows, hidden = (size_t) model->config.hidden;
+	size_t logits = (size_t) fwd->max_logits * (size_t) model->config.vocab;
+
+	size[X] = rows * hidden;
+	size[NORMED] = rows * hidden;
+	size[SHARED] = glm_walk_shared(model, fwd->max_rows);
+	size[SHARED] = size[SHARED] > logits ? size[SHARED] : logits;
+}
+
 static bool
 ask_pause(void *arg, glm_error *err)
 {
@@ -179,28 +192,60 @@ ask_pause(void *arg, glm_error *err)
 	return glm_pause(err);
 }
 
-/* A device with memory of its own says at once that it has too little. */
-static bool
-check_need(const glm_forward *fwd, const glm_model *model, glm_error *err)
+bool
+glm_forward_on_device(const glm_forward *fwd)
 {
-	uint64_t		need = fwd->backend->need(fwd->dev, model, fwd->max_rows);
+	return !fwd->host_memory;
+}
+
+uint64_t
+glm_forward_need(const glm_forward *fwd, const glm_model *model)
+{
+	uint64_t need = fwd->backend->need(fwd->dev, model, fwd->max_rows);
+	size_t	 size[N_BUFFERS];
+
+	sizes_of(fwd, model, size);
+	for (int i = 0; i < N_BUFFERS; i++)
+		if (size[i] > atomic_load(&fwd->size[i]))
+			need += size[i] * sizeof(float); /* beside the smaller one that it replaces */
+	return need;
+}
+
+uint64_t
+glm_forward_room(const glm_forward *fwd)
+{
 	glm_device_info info;
 
 	if (fwd->host_memory)
-		return true;
+		return UINT64_MAX;
 	glm_forward_info(fwd, &info);
-	return need <= info.bytes_free ||
-		   glm_fail(err, GLM_NO_ROOM,
-					"model \"%s\" needs %llu MB of memory on device \"%s\", of which %llu are free",
-					model->name, (unsigned long long) (need >> 20), info.name,
-					(unsigned long long) (info.bytes_free >> 20));
+	return info.bytes_free;
 }
 
+bool
+glm_forward_no_room(const glm_forward *fwd, const glm_model *model, glm_error *err)
+{
+	glm_device_info info;
+
+	glm_forward_info(fwd, &info);
+	glm_fail(err, GLM_NO_ROOM,
+			 "model \"%s\" needs %llu MB of memory on device \"%s\", of which %llu are free",
+			 model->name, (unsigned long long) ((glm_forward_need(fwd, model) + 1048575) >> 20),
+			 info.name, (unsigned long long) (info.bytes_free >> 20));
+	glm_hint(err, "Unload another model, or start with a smaller chatglm.kv_cache_size, which "
+				  "leaves more to models.");
+	return false;
+}
+
+/* A device with memory of its own says at once that it has too little. */
 glm_weights *
 glm_forward_load(glm_forward *fwd, const glm_model *model, glm_error *err)
 {
-	if (!check_need(fwd, model, err))
+	if (glm_forward_need(fwd, model) > glm_forward_room(fwd))
+	{
+		glm_forward_no_room(fwd, model, err);
 		return NULL;
+	}
 	return fwd->backend->load(fwd->dev, model, GLM_ALL_SEGMENTS, fwd->max_rows, ask_pause, NULL,
 							  err);
 }
@@ -219,18 +264,6 @@ glm_forward_unload(glm_forward *fwd, glm_weights *weights)
 }
 
 /* ---- Buffers ----------------------------------------------------------- */
-
-static void
-sizes_of(const glm_forward *fwd, const glm_model *model, size_t size[N_BUFFERS])
-{
-	size_t rows = (size_t) fwd->max_rows, hidden = (size_t) model->config.hidden;
-	size_t logits = (size_t) fwd->max_logits * (size_t) model->config.vocab;
-
-	size[X] = rows * hidden;
-	size[NORMED] = rows * hidden;
-	size[SHARED] = glm_walk_shared(model, fwd->max_rows);
-	size[SHARED] = size[SHARED] > logits ? size[SHARED] : logits;
-}
 
 static bool
 grow_host(host_buffer *buffer, size_t size)
@@ -264,9 +297,9 @@ glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err)
 
 		if (size[i] <= fwd->size[i])
 			continue;
-		bigger = fwd->backend->alloc(fwd->dev, size[i] * sizeof(float));
+		bigger = fwd->backend->alloc(fwd->dev, size[i] * sizeof(float), err);
 		if (bigger.at == 0)
-			return glm_no_memory(err);
+			return false;
 		fwd->backend->free(fwd->dev, fwd->buffer[i]);
 		fwd->buffer[i] = bigger;
 		fwd->size[i] = size[i];
@@ -422,7 +455,8 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *wei
 		glm_pass_times_add(&fwd->times, GLM_PART_COPY);
 	if (!done)
 	{
-		fwd->lost |= state == GLM_DEVICE_LOST;
+		if (state == GLM_DEVICE_LOST)
+			atomic_store(&fwd->lost, true);
 		*err = why;
 	}
 	return ok && done;

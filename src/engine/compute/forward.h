@@ -39,6 +39,14 @@ extern glm_weights *glm_forward_load(glm_forward *fwd, const glm_model *model, g
 extern bool			glm_forward_refresh(glm_forward *fwd, glm_weights *weights, glm_error *err);
 extern void			glm_forward_unload(glm_forward *fwd, glm_weights *weights);
 
+/* Does the device have memory of its own, so that what is there needs none of the host's? */
+extern bool		glm_forward_on_device(const glm_forward *fwd);
+/* Bytes of it that a model would take, and that there are; of the host's there are any. */
+extern uint64_t glm_forward_need(const glm_forward *fwd, const glm_model *model);
+extern uint64_t glm_forward_room(const glm_forward *fwd);
+/* Says both in *err; false. */
+extern bool		glm_forward_no_room(const glm_forward *fwd, const glm_model *model, glm_error *err);
+
 /* Grows the buffers to what this model needs.  Engine thread, between passes. */
 extern bool glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err);
 
@@ -66,7 +74,7 @@ extern bool glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_
 /* Where the time of the last pass went. */
 extern const glm_pass_times *glm_forward_times(const glm_forward *fwd);
 
-/* Has a pass lost the device?  Then all that is left is to close it. */
+/* Has a pass, or a call, lost the device?  Then all that is left is to close it.  Any thread. */
 extern bool glm_forward_lost(const glm_forward *fwd);
 
 #endif /* GLM_FORWARD_H */

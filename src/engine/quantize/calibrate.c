@@ -167,9 +167,9 @@ take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 	buffer_sizes(size, model, c->texts.n_rows);
 	for (int i = 0; i < N_BUFFERS; i++)
 	{
-		c->buffer[i] = c->backend->alloc(c->dev, size[i] * sizeof(float));
+		c->buffer[i] = c->backend->alloc(c->dev, size[i] * sizeof(float), err);
 		if (c->buffer[i].at == 0)
-			return glm_no_memory(err);
+			return false;
 	}
 	return true;
 }

@@ -174,6 +174,7 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 	take_from_waiting(s, seq);
 	if (err.status != GLM_OK)
 	{
+		glm_device_look(e, &err);
 		glm_sequence_fail(s, seq, &err);
 		return ADMITTED;
 	}

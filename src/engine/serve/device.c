@@ -5,6 +5,10 @@
  * "auto" is a GPU that can be opened and has room for the KV pool, else the CPU.  A device
  * that is named must be had, or the CPU stands in for it where the configuration says so.
  * Why it is not the first choice is kept for whoever looks.
+ *
+ * A device with memory of its own has room for the KV pool and for models.  The pool is taken
+ * with the first model, of what that leaves, if it leaves less than the configuration wants.
+ * Later models find what is left then; those that are idle make way for them.
  */
 #include "engine/serve/engine.h"
 
@@ -33,21 +37,43 @@ close_device(glm_engine *e)
 	e->picks = NULL;
 }
 
+/* At most: what the device has may turn out to be less when the first model is loaded. */
+static size_t
+bytes_of_kv(const glm_engine *e, const glm_config *config)
+{
+	uint64_t room = glm_forward_room(e->forward);
+
+	return room < config->kv_cache_size ? (size_t) room : config->kv_cache_size;
+}
+
+static bool
+no_kv(const glm_engine *e, size_t wanted, glm_error *err)
+{
+	if (!e->models.on_device)
+		return glm_fail(err, GLM_NO_ROOM, "could not make a KV cache of %zu bytes", wanted);
+	glm_fail(err, GLM_NO_ROOM,
+			 "device \"%s\" has no memory for a KV cache: of %llu MB %llu are free", e->device.name,
+			 (unsigned long long) (e->device.bytes >> 20),
+			 (unsigned long long) (e->device.bytes_free >> 20));
+	glm_hint(err, "Other processes use the device too; chatglm.device = 'cpu' does without it.");
+	return false;
+}
+
 static bool
 take_memory(glm_engine *e, const glm_config *config, int max_logits, glm_error *err)
 {
 	glm_forward_info(e->forward, &e->device);
+	e->models.on_device = glm_forward_on_device(e->forward);
 	if (e->device.picks)
 	{
 		e->picks = calloc((size_t) max_logits, sizeof(*e->picks));
 		if (e->picks == NULL)
 			return glm_no_memory(err);
 	}
-	e->kv = glm_kv_pool_open(config->kv_cache_size);
+	e->kv = glm_kv_pool_open(bytes_of_kv(e, config));
 	if (e->kv == NULL)
-		return glm_fail(err, GLM_NO_ROOM, "could not make a KV cache of %zu bytes",
-						config->kv_cache_size);
-	if (!glm_forward_kv_pool(e->forward, glm_kv_pool_total(e->kv), err))
+		return no_kv(e, config->kv_cache_size, err);
+	if (!e->models.on_device && !glm_forward_kv_pool(e->forward, glm_kv_pool_total(e->kv), err))
 		return false;
 	e->prefix = glm_prefix_open(e->kv, glm_forward_kv_copy, e->forward);
 	return e->prefix != NULL || glm_no_memory(err);
@@ -135,4 +161,62 @@ void
 glm_device_close(glm_engine *e)
 {
 	close_device(e);
+}
+
+/* ---- Models ---------------------------------------------------------------------- */
+
+/* The memory of the pool, with the first model: what that leaves, if it is less. */
+static bool
+take_kv(glm_engine *e, const glm_model *model, glm_error *err)
+{
+	uint64_t need = glm_forward_need(e->forward, model), room = glm_forward_room(e->forward);
+
+	if (need >= room)
+		return glm_forward_no_room(e->forward, model, err);
+	glm_kv_pool_shrink(e->kv, room - need);
+	e->kv_taken = glm_kv_fits(e->kv, model->kv_block_bytes, 1)
+					  ? glm_forward_kv_pool(e->forward, glm_kv_pool_total(e->kv), err)
+					  : glm_forward_no_room(e->forward, model, err);
+	return e->kv_taken;
+}
+
+/* Has idle models make way, those first that were unused for longest. */
+static void
+make_room(glm_engine *e, const glm_model *model)
+{
+	while (glm_forward_need(e->forward, model) > glm_forward_room(e->forward) &&
+		   glm_models_evict(&e->models))
+		continue;
+}
+
+glm_weights *
+glm_device_load(glm_engine *e, const glm_model *model, glm_error *err)
+{
+	glm_weights *weights = NULL;
+	bool		 room = true;
+
+	if (e->models.on_device)
+	{
+		pthread_mutex_lock(&e->device_lock);
+		room = e->kv_taken || take_kv(e, model, err);
+		pthread_mutex_unlock(&e->device_lock);
+		make_room(e, model);
+	}
+	if (room)
+		weights = glm_forward_load(e->forward, model, err);
+	if (weights == NULL)
+		glm_device_look(e, err);
+	return weights;
+}
+
+void
+glm_device_look(glm_engine *e, const glm_error *err)
+{
+	pthread_mutex_lock(&e->device_lock);
+	if (!atomic_load(&e->lost) && glm_forward_lost(e->forward))
+	{
+		e->lost_why = *err;
+		atomic_store(&e->lost, true);
+	}
+	pthread_mutex_unlock(&e->device_lock);
 }

@@ -93,6 +93,7 @@ glm_engine_open(const glm_config *config, glm_error *err)
 	atomic_store(&e->huge_pages, true);
 	atomic_store(&e->prefill_budget, config->prefill_budget);
 	pthread_mutex_init(&e->inbox_lock, NULL);
+	pthread_mutex_init(&e->device_lock, NULL);
 	glm_models_init(&e->models, config->memory_limit, config->verify);
 	e->models.kv_type = config->kv_type;
 	e->models.closer = glm_loader_close;
@@ -150,6 +151,7 @@ glm_engine_close(glm_engine *e)
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);
 	pthread_mutex_destroy(&e->inbox_lock);
+	pthread_mutex_destroy(&e->device_lock);
 	free(e);
 }
 
@@ -333,6 +335,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->kv_bytes_used = kv.bytes_used;
 	out->kv_bytes_cached = kv.bytes_cached;
 	out->kv_evictions = kv.evictions;
+	out->models_evicted = atomic_load(&e->models.evicted);
 	out->threads = glm_threads_count(e->threads);
 	snprintf(out->kernels, sizeof(out->kernels), "%s", e->device.kernels);
 	snprintf(out->device, sizeof(out->device), "%s", e->device.name);

@@ -58,11 +58,13 @@ struct glm_engine
 	char			device_why[256]; /* see glm_stats */
 	char			kernels[16];	 /* the CPU's, as the configuration names them */
 	/*
-	 * The device is gone, and the requests with it; the reason is written before.  Set by
-	 * the engine thread.
+	 * The device is gone, and the requests with it; the reason is written before, under
+	 * device_lock.
 	 */
 	atomic_bool		lost;
 	glm_error		lost_why;
+	pthread_mutex_t device_lock; /* of what loading threads do with the device once */
+	bool			kv_taken;	 /* the memory of the pool, where it is the device's own */
 	glm_sequence  **ranked;		 /* [n_tickets], running ones by rank */
 	int			   *rank_counts; /* [n_tickets], for sorting them */
 	int64_t			sampled_ns;	 /* when the last pass had its tokens */
@@ -90,7 +92,11 @@ struct glm_engine
 };
 
 /* device.c: opens forward, kv, prefix and picks on the device; closes what there is of them. */
-extern bool glm_device_open(glm_engine *e, const glm_config *config, glm_error *err);
-extern void glm_device_close(glm_engine *e);
+extern bool			glm_device_open(glm_engine *e, const glm_config *config, glm_error *err);
+extern void			glm_device_close(glm_engine *e);
+/* Makes a model resident, with the pool's memory before the first; idle ones make way. */
+extern glm_weights *glm_device_load(glm_engine *e, const glm_model *model, glm_error *err);
+/* Something failed: is the device lost, for this reason? */
+extern void			glm_device_look(glm_engine *e, const glm_error *err);
 
 #endif /* GLM_ENGINE_H */

@@ -45,7 +45,8 @@ use_model(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *ou
 static glm_outcome_kind
 go_on_with(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *out)
 {
-	unsigned needs = task->kind->needs;
+	unsigned		 needs = task->kind->needs;
+	glm_outcome_kind end;
 
 	if (GLM_INJECT("intake") && !glm_no_memory(&out->err))
 		return GLM_TASK_FAILED;
@@ -61,12 +62,15 @@ go_on_with(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *o
 		return answer_task(e, task, NULL, out);
 	if (task->sequence == NULL)
 	{
-		glm_outcome_kind end = use_model(e, task, req, out);
-
+		end = use_model(e, task, req, out);
 		if (end != GLM_TASK_GOES_ON)
 			return end;
 	}
-	return glm_loader_hold(e, task, task->sequence->served, &out->err);
+	end = glm_loader_hold(e, task, task->sequence->served, &out->err);
+	/* the first model on a device may have left less for the pool */
+	if (end == GLM_TASK_GOES_ON && !glm_sequence_fits(e, task->sequence, &out->err))
+		return GLM_TASK_FAILED;
+	return end;
 }
 
 void

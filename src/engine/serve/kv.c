@@ -15,7 +15,8 @@
  * why glm_kv_fits can promise.
  *
  * Locks: none.  Who takes and gives sees to it that nobody else does meanwhile
- * (prefix.c, under its lock); total, used and fits may be called by any thread.
+ * (prefix.c, under its lock); total, used and fits may be called by any thread, and shrink
+ * by any before the first block is taken.
  */
 #include "engine/serve/kv.h"
 
@@ -292,6 +293,13 @@ uint64_t
 glm_kv_pool_total(const glm_kv_pool *pool)
 {
 	return (uint64_t) pool->n_slabs * SLAB_BYTES;
+}
+
+void
+glm_kv_pool_shrink(glm_kv_pool *pool, uint64_t bytes)
+{
+	if (bytes < glm_kv_pool_total(pool))
+		pool->n_slabs = (int32_t) (bytes / SLAB_BYTES);
 }
 
 uint64_t

@@ -13,6 +13,8 @@ typedef struct glm_kv_pool glm_kv_pool;
 extern glm_kv_pool *glm_kv_pool_open(size_t bytes);
 extern void			glm_kv_pool_close(glm_kv_pool *pool);
 extern uint64_t		glm_kv_pool_total(const glm_kv_pool *pool);
+/* To so many bytes at most, before the first block is taken. */
+extern void			glm_kv_pool_shrink(glm_kv_pool *pool, uint64_t bytes);
 extern uint64_t		glm_kv_pool_used(const glm_kv_pool *pool); /* any thread */
 
 /* Could the pool, all empty, ever hold n blocks of this size? */

@@ -67,14 +67,14 @@ pause_loading(void *arg, glm_error *err)
 
 /* Brings a model to the device, or back into memory. */
 static bool
-hold_served(const glm_loading *l, glm_error *err)
+hold_served(glm_loading *l, glm_error *err)
 {
 	glm_forward *forward = l->engine->forward;
 	glm_weights *weights = atomic_load(&l->served->weights);
 
 	if (weights != NULL)
 		return glm_forward_refresh(forward, weights, err);
-	weights = glm_forward_load(forward, l->served->model, err);
+	weights = glm_device_load(l->engine, l->served->model, err);
 	atomic_store(&l->served->weights, weights);
 	return weights != NULL;
 }

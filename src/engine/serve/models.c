@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/weights/chunk.h"
 #include "engine/model/model_files.h"
 #include "engine/model/model_options.h"
 #include "engine/serve/prefix.h"
@@ -57,15 +56,19 @@ glm_models_close(glm_models *models, glm_served *served)
 	free(served);
 }
 
-/*
- * Has a model closed that is in no list any more: gigabytes of pages take their time.
- * Its part of the prefix cache is free at once.
- */
+/* Its part of the prefix cache is free at once. */
 static void
-close_served(glm_models *models, glm_served *served)
+forget_served(glm_models *models, const glm_served *served)
 {
 	if (models->prefix != NULL && served->generation != 0)
 		glm_prefix_forget(models->prefix, served->generation);
+}
+
+/* Has a model closed that is in no list any more: gigabytes of pages take their time. */
+static void
+close_served(glm_models *models, glm_served *served)
+{
+	forget_served(models, served);
 	if (models->closer != NULL)
 		models->closer(models->closer_arg, served);
 	else
@@ -231,20 +234,36 @@ find_served(const glm_models *models, const char *name, const char *path, glm_ro
 	return m;
 }
 
-/* The idle model used longest ago if the weights pass the limit, else NULL. */
+/* The idle model used longest ago, else NULL. */
 static glm_served *
-over_memory_limit(glm_models *models)
+longest_idle(const glm_models *models)
 {
-	uint64_t	bytes = 0;
 	glm_served *oldest = NULL;
 
 	for (glm_served *m = models->first; m != NULL; m = m->next)
 	{
-		bytes += glm_shards_bytes(m->model->shards);
 		if (m->refs == 0 && (oldest == NULL || m->last_used < oldest->last_used))
 			oldest = m;
 	}
-	return models->memory_limit > 0 && bytes > models->memory_limit ? oldest : NULL;
+	return oldest;
+}
+
+/* Does what files there are of a model count?  What is on a device needs none of their pages. */
+static bool
+is_limited(const glm_models *models)
+{
+	return models->memory_limit > 0 && !models->on_device;
+}
+
+/* The model that makes way if the weights pass the limit, else NULL. */
+static glm_served *
+over_memory_limit(const glm_models *models)
+{
+	uint64_t bytes = 0;
+
+	for (const glm_served *m = models->first; m != NULL; m = m->next)
+		bytes += glm_shards_bytes(m->model->shards);
+	return is_limited(models) && bytes > models->memory_limit ? longest_idle(models) : NULL;
 }
 
 /* Puts a newly opened model into the list and makes room for it. */
@@ -268,6 +287,24 @@ insert_served(glm_models *models, glm_served *served)
 	}
 	pthread_mutex_unlock(&models->lock);
 	close_retired(models, victims);
+}
+
+bool
+glm_models_evict(glm_models *models)
+{
+	glm_served *victim;
+
+	pthread_mutex_lock(&models->lock);
+	victim = longest_idle(models);
+	if (victim != NULL)
+		unlink_served(models, victim);
+	pthread_mutex_unlock(&models->lock);
+	if (victim == NULL)
+		return false;
+	atomic_fetch_add(&models->evicted, 1);
+	forget_served(models, victim);
+	glm_models_close(models, victim); /* here: the caller waits for its room */
+	return true;
 }
 
 /* A model with what serving it needs, in no list yet; takes it over. */
@@ -296,7 +333,7 @@ glm_models_load(glm_models *models, const char *name, const char *path,
 
 	if (model == NULL)
 		return NULL;
-	if (models->memory_limit > 0 && glm_shards_bytes(model->shards) > models->memory_limit)
+	if (is_limited(models) && glm_shards_bytes(model->shards) > models->memory_limit)
 	{
 		glm_fail(err, GLM_NO_ROOM,
 				 "the weights of model \"%s\" are %llu bytes, more than the limit of %zu", name,
@@ -416,67 +453,4 @@ glm_models_unload(glm_models *models, const glm_request *req, glm_error *err)
 	pthread_mutex_unlock(&models->lock);
 	close_retired(models, close_me);
 	return n > 0 || glm_fail(err, GLM_NO_MODEL, "model \"%s\" is not loaded", name);
-}
-
-/* What the model's sequences came to, and what they left in the pool. */
-static void
-describe_use(glm_models *models, const glm_served *m, glm_model_info *out)
-{
-	glm_prefix_stats stats = {0};
-
-	if (models->prefix != NULL)
-		glm_prefix_stats_get(models->prefix, m->generation, &stats);
-	out->requests = m->requests;
-	out->prompt_tokens = atomic_load(&m->counters.prompt_tokens);
-	out->cached_tokens = atomic_load(&m->counters.cached_tokens);
-	out->prefill_tokens = atomic_load(&m->counters.prefill_tokens);
-	out->completion_tokens = atomic_load(&m->counters.completion_tokens);
-	out->draft_tokens = atomic_load(&m->counters.draft_tokens);
-	out->accepted_tokens = atomic_load(&m->counters.accepted_tokens);
-	out->preemptions = atomic_load(&m->counters.preemptions);
-	out->kv_bytes_used = stats.bytes_used;
-	out->kv_bytes_cached = stats.bytes_cached;
-	out->kv_evictions = stats.evictions;
-}
-
-static void
-describe_served(glm_models *models, const glm_served *m, glm_model_info *out)
-{
-	glm_chunk_usage usage = {0};
-
-	glm_shards_usage(m->model->shards, &usage);
-	memset(out, 0, sizeof(*out));
-	strncpy(out->name, m->model->name, sizeof(out->name) - 1);
-	strncpy(out->path, m->model->path, sizeof(out->path) - 1);
-	out->number = m->generation;
-	strncpy(out->dtype, glm_dtypes[m->model->dtype].name, sizeof(out->dtype) - 1);
-	strncpy(out->quantization, glm_shards_quantization(m->model->shards),
-			sizeof(out->quantization) - 1);
-	out->layers = m->model->config.layers;
-	out->hidden = m->model->config.hidden;
-	out->vocab = m->model->config.vocab;
-	out->context = m->model->config.context;
-	out->sequences = m->refs;
-	out->chunks_mapped = usage.mapped;
-	out->chunks_total = usage.total;
-	out->bytes_mapped = usage.bytes_mapped;
-	out->bytes_resident = usage.bytes_resident;
-	out->size_bytes = glm_shards_bytes(m->model->shards);
-	out->load_ms = m->model->load_ms;
-	describe_use(models, m, out);
-}
-
-int
-glm_models_list(glm_models *models, glm_model_info *out, int max)
-{
-	int n = 0;
-
-	pthread_mutex_lock(&models->lock);
-	for (const glm_served *m = models->first; m != NULL && n < max; m = m->next)
-	{
-		if (!m->dead)
-			describe_served(models, m, &out[n++]);
-	}
-	pthread_mutex_unlock(&models->lock);
-	return n;
 }

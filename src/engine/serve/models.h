@@ -75,6 +75,7 @@ typedef struct glm_models
 	glm_served		 *first;
 	uint64_t		  clock;		/* counts uses, for least-recently-used */
 	size_t			  memory_limit; /* bytes of weight files; 0 = no limit */
+	bool			  on_device;	/* weights need none of the host's memory: it counts none */
 	glm_weight_files *files;		/* those of all models */
 	atomic_int		  verify;		/* glm_verify of models whose options do not say */
 	glm_kv_type		  kv_type;		/* set before the first is open */
@@ -82,8 +83,9 @@ typedef struct glm_models
 	glm_constraints	 *constraints;	/* that were compiled, for all models; NULL: out of memory */
 	glm_prefix		 *prefix; /* forgets a model that is closed; set before the first is open */
 	void (*closer)(void *arg, glm_served *served); /* closes elsewhere; NULL: at once */
-	void	*closer_arg;
-	uint64_t generations; /* models ever opened */
+	void		 *closer_arg;
+	uint64_t	  generations; /* models ever opened */
+	atomic_ullong evicted;	   /* of those, how many made way on the device */
 } glm_models;
 
 extern bool glm_models_init(glm_models *models, size_t memory_limit, glm_verify verify);
@@ -107,6 +109,8 @@ extern void		   glm_models_release(glm_models *models, glm_served *model);
 extern bool		   glm_models_unload(glm_models *models, const glm_request *req, glm_error *err);
 /* Closes a model that is in no list and of whose prefix cache nothing is left. */
 extern void		   glm_models_close(glm_models *models, glm_served *served);
+/* Closes the idle model used longest ago, for room on the device; false: there is none. */
+extern bool		   glm_models_evict(glm_models *models);
 extern int		   glm_models_list(glm_models *models, glm_model_info *out, int max);
 
 #endif /* GLM_MODELS_H */

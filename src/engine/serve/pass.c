@@ -133,11 +133,7 @@ use_results(glm_scheduler *s, const glm_model_config *config, const glm_results 
 static void
 fail_pass(glm_scheduler *s, const glm_error *err)
 {
-	if (glm_forward_lost(s->engine->forward))
-	{
-		s->engine->lost_why = *err;
-		atomic_store(&s->engine->lost, true);
-	}
+	glm_device_look(s->engine, err);
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
 		if ((*at)->n_rows > 0 || (*at)->copied)

@@ -101,6 +101,8 @@ extern void *glm_scheduler_main(void *engine); /* the engine thread */
 /* Makes a sequence of the ticket's request; takes over the reference to the model. */
 extern glm_sequence *glm_sequence_open(glm_engine *engine, const glm_request_kind *kind, int ticket,
 									   glm_served *served, glm_error *err);
+/* Could the KV pool hold all of it? */
+extern bool glm_sequence_fits(const glm_engine *engine, const glm_sequence *seq, glm_error *err);
 /* Fails for a prompt of so many tokens; `more`: it was not read to its end. */
 extern bool glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error *err);
 

@@ -110,9 +110,8 @@ skip_begun(glm_sequence *seq)
 						 (size_t) seq->n_begun);
 }
 
-/* Could the KV pool hold all of it? */
-static bool
-check_kv_room(glm_engine *e, const glm_sequence *seq, glm_error *err)
+bool
+glm_sequence_fits(const glm_engine *e, const glm_sequence *seq, glm_error *err)
 {
 	const glm_model *model = seq->model;
 	int				 blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
@@ -148,7 +147,7 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) &&
 		(kind->open == NULL || kind->open(seq, err)) && glm_constrained_open(e, seq, err) &&
 		set_limit(seq, err) && reserve_tokens(seq, err) && open_sampler(seq, err) &&
-		open_decoder(seq, err) && open_pool(seq, err) && check_kv_room(e, seq, err) &&
+		open_decoder(seq, err) && open_pool(seq, err) && glm_sequence_fits(e, seq, err) &&
 		glm_constrained_begin(seq, err))
 	{
 		skip_begun(seq);

@@ -1,0 +1,310 @@
+/*
+ * mock_device.cc - see mock_device.h, and mock_driver.cc for what its environment says.
+ */
+#include "cuda/host/mock_device.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <map>
+#include <string>
+
+#include "cuda/host/emulated.h"
+
+namespace mock
+{
+std::mutex		 lock;
+int				 devices = 1;
+size_t			 room = (size_t) 4096 << 20;
+bool			 wrong_graphs;
+int				 sticky;
+thread_local int current = -1;
+int				 things;
+int64_t			 first_poll_us;
+
+static const unsigned char POISON = 0xfb;
+
+static std::map<uint64_t, memory>  given;
+static std::map<std::string, long> calls;
+static std::string				   spec;
+static const char				  *once, *hold_uploads, *hold_passes;
+static int64_t					   slow_us;
+
+namespace
+{
+struct start_up
+{
+	start_up()
+	{
+		const char *n = getenv("GLM_MOCK_DEVICES"), *memory = getenv("GLM_MOCK_MEMORY");
+		const char *order = getenv("GLM_MOCK_ORDER"), *slow = getenv("GLM_MOCK_SLOW");
+		const char *what = getenv("GLM_MOCK_FAULT");
+
+		if (n != NULL)
+			devices = atoi(n) < MOST_DEVICES ? atoi(n) : (int) MOST_DEVICES;
+		if (memory != NULL)
+			room = (size_t) atol(memory) << 20;
+		if (order != NULL)
+			emulated_choose(order);
+		if (slow != NULL)
+			slow_us = (int64_t) atol(slow) * 1000;
+		if (what != NULL)
+			spec = what;
+		once = getenv("GLM_MOCK_ONCE");
+		hold_uploads = getenv("GLM_MOCK_HOLD_UPLOADS");
+		hold_passes = getenv("GLM_MOCK_HOLD_PASSES");
+		wrong_graphs = getenv("GLM_MOCK_WRONG_GRAPHS") != NULL;
+	}
+} at_start;
+} /* namespace */
+
+/* ---- Faults --------------------------------------------------------------------------- */
+
+/* After these a context is of no use any more. */
+static bool
+stays(int code)
+{
+	return code == 214 || code == 700 || code == 702 || code == 710 || (code >= 714 && code <= 719);
+}
+
+int
+fault(const char *what)
+{
+	long nth = ++calls[what], at = 0;
+	int	 code = 0;
+	char name[64];
+
+	if (sscanf(spec.c_str(), "%63[^:]:%ld:%d", name, &at, &code) != 3 || strcmp(name, what) != 0 ||
+		(nth != at && at != 0) || (once != NULL && unlink(once) != 0))
+		return FINE;
+	if (stays(code))
+		sticky = code;
+	return code;
+}
+
+int
+enter(const char *what)
+{
+	int code = sticky != 0 ? sticky : fault(what);
+
+	return code != FINE ? code : current < 0 ? (int) INVALID_CONTEXT : (int) FINE;
+}
+
+/* ---- Memory --------------------------------------------------------------------------- */
+
+size_t
+in_use(int device)
+{
+	size_t bytes = 0;
+
+	for (const auto &m : given)
+		bytes += m.second.device == device ? m.second.bytes : 0;
+	return bytes;
+}
+
+void *
+take(size_t bytes, int device)
+{
+	void *p = NULL;
+
+	if (device == PINNED || bytes <= room - in_use(device))
+		p = aligned_alloc(256, (bytes + 255) / 256 * 256);
+	if (p == NULL)
+		return NULL;
+	memset(p, POISON, bytes);
+	given[(uint64_t) p] = memory{bytes, device};
+	return p;
+}
+
+bool
+give(void *at, bool pinned)
+{
+	auto found = given.find((uint64_t) at);
+
+	if (found == given.end() || (found->second.device == PINNED) != pinned)
+		return false;
+	given.erase(found);
+	free(at);
+	return true;
+}
+
+const memory *
+find(uint64_t at, size_t bytes)
+{
+	auto next = given.upper_bound(at);
+
+	if (next == given.begin())
+		return NULL;
+	--next;
+	return at + bytes <= next->first + next->second.bytes ? &next->second : NULL;
+}
+
+/* ---- Streams -------------------------------------------------------------------------- */
+
+static int64_t
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+void
+put(stream *s, item what)
+{
+	if (s->captures)
+	{
+		s->captured.push_back(what);
+		return;
+	}
+	if (s->queue.empty())
+	{
+		s->begun_us = now_us();
+		s->polls = 0;
+	}
+	s->queue.push_back(what);
+}
+
+static bool
+has(const stream *s, item::kind what)
+{
+	for (const item &i : s->queue)
+		if (i.what == what)
+			return true;
+	return false;
+}
+
+/* Is it there?  Then FILE.held tells who made it that something waits. */
+static bool
+is_held(const char *file)
+{
+	if (file == NULL || access(file, F_OK) != 0)
+		return false;
+	close(open((std::string(file) + ".held").c_str(), O_CREAT | O_WRONLY, 0600));
+	return true;
+}
+
+bool
+may_finish(const stream *s)
+{
+	if (s->queue.empty() || sticky != FINE)
+		return true;
+	if (now_us() < s->begun_us + slow_us)
+		return false;
+	return !(has(s, item::UPLOAD) ? is_held(hold_uploads)
+								  : has(s, item::KERNEL) && is_held(hold_passes));
+}
+
+/* Does it, as far as there is no fault. */
+static int
+run(stream *s, const event *until)
+{
+	while (!s->queue.empty() && sticky == FINE && (until == NULL || !until->done))
+	{
+		item next = s->queue.front();
+
+		s->queue.pop_front();
+		next.run();
+	}
+	return sticky;
+}
+
+int
+finish(guard &held, stream *s, const event *until)
+{
+	while (!may_finish(s) && (until == NULL || !until->done))
+	{
+		held.unlock();
+		usleep(500);
+		held.lock();
+	}
+	return run(s, until);
+}
+
+int
+poll(guard &held, stream *s, const event *until)
+{
+	(void) held;
+	if (s->queue.empty() || (until != NULL && until->done))
+		return sticky;
+	if (sticky != FINE)
+		return sticky;
+	if (s->polls == 0)
+		first_poll_us = now_us() - s->begun_us;
+	return s->polls++ == 0 || !may_finish(s) ? (int) NOT_READY : run(s, until);
+}
+} /* namespace mock */
+
+/* ---- For tests ------------------------------------------------------------------------ */
+
+#define TEST extern "C" __attribute__((visibility("default")))
+
+/* From now on; counted from here.  "": none. */
+TEST void
+glm_mock_fault(const char *what)
+{
+	mock::guard held(mock::lock);
+
+	mock::spec = what;
+	mock::calls.clear();
+}
+
+/* Bytes of each device. */
+TEST void
+glm_mock_room(size_t bytes)
+{
+	mock::guard held(mock::lock);
+
+	mock::room = bytes;
+}
+
+/* What is in a stream takes so long at least. */
+TEST void
+glm_mock_slow(int ms)
+{
+	mock::guard held(mock::lock);
+
+	mock::slow_us = (int64_t) ms * 1000;
+}
+
+TEST void
+glm_mock_wrong_graphs(bool wrong)
+{
+	mock::guard held(mock::lock);
+
+	mock::wrong_graphs = wrong;
+}
+
+TEST int64_t
+glm_mock_first_poll(void)
+{
+	mock::guard held(mock::lock);
+
+	return mock::first_poll_us;
+}
+
+/* How often it was called since then. */
+TEST long
+glm_mock_calls(const char *what)
+{
+	mock::guard held(mock::lock);
+
+	return mock::calls[what];
+}
+
+/* Bytes of all devices and of pinned memory, and as much as one for each other thing. */
+TEST size_t
+glm_mock_in_use(void)
+{
+	mock::guard held(mock::lock);
+	size_t		bytes = (size_t) mock::things;
+
+	for (int i = mock::PINNED; i < mock::devices; i++)
+		bytes += mock::in_use(i);
+	return bytes;
+}

@@ -1,0 +1,135 @@
+/*
+ * mock_device.h - the devices of mock_driver.cc: memory, streams, faults.  One lock guards
+ * all of it; functions here are called with it held.
+ */
+#ifndef GLM_CUDA_MOCK_DEVICE_H
+#define GLM_CUDA_MOCK_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace mock
+{
+/* What it answers. */
+enum
+{
+	FINE = 0,
+	INVALID_VALUE = 1,
+	OUT_OF_MEMORY = 2,
+	INVALID_CONTEXT = 201,
+	NOT_FOUND = 500,
+	NOT_READY = 600,
+	ILLEGAL_ADDRESS = 700,
+};
+
+enum
+{
+	MOST_DEVICES = 4
+};
+
+typedef std::unique_lock<std::mutex> guard;
+extern std::mutex					 lock;
+
+/* Set by the environment when the library is loaded. */
+extern int	  devices;
+extern size_t room; /* bytes of each device */
+extern bool	  wrong_graphs;
+
+/* ---- Faults --------------------------------------------------------------------------- */
+
+/* What the fault that was asked for makes of the next call of `what`. */
+extern int fault(const char *what);
+/* The same for one that needs a context; a fault that stays is everybody's. */
+extern int enter(const char *what);
+extern int sticky;
+
+/* ---- Contexts and memory -------------------------------------------------------------- */
+
+/* The calling thread's device; -1: none. */
+extern thread_local int current;
+
+struct memory
+{
+	size_t bytes;
+	int	   device; /* PINNED: the host's */
+};
+
+enum
+{
+	PINNED = -1
+};
+
+/* NULL: there is no room. */
+extern void			*take(size_t bytes, int device);
+extern bool			 give(void *at, bool pinned);
+/* Are so many bytes from here on a device's, or pinned?  NULL: neither. */
+extern const memory *find(uint64_t at, size_t bytes);
+extern size_t		 in_use(int device);
+
+/* ---- Streams -------------------------------------------------------------------------- */
+
+/* What is in a stream: done in order, when somebody waits for it. */
+struct item
+{
+	enum kind
+	{
+		COPY,
+		UPLOAD, /* a large copy from pinned memory */
+		KERNEL,
+		EVENT
+	} what;
+	std::function<void()> run;
+};
+
+struct stream
+{
+	int				  device;
+	std::deque<item>  queue;
+	int64_t			  begun_us = 0; /* when the first of it came */
+	int				  polls = 0;
+	bool			  captures = false;
+	std::vector<item> captured;
+};
+
+struct event
+{
+	stream *where = NULL;
+	bool	done = true;
+};
+
+extern void put(stream *s, item what);
+/* May what is in it be done by now?  Neither slow nor held. */
+extern bool may_finish(const stream *s);
+/* Waits for that, without the lock meanwhile, and does it: all, or up to an event. */
+extern int	finish(guard &held, stream *s, const event *until);
+/* NOT_READY, the first time, or until it may be done. */
+extern int	poll(guard &held, stream *s, const event *until);
+
+/* Of the last that was asked about: how long after the first of it came. */
+extern int64_t first_poll_us;
+
+/* Streams, events, graphs and contexts that there are. */
+extern int things;
+} /* namespace mock */
+
+/* ---- What the driver's functions begin with ---------------------------------------------- */
+
+#define API extern "C" __attribute__((visibility("default"))) int
+
+#define LOCKED mock::guard held(mock::lock)
+#define ENTER(what)                                                                                \
+	LOCKED;                                                                                        \
+	if (int code = mock::enter(what))                                                                    \
+	return code
+/* Without a context. */
+#define BEFORE(what)                                                                               \
+	LOCKED;                                                                                        \
+	if (int code = mock::fault(what))                                                                    \
+	return code
+
+#endif /* GLM_CUDA_MOCK_DEVICE_H */

@@ -1,0 +1,39 @@
+/*
+ * mock.h - what tests of the backend for GPUs share: the backend in its library, the driver
+ * for tests, and engines on both.
+ */
+#ifndef GLM_TEST_MOCK_H
+#define GLM_TEST_MOCK_H
+
+#include "client.h"
+
+#define LIBRARY "build/cuda/mock/chatglm_cuda.so" /* CUDA_LIBRARY names another */
+#define ROOMY ((size_t) 16 << 20)
+
+/* Loaded once; ends the program where it cannot be. */
+extern const glm_backend *mock_backend(void);
+
+/* See mock_driver.cc. */
+extern void	  mock_fault(const char *what); /* "": none */
+extern long	  mock_calls(const char *what); /* since then */
+extern void	  mock_room(size_t bytes);		/* of each device */
+extern size_t mock_in_use(void);
+extern void	  mock_slow(int ms);	 /* that what is in a stream takes at least */
+extern long	  mock_first_poll(void); /* us, see mock_device.h */
+
+extern void	  mock_wrong_graphs(bool wrong); /* they leave a step out */
+
+/* Of the embedded model by another name, "Tiny-chatglm3": a model of its own. */
+extern glm_request *mock_for_second(int max_tokens);
+
+/* An engine's configuration with the library. */
+extern glm_config  mock_config(const char *device, bool fallback);
+/* An engine with it that must open. */
+extern glm_engine *mock_engine(const glm_config *config);
+
+/* The answer, however long it takes: a device that is emulated on a busy machine has no pace. */
+extern const answer *mock_await(glm_engine *engine, int ticket);
+/* Submits some and waits for all; how many failed, all with these words? */
+extern int			 mock_count_failed(glm_engine *engine, int n, const char *words);
+
+#endif /* GLM_TEST_MOCK_H */

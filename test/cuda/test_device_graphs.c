@@ -1,0 +1,177 @@
+/*
+ * test_device_graphs.c - small passes as graphs: that they are used, give the CPU's answers,
+ * and are done without where they do not.
+ *
+ *     test_device_graphs         with the driver for tests
+ *     test_device_graphs gpu     what a real GPU can be asked too
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mock.h"
+
+#define REQUESTS 3
+#define TOKENS 12
+
+typedef struct kept_answer
+{
+	char	 text[1024];
+	uint64_t digest;
+} kept_answer;
+
+static kept_answer expected[REQUESTS];
+
+static void
+answer_all(glm_engine *engine, kept_answer *kept)
+{
+	static const char *const prompts[REQUESTS] = {"hello", "lamp lamp lamp", "3 red chairs"};
+
+	for (int i = 0; i < REQUESTS; i++)
+	{
+		glm_request *req = make_request(prompts[i], TOKENS, false);
+		const answer *a;
+
+		req->temperature = i;
+		req->seed = 7;
+		a = mock_await(engine, submit(engine, req));
+		if (a->last.kind != GLM_EVENT_DONE)
+			fail_msg("%s: %s", prompts[i], a->message);
+		snprintf(kept[i].text, sizeof(kept[i].text), "%.1023s", a->text);
+		kept[i].digest = a->digest;
+	}
+}
+
+/* The answers are the CPU's; what the device says of its graphs. */
+static glm_tuned
+check_answers(glm_engine *engine)
+{
+	kept_answer kept[REQUESTS];
+	glm_stats	stats;
+
+	if (expected[0].text[0] == '\0')
+	{
+		glm_config	config = mock_config("cpu", false);
+		glm_engine *cpu = mock_engine(&config);
+
+		answer_all(cpu, expected);
+		glm_engine_close(cpu);
+	}
+	answer_all(engine, kept);
+	for (int i = 0; i < REQUESTS; i++)
+	{
+		assert_string_equal(kept[i].text, expected[i].text);
+		assert_int_equal(kept[i].digest, expected[i].digest);
+	}
+	stats = stats_of(engine);
+	assert_int_equal(stats.n_tuned, 1);
+	assert_string_equal(stats.tuned[0].what, "graphs");
+	return stats.tuned[0];
+}
+
+static glm_engine *
+open_on_gpu(void)
+{
+	glm_config config = mock_config("cuda:0", false);
+
+	if (getenv("CUDA_LIBRARY") != NULL)
+		config.backend_library = getenv("CUDA_LIBRARY");
+	return mock_engine(&config);
+}
+
+/* A pass that comes again is a graph from the third time on. */
+static void
+test_used(void **state)
+{
+	glm_engine *engine = open_on_gpu();
+	glm_tuned	graphs = check_answers(engine);
+	int			kept, launched;
+
+	(void) state;
+	assert_false(graphs.dropped);
+	assert_int_equal(sscanf(graphs.how, "%d kept, launched %d times", &kept, &launched), 2);
+	assert_true(kept >= 1);
+	assert_true(launched >= TOKENS); /* of three answers, nearly all */
+	print_message("    %s\n", graphs.how);
+	glm_engine_close(engine);
+}
+
+static void
+test_nothing_is_left(void **state)
+{
+	(void) state;
+	assert_int_equal(mock_in_use(), 0);
+}
+
+/* One that gives other bits is found before anything it computed counts. */
+static void
+test_wrong(void **state)
+{
+	glm_engine *engine = open_on_gpu();
+	glm_tuned	graphs;
+
+	(void) state;
+	mock_wrong_graphs(true);
+	graphs = check_answers(engine);
+	mock_wrong_graphs(false);
+	assert_true(graphs.dropped);
+	assert_string_equal(graphs.how, "dropped: other bits than the plain launches");
+	mock_fault(""); /* counts from here */
+	check_answers(engine);
+	assert_int_equal(mock_calls("cuStreamBeginCapture"), 0);
+	glm_engine_close(engine);
+	assert_int_equal(mock_in_use(), 0);
+}
+
+/* A driver that makes none is no reason to fail. */
+static void
+test_refused(void **state)
+{
+	static const char *const faults[] = {"cuStreamBeginCapture:1:1", "cuStreamEndCapture:1:1",
+										 "cuGraphInstantiateWithFlags:1:1"};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+	{
+		glm_engine *engine = open_on_gpu();
+		glm_tuned	graphs;
+
+		mock_fault(faults[i]);
+		graphs = check_answers(engine);
+		mock_fault("");
+		assert_true(graphs.dropped);
+		assert_string_equal(graphs.how, "dropped: the driver makes none");
+		glm_engine_close(engine);
+		assert_int_equal(mock_in_use(), 0);
+	}
+}
+
+static void
+test_off(void **state)
+{
+	glm_engine *engine = open_on_gpu();
+
+	(void) state;
+	glm_engine_set_tuning(engine, false);
+	mock_fault("");
+	check_answers(engine);
+	assert_int_equal(mock_calls("cuStreamBeginCapture"), 0);
+	glm_engine_close(engine);
+	assert_int_equal(mock_in_use(), 0);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest all[] = {
+		cmocka_unit_test(test_used),  cmocka_unit_test(test_nothing_is_left),
+		cmocka_unit_test(test_wrong), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_off),
+	};
+	const struct CMUnitTest gpu[] = {cmocka_unit_test(test_used)};
+
+	mock_backend();
+	if (argc > 1 && strcmp(argv[1], "gpu") == 0)
+		return cmocka_run_group_tests(gpu, NULL, NULL);
+	return cmocka_run_group_tests(all, NULL, NULL);
+}
