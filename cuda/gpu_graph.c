@@ -59,9 +59,10 @@ do_steps(const cuda_graphs *g)
 void
 cuda_graphs_flush(cuda_graphs *g)
 {
+	if (!g->records)
+		return;
 	g->records = false;
 	do_steps(g);
-	g->n = 0;
 }
 
 static uint64_t

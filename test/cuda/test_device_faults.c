@@ -61,16 +61,27 @@ typedef struct life
 	int			failed; /* requests */
 	char		message[512];
 	bool		lost, on_cpu;
+	bool		reached; /* there were as many calls */
 	long	   *calls; /* [N_PHASES, N_FUNCTIONS], or NULL */
 } life;
 
-static void
-enter_phase(const life *l, phase now)
+/* Is this one of its phases?  All of those that are counted, else what its fault needs. */
+static bool
+enter_phase(life *l, phase now)
 {
-	if (l->calls != NULL && now > 0)
+	char function[64];
+	long nth;
+
+	if (l->calls == NULL && now != l->at && (now == PASS || now == COPY || now == UNLOAD) &&
+		!(now == UNLOAD && l->at == AGAIN))
+		return false;
+	if (l->calls != NULL && now > OPEN)
 		for (int i = 0; i < N_FUNCTIONS; i++)
 			l->calls[(now - 1) * N_FUNCTIONS + i] = mock_calls(plain(functions[i]));
+	if (now > l->at && !l->reached && sscanf(l->fault, "%63[^:]:%ld", function, &nth) == 2)
+		l->reached = mock_calls(function) >= nth;
 	mock_fault(now == l->at ? l->fault : "");
+	return true;
 }
 
 static void
@@ -125,12 +136,12 @@ live(life *l)
 		snprintf(l->message, sizeof(l->message), "%s", stats.device_why);
 	enter_phase(l, LOAD);
 	ask(l, engine, make_request("hello", 1, false));
-	enter_phase(l, PASS);
-	ask(l, engine, make_request("hello", 2, false));
-	enter_phase(l, COPY);
-	copy(l, engine);
-	enter_phase(l, UNLOAD);
-	unload(l, engine);
+	if (enter_phase(l, PASS))
+		ask(l, engine, make_request("hello", 2, false));
+	if (enter_phase(l, COPY))
+		copy(l, engine);
+	if (enter_phase(l, UNLOAD))
+		unload(l, engine);
 	enter_phase(l, AGAIN);
 	ask(l, engine, make_request("hello", 1, false));
 	l->lost = glm_engine_lost(engine, &err);
@@ -191,6 +202,9 @@ check_life(const left *l, phase at, const char *fault, bool lasts)
 	const life *life = &l->life;
 	bool		told = life->message[0] != '\0';
 
+	assert_true(life->reached || !told);
+	if (!life->reached)
+		return;
 	if (told && strstr(life->message, lasts ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR_") == NULL)
 		fail_msg("\"%s\" in phase %d: %s", fault, (int) at, life->message);
 	if (at == OPEN && life->on_cpu)
@@ -209,6 +223,8 @@ check_life(const left *l, phase at, const char *fault, bool lasts)
 		fail_msg("\"%s\" in phase %d: %zu bytes are left", fault, (int) at, l->in_use);
 }
 
+static int n_reached;
+
 /* The n-th call of a function in a phase. */
 static void
 check_fault(left *l, phase at, const char *function, long nth, bool lasts)
@@ -217,6 +233,7 @@ check_fault(left *l, phase at, const char *function, long nth, bool lasts)
 
 	snprintf(fault, sizeof(fault), "%s:%ld:%d", function, nth, lasts ? 700 : 1);
 	live_apart(l, at, fault);
+	n_reached += l->life.reached;
 	check_life(l, at, fault, lasts);
 }
 
@@ -241,8 +258,8 @@ test_every_function(void **state)
 			for (int lasts = 0; lasts < 2 && calls > 0; lasts++, n++)
 				check_fault(l, (phase) at, plain(functions[i]), (n % 2) * (calls / 2) + 1, lasts);
 		}
-	print_message("    %d faults\n", n);
-	assert_true(n > 100);
+	print_message("    %d faults, %d of them came\n", n, n_reached);
+	assert_true(n > 100 && n_reached > n - n / 8);
 	munmap(counted, sizeof(*counted));
 	munmap(l, sizeof(*l));
 }

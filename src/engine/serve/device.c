@@ -180,12 +180,14 @@ take_kv(glm_engine *e, const glm_model *model, glm_error *err)
 	return e->kv_taken;
 }
 
-/* Has idle models make way, those first that were unused for longest. */
+/* Has idle models make way, those first that were unused for longest, where that suffices. */
 static void
 make_room(glm_engine *e, const glm_model *model)
 {
-	while (glm_forward_need(e->forward, model) > glm_forward_room(e->forward) &&
-		   glm_models_evict(&e->models))
+	uint64_t need = glm_forward_need(e->forward, model), room;
+
+	while (need > (room = glm_forward_room(e->forward)) &&
+		   need - room <= glm_models_idle(&e->models) && glm_models_evict(&e->models))
 		continue;
 }
 

@@ -234,15 +234,15 @@ find_served(const glm_models *models, const char *name, const char *path, glm_ro
 	return m;
 }
 
-/* The idle model used longest ago, else NULL. */
+/* The idle model used longest ago, of those on the device or of all; else NULL. */
 static glm_served *
-longest_idle(const glm_models *models)
+longest_idle(const glm_models *models, bool on_device)
 {
 	glm_served *oldest = NULL;
 
 	for (glm_served *m = models->first; m != NULL; m = m->next)
 	{
-		if (m->refs == 0 && (oldest == NULL || m->last_used < oldest->last_used))
+		if (m->refs == 0 && (!on_device || atomic_load(&m->weights) != NULL) && (oldest == NULL || m->last_used < oldest->last_used))
 			oldest = m;
 	}
 	return oldest;
@@ -263,7 +263,7 @@ over_memory_limit(const glm_models *models)
 
 	for (const glm_served *m = models->first; m != NULL; m = m->next)
 		bytes += glm_shards_bytes(m->model->shards);
-	return is_limited(models) && bytes > models->memory_limit ? longest_idle(models) : NULL;
+	return is_limited(models) && bytes > models->memory_limit ? longest_idle(models, false) : NULL;
 }
 
 /* Puts a newly opened model into the list and makes room for it. */
@@ -289,13 +289,26 @@ insert_served(glm_models *models, glm_served *served)
 	close_retired(models, victims);
 }
 
+uint64_t
+glm_models_idle(glm_models *models)
+{
+	uint64_t bytes = 0;
+
+	pthread_mutex_lock(&models->lock);
+	for (const glm_served *m = models->first; m != NULL; m = m->next)
+		if (m->refs == 0 && atomic_load(&m->weights) != NULL)
+			bytes += glm_forward_need(models->forward, m->model);
+	pthread_mutex_unlock(&models->lock);
+	return bytes;
+}
+
 bool
 glm_models_evict(glm_models *models)
 {
 	glm_served *victim;
 
 	pthread_mutex_lock(&models->lock);
-	victim = longest_idle(models);
+	victim = longest_idle(models, true);
 	if (victim != NULL)
 		unlink_served(models, victim);
 	pthread_mutex_unlock(&models->lock);

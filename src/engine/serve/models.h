@@ -109,6 +109,8 @@ extern void		   glm_models_release(glm_models *models, glm_served *model);
 extern bool		   glm_models_unload(glm_models *models, const glm_request *req, glm_error *err);
 /* Closes a model that is in no list and of whose prefix cache nothing is left. */
 extern void		   glm_models_close(glm_models *models, glm_served *served);
+/* Bytes of the device that idle models have. */
+extern uint64_t	   glm_models_idle(glm_models *models);
 /* Closes the idle model used longest ago, for room on the device; false: there is none. */
 extern bool		   glm_models_evict(glm_models *models);
 extern int		   glm_models_list(glm_models *models, glm_model_info *out, int max);
