@@ -148,7 +148,7 @@ class Cuda(unittest.TestCase):
         self.addCleanup(as_owner, "rm", "-r", os.path.dirname(flag))
         cluster, conn = self.cluster("cuda:0", GLM_MOCK_HOLD_PASSES=flag)
         self.ready(conn)
-        self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 2)", conn))
+        self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 4)", conn))
         return cluster, conn, flag
 
     def hold(self, cluster, flag, sql=f"SELECT {ENDLESS}"):
@@ -177,7 +177,7 @@ class Cuda(unittest.TestCase):
         with self.assertRaises(psycopg.errors.QueryCanceled):
             waiting.result()
         as_owner("rm", flag)
-        self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 2)", conn))
+        self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 4)", conn))
 
     def test_a_worker_told_to_stop_while_a_pass_is_on_the_device(self):
         cluster, conn, flag = self.slow_cluster()
@@ -189,7 +189,7 @@ class Cuda(unittest.TestCase):
         as_owner("rm", flag)
         wait_until(lambda: health(conn).get("worker_pid") not in (None, worker), "a new worker", 60)
         self.ready(conn)
-        self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 2)", conn))
+        self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 4)", conn))
 
     def test_shutdown_while_a_pass_is_on_the_device(self):
         cluster, conn, flag = self.slow_cluster()
@@ -213,4 +213,4 @@ class Cuda(unittest.TestCase):
             conn = cluster.connect()
             self.addCleanup(conn.close)
             self.ready(conn)
-            self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 2)", conn))
+            self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 4)", conn))

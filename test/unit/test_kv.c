@@ -126,6 +126,28 @@ test_fits_is_exact(void **state)
 	glm_kv_pool_close(pool);
 }
 
+/* A pool that has to do with less promises, and gives, no more than that. */
+static void
+test_shrink(void **state)
+{
+	glm_kv_pool *pool = glm_kv_pool_open(8 * MIB);
+	glm_kv_table table;
+
+	(void) state;
+	glm_kv_pool_shrink(pool, 16 * MIB);
+	assert_int_equal(glm_kv_pool_total(pool), 8 * MIB);
+	glm_kv_pool_shrink(pool, 3 * MIB + 5);
+	assert_int_equal(glm_kv_pool_total(pool), 3 * MIB);
+	assert_true(glm_kv_fits(pool, MIB, 3));
+	assert_false(glm_kv_fits(pool, MIB, 4));
+	assert_false(glm_kv_take(pool, MIB, 4, &table));
+	assert_true(glm_kv_take(pool, MIB, 3, &table));
+	for (int i = 0; i < 3; i++)
+		assert_true((uint64_t) table.block[i] * GLM_KV_UNIT + MIB <= 3 * MIB);
+	glm_kv_give(pool, MIB, &table);
+	glm_kv_pool_close(pool);
+}
+
 static void
 test_all_or_nothing(void **state)
 {
@@ -241,9 +263,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_block_bytes),	   cmocka_unit_test(test_dtype),
-		cmocka_unit_test(test_open),		   cmocka_unit_test(test_fits_is_exact),
-		cmocka_unit_test(test_all_or_nothing), cmocka_unit_test(test_memory_is_reused),
+		cmocka_unit_test(test_block_bytes),
+		cmocka_unit_test(test_dtype),
+		cmocka_unit_test(test_open),
+		cmocka_unit_test(test_fits_is_exact),
+		cmocka_unit_test(test_shrink),
+		cmocka_unit_test(test_all_or_nothing),
+		cmocka_unit_test(test_memory_is_reused),
 		cmocka_unit_test(test_many_sequences),
 	};
 
