@@ -7,17 +7,19 @@
 # at any time loses one stage.  The table comes last.  test/cuda/day.sh runs it without a GPU.
 #     TOTAL=s     for all of it; 540
 #     SHAPES=n    random shapes of each kernel; 30
+#     PATIENCE=n  limits, so many times as long; 1
 set -u
 cd "$(dirname "$0")/.." || exit 2
 out=${1:?the folder for what it finds}
 total=${TOTAL:-540}
 shapes=${SHAPES:-30}
+patience=${PATIENCE:-1}
 kill_after=3
 failed=0
 mkdir -p "$out" || exit 2
 
 stage() { # name, seconds, command...
-	local name=$1 limit=$2 begin=$SECONDS rc
+	local name=$1 limit=$(($2 * patience)) begin=$SECONDS rc
 	shift 2
 	if [ $((SECONDS + limit + kill_after)) -gt "$total" ]; then
 		echo "$name: left out, no time"
