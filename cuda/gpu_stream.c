@@ -31,8 +31,9 @@ cuda_stream_do(cuda_stream *s, const cuda_step *step)
 						 "copy_from");
 	else
 		cuda_stream_note(s,
-						 d->launch(s->function[step->what], step->grid.x, step->grid.y, step->grid.z,
-								   step->threads, 1, 1, step->shared, s->stream, &parameter, NULL),
+						 d->launch(s->function[step->what], step->grid.x, step->grid.y,
+								   step->grid.z, step->threads, 1, 1, step->shared, s->stream,
+								   &parameter, NULL),
 						 cuda_kernel_names[step->what]);
 }
 
@@ -47,11 +48,8 @@ static void
 launch(void *arg, cuda_kernel kernel, cuda_grid grid, unsigned threads, unsigned shared,
 	   const void *args, size_t bytes)
 {
-	cuda_step step = {.what = (int) kernel,
-					  .threads = threads,
-					  .shared = shared,
-					  .bytes = bytes,
-					  .grid = grid};
+	cuda_step step = {
+		.what = (int) kernel, .threads = threads, .shared = shared, .bytes = bytes, .grid = grid};
 
 	memcpy(step.args, args, bytes);
 	take_or_do(arg, &step);

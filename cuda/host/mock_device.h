@@ -124,12 +124,12 @@ extern int things;
 #define LOCKED mock::guard held(mock::lock)
 #define ENTER(what)                                                                                \
 	LOCKED;                                                                                        \
-	if (int code = mock::enter(what))                                                                    \
+	if (int code = mock::enter(what))                                                              \
 	return code
 /* Without a context. */
 #define BEFORE(what)                                                                               \
 	LOCKED;                                                                                        \
-	if (int code = mock::fault(what))                                                                    \
+	if (int code = mock::fault(what))                                                              \
 	return code
 
 #endif /* GLM_CUDA_MOCK_DEVICE_H */

@@ -62,7 +62,7 @@ typedef struct life
 	char		message[512];
 	bool		lost, on_cpu;
 	bool		reached; /* there were as many calls */
-	long	   *calls; /* [N_PHASES, N_FUNCTIONS], or NULL */
+	long	   *calls;	 /* [N_PHASES, N_FUNCTIONS], or NULL */
 } life;
 
 /* Is this one of its phases?  All of those that are counted, else what its fault needs. */

@@ -29,7 +29,7 @@ answer_all(glm_engine *engine, kept_answer *kept)
 
 	for (int i = 0; i < REQUESTS; i++)
 	{
-		glm_request *req = make_request(prompts[i], TOKENS, false);
+		glm_request	 *req = make_request(prompts[i], TOKENS, false);
 		const answer *a;
 
 		req->temperature = i;

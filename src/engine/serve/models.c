@@ -242,7 +242,8 @@ longest_idle(const glm_models *models, bool on_device)
 
 	for (glm_served *m = models->first; m != NULL; m = m->next)
 	{
-		if (m->refs == 0 && (!on_device || atomic_load(&m->weights) != NULL) && (oldest == NULL || m->last_used < oldest->last_used))
+		if (m->refs == 0 && (!on_device || atomic_load(&m->weights) != NULL) &&
+			(oldest == NULL || m->last_used < oldest->last_used))
 			oldest = m;
 	}
 	return oldest;
