@@ -9,7 +9,8 @@
 
 #include "engine/text/literal.h"
 
-/* Writes "tool_call(key=literal, ...)"; false: a key is none that a call may have. */
+/* Writes "tool_call(key=literal, ...)"; false: a key is a reserved word,
+ * which is read all the same. */
 static bool
 write_call(glm_buf *out, json_t *arguments)
 {
@@ -39,11 +40,13 @@ check_call(json_t *arguments)
 	json_t *same;
 
 	FUZZ_CHECK(json_is_object(arguments));
-	FUZZ_CHECK(write_call(&text, arguments));
-	same = glm_literal_read_call(text.data, text.length);
-	FUZZ_CHECK(same != NULL && write_call(&again, same));
-	FUZZ_CHECK(text.length == again.length && memcmp(text.data, again.data, text.length) == 0);
-	glm_json_free(same);
+	if (write_call(&text, arguments))
+	{
+		same = glm_literal_read_call(text.data, text.length);
+		FUZZ_CHECK(same != NULL && write_call(&again, same));
+		FUZZ_CHECK(text.length == again.length && memcmp(text.data, again.data, text.length) == 0);
+		glm_json_free(same);
+	}
 	glm_buf_free(&text);
 	glm_buf_free(&again);
 }

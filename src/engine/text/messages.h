@@ -20,8 +20,8 @@ typedef enum glm_role
 } glm_role;
 
 /*
- * One turn of a conversation.  Both texts are good until the callback returns;
- * metadata is empty but for an assistant that calls a tool.
+ * One turn of a conversation.  Both texts are good until the callback returns; metadata is
+ * empty but where an assistant calls a tool, or a message brings its own.
  */
 typedef struct glm_turn
 {
