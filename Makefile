@@ -31,7 +31,7 @@ ifeq ($(GLM_VERSION),)
 $(error there is no chatglm.control with a version in "$(or $(S),.)"; VPATH is the folder of the sources)
 endif
 MODEL := models/tiny-chatglm3
-in_source_tree := unit cuda-check cuda-mutants fuzz examples soak bench bench-programs bench-kernels format model demo test
+in_source_tree := unit sanitize cuda-check cuda-mutants fuzz examples soak bench bench-programs bench-kernels format model demo test
 ifneq ($(and $(S),$(filter $(in_source_tree),$(MAKECMDGOALS))),)
 $(error $(in_source_tree): these are for the source tree, make -C $(S))
 endif
@@ -303,6 +303,34 @@ build/fuzz/%: test/fuzz/%.c test/fuzz/fuzz.c test/fuzz/fuzz.h build/fuzz/libglm.
 fuzz: $(FUZZ_TARGETS)
 	test/fuzz/run.sh $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
+# ---- unit tests under sanitizers, by hand -----------------------------------
+
+# An archive and programs for each, in folders of their own; valgrind runs what `make unit` does.  It knows no
+# AVX-512, so these tables are looked at by the address sanitizer alone.
+SANITIZERS = $(or $(KIND),thread address valgrind)
+SANITIZE_thread = -fsanitize=thread
+SANITIZE_address = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+UNIT_SOURCES = $(filter-out test/unit/test_%,$(wildcard test/unit/*.c))
+
+.PRECIOUS: build/thread/build/libglm.a build/address/build/libglm.a
+build/%/build/libglm.a: $(wildcard src/engine/*/*.[ch] src/engine/*/*/*.[ch]) | build/%/
+	$(MAKE) --no-print-directory -C build/$* -f $(CURDIR)/Makefile CC=clang CXX=clang++ CFLAGS='$(SANITIZE_$*)' CXXFLAGS='$(SANITIZE_$*)' build/libglm.a
+
+build/%/:
+	mkdir -p $@
+
+# $(1): which
+define sanitized
+build/$(1)/test_%: test/unit/test_%.c $(UNIT_SOURCES) | build/$(1)/build/libglm.a
+	clang $$(GLM_CFLAGS) $$(SANITIZE_$(1)) -Itest/unit -o $$@ $$^ build/$(1)/build/libglm.a -lcmocka $$(GLM_LIBS)
+endef
+$(foreach kind,thread address,$(eval $(call sanitized,$(kind))))
+
+sanitize: $(UNIT_TESTS) $(foreach kind,$(filter-out valgrind,$(SANITIZERS)),$(UNIT_TESTS:build/unit/%=build/$(kind)/%))
+	for kind in $(SANITIZERS); do \
+		test/sanitize.sh $$kind $$(for t in $(notdir $(UNIT_TESTS)); do [ $$kind = valgrind ] && echo build/unit/$$t || echo build/$$kind/$$t; done) || failed=1; \
+	done; [ -z "$$failed" ]
+
 # ---- tests that need one ----------------------------------------------------
 
 # clang-format's layout; .ci/run checks it
@@ -387,6 +415,7 @@ help:
 	@echo '  make pgtap         pgTAP suites, test/pgtap/           (one: T=generate)'
 	@echo '  make fault         crashes, cancels, standby, test/t/  (one: T=test_cancel)'
 	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=30)'
+	@echo '  make sanitize      unit tests under TSan, ASan and UBSan, valgrind; hours (T=test_threads KIND=thread)'
 	@echo
 	@echo '  make examples      the examples for drivers, test/examples/; installs the drivers'
 	@echo '  make soak          ten minutes of everything at once: answers, memory, what is left (MINUTES=10 SESSIONS=32)'
@@ -408,4 +437,4 @@ help:
 -include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d) $(wildcard build/unit/*.d build/bench/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model install-doc uninstall-doc model \
-	unit installcheck pgtap fault fuzz injection examples soak format bench bench-programs bench-kernels demo test cluster cluster-stop psql
+	unit sanitize installcheck pgtap fault fuzz injection examples soak format bench bench-programs bench-kernels demo test cluster cluster-stop psql
