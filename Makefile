@@ -434,7 +434,7 @@ help:
 	@echo '  make format        lay the C out as .clang-format says'
 	@echo '  make clean         remove what was built'
 
--include $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d) $(wildcard build/unit/*.d build/bench/*.d)
+-include $(sort $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d) $(INJECTION_OBJS:.o=.d)) $(wildcard build/unit/*.d build/bench/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model install-doc uninstall-doc model \
 	unit sanitize installcheck pgtap fault fuzz injection examples soak format bench bench-programs bench-kernels demo test cluster cluster-stop psql
