@@ -2,8 +2,8 @@
  * settle.c - chunks in memory of their own, in huge pages.
  *
  * Reading weights is what a token takes its time for, and pages of a file are mostly of 4 KB,
- * at whose borders the hardware stops to read ahead: from huge pages the same bytes come a
- * tenth to a third faster.  So the chunks of a model that is in use are copied, one by
+ * at whose borders the hardware stops to read ahead: from huge pages the same bytes come
+ * up to a third faster.  So the chunks of a model that is in use are copied, one by
  * one and beside the passes that read them: the copy takes the place of the file's pages at
  * the same addresses in one step.  A chunk that nobody holds any more is the file's again.
  *
