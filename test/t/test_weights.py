@@ -53,7 +53,7 @@ class Weights(Case):
         self.assertEqual(value(ASK, self.conn), value(GREETING))
         self.assertEqual(self.mapped(), 1)
         self.assertTrue(value("SELECT glm_model_unload('weights')", self.conn))
-        self.assertEqual(self.mapped(), 0)
+        wait_until(lambda: self.mapped() == 0, "its file is mapped no more")
 
     def test_cut_off(self):
         os.truncate(self.file, 65536)
