@@ -6,7 +6,7 @@
  * reserves addresses for all of it (PROT_NONE, no memory) and reads nothing, so
  * that it costs the same for 1 MB and for 12 GB, and a tensor's address is known
  * before its bytes are there.  The reservation begins on a huge page's boundary
- * for the file systems that have such pages.
+ * for chunks that settle there (settle.c).
  *
  * Threads.  files->lock guards the list and the counts of users, for a few
  * pointer moves.  What else is here never changes, or belongs to the one thread
