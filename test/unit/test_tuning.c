@@ -53,7 +53,7 @@ pass(glm_tuning *tuning, int rows, int tiles, int ahead, double mood, int64_t *n
 
 			r = glm_tuning_reading(tuning, GLM_Q4, rows, layer, BYTES);
 			took = (int64_t) ((double) BYTES * NS_A_BYTE * mood * factor(&r, tiles, ahead));
-			glm_tuning_count(tuning, GLM_Q4, rows, BYTES, took);
+			glm_tuning_count(tuning, GLM_Q4, rows, layer, BYTES, took);
 			*ns += took;
 		}
 	return r;
@@ -125,7 +125,7 @@ test_in_order(void **state)
 			glm_reading r = glm_tuning_reading(&tuning, GLM_Q4, 5, layer, BYTES);
 
 			assert_false(r.in_order);
-			glm_tuning_count(&tuning, GLM_Q4, 5, BYTES, 100000);
+			glm_tuning_count(&tuning, GLM_Q4, 5, layer, BYTES, 100000);
 		}
 	}
 	assert_true(glm_tuning_report(&tuning, tuned, GLM_TUNED_MAX) >= 1);
@@ -148,13 +148,45 @@ test_patience(void **state)
 	for (int layer = 0; layer < GLM_TUNING_WAYS + 1; layer++)
 	{
 		r = glm_tuning_reading(&tuning, GLM_Q4, 1, layer, BYTES);
-		glm_tuning_count(&tuning, GLM_Q4, 1, BYTES, (int64_t) 1e8 * (same(&r, &first) ? 1 : 2));
+		glm_tuning_count(&tuning, GLM_Q4, 1, layer, BYTES,
+						 (int64_t) 1e8 * (same(&r, &first) ? 1 : 2));
 	}
 	/* each of the ways once, and that was too much */
 	assert_true(same(&r, &first));
 	assert_true(atomic_load(&tuning.cost_ns) > 150 * 1000 * 1000);
 	pass(&tuning, 1, 4, 4096, slow, &ns);
 	assert_true(atomic_load(&tuning.cost_ns) < (unsigned long long) 12 * 100 * 1000 * 1000);
+}
+
+/* The head comes once a pass: it is never tried, and read as layers are, be its codes theirs or not. */
+static void
+test_head(void **state)
+{
+	glm_tuning	tuning;
+	glm_reading first, r;
+	int64_t		ns = 0;
+
+	(void) state;
+	glm_tuning_init(&tuning, &table);
+	first = glm_tuning_reading(&tuning, GLM_Q8, 1, GLM_NO_LAYER, BYTES);
+	for (int p = 0; p < 1000; p++)
+	{
+		r = glm_tuning_reading(&tuning, GLM_Q8, 1, GLM_NO_LAYER, BYTES);
+		assert_true(same(&r, &first));
+		glm_tuning_count(&tuning, GLM_Q8, 1, GLM_NO_LAYER, BYTES, 1000000 * (p % 7));
+	}
+	assert_int_equal(atomic_load(&tuning.cost_ns), 0);
+	for (int p = 0; p < 8; p++)
+	{
+		first = pass(&tuning, 1, 2, 2048, 1, &ns);
+		/* of the same codes, in the middle of a trial: no part of a layer's sample */
+		glm_tuning_count(&tuning, GLM_Q4, 1, GLM_NO_LAYER, BYTES, INT64_C(1000000000));
+	}
+	assert_int_equal(first.ahead, 2048);
+	r = glm_tuning_reading(&tuning, GLM_Q8, 1, GLM_NO_LAYER, BYTES);
+	assert_true(same(&r, &first));
+	r = glm_tuning_reading(&tuning, GLM_Q4, 1, GLM_NO_LAYER, BYTES);
+	assert_true(same(&r, &first));
 }
 
 /* Many rows are no matter of reading: nothing is tried. */
@@ -219,7 +251,7 @@ test_nothing_to_try(void **state)
 		{
 			r = glm_tuning_reading(&tuning, GLM_Q8, 3, layer, bytes);
 			assert_true(same(&r, &first));
-			glm_tuning_count(&tuning, GLM_Q8, 3, bytes, 1000000 * (layer % 7));
+			glm_tuning_count(&tuning, GLM_Q8, 3, layer, bytes, 1000000 * (layer % 7));
 		}
 		assert_int_equal(glm_tuning_report(&tuning, tuned, GLM_TUNED_MAX), 0);
 		assert_int_equal(atomic_load(&tuning.cost_ns), 0);
@@ -233,7 +265,7 @@ main(void)
 		cmocka_unit_test(test_fastest_wins), cmocka_unit_test(test_report),
 		cmocka_unit_test(test_in_order),	 cmocka_unit_test(test_patience),
 		cmocka_unit_test(test_judged_again), cmocka_unit_test(test_nothing_to_try),
-		cmocka_unit_test(test_many_rows),
+		cmocka_unit_test(test_many_rows),	 cmocka_unit_test(test_head),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -218,7 +218,7 @@ multiply_packed(product *op, glm_device *dev, int layer, int columns, size_t wor
 	begin = glm_now_ns();
 	glm_cpu_spread(dev, product_items, op, (columns + COLUMNS - 1) / COLUMNS, TILES_AT_ONCE,
 				   work / 4);
-	glm_tuning_count(&dev->tuning, t->dtype, op->n, bytes, glm_now_ns() - begin);
+	glm_tuning_count(&dev->tuning, t->dtype, op->n, layer, bytes, glm_now_ns() - begin);
 }
 
 /* At most GLM_INT8_ROWS rows. */

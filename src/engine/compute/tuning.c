@@ -11,7 +11,8 @@
  * than the best way alone would have, and products that take no part give a little of it
  * back.  Without any left a trial ends with the best so far.
  *
- * Small products come from the caches, where it makes no difference; they are never tried.
+ * Small products come from the caches, where it makes no difference, and what stands in no layer, the
+ * head, comes once a pass, too seldom to be tried in its turn: it is read as layers are.
  *
  * No locks: the engine thread's, but for what is atomic.
  */
@@ -41,6 +42,7 @@ static const glm_reading ways[GLM_TUNING_WAYS] = {
 	{2, 4096, GLM_ALL_LINES, GLM_FETCH_SECOND, false},
 	{2, 2048, GLM_ALL_LINES, GLM_FETCH_FIRST, false},
 	{2, 4096, GLM_ALL_LINES, GLM_FETCH_FIRST, false},
+	{4, 3072, GLM_ALL_LINES, GLM_FETCH_FIRST, false},
 	{2, 4096, GLM_ALL_LINES, GLM_FETCH_ONCE, false},
 };
 
@@ -254,6 +256,16 @@ take_sample(glm_tuning *tuning, glm_trial *trial)
 
 /* ---- Products -------------------------------------------------------------------- */
 
+/* How to read what is never tried: as layers of the same codes are, or else as those of the others. */
+static int
+way_of_layers(glm_tuning *tuning, glm_dtype dtype, int rows)
+{
+	const glm_trial *same = trial_of(tuning, dtype, rows);
+	const glm_trial *other = trial_of(tuning, dtype == GLM_Q8 ? GLM_Q4 : GLM_Q8, rows);
+
+	return atomic_load(!same->judged && other->judged ? &other->chosen : &same->chosen);
+}
+
 glm_reading
 glm_tuning_reading(glm_tuning *tuning, glm_dtype dtype, int rows, int layer, size_t bytes)
 {
@@ -261,22 +273,23 @@ glm_tuning_reading(glm_tuning *tuning, glm_dtype dtype, int rows, int layer, siz
 
 	if (!atomic_load(&tuning->on) || rows > MOST_ROWS)
 		return ways[rows <= 2 ? FEW_ROWS_WAY : MANY_ROWS_WAY];
+	if (layer < 0)
+		return ways[way_of_layers(tuning, dtype, rows)];
 	trial = trial_of(tuning, dtype, rows);
 	if (bytes < LEAST_BYTES || !trial->open)
 		return ways[atomic_load(&trial->chosen)];
-	/* what stands in no layer is one for itself */
-	if (trial->bytes > 0 && (layer != trial->layer || layer < 0))
+	if (trial->bytes > 0 && layer != trial->layer)
 		take_sample(tuning, trial);
 	trial->layer = layer;
 	return ways[trial->open ? trial->way[trial->turn] : atomic_load(&trial->chosen)];
 }
 
 void
-glm_tuning_count(glm_tuning *tuning, glm_dtype dtype, int rows, size_t bytes, int64_t ns)
+glm_tuning_count(glm_tuning *tuning, glm_dtype dtype, int rows, int layer, size_t bytes, int64_t ns)
 {
 	glm_trial *trial;
 
-	if (!atomic_load(&tuning->on) || bytes < LEAST_BYTES || rows > MOST_ROWS)
+	if (!atomic_load(&tuning->on) || layer < 0 || bytes < LEAST_BYTES || rows > MOST_ROWS)
 		return;
 	trial = trial_of(tuning, dtype, rows);
 	if (trial->open)

@@ -15,7 +15,7 @@
 #include "engine/compute/backend.h"
 #include "engine/compute/kernels/packed_kernels.h"
 
-#define GLM_TUNING_WAYS 11	  /* to read, at most */
+#define GLM_TUNING_WAYS 12	  /* to read, at most */
 #define GLM_TUNING_SAMPLES 12 /* of each that are kept */
 #define GLM_TUNING_CLASSES 5  /* of numbers of rows */
 
@@ -56,8 +56,8 @@ extern void glm_tuning_set(glm_tuning *tuning, bool on);
 extern glm_reading glm_tuning_reading(glm_tuning *tuning, glm_dtype dtype, int rows, int layer,
 									  size_t bytes);
 /* That took so long. */
-extern void		   glm_tuning_count(glm_tuning *tuning, glm_dtype dtype, int rows, size_t bytes,
-									int64_t ns);
+extern void glm_tuning_count(glm_tuning *tuning, glm_dtype dtype, int rows, int layer, size_t bytes,
+							 int64_t ns);
 
 /* What was chosen by measuring, at most `max`; returns how many.  Any thread. */
 extern int glm_tuning_report(const glm_tuning *tuning, glm_tuned *out, int max);
