@@ -14,7 +14,10 @@
  * max_queue); several come to less, all to as much, and some places always stay free for
  * roles that hold nothing: such a role always gets one.  For this there are more places
  * than one role may take.  Batch requests and rows in flight stop at a smaller multiple,
- * `batch_limit`: the rest is kept for interactive calls.  Bytes are shared alike: a role may
+ * `batch_limit`: the rest is kept for interactive calls.  But for the first `batch_first` of a
+ * role, which go by the multiple of calls: else hundreds of sessions that call would keep its
+ * rows out for as long as they do.  They are as many as keep the engine's promise to batch, one
+ * admission in four (tenants.c).  Bytes are shared alike: a role may
  * hold as many as are free, with batch half as many; the last few are kept for short
  * texts.  A role that holds nothing may take all that is free.  A short interactive call
  * needs free bytes only, no share of them.
@@ -49,6 +52,7 @@ typedef struct Holder
 {
 	Oid	  role;
 	int	  requests;
+	int	  batch; /* of these */
 	int64 bytes; /* of blocks and results */
 } Holder;
 
@@ -56,6 +60,7 @@ typedef struct Place
 {
 	uint64 id; /* 0 = free */
 	Oid	   role;
+	bool   batch;
 	int	   next_free; /* -1: none */
 	int64  bytes;	  /* of the block */
 	int64  results;	  /* that are not read */
@@ -76,6 +81,7 @@ typedef struct Room
 	int		n_places;
 	int		role_limit;	 /* places one role may have when it is alone */
 	int		batch_limit; /* of those, for batch */
+	int		batch_first; /* requests of batch that go by role_limit */
 	int64	total_bytes;
 	int64	reserve_bytes; /* for small blocks */
 
@@ -141,6 +147,7 @@ chatglm_room_init(void *memory, LWLock *lock)
 	room->n_places = chatglm_room_places();
 	room->role_limit = chatglm_max_sequences + chatglm_max_queue;
 	room->batch_limit = room->role_limit - Max(1, chatglm_max_queue / 4);
+	room->batch_first = Max(1, chatglm_max_sequences / 4);
 	room->total_bytes = (int64) chatglm_queue_memory << 20;
 	room->reserve_bytes = Min(room->total_bytes / 16, RESERVE_BYTES);
 	chatglm_room_reset();
@@ -178,12 +185,14 @@ requests_of(Oid role)
 	return holder != NULL ? holder->requests : 0;
 }
 
-/* Is there a place for one more, of a role that has `held`? */
+/* Is there a place for one more, of a role that holds this? */
 static ChatglmRoomAnswer
-look_for_place(int held, bool batch)
+look_for_place(const Holder *holder, bool batch)
 {
-	int64 limit = batch ? room->batch_limit : room->role_limit;
+	bool  as_batch = batch && holder->batch >= room->batch_first;
+	int64 limit = as_batch ? room->batch_limit : room->role_limit;
 	int64 left = room->n_places - room->requests;
+	int	  held = holder->requests;
 
 	if (left <= 0)
 		return CHATGLM_ROOM_REQUESTS;
@@ -213,13 +222,14 @@ look_for_bytes(int64 held, int64 bytes, bool batch)
 static ChatglmRoomAnswer
 look_for_room(const ChatglmRoomWish *wish)
 {
-	const Holder	 *holder = find_holder(wish->role);
-	ChatglmRoomAnswer answer;
+	static const Holder nobody;
+	const Holder	   *holder = find_holder(wish->role);
+	ChatglmRoomAnswer	answer;
 
-	answer = look_for_bytes(holder != NULL ? holder->bytes : 0, wish->bytes, wish->batch);
-	if (answer != CHATGLM_ROOM_GIVEN)
-		return answer;
-	return look_for_place(holder != NULL ? holder->requests : 0, wish->batch);
+	if (holder == NULL)
+		holder = &nobody;
+	answer = look_for_bytes(holder->bytes, wish->bytes, wish->batch);
+	return answer == CHATGLM_ROOM_GIVEN ? look_for_place(holder, wish->batch) : answer;
 }
 
 /* ---- turns of waiters ------------------------------------------------------- */
@@ -301,11 +311,16 @@ take_place(const ChatglmRoomWish *wish)
 		*holder = (Holder){.role = wish->role};
 	}
 	holder->requests++;
+	holder->batch += wish->batch;
 	holder->bytes += wish->bytes;
 	room->requests++;
 	room->bytes += wish->bytes;
 	room->first_free = place->next_free;
-	*place = (Place){.id = wish->id, .role = wish->role, .next_free = -1, .bytes = wish->bytes};
+	*place = (Place){.id = wish->id,
+					 .role = wish->role,
+					 .batch = wish->batch,
+					 .next_free = -1,
+					 .bytes = wish->bytes};
 	return number;
 }
 
@@ -399,6 +414,7 @@ chatglm_room_give(int number, uint64 id)
 		return;
 	holder = find_holder(place->role);
 	holder->bytes -= place->bytes + place->results;
+	holder->batch -= place->batch;
 	if (--holder->requests == 0)
 		*holder = holders()[--room->n_holders];
 	room->requests--;

@@ -194,6 +194,16 @@ class Requests(Room):
         holder.rollback()
         self.assertEqual(rows.result(), [(10,)])
 
+    def test_rows_beside_calls_of_their_role(self):
+        """Calls that take all that is kept from rows do not keep them out: a few rows at a time get through."""
+        holder = self.session("role_b", autocommit=False)
+        self.open_streams(holder, 5)
+        self.taken(5)
+        rows = self.start(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", "role_b")
+        self.assertEqual(rows.result(), [(10,)])
+        self.taken(5)
+        holder.rollback()
+
     # ---- waits end ----
 
     def test_cancelled_wait(self):
