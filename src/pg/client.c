@@ -14,6 +14,7 @@
 #include "room.h"
 #include "segment.h"
 #include "session.h"
+#include "session_errors.h"
 #include "shared.h"
 
 static void take_room(const ChatglmCall *call, ChatglmRequest *request);
@@ -80,7 +81,7 @@ claim_entry(const ChatglmCall *call, ChatglmRequest *request)
 		chatglm_session_wait(CHATGLM_WAIT_PLACE);
 		chatglm_look();
 		if (!chatglm_session_alive())
-			chatglm_session_lost();
+			chatglm_session_lost(chatglm_session_loss());
 	}
 }
 

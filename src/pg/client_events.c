@@ -14,6 +14,7 @@
 #include "request_log.h"
 #include "segment.h"
 #include "session.h"
+#include "session_errors.h"
 
 #define EVENT_OFFSET MAXALIGN(sizeof(ChatglmFiledEvent))
 #define FILED(filed) ((glm_event *) ((char *) (filed) + EVENT_OFFSET))
@@ -73,6 +74,7 @@ chatglm_look(void)
 {
 	bool			 alive = chatglm_session_alive();
 	const glm_event *event;
+	ChatglmLoss		 loss;
 	dlist_iter		 iter;
 
 	chatglm_session_push();
@@ -81,13 +83,16 @@ chatglm_look(void)
 	if (alive)
 		return;
 
+	loss = chatglm_session_loss();
 	chatglm_session_disconnect();
 	dlist_foreach(iter, &chatglm_requests)
 	{
 		ChatglmRequest *request = dlist_container(ChatglmRequest, link, iter.cur);
 
-		if (request->state == REQUEST_RUNNING)
-			request->state = REQUEST_LOST;
+		if (request->state != REQUEST_RUNNING)
+			continue;
+		request->state = REQUEST_LOST;
+		request->loss = loss;
 	}
 }
 
@@ -178,7 +183,7 @@ check_running(const ChatglmRequest *request)
 		case REQUEST_RUNNING:
 			return;
 		case REQUEST_LOST:
-			chatglm_session_lost();
+			chatglm_session_lost(request->loss);
 			break;
 		case REQUEST_ROLLED_BACK:
 			ereport(ERROR, (errcode(ERRCODE_INVALID_CURSOR_STATE),

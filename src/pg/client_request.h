@@ -13,7 +13,7 @@ typedef enum ChatglmRequestState
 {
 	REQUEST_RUNNING,	/* its last event has not come yet */
 	REQUEST_ENDED,		/* it has; perhaps it still waits in the file */
-	REQUEST_LOST,		/* the worker went */
+	REQUEST_LOST,		/* the line to the worker ended before */
 	REQUEST_ROLLED_BACK /* its subtransaction did */
 } ChatglmRequestState;
 
@@ -29,6 +29,7 @@ struct ChatglmRequest
 	uint64				id;
 	SubTransactionId	subid;
 	ChatglmRequestState state;
+	ChatglmLoss			loss;	   /* why it is lost */
 	bool				in_flight; /* no reader holds it up */
 	bool				stream;	   /* ends only as its caller reads */
 	int					place;	   /* its room in the queue; -1 = none yet */

@@ -65,10 +65,21 @@ typedef struct ChatglmRequestWords
 	ChatglmQuota	 quota[CHATGLM_QUOTAS];
 } ChatglmRequestWords;
 
+/* Why a session's requests are lost. */
+typedef enum ChatglmLoss
+{
+	CHATGLM_LOSS_WORKER,	/* the worker ended */
+	CHATGLM_LOSS_DROPPED,	/* it let go of the session, and did not say why */
+	CHATGLM_LOSS_MESSAGE,	/* it could not read what came */
+	CHATGLM_LOSS_NO_MEMORY, /* it had no memory for what came, or for results */
+	CHATGLM_LOSS_REPLY,		/* the backend could not read what the worker sent */
+} ChatglmLoss;
+
 /* Start of a session's segment; the request and the reply queue follow. */
 typedef struct ChatglmSessionHeader
 {
 	pg_atomic_uint32	doorbell; /* set by the backend: look at the words below */
+	pg_atomic_uint32	loss;	  /* ChatglmLoss: why the worker lets go; 0: it has not */
 	Oid					database; /* of the session */
 	ChatglmRequestWords words[CHATGLM_SESSION_REQUESTS];
 } ChatglmSessionHeader;

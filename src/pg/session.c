@@ -28,10 +28,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "encoding.h"
 #include "room.h"
 #include "segment.h"
 #include "session.h"
+#include "session_errors.h"
 #include "shared.h"
 
 #define WORKER_WAIT_MS 3000 /* for a worker that restarts within a second */
@@ -46,11 +46,13 @@ typedef struct Session
 	shm_mq_handle		 *replies;
 	uint32				  generation; /* of the worker that was told of the segment */
 	bool				  detached;	  /* the other end was found missing */
+	bool				  unreadable; /* or sent what is no event */
 	glm_fragment		 *piece;	  /* on its way; memory for any one */
 	Size				  piece_size; /* of the message; 0: none is on its way */
 } Session;
 
-static Session session;
+static Session	   session;
+static ChatglmLoss last_loss; /* of the line before */
 
 static bool			 worker_present(void);
 static void			 create_segment(void);
@@ -60,8 +62,6 @@ static void			 give_room_back(void);
 static shm_mq_result try_piece(void);
 static void			 wait_on_latch(ChatglmWait wait, long timeout_ms);
 static void			 check_client(void);
-static bool			 worker_cannot_start(void);
-static void			 worker_missing(void) pg_attribute_noreturn();
 
 /* ---- connecting ------------------------------------------------- */
 
@@ -98,8 +98,8 @@ chatglm_session_connect(void)
 				return;
 			chatglm_session_disconnect();
 		}
-		if (GetCurrentTimestamp() >= deadline || worker_cannot_start())
-			worker_missing();
+		if (GetCurrentTimestamp() >= deadline || chatglm_worker_cannot_start())
+			chatglm_worker_missing();
 		wait_on_latch(CHATGLM_WAIT_WORKER, WORKER_RETRY_MS);
 	}
 }
@@ -116,6 +116,7 @@ chatglm_session_disconnect(void)
 {
 	if (session.segment == NULL)
 		return;
+	last_loss = chatglm_session_loss();
 
 	/* a worker that never saw the segment cannot give back what its words have taken */
 	if (withdraw_segment(dsm_segment_handle(session.segment)))
@@ -130,6 +131,24 @@ chatglm_session_disconnect(void)
 	if (session.piece != NULL)
 		pfree(session.piece);
 	memset(&session, 0, sizeof(session));
+}
+
+/* What the worker has said counts, though it may have ended since. */
+ChatglmLoss
+chatglm_session_loss(void)
+{
+	ChatglmLoss said;
+
+	if (session.segment == NULL)
+		return last_loss;
+	if (session.unreadable)
+		return CHATGLM_LOSS_REPLY;
+	said = pg_atomic_read_u32(&session.header->loss);
+	if (said != CHATGLM_LOSS_WORKER)
+		return said;
+	return session.generation != pg_atomic_read_u32(&chatglm_shared->generation)
+			   ? CHATGLM_LOSS_WORKER
+			   : CHATGLM_LOSS_DROPPED;
 }
 
 void
@@ -167,6 +186,7 @@ create_segment(void)
 
 	header = dsm_segment_address(session.segment);
 	pg_atomic_init_u32(&header->doorbell, 0);
+	pg_atomic_init_u32(&header->loss, 0);
 	header->database = MyDatabaseId;
 	for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 	{
@@ -347,7 +367,7 @@ chatglm_session_flush(void)
 				chatglm_session_wait(CHATGLM_WAIT_SEND);
 				break;
 			case SHM_MQ_DETACHED:
-				chatglm_session_lost();
+				chatglm_session_lost(chatglm_session_loss());
 		}
 	}
 }
@@ -390,8 +410,8 @@ chatglm_session_receive(void)
 	event = data;
 	if (GLM_INJECT("session-receive") || !glm_event_check(event, size))
 	{
-		session.detached = true;
-		elog(ERROR, "malformed event of %zu bytes from the chatglm worker", size);
+		session.detached = session.unreadable = true;
+		chatglm_session_lost(CHATGLM_LOSS_REPLY);
 	}
 	return event;
 }
@@ -435,46 +455,4 @@ check_client(void)
 		ClientConnectionLost = true;
 		InterruptPending = true;
 	}
-}
-
-/* ---- errors ----------------------------------------------------------- */
-
-void
-chatglm_session_lost(void)
-{
-	/* class 08 would make drivers believe that their own connection broke */
-	ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
-					errmsg("chatglm worker restarted, the request was lost"),
-					errhint("Run it again; the worker is back within about a second.")));
-}
-
-/* Has it said that it cannot start, so that waiting is of no use? */
-static bool
-worker_cannot_start(void)
-{
-	bool cannot;
-
-	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-	cannot = chatglm_shared->worker_cannot_start;
-	LWLockRelease(chatglm_shared->lock);
-	return cannot;
-}
-
-static void
-worker_missing(void)
-{
-	char reason[sizeof(chatglm_shared->worker_error)];
-
-	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-	strlcpy(reason, chatglm_shared->worker_error, sizeof(reason));
-	LWLockRelease(chatglm_shared->lock);
-
-	if (worker_cannot_start())
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("chatglm worker cannot start"), errdetail("%s.", reason),
-						errhint("Correct the setting or its cause, then restart the server.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_CANNOT_CONNECT_NOW), errmsg("chatglm worker is not running"),
-			 reason[0] != '\0' ? errdetail("The last worker ended: %s.", chatglm_shown(reason)) : 0,
-			 errhint("The server starts it again every second; its log says why it ends.")));
 }

@@ -50,7 +50,7 @@ extern void chatglm_session_wait(ChatglmWait wait);
 /* No request is alive: lets go of what would only burden both sides. */
 extern void chatglm_session_rest(void);
 
-/* The ERROR of a request whose worker has gone. */
-extern void chatglm_session_lost(void) pg_attribute_noreturn();
+/* Why there is no line any more, or the one there is is not alive. */
+extern ChatglmLoss chatglm_session_loss(void);
 
 #endif /* CHATGLM_SESSION_H */

@@ -15,7 +15,8 @@
  *
  * Requests come in pieces and are put together in memory of the engine's, which takes it
  * over.  Where there is no memory for a block, only that request fails.  A session
- * that sends malformed messages, or whose events there is no memory for, is dropped.
+ * that sends malformed messages, or whose events there is no memory for, is dropped, and
+ * finds the reason in its segment.
  *
  * An entry stays claimed until the last event of its request is in the queue, or
  * its cancel has been served to the end; then the words' id goes back to 0 and
@@ -122,7 +123,7 @@ attach_session(WorkerSession *session, dsm_handle handle, pid_t pid)
 		dsm_pin_mapping(session->segment);
 		session->header = dsm_segment_address(session->segment);
 		session->pid = pid;
-		session->broken = GLM_INJECT("worker-attach");
+		session->loss = GLM_INJECT("worker-attach") ? CHATGLM_LOSS_DROPPED : 0;
 		dlist_init(&session->outgoing);
 		for (int i = 0; i < CHATGLM_SESSION_REQUESTS; i++)
 			clear_entry(&session->entry[i]);
@@ -157,6 +158,7 @@ drop_session(WorkerSession *session)
 	}
 	dlist_foreach_modify(iter, &session->outgoing)
 		pfree(dlist_container(OutgoingEvent, link, iter.cur));
+	pg_atomic_exchange_u32(&session->header->loss, session->loss); /* before the backend sees it */
 
 	/* not left to dsm_detach, which would leak the handles' memory */
 	shm_mq_detach(session->requests);
@@ -177,7 +179,7 @@ chatglm_sessions_serve(void)
 	{
 		WorkerSession *session = dlist_container(WorkerSession, link, iter.cur);
 
-		if (session->broken || !receive_requests(session))
+		if (session->loss != 0 || !receive_requests(session))
 		{
 			drop_session(session);
 			continue;
@@ -204,6 +206,8 @@ try_receive(WorkerSession *session, Size *size, void **data)
 	}
 	PG_CATCH();
 	{
+		session->loss =
+			geterrcode() == ERRCODE_OUT_OF_MEMORY ? CHATGLM_LOSS_NO_MEMORY : CHATGLM_LOSS_MESSAGE;
 		MemoryContextSwitchTo(context);
 		EmitErrorReport();
 		FlushErrorState();
@@ -233,6 +237,7 @@ receive_requests(WorkerSession *session)
 					LOG,
 					(errmsg("chatglm session of process %d sent a malformed message of %zu bytes",
 							(int) session->pid, size)));
+				session->loss = CHATGLM_LOSS_MESSAGE;
 				return false;
 			case SHM_MQ_WOULD_BLOCK:
 				return true;
@@ -407,7 +412,7 @@ chatglm_session_post(WorkerSession *session, int entry, const glm_event *event)
 	out = MemoryContextAllocExtended(event_context, EVENT_OFFSET + size, MCXT_ALLOC_NO_OOM);
 	if (out == NULL || GLM_INJECT("worker-event"))
 	{
-		session->broken = true;
+		session->loss = CHATGLM_LOSS_NO_MEMORY;
 		SetLatch(MyLatch);
 		return;
 	}

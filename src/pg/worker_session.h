@@ -33,7 +33,7 @@ struct WorkerSession
 	shm_mq_handle		 *replies;
 	PGPROC				 *proc; /* of the backend */
 	pid_t				  pid;
-	bool				  broken;	/* no memory for its events: to be dropped */
+	ChatglmLoss			  loss;		/* not 0: to be dropped, for this reason */
 	dlist_head			  outgoing; /* events that the queue had no room for */
 	WorkerEntry			  entry[CHATGLM_SESSION_REQUESTS];
 };

@@ -24,12 +24,12 @@ LONG = os.environ.get("LONG") == "1"      # kill -9 of the worker at each point,
 class Point:
     """Where something happens, and what does.
 
-    state: SQLSTATE of the request for which it fails, None: it is answered all the same; where: one of the engine's threads, which
+    state: SQLSTATE of the request for which it fails, None: it is answered all the same; words: of its message; where: one of the engine's threads, which
     takes the worker down when it ends, and the main one or a backend, the server; alone: others go on while it stalls.
     """
 
-    def __init__(self, name, state, sql=GREETING, where="engine", alone=False):
-        self.name, self.state, self.sql, self.where, self.alone = name, state, sql, where, alone
+    def __init__(self, name, state, sql=GREETING, where="engine", alone=False, words=""):
+        self.name, self.state, self.sql, self.where, self.alone, self.words = name, state, sql, where, alone, words
 
 
 POINTS = [
@@ -51,12 +51,12 @@ POINTS = [
     Point("kv-block", None),
     # queues
     Point("outbox", None),
-    Point("worker-attach", LOST, where="main"),
-    Point("worker-receive", LOST, where="main"),
+    Point("worker-attach", LOST, where="main", words="line to the chatglm worker broke"),
+    Point("worker-receive", INTERNAL, where="main", words="could not read a message of this session"),
     Point("worker-send", None, where="main"),
-    Point("worker-event", LOST, LONG_RESULT, where="main"),
-    Point("session-send", LOST, where="backend", alone=True),
-    Point("session-receive", INTERNAL, where="backend", alone=True),
+    Point("worker-event", NO_MEMORY, LONG_RESULT, where="main", words="out of memory in the chatglm worker"),
+    Point("session-send", LOST, where="backend", alone=True, words="line to the chatglm worker broke"),
+    Point("session-receive", INTERNAL, where="backend", alone=True, words="message of the chatglm worker could not be read"),
 ]
 POINTS_BY_NAME = {point.name: point for point in POINTS}
 # a queue never fails by itself
@@ -91,6 +91,7 @@ class Injection(unittest.TestCase):
             self.check_answer(conn, COLD)
             self.before = health(conn)
         self.descriptors = self.count_descriptors()
+        self.wait_alone()
         self.segments = len(self.cluster.segments())
         self.idle = self.session()
         self.idle.execute("CREATE TEMP TABLE own AS SELECT 42 AS answer")
@@ -118,6 +119,11 @@ class Injection(unittest.TestCase):
                 return False
 
         wait_until(ready, "the worker is ready")
+
+    def wait_alone(self):
+        """Until sessions that were closed have ended, and their segments are gone."""
+        with self.cluster.connect() as conn:
+            wait_until(lambda: value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'", conn) == 1, "all have gone")
 
     def arm(self, point, action):
         with self.cluster.connect() as conn:
@@ -202,10 +208,33 @@ class Injection(unittest.TestCase):
             with self.assertRaises(psycopg.Error) as caught:
                 asked.result()
             self.assert_state(caught, point.state)
+            self.assertIn(point.words, caught.exception.diag.message_primary)
         self.wait_met()
         self.check_answer(asked.conn, point.sql)
         self.assert_others_undisturbed()
         self.assert_well(same_worker=True)
+
+    def test_a_line_that_breaks_takes_all_of_its_requests_along(self):
+        """Each of a session's requests is told the same; a stream that is read on later, too, when there is another line."""
+        for point in (POINTS_BY_NAME[name] for name in ("worker-receive", "session-receive", "session-send")):
+            with self.subTest(point.name):
+                conn = self.session(autocommit=False)
+                conn.execute(f"DECLARE c CURSOR FOR SELECT * FROM {STREAM}")
+                conn.execute("FETCH 1 FROM c")
+                conn.execute("SAVEPOINT before")
+                self.arm(point, "fail")
+                self.assert_lost(conn, GREETING, point)
+                conn.execute("ROLLBACK TO before")
+                self.check_answer(conn)
+                self.assert_lost(conn, "FETCH ALL FROM c", point)
+                conn.rollback()
+                conn.close()
+
+    def assert_lost(self, conn, sql, point):
+        with self.assertRaises(psycopg.Error) as caught:
+            conn.execute(sql)
+        self.assert_state(caught, point.state)
+        self.assertIn(point.words, caught.exception.diag.message_primary)
 
     def end_thread(self, point):
         asked = self.ask(point, "segv")
@@ -215,6 +244,8 @@ class Injection(unittest.TestCase):
         with self.assertRaises(psycopg.Error) as caught:
             asked.result()
         self.assert_state(caught, LOST)
+        self.assertIn("worker restarted", caught.exception.diag.message_primary)
+        self.assertIn("The last worker ended: an engine thread died of SIGSEGV", caught.exception.diag.message_detail)
         self.check_answer(asked.conn, point.sql)
         self.assertEqual(value("SELECT answer FROM own", self.idle), 42)
         with self.assertRaises(psycopg.Error) as caught:
