@@ -1740,6 +1740,27 @@ COMMENT ON COLUMN glm_usage.completion_tokens IS 'tokens of answers, as far as t
 COMMENT ON COLUMN glm_usage.errors IS 'requests that ended in an error, were cancelled or refused';
 GRANT SELECT ON glm_usage TO PUBLIC;
 
+CREATE FUNCTION chatglm.role_limits(role oid)
+RETURNS TABLE (name text, most bigint, used bigint, until timestamptz, value text)
+AS 'MODULE_PATHNAME', 'chatglm_role_limits'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 5;
+COMMENT ON FUNCTION chatglm.role_limits IS 'the rows of view glm_limits for one role';
+
+-- predefined roles ask nothing
+CREATE VIEW glm_limits AS
+SELECT r.rolname AS usename, l.name, l.most, l.used, l.until, l.value
+FROM pg_catalog.pg_roles r, chatglm.role_limits(r.oid) l
+WHERE r.rolname OPERATOR(pg_catalog.!~~) 'pg\_%';
+COMMENT ON VIEW glm_limits IS
+'limits that hold for roles in this database, by whatever row of chatglm.limits, and what is used of them now; of the roles of which one is a member, and of all for members of pg_read_all_stats';
+COMMENT ON COLUMN glm_limits.usename IS 'role that is held to the limit, as the one that logged in or the current user';
+COMMENT ON COLUMN glm_limits.name IS 'concurrent, queued, tokens_per_minute, tokens_per_day, max_tokens, timeout_ms, priority, models or sharing, as the column of chatglm.limits';
+COMMENT ON COLUMN glm_limits.most IS 'the limit, if it is a number';
+COMMENT ON COLUMN glm_limits.used IS 'requests being computed, calls that wait, tokens that count now; null for limits of one request, and where the worker counts more than 1024 roles';
+COMMENT ON COLUMN glm_limits.until IS 'when a limit of tokens that is used up lets the role ask again; null while it is not, and for a limit of 0';
+COMMENT ON COLUMN glm_limits.value IS 'the limit, if it is no number: batch, an array of models, off or role';
+GRANT SELECT ON glm_limits TO PUBLIC;
+
 -- ---- Jobs --------------------------------------------------------------
 
 -- Written with the rights of its owner by the functions below; owners of jobs have none on it.

@@ -6,8 +6,8 @@
  * worker knows (one for each ticket of the engine, then one for each place in the queue, for
  * those that wait for limits of their role).  The room that is taken
  * in the queue (room.c), the statements with rows in flight (batch_stat.c), the hashes of
- * models (model_hashes.c), what was measured (measures.c) and what roles used (usage.c) have
- * memory and locks of their own.
+ * models (model_hashes.c), what was measured (measures.c), what roles used (usage.c) and use of
+ * their limits (limits_use.c) have memory and locks of their own.
  *
  * ChatglmShared.lock guards all but the atomics.  Nobody raises an ERROR, waits
  * or calls the engine while holding it: the worker takes it on its way out,
@@ -18,7 +18,9 @@
 #include "storage/shmem.h"
 
 #include "batch_stat.h"
+#include "encoding.h"
 #include "job_shared.h"
+#include "limits_use.h"
 #include "measures.h"
 #include "model_hashes.h"
 #include "room.h"
@@ -116,7 +118,8 @@ request_shmem(void)
 	RequestAddinShmemSpace(chatglm_jobs_size());
 	RequestAddinShmemSpace(chatglm_measures_size());
 	RequestAddinShmemSpace(chatglm_usage_size());
-	RequestNamedLWLockTranche("chatglm", 7);
+	RequestAddinShmemSpace(chatglm_limits_use_size());
+	RequestNamedLWLockTranche("chatglm", 8);
 }
 
 static void
@@ -129,6 +132,7 @@ startup_shmem(void)
 	void		 *jobs;
 	void		 *measures;
 	void		 *usage;
+	void		 *limits_use;
 	bool		  found;
 
 	if (prev_startup_hook != NULL)
@@ -143,6 +147,7 @@ startup_shmem(void)
 	jobs = ShmemInitStruct("chatglm jobs", chatglm_jobs_size(), &found);
 	measures = ShmemInitStruct("chatglm measures", chatglm_measures_size(), &found);
 	usage = ShmemInitStruct("chatglm usage", chatglm_usage_size(), &found);
+	limits_use = ShmemInitStruct("chatglm limits", chatglm_limits_use_size(), &found);
 	if (!found)
 	{
 		locks = GetNamedLWLockTranche("chatglm");
@@ -154,6 +159,7 @@ startup_shmem(void)
 	chatglm_jobs_init(jobs, found ? NULL : &locks[4].lock);
 	chatglm_measures_init(measures, found ? NULL : &locks[5].lock);
 	chatglm_usage_init(usage, found ? NULL : &locks[6].lock);
+	chatglm_limits_use_init(limits_use, found ? NULL : &locks[7].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 

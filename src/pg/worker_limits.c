@@ -27,11 +27,9 @@
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
+#include "limits_use.h"
 #include "usage.h"
 #include "worker_limits.h"
-
-#define MINUTE_US (60 * INT64CONST(1000000))
-#define MOST_MINUTES 1e9 /* that a debt is paid off in: some thousand years */
 
 typedef struct AccountKey
 {
@@ -49,6 +47,7 @@ struct ChatglmAccount
 	TimestampTz	 spent_at;
 	int32		 day;
 	int64		 today; /* tokens spent on that day */
+	int			 shown; /* its number in limits_use.c; -1: it is not there */
 };
 
 static HTAB		 *accounts;
@@ -66,6 +65,7 @@ chatglm_limits_init(void)
 		hash_create("chatglm accounts", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	for (int i = 0; i < CHATGLM_HELD_CLASSES; i++)
 		dlist_init(&held[i]);
+	chatglm_limits_use_reset();
 }
 
 /* ---- Accounts -------------------------------------------------------------------- */
@@ -82,8 +82,33 @@ account_of(Oid role, Oid database)
 		memset((char *) account + sizeof(key), 0, sizeof(*account) - sizeof(key));
 		account->day = chatglm_usage_day(GetCurrentTimestamp());
 		account->today = chatglm_usage_tokens(role, database, account->day);
+		account->shown = -1;
 	}
 	return account;
+}
+
+static bool
+has_limits(const ChatglmQuota *quota)
+{
+	return quota->concurrent >= 0 || quota->queued >= 0 || quota->tokens_per_minute >= 0 ||
+		   quota->tokens_per_day >= 0;
+}
+
+/* Lets others see what has changed; that of roles without limits changes nothing for them. */
+static void
+show(ChatglmAccount *account)
+{
+	const ChatglmLimitsUse use = {.role = account->key.role,
+								  .database = account->key.database,
+								  .running = account->running,
+								  .waiting = account->waiting,
+								  .spent = account->spent,
+								  .spent_at = account->spent_at};
+
+	if (account->shown >= 0)
+		chatglm_limits_use_set(account->shown, &use);
+	else if (has_limits(&account->quota))
+		account->shown = chatglm_limits_use_add(&use);
 }
 
 static bool
@@ -103,11 +128,8 @@ catch_up(ChatglmAccount *account, TimestampTz now)
 	if (day != account->day)
 		account->today = 0;
 	account->day = day;
-	if (account->quota.tokens_per_minute >= 0 && now > account->spent_at)
-		account->spent -=
-			(double) account->quota.tokens_per_minute * (now - account->spent_at) / MINUTE_US;
-	if (account->spent < 0 || account->quota.tokens_per_minute < 0)
-		account->spent = 0;
+	account->spent =
+		chatglm_spent_by(account->spent, account->spent_at, account->quota.tokens_per_minute, now);
 	account->spent_at = now;
 }
 
@@ -119,6 +141,7 @@ set_quota(ChatglmAccount *account, const ChatglmQuota *quota)
 		return;
 	catch_up(account, GetCurrentTimestamp());
 	account->quota = *quota;
+	show(account);
 	moved = true;
 }
 
@@ -170,8 +193,7 @@ look_at_requests(const ChatglmAccount *account, const ChatglmClaim *claim, Chatg
 static ChatglmMay
 look_at_minute(const ChatglmAccount *account, const ChatglmClaim *claim, ChatglmLimitHit *hit)
 {
-	int64  most = account->quota.tokens_per_minute;
-	double minutes;
+	int64 most = account->quota.tokens_per_minute;
 
 	if (most < 0 || account->spent < most)
 		return CHATGLM_MAY_GO;
@@ -180,8 +202,7 @@ look_at_minute(const ChatglmAccount *account, const ChatglmClaim *claim, Chatglm
 	hit->used = (int64) account->spent;
 	if (most == 0)
 		return CHATGLM_MAY_NOT;
-	minutes = Min((account->spent - most) / most, MOST_MINUTES);
-	hit->until = account->spent_at + (int64) (minutes * MINUTE_US) + 1000; /* more than nothing */
+	hit->until = chatglm_spent_until(account->spent, account->spent_at, most);
 	return claim->batch ? CHATGLM_MAY_WAIT : CHATGLM_MAY_NOT;
 }
 
@@ -253,7 +274,10 @@ chatglm_accounts_begin(const ChatglmClaim *claim)
 {
 	for (int i = 0; i < CHATGLM_QUOTAS; i++)
 		if (claim->account[i] != NULL)
+		{
 			claim->account[i]->running++;
+			show(claim->account[i]);
+		}
 }
 
 void
@@ -272,6 +296,7 @@ chatglm_accounts_end(const ChatglmClaim *claim, int64 tokens)
 		account->today += tokens;
 		if (account->quota.tokens_per_minute >= 0)
 			account->spent += tokens;
+		show(account);
 	}
 	moved = true;
 }
@@ -283,7 +308,10 @@ count_waiting(const ChatglmClaim *claim, int n)
 {
 	for (int i = 0; i < CHATGLM_QUOTAS && !claim->batch; i++)
 		if (claim->account[i] != NULL)
+		{
 			claim->account[i]->waiting += n;
+			show(claim->account[i]);
+		}
 }
 
 void

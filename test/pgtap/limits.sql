@@ -9,7 +9,7 @@ CREATE ROLE glm_tap_member IN ROLE glm_tap_group, glm_tap_circle;
 CREATE ROLE glm_tap_owner;
 CREATE ROLE glm_tap_counted;
 CREATE ROLE glm_tap_monitor IN ROLE pg_monitor;
-SELECT plan(67);
+SELECT plan(83);
 
 CREATE FUNCTION pg_temp.ask(prompt text DEFAULT 'hi') RETURNS text LANGUAGE sql AS $$ SELECT glm_generate(prompt, max_tokens => 2) $$;
 GRANT EXECUTE ON FUNCTION pg_temp.ask TO PUBLIC;
@@ -29,6 +29,7 @@ SELECT throws_ok($$INSERT INTO chatglm.limits (role) VALUES ('glm_tap_user')$$, 
 SELECT isnt(pg_temp.ask(), NULL, 'and asks without limits');
 RESET ROLE;
 
+SELECT is_empty('SELECT * FROM glm_limits', 'and no limits are shown');
 -- ---- what one request can break ----
 INSERT INTO chatglm.limits (role, max_tokens, models, sharing) VALUES ('glm_tap_user', 3, '{tiny-chatglm3}', 'off');
 SET ROLE glm_tap_user;
@@ -88,8 +89,10 @@ SELECT throws_like('SELECT pg_temp.ask()', 'role "glm_tap_user" has used up its 
 RESET ROLE;
 UPDATE chatglm.limits SET tokens_per_day = (SELECT prompt_tokens + completion_tokens + 1 FROM glm_usage WHERE usename = 'glm_tap_user');
 SET ROLE glm_tap_user;
+SELECT results_eq($$SELECT usename, name, most - used, until, value FROM glm_limits$$, $$VALUES ('glm_tap_user'::name, 'tokens_per_day', 1::bigint, NULL::timestamptz, NULL::text)$$, 'the role sees that one is left');
 SELECT isnt(pg_temp.ask(), NULL, 'one is left: a request is computed to its end');
 SELECT throws_ok('SELECT pg_temp.ask()', '53400', NULL, 'none is left');
+SELECT ok((SELECT used > most AND until = (date_trunc('day', now() AT TIME ZONE 'UTC') + interval '1 day') AT TIME ZONE 'UTC' FROM glm_limits), 'and until when');
 SELECT is((SELECT sqlstate FROM glm_try_generate('hi', max_tokens => 1)), '53400', 'not for rows either');
 CREATE FUNCTION pg_temp.hint() RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE hint text;
@@ -108,6 +111,7 @@ SET ROLE glm_tap_user;
 SELECT isnt(pg_temp.ask(), NULL, 'a minute''s tokens');
 SELECT throws_matching('SELECT pg_temp.ask()', 'role "glm_tap_user" has used up its limit tokens_per_minute \(\d+ of 5 tokens\)', 'are used up');
 SELECT ok(pg_temp.hint() BETWEEN clock_timestamp() AND clock_timestamp() + interval '10 minutes', 'until the surplus is paid off');
+SELECT ok((SELECT name = 'tokens_per_minute' AND used >= most AND until - pg_temp.hint() BETWEEN interval '-1 second' AND interval '1 second' FROM glm_limits), 'which is shown, too');
 -- ---- no way around ----
 SELECT throws_ok('DO $$ BEGIN SET LOCAL ROLE NONE; PERFORM 1; SET LOCAL ROLE glm_tap_user; PERFORM glm_generate(''hi'', max_tokens => 1); END $$', '53400', NULL, 'not by changing the role to and fro');
 RESET ROLE;
@@ -132,8 +136,15 @@ GRANT EXECUTE ON FUNCTION pg_temp.got TO PUBLIC;
 SELECT is(pg_temp.got(), 100, 'that of all is not for superusers');
 SET ROLE glm_tap_user;
 SELECT is(pg_temp.got(), 5, 'but for the others');
+SELECT results_eq('SELECT usename, name, most, used FROM glm_limits', $$VALUES ('glm_tap_user'::name, 'max_tokens', 5::bigint, NULL::bigint)$$, 'who see what holds for them');
 SET ROLE glm_tap_member;
 SELECT is(pg_temp.got(), 7, 'of groups the strictest, before that of all');
+SELECT results_eq('SELECT usename, most FROM glm_limits ORDER BY 1', $$VALUES ('glm_tap_circle'::name, 9::bigint), ('glm_tap_group', 7), ('glm_tap_member', 7)$$, 'a member sees those of its groups, too');
+SET ROLE glm_tap_monitor;
+SELECT set_eq($$SELECT usename, most FROM glm_limits WHERE usename LIKE 'glm\_tap\_%'$$,
+              $$VALUES ('glm_tap_circle'::name, 9::bigint), ('glm_tap_group', 7), ('glm_tap_member', 7), ('glm_tap_user', 5), ('glm_tap_owner', 5), ('glm_tap_counted', 5), ('glm_tap_monitor', 5)$$, 'members of pg_monitor see all');
+SELECT is_empty($$SELECT * FROM glm_limits WHERE usename LIKE 'pg\_%'$$, 'of roles that ask');
+SELECT is((SELECT count(*) FROM glm_limits WHERE usename = (SELECT rolname FROM pg_roles WHERE oid = 10)), 0::bigint, 'and superusers have none');
 RESET ROLE;
 INSERT INTO chatglm.limits (role, max_tokens) VALUES ('glm_tap_member', 11);
 SET ROLE glm_tap_member;
@@ -143,6 +154,23 @@ ALTER ROLE glm_tap_member RENAME TO glm_tap_renamed;
 SET ROLE glm_tap_renamed;
 SELECT is(pg_temp.got(), 11, 'another name does not change that');
 RESET ROLE;
+-- ---- all of them, as they are shown ----
+DELETE FROM chatglm.limits;
+INSERT INTO chatglm.limits VALUES ('glm_tap_group', 3, 4, 500, 600, 70, 80000, 'batch', '{a,"b ,c",d}', 'role'), ('glm_tap_circle', 5, 2, 0, NULL, 7000, 80, 'interactive', '{d,"b ,c"}', 'off');
+SET ROLE glm_tap_renamed;
+SELECT results_eq($$SELECT name, most, used, until, value FROM glm_limits WHERE usename = 'glm_tap_renamed'$$,
+    $$VALUES ('concurrent', 3::bigint, 0::bigint, NULL::timestamptz, NULL::text), ('queued', 2, 0, NULL, NULL), ('tokens_per_minute', 0, 0, NULL, NULL),
+             ('tokens_per_day', 600, (SELECT prompt_tokens + completion_tokens FROM glm_usage WHERE usename = 'glm_tap_renamed'), NULL, NULL), ('max_tokens', 70, NULL, NULL, NULL),
+             ('timeout_ms', 80, NULL, NULL, NULL), ('priority', NULL, NULL, NULL, 'batch'), ('models', NULL, NULL, NULL, '{"b ,c",d}'), ('sharing', NULL, NULL, NULL, 'off')$$,
+    'the strictest of each');
+SELECT is((SELECT value::text[] FROM glm_limits WHERE usename = 'glm_tap_circle' AND name = 'models'), '{d,"b ,c"}', 'models are an array');
+SELECT throws_ok('SELECT * FROM chatglm.limits', '42501', NULL, 'the table itself stays closed');
+SET ROLE glm_tap_owner;
+SELECT is_empty('SELECT * FROM glm_limits', 'who is in no group and has no row sees none');
+SELECT throws_ok($$SELECT * FROM chatglm.role_limits('glm_tap_group'::regrole)$$, '42501', NULL, 'nor by the function behind it');
+RESET ROLE;
+UPDATE chatglm.limits SET models = '{}' WHERE role = 'glm_tap_circle'::regrole;
+SELECT is((SELECT value FROM glm_limits WHERE usename = 'glm_tap_circle' AND name = 'models'), '{}', 'none at all');
 -- ---- usage ----
 DELETE FROM chatglm.limits;
 SET ROLE glm_tap_counted;
@@ -166,6 +194,7 @@ INSERT INTO chatglm.limits (role, max_tokens) VALUES (session_user::regrole, 4);
 SELECT is(pg_temp.got(), 4, 'a limit');
 ALTER TABLE chatglm.limits DROP COLUMN models;
 SELECT is(pg_temp.got(), 100, 'a table that is another has no limits');
+SELECT is_empty('SELECT * FROM glm_limits', 'and shows none');
 
 SELECT * FROM finish();
 ROLLBACK;

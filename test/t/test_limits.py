@@ -32,6 +32,13 @@ def stages(role=ROLE):
         return [row[0] for row in conn.execute("SELECT state FROM glm_stat_requests WHERE usename = %s", [role])]
 
 
+def shown(role=ROLE, conn=None):
+    """-> {limit: (most, used, until)} as the view has them"""
+    with connect() as own:
+        rows = (conn or own).execute("SELECT name, most, used, until FROM glm_limits WHERE usename = %s", [role]).fetchall()
+        return {name: tuple(rest) for name, *rest in rows}
+
+
 def counts(role=ROLE):
     """-> requests that the engine has, and those that wait for limits"""
     held = stages(role)
@@ -88,6 +95,43 @@ class Concurrent(LimitsCase):
         self.assertLessEqual(most, 3)
         for one in asking:
             self.assertIsNotNone(one.result()[0][0])
+
+    def test_the_view_counts(self):
+        limit(concurrent=3, queued=5, tokens_per_minute=1_000_000, tokens_per_day=1_000_000)
+        self.hold()
+        asking = [self.ask(f"glm_generate('hello {i}', max_tokens => 5)") for i in range(5)]
+        self.wait_counts(3, 2)
+        with connect(user=ROLE) as conn:
+            wait_until(lambda: (now := shown(conn=conn))["concurrent"][:2] == (3, 3) and now["queued"][:2] == (5, 2), "the view counts")
+        self.assertEqual(shown(OTHER), {})
+        with connect(user=OTHER) as conn:
+            self.assertEqual(shown(conn=conn), {})
+        day, minute = shown()["tokens_per_day"][1], shown()["tokens_per_minute"][1]
+        self.assertEqual(minute, 0)
+        set_delay(0)
+        for one in asking:
+            one.result()
+        self.assert_idle()
+        now = shown()
+        self.assertEqual((now["concurrent"], now["queued"]), ((3, 0, None), (5, 0, None)))
+        used = value(f"SELECT prompt_tokens + completion_tokens FROM glm_usage WHERE usename = '{ROLE}' AND datname = current_database() "
+                     "AND day = (now() AT TIME ZONE 'UTC')::date")
+        self.assertEqual(now["tokens_per_day"], (1_000_000, used, None))
+        self.assertGreater(used, day)
+        self.assertGreaterEqual(used, now["tokens_per_minute"][1])      # what was spent is being forgotten
+
+    def test_the_view_begins_anew_with_the_worker(self):
+        limit(concurrent=1)
+        self.hold()
+        asking = self.ask()
+        self.wait_counts(1, 0)
+        self.assertEqual(shown()["concurrent"], (1, 1, None))
+        pid = worker_pid()
+        as_owner("kill", "-TERM", str(pid))
+        with self.assertRaisesRegex(psycopg.errors.SystemError, "worker restarted"):
+            asking.result()
+        wait_until(lambda: worker_pid() not in (None, pid), "another worker")
+        self.assertEqual(shown()["concurrent"], (1, 0, None))
 
     def test_races(self):
         """Sessions that ask again and again while others do, with nothing held up."""
