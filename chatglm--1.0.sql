@@ -1356,13 +1356,13 @@ CREATE FUNCTION glm_health() RETURNS jsonb
 AS 'MODULE_PATHNAME', 'chatglm_health'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION glm_health IS
-'tells the state of the worker: ready or why not, counters, KV cache, loaded models; totals that tell of others'' prompts are null except for members of pg_read_all_stats';
+'tells the state of the worker: ready or why not, all figures of glm_stat_worker, what computes, loaded models; totals that tell of others'' prompts are null except for members of pg_read_all_stats';
 
 CREATE FUNCTION glm_ready() RETURNS boolean
 AS 'MODULE_PATHNAME', 'chatglm_ready'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION glm_ready IS
-'tells whether the worker is running';
+'tells whether calls are served: the worker runs, and a call of the current user would find room in its queue';
 
 CREATE FUNCTION glm_cancel(request_id bigint)
 RETURNS boolean

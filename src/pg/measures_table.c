@@ -4,8 +4,9 @@
 #include "chatglm.h"
 
 #include "measures_table.h"
+#include "privileges.h"
+#include "result_rows.h"
 #include "room.h"
-#include "shared.h"
 
 const ChatglmMeasure chatglm_measure_table[CHATGLM_N_MEASURES] = {
 	[CHATGLM_UP] = {"up", "Whether the worker takes requests", true},
@@ -112,15 +113,16 @@ take_counters(ChatglmSnapshot *s)
 	v[CHATGLM_PASS_TIME] = m->step_us / 1e6;
 }
 
-/* What the worker has told of the engine.  Under ChatglmShared.lock. */
+/* What the worker has told of the engine. */
 static void
 take_engine(ChatglmSnapshot *s)
 {
-	const glm_stats *stats = &chatglm_shared->stats;
-	double			*v = s->value;
+	const ChatglmShared *shared = s->shared;
+	const glm_stats		*stats = &shared->stats;
+	double				*v = s->value;
 
-	s->worker_pid = chatglm_shared->worker_pid;
-	s->worker_started = chatglm_shared->worker_started;
+	s->worker_pid = shared->worker_pid;
+	s->worker_started = shared->worker_started;
 	v[CHATGLM_UP] = s->worker_pid != 0;
 	v[CHATGLM_THREADS] = stats->threads;
 	v[CHATGLM_WAITING] = stats->waiting;
@@ -129,12 +131,12 @@ take_engine(ChatglmSnapshot *s)
 	v[CHATGLM_KV_TOTAL] = stats->kv_bytes_total;
 	v[CHATGLM_KV_USED] = stats->kv_bytes_used;
 	v[CHATGLM_KV_CACHED] = stats->kv_bytes_cached;
-	v[CHATGLM_MODELS] = chatglm_shared->n_models;
-	for (int i = 0; i < chatglm_shared->n_models; i++)
+	v[CHATGLM_MODELS] = shared->n_models;
+	for (int i = 0; i < shared->n_models; i++)
 	{
-		v[CHATGLM_MODEL_BYTES] += chatglm_shared->model[i].size_bytes;
-		v[CHATGLM_MODEL_MAPPED] += chatglm_shared->model[i].bytes_mapped;
-		v[CHATGLM_MODEL_RESIDENT] += chatglm_shared->model[i].bytes_resident;
+		v[CHATGLM_MODEL_BYTES] += shared->model[i].size_bytes;
+		v[CHATGLM_MODEL_MAPPED] += shared->model[i].bytes_mapped;
+		v[CHATGLM_MODEL_RESIDENT] += shared->model[i].bytes_resident;
 	}
 }
 
@@ -153,13 +155,26 @@ ChatglmSnapshot *
 chatglm_snapshot(void)
 {
 	ChatglmSnapshot *s = palloc0(sizeof(*s));
+	ChatglmShared	*shared = palloc(sizeof(*shared));
 
-	if (!chatglm_measures_copy(&s->measured))
+	if (!chatglm_measures_copy(&s->measured) || !chatglm_shared_copy(shared))
 		return s;
+	s->shared = shared;
 	take_counters(s);
-	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
 	take_engine(s);
-	LWLockRelease(chatglm_shared->lock);
 	take_queue(s);
 	return s;
+}
+
+/* ---- Rows ------------------------------------------------------------------------ */
+
+Datum
+chatglm_measured_rows(FunctionCallInfo fcinfo, bool totals, ChatglmPutMeasured *put)
+{
+	TupleDesc		 desc;
+	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
+
+	if (!totals || chatglm_may_see_totals())
+		put(rows, desc, chatglm_snapshot());
+	return (Datum) 0;
 }

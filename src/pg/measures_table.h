@@ -4,7 +4,11 @@
 #ifndef CHATGLM_MEASURES_TABLE_H
 #define CHATGLM_MEASURES_TABLE_H
 
+#include "fmgr.h"
+#include "utils/tuplestore.h"
+
 #include "measures.h"
+#include "shared.h"
 
 typedef enum ChatglmMeasureId
 {
@@ -79,11 +83,21 @@ typedef struct ChatglmSnapshot
 {
 	ChatglmMeasured measured;
 	double			value[CHATGLM_N_MEASURES];
+	ChatglmShared  *shared;		/* NULL: chatglm was not preloaded, and all is zero */
 	pid_t			worker_pid; /* 0: none */
 	TimestampTz		worker_started;
 } ChatglmSnapshot;
 
-/* Palloc'd; all is zero where chatglm was not preloaded. */
+/* Palloc'd. */
 extern ChatglmSnapshot *chatglm_snapshot(void);
+
+/* Puts what a view has of a moment. */
+typedef void ChatglmPutMeasured(Tuplestorestate *rows, TupleDesc desc, const ChatglmSnapshot *s);
+
+/*
+ * All of a function that returns rows of what was measured.  `totals`: of all roles together,
+ * so there are none but for those who may see them.
+ */
+extern Datum chatglm_measured_rows(FunctionCallInfo fcinfo, bool totals, ChatglmPutMeasured *put);
 
 #endif /* CHATGLM_MEASURES_TABLE_H */

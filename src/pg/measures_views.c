@@ -16,8 +16,6 @@
 #include "errors.h"
 #include "measures_table.h"
 #include "privileges.h"
-#include "result_rows.h"
-#include "shared.h"
 
 PG_FUNCTION_INFO_V1(chatglm_stat_worker);
 PG_FUNCTION_INFO_V1(chatglm_stat_roles);
@@ -42,16 +40,12 @@ figure(double value, Oid type)
 	return type == FLOAT8OID ? Float8GetDatum(value) : Int64GetDatum((int64) value);
 }
 
-/* The row of view glm_stat_worker: the columns are those of the table, in its order. */
-Datum
-chatglm_stat_worker(PG_FUNCTION_ARGS)
+static void
+put_worker(Tuplestorestate *rows, TupleDesc desc, const ChatglmSnapshot *s)
 {
-	TupleDesc		 desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmSnapshot *s = chatglm_snapshot();
-	bool			 all = chatglm_may_see_totals();
-	Datum			 values[WORKER_COLUMNS + CHATGLM_N_MEASURES] = {0};
-	bool			 nulls[WORKER_COLUMNS + CHATGLM_N_MEASURES] = {0};
+	bool  all = chatglm_may_see_totals();
+	Datum values[WORKER_COLUMNS + CHATGLM_N_MEASURES] = {0};
+	bool  nulls[WORKER_COLUMNS + CHATGLM_N_MEASURES] = {0};
 
 	if (desc->natts != lengthof(values))
 		elog(ERROR, "chatglm.stat_worker() has %d columns, not %d", desc->natts,
@@ -68,7 +62,13 @@ chatglm_stat_worker(PG_FUNCTION_ARGS)
 			figure(s->value[i], TupleDescAttr(desc, WORKER_COLUMNS + i)->atttypid);
 	}
 	tuplestore_putvalues(rows, desc, values, nulls);
-	return (Datum) 0;
+}
+
+/* The row of view glm_stat_worker: the columns are those of the table, in its order. */
+Datum
+chatglm_stat_worker(PG_FUNCTION_ARGS)
+{
+	return chatglm_measured_rows(fcinfo, false, put_worker);
 }
 
 /* ---- Roles ----------------------------------------------------------------------- */
@@ -98,32 +98,29 @@ put_role(Tuplestorestate *rows, TupleDesc desc, const ChatglmRoleUse *role)
 	tuplestore_putvalues(rows, desc, values, nulls);
 }
 
+static void
+put_roles(Tuplestorestate *rows, TupleDesc desc, const ChatglmSnapshot *s)
+{
+	for (int i = 0; i < s->measured.n_roles; i++)
+		if (chatglm_may_see_requests_of(s->measured.role[i].role))
+			put_role(rows, desc, &s->measured.role[i]);
+}
+
 /* The rows of view glm_stat_roles. */
 Datum
 chatglm_stat_roles(PG_FUNCTION_ARGS)
 {
-	TupleDesc		 desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmSnapshot *s = chatglm_snapshot();
-
-	for (int i = 0; i < s->measured.n_roles; i++)
-		if (chatglm_may_see_requests_of(s->measured.role[i].role))
-			put_role(rows, desc, &s->measured.role[i]);
-	return (Datum) 0;
+	return chatglm_measured_rows(fcinfo, false, put_roles);
 }
 
 /* ---- Models ---------------------------------------------------------------------- */
 
-/* The rows of view glm_stat_model_totals. */
-Datum
-chatglm_stat_model_totals(PG_FUNCTION_ARGS)
+static void
+put_models(Tuplestorestate *rows, TupleDesc desc, const ChatglmSnapshot *s)
 {
-	TupleDesc		 desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmSnapshot *s = chatglm_snapshot();
-	bool			 nulls[TOTALS_COLUMNS] = {0};
+	bool nulls[TOTALS_COLUMNS] = {0};
 
-	for (int i = 0; chatglm_may_see_totals() && i < s->measured.n_models; i++)
+	for (int i = 0; i < s->measured.n_models; i++)
 	{
 		const ChatglmModelUse *model = &s->measured.model[i];
 		Datum				   values[TOTALS_COLUMNS];
@@ -133,13 +130,19 @@ chatglm_stat_model_totals(PG_FUNCTION_ARGS)
 		take_use(&model->use, &values[1]);
 		tuplestore_putvalues(rows, desc, values, nulls);
 	}
-	return (Datum) 0;
+}
+
+/* The rows of view glm_stat_model_totals. */
+Datum
+chatglm_stat_model_totals(PG_FUNCTION_ARGS)
+{
+	return chatglm_measured_rows(fcinfo, true, put_models);
 }
 
 /* ---- Errors and histograms ------------------------------------------------------- */
 
 static void
-put_errors(Tuplestorestate *rows, TupleDesc desc, const ChatglmMeasured *m, int stage)
+put_errors_of(Tuplestorestate *rows, TupleDesc desc, const ChatglmMeasured *m, int stage)
 {
 	bool nulls[ERRORS_COLUMNS] = {0};
 
@@ -155,17 +158,18 @@ put_errors(Tuplestorestate *rows, TupleDesc desc, const ChatglmMeasured *m, int 
 	}
 }
 
+static void
+put_errors(Tuplestorestate *rows, TupleDesc desc, const ChatglmSnapshot *s)
+{
+	for (int stage = 0; stage < CHATGLM_N_STAGE; stage++)
+		put_errors_of(rows, desc, &s->measured, stage);
+}
+
 /* The rows that view glm_stat_errors adds up: of two errors with one SQLSTATE there are two. */
 Datum
 chatglm_stat_errors(PG_FUNCTION_ARGS)
 {
-	TupleDesc		 desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmSnapshot *s = chatglm_snapshot();
-
-	for (int stage = 0; chatglm_may_see_totals() && stage < CHATGLM_N_STAGE; stage++)
-		put_errors(rows, desc, &s->measured, stage);
-	return (Datum) 0;
+	return chatglm_measured_rows(fcinfo, true, put_errors);
 }
 
 static void
@@ -187,17 +191,18 @@ put_histogram(Tuplestorestate *rows, TupleDesc desc, const ChatglmMeasured *m,
 	}
 }
 
+static void
+put_histograms(Tuplestorestate *rows, TupleDesc desc, const ChatglmSnapshot *s)
+{
+	for (int id = 0; id < CHATGLM_N_HISTOGRAMS; id++)
+		put_histogram(rows, desc, &s->measured, (ChatglmHistogramId) id);
+}
+
 /* The rows of view glm_stat_histograms. */
 Datum
 chatglm_stat_histograms(PG_FUNCTION_ARGS)
 {
-	TupleDesc		 desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmSnapshot *s = chatglm_snapshot();
-
-	for (int id = 0; chatglm_may_see_totals() && id < CHATGLM_N_HISTOGRAMS; id++)
-		put_histogram(rows, desc, &s->measured, (ChatglmHistogramId) id);
-	return (Datum) 0;
+	return chatglm_measured_rows(fcinfo, true, put_histograms);
 }
 
 /* glm_stat_reset() returns void; the worker writes the empty figures to their file. */

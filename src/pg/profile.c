@@ -13,8 +13,6 @@
 
 #include "encoding.h"
 #include "measures_table.h"
-#include "privileges.h"
-#include "result_rows.h"
 
 PG_FUNCTION_INFO_V1(chatglm_profile);
 PG_FUNCTION_INFO_V1(chatglm_profile_folded);
@@ -62,18 +60,19 @@ put_stage(Tuplestorestate *rows, TupleDesc desc, const ChatglmProfile *profile, 
 	tuplestore_putvalues(rows, desc, values, nulls);
 }
 
+static void
+put_profiles(Tuplestorestate *rows, TupleDesc desc, const ChatglmSnapshot *s)
+{
+	for (int i = 0; i < s->measured.n_profiles; i++)
+		for (int work = 0; work < CHATGLM_N_WORK; work++)
+			put_stage(rows, desc, &s->measured.profile[i], work);
+}
+
 /* The rows of view glm_profile. */
 Datum
 chatglm_profile(PG_FUNCTION_ARGS)
 {
-	TupleDesc		 desc;
-	Tuplestorestate *rows = chatglm_begin_rows(fcinfo, &desc);
-	ChatglmSnapshot *s = chatglm_snapshot();
-
-	for (int i = 0; chatglm_may_see_totals() && i < s->measured.n_profiles; i++)
-		for (int work = 0; work < CHATGLM_N_WORK; work++)
-			put_stage(rows, desc, &s->measured.profile[i], work);
-	return (Datum) 0;
+	return chatglm_measured_rows(fcinfo, true, put_profiles);
 }
 
 /* ---- For flame graphs ------------------------------------------------------------ */

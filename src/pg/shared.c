@@ -102,6 +102,28 @@ chatglm_worker_is_up(void)
 	return up;
 }
 
+bool
+chatglm_shared_copy(ChatglmShared *copy)
+{
+	if (chatglm_shared == NULL)
+		return false;
+	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
+	memcpy(copy, chatglm_shared, offsetof(ChatglmShared, model));
+	memcpy(copy->model, chatglm_shared->model, copy->n_models * sizeof(copy->model[0]));
+	LWLockRelease(chatglm_shared->lock);
+	return true;
+}
+
+const glm_model_info *
+chatglm_find_loaded(const ChatglmShared *shared, const char *name, const char *path)
+{
+	for (int i = 0; i < shared->n_models; i++)
+		if (strcmp(shared->model[i].path, path) == 0 &&
+			strcmp(chatglm_shown(shared->model[i].name), name) == 0)
+			return &shared->model[i];
+	return NULL;
+}
+
 /* ---- hooks ------------------------------------------------------------ */
 
 static void

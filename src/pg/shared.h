@@ -80,4 +80,14 @@ extern void chatglm_require_preload(void);
 /* Is the worker running? */
 extern bool chatglm_worker_is_up(void);
 
+/* A copy of it all at one moment, up to the loaded models; false: there is none. */
+extern bool chatglm_shared_copy(ChatglmShared *copy);
+
+/*
+ * The loaded model of this name and directory, NULL when there is none.  Names are
+ * compared as they are shown: none holds a backslash, which what has no equivalent has.
+ */
+extern const glm_model_info *chatglm_find_loaded(const ChatglmShared *shared, const char *name,
+												 const char *path);
+
 #endif /* CHATGLM_SHARED_H */

@@ -1,6 +1,6 @@
 /*
- * stats.c - what the worker is doing: glm_health, glm_ready, glm_models,
- * glm_stat_models, glm_stat_requests; and glm_cancel, for a row of the latter.
+ * stats.c - what the worker is doing: glm_models, glm_stat_models, glm_stat_requests; and
+ * glm_cancel, for a row of the latter.
  *
  * Everything is read from shared memory, where the worker leaves a copy of the
  * engine's figures, so that looking costs the worker nothing and works while
@@ -23,16 +23,12 @@
 #include "utils/tuplestore.h"
 
 #include "encoding.h"
-#include "jsonb_build.h"
 #include "model_hashes.h"
 #include "model_name.h"
 #include "privileges.h"
 #include "result_rows.h"
-#include "room.h"
 #include "shared.h"
 
-PG_FUNCTION_INFO_V1(chatglm_health);
-PG_FUNCTION_INFO_V1(chatglm_ready);
 PG_FUNCTION_INFO_V1(chatglm_models);
 PG_FUNCTION_INFO_V1(chatglm_stat_models);
 PG_FUNCTION_INFO_V1(chatglm_stat_requests);
@@ -45,161 +41,13 @@ PG_FUNCTION_INFO_V1(chatglm_cancel);
 #define STAT_MODELS_TOTALS 2 /* from this one on: of all roles */
 #define REQUESTS_COLUMNS 10
 
-/* ---- Health ------------------------------------------------------------ */
-
-/* A snapshot of the shared state up to the loaded models; false when there is none. */
-static bool
-copy_shared(ChatglmShared *copy)
-{
-	if (chatglm_shared == NULL)
-		return false;
-	LWLockAcquire(chatglm_shared->lock, LW_SHARED);
-	memcpy(copy, chatglm_shared, offsetof(ChatglmShared, model));
-	memcpy(copy->model, chatglm_shared->model, copy->n_models * sizeof(copy->model[0]));
-	LWLockRelease(chatglm_shared->lock);
-	return true;
-}
-
-/* Null where the current user may not see it. */
-static void
-add_total(JsonbParseState **json, const char *key, uint64 value)
-{
-	if (chatglm_may_see_totals())
-		chatglm_json_count(json, key, value);
-	else
-		chatglm_json_null(json, key);
-}
-
-static void
-add_text(JsonbParseState **json, const char *key, const char *value)
-{
-	chatglm_json_string(json, key, value != NULL && value[0] != '\0' ? value : NULL);
-}
-
-/* What was chosen by measuring, by what it is for, and how long finding out has taken. */
-static void
-add_tuning(JsonbParseState **json, const glm_stats *stats)
-{
-	chatglm_json_object(json, "tuning");
-	chatglm_json_string(json, "mode", stats->tuning ? "auto" : "off");
-	chatglm_json_count(json, "cost_ms", stats->tuning_ns / 1000000);
-	for (int i = 0; i < stats->n_tuned; i++)
-		chatglm_json_string(json, stats->tuned[i].what, stats->tuned[i].how);
-	chatglm_json_end_object(json);
-}
-
-static void
-add_stats(JsonbParseState **json, const glm_stats *stats)
-{
-	add_text(json, "kernels", stats->kernels);
-	add_text(json, "device", stats->device);
-	add_text(json, "device_why", stats->device_why[0] != '\0' ? stats->device_why : NULL);
-	add_tuning(json, stats);
-	chatglm_json_count(json, "threads", stats->threads);
-	chatglm_json_count(json, "requests", stats->requests);
-	chatglm_json_count(json, "completed", stats->completed);
-	chatglm_json_count(json, "failed", stats->failed);
-	chatglm_json_count(json, "cancelled", stats->cancelled);
-	add_total(json, "prompt_tokens", stats->prompt_tokens);
-	add_total(json, "cached_tokens", stats->cached_tokens);
-	add_total(json, "completion_tokens", stats->completion_tokens);
-	add_total(json, "preemptions", stats->preemptions);
-	chatglm_json_count(json, "waiting", stats->waiting);
-	chatglm_json_count(json, "running", stats->running);
-	chatglm_json_count(json, "paused", stats->paused);
-	chatglm_json_count(json, "kv_bytes_total", stats->kv_bytes_total);
-	add_total(json, "kv_bytes_used", stats->kv_bytes_used);
-	add_total(json, "kv_bytes_cached", stats->kv_bytes_cached);
-	add_total(json, "kv_evictions", stats->kv_evictions);
-}
-
-/*
- * The loaded model of this name and directory, NULL when there is none.  Names are
- * compared as they are shown: none holds a backslash, which what has no equivalent has.
- */
-static const glm_model_info *
-find_loaded(const ChatglmShared *shared, const ChatglmModelRef *ref)
-{
-	for (int i = 0; i < shared->n_models; i++)
-		if (strcmp(shared->model[i].path, ref->path) == 0 &&
-			strcmp(chatglm_shown(shared->model[i].name), ref->name) == 0)
-			return &shared->model[i];
-	return NULL;
-}
-
-/* Names of loaded models: all, or to others those that mean something here. */
-static void
-add_models(JsonbParseState **json, const ChatglmShared *shared)
-{
-	ListCell *cell;
-
-	chatglm_json_array(json, "models");
-	for (int i = 0; chatglm_may_see_totals() && i < shared->n_models; i++)
-		chatglm_json_string(json, NULL, chatglm_shown(shared->model[i].name));
-	foreach(cell, chatglm_may_see_totals() ? NIL : chatglm_usable_models_at_once())
-	{
-		const ChatglmModelRef *ref = lfirst(cell);
-
-		if (find_loaded(shared, ref) != NULL)
-			chatglm_json_string(json, NULL, ref->name);
-	}
-	chatglm_json_end_array(json);
-}
-
-/* What waits or runs, and what of it counts against chatglm.queue_memory. */
-static void
-add_queue(JsonbParseState **json)
-{
-	ChatglmRoomUse use;
-
-	chatglm_room_look(InvalidOid, &use);
-	chatglm_json_count(json, "queue_requests", use.requests);
-	add_total(json, "queue_bytes", use.bytes);
-	chatglm_json_count(json, "queue_memory", use.total_bytes);
-}
-
-/* glm_health() returns jsonb */
-Datum
-chatglm_health(PG_FUNCTION_ARGS)
-{
-	ChatglmShared	*shared = palloc(sizeof(*shared));
-	JsonbParseState *json = NULL;
-	const char		*reason = NULL;
-
-	if (!copy_shared(shared))
-		reason = "chatglm is not in shared_preload_libraries";
-	else if (shared->worker_pid == 0)
-		reason = shared->worker_cannot_start ? "the chatglm worker cannot start"
-											 : "the chatglm worker is not running";
-
-	chatglm_json_object(&json, NULL);
-	chatglm_json_bool(&json, "ready", reason == NULL);
-	chatglm_json_string(&json, "version", CHATGLM_VERSION);
-	if (reason != NULL)
-		chatglm_json_string(&json, "reason", reason);
-	else
-	{
-		chatglm_json_count(&json, "worker_pid", shared->worker_pid);
-		chatglm_json_number(
-			&json, "uptime_s",
-			psprintf("%.3f", (GetCurrentTimestamp() - shared->worker_started) / 1e6));
-		add_stats(&json, &shared->stats);
-		add_models(&json, shared);
-		add_queue(&json);
-	}
-	add_text(&json, "last_error",
-			 chatglm_shared != NULL ? chatglm_shown(shared->worker_error) : NULL);
-	PG_RETURN_JSONB_P(chatglm_json_finish(&json));
-}
-
-/* glm_ready() returns boolean */
-Datum
-chatglm_ready(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(chatglm_worker_is_up());
-}
-
 /* ---- Models ------------------------------------------------------------------ */
+
+static const glm_model_info *
+find_ref(const ChatglmShared *shared, const ChatglmModelRef *ref)
+{
+	return chatglm_find_loaded(shared, ref->name, ref->path);
+}
 
 /* One model as the view shows it: a name, where from, and what is loaded. */
 static void
@@ -254,10 +102,10 @@ chatglm_models(PG_FUNCTION_ARGS)
 	ChatglmShared	*shared = palloc(sizeof(*shared));
 	ListCell		*cell;
 
-	if (!copy_shared(shared))
+	if (!chatglm_shared_copy(shared))
 		shared->n_models = 0;
 	foreach(cell, chatglm_usable_models())
-		put_model(rows, desc, lfirst(cell), find_loaded(shared, lfirst(cell)));
+		put_model(rows, desc, lfirst(cell), find_ref(shared, lfirst(cell)));
 	return (Datum) 0;
 }
 
@@ -293,12 +141,12 @@ chatglm_stat_models(PG_FUNCTION_ARGS)
 	ChatglmShared	*shared = palloc(sizeof(*shared));
 	ListCell		*cell;
 
-	if (!copy_shared(shared))
+	if (!chatglm_shared_copy(shared))
 		return (Datum) 0;
 	foreach(cell, chatglm_usable_models())
 	{
 		const ChatglmModelRef *ref = lfirst(cell);
-		const glm_model_info  *model = find_loaded(shared, ref);
+		const glm_model_info  *model = find_ref(shared, ref);
 
 		if (model != NULL)
 			put_model_stats(rows, desc, ref->name, model);

@@ -56,7 +56,7 @@ class Bench:
         """Waits until the worker has nothing to do."""
         while True:
             h = self.health()
-            if h["running"] == h["waiting"] == h["kv_bytes_used"] == 0 and \
+            if h["running"] == h["waiting"] == h["kv_used_bytes"] == 0 and \
                     one(self.conn, "SELECT count(*) FROM glm_stat_requests") == 0:
                 return h
             time.sleep(0.01)
@@ -297,7 +297,7 @@ def cancels(bench):
     bench.conn.execute("SELECT glm_count_tokens('a')")
     time.sleep(0.3)
     print(f"{sum(done)} requests cancelled, timed out, cut off or left in {seconds:.0f} s: {h['running']} sequences, "
-          f"{h['kv_bytes_used']} KV bytes left; worker's descriptors {descriptors(pid) - before[0]:+d}, segments "
+          f"{h['kv_used_bytes']} KV bytes left; worker's descriptors {descriptors(pid) - before[0]:+d}, segments "
           f"{segments() - before[1]:+d}, same worker: {h['worker_pid'] == pid}; beside them {answered[0]} answers, {wrong[0]} of them changed")
 
 

@@ -33,7 +33,7 @@ def settle(conn):
     """Waits until the worker has nothing to do, and returns its health."""
     while True:
         h = health(conn)
-        if h["running"] == 0 and h["waiting"] == 0 and h["kv_bytes_used"] == 0:
+        if h["running"] == 0 and h["waiting"] == 0 and h["kv_used_bytes"] == 0:
             return h
         time.sleep(0.02)
 
@@ -136,7 +136,7 @@ def early_closed(conn, n):
         conn.execute("select token from glm_stream('hi', max_tokens => 400) limit 2")
     h = settle(conn)
     print(f"{n} streams closed early: {time.time() - t:.1f} s; running {h['running']}, "
-          f"KV bytes {h['kv_bytes_used']}, segments {segments() - before:+d}")
+          f"KV bytes {h['kv_used_bytes']}, segments {segments() - before:+d}")
 
 
 def many_short(conn, n):

@@ -9,8 +9,8 @@ SELECT results_eq($$SELECT context, unit, min_val, boot_val FROM pg_settings WHE
                   $$VALUES ('postmaster', 'MB', '1', '256')$$, 'is the administrator''s, in MB, and never 0');
 SELECT throws_ok($$SET chatglm.queue_memory = '1GB'$$, '55P02', NULL, 'queue_memory is set at start');
 
-SELECT is(ARRAY(SELECT k FROM unnest('{queue_requests,queue_bytes,queue_memory}'::text[]) k WHERE NOT glm_health() ? k), '{}', 'keys of glm_health');
-SELECT is((glm_health()->>'queue_memory')::bigint, 256 * 1048576::bigint, 'the budget in bytes');
+SELECT is(ARRAY(SELECT k FROM unnest('{queue_requests,queue_bytes,queue_memory_bytes}'::text[]) k WHERE NOT glm_health() ? k), '{}', 'keys of glm_health');
+SELECT is((glm_health()->>'queue_memory_bytes')::bigint, 256 * 1048576::bigint, 'the budget in bytes');
 SELECT is((glm_health()->>'queue_requests')::int, 0, 'nothing is taken');
 SELECT is((glm_health()->>'queue_bytes')::bigint, 0::bigint, 'nor any byte');
 

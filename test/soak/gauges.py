@@ -62,7 +62,7 @@ class Gauges:
             "segments in /dev/shm": sum(os.path.exists(name) for name in self.seen),
             "sessions": one("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"),
             "processes of jobs": one("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'chatglm job'"),
-            "KV bytes in use": health["kv_bytes_used"],
+            "KV bytes in use": health["kv_used_bytes"],
             "sequences running or waiting": health["running"] + health["waiting"],
             "requests in the queue": health["queue_requests"],
             "bytes in the queue": health["queue_bytes"],

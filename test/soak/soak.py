@@ -34,7 +34,7 @@ SETTINGS = {"shared_preload_libraries": "chatglm", "chatglm.kv_cache_size": "32M
 PATIENCE = 900          # s, for what never comes; behind 500 sessions a batch takes minutes
 STAY = 4                # sessions that are never cut off; their memory is measured
 ENOUGH = 5              # minutes from which on memory is judged
-IDLE = "SELECT (glm_health()->>'kv_bytes_used')::bigint = 0 AND NOT EXISTS (SELECT FROM glm_stat_requests) " \
+IDLE = "SELECT (glm_health()->>'kv_used_bytes')::bigint = 0 AND NOT EXISTS (SELECT FROM glm_stat_requests) " \
        "AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'chatglm job')"
 
 
@@ -156,7 +156,7 @@ class Soak:
                     health = conn.execute("SELECT glm_health()").fetchone()[0]
             except psycopg.Error:
                 continue
-            self.striking = not health["ready"] or health["worker_pid"] == before
+            self.striking = health.get("worker_pid") in (None, before)
         self.worker = health["worker_pid"]
 
 

@@ -91,6 +91,12 @@ def health(conn=None):
     return value("SELECT glm_health()", conn)
 
 
+def ended(conn=None):
+    """Requests that have ended so far, in whatever way."""
+    now = health(conn)
+    return now["completed"] + now["failed"] + now["cancelled"]
+
+
 def set_system(name, setting):
     """ALTER SYSTEM SET (None: RESET) and reload."""
     with connect() as conn:
@@ -207,7 +213,7 @@ class Case(unittest.TestCase):
     def assert_idle(self):
         def idle():
             now = health()
-            return now["running"] == now["waiting"] == now["kv_bytes_used"] == 0 and \
+            return now["running"] == now["waiting"] == now["kv_used_bytes"] == 0 and \
                 value("SELECT count(*) FROM glm_stat_requests") == 0
 
         try:

@@ -98,7 +98,7 @@ class Cuda(unittest.TestCase):
                                      GLM_MOCK_MEMORY="640")
         self.ready(conn)
         self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 4)", conn))
-        total = health(conn)["kv_bytes_total"]
+        total = health(conn)["kv_bytes"]
         self.assertTrue(16 << 20 < total < 128 << 20, total)
         self.assertIn(f"chatglm has {total >> 20} MB of KV cache: the device has no room for more", cluster.log())
         self.assertEqual(value("SELECT chunks_mapped FROM glm_models WHERE loaded", conn), 0)

@@ -184,7 +184,7 @@ class Injection(unittest.TestCase):
             self.assertEqual(health(conn)["worker_pid"] == self.before["worker_pid"], same_worker)
         for conn in self.sessions:
             conn.close()
-        self.wait(lambda h: h["running"] == h["waiting"] == h["kv_bytes_used"] == 0, "no request is left")
+        self.wait(lambda h: h["running"] == h["waiting"] == h["kv_used_bytes"] == 0, "no request is left")
         wait_until(lambda: len(self.cluster.segments()) == self.segments, "no segment is left")
         if same_worker:
             wait_until(lambda: self.count_descriptors() == self.descriptors, "no descriptor is left")

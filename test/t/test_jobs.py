@@ -155,13 +155,13 @@ class Composite(Case):
         """All rows are true, or NULL, and so many requests were made."""
         with self.subTest(sql, setting=setting):
             self.assert_idle()
-            before = health()["requests"]
+            before = ended()
             conn = self.session()
             conn.execute(f"SET {setting}")
             for row in conn.execute(sql).fetchall():
                 self.assertLessEqual(set(row), {True, None})
             self.assert_idle()
-            self.assertEqual(health()["requests"] - before, count)
+            self.assertEqual(ended() - before, count)
 
     def test_everywhere(self):
         conn = self.session()
@@ -192,7 +192,7 @@ class Composite(Case):
         """A simple expression, again and again."""
         call = self.CALL.replace("body", "'text'")
         self.assert_idle()
-        before = health()["requests"]
+        before = ended()
         self.session().execute(f"""
             DO $$
             BEGIN
@@ -201,7 +201,7 @@ class Composite(Case):
                 END LOOP;
             END $$""")
         self.assert_idle()
-        self.assertEqual(health()["requests"] - before, 10)
+        self.assertEqual(ended() - before, 10)
 
     def test_scroll_cursor(self):
         conn = self.session(autocommit=False)
@@ -426,7 +426,7 @@ class Encoding(Case):
         for database, shown in (("chatglm_euc", r"模型\U0001f44b"), ("chatglm_latin", r"\u6a21\u578b\U0001f44b")):
             with self.subTest(database):
                 conn = self.session(dbname=database)
-                self.assertIn((shown,), conn.execute("SELECT jsonb_array_elements_text(glm_health()->'models')").fetchall())
+                self.assertIn((shown,), conn.execute("SELECT jsonb_array_elements_text(glm_health()->'model_names')").fetchall())
 
     def test_messages(self):
         """An error text of the worker with a character that the database lacks."""

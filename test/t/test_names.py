@@ -64,13 +64,13 @@ class Databases(Names):
         """Two databases that call two directories by one name."""
         paths = [self.copy(), self.copy()]
         conns = [self.session(dbname=self.database()) for _ in paths]
-        self.others = health()["models"].count("gold")  # perhaps of databases that are gone
+        self.others = health()["model_names"].count("gold")  # perhaps of databases that are gone
         for conn, path in zip(conns, paths):
             self.load(conn, "gold", path)
         return conns, paths
 
     def count_loaded(self):
-        return health()["models"].count("gold") - self.others
+        return health()["model_names"].count("gold") - self.others
 
     def test_no_thrashing(self):
         conns, paths = self.two()
@@ -332,7 +332,7 @@ class Encodings(Names):
         for encoding, names in self.SHOWN.items():
             with self.session(dbname=self.database(encoding), client_encoding="UTF8") as conn:
                 for name in names:
-                    self.assertIn(name, health(conn)["models"])
+                    self.assertIn(name, health(conn)["model_names"])
                 for view in ("glm_models", "glm_stat_models", "glm_stat_progress"):
                     conn.execute(f"SELECT * FROM {view}").fetchall()
                 self.assertIn(names[0], [row[0] for row in conn.execute("SELECT model FROM glm_stat_requests")])
@@ -347,7 +347,7 @@ class Encodings(Names):
                 conn.execute("SELECT glm_model_load(%s, %s)", [name, TINY])
                 self.assertTrue(self.shown(conn, name)["loaded"])
                 self.assertEqual(self.shown(conn, name, "glm_stat_models")["name"], name)
-                self.assertIn(name, health(conn)["models"])
+                self.assertIn(name, health(conn)["model_names"])
                 self.assertTrue(value(f"SELECT glm_model_unregister('{name}')", conn))
 
     def test_errors(self):

@@ -180,12 +180,10 @@ class Requests(Case):
         self.assertEqual(self.settled(before + 60) - before, 60)
 
     def settled(self, least=0):
-        """Requests so far, when the worker has told of all of them, and of so many at least."""
-        def all_ended():
-            now = health()
-            return now["requests"] >= least and now["requests"] == now["completed"] + now["failed"] + now["cancelled"] and now
-
-        return wait_until(all_ended, "all requests have ended")["requests"]
+        """Requests so far, when all of them have ended, and so many at least."""
+        wait_until(lambda: ended() >= least, f"{least} requests have ended")
+        self.assert_idle()
+        return ended()
 
 # ---- Random statements (statements.py makes them) ---------------------------------
 

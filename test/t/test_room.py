@@ -170,6 +170,11 @@ class Requests(Room):
         self.open_streams(holder, 6)
         self.taken(6)
         self.refused(self.session("role_b"), f"SELECT {GENERATE}", "too many requests", "role_b", "(6)")
+        for role, ready, state in ("role_b", False, "full"), ("role_a", True, "ready"):
+            conn = self.session(role)
+            told = value("SELECT glm_health()", conn)
+            self.assertEqual((value("SELECT glm_ready()", conn), told["ready"], told["state"]), (ready, ready, state))
+            self.assertEqual(told["reasons"], [] if ready else ["a call of the current user would find no room in the queue"])
         for role in ("role_a", "role_c", "postgres"):
             self.assertTrue(value(HI, self.session(role)))
             self.assertEqual(value(f"SELECT count({QUICK}) FROM generate_series(1, 10) i", self.session(role)), 10)
@@ -337,7 +342,7 @@ class Bytes(Room):
         self.taken(1)
         self.refused(self.session("role_b"), TEXT, "role_b", "queue_memory", "0.3 of 1 MB")
         self.assertGreater(self.health()["queue_bytes"], 300000)
-        self.assertEqual(self.health()["queue_memory"], 1 << 20)
+        self.assertEqual(self.health()["queue_memory_bytes"], 1 << 20)
         others = [self.start(TEXT, role) for role in ("role_a", "postgres")]
         self.taken(3)
         self.refused(self.session("role_c"), TEXT, "all of chatglm.queue_memory (1 MB)")

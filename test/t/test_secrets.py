@@ -189,7 +189,7 @@ class Sharing(Roles):
 class Figures(Roles):
     def read(self, conn):
         """Every figure that a role can read, but for times and what the kernel keeps in memory."""
-        seen = {k: v for k, v in health(conn).items() if k not in ("uptime_s", "models", "worker_pid")}
+        seen = {k: v for k, v in health(conn).items() if k not in ("uptime_s", "model_names", "worker_pid", "model_resident_bytes")}
         for view, without in (("glm_models", ("bytes_resident", "load_ms")), ("glm_stat_models", ()),
                               ("glm_stat_requests", ()), ("glm_stat_progress", ()),
                               ("glm_stat_roles", ()), ("glm_stat_errors", ()), ("glm_stat_histograms", ()), ("glm_profile", ()),
@@ -263,7 +263,7 @@ class Figures(Roles):
         admin.execute("BEGIN; LOCK TABLE chatglm.model IN ACCESS EXCLUSIVE MODE")
         conn.execute("SET statement_timeout = '60s'")
         self.assertTrue(health(conn)["ready"])
-        self.assertEqual(health(conn)["models"], [])
+        self.assertEqual(health(conn)["model_names"], [])
         admin.execute("ROLLBACK")
 
     def test_models_of_other_databases(self):
@@ -271,9 +271,9 @@ class Figures(Roles):
         with connect(dbname=OTHER) as conn:
             conn.execute("SELECT glm_model_load('elsewhere', path) FROM glm_models WHERE name = 'tiny-chatglm3'")
         conn = self.login("secrets_b")
-        self.assertNotIn("elsewhere", health(conn)["models"])
-        self.assertIn("tiny-chatglm3", health(conn)["models"])
-        self.assertIn("elsewhere", health(self.login("secrets_b", dbname=OTHER))["models"])
+        self.assertNotIn("elsewhere", health(conn)["model_names"])
+        self.assertIn("tiny-chatglm3", health(conn)["model_names"])
+        self.assertIn("elsewhere", health(self.login("secrets_b", dbname=OTHER))["model_names"])
         for view in ("glm_models", "glm_stat_models"):
             self.assertEqual(value(f"SELECT count(*) FROM {view} WHERE name = 'elsewhere'", self.session()), 0)
 

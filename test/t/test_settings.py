@@ -74,6 +74,9 @@ class Settings(unittest.TestCase):
                     wait_until(lambda: health(conn)["last_error"], "the worker said why it cannot start")
                     self.assertIn(message, health(conn)["last_error"])
                     self.assertFalse(value("SELECT glm_ready()", conn))
+                    told = health(conn)
+                    self.assertEqual((told["ready"], told["state"], told["reasons"], told["up"]),
+                                     (False, "down", ["the chatglm worker cannot start"], 0))
                     worker = value(WORKER, conn)
                     with self.assertRaises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
                         conn.execute("SELECT glm_generate('hi')")
@@ -134,7 +137,11 @@ class Settings(unittest.TestCase):
         with cluster.connect() as conn:
             conn.execute("CREATE EXTENSION chatglm")
             self.assertFalse(value("SELECT glm_ready()", conn))
-            self.assertFalse(health(conn)["ready"])
+            told = health(conn)
+            self.assertEqual((told["ready"], told["state"], told["reasons"]),
+                             (False, "down", ["chatglm is not in shared_preload_libraries"]))
+            self.assertEqual((told["up"], told["completed"], told["last_error"]), (0, 0, None))
+            self.assertEqual(value("SELECT count(*) FROM glm_stat_worker", conn), 1)
             for sql in ("SELECT glm_generate('hi')", "SELECT * FROM glm_stream('hi')", "SELECT glm_stream('hi')",
                         "SELECT glm_count_tokens('hi')", "SELECT glm_model_load('tiny-chatglm3')"):
                 with self.subTest(sql):
