@@ -6,6 +6,7 @@
  */
 #include "client.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -448,6 +449,59 @@ models_take_turns(void **state)
 	glm_engine_close(engine);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNTS false /* they have a malloc of their own */
+#else
+#define COUNTS true
+#endif
+
+#define MANY_WAIT 100
+#define BYTES_EACH 16384 /* of a waiting one; it was 53 KB */
+
+static size_t
+bytes_in_use(void)
+{
+	struct mallinfo2 info = mallinfo2();
+
+	return info.uordblks + info.hblkhd;
+}
+
+/* Thousands may wait: what a sampler needs by the size of the vocabulary, only those have that were admitted. */
+static void
+waiting_takes_little(void **state)
+{
+	glm_engine *engine = open_engine(1, 1, ROOMY);
+	size_t		before;
+	int			first, waiting[MANY_WAIT];
+
+	(void) state;
+	if (!COUNTS)
+	{
+		glm_engine_close(engine);
+		skip();
+	}
+	wait_for(engine, submit(engine, make_request("hello", 1, false)));
+	hold(engine);
+	first = submit(engine, make_similar(0, 4));
+	wait_running(engine, 1);
+	before = bytes_in_use();
+	for (int i = 0; i < MANY_WAIT; i++)
+	{
+		glm_request *req = make_similar(i, 4);
+
+		req->temperature = 1;
+		req->repetition_penalty = 1.1;
+		waiting[i] = submit(engine, req);
+	}
+	wait_arrived(engine, MANY_WAIT + 1);
+	assert_in_range(bytes_in_use() - before, 1, MANY_WAIT * BYTES_EACH);
+	glm_engine_set_step_delay(engine, 0);
+	wait_for(engine, first);
+	for (int i = 0; i < MANY_WAIT; i++)
+		assert_int_equal(wait_for(engine, waiting[i])->last.kind, GLM_EVENT_DONE);
+	glm_engine_close(engine);
+}
+
 int
 main(void)
 {
@@ -458,7 +512,7 @@ main(void)
 		cmocka_unit_test(preempted_and_computed_anew), cmocka_unit_test(drafts_change_nothing),
 		cmocka_unit_test(drafts_wait_for_the_reader),  cmocka_unit_test(interactive_comes_first),
 		cmocka_unit_test(tenants_take_turns),		   cmocka_unit_test(arrivals_cost_no_pass),
-		cmocka_unit_test(models_take_turns),
+		cmocka_unit_test(models_take_turns),		   cmocka_unit_test(waiting_takes_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

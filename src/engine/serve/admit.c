@@ -160,7 +160,8 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 						seq->request->scope, capacity) ||
 		!glm_branches_open(e, seq))
 		glm_no_memory(&err);
-	else if (reserve_pass(s, seq, &err) && glm_forward_prepare(e->forward, seq->model, &err))
+	else if (glm_sequence_prepare(seq, &err) && reserve_pass(s, seq, &err) &&
+			 glm_forward_prepare(e->forward, seq->model, &err))
 	{
 		cached = glm_plan_adopt(e, seq);
 		if (!find_room(s, seq))

@@ -111,8 +111,10 @@ glm_constrained_go_on(glm_sequence *seq)
 		   (token = glm_constrained_forced(seq->constrained)) >= 0)
 	{
 		glm_constrained_take(seq->constrained, token);
-		glm_sampler_advance(seq->sampler, token);
 		tokens->data[tokens->length++] = token;
+		if (seq->sampler == NULL) /* it will read them when it is opened */
+			continue;
+		glm_sampler_advance(seq->sampler, token);
 		glm_draft_learn(&seq->draft, seq->ngrams, tokens->data, (int) tokens->length);
 	}
 }

@@ -38,7 +38,7 @@ take_in(glm_scheduler *s, glm_sequence *seq)
 		return;
 	}
 	seq->arrival = s->arrivals++;
-	if (seq->sampler != NULL && seq->served->drafter != NULL)
+	if ((seq->kind->needs & GLM_NEEDS_SAMPLER) != 0 && seq->served->drafter != NULL)
 		seq->ngrams = glm_drafter_ngrams(seq->served->drafter, seq->request->scope);
 	atomic_fetch_add(&seq->served->counters.prompt_tokens, seq->n_prompt);
 	glm_sequence_wait(s, seq); /* counted when it was handed over */

@@ -102,6 +102,8 @@ extern void *glm_scheduler_main(void *engine); /* the engine thread */
 extern glm_sequence *glm_sequence_open(glm_engine *engine, const glm_request_kind *kind, int ticket,
 									   glm_served *served, glm_error *err);
 /* Could the KV pool hold all of it? */
+/* Takes what only those that are admitted need, once.  false: GLM_NO_MEMORY. */
+extern bool			 glm_sequence_prepare(glm_sequence *seq, glm_error *err);
 extern bool glm_sequence_fits(const glm_engine *engine, const glm_sequence *seq, glm_error *err);
 /* Fails for a prompt of so many tokens; `more`: it was not read to its end. */
 extern bool glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error *err);

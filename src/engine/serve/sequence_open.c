@@ -1,8 +1,9 @@
 /*
  * sequence_open.c - a request becomes a sequence.
  *
- * All memory that a sequence will need is taken here, and what can never be computed is
- * refused here: the engine thread neither allocates nor finds out late.
+ * What can never be computed is refused here, and memory is taken here: no step allocates.  But what
+ * has the vocabulary's size, or the answer's many times, is taken when a sequence is admitted: those
+ * that wait may be thousands.
  */
 #include "engine/serve/adjust.h"
 #include "engine/serve/constrained.h"
@@ -18,13 +19,19 @@ glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error 
 	return false;
 }
 
+static bool
+needs_sampler(const glm_sequence *seq)
+{
+	return (seq->kind->needs & GLM_NEEDS_SAMPLER) != 0;
+}
+
 /* Fits the request into the context: fills n_prompt and limit. */
 static bool
 set_limit(glm_sequence *seq, glm_error *err)
 {
 	const glm_request *req = seq->request;
 	size_t			   context = seq->model->config.context;
-	bool			   sampled = (seq->kind->needs & GLM_NEEDS_SAMPLER) != 0;
+	bool			   sampled = needs_sampler(seq);
 	size_t			   answer = sampled ? (size_t) req->max_tokens : (size_t) seq->more;
 	size_t			   room = sampled ? 1 : answer; /* what is not drawn cannot be cut */
 
@@ -55,23 +62,26 @@ reserve_tokens(glm_sequence *seq, glm_error *err)
 	return true;
 }
 
-/* The sampler and the drafts, which know the prompt. */
 static bool
-open_sampler(glm_sequence *seq, glm_error *err)
+check_sampler(const glm_sequence *seq, glm_error *err)
 {
-	int n_ids = glm_tokenizer_size(seq->model->tokenizer);
+	return !needs_sampler(seq) ||
+		   glm_adjust_check(seq->request, glm_tokenizer_size(seq->model->tokenizer), err);
+}
 
-	if ((seq->kind->needs & GLM_NEEDS_SAMPLER) == 0)
+bool
+glm_sequence_prepare(glm_sequence *seq, glm_error *err)
+{
+	int n_tokens = (int) seq->tokens.length, n_read = seq->n_prompt - seq->n_begun;
+
+	if (!needs_sampler(seq) || seq->sampler != NULL)
 		return true;
-	if (!glm_adjust_check(seq->request, n_ids, err))
-		return false;
-	seq->sampler = glm_sampler_open(seq->request, n_ids);
+	seq->sampler = glm_sampler_open(seq->request, glm_tokenizer_size(seq->model->tokenizer));
 	if (seq->sampler == NULL ||
-		!glm_draft_open(&seq->draft, seq->tokens.data, seq->n_prompt, seq->limit))
+		!glm_draft_open(&seq->draft, seq->tokens.data, n_tokens, seq->limit))
 		return glm_no_memory(err);
-	for (int i = 0; i < seq->n_prompt; i++)
-		(i < seq->n_prompt - seq->n_begun ? glm_sampler_read
-										  : glm_sampler_advance)(seq->sampler, seq->tokens.data[i]);
+	for (int i = 0; i < n_tokens; i++)
+		(i < n_read ? glm_sampler_read : glm_sampler_advance)(seq->sampler, seq->tokens.data[i]);
 	return true;
 }
 
@@ -146,7 +156,7 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	seq->model = served->model;
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) &&
 		(kind->open == NULL || kind->open(seq, err)) && glm_constrained_open(e, seq, err) &&
-		set_limit(seq, err) && reserve_tokens(seq, err) && open_sampler(seq, err) &&
+		set_limit(seq, err) && reserve_tokens(seq, err) && check_sampler(seq, err) &&
 		open_decoder(seq, err) && open_pool(seq, err) && glm_sequence_fits(e, seq, err) &&
 		glm_constrained_begin(seq, err))
 	{
