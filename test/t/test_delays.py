@@ -128,6 +128,22 @@ class Delays(Case):
 
         wait_until(at_rest, "the worker is at rest")
 
+    def test_priorities(self):
+        """What others wait for steps back behind forward passes, but not so far that busy neighbours leave it nothing."""
+        def nice(tid):
+            with open(f"/proc/{worker_pid()}/task/{tid}/stat") as stat:
+                return int(stat.read().rsplit(")", 1)[1].split()[16])
+
+        def nices(name):
+            return sorted(nice(tid) - nice(worker_pid()) for tid in threads_named(worker_pid(), name))
+
+        running = self.start("SELECT glm_count_tokens(repeat('word ', 12000000))")
+        wait_until(lambda: 5 in nices("glm intake"), "the text is read behind passes")
+        self.assertEqual(set(nices("glm engine") + nices("glm compute")), {0})
+        self.assertEqual(set(nices("glm intake")), {0, 5})              # short requests do not wait behind it
+        value(f"SELECT pg_cancel_backend({running.pid})")
+        self.assert_gone(running)
+
     def test_cancelled(self):
         for name, sql in LONG.items():
             with self.subTest(name):

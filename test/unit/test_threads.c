@@ -389,6 +389,35 @@ test_close_unmaps_signal_stacks(void **state)
 	}
 }
 
+static void *
+lower_twice(void *arg)
+{
+	int *nice = arg;
+
+	nice[0] = getpriority(PRIO_PROCESS, 0);
+	glm_thread_lower(2);
+	nice[1] = getpriority(PRIO_PROCESS, 0);
+	glm_thread_lower(1);
+	nice[2] = getpriority(PRIO_PROCESS, 0);
+	return NULL;
+}
+
+/* By steps from what it was, whatever the process began with; and no other thread's. */
+static void
+test_lower(void **state)
+{
+	int		  ours = getpriority(PRIO_PROCESS, 0);
+	int		  nice[3];
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, lower_twice, nice), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(nice[0], ours);
+	assert_int_equal(nice[1], ours + 2 < 19 ? ours + 2 : 19);
+	assert_int_equal(nice[2], ours + 3 < 19 ? ours + 3 : 19);
+	assert_int_equal(getpriority(PRIO_PROCESS, 0), ours);
+}
+
 int
 main(void)
 {
@@ -399,6 +428,7 @@ main(void)
 		cmocka_unit_test(test_threads_are_marked),
 		cmocka_unit_test(test_stack_overflow_is_reported),
 		cmocka_unit_test(test_idle_pool_sleeps),
+		cmocka_unit_test(test_lower),
 		cmocka_unit_test(test_bind),
 		cmocka_unit_test(test_bad_lists),
 		cmocka_unit_test(test_close_unmaps_signal_stacks),

@@ -43,8 +43,15 @@ extern void glm_thread_enter(const char *name);
 /* Starts a thread that nobody joins. */
 extern bool glm_thread_start(void *(*thread_main)(void *), void *arg);
 
-/* Of threads that must not take the CPUs from forward passes. */
-#define GLM_NICENESS 10
+/*
+ * Lowers the priority of the calling thread, for good, by so many steps of nice.  Threads that
+ * must not take the CPUs from forward passes do so: for what somebody waits for by less than
+ * for jobs, since busy neighbours on the machine leave these nothing.
+ */
+extern void glm_thread_lower(int steps);
+
+#define GLM_LOWER_REQUEST 5
+#define GLM_LOWER_JOB 10
 
 /* ---- affinity.c: lists of CPUs, see glm_cpus_check ---------------------------------------- */
 

@@ -18,7 +18,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engine/quantize/convert.h"
@@ -146,7 +145,7 @@ job_main(void *arg)
 	free(arg);
 	glm_thread_enter("glm quantize");
 	/* of this thread alone, and of those of the pool, which inherit it */
-	setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
+	glm_thread_lower(GLM_LOWER_JOB);
 	glm_pause_with(pause_job, &e->ticket[start.ticket].cancelled);
 	if (run_job(e, start.ticket, &report, &n, &err))
 	{

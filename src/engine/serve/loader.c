@@ -23,7 +23,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define IDLE_NS INT64_C(10000000000) /* without a pass, after which pages may have gone */
 
@@ -143,7 +142,7 @@ loading_main(void *arg)
 	bool		 over;
 
 	glm_thread_enter("glm loader");
-	setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
+	glm_thread_lower(GLM_LOWER_REQUEST);
 	glm_pause_with(pause_loading, l);
 	do
 	{
@@ -164,7 +163,10 @@ loading_main(void *arg)
 	if (alone)
 		free_loading(l);
 	if (settle != NULL)
+	{
+		glm_thread_lower(GLM_LOWER_JOB - GLM_LOWER_REQUEST); /* nobody waits any more */
 		glm_settler_run(e, settle);
+	}
 	pthread_mutex_lock(&in->lock);
 	in->n_loaders--;
 	pthread_cond_broadcast(&in->gone);

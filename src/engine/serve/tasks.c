@@ -18,7 +18,6 @@
  * It is held for walks over the tasks at most.
  */
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "engine/serve/turns.h"
 
@@ -119,7 +118,7 @@ go_slow(glm_engine *e, glm_task *task, glm_error *err)
 	pthread_mutex_unlock(&in->lock);
 	/* of this thread alone, which ends with its task */
 	if (moved)
-		setpriority(PRIO_PROCESS, 0, GLM_NICENESS);
+		glm_thread_lower(GLM_LOWER_REQUEST);
 	return ok;
 }
 
