@@ -4,6 +4,11 @@
  * They lie where PostgreSQL keeps its own statistics and are treated as these are: put in
  * place as a whole, not synced, and ignored when they are broken or another version's,
  * which costs figures and nothing else.
+ *
+ * PostgreSQL 18 has a place for an extension's counters in its own file
+ * (pgstat_register_kind).  It is not used: a crash loses what is there, and a file with a
+ * kind that is not registered, or has another size, is thrown away as a whole, the
+ * statistics of tables with it.
  */
 #include "chatglm.h"
 
