@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "engine/base/clock.h"
 
 #define ROOMY ((size_t) 64 << 20)
 #define COMPANY 12
@@ -470,16 +473,14 @@ bytes_in_use(void)
 static void
 waiting_takes_little(void **state)
 {
-	glm_engine *engine = open_engine(1, 1, ROOMY);
+	glm_engine *engine;
 	size_t		before;
 	int			first, waiting[MANY_WAIT];
 
 	(void) state;
 	if (!COUNTS)
-	{
-		glm_engine_close(engine);
 		skip();
-	}
+	engine = open_engine(1, 1, ROOMY);
 	wait_for(engine, submit(engine, make_request("hello", 1, false)));
 	hold(engine);
 	first = submit(engine, make_similar(0, 4));
@@ -502,17 +503,73 @@ waiting_takes_little(void **state)
 	glm_engine_close(engine);
 }
 
+#define BLOCKS 1000
+#define BLOCK_BYTES ((size_t) 64 << 10) /* less than what malloc takes from the system by itself */
+#define A_MINUTE INT64_C(60000000000)
+
+static size_t
+resident_bytes(void)
+{
+	FILE		 *f = fopen("/proc/self/statm", "re");
+	unsigned long pages = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*u %lu", &pages), 1);
+	fclose(f);
+	return pages * (size_t) sysconf(_SC_PAGESIZE);
+}
+
+/* An engine that has had work, and has none, gives back what was freed. */
+static void
+idle_gives_back(void **state)
+{
+	static char *block[BLOCKS];
+	glm_engine	*engine;
+	size_t		 most;
+	int64_t		 begin;
+
+	(void) state;
+	if (!COUNTS)
+		skip();
+	engine = open_engine(1, 1, ROOMY);
+	for (int i = 0; i < BLOCKS; i++)
+	{
+		block[i] = malloc(BLOCK_BYTES);
+		assert_non_null(block[i]);
+		memset(block[i], 1, BLOCK_BYTES);
+	}
+	most = resident_bytes();
+	for (int i = 0; i + 1 < BLOCKS; i++) /* but for the last, above which nothing is free */
+		free(block[i]);
+	wait_for(engine, submit(engine, make_request("hello", 1, false)));
+	for (begin = glm_now_ns(); resident_bytes() > most - BLOCKS * BLOCK_BYTES / 2;)
+	{
+		assert_true(glm_now_ns() - begin < A_MINUTE);
+		usleep(10000);
+	}
+	free(block[BLOCKS - 1]);
+	glm_engine_close(engine);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(prefix_is_found_again),	   cmocka_unit_test(parted_block_is_copied),
-		cmocka_unit_test(unshared_leaves_nothing),	   cmocka_unit_test(computed_once_for_all),
-		cmocka_unit_test(unloading_forgets),		   cmocka_unit_test(small_pool_changes_nothing),
-		cmocka_unit_test(preempted_and_computed_anew), cmocka_unit_test(drafts_change_nothing),
-		cmocka_unit_test(drafts_wait_for_the_reader),  cmocka_unit_test(interactive_comes_first),
-		cmocka_unit_test(tenants_take_turns),		   cmocka_unit_test(arrivals_cost_no_pass),
-		cmocka_unit_test(models_take_turns),		   cmocka_unit_test(waiting_takes_little),
+		cmocka_unit_test(prefix_is_found_again),
+		cmocka_unit_test(parted_block_is_copied),
+		cmocka_unit_test(unshared_leaves_nothing),
+		cmocka_unit_test(computed_once_for_all),
+		cmocka_unit_test(unloading_forgets),
+		cmocka_unit_test(small_pool_changes_nothing),
+		cmocka_unit_test(preempted_and_computed_anew),
+		cmocka_unit_test(drafts_change_nothing),
+		cmocka_unit_test(drafts_wait_for_the_reader),
+		cmocka_unit_test(interactive_comes_first),
+		cmocka_unit_test(tenants_take_turns),
+		cmocka_unit_test(arrivals_cost_no_pass),
+		cmocka_unit_test(models_take_turns),
+		cmocka_unit_test(waiting_takes_little),
+		cmocka_unit_test(idle_gives_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

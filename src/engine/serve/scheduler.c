@@ -18,6 +18,10 @@
  */
 #include "engine/serve/scheduler.h"
 
+#include <malloc.h>
+
+#define REST_NS INT64_C(500000000) /* without work, after which memory goes back */
+
 /* ---- The thread ------------------------------------------------------------------------ */
 
 /* The model with work whose passes have taken least; counts the paused. */
@@ -115,19 +119,44 @@ free_sequences(glm_scheduler *s, glm_sequence *list)
 	}
 }
 
+/*
+ * Waits for what is to be done.  Once nothing came for a while, what was freed goes back to the
+ * system: malloc would keep it for each thread, tens of megabytes after a rush.
+ */
+static void
+wait_for_work(const glm_scheduler *s, bool *worked)
+{
+	glm_engine *e = s->engine;
+	int64_t		until = next_sequence_deadline(s);
+	bool		idle = s->running == NULL && s->waiting == NULL && *worked;
+
+	if (idle)
+		until = glm_now_ns() + REST_NS;
+	glm_signal_wait(&e->wake, until);
+	if (!idle || glm_now_ns() < until)
+		return;
+	malloc_trim(0);
+	*worked = false;
+}
+
 void *
 glm_scheduler_main(void *arg)
 {
 	glm_engine	 *e = arg;
 	glm_scheduler s = {.engine = e};
+	bool		  worked = false;
 
 	glm_thread_enter("glm engine");
 	while (!atomic_load(&e->stopping))
 	{
 		take_news(&s);
 		if (!run_step(&s))
-			glm_signal_wait(&e->wake, next_sequence_deadline(&s));
-		else if (atomic_load(&e->step_delay_ms) > 0)
+		{
+			wait_for_work(&s, &worked);
+			continue;
+		}
+		worked = true;
+		if (atomic_load(&e->step_delay_ms) > 0)
 			delay_step(&s);
 	}
 	free_sequences(&s, s.running);
