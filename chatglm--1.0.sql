@@ -1685,7 +1685,7 @@ CREATE FUNCTION glm_stat_reset() RETURNS void
 AS 'MODULE_PATHNAME', 'chatglm_stat_reset'
 LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION glm_stat_reset IS
-'begins all that is counted in glm_stat_worker, glm_stat_roles, glm_stat_errors, glm_stat_histograms, glm_profile and glm_metrics anew';
+'begins all that is counted in glm_health, glm_stat_worker, glm_stat_roles, glm_stat_model_totals, glm_stat_errors, glm_stat_histograms, glm_profile and glm_metrics anew';
 REVOKE ALL ON FUNCTION glm_stat_reset FROM PUBLIC;
 
 -- ---- Limits ------------------------------------------------------------
