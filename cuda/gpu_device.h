@@ -12,8 +12,11 @@
 #define UNROLL _Pragma("unroll")
 #define NO_UNROLL _Pragma("unroll 1")
 #define DYNAMIC_SHARED(name) unsigned char *name = gpu_shared
-#define KERNEL(name, args, threads)                                                                \
-	extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ args a)
+/* blocks: that a multiprocessor must have room for */
+#define KERNEL_OF_BLOCKS(name, args, threads, blocks)                                              \
+	extern "C" __global__ void __launch_bounds__(threads, blocks)                                  \
+		name(const __grid_constant__ args a)
+#define KERNEL(name, args, threads) KERNEL_OF_BLOCKS(name, args, threads, 1)
 
 extern __shared__ __align__(128) unsigned char gpu_shared[];
 

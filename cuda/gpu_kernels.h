@@ -19,7 +19,8 @@ enum
 {
 	GLM_CUDA_ROWS = 8,		 /* rows of activations that one mma takes */
 	GLM_CUDA_FEW = 8,		 /* rows of a product that few_* takes at most */
-	GLM_CUDA_SOME = 64,		 /* some_* */
+	GLM_CUDA_SOME = 32,		 /* a block of some_* */
+	GLM_CUDA_MANY = 64,		 /* a block of many_* */
 	GLM_CUDA_STRETCH = 512,	 /* positions of a part of attention, see cpu_attention.c */
 	GLM_CUDA_SORT = 512,	 /* candidates that pick sorts at a time */
 	GLM_CUDA_SUM_BLOCK = 64, /* ids whose weights are added up together, see sample_math.h */

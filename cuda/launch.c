@@ -4,6 +4,7 @@
 #include "cuda/launch.h"
 
 #define WARP 32
+#define ENOUGH_BLOCKS 200 /* for multiprocessors, of which a large device has 108 to 148 */
 
 const char *const cuda_kernel_names[GLM_CUDA_N_KERNELS] = {
 #define NAME(name, args) #name,
@@ -79,30 +80,48 @@ of_kind(cuda_kernel first, int dtype, int group)
 										 : 2));
 }
 
-/* Bytes of group_of in packed.cu. */
+/* Floats of few_round and some_round in packed.cu, bytes of many_stage in packed_many.cu. */
+#define PRODUCT_WARPS 8
+#define FEW_ROUND (PRODUCT_WARPS * 2 * 8 * 20 + (32 + 8) * (PRODUCT_WARPS + 4))
+#define SOME_ROUND (PRODUCT_WARPS * (GLM_CUDA_SOME * 32 + 32 + GLM_CUDA_SOME))
+
 static unsigned
-sums_of_group(unsigned rows)
+many_stage(int group)
 {
-	return (rows * 16 + 16 + rows) * (unsigned) sizeof(float);
+	return GLM_CUDA_MANY * (unsigned) (group + (group > 64 ? 64 : 0) + 4 + 4);
 }
 
 void
+cuda_packed_by(const cuda_launcher *l, cuda_kernel first, const packed_args *a, int dtype,
+			   int group)
+{
+	cuda_kernel kernel = of_kind(first, dtype, group);
+	unsigned	tiles = blocks_of((uint64_t) a->n, 16), rows = (unsigned) a->m;
+
+	if (first == GLM_CUDA_few_q4_32)
+		l->launch(l->arg, kernel, (cuda_grid){blocks_of(tiles, 2), 1, 1}, PRODUCT_WARPS * WARP,
+				  2 * FEW_ROUND * sizeof(float), a, sizeof(*a));
+	else if (first == GLM_CUDA_some_q4_32)
+		l->launch(l->arg, kernel,
+				  (cuda_grid){blocks_of(tiles, 2), blocks_of(rows, GLM_CUDA_SOME), 1},
+				  PRODUCT_WARPS * WARP, SOME_ROUND * sizeof(float), a, sizeof(*a));
+	else
+		l->launch(l->arg, kernel,
+				  (cuda_grid){blocks_of(tiles, 8), blocks_of(rows, GLM_CUDA_MANY), 1}, 4 * WARP,
+				  3 * many_stage(group), a, sizeof(*a));
+}
+
+/* many_* where it has blocks enough for a device: some_* reads weights once for every 32 rows. */
+void
 cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group)
 {
-	unsigned tiles = blocks_of((uint64_t) a->n, 16);
+	unsigned blocks = blocks_of((uint64_t) a->n, 128) * blocks_of((uint64_t) a->m, GLM_CUDA_MANY);
 
-	if (a->m <= GLM_CUDA_FEW)
-		l->launch(l->arg, of_kind(GLM_CUDA_few_q4_32, dtype, group), (cuda_grid){tiles, 1, 1}, 256,
-				  2 * 8 * sums_of_group(GLM_CUDA_FEW), a, sizeof(*a));
-	else if (a->m <= GLM_CUDA_SOME)
-		l->launch(l->arg, of_kind(GLM_CUDA_some_q4_32, dtype, group),
-				  (cuda_grid){blocks_of(tiles, 2), 1, 1}, 256, 2 * 4 * sums_of_group(GLM_CUDA_SOME),
-				  a, sizeof(*a));
-	else
-		/* three stages of codes, their scales and their sums */
-		l->launch(l->arg, of_kind(GLM_CUDA_many_q4_32, dtype, group),
-				  (cuda_grid){blocks_of(tiles, 4), blocks_of((uint64_t) a->m, GLM_CUDA_SOME), 1},
-				  128, 3 * GLM_CUDA_SOME * (unsigned) (group + 16 + 4 + 4), a, sizeof(*a));
+	cuda_packed_by(l,
+				   a->m <= GLM_CUDA_FEW								 ? GLM_CUDA_few_q4_32
+				   : a->m <= GLM_CUDA_SOME || blocks < ENOUGH_BLOCKS ? GLM_CUDA_some_q4_32
+																	 : GLM_CUDA_many_q4_32,
+				   a, dtype, group);
 }
 
 void

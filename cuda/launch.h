@@ -33,6 +33,9 @@ extern void cuda_swiglu(const cuda_launcher *l, const swiglu_args *a, int rows);
 extern void cuda_quantize(const cuda_launcher *l, const quantize_args *a);
 /* dtype: GLM_CUDA_Q4 or _Q8; group: 32, 64 or 128 columns */
 extern void cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group);
+/* The same by the kind of kernel whose first is that one; few_*: at most GLM_CUDA_FEW rows. */
+extern void cuda_packed_by(const cuda_launcher *l, cuda_kernel first, const packed_args *a,
+						   int dtype, int group);
 extern void cuda_wide(const cuda_launcher *l, const wide_args *a);
 extern void cuda_rope_store(const cuda_launcher *l, const rope_store_args *a, int rows);
 extern void cuda_attend(const cuda_launcher *l, const attend_args *a, int rows);

@@ -68,48 +68,96 @@ template <int BITS, int STEPS> struct lane_codes
 	}
 };
 
-/* A group of a tile: what a lane has of it, rows g and g + 8. */
-template <int BITS, int STEPS> struct lane_group
+/* The same in all lanes, which the compiler knows by this. */
+DEVICE int
+warp_index()
 {
-	lane_codes<BITS, STEPS> codes;
-	int						zero0, zero8;
-	uint16_t				half0, half8; /* scales */
+	return __shfl_sync(ALL_LANES, (int) threadIdx.x / 32, 0);
+}
+
+/*
+ * A group of a pair of tiles: the lane's codes of both, and scale and zero point of one row,
+ * which is lane % 16 of tile lane / 16.
+ */
+template <int BITS, int STEPS> struct pair_group
+{
+	lane_codes<BITS, STEPS> codes[2];
+	int						zero;
+	uint16_t				half; /* scale */
 
 	DEVICE_MEMBER float
-	scale(uint16_t half) const
+	scale() const
 	{
 		return BITS == 4 ? __fmul_rn(f16_to_f32(half), 0.0625f) : f16_to_f32(half);
 	}
 };
 
-/* What a lane reads of a tile of weights, group by group: addresses of the next one. */
-template <int BITS, int STEPS> struct lane_tile
+/* Rows g and g + 8 of tile `of` of what lanes have of rows. */
+template <class T>
+DEVICE void
+rows_of_lane(T to[2], T row, int of, int lane)
+{
+	UNROLL
+	for (int i = 0; i < 2; i++)
+		to[i] = __shfl_sync(ALL_LANES, row, of * 16 + i * 8 + lane / 4);
+}
+
+/* What products take of it: operands, and zero points of rows g and g + 8. */
+template <int BITS, int STEPS> struct pair_operands
+{
+	unsigned a[2][STEPS][4];
+	int		 zero[2][2];
+
+	DEVICE_MEMBER
+	pair_operands(const pair_group<BITS, STEPS> &w, int lane)
+	{
+		UNROLL
+		for (int i = 0; i < 2; i++)
+		{
+			UNROLL
+			for (int step = 0; step < STEPS; step++)
+				w.codes[i].fragment(a[i][step], step);
+			if (BITS == 4)
+				rows_of_lane(zero[i], w.zero, i, lane);
+			else
+				zero[i][0] = zero[i][1] = 128;
+		}
+	}
+};
+
+/* What a lane reads of a pair of tiles, group by group: addresses of the next one. */
+template <int BITS, int STEPS> struct pair_of_tiles
 {
 	typedef lane_codes<BITS, STEPS> lane_of;
 
 	const uint8_t  *code, *zero;
 	const uint16_t *scale;
+	unsigned		second; /* bytes from the first tile to the second */
 
+	/* Of the last tile, where it has none beside it, both are that one. */
 	DEVICE_MEMBER
-	lane_tile(const packed_args &a, int tile, int group, int lane)
+	pair_of_tiles(const packed_args &a, int pair, int group, int lane)
 	{
+		int			   last = (a.n + 15) / 16 - 1, tile = pair * 2 < last ? pair * 2 : last;
 		const uint8_t *base = a.w + (uint64_t) tile * a.tile_bytes;
-		int			   row = group * 16 + lane / 4;
+		const uint8_t *mine;
+		int			   row = group * 16 + lane % 16;
 
+		second = tile < last ? (unsigned) a.tile_bytes : 0;
+		mine = base + lane / 16 * second;
 		code = base + a.head + (uint64_t) group * lane_of::GROUP_BYTES +
 			   lane * (lane_of::WORDS < 4 ? lane_of::WORDS : 4) * 4;
-		zero = base + a.groups * 32 + row;
-		scale = (const uint16_t *) base + row;
+		zero = mine + a.groups * 32 + row;
+		scale = (const uint16_t *) mine + row;
 	}
 
 	DEVICE_MEMBER void
-	load(lane_group<BITS, STEPS> *to) const
+	load(pair_group<BITS, STEPS> *to) const
 	{
-		to->codes.load(code);
-		to->zero0 = BITS == 4 ? zero[0] : 128;
-		to->zero8 = BITS == 4 ? zero[8] : 128;
-		to->half0 = scale[0];
-		to->half8 = scale[8];
+		to->codes[0].load(code);
+		to->codes[1].load(code + second);
+		to->zero = BITS == 4 ? *zero : 128;
+		to->half = *scale;
 	}
 
 	DEVICE_MEMBER void
@@ -121,46 +169,65 @@ template <int BITS, int STEPS> struct lane_tile
 	}
 };
 
+/* Where a lane's columns of a group begin; see weave. */
+template <int STEPS>
+DEVICE int
+first_column(int lane)
+{
+	return lane % 4 * (STEPS > 1 ? 16 : 8);
+}
+
 /* STEPS * 32 columns of a row of activations, from the lane's first on, as mma_u8s8() takes it. */
 template <int STEPS>
 DEVICE void
 load_row(uint2 x[STEPS], const int8_t *row)
 {
-	UNROLL
-	for (int step = 0; step < STEPS; step++)
-		x[step] = *(const uint2 *) (row + step * 32);
+	if constexpr (STEPS == 1)
+		x[0] = *(const uint2 *) row;
+	else
+	{
+		UNROLL
+		for (int step = 0; step < STEPS; step += 2)
+		{
+			uint4 two = *(const uint4 *) (row + step * 32);
+
+			x[step] = uint2{two.x, two.y};
+			x[step + 1] = uint2{two.z, two.w};
+		}
+	}
 }
 
 /* Adds the integers of a group to c, which is as mma_u8s8() has it. */
-template <int BITS, int STEPS>
+template <int STEPS>
 DEVICE void
-group_sums(int c[4], const lane_codes<BITS, STEPS> &codes, const uint2 x[STEPS])
+group_sums(int c[4], const unsigned a[STEPS][4], const uint2 x[STEPS])
 {
 	UNROLL
 	for (int step = 0; step < STEPS; step++)
 	{
-		unsigned f[4], b[2] = {x[step].x, x[step].y};
+		unsigned b[2] = {x[step].x, x[step].y};
 
-		codes.fragment(f, step);
 		if (mma_is_small())
 		{
 			UNROLL
 			for (int i = 0; i < 4; i++)
-				mma_u8s8_small(c + i % 2 * 2, f[i], b[i / 2]);
+				mma_u8s8_small(c + i % 2 * 2, a[step][i], b[i / 2]);
 		}
 		else
-			mma_u8s8(c, f, b);
+			mma_u8s8(c, a[step], b);
 	}
 }
 
 /* What the sums of rows g, g + 8 and columns n, n + 1 begin with; two: minus_sum. */
 DEVICE void
-begin_sums(int c[4], int zero0, int zero8, int2 two)
+begin_sums(int c[4], const int zero[2], int2 two)
 {
-	c[0] = zero0 * two.x + MAGIC;
-	c[1] = zero0 * two.y + MAGIC;
-	c[2] = zero8 * two.x + MAGIC;
-	c[3] = zero8 * two.y + MAGIC;
+	UNROLL
+	for (int i = 0; i < 2; i++)
+	{
+		c[2 * i] = zero[i] * two.x + MAGIC;
+		c[2 * i + 1] = zero[i] * two.y + MAGIC;
+	}
 }
 
 DEVICE float

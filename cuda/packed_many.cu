@@ -1,8 +1,9 @@
 /*
  * packed_many.cu - products with INT4 and INT8 weights for more than 64 rows.
  *
- * A warp has a tile of weights and 64 rows of activations, and the sums stay in its
- * registers; activations come by asynchronous copies, two groups ahead.
+ * A warp has a pair of tiles of weights and 64 rows of activations, so that what is loaded of
+ * these serves twice, and the sums stay in its registers; activations come by asynchronous
+ * copies, two groups ahead.
  */
 #include "cuda/packed_lane.h"
 
@@ -11,13 +12,18 @@
 
 /*
  * A group of 64 rows of activations, which comes by asynchronous copies: rows so far apart
- * that lanes meet in no bank.  Scales and sums of rows that there are not stay as they are.
+ * that lanes meet in no bank, when each takes its 16 bytes.  Scales and sums of rows that
+ * there are not stay as they are.
  */
 template <int STEPS> struct many_stage
 {
-	int8_t	code[GLM_CUDA_SOME][STEPS * 32 + 16];
-	float	scale[GLM_CUDA_SOME];
-	int32_t minus_sum[GLM_CUDA_SOME];
+	enum
+	{
+		PITCH = STEPS > 2 ? STEPS * 32 + 64 : STEPS * 32
+	};
+	int8_t	code[GLM_CUDA_MANY][PITCH];
+	float	scale[GLM_CUDA_MANY];
+	int32_t minus_sum[GLM_CUDA_MANY];
 };
 
 /* What a thread copies of each group of 64 rows: STEPS pieces of 16 bytes, and maybe one more. */
@@ -25,9 +31,10 @@ template <int STEPS> struct many_source
 {
 	enum
 	{
+		PITCH = many_stage<STEPS>::PITCH,
 		PIECES = STEPS * 2,						  /* of a row */
 		APART = MANY_WARPS * 32 / PIECES,		  /* rows from a thread's piece to its next */
-		MORE = GLM_CUDA_SOME * sizeof(float) / 16 /* of all scales, and of all sums */
+		MORE = GLM_CUDA_MANY * sizeof(float) / 16 /* of all scales, and of all sums */
 	};
 	const int8_t *code; /* of the next group */
 	unsigned	  from[STEPS];
@@ -47,8 +54,8 @@ template <int STEPS> struct many_source
 
 			from[i] = (unsigned) there * (unsigned) (a.groups * STEPS * 32);
 		}
-		to = row * (STEPS * 32 + 16) + me % PIECES * 16;
-		to_more = GLM_CUDA_SOME * (STEPS * 32 + 16) + me * 16; /* scale, then minus_sum */
+		to = row * PITCH + me % PIECES * 16;
+		to_more = GLM_CUDA_MANY * PITCH + me * 16; /* scale, then minus_sum */
 		more = me < MORE ? (const void *) (a.scale + m0 + at) : a.minus_sum + m0 + at;
 		more = me < 2 * MORE && m0 + at < a.ld ? more : NULL;
 		ld = a.ld;
@@ -62,7 +69,7 @@ template <int STEPS> struct many_source
 
 		UNROLL
 		for (int i = 0; i < STEPS; i++)
-			copy_async16(place + to + i * APART * (STEPS * 32 + 16), code + from[i]);
+			copy_async16(place + to + i * APART * PITCH, code + from[i]);
 		code += STEPS * 32;
 		if (more != NULL)
 		{
@@ -72,100 +79,111 @@ template <int STEPS> struct many_source
 	}
 };
 
-/* A group's part of sum [8][4]: 16 columns of c, n row tiles. */
-template <int BITS, int STEPS>
+/* A group's part of sum [2][8][4]: two tiles of 16 columns of c, n row tiles. */
+template <int BITS, int STEPS, bool ALL>
 DEVICE void
-add_group(float sum[8][4], const lane_group<BITS, STEPS> &w, const many_stage<STEPS> &stage,
-		  int tiles)
+add_group(float sum[2][8][4], const pair_operands<BITS, STEPS> &w, const float scale[2][2],
+		  const many_stage<STEPS> &stage, int tiles)
 {
-	int	  lane = (int) threadIdx.x % 32, g = lane / 4, t = lane % 4;
-	float scale0 = w.scale(w.half0), scale8 = w.scale(w.half8);
+	int lane = (int) threadIdx.x % 32, g = lane / 4, t = lane % 4;
 
 	UNROLL
 	for (int n = 0; n < 8; n++)
 	{
-		int	   at = n * 8 + 2 * t, c[4];
 		float2 by;
+		int2   minus_sum;
 		uint2  x[STEPS];
 
-		if (n >= tiles)
+		if (!ALL && n >= tiles)
 			break;
-		by = *(const float2 *) (stage.scale + at);
-		load_row<STEPS>(x, stage.code[n * 8 + g] + t * 8);
-		begin_sums(c, w.zero0, w.zero8, *(const int2 *) (stage.minus_sum + at));
-		group_sums<BITS, STEPS>(c, w.codes, x);
-		sum[n][0] = __fmaf_rn(sum_as_float(c[0]), __fmul_rn(scale0, by.x), sum[n][0]);
-		sum[n][1] = __fmaf_rn(sum_as_float(c[1]), __fmul_rn(scale0, by.y), sum[n][1]);
-		sum[n][2] = __fmaf_rn(sum_as_float(c[2]), __fmul_rn(scale8, by.x), sum[n][2]);
-		sum[n][3] = __fmaf_rn(sum_as_float(c[3]), __fmul_rn(scale8, by.y), sum[n][3]);
+		by = *(const float2 *) (stage.scale + n * 8 + 2 * t);
+		minus_sum = *(const int2 *) (stage.minus_sum + n * 8 + 2 * t);
+		load_row<STEPS>(x, stage.code[n * 8 + g] + first_column<STEPS>(lane));
+		UNROLL
+		for (int tile = 0; tile < 2; tile++)
+		{
+			float *to = sum[tile][n];
+			int	   c[4];
+
+			begin_sums(c, w.zero[tile], minus_sum);
+			group_sums<STEPS>(c, w.a[tile], x);
+			UNROLL
+			for (int i = 0; i < 4; i++)
+				to[i] = __fmaf_rn(sum_as_float(c[i]),
+								  __fmul_rn(scale[tile][i / 2], i % 2 ? by.y : by.x), to[i]);
+		}
 	}
 }
 
-/* Loads the next group of weights, which is that one, if there is one. */
-template <int BITS, int STEPS>
+/* A warp's columns of c, from j on, and its rows from m0 on. */
 DEVICE void
-load(const packed_args &a, lane_tile<BITS, STEPS> *tile, lane_group<BITS, STEPS> *to, int group)
+put_sums(const packed_args &a, const float sum[2][8][4], int j, int m0)
 {
-	if (group < a.groups)
-		tile->load(to);
-	tile->go_on(1);
+	int lane = (int) threadIdx.x % 32;
+
+	UNROLL
+	for (int n = 0; n < 8; n++)
+		UNROLL
+	for (int k = 0; k < 8; k++)
+	{
+		int i = k % 4, column = j + k / 4 * 16 + lane / 4 + i / 2 * 8;
+		int row = m0 + n * 8 + lane % 4 * 2 + i % 2;
+
+		if (column < a.n && row < a.m)
+			put_product(a.c + row * a.ldc + column, sum[k / 4][n][i], a.bias, column, a.add);
+	}
 }
 
-/* A block: four tiles of 16 columns of c, 64 rows. */
+/* A block: four pairs of tiles, 128 columns of c, and 64 rows. */
 template <int BITS, int STEPS>
 DEVICE void
 product_of_tiles(const packed_args &a)
 {
 	DYNAMIC_SHARED(shared);
-	many_stage<STEPS>	   *stages = (many_stage<STEPS> *) shared;
-	int						lane = (int) threadIdx.x % 32, m0 = (int) blockIdx.y * GLM_CUDA_SOME;
-	int						tiles = (a.n + 15) / 16;
-	int						wanted = (int) (blockIdx.x * MANY_WARPS + threadIdx.x / 32);
-	lane_tile<BITS, STEPS>	tile(a, wanted < tiles ? wanted : tiles - 1, 0,
-								 lane); /* all take part */
-	many_source<STEPS>		source(a, m0);
-	lane_group<BITS, STEPS> w[2];
-	float					sum[8][4] = {};
+	many_stage<STEPS>		  *stages = (many_stage<STEPS> *) shared;
+	int						   lane = (int) threadIdx.x % 32, m0 = (int) blockIdx.y * GLM_CUDA_MANY;
+	int						   pair = (int) blockIdx.x * MANY_WARPS + warp_index(), stage = 0;
+	int						   row_tiles = (a.m - m0 + 7) / 8;
+	/* all take part, if with the last tile, where there is none for them */
+	pair_of_tiles<BITS, STEPS> tiles(a, pair, 0, lane);
+	many_source<STEPS>		   source(a, m0);
+	pair_group<BITS, STEPS>	   w;
+	float					   sum[2][8][4] = {};
 
 	source.fetch(&stages[0]);
 	copy_async_commit();
 	if (a.groups > 1)
 		source.fetch(&stages[1]);
 	copy_async_commit();
-	load(a, &tile, &w[0], 0);
-	load(a, &tile, &w[1], 1);
-	for (int group = 0, stage = 0; group < a.groups;)
+	tiles.load(&w);
+	NO_UNROLL
+	for (int group = 0; group < a.groups; group++)
 	{
-		UNROLL
-		for (int slot = 0; slot < 2; slot++)
-		{
-			if (group >= a.groups)
-				break;
-			copy_async_wait<1>();
-			/* all have theirs of this stage, and are done with the one that is filled next */
-			__syncthreads();
-			if (group + 2 < a.groups)
-				source.fetch(&stages[stage > 0 ? stage - 1 : MANY_STAGES - 1]);
-			copy_async_commit();
-			add_group<BITS, STEPS>(sum, w[slot], stages[stage], (a.m - m0 + 7) / 8);
-			load(a, &tile, &w[slot], group + 2);
-			stage = stage + 1 < MANY_STAGES ? stage + 1 : 0;
-			group++;
-		}
-	}
-	UNROLL
-	for (int n = 0; n < 8; n++)
-		for (int i = 0; i < 4; i++)
-		{
-			int j = wanted * 16 + lane / 4 + i / 2 * 8, row = m0 + n * 8 + lane % 4 * 2 + i % 2;
+		pair_operands<BITS, STEPS> w_of(w, lane);
+		float					   row = w.scale(), scale[2][2];
 
-			if (j < a.n && row < a.m)
-				put_product(a.c + row * a.ldc + j, sum[n][i], a.bias, j, a.add);
-		}
+		rows_of_lane(scale[0], row, 0, lane);
+		rows_of_lane(scale[1], row, 1, lane);
+		tiles.go_on(1);
+		if (group + 1 < a.groups)
+			tiles.load(&w);
+		copy_async_wait<1>();
+		/* all have theirs of this stage, and are done with the one that is filled next */
+		__syncthreads();
+		if (group + 2 < a.groups)
+			source.fetch(&stages[stage > 0 ? stage - 1 : MANY_STAGES - 1]);
+		copy_async_commit();
+		if (row_tiles >= 8)
+			add_group<BITS, STEPS, true>(sum, w_of, scale, stages[stage], 8);
+		else
+			add_group<BITS, STEPS, false>(sum, w_of, scale, stages[stage], row_tiles);
+		stage = stage + 1 < MANY_STAGES ? stage + 1 : 0;
+	}
+	put_sums(a, sum, pair * 32, m0);
 }
 
 #define MANY(bits, group)                                                                          \
-	KERNEL(many_q##bits##_##group, packed_args, MANY_WARPS * 32)                                   \
+	KERNEL_OF_BLOCKS(many_q##bits##_##group, packed_args, MANY_WARPS * 32, group > 64 ? 2 : 3)     \
 	{                                                                                              \
 		product_of_tiles<bits, group / 32>(a);                                                     \
 	}

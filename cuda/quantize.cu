@@ -21,12 +21,12 @@ KERNEL(quantize, quantize_args, 128)
 
 /*
  * 64 bytes of a tile's codes are a vector: 4 bytes of each of 16 rows, of 8 columns (INT4)
- * or 4 (INT8).  mma_u8s8() takes 32 columns at a time, which are 4 vectors or 8, and its
- * lane (g, t) wants rows g and g + 8.  Which columns it calls which is ours to say, as a sum
- * of integers has no order: lane t takes the columns 8 t to 8 t + 7 of the 32, so that those
- * of x lie together too.  Its words are
- *     INT4: [step][row]        the word of row g + 8 row in vector 4 step + t
- *     INT8: [step][pair][row]  in vector 8 step + 2 t + pair
+ * or 4 (INT8).  mma_u8s8() takes 32 columns at a time, a step, and its lane (g, t) wants 8 of
+ * them in rows g and g + 8.  Which columns it calls which is ours to say, as a sum of integers
+ * has no order: lane t takes those from 16 t on of each 64, 8 in one step and 8 in the next, so
+ * that those of x are 16 bytes in one piece; of a group of 32, those from 8 t on.  Its words are
+ *     INT4: [step][row]        the word of row g + 8 row in the vector of these columns
+ *     INT8: [step][pair][row]  in the two
  * and lie in pieces of 16 bytes (8 where a group has no more), those of 32 lanes side by side.
  */
 KERNEL(weave, weave_args, 128)
@@ -45,7 +45,8 @@ KERNEL(weave, weave_args, 128)
 	for (int w = 0; w < 16; w++)
 	{
 		int step = w / per_step, pair = w % per_step / 2, row = g + w % 2 * 8;
-		int vector = a.bits == 4 ? 4 * step + t : 8 * step + 2 * t + pair;
+		int eighth = a.group == 32 ? t : step / 2 * 8 + 2 * t + step % 2;
+		int vector = a.bits == 4 ? eighth : 2 * eighth + pair;
 
 		if (w < words)
 			kept[w] = unit[vector * 16 + row];

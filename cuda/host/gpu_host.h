@@ -32,6 +32,7 @@
 #define UNROLL
 #define NO_UNROLL
 #define DYNAMIC_SHARED(name) unsigned char *name = gpu::shared_memory()
+#define KERNEL_OF_BLOCKS(name, args, threads, blocks) void name(const args &a)
 #define KERNEL(name, args, threads) void name(const args &a)
 
 struct dim3
@@ -196,15 +197,21 @@ __shfl_down_sync(unsigned mask, T v, int by, int width = 32)
 							  });
 }
 
+template <class T> struct gpu_asked
+{
+	T	v;
+	int from; /* each lane's own */
+};
+
 template <class T>
 static inline T
 __shfl_sync(unsigned mask, T v, int from)
 {
-	return gpu::collective<T>(mask, v,
-							  [from](const T *in, T *out)
+	return gpu::collective<T>(mask, gpu_asked<T>{v, from},
+							  [](const gpu_asked<T> *in, T *out)
 							  {
 								  for (int i = 0; i < 32; i++)
-									  out[i] = in[from];
+									  out[i] = in[in[i].from % 32].v;
 							  });
 }
 

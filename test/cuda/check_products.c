@@ -65,6 +65,16 @@ weave_there(const glm_tensor *t, size_t tile_bytes, size_t head, int groups)
 	return w;
 }
 
+/* One of the kinds that take so many rows. */
+static cuda_kernel
+some_kernel(int m)
+{
+	static const cuda_kernel kinds[] = {GLM_CUDA_many_q4_32, GLM_CUDA_some_q4_32,
+										GLM_CUDA_few_q4_32};
+
+	return kinds[ck_draw(0, m <= GLM_CUDA_FEW ? 2 : 1)];
+}
+
 static void
 check_packed(int m, int rows, int cols)
 {
@@ -100,38 +110,38 @@ check_packed(int m, int rows, int cols)
 		memcpy(sum, c, (size_t) rows * 4);
 	}
 	q = quantize_there(a, m, cols, t.group);
-	cuda_packed(&ck_launcher,
-				&(packed_args){.c = got,
-							   .ldc = ldc,
-							   .w = weave_there(&t, tile_bytes, head, q.groups),
-							   .tile_bytes = tile_bytes,
-							   .head = head,
-							   .bias = with_bias ? bias : NULL,
-							   .code = q.code,
-							   .scale = q.scale,
-							   .minus_sum = q.minus_sum,
-							   .m = m,
-							   .n = rows,
-							   .groups = q.groups,
-							   .ld = q.ld,
-							   .add = add},
-				(int) t.dtype, t.group);
+	cuda_packed_by(&ck_launcher, some_kernel(m),
+				   &(packed_args){.c = got,
+								  .ldc = ldc,
+								  .w = weave_there(&t, tile_bytes, head, q.groups),
+								  .tile_bytes = tile_bytes,
+								  .head = head,
+								  .bias = with_bias ? bias : NULL,
+								  .code = q.code,
+								  .scale = q.scale,
+								  .minus_sum = q.minus_sum,
+								  .m = m,
+								  .n = rows,
+								  .groups = q.groups,
+								  .ld = q.ld,
+								  .add = add},
+				   (int) t.dtype, t.group);
 	snprintf(what, sizeof(what), "packed %s group %d: m %d, %d rows, %d columns",
 			 glm_dtypes[t.dtype].name, t.group, m, rows, cols);
 	ck_same(what, got, wanted, bytes);
 }
 
-/* Rows for each kind of kernel, around where the next one begins. */
+/* Rows around where the next kind of kernel begins, or the next block of it. */
 void
 ck_packed(int times)
 {
-	static const int rows[] = {1, 8, 9, 17, 64, 65, 130};
+	static const int rows[] = {1, 8, 9, 32, 33, 64, 65, 130};
 
 	for (int i = 0; i < times; i++)
 	{
-		int kind = i % 8, most = kind < 4 ? GLM_CUDA_FEW : kind < 7 ? GLM_CUDA_SOME : 150;
+		int kind = i % 8, most = kind < 4 ? GLM_CUDA_FEW : kind < 7 ? GLM_CUDA_MANY : 150;
 
-		check_packed(i < 7 ? rows[i] : ck_draw(1, most), ck_draw(1, kind < 7 ? 90 : 40),
+		check_packed(i < 8 ? rows[i] : ck_draw(1, most), ck_draw(1, kind < 7 ? 90 : 200),
 					 ck_draw(1, i % 5 == 0 ? 2100 : 500));
 		ck_free_all();
 	}
