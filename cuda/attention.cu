@@ -408,6 +408,7 @@ attend_rows(const attend_args &a, int at, unsigned char *shared)
 /* blockIdx.y: a row */
 KERNEL(attend_few, attend_args, ATTEND_THREADS)
 {
+	await_previous();
 	DYNAMIC_SHARED(shared);
 
 	attend_rows<2, 1>(a, (int) blockIdx.y, shared);
@@ -415,6 +416,7 @@ KERNEL(attend_few, attend_args, ATTEND_THREADS)
 
 KERNEL(attend, attend_args, ATTEND_THREADS)
 {
+	await_previous();
 	DYNAMIC_SHARED(shared);
 
 	attend_rows<8, 1>(a, (int) blockIdx.y, shared);
@@ -423,6 +425,7 @@ KERNEL(attend, attend_args, ATTEND_THREADS)
 /* blockIdx.y: two rows, together if they follow each other */
 KERNEL(attend_two, attend_args, ATTEND_THREADS)
 {
+	await_previous();
 	DYNAMIC_SHARED(shared);
 	int	 at = (int) blockIdx.y * 2;
 	bool two = at + 1 < a.rows;

@@ -78,15 +78,23 @@ tuned(const glm_device *dev, glm_tuned *out, int max, uint64_t *cost_ns)
 	const cuda_graphs *g = &dev->graphs;
 
 	*cost_ns = 0;
-	if (max < 1)
+	if (max < 2)
 		return 0;
+	/* first, as these are dropped before graphs are */
+	if (g->may_depend)
+	{
+		*out = (glm_tuned){.what = "dependent launches", .dropped = atomic_load(&g->independent)};
+		snprintf(out->how, sizeof(out->how), out->dropped ? "dropped: %s" : "in graphs",
+				 g->why_independent);
+		out++;
+	}
 	*out = (glm_tuned){.what = "graphs", .dropped = atomic_load(&g->dropped)};
 	if (out->dropped)
 		snprintf(out->how, sizeof(out->how), "dropped: %s", g->why);
 	else
 		snprintf(out->how, sizeof(out->how), "%d kept, launched %d times", atomic_load(&g->n_kept),
 				 atomic_load(&g->n_launched));
-	return 1;
+	return g->may_depend ? 2 : 1;
 }
 
 static void

@@ -22,7 +22,7 @@ static const struct
 	const char *ours, *name;
 } names[] = {
 #define NAME(name, ours, parameters) {#ours, #name},
-	GLM_CUDA_DRIVER(NAME)
+	GLM_CUDA_DRIVER(NAME) GLM_CUDA_DRIVER_NEWER(NAME)
 #undef NAME
 };
 
@@ -65,10 +65,15 @@ find_function(void *library, const char *name, void *function, glm_error *err)
 static bool
 find_functions(void *library, glm_error *err)
 {
+	glm_error none;
+
 #define FIND(name, ours, parameters)                                                               \
 	if (!find_function(library, #name, &driver.ours, err))                                         \
 		return false;
 	GLM_CUDA_DRIVER(FIND)
+#undef FIND
+#define FIND(name, ours, parameters) find_function(library, #name, &driver.ours, &none);
+	GLM_CUDA_DRIVER_NEWER(FIND)
 #undef FIND
 	return true;
 }

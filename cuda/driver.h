@@ -8,6 +8,7 @@
 #ifndef GLM_CUDA_DRIVER_H
 #define GLM_CUDA_DRIVER_H
 
+#include "cuda/driver_types.h"
 #include "engine/base/base.h"
 
 /* X(name in the library, ours, parameters) */
@@ -55,10 +56,17 @@
 	  (void *function, unsigned x, unsigned y, unsigned z, unsigned threads_x, unsigned threads_y, \
 	   unsigned threads_z, unsigned shared, void *stream, void **args, void **extra))
 
+/* The same for what older drivers do not have; NULL then. */
+#define GLM_CUDA_DRIVER_NEWER(X)                                                                   \
+	X(cuFuncGetAttribute, function_attribute, (int *value, int attribute, void *function))         \
+	X(cuLaunchKernelEx, launch_by,                                                                 \
+	  (const cuda_launch_config *config, void *function, void **args, void **extra))
+
 typedef struct cuda_driver
 {
 #define GLM_CUDA_MEMBER(name, ours, parameters) int(*ours) parameters;
 	GLM_CUDA_DRIVER(GLM_CUDA_MEMBER)
+	GLM_CUDA_DRIVER_NEWER(GLM_CUDA_MEMBER)
 #undef GLM_CUDA_MEMBER
 } cuda_driver;
 

@@ -110,4 +110,25 @@ copy_async_wait()
 #endif
 }
 
+/* Brings the 128 bytes around p from memory into the second-level cache, some time. */
+DEVICE void
+prefetch128(const void *p)
+{
+	asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
+/*
+ * The kernels launched before have ended, with all that they wrote; the next one may begin,
+ * and does what it can before it is here.  That is so in any case but for dependent launches
+ * (gpu_stream.h), which are for devices from 9.0 on.
+ */
+DEVICE void
+await_previous()
+{
+#if __CUDA_ARCH__ >= 900
+	asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+	asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 #endif /* GLM_CUDA_GPU_DEVICE_H */

@@ -12,6 +12,10 @@
  * and picks, are compared.  If a bit differs, or the driver refuses, there are no graphs any
  * more, and it is said.  The outcome that counts is that of the steps.
  *
+ * Where device, driver and kernels can, launches in a graph begin before those before them have
+ * ended (gpu_stream.h).  That is believed no more: each such graph is compared in the same way, and
+ * if one differs they are done without, in graphs made anew.
+ *
  * One thread, but for what the header says.
  */
 #include "cuda/gpu_graph.h"
@@ -128,10 +132,22 @@ is_same(const cuda_graphs *g, const cuda_graph *old)
 		   memcmp(old->step, g->step, (size_t) g->n * sizeof(*g->step)) == 0;
 }
 
+/* The same for launches that begin early, with the graphs that have any; `new` stays. */
+static void
+drop_dependent(cuda_graphs *g, const cuda_graph *new, const char *why)
+{
+	for (int i = 0; i < CUDA_GRAPHS; i++)
+		if (&g->graph[i] != new)
+			forget(g, &g->graph[i]);
+	snprintf(g->why_independent, sizeof(g->why_independent), "%s", why);
+	atomic_store(&g->independent, true);
+}
+
 /* ---- A new one ------------------------------------------------------------------------------ */
 
+/* Of a pass that was done: what fails here is no failure of it. */
 static void *
-capture(cuda_graphs *g)
+capture(cuda_graphs *g, bool dependent)
 {
 	const cuda_driver *d = g->stream->driver;
 	void			  *steps = NULL, *graph = NULL;
@@ -139,11 +155,15 @@ capture(cuda_graphs *g)
 
 	if (d->capture_begin(g->stream->stream, OF_THIS_THREAD) != CUDA_FINE)
 		return NULL;
+	g->stream->dependent = dependent;
+	g->stream->after_launch = false;
 	do_steps(g);
+	g->stream->dependent = false;
 	fine = d->capture_end(g->stream->stream, &steps) == CUDA_FINE && !g->stream->failed &&
 		   d->graph_open(&graph, steps, 0) == CUDA_FINE;
 	if (steps != NULL)
 		d->steps_close(steps);
+	g->stream->failed = false;
 	return fine ? graph : NULL;
 }
 
@@ -179,10 +199,27 @@ prove(cuda_graphs *g, void *graph, const cuda_outcome *o)
 	return same;
 }
 
+/* One that gives the same; NULL: *why says why there is none. */
+static void *
+make_proved(cuda_graphs *g, const cuda_outcome *o, bool dependent, const char **why)
+{
+	void *graph = capture(g, dependent);
+
+	*why = "the driver makes none";
+	if (graph == NULL || prove(g, graph, o))
+		return graph;
+	*why = "other bits than the plain launches";
+	g->stream->driver->graph_close(graph);
+	/* it may have left wrong keys and values in the pool */
+	do_steps(g);
+	return NULL;
+}
+
 static void
 make(cuda_graphs *g, cuda_graph *new, const cuda_outcome *o)
 {
-	size_t bytes = (size_t) g->n * sizeof(*g->step);
+	size_t		bytes = (size_t) g->n * sizeof(*g->step);
+	const char *why;
 
 	if (g->stream->failed)
 		return;
@@ -191,13 +228,18 @@ make(cuda_graphs *g, cuda_graph *new, const cuda_outcome *o)
 		return;
 	memcpy(new->step, g->step, bytes);
 	new->n = g->n;
-	new->graph = capture(g);
+	if (g->may_depend && !atomic_load(&g->independent))
+	{
+		new->graph = make_proved(g, o, true, &why);
+		if (new->graph == NULL)
+			drop_dependent(g, new, why);
+	}
+	if (new->graph == NULL)
+		new->graph = make_proved(g, o, false, &why);
 	if (new->graph != NULL)
 		atomic_fetch_add(&g->n_kept, 1);
-	if (new->graph == NULL)
-		drop(g, "the driver makes none");
-	else if (!prove(g, new->graph, o))
-		drop(g, "other bits than the plain launches");
+	else
+		drop(g, why);
 }
 
 /* ---- Passes ------------------------------------------------------------------------------------ */
@@ -240,10 +282,23 @@ cuda_graphs_end(cuda_graphs *g, const cuda_outcome *outcome)
 	graph->used = ++g->clock;
 }
 
+/* Do kernels await each other where launches begin early?  Those for devices from 9.0 on do. */
+static bool
+kernels_await(const cuda_stream *s)
+{
+	const cuda_driver *d = s->driver;
+	int				   version = 0;
+
+	return d->launch_by != NULL && d->function_attribute != NULL &&
+		   d->function_attribute(&version, CUDA_PTX_VERSION, s->function[0]) == CUDA_FINE &&
+		   version >= 90;
+}
+
 void
 cuda_graphs_open(cuda_graphs *g, cuda_stream *stream)
 {
 	g->stream = stream;
+	g->may_depend = kernels_await(stream);
 	stream->take = take;
 	stream->taker = g;
 }

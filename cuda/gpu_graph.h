@@ -44,6 +44,11 @@ typedef struct cuda_graphs
 	atomic_bool dropped;
 	atomic_int	n_kept, n_launched;
 	char		why[56]; /* they were dropped; written before */
+
+	/* Launches in them that may begin early; any thread. */
+	bool		may_depend;	 /* set when it is opened */
+	atomic_bool independent; /* dropped */
+	char		why_independent[56];
 } cuda_graphs;
 
 extern void cuda_graphs_open(cuda_graphs *g, cuda_stream *stream);

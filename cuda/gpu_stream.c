@@ -16,11 +16,34 @@ cuda_stream_note(cuda_stream *s, int result, const char *call)
 		s->failed = true;
 }
 
+static int
+launch_step(const cuda_stream *s, const cuda_step *step)
+{
+	const cuda_driver	 *d = s->driver;
+	const cuda_grid		 *grid = &step->grid;
+	void				 *parameter = (void *) (uintptr_t) step->args; /* the driver copies it */
+	cuda_launch_attribute early = {.what = CUDA_MAY_BEGIN_EARLY, .value = {1}};
+	cuda_launch_config	  config = {.x = grid->x,
+									.y = grid->y,
+									.z = grid->z,
+									.threads_x = step->threads,
+									.threads_y = 1,
+									.threads_z = 1,
+									.shared = step->shared,
+									.stream = s->stream,
+									.attribute = &early,
+									.n_attributes = 1};
+
+	if (s->dependent && s->after_launch)
+		return d->launch_by(&config, s->function[step->what], &parameter, NULL);
+	return d->launch(s->function[step->what], grid->x, grid->y, grid->z, step->threads, 1, 1,
+					 step->shared, s->stream, &parameter, NULL);
+}
+
 void
 cuda_stream_do(cuda_stream *s, const cuda_step *step)
 {
 	const cuda_driver *d = s->driver;
-	void			  *parameter = (void *) (uintptr_t) step->args; /* the driver copies it */
 
 	if (s->failed)
 		return;
@@ -30,11 +53,8 @@ cuda_stream_do(cuda_stream *s, const cuda_step *step)
 		cuda_stream_note(s, d->copy_from(step->host, step->there, step->bytes, s->stream),
 						 "copy_from");
 	else
-		cuda_stream_note(s,
-						 d->launch(s->function[step->what], step->grid.x, step->grid.y,
-								   step->grid.z, step->threads, 1, 1, step->shared, s->stream,
-								   &parameter, NULL),
-						 cuda_kernel_names[step->what]);
+		cuda_stream_note(s, launch_step(s, step), cuda_kernel_names[step->what]);
+	s->after_launch = step->what >= 0;
 }
 
 static void

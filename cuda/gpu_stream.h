@@ -39,6 +39,12 @@ typedef struct cuda_stream
 	/* true: somebody took the step, and does it later; NULL: nobody does */
 	bool (*take)(void *taker, const cuda_step *step);
 	void	 *taker;
+	/*
+	 * Launches behind launches may begin before those have ended: kernels await them where they
+	 * must.  Not for kernels that were compiled for devices before 9.0, which do not.
+	 */
+	bool	  dependent;
+	bool	  after_launch; /* the last step was one */
 	bool	  failed;
 	glm_error why;
 } cuda_stream;

@@ -29,6 +29,7 @@ joined(const join_args &a, const float *part, int n, int d)
 /* blockIdx.x: a head; .y: a row.  out' = fma(out_s, e^(max_s - max'), out e^(max - max')) */
 KERNEL(join, join_args, 128)
 {
+	await_previous();
 	int		 each = columns_of_lane(a.to), row = (int) blockIdx.y;
 	bool	 filling = fills_up(a.to, row);
 	uint64_t item = (uint64_t) row * a.heads + blockIdx.x;

@@ -309,15 +309,15 @@ template <int BITS, int STEPS, class PLACES, int MOST_AHEAD> struct product_of_p
 			pair_operands<BITS, STEPS> w_of(w[slot], lane);
 
 			places.put_scales(on, w[slot].scale(), row_scale, lane);
-			/* where one round alone is ahead it is asked for as soon as may be */
-			if (AHEAD == 1 && warp + PRODUCT_WARPS < left)
-				tiles->load(&w[slot]);
 			if (STEPS < 4 && m > (ROW_TILES - 1) * 8)
 				multiply<true>(places, on, w_of, *rows);
 			else
 				multiply<false>(places, on, w_of, *rows); /* checks save registers, too */
-			if (AHEAD > 1 && warp + AHEAD * PRODUCT_WARPS < left)
+			if (warp + AHEAD * PRODUCT_WARPS < left)
 				tiles->load(&w[slot]);
+			/* where one round is loaded the next two are brought nearer */
+			if (AHEAD == 1 && warp + 3 * PRODUCT_WARPS < left)
+				tiles->bring(2 * PRODUCT_WARPS);
 		}
 		tiles->go_on(PRODUCT_WARPS);
 		rows->go_on(PRODUCT_WARPS, a.ld);
@@ -348,6 +348,12 @@ template <int BITS, int STEPS, class PLACES, int MOST_AHEAD> struct product_of_p
 				tiles.load(&w[i]);
 			tiles.go_on(PRODUCT_WARPS);
 		}
+		UNROLL
+		for (int i = 1; AHEAD == 1 && i < 3; i++)
+			if (warp + i * PRODUCT_WARPS < a.groups)
+				tiles.bring((i - 1) * PRODUCT_WARPS);
+		/* weights are there before any kernel is launched; what they are multiplied with is not */
+		await_previous();
 		if (warp < a.groups)
 			load_rows(rows);
 		for (int first = 0; first < a.groups;)

@@ -130,9 +130,10 @@ template <int BITS, int STEPS> struct pair_of_tiles
 {
 	typedef lane_codes<BITS, STEPS> lane_of;
 
-	const uint8_t  *code, *zero;
+	const uint8_t  *code, *zero, *line; /* line: of codes, the lane's */
 	const uint16_t *scale;
 	unsigned		second; /* bytes from the first tile to the second */
+	bool			has_line;
 
 	/* Of the last tile, where it has none beside it, both are that one. */
 	DEVICE_MEMBER
@@ -149,6 +150,17 @@ template <int BITS, int STEPS> struct pair_of_tiles
 			   lane * (lane_of::WORDS < 4 ? lane_of::WORDS : 4) * 4;
 		zero = mine + a.groups * 32 + row;
 		scale = (const uint16_t *) mine + row;
+		line = base + a.head + lane / lane_of::WORDS % 2 * second +
+			   (uint64_t) group * lane_of::GROUP_BYTES + lane % lane_of::WORDS * 128;
+		has_line = lane < 2 * lane_of::WORDS;
+	}
+
+	/* Brings codes of the group `on` groups behind the next one nearer. */
+	DEVICE_MEMBER void
+	bring(int on) const
+	{
+		if (has_line)
+			prefetch128(line + on * lane_of::GROUP_BYTES);
 	}
 
 	DEVICE_MEMBER void
@@ -164,6 +176,7 @@ template <int BITS, int STEPS> struct pair_of_tiles
 	go_on(int by)
 	{
 		code += by * lane_of::GROUP_BYTES;
+		line += by * lane_of::GROUP_BYTES;
 		zero += by * 16;
 		scale += by * 16;
 	}
@@ -218,15 +231,18 @@ group_sums(int c[4], const unsigned a[STEPS][4], const uint2 x[STEPS])
 	}
 }
 
-/* What the sums of rows g, g + 8 and columns n, n + 1 begin with; two: minus_sum. */
+/*
+ * What the sums of rows g, g + 8 and columns n, n + 1 begin with; two: minus_sum, which may be
+ * anything where there is no row.
+ */
 DEVICE void
 begin_sums(int c[4], const int zero[2], int2 two)
 {
 	UNROLL
 	for (int i = 0; i < 2; i++)
 	{
-		c[2 * i] = zero[i] * two.x + MAGIC;
-		c[2 * i + 1] = zero[i] * two.y + MAGIC;
+		c[2 * i] = (int) ((unsigned) zero[i] * (unsigned) two.x + MAGIC);
+		c[2 * i + 1] = (int) ((unsigned) zero[i] * (unsigned) two.y + MAGIC);
 	}
 }
 

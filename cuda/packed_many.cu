@@ -9,6 +9,8 @@
 
 #define MANY_WARPS 4
 #define MANY_STAGES 3
+#define MANY_BROUGHT                                                                               \
+	8 /* groups of weights that are on their way from memory, for a pair of tiles */
 
 /*
  * A group of 64 rows of activations, which comes by asynchronous copies: rows so far apart
@@ -80,7 +82,7 @@ template <int STEPS> struct many_source
 };
 
 /* A group's part of sum [2][8][4]: two tiles of 16 columns of c, n row tiles. */
-template <int BITS, int STEPS, bool ALL>
+template <int BITS, int STEPS>
 DEVICE void
 add_group(float sum[2][8][4], const pair_operands<BITS, STEPS> &w, const float scale[2][2],
 		  const many_stage<STEPS> &stage, int tiles)
@@ -94,7 +96,8 @@ add_group(float sum[2][8][4], const pair_operands<BITS, STEPS> &w, const float s
 		int2   minus_sum;
 		uint2  x[STEPS];
 
-		if (!ALL && n >= tiles)
+		/* halves are computed as a whole; what is no row's is not put into c */
+		if (n == 4 && tiles <= 4)
 			break;
 		by = *(const float2 *) (stage.scale + n * 8 + 2 * t);
 		minus_sum = *(const int2 *) (stage.minus_sum + n * 8 + 2 * t);
@@ -150,12 +153,16 @@ product_of_tiles(const packed_args &a)
 	pair_group<BITS, STEPS>	   w;
 	float					   sum[2][8][4] = {};
 
+	/* they are there, whatever other kernels do */
+	tiles.load(&w);
+	for (int i = 1; i < MANY_BROUGHT && i < a.groups; i++)
+		tiles.bring(i);
+	await_previous();
 	source.fetch(&stages[0]);
 	copy_async_commit();
 	if (a.groups > 1)
 		source.fetch(&stages[1]);
 	copy_async_commit();
-	tiles.load(&w);
 	NO_UNROLL
 	for (int group = 0; group < a.groups; group++)
 	{
@@ -167,16 +174,15 @@ product_of_tiles(const packed_args &a)
 		tiles.go_on(1);
 		if (group + 1 < a.groups)
 			tiles.load(&w);
+		if (group + MANY_BROUGHT < a.groups)
+			tiles.bring(MANY_BROUGHT - 1);
 		copy_async_wait<1>();
 		/* all have theirs of this stage, and are done with the one that is filled next */
 		__syncthreads();
 		if (group + 2 < a.groups)
 			source.fetch(&stages[stage > 0 ? stage - 1 : MANY_STAGES - 1]);
 		copy_async_commit();
-		if (row_tiles >= 8)
-			add_group<BITS, STEPS, true>(sum, w_of, scale, stages[stage], 8);
-		else
-			add_group<BITS, STEPS, false>(sum, w_of, scale, stages[stage], row_tiles);
+		add_group<BITS, STEPS>(sum, w_of, scale, stages[stage], row_tiles);
 		stage = stage + 1 < MANY_STAGES ? stage + 1 : 0;
 	}
 	put_sums(a, sum, pair * 32, m0);

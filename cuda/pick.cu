@@ -373,6 +373,7 @@ pick_row(pick_state &s, cuda_picked *picked)
 /* blockIdx.x: a row */
 KERNEL(pick, pick_args, PICK_THREADS)
 {
+	await_previous();
 	DYNAMIC_SHARED(shared);
 	uint64_t	row = blockIdx.x;
 	pick_state	s;

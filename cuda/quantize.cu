@@ -6,6 +6,7 @@
 
 KERNEL(quantize, quantize_args, 128)
 {
+	await_previous();
 	int	  item = (int) (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);
 	int	  row = item / a.to.groups, g = item % a.to.groups, each = columns_of_lane(a.to);
 	int	  first = (g * 32 + (int) threadIdx.x % 32) * each;
@@ -31,6 +32,7 @@ KERNEL(quantize, quantize_args, 128)
  */
 KERNEL(weave, weave_args, 128)
 {
+	await_previous();
 	uint64_t item = (uint64_t) blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
 	int		 lane = (int) (threadIdx.x % 32), g = lane / 4, t = lane % 4;
 	int		 per_step = a.bits == 4 ? 2 : 4, words = a.group / 32 * per_step;

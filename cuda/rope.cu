@@ -59,6 +59,7 @@ store(char *half, float v, int d, const cuda_kv &kv, int place, bool keys)
 /* blockIdx.x: a query head, or behind those a group's keys, or its values; .y: a row */
 KERNEL(rope_store, rope_store_args, 128)
 {
+	await_previous();
 	DYNAMIC_SHARED(shared);
 	float		*x = (float *) shared; /* [head_dim] */
 	int			 n = a.kv.head_dim, head = (int) blockIdx.x, of_kv = head - a.kv.heads;

@@ -25,6 +25,7 @@ packed_element(const embed_args &a, int row, int k)
 
 KERNEL(embed, embed_args, 128)
 {
+	await_previous();
 	int	   token = a.row[blockIdx.x].token;
 	float *x = a.x + (uint64_t) blockIdx.x * a.width;
 
@@ -38,6 +39,7 @@ KERNEL(embed, embed_args, 128)
 /* Lane j of 64 has the squares of x[j], x[j + 64] ...; the tree is that of kernels.h. */
 KERNEL(rmsnorm, rmsnorm_args, NORM_THREADS)
 {
+	await_previous();
 	DYNAMIC_SHARED(shared);
 	float	*lane = (float *) shared; /* [32], then the factor */
 	uint64_t row = blockIdx.x;
@@ -87,6 +89,7 @@ KERNEL(rmsnorm, rmsnorm_args, NORM_THREADS)
 
 KERNEL(gather, gather_args, 128)
 {
+	await_previous();
 	const float *x = a.x + (uint64_t) a.index[blockIdx.x] * a.width;
 	float		*y = a.y + (uint64_t) blockIdx.x * a.width;
 
@@ -97,6 +100,7 @@ KERNEL(gather, gather_args, 128)
 /* A warp a piece of a row: blockIdx.x: some pieces; .y: a row */
 KERNEL(swiglu, swiglu_args, 128)
 {
+	await_previous();
 	int			 p = (int) (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);
 	int			 each = columns_of_lane(a.to), row = (int) blockIdx.y;
 	bool		 filling = fills_up(a.to, row);

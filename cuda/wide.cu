@@ -9,6 +9,7 @@
 /* A half warp has one column of c, and WIDE_ROWS rows of it. */
 KERNEL(wide, wide_args, 128)
 {
+	await_previous();
 	int	  lane = (int) threadIdx.x % LANES;
 	int	  j = (int) ((blockIdx.x * blockDim.x + threadIdx.x) / LANES);
 	int	  i0 = (int) blockIdx.y * WIDE_ROWS, n = a.m - i0 < WIDE_ROWS ? a.m - i0 : WIDE_ROWS;

@@ -33,4 +33,11 @@ emulated_choose(const char *choice)
 	gpu::chosen.early = strstr(choice, ",early") != NULL;
 	gpu::chosen.ahead = strstr(choice, ",ahead") != NULL;
 	gpu::chosen.small = strstr(choice, ",small") != NULL;
+	gpu::chosen.dependent = strstr(choice, ",dependent") != NULL;
+}
+
+void
+emulated_earlier(void (*earlier)(void))
+{
+	gpu::earlier = earlier;
 }

@@ -29,9 +29,12 @@ extern "C"
 	/*
  * "forward", "reverse" or "random:SEED", and behind it ",early" where asynchronous copies
  * are to arrive at once, ",ahead" where warps run ahead, ",small" for products
- * of compute capability 7.5; see gpu_host.h.
+ * of compute capability 7.5, ",dependent" where kernels must await each other; see gpu_host.h.
  */
 	extern void emulated_choose(const char *choice);
+
+	/* Calls this when the next kernel that runs awaits the one before. */
+	extern void emulated_earlier(void (*earlier)(void));
 
 #ifdef __cplusplus
 }

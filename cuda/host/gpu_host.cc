@@ -23,7 +23,8 @@
 
 namespace gpu
 {
-choice chosen = {FORWARD, 0, false, false, false};
+choice chosen = {FORWARD, 0, false, false, false, false};
+void (*earlier)();
 
 namespace
 {
@@ -48,7 +49,7 @@ struct fiber
 	void				  *stack_pointer;
 	char				  *stack;
 	void				  *fake_stack; /* ASan's */
-	bool				   done;
+	bool				   done, has_awaited;
 	int					   group; /* of copies, that is open */
 	std::vector<late_copy> copies;
 #if !defined(__x86_64__)
@@ -164,6 +165,8 @@ enter_fiber()
 	me = fiber_at(now.running);
 	if (!me->copies.empty())
 		fault("an asynchronous copy was not waited for");
+	if (chosen.dependent && !me->has_awaited)
+		fault("a thread did not await the kernel before");
 	me->done = true;
 	now.alive--;
 	now.idle = 0;
@@ -189,7 +192,7 @@ prepare_fiber(fiber *f)
 	/* what the one before left on it */
 	ASAN_UNPOISON_MEMORY_REGION(f->stack, STACK);
 #endif
-	f->done = false;
+	f->done = f->has_awaited = false;
 	f->group = 0;
 	f->copies.clear();
 #if defined(__x86_64__)
@@ -380,5 +383,16 @@ copy_wait(int groups_left)
 	for (; n < me->copies.size() && me->copies[n].group < me->group - groups_left; n++)
 		memcpy(me->copies[n].to, me->copies[n].from, me->copies[n].bytes);
 	me->copies.erase(me->copies.begin(), me->copies.begin() + (long) n);
+}
+
+void
+await_previous()
+{
+	void (*call)() = earlier;
+
+	fiber_at(now.running)->has_awaited = true;
+	earlier = NULL;
+	if (call != NULL)
+		call();
 }
 } /* namespace gpu */

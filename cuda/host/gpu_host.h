@@ -74,13 +74,17 @@ enum order_kind
 struct choice
 {
 	order_kind order;
-	unsigned   seed;  /* of RANDOM */
-	bool	   early; /* asynchronous copies arrive at once */
-	bool	   ahead; /* a warp runs to its next barrier before another does */
-	bool	   small; /* products are Turing's */
+	unsigned   seed;	  /* of RANDOM */
+	bool	   early;	  /* asynchronous copies arrive at once */
+	bool	   ahead;	  /* a warp runs to its next barrier before another does */
+	bool	   small;	  /* products are Turing's */
+	bool	   dependent; /* each thread must await the kernel before */
 };
 
 extern choice chosen;
+
+/* Called when a thread of the next kernel first awaits the one before; NULL: nothing is. */
+extern void (*earlier)();
 
 /* Runs a kernel: body(args) in every thread of every block. */
 void launch(const char *name, dim3 grid, unsigned threads, size_t shared,
@@ -110,6 +114,7 @@ void barrier();
 void copy_async(void *to, const void *from, size_t bytes);
 void copy_commit();
 void copy_wait(int groups_left);
+void await_previous();
 
 /* The same for types: all(in, out), 32 of each. */
 template <class Out, class In, class F>
@@ -419,6 +424,19 @@ static inline void
 copy_async_wait()
 {
 	gpu::copy_wait(N);
+}
+
+/* It must be there. */
+static inline void
+prefetch128(const void *p)
+{
+	(void) *(const volatile char *) p;
+}
+
+static inline void
+await_previous()
+{
+	gpu::await_previous();
 }
 
 #endif /* GLM_CUDA_GPU_HOST_H */

@@ -21,6 +21,8 @@ std::mutex		 lock;
 int				 devices = 1;
 size_t			 room = (size_t) 4096 << 20;
 bool			 wrong_graphs;
+bool			 wrong_dependent;
+int				 ptx_version = 90;
 int				 sticky;
 thread_local int current = -1;
 int				 things;
@@ -58,6 +60,7 @@ struct start_up
 		hold_uploads = getenv("GLM_MOCK_HOLD_UPLOADS");
 		hold_passes = getenv("GLM_MOCK_HOLD_PASSES");
 		wrong_graphs = getenv("GLM_MOCK_WRONG_GRAPHS") != NULL;
+		wrong_dependent = getenv("GLM_MOCK_WRONG_DEPENDENT") != NULL;
 	}
 } at_start;
 } /* namespace */
@@ -170,6 +173,17 @@ put(stream *s, item what)
 	s->queue.push_back(what);
 }
 
+void
+put_early(stream *s, item what)
+{
+	if (s->captures && !s->captured.empty())
+		s->captured.insert(s->captured.end() - 1, what);
+	else if (!s->captures && !s->queue.empty())
+		s->queue.insert(s->queue.end() - 1, what);
+	else
+		put(s, what);
+}
+
 static bool
 has(const stream *s, item::kind what)
 {
@@ -278,6 +292,22 @@ glm_mock_wrong_graphs(bool wrong)
 	mock::guard held(mock::lock);
 
 	mock::wrong_graphs = wrong;
+}
+
+TEST void
+glm_mock_wrong_dependent(bool wrong)
+{
+	mock::guard held(mock::lock);
+
+	mock::wrong_dependent = wrong;
+}
+
+TEST void
+glm_mock_ptx_version(int version)
+{
+	mock::guard held(mock::lock);
+
+	mock::ptx_version = version;
 }
 
 TEST int64_t

@@ -39,6 +39,8 @@ extern std::mutex					 lock;
 extern int	  devices;
 extern size_t room; /* bytes of each device */
 extern bool	  wrong_graphs;
+extern bool	  wrong_dependent;
+extern int	  ptx_version; /* that kernels were compiled for */
 
 /* ---- Faults --------------------------------------------------------------------------- */
 
@@ -103,6 +105,8 @@ struct event
 };
 
 extern void put(stream *s, item what);
+/* Before what came last. */
+extern void put_early(stream *s, item what);
 /* May what is in it be done by now?  Neither slow nor held. */
 extern bool may_finish(const stream *s);
 /* Waits for that, without the lock meanwhile, and does it: all, or up to an event. */

@@ -20,6 +20,7 @@
  *     GLM_MOCK_HOLD_PASSES=FILE    no pass is done while FILE is there; FILE.held is made then
  *     GLM_MOCK_HOLD_UPLOADS=FILE   the same for streams with large copies from pinned memory
  *     GLM_MOCK_WRONG_GRAPHS=1      graphs leave a step out
+ *     GLM_MOCK_WRONG_DEPENDENT=1   launches that may begin early change places with those before
  * Tests in the same process have glm_mock_fault() and what else the end of mock_device.cc has.
  * Calls come from several threads; one lock guards all.
  */
@@ -29,6 +30,7 @@
 
 #include <string>
 
+#include "cuda/driver_types.h"
 #include "cuda/host/emulated.h"
 #include "cuda/host/mock_device.h"
 
@@ -423,24 +425,55 @@ strays(const std::string &args, int device)
 	return false;
 }
 
+static int
+launch(const cuda_launch_config *how, void *function, void **args)
+{
+	const emulated_kernel *kernel = (const emulated_kernel *) function;
+	stream				  *s = (stream *) how->stream;
+	std::string			   copy((const char *) args[0], kernel->bytes);
+	cuda_grid			   grid = {how->x, how->y, how->z};
+	unsigned			   threads = how->threads_x, shared = how->shared;
+	bool				   lost = strays(copy, s->device), early = false;
+
+	for (unsigned i = 0; i < how->n_attributes; i++)
+		if (how->attribute[i].what == CUDA_MAY_BEGIN_EARLY)
+			early = how->attribute[i].value[0] != 0;
+		else
+			return INVALID_VALUE;
+	if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
+		threads > 1024 || shared > 48 * 1024)
+		return INVALID_VALUE;
+	(early && wrong_dependent ? put_early : put)(
+		s, item{item::KERNEL, [=]
+				{
+					sticky = lost ? (int) ILLEGAL_ADDRESS : fault("kernel");
+					if (sticky == FINE)
+						emulated_run(kernel, grid, threads, shared, copy.data());
+				}});
+	return FINE;
+}
+
 API
 cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
 			   unsigned, unsigned shared, void *s, void **args, void **)
 {
 	ENTER("cuLaunchKernel");
-	const emulated_kernel *kernel = (const emulated_kernel *) function;
-	std::string			   copy((const char *) args[0], kernel->bytes);
-	bool				   lost = strays(copy, ((stream *) s)->device);
+	cuda_launch_config how = {x, y, z, threads, 1, 1, shared, s, NULL, 0};
 
-	if (x == 0 || y == 0 || z == 0 || y > 65535 || z > 65535 || threads > 1024 ||
-		shared > 48 * 1024)
-		return INVALID_VALUE;
-	put((stream *) s,
-		item{item::KERNEL, [=]
-			 {
-				 sticky = lost ? (int) ILLEGAL_ADDRESS : fault("kernel");
-				 if (sticky == FINE)
-					 emulated_run(kernel, cuda_grid{x, y, z}, threads, shared, copy.data());
-			 }});
+	return launch(&how, function, args);
+}
+
+API
+cuLaunchKernelEx(const cuda_launch_config *how, void *function, void **args, void **)
+{
+	ENTER("cuLaunchKernelEx");
+	return launch(how, function, args);
+}
+
+API
+cuFuncGetAttribute(int *value, int attribute, void *)
+{
+	ENTER("cuFuncGetAttribute");
+	*value = attribute == CUDA_PTX_VERSION ? ptx_version : 0;
 	return FINE;
 }

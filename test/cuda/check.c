@@ -15,8 +15,13 @@
 ck_totals ck_count;
 
 static uint64_t state = 1;
-static void	   *taken[256];
-static int		n_taken;
+static struct
+{
+	void  *p, *kept; /* kept: while it is hidden */
+	size_t bytes;
+	bool   is_constant;
+} taken[256];
+static int n_taken;
 
 /* ---- Random shapes and numbers --------------------------------------------------- */
 
@@ -65,14 +70,51 @@ ck_take(size_t bytes)
 	if (p == NULL || n_taken == 256)
 		abort();
 	memset(p, 0xfb, bytes);
-	return taken[n_taken++] = p;
+	taken[n_taken].p = p;
+	taken[n_taken].bytes = bytes;
+	taken[n_taken++].is_constant = false;
+	return p;
 }
 
 void
 ck_free_all(void)
 {
 	while (n_taken > 0)
-		ck_memory_free(taken[--n_taken]);
+		ck_memory_free(taken[--n_taken].p);
+}
+
+void
+ck_constant(void *p)
+{
+	for (int i = 0; i < n_taken; i++)
+		if (taken[i].p == p)
+			taken[i].is_constant = true;
+}
+
+void
+ck_hide(void)
+{
+	for (int i = 0; i < n_taken; i++)
+		if (!taken[i].is_constant)
+		{
+			taken[i].kept = malloc(taken[i].bytes + 1);
+			if (taken[i].kept == NULL)
+				abort();
+			memcpy(taken[i].kept, taken[i].p, taken[i].bytes);
+			memset(taken[i].p, 0xfb, taken[i].bytes);
+		}
+}
+
+void
+ck_show(void)
+{
+	for (int i = 0; i < n_taken; i++)
+		if (taken[i].kept != NULL)
+		{
+			memcpy(taken[i].p, taken[i].kept, taken[i].bytes);
+			free(taken[i].kept);
+			taken[i].kept = NULL;
+		}
 }
 
 /* ---- What is counted --------------------------------------------------------------- */
@@ -120,8 +162,10 @@ static const kind kinds[] = {
 	{"wide", ck_wide}, {"attention", ck_attention}, {"pick", ck_pick},
 };
 
-static const char *const orders[] = {"forward",		   "reverse,ahead", "random:1,small",
-									 "random:2,ahead", "forward,early", "random:3,early,ahead"};
+static const char *const orders[] = {
+	"forward,dependent",		"reverse,ahead", "random:1,small",
+	"random:2,ahead,dependent", "forward,early", "random:3,early,ahead",
+};
 
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 #define N_ORDERS (sizeof(orders) / sizeof(orders[0]))

@@ -37,6 +37,11 @@ extern void		ck_fill(float *x, size_t n);
 /* Memory of so many bytes that no result has, until ck_free_all(). */
 extern void *ck_take(size_t bytes);
 extern void	 ck_free_all(void);
+/* What is in p is weights: there before any kernel is launched. */
+extern void	 ck_constant(void *p);
+/* Hides what is in all other memory, until ck_show(): as if earlier kernels were still to write it. */
+extern void	 ck_hide(void);
+extern void	 ck_show(void);
 
 /* ---- What is counted --------------------------------------------------------------- */
 

@@ -22,16 +22,24 @@ enum fault
 	LANES_MISSING,	 /* in an operation of a warp */
 	BARRIER_BY_SOME, /* which the others never reach */
 	NOT_WAITED,		 /* for a copy, at the end */
+	NOT_AWAITED,	 /* by one thread: the kernel before */
 #if defined(__SANITIZE_ADDRESS__)
 	BEYOND_SHARED, /* one element behind the end */
 #endif
 	N_FAULTS
 };
 
-static const char *const names[] = {
-	"none",			  "no barrier",			 "no store",	  "read too soon",
-	"overwrite",	  "barrier of a warp",	 "lanes missing", "barrier by some",
-	"not waited for", "beyond shared memory"};
+static const char *const names[] = {"none",
+									"no barrier",
+									"no store",
+									"read too soon",
+									"overwrite",
+									"barrier of a warp",
+									"lanes missing",
+									"barrier by some",
+									"not waited for",
+									"kernel before not awaited",
+									"beyond shared memory"};
 
 enum
 {
@@ -52,6 +60,8 @@ KERNEL(reverse, reverse_args, THREADS)
 	float *s = (float *) shared;
 	int	   i = (int) threadIdx.x;
 
+	if (a.fault != NOT_AWAITED || i != 8)
+		await_previous();
 	if (a.fault == BARRIER_BY_SOME && i < 40)
 		__syncthreads();
 	if (a.fault == LANES_MISSING && i < 40)
@@ -117,8 +127,8 @@ noticed(int fault)
 			_exit(2);
 		for (int i = 0; i < 4; i++)
 			for (int order = gpu::FORWARD; order <= gpu::RANDOM; order++)
-				all &= right(
-					fault, gpu::choice{(gpu::order_kind) order, 7, i % 2 == 1, i / 2 == 1, false});
+				all &= right(fault, gpu::choice{(gpu::order_kind) order, 7, i % 2 == 1, i / 2 == 1,
+												false, true});
 		_exit(all ? 0 : 1);
 	}
 	if (child < 0 || waitpid(child, &status, 0) != child)

@@ -62,6 +62,7 @@ weave_there(const glm_tensor *t, size_t tile_bytes, size_t head, int groups)
 
 	memcpy(w, t->data, tiles * tile_bytes);
 	cuda_weave(&ck_launcher, &a);
+	ck_constant(w);
 	return w;
 }
 

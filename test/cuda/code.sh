@@ -21,11 +21,19 @@ none() {
 	! grep -qE "$1" "$2"
 }
 
+# Every kernel of a listing, and there are some, has this.
+all_have() {
+	[ "$(grep -c "$1" "$2")" -ge "$(grep -c 'Function :' "$2")" ] && grep -q 'Function :' "$2"
+}
+
 refused() {
 	! make -n build/cuda/kernels.fatbin NVCCFLAGS="$1"
 }
 
 check "arithmetic that is not exact is refused" refused -use_fast_math
+include=$(dirname "$(dirname "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)")")/include
+[ ! -e "$include/cuda.h" ] || check "the driver's structs are as we declare them" \
+	gcc -std=c11 -fsyntax-only -I"$include" -I. -Isrc test/cuda/driver_types.c
 cd "$1" || exit 2
 check "the products are made of integers" grep -q 'mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32' kernels.ptx
 check "activations are copied behind the product's back" grep -q 'cp.async.cg.shared.global' kernels.ptx
@@ -43,6 +51,7 @@ if [ -n "$2" ] || command -v cuobjdump >/dev/null; then
 		check "sm_$arch: integer products" grep -qE "IMMA\.$([ "$arch" -lt 80 ] && echo 8816 || echo 16832)\.U8\.S8" "$sass"
 		check "sm_$arch: weights in pieces of 16 bytes" grep -qE 'LDG\.E\.128' "$sass"
 		check "sm_$arch: no approximate exponential" none 'MUFU\.EX2' "$sass"
+		[ "$arch" -lt 90 ] || check "sm_$arch: each kernel awaits the one before" all_have ACQBULK "$sass"
 		check "sm_$arch: nothing of a thread in memory" none '\b(STL|LDL)\b' "$sass"
 	done
 fi

@@ -102,6 +102,24 @@ mock_wrong_graphs(bool wrong)
 	function(wrong);
 }
 
+void
+mock_wrong_dependent(bool wrong)
+{
+	void (*function)(bool wrong);
+
+	find("glm_mock_wrong_dependent", &function);
+	function(wrong);
+}
+
+void
+mock_ptx_version(int version)
+{
+	void (*function)(int version);
+
+	find("glm_mock_ptx_version", &function);
+	function(version);
+}
+
 glm_request *
 mock_for_second(int max_tokens)
 {

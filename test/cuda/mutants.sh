@@ -4,7 +4,7 @@
 # be.  The last line counts.  About a minute; with numbers, those alone.
 cd "$(dirname "$0")/../.." || exit 2
 place=build/cuda/mutants
-pattern='__syncthreads\(\);|__syncwarp\(\);|copy_async_wait<[0-9]>\(\);'
+pattern='await_previous\(\);|__syncthreads\(\);|__syncwarp\(\);|copy_async_wait<[0-9]>\(\);'
 # Those that the host cannot notice, as file:function:operation, each with its reason: none.
 known=''
 
@@ -37,7 +37,7 @@ seen() { # SITE KIND...: the first check that fails
 	local site=$1 kind order
 	shift
 	ulimit -t 20 # some never end
-	for order in forward reverse,ahead random:1,small random:2,ahead forward,early random:3,early,ahead; do
+	for order in forward,dependent reverse,ahead random:1,small random:2,ahead,dependent forward,early random:3,early,ahead; do
 		for kind in "$@"; do
 			MUTANT=$site $place/check 12 "$kind" $order >/dev/null 2>&1 || {
 				echo "$order"

@@ -42,12 +42,24 @@ answer_all(glm_engine *engine, kept_answer *kept)
 	}
 }
 
+/* What the device says of it; what[0] is 0 where it says nothing. */
+static glm_tuned
+said_of(glm_engine *engine, const char *what)
+{
+	glm_stats stats = stats_of(engine);
+
+	for (int i = 0; i < stats.n_tuned; i++)
+		if (strcmp(stats.tuned[i].what, what) == 0)
+			return stats.tuned[i];
+	return (glm_tuned){.what = ""};
+}
+
 /* The answers are the CPU's; what the device says of its graphs. */
 static glm_tuned
 check_answers(glm_engine *engine)
 {
 	kept_answer kept[REQUESTS];
-	glm_stats	stats;
+	glm_tuned	graphs;
 
 	if (expected[0].text[0] == '\0')
 	{
@@ -63,10 +75,9 @@ check_answers(glm_engine *engine)
 		assert_string_equal(kept[i].text, expected[i].text);
 		assert_int_equal(kept[i].digest, expected[i].digest);
 	}
-	stats = stats_of(engine);
-	assert_int_equal(stats.n_tuned, 1);
-	assert_string_equal(stats.tuned[0].what, "graphs");
-	return stats.tuned[0];
+	graphs = said_of(engine, "graphs");
+	assert_string_equal(graphs.what, "graphs");
+	return graphs;
 }
 
 static glm_engine *
@@ -127,8 +138,8 @@ test_wrong(void **state)
 static void
 test_refused(void **state)
 {
-	static const char *const faults[] = {"cuStreamBeginCapture:1:1", "cuStreamEndCapture:1:1",
-										 "cuGraphInstantiateWithFlags:1:1"};
+	static const char *const faults[] = {"cuStreamBeginCapture:0:1", "cuStreamEndCapture:0:1",
+										 "cuGraphInstantiateWithFlags:0:1"};
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
@@ -144,6 +155,85 @@ test_refused(void **state)
 		glm_engine_close(engine);
 		assert_int_equal(mock_in_use(), 0);
 	}
+}
+
+/* ---- Launches that begin before those before them have ended ------------------------------- */
+
+static void
+test_dependent(void **state)
+{
+	glm_engine *engine;
+
+	(void) state;
+	mock_fault("");
+	engine = open_on_gpu();
+	assert_false(check_answers(engine).dropped);
+	assert_string_equal(said_of(engine, "dependent launches").how, "in graphs");
+	assert_true(mock_calls("cuLaunchKernelEx") > 0);
+	glm_engine_close(engine);
+	assert_int_equal(mock_in_use(), 0);
+}
+
+/* Those that begin too early are found out, and graphs are made without. */
+static void
+test_dependent_wrong(void **state)
+{
+	glm_engine *engine = open_on_gpu();
+	glm_tuned	graphs, dependent;
+
+	(void) state;
+	mock_wrong_dependent(true);
+	graphs = check_answers(engine);
+	dependent = said_of(engine, "dependent launches");
+	assert_true(dependent.dropped);
+	assert_string_equal(dependent.how, "dropped: other bits than the plain launches");
+	assert_false(graphs.dropped);
+	mock_fault(""); /* counts from here */
+	check_answers(engine);
+	assert_int_equal(mock_calls("cuLaunchKernelEx"), 0);
+	assert_true(mock_calls("cuGraphLaunch") > 0);
+	mock_wrong_dependent(false);
+	glm_engine_close(engine);
+	assert_int_equal(mock_in_use(), 0);
+}
+
+static void
+test_dependent_refused(void **state)
+{
+	glm_engine *engine = open_on_gpu();
+
+	(void) state;
+	mock_fault("cuLaunchKernelEx:1:1");
+	assert_false(check_answers(engine).dropped);
+	mock_fault("");
+	assert_string_equal(said_of(engine, "dependent launches").how,
+						"dropped: the driver makes none");
+	glm_engine_close(engine);
+	assert_int_equal(mock_in_use(), 0);
+}
+
+/* Kernels compiled for older devices do not await each other, whatever device runs them. */
+static void
+test_not_dependent(void **state)
+{
+	static const char *const faults[] = {"", "cuFuncGetAttribute:1:1"};
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		glm_engine *engine;
+
+		mock_ptx_version(i == 0 ? 80 : 90);
+		mock_fault(faults[i]);
+		engine = open_on_gpu();
+		mock_fault("");
+		assert_false(check_answers(engine).dropped);
+		assert_string_equal(said_of(engine, "dependent launches").what, "");
+		assert_int_equal(mock_calls("cuLaunchKernelEx"), 0);
+		glm_engine_close(engine);
+		assert_int_equal(mock_in_use(), 0);
+	}
+	mock_ptx_version(90);
 }
 
 static void
@@ -164,9 +254,15 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest all[] = {
-		cmocka_unit_test(test_used),  cmocka_unit_test(test_nothing_is_left),
-		cmocka_unit_test(test_wrong), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_used),
+		cmocka_unit_test(test_nothing_is_left),
+		cmocka_unit_test(test_wrong),
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_dependent),
+		cmocka_unit_test(test_dependent_wrong),
+		cmocka_unit_test(test_dependent_refused),
+		cmocka_unit_test(test_not_dependent),
 	};
 	const struct CMUnitTest gpu[] = {cmocka_unit_test(test_used)};
 
