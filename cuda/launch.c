@@ -127,7 +127,7 @@ cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group)
 void
 cuda_wide(const cuda_launcher *l, const wide_args *a)
 {
-	cuda_grid grid = {blocks_of((uint64_t) a->n, 8), blocks_of((uint64_t) a->m, 8), 1};
+	cuda_grid grid = {blocks_of((uint64_t) a->n, 64), blocks_of((uint64_t) a->m, 8), 1};
 
 	l->launch(l->arg, GLM_CUDA_wide, grid, 128, 0, a, sizeof(*a));
 }

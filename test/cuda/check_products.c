@@ -154,7 +154,8 @@ static void
 check_wide(int m, int n, int k)
 {
 	glm_tensor t = ck_matrix((glm_dtype) ck_draw(GLM_F32, GLM_BF16), n, k);
-	size_t	   lda = (size_t) k + (size_t) ck_draw(0, 9), bytes = (size_t) (m * n) * 4;
+	size_t	   lda = (size_t) k + (size_t) (k % 8 ? ck_draw(0, 9) : 4 * ck_draw(0, 3)),
+		   bytes = (size_t) (m * n) * 4;
 	float	  *a = ck_take((size_t) m * lda * 4), *bias = ck_take((size_t) n * 4);
 	float	  *got = ck_take(bytes), *wanted = ck_take(bytes), *before = ck_take(bytes);
 	bool	   add = ck_draw(0, 1);
@@ -193,7 +194,8 @@ ck_wide(int times)
 {
 	for (int i = 0; i < times; i++)
 	{
-		check_wide(ck_draw(1, 20), ck_draw(1, 60), ck_draw(1, 300));
+		/* in half of them rows begin where pieces of 16 bytes do */
+		check_wide(ck_draw(1, 20), ck_draw(1, 90), i % 2 ? ck_draw(1, 300) : 8 * ck_draw(1, 40));
 		ck_free_all();
 	}
 }
