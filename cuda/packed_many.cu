@@ -189,7 +189,8 @@ product_of_tiles(const packed_args &a)
 }
 
 #define MANY(bits, group)                                                                          \
-	KERNEL_OF_BLOCKS(many_q##bits##_##group, packed_args, MANY_WARPS * 32, group > 64 ? 2 : 3)     \
+	KERNEL_OF_BLOCKS(many_q##bits##_##group, packed_args, MANY_WARPS * 32,                         \
+					 bits * group > 256 ? 2 : 3)                                                   \
 	{                                                                                              \
 		product_of_tiles<bits, group / 32>(a);                                                     \
 	}

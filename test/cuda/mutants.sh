@@ -1,7 +1,7 @@
 #!/bin/bash
-# mutants.sh [N...] - takes one barrier, or wait for copies, out of the kernels at a time, and
+# mutants.sh [N...] - takes one barrier, or wait for copies or earlier kernels, out of the kernels at a time, and
 # runs their checks until one fails: each must be noticed, but for those that are known not to
-# be.  The last line counts.  About a minute; with numbers, those alone.
+# be.  The last line counts.  Minutes; with numbers, those alone.
 cd "$(dirname "$0")/../.." || exit 2
 place=build/cuda/mutants
 pattern='await_previous\(\);|__syncthreads\(\);|__syncwarp\(\);|copy_async_wait<[0-9]>\(\);'
@@ -55,7 +55,7 @@ for site in "${sites[@]}"; do
 	[ $# -gt 0 ] && [[ " $* " != *" $number "* ]] && continue
 	file=${site%:*} line=${site#*:}
 	what=$(sed -nE "${line}s/.*($pattern).*/\1/p" "$file")
-	function=$(sed -nE "1,${line}s/^(KERNEL\()?([a-z_0-9]+)[(,].*/\2/p" "$file" | tail -n 1)
+	function=$(sed -nE "1,${line}s/^(KERNEL\()?([a-z_0-9]+)[(,].*/\2/p" "$file" | grep -v static_assert | tail -n 1)
 	name=${file#cuda/}:$function:${what%%[(<]*}
 	order=$(seen $number $(kinds "$file"))
 	if [ -n "$order" ]; then

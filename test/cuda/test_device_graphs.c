@@ -103,7 +103,8 @@ test_used(void **state)
 	assert_int_equal(sscanf(graphs.how, "%d kept, launched %d times", &kept, &launched), 2);
 	assert_true(kept >= 1);
 	assert_true(launched >= TOKENS); /* of three answers, nearly all */
-	print_message("    %s\n", graphs.how);
+	print_message("    %s; launches that may begin early: %s\n", graphs.how,
+				  said_of(engine, "dependent launches").how);
 	glm_engine_close(engine);
 }
 
