@@ -192,8 +192,10 @@ prove(cuda_graphs *g, void *graph, const cuda_outcome *o)
 	bool same = kept && d->graph_launch(graph, stream) == CUDA_FINE && keep(g, o, both + bytes) &&
 				memcmp(both, both + bytes, bytes) == 0;
 
-	/* whatever it is doing must not come later */
-	if (kept && d->stream_wait(stream) == CUDA_FINE)
+	/* whatever it is doing must not come later, nor into memory that was given back */
+	if (d->stream_wait(stream) != CUDA_FINE)
+		return false;
+	if (kept)
 		memcpy(o->host, both + o->bytes, o->host_bytes);
 	free(both);
 	return same;
