@@ -308,25 +308,28 @@ fuzz: $(FUZZ_TARGETS)
 # An archive and programs for each, in folders of their own; valgrind runs what `make unit` does.  It knows no
 # AVX-512, so these tables are looked at by the address sanitizer alone.
 SANITIZERS = $(or $(KIND),thread address valgrind)
-SANITIZE_thread = -fsanitize=thread
-SANITIZE_address = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-UNIT_SOURCES = $(filter-out test/unit/test_%,$(wildcard test/unit/*.c))
+SANITIZE_thread = -O1 -fsanitize=thread
+SANITIZE_address = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 .PRECIOUS: build/thread/build/libglm.a build/address/build/libglm.a
-build/%/build/libglm.a: $(wildcard src/engine/*/*.[ch] src/engine/*/*/*.[ch]) | build/%/
+build/%/build/libglm.a: $(wildcard src/engine/*/*.[ch] src/engine/*/*.cc src/engine/*/*/*.[ch])
+	@mkdir -p build/$*
 	$(MAKE) --no-print-directory -C build/$* -f $(CURDIR)/Makefile CC=clang CXX=clang++ CFLAGS='$(SANITIZE_$*)' CXXFLAGS='$(SANITIZE_$*)' build/libglm.a
-
-build/%/:
-	mkdir -p $@
 
 # $(1): which
 define sanitized
-build/$(1)/test_%: test/unit/test_%.c $(UNIT_SOURCES) | build/$(1)/build/libglm.a
-	clang $$(GLM_CFLAGS) $$(SANITIZE_$(1)) -Itest/unit -o $$@ $$^ build/$(1)/build/libglm.a -lcmocka $$(GLM_LIBS)
+build/$(1)/unit/%.o: test/unit/%.c
+	@mkdir -p $$(@D)
+	clang $$(GLM_CFLAGS) $$(SANITIZE_$(1)) -Itest/unit -c -o $$@ $$<
+
+build/$(1)/test_%: build/$(1)/unit/test_%.o $(UNIT_HELPERS:build/%=build/$(1)/%) build/$(1)/build/libglm.a
+	clang $$(GLM_LDFLAGS) $$(SANITIZE_$(1)) -o $$@ $$^ -lcmocka $$(GLM_LIBS)
+
+.SECONDARY: $(UNIT_HELPERS:build/%=build/$(1)/%) $(UNIT_TESTS:build/%=build/$(1)/%.o)
 endef
 $(foreach kind,thread address,$(eval $(call sanitized,$(kind))))
 
-sanitize: $(UNIT_TESTS) $(foreach kind,$(filter-out valgrind,$(SANITIZERS)),$(UNIT_TESTS:build/unit/%=build/$(kind)/%))
+sanitize: $(if $(filter valgrind,$(SANITIZERS)),$(UNIT_TESTS)) build/bench/make_random_model $(foreach kind,$(filter-out valgrind,$(SANITIZERS)),$(UNIT_TESTS:build/unit/%=build/$(kind)/%))
 	for kind in $(SANITIZERS); do \
 		test/sanitize.sh $$kind $$(for t in $(notdir $(UNIT_TESTS)); do [ $$kind = valgrind ] && echo build/unit/$$t || echo build/$$kind/$$t; done) || failed=1; \
 	done; [ -z "$$failed" ]
@@ -434,7 +437,7 @@ help:
 	@echo '  make format        lay the C out as .clang-format says'
 	@echo '  make clean         remove what was built'
 
--include $(sort $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d) $(INJECTION_OBJS:.o=.d)) $(wildcard build/unit/*.d build/bench/*.d)
+-include $(sort $(OBJS:.o=.d) $(GLM_OBJS:.o=.d) $(FUZZ_OBJS:.o=.d) $(INJECTION_OBJS:.o=.d)) $(wildcard build/unit/*.d build/*/unit/*.d build/bench/*.d)
 
 .PHONY: all install uninstall clean help deps installed install-model uninstall-model install-doc uninstall-doc model \
 	unit sanitize installcheck pgtap fault fuzz injection examples soak format bench bench-programs bench-kernels demo test cluster cluster-stop psql

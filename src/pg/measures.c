@@ -331,13 +331,14 @@ chatglm_measures_keep_if_due(void)
 	if (elapsed_ms >= 0 && elapsed_ms < KEEP_MS)
 		return KEEP_MS - elapsed_ms;
 	chatglm_measures_keep();
-	return -1;
+	return measures->changed ? KEEP_MS : -1;
 }
 
 void
 chatglm_measures_keep(void)
 {
 	ChatglmMeasured *copy;
+	bool			 written;
 
 	if (measures == NULL || !measures->begun || !measures->changed)
 		return;
@@ -349,7 +350,8 @@ chatglm_measures_keep(void)
 	*copy = measures->measured;
 	measures->changed = false;
 	LWLockRelease(measures->lock);
-	chatglm_kept_write(&measures_file, copy);
+	written = chatglm_kept_write(&measures_file, copy);
 	pfree(copy);
-	chatglm_usage_keep();
+	if (!chatglm_usage_keep() || !written)
+		measures->changed = true; /* a minute later there may be room */
 }

@@ -94,15 +94,25 @@ write_file(const char *name, const ChatglmKept *kept, const void *data)
 	Header header = header_of(kept, data);
 	FILE  *file = AllocateFile(name, PG_BINARY_W);
 	bool   written;
+	int	   fault;
 
-	if (file == NULL || GLM_INJECT("measures-write"))
+	if (file == NULL)
 		return false;
 	written =
 		fwrite(&header, sizeof(header), 1, file) == 1 && fwrite(data, kept->size, 1, file) == 1;
-	return FreeFile(file) == 0 && written;
+	fault = errno;
+	if (GLM_INJECT("measures-write"))
+	{
+		written = false;
+		fault = ENOSPC;
+	}
+	if (FreeFile(file) != 0)
+		return false;
+	errno = fault; /* why it was not written, not what closing it left there */
+	return written;
 }
 
-void
+bool
 chatglm_kept_write(const ChatglmKept *kept, const void *data)
 {
 	char name[MAXPGPATH];
@@ -111,7 +121,8 @@ chatglm_kept_write(const ChatglmKept *kept, const void *data)
 	name_file(kept, "", name);
 	name_file(kept, ".tmp", new_name);
 	if (write_file(new_name, kept, data) && rename(new_name, name) == 0)
-		return;
+		return true;
 	ereport(LOG, (errcode_for_file_access(), errmsg("could not write file \"%s\": %m", name)));
 	(void) unlink(new_name);
+	return false;
 }

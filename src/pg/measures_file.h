@@ -19,7 +19,7 @@ typedef struct ChatglmKept
 /* What was written last; false: nothing, or the file is not what we write, which is logged. */
 extern bool chatglm_kept_read(const ChatglmKept *kept, void *data);
 
-/* Failures are logged; the file that was there stays. */
-extern void chatglm_kept_write(const ChatglmKept *kept, const void *data);
+/* False: it was not written, which is logged; the file that was there stays. */
+extern bool chatglm_kept_write(const ChatglmKept *kept, const void *data);
 
 #endif /* CHATGLM_MEASURES_FILE_H */

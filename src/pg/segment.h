@@ -99,4 +99,11 @@ chatglm_reply_queue(ChatglmSessionHeader *header)
 	return (char *) chatglm_request_queue(header) + CHATGLM_QUEUE_SIZE;
 }
 
+/* NULL: it has gone, or *refused: it cannot be mapped here, which the log has. */
+extern dsm_segment *chatglm_segment_attach(dsm_handle handle, bool *refused);
+
+/* shm_mq_receive() that does not wait; an ERROR is logged, *loss says which, and it is as if detached. */
+extern shm_mq_result chatglm_mq_receive(shm_mq_handle *queue, Size *size, void **data,
+										ChatglmLoss *loss);
+
 #endif /* CHATGLM_SEGMENT_H */

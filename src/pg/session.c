@@ -107,7 +107,9 @@ chatglm_session_connect(void)
 bool
 chatglm_session_alive(void)
 {
+	/* nobody else writes "refused" into our slot, and that wakes us */
 	return session.segment != NULL && !session.detached &&
+		   chatglm_slots()[chatglm_proc_number()].state != CHATGLM_SLOT_REFUSED &&
 		   session.generation == pg_atomic_read_u32(&chatglm_shared->generation);
 }
 
@@ -245,7 +247,7 @@ withdraw_segment(dsm_handle handle)
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	if (slot->state != CHATGLM_SLOT_FREE && slot->handle == handle)
 	{
-		unseen = slot->state == CHATGLM_SLOT_NEW;
+		unseen = slot->state != CHATGLM_SLOT_ATTACHED;
 		slot->state = CHATGLM_SLOT_FREE;
 		slot->pid = 0;
 	}

@@ -12,7 +12,8 @@ typedef enum ChatglmSlotState
 {
 	CHATGLM_SLOT_FREE = 0,
 	CHATGLM_SLOT_NEW, /* backend made the segment, worker has not seen it */
-	CHATGLM_SLOT_ATTACHED
+	CHATGLM_SLOT_ATTACHED,
+	CHATGLM_SLOT_REFUSED /* the worker could not attach; its log has the reason */
 } ChatglmSlotState;
 
 /* A session's place; its index is the process number of the backend. */

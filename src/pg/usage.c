@@ -176,22 +176,24 @@ chatglm_usage_load(void)
 	pfree(kept);
 }
 
-void
+bool
 chatglm_usage_keep(void)
 {
 	Rows *copy;
 
 	if (!usage->begun || !usage->changed)
-		return;
+		return true;
 	copy = MemoryContextAllocExtended(TopMemoryContext, sizeof(*copy), MCXT_ALLOC_NO_OOM);
 	if (copy == NULL)
-		return; /* the next time there may be more */
+		return false; /* the next time there may be more */
 	LWLockAcquire(usage->lock, LW_EXCLUSIVE);
 	*copy = usage->rows;
 	usage->changed = false;
 	LWLockRelease(usage->lock);
-	chatglm_kept_write(&usage_file, copy);
+	if (!chatglm_kept_write(&usage_file, copy))
+		usage->changed = true;
 	pfree(copy);
+	return !usage->changed;
 }
 
 /* ---- The view -------------------------------------------------------------------- */

@@ -40,7 +40,7 @@ extern int64 chatglm_usage_tokens(Oid role, Oid database, int32 day);
 /* The first worker since the server's start reads what was kept. */
 extern void chatglm_usage_load(void);
 
-/* Writes the file, if there is something new. */
-extern void chatglm_usage_keep(void);
+/* Writes the file, if there is something new; false: that is still to be done. */
+extern bool chatglm_usage_keep(void);
 
 #endif /* CHATGLM_USAGE_H */

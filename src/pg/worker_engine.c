@@ -68,6 +68,7 @@ chatglm_engine_open(glm_error *err)
 	sigdelset(&threads_mask, SIGBUS);
 	sigdelset(&threads_mask, SIGFPE);
 	sigdelset(&threads_mask, SIGILL);
+	sigdelset(&threads_mask, SIGABRT);
 	pthread_sigmask(SIG_SETMASK, &threads_mask, &our_mask);
 	engine = glm_engine_open(&config, err);
 	pthread_sigmask(SIG_SETMASK, &our_mask, NULL);

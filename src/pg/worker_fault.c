@@ -2,6 +2,8 @@
  * worker_fault.c - an engine thread that faults takes the worker down in an
  * orderly way, and nothing else.
  *
+ * Threads of libraries, such as OpenBLAS's or a GPU driver's, count as the engine's.
+ *
  * A process that dies of a signal makes the postmaster restart the whole
  * cluster.  So the faulting thread is caught in the handler and kept there for
  * ever, while the main thread, which is sane, raises a FATAL error and leaves
@@ -22,6 +24,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -33,7 +36,7 @@
 #define STUCK_ALARMS 3 /* from this one on it is taken out of the engine */
 #define MAX_ALARMS 200 /* then the process ends */
 
-static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 static struct sigaction old_actions[lengthof(fault_signals)];
 
@@ -85,13 +88,19 @@ chatglm_fault_check(void)
 					errhint("The server starts the worker again within about a second.")));
 }
 
+static bool
+in_main_thread(void)
+{
+	return syscall(SYS_gettid) == getpid();
+}
+
 /* Async-signal-safe calls only.  The first fault is the one that is told. */
 static void
 handle_fault(int signo, siginfo_t *info, void *context)
 {
 	uint64 one = 1;
 
-	if (!glm_engine_thread())
+	if (in_main_thread())
 	{
 		restore_action(signo);
 		if (info->si_code <= 0)
@@ -113,6 +122,8 @@ handle_alarm(SIGNAL_ARGS)
 {
 	static int alarms;
 
+	if (fault_signal == 0)
+		return; /* somebody else's */
 	if (++alarms == MAX_ALARMS)
 		pqsignal(SIGALRM, SIG_DFL);
 	set_alarm();
@@ -149,6 +160,8 @@ signal_title(int signo)
 			return "SIGBUS";
 		case SIGFPE:
 			return "SIGFPE";
+		case SIGABRT:
+			return "SIGABRT";
 		default:
 			return "SIGILL";
 	}

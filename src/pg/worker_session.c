@@ -47,7 +47,7 @@ static MemoryContext  event_context;
 static WorkerSession *sessions; /* [n_slots] */
 static dlist_head	  attached = DLIST_STATIC_INIT(attached);
 
-static void attach_session(WorkerSession *session, dsm_handle handle, pid_t pid);
+static bool attach_session(WorkerSession *session, dsm_handle handle, pid_t pid);
 static void drop_session(WorkerSession *session);
 static bool receive_requests(WorkerSession *session);
 static bool receive_piece(WorkerSession *session, const glm_fragment *piece, Size size);
@@ -83,6 +83,7 @@ chatglm_sessions_attach(void)
 	for (int i = 0; i < chatglm_shared->n_slots; i++)
 	{
 		ChatglmSlot seen;
+		bool		refused;
 
 		/* without the lock first: most slots are not new, and one may always be later */
 		if (slots[i].state != CHATGLM_SLOT_NEW)
@@ -97,27 +98,31 @@ chatglm_sessions_attach(void)
 		/* the process number's last owner may not have been noticed leaving */
 		if (sessions[i].segment != NULL)
 			drop_session(&sessions[i]);
-		attach_session(&sessions[i], seen.handle, seen.pid);
+		refused = !attach_session(&sessions[i], seen.handle, seen.pid);
 
 		/* only now: what a backend that leaves before has taken, it gives back itself */
 		LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-		if (sessions[i].segment != NULL && slots[i].state == CHATGLM_SLOT_NEW &&
+		if ((sessions[i].segment != NULL || refused) && slots[i].state == CHATGLM_SLOT_NEW &&
 			slots[i].handle == seen.handle)
-			slots[i].state = CHATGLM_SLOT_ATTACHED;
+			slots[i].state = refused ? CHATGLM_SLOT_REFUSED : CHATGLM_SLOT_ATTACHED;
 		LWLockRelease(chatglm_shared->lock);
+		if (refused)
+			SetLatch(&sessions[i].proc->procLatch);
 	}
 }
 
-static void
+/* False: it cannot be mapped, for lack of something; a backend that has gone is no such fault. */
+static bool
 attach_session(WorkerSession *session, dsm_handle handle, pid_t pid)
 {
 	MemoryContext old_context;
 	shm_mq		 *requests;
 	shm_mq		 *replies;
+	bool		  refused;
 
 	/* shm_mq_attach keeps a handle in the current context */
 	old_context = MemoryContextSwitchTo(TopMemoryContext);
-	session->segment = dsm_attach(handle);
+	session->segment = chatglm_segment_attach(handle, &refused);
 	if (session->segment != NULL) /* else the backend has gone already */
 	{
 		dsm_pin_mapping(session->segment);
@@ -137,6 +142,7 @@ attach_session(WorkerSession *session, dsm_handle handle, pid_t pid)
 		dlist_push_tail(&attached, &session->link);
 	}
 	MemoryContextSwitchTo(old_context);
+	return !refused;
 }
 
 /* Drops a session, with all its requests. */
@@ -191,32 +197,6 @@ chatglm_sessions_serve(void)
 }
 
 /*
- * A malformed message is an ERROR inside shm_mq_receive(), as is a lack of memory;
- * neither is to end the worker.
- */
-static shm_mq_result
-try_receive(WorkerSession *session, Size *size, void **data)
-{
-	MemoryContext context = CurrentMemoryContext;
-	shm_mq_result result = SHM_MQ_DETACHED;
-
-	PG_TRY();
-	{
-		result = shm_mq_receive(session->requests, size, data, true);
-	}
-	PG_CATCH();
-	{
-		session->loss =
-			geterrcode() == ERRCODE_OUT_OF_MEMORY ? CHATGLM_LOSS_NO_MEMORY : CHATGLM_LOSS_MESSAGE;
-		MemoryContextSwitchTo(context);
-		EmitErrorReport();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	return result;
-}
-
-/*
  * Reads the pieces there are, but so many only: a session that sends faster than the others
  * must not hold them up.  False when the session is to be dropped.
  */
@@ -228,7 +208,7 @@ receive_requests(WorkerSession *session)
 		Size  size;
 		void *data;
 
-		switch (try_receive(session, &size, &data))
+		switch (chatglm_mq_receive(session->requests, &size, &data, &session->loss))
 		{
 			case SHM_MQ_SUCCESS:
 				if (receive_piece(session, data, size))

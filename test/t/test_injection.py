@@ -16,20 +16,25 @@ from injected import LIBRARY, InjectedCluster
 
 GREETING = "SELECT glm_generate('hello')"
 COLD = "SELECT glm_generate('hello', model => 'cold')"      # is not loaded when something happens
+CONSTRAINED = "SELECT glm_generate('hello', max_tokens => 8, response_format => '{\"type\": \"json_object\"}')"
+LONG_TEXT = "SELECT glm_count_tokens(repeat('hello ', 20000))"                  # takes a lane of its own
+PACK = "SELECT count(*) FROM glm_quantize('tiny-chatglm3', 'BASE/packed')"      # BASE: the cluster's directory
+VERIFIED = "SELECT glm_model_load('verified', 'BASE/verified', '{\"verify\": \"full\"}') IS NULL"
 LONG_RESULT = "SELECT cardinality(glm_tokenize(repeat('hello ', 20000)))"       # more than a queue holds
-LOST, INTERNAL, NO_MEMORY, NO_FILE = "58000", "XX000", "53200", "58P01"
+LOST, INTERNAL, NO_MEMORY, NO_FILE, NO_SPACE, IO_ERROR = "58000", "XX000", "53200", "58P01", "53100", "58030"
 LONG = os.environ.get("LONG") == "1"      # kill -9 of the worker at each point, too
 
 
 class Point:
     """Where something happens, and what does.
 
-    state: SQLSTATE of the request for which it fails, None: it is answered all the same; words: of its message; where: one of the engine's threads, which
-    takes the worker down when it ends, and the main one or a backend, the server; alone: others go on while it stalls.
+    state: SQLSTATE of the request for which it fails, None: it is answered all the same; words: of its message; where: one of the engine's
+    threads, which takes the worker down when it ends, and the main one or a backend, the server; alone: others go on while it stalls;
+    late: it is met when the request has been answered, or about to be.
     """
 
-    def __init__(self, name, state, sql=GREETING, where="engine", alone=False, words=""):
-        self.name, self.state, self.sql, self.where, self.alone, self.words = name, state, sql, where, alone, words
+    def __init__(self, name, state, sql=GREETING, where="engine", alone=False, late=False, words=""):
+        self.name, self.state, self.sql, self.where, self.alone, self.late, self.words = name, state, sql, where, alone, late, words
 
 
 POINTS = [
@@ -40,14 +45,24 @@ POINTS = [
     Point("chunk-read", None, COLD, alone=True),
     Point("loader", NO_MEMORY, COLD, alone=True),
     Point("loader-thread", NO_MEMORY, COLD),
+    Point("device-load", NO_MEMORY, COLD, alone=True),
+    Point("verify", None, VERIFIED, alone=True),
+    Point("settle", None, COLD, alone=True, late=True),
+    # files that are written
+    Point("job-thread", NO_MEMORY, PACK),
+    Point("pack-write", NO_SPACE, PACK, alone=True),
+    Point("pack-sync", IO_ERROR, PACK, alone=True),
+    Point("pack-publish", NO_SPACE, PACK, alone=True),
     # the engine
     Point("intake", NO_MEMORY),
+    Point("intake-thread", None, LONG_TEXT),
     Point("pass", INTERNAL),
     Point("compute", None, alone=True),
     # memory
     Point("request", NO_MEMORY, where="main"),
     Point("sequence", NO_MEMORY),
     Point("buffer", NO_MEMORY),
+    Point("arena", NO_MEMORY, CONSTRAINED),
     Point("kv-block", None),
     # queues
     Point("outbox", None),
@@ -59,6 +74,9 @@ POINTS = [
     Point("session-receive", INTERNAL, where="backend", alone=True, words="message of the chatglm worker could not be read"),
 ]
 POINTS_BY_NAME = {point.name: point for point in POINTS}
+# points at which a thread of this name stops, so that it can be found
+THREADS = {"intake": "glm intake", "pass": "glm engine", "compute": "glm compute", "chunk-read": "glm loader", "settle": "glm loader",
+           "verify": "glm verify", "pack-write": "glm quantize"}
 # a queue never fails by itself
 NEVER = {("outbox", "fail_once"), ("worker-send", "fail_once")}
 
@@ -79,17 +97,21 @@ class Injection(unittest.TestCase):
             shutil.copytree(f"{ROOT}/models/tiny-chatglm3", cold)
             subprocess.run(["chmod", "-R", "a+rX", cold], check=True)
             conn.execute("SELECT glm_model_load('cold', %s)", [cold])
-            cls.answers = {sql: conn.execute(sql).fetchone() for sql in (GREETING, COLD, LONG_RESULT)}
+            conn.execute("SELECT * FROM glm_quantize('tiny-chatglm3', %s)", [f"{cls.cluster.base}/verified"])
+            cls.answers = {sql: conn.execute(sql.replace("BASE", cls.cluster.base)).fetchone()
+                           for sql in (GREETING, COLD, CONSTRAINED, LONG_TEXT, PACK, VERIFIED, LONG_RESULT)}
             cls.stream = conn.execute(f"SELECT * FROM {STREAM}").fetchall()
 
     def setUp(self):
         self.sessions = []
         self.wait_ready()
         self.arm(None, None)
+        self.remove_packed()
         with self.cluster.connect() as conn:
             self.check_answer(conn)
             self.check_answer(conn, COLD)
             self.before = health(conn)
+            self.unload(conn, "verified")
         self.descriptors = self.count_descriptors()
         self.wait_alone()
         self.segments = len(self.cluster.segments())
@@ -127,17 +149,36 @@ class Injection(unittest.TestCase):
 
     def arm(self, point, action):
         with self.cluster.connect() as conn:
-            if point and point.sql == COLD:
-                conn.execute("SELECT glm_model_unload('cold')")
-                maps = f"/proc/{self.before['worker_pid']}/maps"
-                wait_until(lambda: "/cold/" not in as_owner("cat", maps), "its file is not mapped any more")
+            for model in ("cold", "verified"):
+                if point and f"'{model}'" in point.sql:
+                    self.unload(conn, model)
             conn.execute("SELECT inject(%s, %s)", [point and point.name, action])
+
+    def unload(self, conn, model):
+        conn.execute("SELECT glm_model_unload(%s)", [model])
+        maps = f"/proc/{health(conn)['worker_pid']}/maps"
+        wait_until(lambda: f"/{model}/" not in as_owner("cat", maps), "its file is not mapped any more")
 
     def count_descriptors(self):
         return len(as_owner("ls", f"/proc/{self.before['worker_pid']}/fd").split())
 
     def check_answer(self, conn, sql=GREETING):
-        self.assertEqual(conn.execute(sql).fetchone(), self.answers[sql])
+        if sql == PACK:
+            self.wait_packing_has_ended()
+            self.remove_packed()
+        self.assertEqual(conn.execute(sql.replace("BASE", self.cluster.base)).fetchone(), self.answers[sql])
+
+    # ---- glm_quantize's directories ----
+
+    def packed(self):
+        return [name for name in as_owner("ls", "-A", self.cluster.base).split() if "packed" in name]
+
+    def remove_packed(self):
+        shutil.rmtree(f"{self.cluster.base}/packed", ignore_errors=True)
+
+    def wait_packing_has_ended(self):
+        with self.cluster.connect() as conn:
+            wait_until(lambda: value("SELECT count(*) FROM glm_stat_progress", conn) == 0, "the job has ended")
 
     def ask(self, point, action):
         """Arms the point and has a new session meet it; -> that session, which may still be waiting"""
@@ -147,7 +188,7 @@ class Injection(unittest.TestCase):
         return self.asked(point)
 
     def asked(self, point):
-        asked = Background(point.sql, host=self.cluster.base, port=5432, user="postgres", dbname="postgres")
+        asked = Background(point.sql.replace("BASE", self.cluster.base), host=self.cluster.base, port=5432, user="postgres", dbname="postgres")
         self.sessions.append(asked.conn)
         self.addCleanup(asked.conn.close)
         return asked
@@ -180,6 +221,7 @@ class Injection(unittest.TestCase):
         with self.cluster.connect() as conn:
             self.assertEqual(conn.execute("SELECT count(*), sum(i) FROM kept").fetchone(), (1000, 500500))
             self.check_answer(conn)
+            self.unload(conn, "verified")
             self.assertEqual(conn.execute(f"SELECT * FROM {STREAM}").fetchall(), self.stream)
             self.assertEqual(health(conn)["worker_pid"] == self.before["worker_pid"], same_worker)
         for conn in self.sessions:
@@ -210,6 +252,8 @@ class Injection(unittest.TestCase):
             self.assert_state(caught, point.state)
             self.assertIn(point.words, caught.exception.diag.message_primary)
         self.wait_met()
+        if point.sql == PACK:
+            wait_until(lambda: not self.packed(), "its files are removed")
         self.check_answer(asked.conn, point.sql)
         self.assert_others_undisturbed()
         self.assert_well(same_worker=True)
@@ -241,11 +285,30 @@ class Injection(unittest.TestCase):
         if point.where != "engine":
             self.assert_crashed(asked)
             return
-        with self.assertRaises(psycopg.Error) as caught:
-            asked.result()
-        self.assert_state(caught, LOST)
-        self.assertIn("worker restarted", caught.exception.diag.message_primary)
-        self.assertIn("The last worker ended: an engine thread died of SIGSEGV", caught.exception.diag.message_detail)
+        self.assert_worker_restarts(asked, point)
+
+    def strike(self, point, number):
+        """The thread that stops there gets a signal, as the kernel would report its fault."""
+        asked = self.ask(point, "stall")
+        self.wait_met()
+        thread, = threads_named(self.before["worker_pid"], THREADS[point.name])
+        signal_thread(self.before["worker_pid"], thread, number)
+        self.assert_worker_restarts(asked, point, number)
+
+    def assert_worker_restarts(self, asked, point, number=signal.SIGSEGV):
+        """Requests in flight are lost, sessions do not notice, and nothing is left."""
+        if point.late or point.name == "compute":       # the other threads do its share, and may have done all
+            self.wait_met()
+            self.assert_answered_or_lost(asked)
+        else:
+            with self.assertRaises(psycopg.Error) as caught:
+                asked.result()
+            self.assert_state(caught, LOST)
+            self.assertIn("worker restarted", caught.exception.diag.message_primary)
+            self.assertIn(f"The last worker ended: an engine thread died of {number.name}", caught.exception.diag.message_detail)
+        self.wait_ready()
+        if point.sql == PACK:
+            self.assertEqual(self.packed(), [], "the next worker removes what it left")
         self.check_answer(asked.conn, point.sql)
         self.assertEqual(value("SELECT answer FROM own", self.idle), 42)
         with self.assertRaises(psycopg.Error) as caught:
@@ -254,6 +317,12 @@ class Injection(unittest.TestCase):
         self.reader.rollback()
         self.check_answer(self.reader)
         self.assert_well(same_worker=False)
+
+    def assert_answered_or_lost(self, asked):
+        try:
+            self.assertEqual(asked.result(), [self.answers[asked.sql]])
+        except psycopg.Error as error:
+            self.assertEqual(error.sqlstate, LOST)
 
     def assert_crashed(self, asked):
         """The server restarts: all sessions end, as they always do."""
@@ -274,6 +343,10 @@ class Injection(unittest.TestCase):
 
     def kill(self, point):
         self.assert_crashed(self.ask(point, "kill"))
+        if point.sql == PACK:           # what was left goes when somebody writes there again
+            with self.cluster.connect() as conn:
+                self.check_answer(conn, PACK)
+            self.assertEqual(self.packed(), ["packed"])
 
     def stall(self, point):
         asked = self.ask(point, "stall")
@@ -282,7 +355,7 @@ class Injection(unittest.TestCase):
             self.check_answer(self.idle)
         else:
             self.assert_waits_in_vain()
-        if point.name == "compute":     # the other threads do its share
+        if point.name == "compute" or point.late:       # the other threads do its share, or nobody waits for it
             self.assertEqual(asked.result(), [self.answers[point.sql]])
         else:
             self.assert_can_be_cancelled(asked, point)
@@ -306,6 +379,67 @@ class Injection(unittest.TestCase):
             asked.result()
 
 
+    # ---- what no request meets ----
+
+    def restart_worker(self, until):
+        os.kill(self.before["worker_pid"], signal.SIGTERM)
+        wait_until(until, "the next worker")
+
+    def has_new_worker(self):
+        return health(self.idle).get("worker_pid") not in (None, self.before["worker_pid"])
+
+    def test_compiling_a_schema_without_memory(self):
+        """Before there is a first token, as the model's vocabulary is new."""
+        sql = CONSTRAINED.replace("'hello',", "'hello', model => 'cold',")
+        self.answers[sql] = self.answers[CONSTRAINED]
+        self.fail_once(Point("arena", NO_MEMORY, sql))
+
+    def test_starting_without_memory(self):
+        """The worker stays down and says why, to whoever asks too, until it tries again."""
+        self.arm(Point("engine-open", None), "fail")
+        self.restart_worker(lambda: health(self.idle).get("reason") == "the chatglm worker cannot start")
+        self.assertIn("out of memory", health(self.idle)["last_error"])
+        with self.assertRaises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
+            self.idle.execute(GREETING)
+        self.assertIn("out of memory", caught.exception.diag.message_detail)
+        self.assertEqual(value("SELECT answer FROM own", self.idle), 42)
+        self.idle.execute("SELECT pg_reload_conf()")
+        wait_until(self.has_new_worker, "a worker starts")
+        self.assert_well(same_worker=False)
+
+    def statistics(self):
+        return as_owner("sh", "-c", f"cd {self.cluster.data}/pg_stat; ls | grep chatglm").split()
+
+    def completed(self, conn):
+        return value("SELECT completed FROM glm_stat_worker", conn)
+
+    def test_fail_once_at_measures_write(self):
+        """The counters are in the server's memory still, and the next time they are written."""
+        completed = self.completed(self.idle)
+        logged = self.cluster.log().count('could not write file "pg_stat/chatglm.stat": No space left on device')
+        self.arm(Point("measures-write", None), "fail")
+        self.restart_worker(self.has_new_worker)
+        self.assertEqual(self.cluster.log().count('could not write file "pg_stat/chatglm.stat": No space left on device'),
+                         logged + 1)
+        self.assertNotIn("chatglm.stat.tmp", self.statistics())
+        self.assertGreaterEqual(self.completed(self.idle), completed)
+        self.assertGreater(completed, 0)
+        self.assert_well(same_worker=False)
+
+    def test_kill_at_measures_write(self):
+        """The server restarts, as it does, with the counters that were written before."""
+        self.restart_worker(self.has_new_worker)
+        written = self.completed(self.idle)
+        self.before = health(self.idle)
+        self.arm(Point("measures-write", None), "kill")
+        os.kill(self.before["worker_pid"], signal.SIGTERM)
+        wait_until(lambda: self.is_gone(self.idle), "the session ends")
+        self.wait_ready()
+        with self.cluster.connect() as conn:
+            self.assertEqual(self.completed(conn), written)
+        self.assert_well(same_worker=False)
+
+
 def add_tests():
     for point in POINTS:
         for action in ("fail_once", "end_thread", "stall", *(["kill"] if LONG or point.where != "engine" else [])):
@@ -314,6 +448,12 @@ def add_tests():
 
             if (point.name, action) not in NEVER:
                 setattr(Injection, f"test_{action}_at_{point.name.replace('-', '_')}", test)
+    for name, thread in THREADS.items():
+        for number in (signal.SIGSEGV, signal.SIGBUS):
+            def test_strike(self, name=name, number=number):
+                self.strike(POINTS_BY_NAME[name], number)
+
+            setattr(Injection, f"test_{number.name.lower()}_in_{thread.replace(' ', '_')}_at_{name.replace('-', '_')}", test_strike)
 
 
 add_tests()

@@ -1,6 +1,8 @@
 """test_metrics.py - what is measured: OpenMetrics as Prometheus reads it, and what outlives workers and servers."""
 import html
 import os
+import signal
+import subprocess
 import unittest
 import xml.etree.ElementTree
 
@@ -166,6 +168,56 @@ class Metrics(unittest.TestCase):
                 self.restart(change=change)
                 self.assertIn(f'chatglm ignores statistics file "pg_stat/chatglm.stat": {fault}', self.cluster.log())
                 self.assertEqual(counters(self.conn)["completed"], 0)
+
+    def small_disk(self, place):
+        """A file system of 1 MB over this directory, with what was in it."""
+        owner = os.stat(self.cluster.data)
+        as_owner("cp", "-a", place, f"{self.cluster.base}/aside")
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=1m,mode=0700,uid={owner.st_uid},gid={owner.st_gid}", "tmpfs", place],
+                                 capture_output=True, check=False)
+        if mounted.returncode != 0:
+            self.skipTest(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
+        self.addCleanup(subprocess.run, ["umount", "-l", place], check=False)
+        as_owner("sh", "-c", f"cp -a {self.cluster.base}/aside/. {place}; rm -r {self.cluster.base}/aside")
+
+    def restart_worker(self):
+        pid = health(self.conn)["worker_pid"]
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: health(self.conn).get("worker_pid") not in (None, pid), "a new worker")
+
+    def test_no_space_left(self):
+        """The log says so, the counters go on in the server's memory, and are in the file as soon as there is room."""
+        place = os.path.dirname(self.stat_file())
+        value("SELECT glm_count_tokens('a')", self.conn)
+        self.restart_worker()                       # writes the file
+        self.small_disk(place)
+        as_owner("sh", "-c", f"cat /dev/zero > {place}/others", check=False)
+        value("SELECT glm_count_tokens('a')", self.conn)
+        with open(self.stat_file(), "rb") as file:
+            before = file.read()
+        self.restart_worker()
+        for name in ("chatglm.stat", "chatglm_usage.stat"):
+            self.assertIn(f'could not write file "pg_stat/{name}": No space left on device', self.cluster.log())
+        with open(self.stat_file(), "rb") as file:
+            self.assertEqual(file.read(), before)
+        self.assertEqual({name for name in as_owner("ls", place).split() if name.endswith(".tmp")}, set())
+        self.assertEqual(counters(self.conn)["completed"], 2)
+        as_owner("rm", f"{place}/others")
+        self.restart("fast")
+        self.assertEqual(counters(self.conn)["completed"], 2)
+
+    def test_a_broken_file_of_usage_is_ignored(self):
+        value("SELECT glm_count_tokens('a')", self.conn)
+        file = os.path.join(self.cluster.data, "pg_stat/chatglm_usage.stat")
+        for change in (lambda: as_owner("sh", "-c", f"echo nonsense nonsense > {file}"), lambda: as_owner("truncate", "--size=16", file),
+                       lambda: as_owner("chmod", "0", file), lambda: as_owner("sh", "-c", f"rm -f {file}; mkdir {file}")):
+            logged = self.cluster.log().count("chatglm_usage.stat")
+            self.restart(change=change)
+            self.assertEqual(value("SELECT count(*) FROM glm_usage", self.conn), 0)
+            self.assertGreater(self.cluster.log().count("chatglm_usage.stat"), logged)
+            value("SELECT glm_count_tokens('a')", self.conn)
+            wait_until(lambda: value("SELECT count(*) FROM glm_usage", self.conn) == 1, "it is counted")
+        as_owner("rm", "-r", file)
 
     def test_none_is_no_fault(self):
         value("SELECT glm_count_tokens('a')", self.conn)

@@ -122,7 +122,7 @@ class Killed(unittest.TestCase):
             self.assertEqual(health(conn)["worker_pid"] == self.pid, same_worker)
 
     def test_every_thread(self):
-        """SIGSEGV and SIGBUS in each of the engine's threads end the worker alone; in the main one, the server's sessions."""
+        """SIGSEGV, SIGBUS and SIGABRT in each of the engine's threads end the worker alone; in the main one, the server's sessions."""
         names = {}
         for tid in os.listdir(f"/proc/{self.pid}/task"):
             if int(tid) != self.pid:
@@ -130,13 +130,32 @@ class Killed(unittest.TestCase):
                     names.setdefault(comm.read().strip(), []).append(tid)
         self.assertGreaterEqual(set(names), {"glm engine", "glm intake", "glm compute"})
         for name in sorted(names):
-            for number in (signal.SIGSEGV, signal.SIGBUS):
+            for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT):
                 with self.subTest(thread=name, signal=number.name):
                     signal_thread(self.pid, threads_named(self.pid, name)[0], number)
                     wait_until(lambda: health(self.conn).get("worker_pid") not in (None, self.pid), "a new worker")
                     self.assertEqual(value(GREETING, self.conn), self.answer)   # in a session from before
                     self.assert_well()
                     self.pid = health(self.conn)["worker_pid"]
+
+    def test_signals_that_mean_nothing(self):
+        """To the worker: it goes on, and goes back to sleep."""
+        for number in (signal.SIGALRM, signal.SIGINT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGHUP,
+                       signal.SIGURG, signal.SIGWINCH, signal.SIGCONT):
+            with self.subTest(number.name):
+                os.kill(self.pid, number)
+                self.assert_well(same_worker=True)
+        wait_until(self.sleeps, "it sleeps")
+
+    def sleeps(self):
+        """Nothing wakes the worker's main thread for half a second; what it shows it writes once more, a second after a request."""
+        def wakes():
+            with open(f"/proc/{self.pid}/task/{self.pid}/status") as status:
+                return next(line for line in status if line.startswith("voluntary_ctxt_switches"))
+
+        before = wakes()
+        time.sleep(0.5)
+        return wakes() == before
 
     def assert_server_restarts(self, pid, number):
         os.kill(pid, number)

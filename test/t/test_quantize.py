@@ -126,6 +126,23 @@ class Quantize(Case):
         value(self.quantize())
         self.assertEqual(self.left(), ["packed"])
 
+    def test_fault_in_a_thread_of_a_library(self):
+        """OpenBLAS's ones, which do nothing for us, take down the worker at most, as ours do."""
+        sleeper = self.session()
+        sleeper.execute("CREATE TEMP TABLE kept AS SELECT 42 AS answer")
+        running = self.start()
+        pid = worker_pid()
+        tids = threads_named(pid, "glm quantize")
+        idle = [tid for tid in tids if tid != busiest(pid, tids)]
+        if not idle:
+            self.skipTest("this OpenBLAS has no threads of its own here")
+        signal_thread(pid, idle[0], signal.SIGSEGV)
+        with self.assertRaisesRegex(psycopg.Error, "worker"):
+            running.result()
+        wait_until(lambda: worker_pid() not in (None, pid), "a new worker")
+        self.assertEqual(value("SELECT answer FROM kept", sleeper), 42)
+        self.assert_nothing_left()
+
     def test_worker_is_stopped(self):
         """By a SIGTERM, as at a shutdown: the job ends with it, and takes its files along."""
         running = self.start()

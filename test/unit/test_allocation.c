@@ -22,7 +22,13 @@
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define COUNTS false
-#else
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define COUNTS false
+#endif
+#endif
+
+#ifndef COUNTS
 #define COUNTS true
 
 extern void *__libc_malloc(size_t n);

@@ -62,7 +62,7 @@ add_block(glm_arena *arena, size_t n)
 		glm_arena_fail(arena, GLM_TOO_COMPLEX, "constraint takes more than %zu MB",
 					   arena->limit >> 20);
 	}
-	block = malloc(sizeof(*block) + size);
+	block = GLM_INJECT("arena") ? NULL : malloc(sizeof(*block) + size);
 	if (block == NULL)
 		glm_arena_fail(arena, GLM_NO_ROOM, "out of memory");
 	*block = (glm_arena_block){.before = arena->last, .size = size};

@@ -290,6 +290,11 @@ rename_new(int parent_fd, const char *from, const char *to)
 {
 	struct stat st;
 
+	if (GLM_INJECT("pack-publish"))
+	{
+		errno = ENOSPC;
+		return -1;
+	}
 	if (renameat2(parent_fd, from, parent_fd, to, RENAME_NOREPLACE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)

@@ -130,6 +130,17 @@ glm_pack_file_write(glm_pack_file *out, const void *bytes, size_t n, glm_error *
 	return true;
 }
 
+static bool
+flush(int fd)
+{
+	if (GLM_INJECT("pack-sync"))
+	{
+		errno = EIO;
+		return false;
+	}
+	return fsync(fd) == 0;
+}
+
 bool
 glm_pack_file_close(glm_pack_file *out, json_t *files, glm_error *err)
 {
@@ -138,7 +149,7 @@ glm_pack_file_close(glm_pack_file *out, json_t *files, glm_error *err)
 
 	if (out->size % GLM_CHUNK_SIZE != 0 && !end_chunk(out, err))
 		return false;
-	if (fsync(fd) != 0)
+	if (!flush(fd))
 		return glm_pack_fail(err, "flush file", out->path);
 	out->fd = -1;
 	if (close(fd) != 0)

@@ -204,7 +204,9 @@ glm_device_load(glm_engine *e, const glm_model *model, glm_error *err)
 		pthread_mutex_unlock(&e->device_lock);
 		make_room(e, model);
 	}
-	if (room)
+	if (GLM_INJECT("device-load"))
+		glm_no_memory(err);
+	else if (room)
 		weights = glm_forward_load(e->forward, model, err);
 	if (weights == NULL)
 		glm_device_look(e, err);

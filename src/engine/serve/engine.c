@@ -82,7 +82,7 @@ glm_engine_open(const glm_config *config, glm_error *err)
 
 	if (!check_config(config, err))
 		return NULL;
-	e = calloc(1, sizeof(*e));
+	e = GLM_INJECT("engine-open") ? NULL : calloc(1, sizeof(*e));
 	if (e == NULL)
 	{
 		glm_no_memory(err);

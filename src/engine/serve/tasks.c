@@ -92,7 +92,7 @@ take_from_tenant(glm_intake *in, glm_task *task)
 static bool
 start_fast_thread(glm_engine *e)
 {
-	if (!glm_thread_start(intake_main, e))
+	if (GLM_INJECT("intake-thread") || !glm_thread_start(intake_main, e))
 		return false;
 	e->intake.n_threads++;
 	return true;

@@ -157,9 +157,23 @@ map_chunk(glm_weight_file *file, const char *path, int number, bool *fresh, glm_
 	return ok || glm_file_fail(err, "map", path);
 }
 
+/* The file has become shorter than this, or cannot be read. */
+static bool
+pages_missing(const glm_weight_file *file, const char *path, uint64_t end, glm_error *err)
+{
+	struct stat now;
+
+	if (fstat(file->fd, &now) == 0 && (uint64_t) now.st_size < end)
+		return glm_fail(err, GLM_BAD_FILE,
+						"chunk %d of file \"%s\" cannot be read: the file has become shorter",
+						(int) ((end - 1) / GLM_CHUNK_SIZE), path);
+	errno = EIO;
+	return glm_file_fail(err, "read", path);
+}
+
 /*
  * Brings the pages in, some at a time, and has the kernel read on in what comes
- * next.  Only a file that has become shorter makes it fail, or a pause that ends it.
+ * next.  A file that has become shorter or cannot be read makes it fail, or a pause that ends it.
  */
 bool
 glm_chunks_populate(glm_weight_file *file, const char *path, uint64_t begin, uint64_t end,
@@ -176,10 +190,7 @@ glm_chunks_populate(glm_weight_file *file, const char *path, uint64_t begin, uin
 		if (GLM_INJECT("chunk-read") || madvise(file->data + at, n, MADV_POPULATE_READ) != 0)
 		{
 			if (errno == EFAULT)
-				return glm_fail(err, GLM_BAD_FILE,
-								"chunk %d of file \"%s\" cannot be read: "
-								"the file has become shorter",
-								(int) (at / GLM_CHUNK_SIZE), path);
+				return pages_missing(file, path, at + n, err);
 			(void) madvise(file->data + at, n, MADV_WILLNEED); /* a kernel before 5.14 */
 		}
 		if (!glm_pause(err))

@@ -96,7 +96,8 @@ glm_chunk_settle(glm_weight_file *file, const char *path, const glm_hash *expect
 	if (atomic_load(&file->chunk[number].refs) == 0 || atomic_load(&file->chunk[number].settled) ||
 		!is_room(size) || (pages = take_pages(size)) == NULL)
 		return true;
-	ok = copy_chunk(file, path, number, pages, err);
+	ok = copy_chunk(file, path, number, pages, err) &&
+		 (!GLM_INJECT("settle") || glm_fail(err, GLM_NO_FILE, "the copy was made to fail"));
 	if (!ok || !move_in(file, expected, number, pages, size))
 		munmap(pages, size);
 	return ok;

@@ -156,7 +156,8 @@ verify_main(void *job)
 {
 	glm_thread_enter("glm verify");
 	glm_pause_with(look_at_others, job);
-	verify_chunks(job);
+	if (!GLM_INJECT("verify")) /* else the others do its share */
+		verify_chunks(job);
 	return NULL;
 }
 
