@@ -10,8 +10,8 @@ import psycopg
 from harness import *
 
 GREETING = "SELECT glm_generate('hello')"
-LARGE = "SELECT cardinality(glm_tokenize(repeat('hello ', 2000000)))"
-LIMIT = 16 << 20            # bytes; LARGE takes more
+LARGE = "SELECT glm_count_tokens(repeat('hello ', 100000))"
+ROOM = 128 << 10            # bytes; LARGE takes more
 
 
 def mount_of(kind, option):
@@ -46,28 +46,29 @@ class Group:
         self.version = 1 if first else 2
         try:
             if first:
-                parent, limits = first + own_group("memory"), {"memory.limit_in_bytes": LIMIT}
+                parent = first + own_group("memory")
             elif second:            # beside ours: a group that hands memory down has no processes
                 group = second + own_group("")
                 parent = group if group == f"{second}/" else os.path.dirname(group)
-                limits = {"memory.max": LIMIT, "memory.swap.max": 0}
                 if "memory" not in read(f"{parent}/cgroup.subtree_control").split():
                     test.skipTest(f"{parent} does not hand down the memory controller")
             else:
                 test.skipTest("no control groups are mounted here")
             self.place = f"{parent}/chatglm-{os.getpid()}"
             os.mkdir(self.place)
-            for name, limit in limits.items():
-                self.write(name, limit)
         except OSError as error:
             test.skipTest(f"no control group can be made here: {error}")
 
     def write(self, name, what):
-        path = f"{self.place}/{name}"
-        if name == "memory.swap.max" and not os.path.exists(path):
-            return              # there is no swap
-        with open(path, "w") as file:
+        with open(f"{self.place}/{name}", "w") as file:
             file.write(str(what))
+
+    def limit(self, room):
+        """So much more than it has now."""
+        used, most = ("memory.usage_in_bytes", "memory.limit_in_bytes") if self.version == 1 else ("memory.current", "memory.max")
+        if os.path.exists(f"{self.place}/memory.swap.max"):
+            self.write("memory.swap.max", 0)
+        self.write(most, int(read(f"{self.place}/{used}")) + room)
 
     def kills(self):
         """How often the kernel ended a process of it."""
@@ -106,6 +107,8 @@ class MemoryLimit(unittest.TestCase):
         other = self.cluster.connect()
         self.addCleanup(other.close)
         self.group.write("cgroup.procs", self.pid)
+        self.assertEqual(value(GREETING, other), self.answer)
+        self.group.limit(ROOM)
         self.assertEqual(value(GREETING, other), self.answer)       # what little it takes, it gets
         self.assertEqual(self.group.kills(), 0)
         for conn, sql in ((self.conn, LARGE), (other, "SELECT 1")):
