@@ -323,7 +323,7 @@ build/$(1)/unit/%.o: test/unit/%.c
 	clang $$(GLM_CFLAGS) $$(SANITIZE_$(1)) -Itest/unit -c -o $$@ $$<
 
 build/$(1)/test_%: build/$(1)/unit/test_%.o $(UNIT_HELPERS:build/%=build/$(1)/%) build/$(1)/build/libglm.a
-	clang $$(GLM_LDFLAGS) $$(SANITIZE_$(1)) -o $$@ $$^ -lcmocka $$(GLM_LIBS)
+	clang++ $$(GLM_LDFLAGS) $$(SANITIZE_$(1)) -o $$@ $$^ -lcmocka $$(GLM_LIBS)
 
 .SECONDARY: $(UNIT_HELPERS:build/%=build/$(1)/%) $(UNIT_TESTS:build/%=build/$(1)/%.o)
 endef

@@ -150,7 +150,8 @@ go_to(glm_sequence *seq, const int32_t *ids, int n)
 
 	while (same < had && same < n && behind[same] == ids[same])
 		same++;
-	memcpy(behind, ids, (size_t) n * sizeof(*ids));
+	if (n > 0) /* the root has none */
+		memcpy(behind, ids, (size_t) n * sizeof(*ids));
 	seq->tokens.length = (size_t) (seq->n_prompt + n);
 	if (seq->n_computed > seq->n_prompt + same)
 		seq->n_computed = seq->n_prompt + same;
