@@ -36,7 +36,7 @@ build/cuda/kernels.ptx: $(CUDA_KERNELS) build/cuda/arches
 
 # ---- the library -------------------------------------------------------------------
 
-CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_graph gpu_wait gpu_backend resident upload operations backend_cuda)
+CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_graph gpu_wait gpu_backend resident upload operations gpus gpus_pass backend_cuda)
 # of the engine, what errors and shapes need: the library has its own
 CUDA_ENGINE_OBJS = $(patsubst %,build/engine/%.o,base/error base/utf8 base/pause weights/dtype model/matrices model/kv_layout)
 # exports one function and needs libc alone; the driver is found when it is asked for
@@ -121,7 +121,7 @@ build/cuda/check_faults-asan: build/cuda/asan/host/gpu_host.o build/cuda/asan/te
 	$(CXX) $(CUDA_SANITIZE) -o $@ $^
 
 # A driver whose device the host is, and the library with any bytes for machine code, for it.
-build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o mock_device.o mock_graphs.o emulated.o gpu_host.o)
+build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o mock_device.o mock_graphs.o mock_peers.o emulated.o gpu_host.o)
 	@mkdir -p $(@D)
 	$(CXX) -shared -static-libstdc++ -static-libgcc -Wl,-z,defs -o $@ $^
 

@@ -34,10 +34,16 @@
 	X(cuMemcpyHtoDAsync_v2, copy_to, (uint64_t to, const void *from, size_t bytes, void *stream))  \
 	X(cuMemcpyDtoHAsync_v2, copy_from, (void *to, uint64_t from, size_t bytes, void *stream))      \
 	X(cuMemcpyDtoDAsync_v2, copy_there, (uint64_t to, uint64_t from, size_t bytes, void *stream))  \
+	X(cuMemcpyPeerAsync, copy_peer,                                                                \
+	  (uint64_t to, void *to_context, uint64_t from, void *from_context, size_t bytes,             \
+	   void *stream))                                                                              \
+	X(cuDeviceCanAccessPeer, peer_can, (int *can, int device, int peer))                           \
+	X(cuCtxEnablePeerAccess, peer_open, (void *context, unsigned flags))                           \
 	X(cuStreamCreate, stream_open, (void **stream, unsigned flags))                                \
 	X(cuStreamDestroy_v2, stream_close, (void *stream))                                            \
 	X(cuStreamSynchronize, stream_wait, (void *stream))                                            \
 	X(cuStreamQuery, stream_query, (void *stream))                                                 \
+	X(cuStreamWaitEvent, stream_after, (void *stream, void *event, unsigned flags))                \
 	X(cuEventCreate, event_open, (void **event, unsigned flags))                                   \
 	X(cuEventDestroy_v2, event_close, (void *event))                                               \
 	X(cuEventRecord, event_record, (void *event, void *stream))                                    \
@@ -72,6 +78,10 @@ typedef struct cuda_driver
 
 /* Of streams: they wait for no other. */
 #define CUDA_NON_BLOCKING 1
+/* Of pinned memory: it is so for all contexts. */
+#define CUDA_PORTABLE 1
+/* Of events: they are for order alone. */
+#define CUDA_NO_TIMING 2
 
 /* Results. */
 enum

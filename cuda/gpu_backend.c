@@ -40,7 +40,7 @@ describe(const cuda_driver *d, int which, glm_device_info *info)
 	size_t	  bytes = 0;
 	glm_error err = {0};
 
-	*info = (glm_device_info){.picks = true};
+	*info = (glm_device_info){.picks = true, .number = which, .devices = 1};
 	if (!CUDA(d, &err, device_get, &device, which) ||
 		!CUDA(d, &err, device_name, info->name, (int) sizeof(info->name), device) ||
 		!CUDA(d, &err, device_memory, &bytes, device) || !capability(d, device, &version, &err))
@@ -77,7 +77,7 @@ cuda_find(glm_device_info *info, int max)
 /* ---- Opening --------------------------------------------------------------------------- */
 
 static bool
-load_kernels(glm_device *dev, glm_error *err)
+load_kernels(cuda_gpu *dev, glm_error *err)
 {
 	if (!CUDA(dev->driver, err, module_open, &dev->module, glm_cuda_image))
 		return false;
@@ -89,7 +89,7 @@ load_kernels(glm_device *dev, glm_error *err)
 }
 
 static bool
-start(glm_device *dev, int which, glm_error *err)
+start(cuda_gpu *dev, int which, glm_error *err)
 {
 	const cuda_driver *d = dev->driver;
 
@@ -101,6 +101,7 @@ start(glm_device *dev, int which, glm_error *err)
 	if (!CUDA(d, err, context_open, &dev->context, dev->device) ||
 		!CUDA(d, err, context_use, dev->context) || !load_kernels(dev, err) ||
 		!cuda_stream_open(&dev->stream, d, dev->function, err) ||
+		!CUDA(d, err, event_open, &dev->done, CUDA_NO_TIMING) ||
 		!CUDA(d, err, stream_open, &dev->probing, CUDA_NON_BLOCKING))
 		return false;
 	cuda_graphs_open(&dev->graphs, &dev->stream);
@@ -108,16 +109,12 @@ start(glm_device *dev, int which, glm_error *err)
 	return dev->probe != 0;
 }
 
-glm_device *
-cuda_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
-		  glm_error *err)
+cuda_gpu *
+cuda_open(int which, glm_error *err)
 {
-	glm_device		  *dev;
+	cuda_gpu		  *dev;
 	const cuda_driver *d = cuda_driver_find(err);
 
-	(void) kernels; /* the CPU's */
-	(void) pool;
-	(void) arithmetic; /* always exact */
 	if (d == NULL)
 		return NULL;
 	dev = calloc(1, sizeof(*dev));
@@ -134,7 +131,7 @@ cuda_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arit
 }
 
 void
-cuda_close(glm_device *dev)
+cuda_close(cuda_gpu *dev)
 {
 	const cuda_driver *d;
 
@@ -149,8 +146,12 @@ cuda_close(glm_device *dev)
 		cuda_stream_close(&dev->stream);
 		if (dev->kv != 0)
 			d->memory_give(dev->kv);
+		if (dev->kv_shared != 0)
+			d->memory_give(dev->kv_shared);
 		if (dev->probe != 0)
 			d->memory_give(dev->probe);
+		if (dev->done != NULL)
+			d->event_close(dev->done);
 		if (dev->probing != NULL)
 			d->stream_close(dev->probing);
 		if (dev->module != NULL)
@@ -161,14 +162,14 @@ cuda_close(glm_device *dev)
 }
 
 void
-cuda_enter(const glm_device *dev)
+cuda_enter(const cuda_gpu *dev)
 {
 	dev->driver->context_use(dev->context);
 }
 
 /* What cannot be asked for is not known to be too little: taking it will say what is wrong. */
 static uint64_t
-bytes_free(const glm_device *dev)
+bytes_free(const cuda_gpu *dev)
 {
 	size_t n = 0, total = 0;
 
@@ -177,7 +178,7 @@ bytes_free(const glm_device *dev)
 }
 
 void
-cuda_info(const glm_device *dev, glm_device_info *info)
+cuda_info(const cuda_gpu *dev, glm_device_info *info)
 {
 	uint64_t n = bytes_free(dev);
 
@@ -188,7 +189,7 @@ cuda_info(const glm_device *dev, glm_device_info *info)
 /* ---- Memory ----------------------------------------------------------------------------- */
 
 uint64_t
-cuda_take(glm_device *dev, size_t bytes, glm_error *err)
+cuda_take(cuda_gpu *dev, size_t bytes, glm_error *err)
 {
 	uint64_t  memory = 0;
 	glm_error why = {0};
@@ -211,7 +212,7 @@ cuda_take(glm_device *dev, size_t bytes, glm_error *err)
 }
 
 bool
-cuda_lives(glm_device *dev)
+cuda_lives(cuda_gpu *dev)
 {
 	const cuda_driver *d = dev->driver;
 	uint32_t		   word = 0;
@@ -226,7 +227,7 @@ cuda_lives(glm_device *dev)
 }
 
 bool
-cuda_lost(const glm_device *dev)
+cuda_lost(const cuda_gpu *dev)
 {
 	return atomic_load(&dev->is_lost);
 }

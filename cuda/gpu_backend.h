@@ -1,5 +1,6 @@
 /*
- * gpu_backend.h - the device behind the backend, and the parts of its table.
+ * gpu_backend.h - a GPU behind the backend, and what it does with the part of a model that is
+ * on it; gpus.h makes a device of one or several.
  */
 #ifndef GLM_CUDA_GPU_BACKEND_H
 #define GLM_CUDA_GPU_BACKEND_H
@@ -20,17 +21,22 @@ typedef struct cuda_left
 	int		  group;
 } cuda_left;
 
-struct glm_device
+typedef struct cuda_part cuda_part; /* of a model, see resident.h */
+typedef struct cuda_span cuda_span;
+
+typedef struct cuda_gpu
 {
 	const cuda_driver *driver;
 	int				   device;
 	void			  *context;
+	void			  *done; /* an event: what a pass does here is over, and goes on elsewhere */
 	void			  *module;
 	void			  *function[GLM_CUDA_N_KERNELS];
 	glm_device_info	   info;
-	cuda_stream		   stream; /* of passes */
-	cuda_graphs		   graphs; /* of small ones */
-	uint64_t		   kv;	   /* the pool */
+	cuda_stream		   stream;	  /* of passes */
+	cuda_graphs		   graphs;	  /* of small ones */
+	uint64_t		   kv;		  /* the pool of models that are here as a whole */
+	uint64_t		   kv_shared; /* and of those that are here in part */
 	/* to see whether it lives: a few bytes, and a stream of their own */
 	uint64_t		   probe;
 	void			  *probing;
@@ -38,14 +44,14 @@ struct glm_device
 
 	/* of the pass that was begun */
 	cuda_waiting	   waiting;
-	const glm_weights *weights;
+	const cuda_part	  *weights;
 	const glm_pass	  *pass;
 	cuda_left		   left;
 	glm_picked_id	  *picked;		/* [n_picked]: who asked for ids; NULL: nobody did */
 	const cuda_picked *picked_home; /* pinned */
 	int				   n_picked;
 	cuda_outcome	   outcome; /* of picks */
-};
+} cuda_gpu;
 
 /* What the engine lends: set before anything else is called. */
 extern const glm_host *cuda_host;
@@ -55,37 +61,40 @@ extern const char glm_cuda_image[];
 
 /* ---- gpu_backend.c ------------------------------------------------------------------------ */
 
-extern int		   cuda_find(glm_device_info *info, int max);
-extern glm_device *cuda_open(int which, const char *kernels, glm_threads *pool,
-							 glm_arithmetic arithmetic, glm_error *err);
-extern void		   cuda_close(glm_device *dev);
-extern void		   cuda_info(const glm_device *dev, glm_device_info *info);
+extern int		 cuda_find(glm_device_info *info, int max);
+extern cuda_gpu *cuda_open(int which, glm_error *err);
+extern void		 cuda_close(cuda_gpu *dev);
+extern void		 cuda_info(const cuda_gpu *dev, glm_device_info *info);
 /* Makes the device the calling thread's. */
-extern void		   cuda_enter(const glm_device *dev);
+extern void		 cuda_enter(const cuda_gpu *dev);
 /* Memory of so many bytes; 0 and *err, which says how many are free. */
-extern uint64_t	   cuda_take(glm_device *dev, size_t bytes, glm_error *err);
+extern uint64_t	 cuda_take(cuda_gpu *dev, size_t bytes, glm_error *err);
 /* Something failed: can anything be computed on it any more?  Any thread, as the next. */
-extern bool		   cuda_lives(glm_device *dev);
-extern bool		   cuda_lost(const glm_device *dev); /* did it turn out so? */
+extern bool		 cuda_lives(cuda_gpu *dev);
+extern bool		 cuda_lost(const cuda_gpu *dev); /* did it turn out so? */
 
 /* ---- upload.c ------------------------------------------------------------------------ */
 
-extern glm_weights *cuda_load(glm_device *dev, const glm_model *model, int segment, int max_rows,
-							  glm_go_on go_on, void *arg, glm_error *err);
+extern cuda_part *cuda_load(cuda_gpu *dev, const glm_model *model, const cuda_span *span,
+							int max_rows, glm_go_on go_on, void *arg, glm_error *err);
 
 /* ---- operations.c -------------------------------------------------------------------- */
 
-extern void cuda_begin(glm_device *dev, const glm_weights *weights, const glm_pass *pass);
-extern void cuda_op_embed(glm_device *dev, glm_mem x);
-extern void cuda_op_rmsnorm(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n);
-extern void cuda_op_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda,
+extern void cuda_begin(cuda_gpu *dev, const cuda_part *weights, const glm_pass *pass);
+extern void cuda_op_embed(cuda_gpu *dev, glm_mem x);
+extern void cuda_op_rmsnorm(cuda_gpu *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n);
+extern void cuda_op_matmul(cuda_gpu *dev, glm_mem c, glm_mem a, size_t lda,
 						   glm_projection projection, int layer, int n, bool add, bool swiglu);
-extern void cuda_op_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int first,
-							  int n);
-extern void cuda_op_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want want);
-extern void cuda_op_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits,
-						 const glm_pick *pick, int n);
-extern void cuda_end(glm_device *dev);
-extern bool cuda_wait(glm_device *dev, glm_device_state *state, glm_error *err);
+extern void cuda_op_attention(cuda_gpu *dev, glm_mem out, glm_mem qkv, int layer, int first, int n);
+extern void cuda_op_gather(cuda_gpu *dev, glm_mem y, glm_mem x, glm_want want);
+extern void cuda_op_pick(cuda_gpu *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick,
+						 int n);
+extern void cuda_end(cuda_gpu *dev);
+/* Rows x of so many bytes are all that the pass needs of this GPU any more, from here on. */
+extern void cuda_leave(cuda_gpu *dev, glm_mem x, size_t bytes);
+/* Has them, where they are on the GPU that was left, be x here. */
+extern void cuda_arrive(cuda_gpu *dev, const cuda_gpu *from, glm_mem x, glm_mem x_there,
+						size_t bytes);
+extern bool cuda_wait(cuda_gpu *dev, glm_device_state *state, glm_error *err);
 
 #endif /* GLM_CUDA_GPU_BACKEND_H */

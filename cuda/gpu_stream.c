@@ -52,6 +52,10 @@ cuda_stream_do(cuda_stream *s, const cuda_step *step)
 	else if (step->what == CUDA_STEP_FETCH)
 		cuda_stream_note(s, d->copy_from(step->host, step->there, step->bytes, s->stream),
 						 "copy_from");
+	else if (step->what == CUDA_STEP_COPY)
+		cuda_stream_note(s,
+						 d->copy_there(step->there, (uintptr_t) step->host, step->bytes, s->stream),
+						 "copy_there");
 	else
 		cuda_stream_note(s, launch_step(s, step), cuda_kernel_names[step->what]);
 	s->after_launch = step->what >= 0;
@@ -113,8 +117,10 @@ cuda_stream_fetch(cuda_stream *s, void *to, uint64_t from, size_t bytes)
 void
 cuda_stream_copy(cuda_stream *s, uint64_t to, uint64_t from, size_t bytes)
 {
-	if (!s->failed)
-		cuda_stream_note(s, s->driver->copy_there(to, from, bytes, s->stream), "copy_there");
+	cuda_step step = {
+		.what = CUDA_STEP_COPY, .bytes = bytes, .there = to, .host = (void *) (uintptr_t) from};
+
+	take_or_do(s, &step);
 }
 
 bool

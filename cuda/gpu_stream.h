@@ -12,22 +12,23 @@
 
 #define CUDA_STEP_BYTES 128 /* of what a kernel is told, at most */
 
-/* A launch, or a copy between the device and pinned memory. */
+/* A launch, or a copy between the device and pinned memory, or on the device. */
 typedef struct cuda_step
 {
-	int		  what; /* a cuda_kernel, or one of the two below */
+	int		  what; /* a cuda_kernel, or one of those below */
 	unsigned  threads, shared;
 	cuda_grid grid;
 	size_t	  bytes;
 	uint64_t  there;
-	void	 *host;
+	void	 *host; /* of a copy on the device: where it is from */
 	char	  args[CUDA_STEP_BYTES];
 } cuda_step;
 
 enum
 {
 	CUDA_STEP_PUT = -1,
-	CUDA_STEP_FETCH = -2
+	CUDA_STEP_FETCH = -2,
+	CUDA_STEP_COPY = -3
 };
 
 typedef struct cuda_stream

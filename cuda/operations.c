@@ -11,7 +11,7 @@
 #include "cuda/resident.h"
 
 static cuda_launcher *
-launcher(glm_device *dev)
+launcher(cuda_gpu *dev)
 {
 	return &dev->stream.launcher;
 }
@@ -26,7 +26,7 @@ address(glm_mem m)
 
 /* What the device is told of a pass lies at these places, as in pinned memory. */
 static cuda_pass
-pass_there(const glm_weights *w)
+pass_there(const cuda_part *w)
 {
 	cuda_pass p;
 
@@ -38,7 +38,7 @@ pass_there(const glm_weights *w)
 }
 
 void
-cuda_begin(glm_device *dev, const glm_weights *w, const glm_pass *pass)
+cuda_begin(cuda_gpu *dev, const cuda_part *w, const glm_pass *pass)
 {
 	const cuda_pass *p = &w->pass;
 	int				 logits = 0, hidden = 0;
@@ -75,7 +75,7 @@ cuda_begin(glm_device *dev, const glm_weights *w, const glm_pass *pass)
 
 /* One without picks has no outcome that could be compared. */
 void
-cuda_end(glm_device *dev)
+cuda_end(cuda_gpu *dev)
 {
 	if (dev->picked != NULL)
 		cuda_graphs_end(&dev->graphs, &dev->outcome);
@@ -85,9 +85,43 @@ cuda_end(glm_device *dev)
 	dev->pass = NULL;
 }
 
+/* What came of it so far can be compared, as picks can. */
+void
+cuda_leave(cuda_gpu *dev, glm_mem x, size_t bytes)
+{
+	const cuda_outcome outcome = {x.at, bytes, dev->weights->picked, 0};
+
+	cuda_enter(dev);
+	cuda_graphs_end(&dev->graphs, &outcome);
+	if (!dev->stream.failed)
+		cuda_stream_note(&dev->stream, dev->driver->event_record(dev->done, dev->stream.stream),
+						 "event_record");
+}
+
+/*
+ * Rows land beside x, and are copied from there: that copy is part of a graph, which so finds
+ * the same whenever it is launched.
+ */
+void
+cuda_arrive(cuda_gpu *dev, const cuda_gpu *from, glm_mem x, glm_mem x_there, size_t bytes)
+{
+	const cuda_driver *d = dev->driver;
+	uint64_t		   landing = dev->weights->memory + dev->weights->scratch.landing;
+	cuda_stream		  *s = &dev->stream;
+
+	cuda_enter(dev);
+	if (!s->failed)
+		cuda_stream_note(s, d->stream_after(s->stream, from->done, 0), "stream_after");
+	if (!s->failed)
+		cuda_stream_note(
+			s, d->copy_peer(landing, dev->context, x_there.at, from->context, bytes, s->stream),
+			"copy_peer");
+	cuda_stream_copy(s, x.at, landing, bytes);
+}
+
 /* Gives the ids that came home to who asked for them. */
 static void
-hand_over(glm_device *dev, const cuda_picked *from)
+hand_over(cuda_gpu *dev, const cuda_picked *from)
 {
 	for (int i = 0; i < dev->n_picked; i++)
 		dev->picked[i] =
@@ -101,7 +135,7 @@ hand_over(glm_device *dev, const cuda_picked *from)
 }
 
 bool
-cuda_wait(glm_device *dev, glm_device_state *state, glm_error *err)
+cuda_wait(cuda_gpu *dev, glm_device_state *state, glm_error *err)
 {
 	bool fine;
 
@@ -123,7 +157,7 @@ cuda_wait(glm_device *dev, glm_device_state *state, glm_error *err)
 
 /* Room for those of n rows. */
 static cuda_codes
-codes(const glm_weights *w, int n, int cols, int group)
+codes(const cuda_part *w, int n, int cols, int group)
 {
 	return (cuda_codes){.code = cuda_at(w, w->scratch.code),
 						.scale = cuda_at(w, w->scratch.scale),
@@ -136,7 +170,7 @@ codes(const glm_weights *w, int n, int cols, int group)
 
 /* Where what is written to `at` [n, cols] is left for the next product; none if it wants floats. */
 static cuda_codes
-leave(glm_device *dev, glm_mem at, int n, int cols, glm_projection next, int layer)
+leave(cuda_gpu *dev, glm_mem at, int n, int cols, glm_projection next, int layer)
 {
 	int				  n_matrices;
 	const glm_matrix *m = glm_model_matrices(dev->weights->model, next, layer, &n_matrices);
@@ -162,9 +196,9 @@ rows_filled(const cuda_codes *to, int n)
 /* ---- Rows ---------------------------------------------------------------------------------- */
 
 void
-cuda_op_embed(glm_device *dev, glm_mem x)
+cuda_op_embed(cuda_gpu *dev, glm_mem x)
 {
-	const glm_weights *w = dev->weights;
+	const cuda_part	  *w = dev->weights;
 	int				   n;
 	const glm_matrix  *table = glm_model_matrices(w->model, GLM_EMBEDDING, GLM_NO_LAYER, &n);
 	const cuda_matrix *m = &w->matrix[table - w->model->matrix];
@@ -183,14 +217,14 @@ cuda_op_embed(glm_device *dev, glm_mem x)
 }
 
 void
-cuda_op_rmsnorm(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n)
+cuda_op_rmsnorm(cuda_gpu *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n)
 {
-	const glm_weights *w = dev->weights;
-	int				   width = w->model->config.hidden;
-	glm_projection	   next = norm == GLM_ATTN_NORM	 ? GLM_QKV
-							  : norm == GLM_FFN_NORM ? GLM_GATE_UP
-													 : GLM_HEAD;
-	cuda_codes		   to;
+	const cuda_part *w = dev->weights;
+	int				 width = w->model->config.hidden;
+	glm_projection	 next = norm == GLM_ATTN_NORM  ? GLM_QKV
+							: norm == GLM_FFN_NORM ? GLM_GATE_UP
+												   : GLM_HEAD;
+	cuda_codes		 to;
 
 	to = leave(dev, y, n, width, next, layer);
 	cuda_rmsnorm(launcher(dev),
@@ -204,11 +238,11 @@ cuda_op_rmsnorm(glm_device *dev, glm_mem y, glm_mem x, glm_norm norm, int layer,
 }
 
 void
-cuda_op_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want want)
+cuda_op_gather(cuda_gpu *dev, glm_mem y, glm_mem x, glm_want want)
 {
-	const glm_weights *w = dev->weights;
-	cuda_pass		   there = pass_there(w);
-	bool			   logits = want == GLM_WANT_LOGITS;
+	const cuda_part *w = dev->weights;
+	cuda_pass		 there = pass_there(w);
+	bool			 logits = want == GLM_WANT_LOGITS;
 
 	cuda_gather(launcher(dev),
 				&(gather_args){.y = address(y),
@@ -223,22 +257,22 @@ cuda_op_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want want)
 /* A product of rows of activations with one matrix after the other. */
 typedef struct product
 {
-	glm_device *dev;
-	float	   *c;
-	size_t		ldc;
-	float	   *a;
-	size_t		lda;
-	int			n;
-	bool		add;
-	int			group; /* of the activations in 8 bits there are; 0: there are none */
+	cuda_gpu *dev;
+	float	 *c;
+	size_t	  ldc;
+	float	 *a;
+	size_t	  lda;
+	int		  n;
+	bool	  add;
+	int		  group; /* of the activations in 8 bits there are; 0: there are none */
 } product;
 
 static void
 multiply_packed(product *p, const glm_matrix *matrix, const cuda_matrix *m)
 {
-	const glm_weights *w = p->dev->weights;
-	const glm_tensor  *t = &matrix->tensor;
-	cuda_codes		   a = codes(w, p->n, (int) t->shape[1], t->group);
+	const cuda_part	 *w = p->dev->weights;
+	const glm_tensor *t = &matrix->tensor;
+	cuda_codes		  a = codes(w, p->n, (int) t->shape[1], t->group);
 
 	if (p->group != t->group)
 		cuda_quantize(
@@ -266,7 +300,7 @@ multiply_packed(product *p, const glm_matrix *matrix, const cuda_matrix *m)
 static void
 multiply_wide(const product *p, const glm_matrix *matrix, const cuda_matrix *m)
 {
-	const glm_weights *w = p->dev->weights;
+	const cuda_part *w = p->dev->weights;
 
 	cuda_wide(launcher(p->dev),
 			  &(wide_args){.c = p->c + matrix->offset,
@@ -283,21 +317,21 @@ multiply_wide(const product *p, const glm_matrix *matrix, const cuda_matrix *m)
 }
 
 void
-cuda_op_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda, glm_projection projection,
+cuda_op_matmul(cuda_gpu *dev, glm_mem c, glm_mem a, size_t lda, glm_projection projection,
 			   int layer, int n, bool add, bool swiglu)
 {
-	const glm_weights *w = dev->weights;
-	int				   n_matrices, width = glm_model_width(w->model, projection);
-	const glm_matrix  *m = glm_model_matrices(w->model, projection, layer, &n_matrices);
-	bool			   is_left = dev->left.at == a.at && dev->left.n == n;
-	product			   p = {.dev = dev,
-							.c = swiglu ? cuda_at(w, w->scratch.gated) : address(c),
-							.ldc = (size_t) width,
-							.a = address(a),
-							.lda = lda,
-							.n = n,
-							.add = add,
-							.group = is_left ? dev->left.group : 0};
+	const cuda_part	 *w = dev->weights;
+	int				  n_matrices, width = glm_model_width(w->model, projection);
+	const glm_matrix *m = glm_model_matrices(w->model, projection, layer, &n_matrices);
+	bool			  is_left = dev->left.at == a.at && dev->left.n == n;
+	product			  p = {.dev = dev,
+						   .c = swiglu ? cuda_at(w, w->scratch.gated) : address(c),
+						   .ldc = (size_t) width,
+						   .a = address(a),
+						   .lda = lda,
+						   .n = n,
+						   .add = add,
+						   .group = is_left ? dev->left.group : 0};
 
 	dev->left.at = 0;
 	for (int i = 0; i < n_matrices; i++)
@@ -321,13 +355,15 @@ cuda_op_matmul(glm_device *dev, glm_mem c, glm_mem a, size_t lda, glm_projection
 /* ---- Attention ----------------------------------------------------------------------------- */
 
 static cuda_kv
-keys_and_values(const glm_device *dev, int layer)
+keys_and_values(const cuda_gpu *dev, int layer)
 {
 	const glm_model *model = dev->weights->model;
 
-	return (cuda_kv){.pool = (char *) (uintptr_t) dev->kv,
+	bool whole = cuda_part_is_whole(dev->weights);
+
+	return (cuda_kv){.pool = (char *) (uintptr_t) (whole ? dev->kv : dev->kv_shared),
 					 .block = pass_there(dev->weights).block,
-					 .layer = glm_kv_keys(model, layer, 0),
+					 .layer = glm_kv_keys(model, layer - dev->weights->span.first, 0),
 					 .half = glm_kv_half_bytes(&model->config, model->kv_dtype),
 					 .dtype = (int) model->kv_dtype,
 					 .heads = model->config.heads,
@@ -337,7 +373,7 @@ keys_and_values(const glm_device *dev, int layer)
 
 /* Rows of attention go as far as there is room for their stretches. */
 static int
-rows_at_once(const glm_weights *w, int stretches)
+rows_at_once(const cuda_part *w, int stretches)
 {
 	const glm_model_config *config = &w->model->config;
 	uint64_t				row = (uint64_t) stretches * (uint64_t) config->heads *
@@ -360,9 +396,9 @@ codes_from(cuda_codes to, int at, int rows)
 }
 
 void
-cuda_op_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int first, int n)
+cuda_op_attention(cuda_gpu *dev, glm_mem out, glm_mem qkv, int layer, int first, int n)
 {
-	const glm_weights	   *w = dev->weights;
+	const cuda_part		   *w = dev->weights;
 	const glm_model_config *config = &w->model->config;
 	const cuda_row		   *row = pass_there(w).row + first;
 	cuda_kv					kv = keys_and_values(dev, layer);
@@ -396,12 +432,12 @@ cuda_op_attention(glm_device *dev, glm_mem out, glm_mem qkv, int layer, int firs
 /* ---- Picks ----------------------------------------------------------------------------------- */
 
 void
-cuda_op_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick, int n)
+cuda_op_pick(cuda_gpu *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick, int n)
 {
-	const glm_weights *w = dev->weights;
-	size_t			   vocab = (size_t) w->model->config.vocab;
-	cuda_pick		  *there = cuda_at(w, w->scratch.pick);
-	cuda_picked		  *ids = cuda_at(w, w->scratch.picked);
+	const cuda_part *w = dev->weights;
+	size_t			 vocab = (size_t) w->model->config.vocab;
+	cuda_pick		*there = cuda_at(w, w->scratch.pick);
+	cuda_picked		*ids = cuda_at(w, w->scratch.picked);
 
 	for (int i = 0; i < n; i++)
 		w->pick[i] = (cuda_pick){.temperature = pick[i].temperature,

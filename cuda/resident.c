@@ -1,5 +1,5 @@
 /*
- * resident.c - where all of a model lies on the device: planned before it is loaded, so that
+ * resident.c - where all of a model's part lies on a GPU: planned before it is loaded, so that
  * what it needs is known, and taken at once.
  */
 #include "cuda/resident.h"
@@ -24,7 +24,7 @@ _Static_assert((int) GLM_CUDA_KV_BLOCK == (int) GLM_KV_BLOCK &&
 /* ---- The plan ---------------------------------------------------------------------------- */
 
 static cuda_place
-reserve(glm_weights *w, uint64_t bytes)
+reserve(cuda_part *w, uint64_t bytes)
 {
 	cuda_place place = w->bytes;
 
@@ -32,8 +32,23 @@ reserve(glm_weights *w, uint64_t bytes)
 	return place;
 }
 
+static bool
+has_matrix(const cuda_span *span, const glm_matrix *m)
+{
+	if (m->layer != GLM_NO_LAYER)
+		return m->layer >= span->first && m->layer < span->last;
+	return m->projection == GLM_EMBEDDING ? span->embedding : span->head;
+}
+
+/* The norm that belongs to no layer stands before the head. */
+static bool
+has_norm(const cuda_span *span, int layer)
+{
+	return layer == GLM_NO_LAYER ? span->head : layer >= span->first && layer < span->last;
+}
+
 static void
-plan_matrix(glm_weights *w, const glm_matrix *from, cuda_matrix *m)
+plan_matrix(cuda_part *w, const glm_matrix *from, cuda_matrix *m)
 {
 	const glm_tensor *t = &from->tensor;
 
@@ -49,7 +64,7 @@ plan_matrix(glm_weights *w, const glm_matrix *from, cuda_matrix *m)
 
 /* Activations in 8 bits for the widest packed matrix, whatever its groups. */
 static void
-plan_activations(glm_weights *w)
+plan_activations(cuda_part *w)
 {
 	uint64_t rows = ((uint64_t) w->max_rows + GLM_CUDA_ROWS - 1) / GLM_CUDA_ROWS * GLM_CUDA_ROWS;
 	uint64_t width = 0;
@@ -78,7 +93,7 @@ part_bytes_of_row(const glm_model_config *config)
 }
 
 static void
-plan_scratch(glm_weights *w)
+plan_scratch(cuda_part *w)
 {
 	const glm_model_config *config = &w->model->config;
 	cuda_scratch		   *s = &w->scratch;
@@ -90,8 +105,13 @@ plan_scratch(glm_weights *w)
 	s->part_bytes = row * rows < MOST_PART_BYTES ? row * rows : MOST_PART_BYTES;
 	s->part_bytes = s->part_bytes > row ? s->part_bytes : row;
 	s->part = reserve(w, s->part_bytes);
-	s->candidate = reserve(w, PICK_ROWS * vocab * sizeof(cuda_candidate));
-	s->sum = reserve(w, PICK_ROWS * (vocab / GLM_CUDA_SUM_BLOCK + 1) * sizeof(double));
+	if (!w->span.embedding)
+		s->landing = reserve(w, rows * (uint64_t) config->hidden * sizeof(float));
+	if (w->span.head)
+	{
+		s->candidate = reserve(w, PICK_ROWS * vocab * sizeof(cuda_candidate));
+		s->sum = reserve(w, PICK_ROWS * (vocab / GLM_CUDA_SUM_BLOCK + 1) * sizeof(double));
+	}
 	s->pick = reserve(w, rows * sizeof(cuda_pick));
 	s->picked = reserve(w, rows * sizeof(cuda_picked));
 	w->most_blocks = (size_t) rows * (((size_t) config->context + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK);
@@ -100,7 +120,7 @@ plan_scratch(glm_weights *w)
 }
 
 static bool
-take_lists(glm_weights *w, glm_error *err)
+take_lists(cuda_part *w, glm_error *err)
 {
 	size_t layers = (size_t) w->model->config.layers + 1;
 
@@ -110,17 +130,18 @@ take_lists(glm_weights *w, glm_error *err)
 }
 
 cuda_place *
-cuda_weights_norm(const glm_weights *w, glm_norm norm, int layer)
+cuda_weights_norm(const cuda_part *w, glm_norm norm, int layer)
 {
 	return &w->norm[(layer - GLM_NO_LAYER) * GLM_N_NORMS + (int) norm];
 }
 
 bool
-cuda_weights_plan(glm_weights *w, const glm_model *model, int max_rows, glm_error *err)
+cuda_weights_plan(cuda_part *w, const glm_model *model, const cuda_span *span, int max_rows,
+				  glm_error *err)
 {
 	const glm_model_config *config = &model->config;
 
-	*w = (glm_weights){.model = model, .max_rows = max_rows};
+	*w = (cuda_part){.model = model, .span = *span, .max_rows = max_rows};
 	if (config->head_dim > MOST_HEAD_DIM)
 		return glm_fail(err, GLM_UNSUPPORTED,
 						"heads of %d elements do not fit into a GPU's kernels, %d do",
@@ -131,10 +152,11 @@ cuda_weights_plan(glm_weights *w, const glm_model *model, int max_rows, glm_erro
 		return false;
 	}
 	for (int i = 0; i < model->n_matrices; i++)
-		plan_matrix(w, &model->matrix[i], &w->matrix[i]);
+		if (has_matrix(span, &model->matrix[i]))
+			plan_matrix(w, &model->matrix[i], &w->matrix[i]);
 	for (int l = GLM_NO_LAYER; l < config->layers; l++)
 		for (int n = 0; n < GLM_N_NORMS; n++)
-			if (glm_model_norm(model, (glm_norm) n, l) != NULL)
+			if (has_norm(span, l) && glm_model_norm(model, (glm_norm) n, l) != NULL)
 				*cuda_weights_norm(w, (glm_norm) n, l) =
 					reserve(w, (uint64_t) config->hidden * sizeof(float));
 	w->rope = reserve(w, (uint64_t) config->context * (uint64_t) config->rotary * sizeof(float));
@@ -143,7 +165,7 @@ cuda_weights_plan(glm_weights *w, const glm_model *model, int max_rows, glm_erro
 }
 
 void
-cuda_weights_forget(glm_weights *w)
+cuda_weights_forget(cuda_part *w)
 {
 	free(w->matrix);
 	free(w->norm);
@@ -152,21 +174,26 @@ cuda_weights_forget(glm_weights *w)
 }
 
 uint64_t
-cuda_weights_need(const glm_device *dev, const glm_model *model, int max_rows)
+cuda_weights_need(const glm_model *model, const cuda_span *span, int max_rows)
 {
-	glm_weights w;
-	glm_error	err;
+	cuda_part w;
+	glm_error err;
 
-	(void) dev;
 	/* load() says why it cannot be */
-	if (!cuda_weights_plan(&w, model, max_rows, &err))
+	if (!cuda_weights_plan(&w, model, span, max_rows, &err))
 		return 0;
 	cuda_weights_forget(&w);
 	return w.bytes;
 }
 
+bool
+cuda_part_is_whole(const cuda_part *w)
+{
+	return w->span.embedding && w->span.head;
+}
+
 void
-cuda_unload(glm_device *dev, glm_weights *w)
+cuda_unload(cuda_gpu *dev, cuda_part *w)
 {
 	cuda_enter(dev);
 	if (w->memory != 0)

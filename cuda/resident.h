@@ -1,6 +1,6 @@
 /*
- * resident.h - a model on the device: its matrices, norms and angles, and the memory that its
- * passes work in, all of it one piece.
+ * resident.h - a model on a GPU, or some of its layers: their matrices, norms and angles, and the
+ * memory that passes work in, all of it one piece.
  */
 #ifndef GLM_CUDA_RESIDENT_H
 #define GLM_CUDA_RESIDENT_H
@@ -29,8 +29,16 @@ typedef struct cuda_scratch
 	cuda_place candidate, sum;		   /* of PICK_ROWS rows */
 	cuda_place pick, picked;		   /* [max_rows] */
 	cuda_place pass;				   /* what cuda_pass says */
+	cuda_place landing;				   /* rows that come from another GPU; not in the first part */
 	uint64_t   part_bytes;
 } cuda_scratch;
+
+/* Layers [first, last) of a model, and what stands before and behind all of them. */
+struct cuda_span
+{
+	int	 first, last;
+	bool embedding, head;
+};
 
 /* What a pass tells the device, in the order in which it lies there and in pinned memory. */
 typedef struct cuda_pass
@@ -43,9 +51,10 @@ typedef struct cuda_pass
 
 #define PICK_ROWS 32 /* that one launch picks for */
 
-struct glm_weights
+struct cuda_part
 {
 	const glm_model *model;
+	cuda_span		 span;
 	int				 max_rows;
 	uint64_t		 memory; /* the piece */
 	uint64_t		 bytes;
@@ -64,19 +73,23 @@ struct glm_weights
 };
 
 /* Lays the piece out for a model; false: out of memory, or what kernels cannot do. */
-extern bool cuda_weights_plan(glm_weights *w, const glm_model *model, int max_rows, glm_error *err);
-extern void cuda_weights_forget(glm_weights *w); /* what plan took */
-extern uint64_t cuda_weights_need(const glm_device *dev, const glm_model *model, int max_rows);
+extern bool		cuda_weights_plan(cuda_part *w, const glm_model *model, const cuda_span *span,
+								  int max_rows, glm_error *err);
+extern void		cuda_weights_forget(cuda_part *w); /* what plan took */
+extern uint64_t cuda_weights_need(const glm_model *model, const cuda_span *span, int max_rows);
+
+/* Is it all of its model? */
+extern bool cuda_part_is_whole(const cuda_part *w);
 
 /* Gives all of it back. */
-extern void cuda_unload(glm_device *dev, glm_weights *w);
+extern void cuda_unload(cuda_gpu *dev, cuda_part *w);
 
 /* Norm of a layer: where its place stands. */
-extern cuda_place *cuda_weights_norm(const glm_weights *w, glm_norm norm, int layer);
+extern cuda_place *cuda_weights_norm(const cuda_part *w, glm_norm norm, int layer);
 
 /* The device's address of a place. */
 static inline void *
-cuda_at(const glm_weights *w, cuda_place place)
+cuda_at(const cuda_part *w, cuda_place place)
 {
 	return (void *) (uintptr_t) (w->memory + place);
 }

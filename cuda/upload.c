@@ -1,6 +1,9 @@
 /*
- * upload.c - a model made resident: its weights copied to the device, a segment at a time,
+ * upload.c - a model, or some of its layers, made resident: weights copied to the device, a segment at a time,
  * through pinned memory, on a stream of its own, while passes run.
+ *
+ * One piece of pinned memory is filled, by two threads, while the other is copied: a thread alone
+ * does not copy as fast as the way to a GPU is.
  *
  * A segment's files are held while it is copied and let go then: what is on the device needs
  * no pages of the host.  Codes of packed matrices are woven there.
@@ -11,15 +14,18 @@
 #include "cuda/resident.h"
 
 #define STAGE ((size_t) 8 << 20) /* bytes of a piece */
+#define COPIERS 2
+#define SHARED_COPY ((size_t) 256 << 10) /* bytes for which waking another thread pays */
 
 typedef struct upload
 {
-	glm_device	*dev;
-	glm_weights *w;
+	cuda_gpu	*dev;
+	cuda_part	*w;
 	cuda_stream	 stream;
 	char		*stage[2]; /* pinned */
 	void		*event[2]; /* the stage has been copied */
 	int			 turn;
+	glm_threads *copiers; /* NULL: there are none, this thread copies alone */
 	glm_go_on	 go_on;
 	void		*arg;
 } upload;
@@ -28,6 +34,7 @@ static bool
 open_upload(upload *u, glm_error *err)
 {
 	const cuda_driver *d = u->dev->driver;
+	glm_error		   none;
 
 	if (!cuda_stream_open(&u->stream, d, u->dev->function, err))
 		return false;
@@ -35,6 +42,7 @@ open_upload(upload *u, glm_error *err)
 		if (!CUDA(d, err, pinned_take, (void **) &u->stage[i], STAGE, 0) ||
 			!CUDA(d, err, event_open, &u->event[i], 0))
 			return false;
+	u->copiers = cuda_host->threads_open(COPIERS, &none);
 	return true;
 }
 
@@ -55,6 +63,36 @@ close_upload(upload *u)
 			d->pinned_give(u->stage[i]);
 	}
 	cuda_stream_close(&u->stream);
+	if (u->copiers != NULL)
+		cuda_host->threads_close(u->copiers);
+}
+
+typedef struct copying
+{
+	char	   *to;
+	const char *from;
+	size_t		bytes;
+} copying;
+
+static void
+copy_share(void *arg, int index, int count)
+{
+	const copying *c = arg;
+	size_t		   begin = c->bytes / (size_t) count * (size_t) index;
+	size_t		   end = index == count - 1 ? c->bytes : begin + c->bytes / (size_t) count;
+
+	memcpy(c->to + begin, c->from + begin, end - begin);
+}
+
+static void
+copy(const upload *u, char *to, const char *from, size_t bytes)
+{
+	copying c = {to, from, bytes};
+
+	if (u->copiers != NULL && bytes >= SHARED_COPY)
+		cuda_host->threads_run(u->copiers, copy_share, &c);
+	else
+		copy_share(&c, 0, 1);
 }
 
 /* Copies so many bytes to a place, piece by piece; one is filled while the other is copied. */
@@ -69,7 +107,7 @@ send(upload *u, cuda_place to, const void *from, size_t bytes, glm_error *err)
 
 		if (!u->go_on(u->arg, err) || !CUDA(d, err, event_wait, u->event[u->turn]))
 			return false;
-		memcpy(u->stage[u->turn], (const char *) from + done, n);
+		copy(u, u->stage[u->turn], (const char *) from + done, n);
 		cuda_stream_put(&u->stream, u->w->memory + to + done, u->stage[u->turn], n);
 		if (!CUDA(d, err, event_record, u->event[u->turn], u->stream.stream))
 			return false;
@@ -139,14 +177,31 @@ send_segments(upload *u, glm_error *err)
 {
 	const glm_model *model = u->w->model;
 	glm_residency	 files = {0};
+	const cuda_span *span = &u->w->span;
 	bool			 ok = cuda_host->residency_open(&files, model, err) &&
-			  send_segment(u, &files, GLM_SEGMENT_EMBEDDING, err);
+			  (!span->embedding || send_segment(u, &files, GLM_SEGMENT_EMBEDDING, err));
 
-	for (int l = 0; ok && l < model->config.layers; l++)
+	for (int l = span->first; ok && l < span->last; l++)
 		ok = send_segment(u, &files, l, err);
-	ok = ok && send_segment(u, &files, GLM_SEGMENT_OUTPUT, err);
+	ok = ok && (!span->head || send_segment(u, &files, GLM_SEGMENT_OUTPUT, err));
 	cuda_host->residency_close(&files);
 	return ok;
+}
+
+static bool
+send_norms(upload *u, int layer, glm_error *err)
+{
+	const glm_model *model = u->w->model;
+
+	for (int n = 0; n < GLM_N_NORMS; n++)
+	{
+		const float *norm = glm_model_norm(model, (glm_norm) n, layer);
+
+		if (norm != NULL && !send(u, *cuda_weights_norm(u->w, (glm_norm) n, layer), norm,
+								  (size_t) model->config.hidden * sizeof(float), err))
+			return false;
+	}
+	return true;
 }
 
 /* What the model has in the host's memory anyway. */
@@ -157,21 +212,17 @@ send_small(upload *u, glm_error *err)
 	const glm_model_config *config = &model->config;
 	size_t angles = (size_t) config->context * (size_t) config->rotary * sizeof(float);
 
-	for (int l = GLM_NO_LAYER; l < config->layers; l++)
-		for (int n = 0; n < GLM_N_NORMS; n++)
-		{
-			const float *norm = glm_model_norm(model, (glm_norm) n, l);
-
-			if (norm != NULL && !send(u, *cuda_weights_norm(u->w, (glm_norm) n, l), norm,
-									  (size_t) config->hidden * sizeof(float), err))
-				return false;
-		}
+	for (int l = u->w->span.first; l < u->w->span.last; l++)
+		if (!send_norms(u, l, err))
+			return false;
+	if (u->w->span.head && !send_norms(u, GLM_NO_LAYER, err))
+		return false;
 	return send(u, u->w->rope, model->rope, angles, err);
 }
 
 /* Pinned memory for what a pass is told, and for the ids it picks. */
 static bool
-take_pinned(glm_device *dev, glm_weights *w, glm_error *err)
+take_pinned(cuda_gpu *dev, cuda_part *w, glm_error *err)
 {
 	size_t rows = (size_t) w->max_rows;
 	char  *at;
@@ -192,7 +243,7 @@ take_pinned(glm_device *dev, glm_weights *w, glm_error *err)
 }
 
 static bool
-fill(glm_device *dev, glm_weights *w, glm_go_on go_on, void *arg, glm_error *err)
+fill(cuda_gpu *dev, cuda_part *w, glm_go_on go_on, void *arg, glm_error *err)
 {
 	upload u = {.dev = dev, .w = w, .go_on = go_on, .arg = arg};
 	bool   ok = open_upload(&u, err) && send_small(&u, err) && send_segments(&u, err) &&
@@ -202,20 +253,18 @@ fill(glm_device *dev, glm_weights *w, glm_go_on go_on, void *arg, glm_error *err
 	return ok;
 }
 
-glm_weights *
-cuda_load(glm_device *dev, const glm_model *model, int segment, int max_rows, glm_go_on go_on,
-		  void *arg, glm_error *err)
+cuda_part *
+cuda_load(cuda_gpu *dev, const glm_model *model, const cuda_span *span, int max_rows,
+		  glm_go_on go_on, void *arg, glm_error *err)
 {
-	glm_weights *w = calloc(1, sizeof(*w));
+	cuda_part *w = calloc(1, sizeof(*w));
 
 	if (w == NULL)
 	{
 		glm_no_memory(err);
 		return NULL;
 	}
-	if (segment != GLM_ALL_SEGMENTS)
-		glm_fail(err, GLM_UNSUPPORTED, "a GPU takes all of a model, not a segment");
-	else if (cuda_weights_plan(w, model, max_rows, err))
+	if (cuda_weights_plan(w, model, span, max_rows, err))
 	{
 		w->memory = cuda_take(dev, w->bytes, err);
 		if (w->memory != 0 && take_pinned(dev, w, err) && fill(dev, w, go_on, arg, err))

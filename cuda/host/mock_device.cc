@@ -19,11 +19,11 @@ namespace mock
 {
 std::mutex		 lock;
 int				 devices = 1;
-size_t			 room = (size_t) 4096 << 20;
+size_t			 room[MOST_DEVICES];
 bool			 wrong_graphs;
 bool			 wrong_dependent;
 int				 ptx_version = 90;
-int				 sticky;
+int				 sticky[MOST_DEVICES];
 thread_local int current = -1;
 int				 things;
 int64_t			 first_poll_us;
@@ -35,6 +35,21 @@ static std::map<std::string, long> calls;
 static std::string				   spec;
 static const char				  *once, *hold_uploads, *hold_passes;
 static int64_t					   slow_us;
+
+/* "640,1024": MiB of each device, the last of them of those that follow. */
+static void
+choose_rooms(const char *list)
+{
+	size_t bytes = 0;
+
+	for (size_t &one : room)
+	{
+		if (*list != '\0')
+			bytes = (size_t) strtol(list, (char **) &list, 10) << 20;
+		list += *list == ',';
+		one = bytes;
+	}
+}
 
 namespace
 {
@@ -48,8 +63,7 @@ struct start_up
 
 		if (n != NULL)
 			devices = atoi(n) < MOST_DEVICES ? atoi(n) : (int) MOST_DEVICES;
-		if (memory != NULL)
-			room = (size_t) atol(memory) << 20;
+		choose_rooms(memory != NULL ? memory : "4096");
 		if (order != NULL)
 			emulated_choose(order);
 		if (slow != NULL)
@@ -75,7 +89,7 @@ stays(int code)
 }
 
 int
-fault(const char *what)
+fault(const char *what, int device)
 {
 	long nth = ++calls[what], at = 0;
 	int	 code = 0;
@@ -84,16 +98,20 @@ fault(const char *what)
 	if (sscanf(spec.c_str(), "%63[^:]:%ld:%d", name, &at, &code) != 3 || strcmp(name, what) != 0 ||
 		(nth != at && at != 0) || (once != NULL && unlink(once) != 0))
 		return FINE;
-	if (stays(code))
-		sticky = code;
+	for (int i = 0; stays(code) && i < MOST_DEVICES; i++)
+		if (device < 0 || i == device)
+			sticky[i] = code;
 	return code;
 }
 
 int
 enter(const char *what)
 {
-	int code = sticky != 0 ? sticky : fault(what);
+	/* whoever has no context yet may have failed to get one of a device that is broken */
+	int code = sticky[current < 0 ? 0 : current];
 
+	if (code == FINE)
+		code = fault(what, current);
 	return code != FINE ? code : current < 0 ? (int) INVALID_CONTEXT : (int) FINE;
 }
 
@@ -114,7 +132,7 @@ take(size_t bytes, int device)
 {
 	void *p = NULL;
 
-	if (device == PINNED || bytes <= room - in_use(device))
+	if (device == PINNED || bytes <= room[device] - in_use(device))
 		p = aligned_alloc(256, (bytes + 255) / 256 * 256);
 	if (p == NULL)
 		return NULL;
@@ -144,6 +162,14 @@ find(uint64_t at, size_t bytes)
 		return NULL;
 	--next;
 	return at + bytes <= next->first + next->second.bytes ? &next->second : NULL;
+}
+
+bool
+is_on(int device, uint64_t at, size_t bytes)
+{
+	const memory *m = find(at, bytes);
+
+	return m != NULL && m->device == device;
 }
 
 /* ---- Streams -------------------------------------------------------------------------- */
@@ -206,26 +232,30 @@ is_held(const char *file)
 bool
 may_finish(const stream *s)
 {
-	if (s->queue.empty() || sticky != FINE)
+	if (s->queue.empty() || sticky[s->device] != FINE)
 		return true;
+	for (const item &i : s->queue)
+		if (i.after != NULL && !i.after->done && !may_finish(i.after->where))
+			return false;
 	if (now_us() < s->begun_us + slow_us)
 		return false;
 	return !(has(s, item::UPLOAD) ? is_held(hold_uploads)
 								  : has(s, item::KERNEL) && is_held(hold_passes));
 }
 
-/* Does it, as far as there is no fault. */
-static int
+int
 run(stream *s, const event *until)
 {
-	while (!s->queue.empty() && sticky == FINE && (until == NULL || !until->done))
+	int &broken = sticky[s->device];
+
+	while (!s->queue.empty() && broken == FINE && (until == NULL || !until->done))
 	{
 		item next = s->queue.front();
 
 		s->queue.pop_front();
 		next.run();
 	}
-	return sticky;
+	return broken;
 }
 
 int
@@ -244,10 +274,8 @@ int
 poll(guard &held, stream *s, const event *until)
 {
 	(void) held;
-	if (s->queue.empty() || (until != NULL && until->done))
-		return sticky;
-	if (sticky != FINE)
-		return sticky;
+	if (s->queue.empty() || (until != NULL && until->done) || sticky[s->device] != FINE)
+		return sticky[s->device];
 	if (s->polls == 0)
 		first_poll_us = now_us() - s->begun_us;
 	return s->polls++ == 0 || !may_finish(s) ? (int) NOT_READY : run(s, until);
@@ -274,7 +302,26 @@ glm_mock_room(size_t bytes)
 {
 	mock::guard held(mock::lock);
 
-	mock::room = bytes;
+	for (size_t &one : mock::room)
+		one = bytes;
+}
+
+/* Of one of them. */
+TEST void
+glm_mock_room_of(int device, size_t bytes)
+{
+	mock::guard held(mock::lock);
+
+	mock::room[device] = bytes;
+}
+
+/* What is in use of a device. */
+TEST size_t
+glm_mock_in_use_of(int device)
+{
+	mock::guard held(mock::lock);
+
+	return mock::in_use(device);
 }
 
 /* What is in a stream takes so long at least. */

@@ -22,6 +22,7 @@ enum
 	INVALID_VALUE = 1,
 	OUT_OF_MEMORY = 2,
 	INVALID_CONTEXT = 201,
+	INVALID_HANDLE = 400,
 	NOT_FOUND = 500,
 	NOT_READY = 600,
 	ILLEGAL_ADDRESS = 700,
@@ -37,18 +38,21 @@ extern std::mutex					 lock;
 
 /* Set by the environment when the library is loaded. */
 extern int	  devices;
-extern size_t room; /* bytes of each device */
+extern size_t room[MOST_DEVICES]; /* bytes of each device */
 extern bool	  wrong_graphs;
 extern bool	  wrong_dependent;
 extern int	  ptx_version; /* that kernels were compiled for */
 
 /* ---- Faults --------------------------------------------------------------------------- */
 
-/* What the fault that was asked for makes of the next call of `what`. */
-extern int fault(const char *what);
-/* The same for one that needs a context; a fault that stays is everybody's. */
+/*
+ * What the fault that was asked for makes of the next call of `what`, on a device; -1: on none.
+ * One that stays breaks the device, or all of them.
+ */
+extern int fault(const char *what, int device);
+/* The same for one that needs a context, the current one. */
 extern int enter(const char *what);
-extern int sticky;
+extern int sticky[MOST_DEVICES];
 
 /* ---- Contexts and memory -------------------------------------------------------------- */
 
@@ -71,6 +75,7 @@ extern void			*take(size_t bytes, int device);
 extern bool			 give(void *at, bool pinned);
 /* Are so many bytes from here on a device's, or pinned?  NULL: neither. */
 extern const memory *find(uint64_t at, size_t bytes);
+extern bool			 is_on(int device, uint64_t at, size_t bytes);
 extern size_t		 in_use(int device);
 
 /* ---- Streams -------------------------------------------------------------------------- */
@@ -83,9 +88,11 @@ struct item
 		COPY,
 		UPLOAD, /* a large copy from pinned memory */
 		KERNEL,
-		EVENT
+		EVENT,
+		AFTER /* another stream's event */
 	} what;
 	std::function<void()> run;
+	struct event		 *after = NULL;
 };
 
 struct stream
@@ -100,6 +107,7 @@ struct stream
 
 struct event
 {
+	int		device;
 	stream *where = NULL;
 	bool	done = true;
 };
@@ -107,8 +115,10 @@ struct event
 extern void put(stream *s, item what);
 /* Before what came last. */
 extern void put_early(stream *s, item what);
-/* May what is in it be done by now?  Neither slow nor held. */
+/* May what is in it be done by now?  Neither slow nor held, nor what it comes after. */
 extern bool may_finish(const stream *s);
+/* Does it, as far as there is no fault: all, or up to an event. */
+extern int	run(stream *s, const event *until);
 /* Waits for that, without the lock meanwhile, and does it: all, or up to an event. */
 extern int	finish(guard &held, stream *s, const event *until);
 /* NOT_READY, the first time, or until it may be done. */
@@ -130,10 +140,15 @@ extern int things;
 	LOCKED;                                                                                        \
 	if (int code = mock::enter(what))                                                              \
 	return code
+/* With a stream, which has to be of the current context. */
+#define STREAM(what, s)                                                                            \
+	ENTER(what);                                                                                   \
+	if (((mock::stream *) (s))->device != mock::current)                                           \
+	return mock::INVALID_HANDLE
 /* Without a context. */
 #define BEFORE(what)                                                                               \
 	LOCKED;                                                                                        \
-	if (int code = mock::fault(what))                                                              \
+	if (int code = mock::fault(what, -1))                                                          \
 	return code
 
 #endif /* GLM_CUDA_MOCK_DEVICE_H */

@@ -5,15 +5,21 @@
  * It is as late as a GPU may be.  What is put into a stream is done when somebody waits for
  * it, and what is read before is poison; the launch's arguments are copied, as is what comes
  * from memory that is not pinned, and what comes from pinned memory is read when it is done.
- * Memory is poison when it is new, and accounted for.  A kernel that is told an address of
- * another device fails as it would.
+ * Memory is poison when it is new, and accounted for.
+ *
+ * Devices are strict about each other.  A kernel that is told an address of another device
+ * fails as it would, and so does any copy but that between devices; streams and events are
+ * used in the context in which they were made, but that a stream may wait for another's event.
+ * A device that is broken leaves the others as they were.
  *
  * Environment, read when the library is loaded:
  *     GLM_MOCK_DEVICES=N           devices; 1
- *     GLM_MOCK_MEMORY=MiB          of each; 4096
+ *     GLM_MOCK_MEMORY=MiB,...      of each, the last of those that follow; 4096
+ *     GLM_MOCK_NO_PEERS=1          they do not reach each other's memory
  *     GLM_MOCK_ORDER=CHOICE        see emulated_choose()
  *     GLM_MOCK_FAULT=WHAT:N:CODE   the N-th call of WHAT (a name of the driver's functions,
- *                                  or "kernel": the N-th that is done; 0: each) gives CODE; what
+ *                                  or "kernel": the N-th that is done, "unpinned": a copy to
+ *                                  memory that is not; 0: each) gives CODE; what
  *                                  breaks a context stays, as on a GPU
  *     GLM_MOCK_ONCE=FILE           the fault comes only while FILE is there, and removes it
  *     GLM_MOCK_SLOW=MS             that what is in a stream takes at least
@@ -50,6 +56,7 @@ static struct error
 	{35, "CUDA_ERROR_INSUFFICIENT_DRIVER", "CUDA driver version is insufficient"},
 	{100, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
 	{INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
+	{INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
 	{209, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available"},
 	{214, "CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"},
 	{NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
@@ -127,10 +134,10 @@ cuDeviceGetName(char *name, int bytes, int)
 }
 
 API
-cuDeviceTotalMem_v2(size_t *bytes, int)
+cuDeviceTotalMem_v2(size_t *bytes, int device)
 {
 	BEFORE("cuDeviceTotalMem");
-	*bytes = room;
+	*bytes = room[device];
 	return FINE;
 }
 
@@ -173,7 +180,7 @@ cuCtxSetCurrent(void *context)
 {
 	BEFORE("cuCtxSetCurrent");
 	current = (int) (uintptr_t) context - 1;
-	return sticky;
+	return current >= 0 ? sticky[current] : FINE;
 }
 
 /* ---- Memory -------------------------------------------------------------------------- */
@@ -182,8 +189,8 @@ API
 cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
 {
 	ENTER("cuMemGetInfo");
-	*free_bytes = room - in_use(current);
-	*total = room;
+	*free_bytes = room[current] - in_use(current);
+	*total = room[current];
 	return FINE;
 }
 
@@ -208,6 +215,8 @@ API
 cuMemFree_v2(uint64_t memory)
 {
 	ENTER("cuMemFree");
+	if (!is_on(current, memory, 1))
+		return INVALID_VALUE;
 	return give((void *) memory, false) ? FINE : INVALID_VALUE;
 }
 
@@ -227,14 +236,6 @@ cuMemFreeHost(void *memory)
 }
 
 static bool
-is_on_device(uint64_t at, size_t bytes)
-{
-	const memory *m = find(at, bytes);
-
-	return m != NULL && m->device != PINNED;
-}
-
-static bool
 is_pinned(const void *at, size_t bytes)
 {
 	const memory *m = find((uint64_t) at, bytes);
@@ -245,8 +246,8 @@ is_pinned(const void *at, size_t bytes)
 API
 cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *s)
 {
-	ENTER("cuMemcpyHtoDAsync");
-	if (!is_on_device(to, bytes))
+	STREAM("cuMemcpyHtoDAsync", s);
+	if (!is_on(current, to, bytes))
 		return INVALID_VALUE;
 	if (is_pinned(from, bytes))
 		put((stream *) s, item{bytes > LARGE ? item::UPLOAD : item::COPY,
@@ -263,22 +264,23 @@ cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *s)
 API
 cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *s)
 {
-	ENTER("cuMemcpyDtoHAsync");
-	if (!is_on_device(from, bytes))
+	STREAM("cuMemcpyDtoHAsync", s);
+	if (!is_on(current, from, bytes))
 		return INVALID_VALUE;
+	if (!is_pinned(to, bytes))
+		fault("unpinned", current); /* counts it */
 	memset(to, 0xfb, bytes);
 	put((stream *) s, item{item::COPY, [=] { memcpy(to, (const void *) from, bytes); }});
 	return FINE;
 }
 
-/* Of two devices too. */
 API
 cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *s)
 {
-	ENTER("cuMemcpyDtoDAsync");
-	if (!is_on_device(to, bytes) || !is_on_device(from, bytes))
+	STREAM("cuMemcpyDtoDAsync", s);
+	if (!is_on(current, to, bytes) || !is_on(current, from, bytes))
 		return INVALID_VALUE;
-	put((stream *) s, item{item::COPY, [=] { memcpy((void *) to, (const void *) from, bytes); }});
+	put((stream *) s, item{item::COPY, [=] { memmove((void *) to, (const void *) from, bytes); }});
 	return FINE;
 }
 
@@ -299,24 +301,24 @@ cuStreamCreate(void **s, unsigned)
 API
 cuStreamDestroy_v2(void *s)
 {
-	ENTER("cuStreamDestroy");
+	STREAM("cuStreamDestroy", s);
 	finish(held, (stream *) s, NULL);
 	delete (stream *) s;
 	things--;
-	return sticky;
+	return sticky[current];
 }
 
 API
 cuStreamSynchronize(void *s)
 {
-	ENTER("cuStreamSynchronize");
+	STREAM("cuStreamSynchronize", s);
 	return finish(held, (stream *) s, NULL);
 }
 
 API
 cuStreamQuery(void *s)
 {
-	ENTER("cuStreamQuery");
+	STREAM("cuStreamQuery", s);
 	return poll(held, (stream *) s, NULL);
 }
 
@@ -324,7 +326,10 @@ API
 cuEventCreate(void **e, unsigned)
 {
 	ENTER("cuEventCreate");
-	*e = new event;
+	event *made = new event;
+
+	made->device = current;
+	*e = made;
 	things++;
 	return FINE;
 }
@@ -341,9 +346,11 @@ cuEventDestroy_v2(void *e)
 API
 cuEventRecord(void *e, void *s)
 {
-	ENTER("cuEventRecord");
+	STREAM("cuEventRecord", s);
 	event *what = (event *) e;
 
+	if (what->device != current)
+		return INVALID_HANDLE;
 	what->where = (stream *) s;
 	what->done = false;
 	put(what->where, item{item::EVENT, [=] { what->done = true; }});
@@ -433,7 +440,8 @@ launch(const cuda_launch_config *how, void *function, void **args)
 	std::string			   copy((const char *) args[0], kernel->bytes);
 	cuda_grid			   grid = {how->x, how->y, how->z};
 	unsigned			   threads = how->threads_x, shared = how->shared;
-	bool				   lost = strays(copy, s->device), early = false;
+	int					   device = s->device;
+	bool				   lost = strays(copy, device), early = false;
 
 	for (unsigned i = 0; i < how->n_attributes; i++)
 		if (how->attribute[i].what == CUDA_MAY_BEGIN_EARLY)
@@ -446,8 +454,8 @@ launch(const cuda_launch_config *how, void *function, void **args)
 	(early && wrong_dependent ? put_early : put)(
 		s, item{item::KERNEL, [=]
 				{
-					sticky = lost ? (int) ILLEGAL_ADDRESS : fault("kernel");
-					if (sticky == FINE)
+					sticky[device] = lost ? (int) ILLEGAL_ADDRESS : fault("kernel", device);
+					if (sticky[device] == FINE)
 						emulated_run(kernel, grid, threads, shared, copy.data());
 				}});
 	return FINE;
@@ -457,7 +465,7 @@ API
 cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned,
 			   unsigned, unsigned shared, void *s, void **args, void **)
 {
-	ENTER("cuLaunchKernel");
+	STREAM("cuLaunchKernel", s);
 	cuda_launch_config how = {x, y, z, threads, 1, 1, shared, s, NULL, 0};
 
 	return launch(&how, function, args);
@@ -466,7 +474,7 @@ cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned thre
 API
 cuLaunchKernelEx(const cuda_launch_config *how, void *function, void **args, void **)
 {
-	ENTER("cuLaunchKernelEx");
+	STREAM("cuLaunchKernelEx", how->stream);
 	return launch(how, function, args);
 }
 

@@ -57,7 +57,7 @@ fill(void)
 	for (int end = CHUNK; end <= FILLED; end += CHUNK)
 		pass(end, CHUNK);
 	for (int i = FILLED / GLM_KV_BLOCK; i < kv.n_blocks; i++)
-		glm_forward_kv_copy(forward, kv.block[i], kv.block[i % (FILLED / GLM_KV_BLOCK)],
+		glm_forward_kv_copy(forward, 0, kv.block[i], kv.block[i % (FILLED / GLM_KV_BLOCK)],
 							model->kv_block_bytes);
 }
 
@@ -72,9 +72,9 @@ open_all(const char *dir, int threads, const char *kernels)
 	options.pool = pool = glm_threads_open(threads, &err);
 	model = pool != NULL ? glm_model_open("bench", dir, &err) : NULL;
 	forward = model != NULL ? glm_forward_open(&options, &err) : NULL;
-	if (forward == NULL || !glm_forward_prepare(forward, model, &err))
+	if (forward == NULL || !glm_forward_prepare(forward, 0, model, &err))
 		die(err.message);
-	weights = glm_forward_load(forward, model, &err);
+	weights = glm_forward_load(forward, 0, model, &err);
 	if (weights == NULL)
 		die(err.message);
 	if (model->config.context < FILLED)
@@ -82,7 +82,7 @@ open_all(const char *dir, int threads, const char *kernels)
 	blocks = (model->config.context + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
 	/* an eighth and a bit: what runs of slabs may waste */
 	kv_pool = glm_kv_pool_open((size_t) (blocks + 16) * model->kv_block_bytes * 5 / 4);
-	if (kv_pool == NULL || !glm_forward_kv_pool(forward, glm_kv_pool_total(kv_pool), &err) ||
+	if (kv_pool == NULL || !glm_forward_kv_pool(forward, 0, glm_kv_pool_total(kv_pool), &err) ||
 		!glm_kv_take(kv_pool, model->kv_block_bytes, blocks, &kv) ||
 		!glm_rows_reserve(&rows, CHUNK, (size_t) blocks, &err))
 		die("no memory for keys and values");

@@ -179,17 +179,17 @@ open_all(const char *dir, int threads, const char *kernels, bool files_pages)
 	options.pool = pool = glm_threads_open(threads, &err);
 	model = pool != NULL ? glm_model_open("bench", dir, &err) : NULL;
 	forward = model != NULL ? glm_forward_open(&options, &err) : NULL;
-	if (forward == NULL || !glm_forward_prepare(forward, model, &err) ||
+	if (forward == NULL || !glm_forward_prepare(forward, 0, model, &err) ||
 		!glm_rows_reserve(&rows, MAX_ROWS, (size_t) (blocks + MAX_SEQUENCES * 12), &err))
 		die(&err);
-	weights = glm_forward_load(forward, model, &err);
+	weights = glm_forward_load(forward, 0, model, &err);
 	if (weights == NULL)
 		die(&err);
 	if (!files_pages && !glm_shards_settle(model->shards, &err))
 		die(&err);
 	kv_pool =
 		glm_kv_pool_open((size_t) (blocks + MAX_SEQUENCES * 12) * (model->kv_block_bytes + 262144));
-	if (kv_pool == NULL || !glm_forward_kv_pool(forward, glm_kv_pool_total(kv_pool), &err))
+	if (kv_pool == NULL || !glm_forward_kv_pool(forward, 0, glm_kv_pool_total(kv_pool), &err))
 		die(&err);
 	for (int i = 0; i < MAX_SEQUENCES; i++)
 		if (!glm_kv_take(kv_pool, model->kv_block_bytes, i == 0 ? blocks : 12, &kv[i]))
@@ -222,7 +222,7 @@ main(int argc, char **argv)
 	runs = o.runs;
 	open_all(argv[optind], o.threads, o.kernels, o.files_pages);
 	glm_forward_set_tuning(forward, !o.untuned);
-	glm_forward_info(forward, &info);
+	glm_forward_info(forward, 0, &info);
 	printf("{\"work\": \"machine\", \"kernels\": \"%s\", \"threads\": %d, \"bandwidth\": %.1f, "
 		   "\"peak_gops\": %.0f}\n",
 		   info.kernels, o.threads, bandwidth(pool), product_peak(pool));

@@ -184,7 +184,7 @@ open_product(product *p, int n, int k, glm_dtype dtype)
 			((uint16_t *) data)[i] = (uint16_t) (((uint16_t *) data)[i] % 0x2000 + 0x2000);
 	p->a = random_floats(256 * (size_t) k);
 	p->c = random_floats(256 * (size_t) n);
-	p->weights = be->load(device, &p->model, GLM_ALL_SEGMENTS, 256, NULL, NULL, &err);
+	p->weights = be->load(device, 0, &p->model, GLM_ALL_SEGMENTS, 256, NULL, NULL, &err);
 	if (p->weights == NULL)
 		exit(1);
 	be->begin(device, p->weights, &no_rows);
@@ -299,12 +299,12 @@ attentions(void)
 	a.model.rope = calloc((size_t) LONGEST * 64, sizeof(float));
 	a.qkv = random_floats(PROMPT_ROWS * 36 * 128);
 	a.out = random_floats(PROMPT_ROWS * 32 * 128);
-	memory = (float *) be->kv_pool(device, bytes, &err).at;
+	memory = (float *) be->kv_pool(device, 0, bytes, &err).at;
 	if (kv.block == NULL || a.model.rope == NULL || memory == NULL ||
 		!glm_model_lay_out(&a.model, &no_tensors, &err) ||
 		!glm_rows_reserve(&a.rows, PROMPT_ROWS, (size_t) kv.n_blocks, &err))
 		exit(1);
-	a.weights = be->load(device, &a.model, GLM_ALL_SEGMENTS, PROMPT_ROWS, NULL, NULL, &err);
+	a.weights = be->load(device, 0, &a.model, GLM_ALL_SEGMENTS, PROMPT_ROWS, NULL, NULL, &err);
 	if (a.weights == NULL)
 		exit(1);
 	fill(memory, bytes / sizeof(float));
@@ -384,10 +384,11 @@ open_pass(pass *p, const char *kernels, const glm_kv_pool *kv_pool, size_t block
 	glm_error			err = {0};
 
 	p->forward = glm_forward_open(&options, &err);
-	if (p->forward != NULL && glm_forward_kv_pool(p->forward, glm_kv_pool_total(kv_pool), &err) &&
-		glm_forward_prepare(p->forward, p->model, &err) &&
+	if (p->forward != NULL &&
+		glm_forward_kv_pool(p->forward, 0, glm_kv_pool_total(kv_pool), &err) &&
+		glm_forward_prepare(p->forward, 0, p->model, &err) &&
 		glm_rows_reserve(&p->rows, MAX_ROWS, blocks, &err))
-		p->weights = glm_forward_load(p->forward, p->model, &err);
+		p->weights = glm_forward_load(p->forward, 0, p->model, &err);
 	if (p->weights == NULL)
 	{
 		fprintf(stderr, "%s\n", err.message);
@@ -466,14 +467,14 @@ main(int argc, char **argv)
 	if (pool != NULL && glm_backend_find("cpu", NULL, &cpu, &err))
 	{
 		be = cpu.backend;
-		device = be->open(cpu.which, kernels, pool, GLM_EXACT, &err);
+		device = be->open(cpu.which, cpu.n, kernels, pool, GLM_EXACT, &err);
 	}
 	if (device == NULL)
 	{
 		fprintf(stderr, "%s\n", err.message);
 		return 1;
 	}
-	be->info(device, &info);
+	be->info(device, 0, &info);
 	peak = measure_peak(info.kernels);
 	printf("%s, %d threads: peak of fused multiply-adds %.0f GFLOP/s\n", info.kernels, threads,
 		   peak);

@@ -15,8 +15,8 @@
 
 #define GROUP 64
 
-static glm_device *dev;
-static int		   layers = 28;
+static cuda_gpu *dev;
+static int		 layers = 28;
 static int (*elapsed)(float *ms, void *begin, void *end);
 
 static uint64_t
@@ -194,7 +194,7 @@ main(int argc, char **argv)
 	void	 *library, *found;
 
 	layers = argc > 1 ? atoi(argv[1]) : layers;
-	dev = cuda_open(0, "auto", NULL, GLM_EXACT, &err);
+	dev = cuda_open(0, &err);
 	if (dev == NULL || layers < 1)
 	{
 		printf("# %s\n", err.message);

@@ -113,9 +113,9 @@ run_cpu(const shape *s, const char *pool, float *qkv, float *out, char *pool_aft
 	const glm_backend *be = &glm_backend_cpu;
 	glm_error		   err = {0};
 	glm_threads		  *threads = glm_threads_open(1, &err);
-	glm_device		  *dev = be->open(0, "scalar", threads, GLM_EXACT, &err);
-	glm_weights		  *w = be->load(dev, &s->model, GLM_ALL_SEGMENTS, 512, NULL, NULL, &err);
-	glm_mem			   there = be->kv_pool(dev, s->pool_bytes, &err);
+	glm_device		  *dev = be->open(&(int){0}, 1, "scalar", threads, GLM_EXACT, &err);
+	glm_weights		  *w = be->load(dev, 0, &s->model, GLM_ALL_SEGMENTS, 512, NULL, NULL, &err);
+	glm_mem			   there = be->kv_pool(dev, 0, s->pool_bytes, &err);
 
 	if (w == NULL || there.at == 0)
 		abort();

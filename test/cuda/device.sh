@@ -14,6 +14,8 @@ mock "$build/test_device_memory"
 mock "$build/test_device_faults"
 mock "$build/test_device_waits"
 mock "$build/test_device_graphs"
+mock "$build/test_device_several"
+mock "$build/test_device_faults" cuda:0,1
 GLM_MOCK_FAULT=cuInit:0:35 mock "$build/test_device" CUDA_ERROR_INSUFFICIENT_DRIVER
 GLM_MOCK_FAULT=cuInit:0:100 mock "$build/test_device" 'CUDA_ERROR_NO_DEVICE (100, no CUDA-capable device is detected)'
 # this machine's own driver, if it has one, is left alone

@@ -10,6 +10,15 @@
 
 #include "engine/compute/backend_host.h"
 
+void
+mock_devices(int n)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", n);
+	setenv("GLM_MOCK_DEVICES", number, 1);
+}
+
 const glm_backend *
 mock_backend(void)
 {
@@ -64,6 +73,24 @@ mock_room(size_t bytes)
 
 	find("glm_mock_room", &function);
 	function(bytes);
+}
+
+void
+mock_room_of(int device, size_t bytes)
+{
+	void (*function)(int device, size_t bytes);
+
+	find("glm_mock_room_of", &function);
+	function(device, bytes);
+}
+
+size_t
+mock_in_use_of(int device)
+{
+	size_t (*function)(int device);
+
+	find("glm_mock_in_use_of", &function);
+	return function(device);
 }
 
 size_t

@@ -10,6 +10,9 @@
 #define LIBRARY "build/cuda/mock/chatglm_cuda.so" /* CUDA_LIBRARY names another */
 #define ROOMY ((size_t) 16 << 20)
 
+/* So many of them from now on, before the driver is loaded. */
+extern void mock_devices(int n);
+
 /* Loaded once; ends the program where it cannot be. */
 extern const glm_backend *mock_backend(void);
 
@@ -17,7 +20,9 @@ extern const glm_backend *mock_backend(void);
 extern void	  mock_fault(const char *what); /* "": none */
 extern long	  mock_calls(const char *what); /* since then */
 extern void	  mock_room(size_t bytes);		/* of each device */
+extern void	  mock_room_of(int device, size_t bytes);
 extern size_t mock_in_use(void);
+extern size_t mock_in_use_of(int device);
 extern void	  mock_slow(int ms);	 /* that what is in a stream takes at least */
 extern long	  mock_first_poll(void); /* us, see mock_device.h */
 

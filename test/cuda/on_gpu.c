@@ -11,7 +11,7 @@
 
 #define ATTACHED_TO_ALL 1
 
-static glm_device *device;
+static cuda_gpu *device;
 static int (*take_shared)(uint64_t *memory, size_t bytes, unsigned flags);
 
 static void
@@ -42,7 +42,7 @@ ck_open(void)
 	glm_error err = {0};
 	void	 *library, *found;
 
-	device = cuda_open(0, "auto", NULL, GLM_EXACT, &err);
+	device = cuda_open(0, &err);
 	if (device == NULL)
 	{
 		printf("# %s\n", err.message);

@@ -3,6 +3,9 @@
  * whom it concerns, and leaves the rest as it was.  Every function of the driver is made to
  * fail, in every phase of a device's life: a call there, in a way that
  * the device outlives and in one that it does not.
+ *
+ *     test_device_faults
+ *     test_device_faults cuda:0,1    the same of several that a model is divided among
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +18,11 @@
 #include "engine/glm.h"
 #include "mock.h"
 
+#define PART ((size_t) (512 + 13) << 20) /* has no room for the whole model */
 #define TOO_LONG 1800 /* s; a test that hangs ends then, on however slow a machine */
+
+static const char *device = "cuda:0";
+static bool		   several;
 
 /* ---- The device's functions ----------------------------------------------------------- */
 
@@ -56,7 +63,8 @@ typedef enum phase
 /* A life: its faults, and what came of it. */
 typedef struct life
 {
-	phase		at; /* when the fault is to be */
+	phase		at;		 /* when the fault is to be */
+	phase		entered; /* the last */
 	const char *fault;
 	int			failed; /* requests */
 	char		message[512];
@@ -72,12 +80,16 @@ enter_phase(life *l, phase now)
 	char function[64];
 	long nth;
 
+	/* two that are divided find no room at a time, and nobody waits for the one that goes */
+	if (several && now == UNLOAD)
+		return false;
 	if (l->calls == NULL && now != l->at && (now == PASS || now == COPY || now == UNLOAD) &&
 		!(now == UNLOAD && l->at == AGAIN))
 		return false;
 	if (l->calls != NULL && now > OPEN)
 		for (int i = 0; i < N_FUNCTIONS; i++)
-			l->calls[(now - 1) * N_FUNCTIONS + i] = mock_calls(plain(functions[i]));
+			l->calls[l->entered * N_FUNCTIONS + i] = mock_calls(plain(functions[i]));
+	l->entered = now;
 	if (now > l->at && !l->reached && sscanf(l->fault, "%63[^:]:%ld", function, &nth) == 2)
 		l->reached = mock_calls(function) >= nth;
 	mock_fault(now == l->at ? l->fault : "");
@@ -123,11 +135,13 @@ unload(life *l, glm_engine *engine)
 static void
 live(life *l)
 {
-	glm_config	config = mock_config("cuda:0", true);
+	glm_config	config = mock_config(device, true);
 	glm_engine *engine;
 	glm_stats	stats;
 	glm_error	err = {0};
 
+	if (several)
+		mock_room(PART);
 	enter_phase(l, OPEN);
 	engine = mock_engine(&config);
 	stats = stats_of(engine);
@@ -319,8 +333,12 @@ test_load(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+	const struct CMUnitTest of_several[] = {
+		cmocka_unit_test(test_every_function),
+		cmocka_unit_test(test_kernels),
+	};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_function),
 		cmocka_unit_test(test_kernels),
@@ -328,6 +346,14 @@ main(void)
 		cmocka_unit_test(test_load),
 	};
 
+	several = argc > 1;
+	if (several)
+	{
+		device = argv[1];
+		mock_devices(2);
+	}
 	mock_backend();
+	if (several)
+		return cmocka_run_group_tests(of_several, NULL, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,6 +161,44 @@ test_one_too_many(void **state)
 	assert_int_equal(mock_in_use(), 0);
 }
 
+static uint64_t
+digest_of_logits(glm_engine *engine)
+{
+	int32_t		  tokens[] = {1, 2, 3};
+	const answer *a = mock_await(engine, submit(engine, make_for_tokens(GLM_LOGITS, tokens, 3)));
+	uint64_t	  digest = 0;
+
+	assert_int_equal(a->last.kind, GLM_EVENT_DONE);
+	assert_true(a->length > 0);
+	for (size_t i = 0; i < a->length; i++)
+		digest = digest * 31 + (unsigned char) a->text[i];
+	return digest;
+}
+
+/* Logits come home to pinned memory, or where there is none to other. */
+static void
+test_logits(void **state)
+{
+	glm_config config = mock_config("cuda:0", false);
+	uint64_t   digest[2];
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+	{
+		glm_engine *engine = mock_engine(&config);
+
+		/* the first three are for the pass, and for what is uploaded */
+		mock_fault(i == 0 ? "" : "cuMemHostAlloc:4:2");
+		digest[i] = digest_of_logits(engine);
+		assert_true(mock_calls("cuMemHostAlloc") >= 4);
+		assert_int_equal(mock_calls("unpinned"), i);
+		glm_engine_close(engine);
+		assert_int_equal(mock_in_use(), 0);
+	}
+	mock_fault("");
+	assert_true(digest[0] == digest[1]);
+}
+
 /* All that loading took comes back. */
 static void
 test_unload(void **state)
@@ -199,6 +237,7 @@ main(void)
 		cmocka_unit_test(test_memory_limit),
 		cmocka_unit_test(test_one_too_many),
 		cmocka_unit_test(test_unload),
+		cmocka_unit_test(test_logits),
 	};
 
 	mock_backend();

@@ -44,6 +44,7 @@ typedef struct operation
 	int				   layer, first, n;
 	bool			   add, swiglu;
 	size_t			   lda, bytes;
+	int				   place;
 	uint32_t		   to_block, from_block;
 	void			  *host;
 	const glm_pick	  *pick;
@@ -120,8 +121,8 @@ late_find(glm_device_info *info, int max)
 }
 
 static glm_device *
-late_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
-		  glm_error *err)
+late_open(const int *which, int n, const char *kernels, glm_threads *pool,
+		  glm_arithmetic arithmetic, glm_error *err)
 {
 	glm_device		 *dev = calloc(1, sizeof(*dev));
 	glm_device_choice cpu;
@@ -136,7 +137,7 @@ late_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arit
 	atomic_store(&largest, 0);
 	atomic_store(&bytes_free, UINT64_MAX);
 	dev->cpu = cpu.backend;
-	dev->inner = cpu.backend->open(which, kernels, pool, arithmetic, err);
+	dev->inner = cpu.backend->open(which, n, kernels, pool, arithmetic, err);
 	if (dev->inner != NULL)
 		return dev;
 	free(dev);
@@ -144,10 +145,10 @@ late_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arit
 }
 
 static glm_device *
-picker_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
-			glm_error *err)
+picker_open(const int *which, int n, const char *kernels, glm_threads *pool,
+			glm_arithmetic arithmetic, glm_error *err)
 {
-	glm_device *dev = late_open(which, kernels, pool, arithmetic, err);
+	glm_device *dev = late_open(which, n, kernels, pool, arithmetic, err);
 
 	if (dev != NULL)
 		dev->picks = true;
@@ -163,9 +164,9 @@ late_close(glm_device *dev)
 }
 
 static void
-late_info(const glm_device *dev, glm_device_info *info)
+late_info(const glm_device *dev, int place, glm_device_info *info)
 {
-	dev->cpu->info(dev->inner, info);
+	dev->cpu->info(dev->inner, place, info);
 	late_find(info, 1);
 	info->host_memory = false;
 	info->picks = dev->picks;
@@ -173,22 +174,25 @@ late_info(const glm_device *dev, glm_device_info *info)
 	info->bytes_free = atomic_load(&bytes_free);
 }
 
-static uint64_t
-late_need(const glm_device *dev, const glm_model *model, int max_rows)
+static void
+late_need(const glm_device *dev, int place, const glm_model *model, int max_rows,
+		  glm_footprint *need)
 {
-	return dev->cpu->need(dev->inner, model, max_rows) + 1;
+	dev->cpu->need(dev->inner, place, model, max_rows, need);
+	need->bytes++;
+	need->room = atomic_load(&bytes_free);
 }
 
 static glm_weights *
-late_load(glm_device *dev, const glm_model *model, int segment, int max_rows, glm_go_on go_on,
-		  void *arg, glm_error *err)
+late_load(glm_device *dev, int place, const glm_model *model, int segment, int max_rows,
+		  glm_go_on go_on, void *arg, glm_error *err)
 {
 	glm_weights *w = malloc(sizeof(*w));
 
 	if (w == NULL)
 		abort();
 	w->model = model;
-	w->inner = dev->cpu->load(dev->inner, model, segment, max_rows, go_on, arg, err);
+	w->inner = dev->cpu->load(dev->inner, place, model, segment, max_rows, go_on, arg, err);
 	if (w->inner != NULL)
 		return w;
 	free(w);
@@ -217,9 +221,9 @@ found(glm_mem m)
 }
 
 static glm_mem
-late_alloc(glm_device *dev, size_t bytes, glm_error *err)
+late_alloc(glm_device *dev, int place, size_t bytes, glm_error *err)
 {
-	glm_mem m = dev->cpu->alloc(dev->inner, bytes, err);
+	glm_mem m = dev->cpu->alloc(dev->inner, place, bytes, err);
 	int		i = 0;
 
 	while (dev->block[i].data != NULL && i < MAX_BLOCKS - 1)
@@ -239,9 +243,9 @@ late_free(glm_device *dev, glm_mem m)
 }
 
 static glm_mem
-late_kv_pool(glm_device *dev, size_t bytes, glm_error *err)
+late_kv_pool(glm_device *dev, int place, size_t bytes, glm_error *err)
 {
-	return hidden(dev->cpu->kv_pool(dev->inner, bytes, err));
+	return hidden(dev->cpu->kv_pool(dev->inner, place, bytes, err));
 }
 
 /* ---- Operations, put in order -------------------------------------------------- */
@@ -262,10 +266,11 @@ put(glm_device *dev, operation_kind kind, glm_mem to, glm_mem from)
 }
 
 static void
-late_kv_copy(glm_device *dev, uint32_t to, uint32_t from, size_t bytes)
+late_kv_copy(glm_device *dev, int place, uint32_t to, uint32_t from, size_t bytes)
 {
 	operation *op = put(dev, KV_COPY, GLM_NO_MEM, GLM_NO_MEM);
 
+	op->place = place;
 	op->to_block = to;
 	op->from_block = from;
 	op->bytes = bytes;
@@ -447,7 +452,7 @@ perform(glm_device *dev, const operation *op)
 						 (glm_picked_id *) op->host + i);
 			break;
 		case KV_COPY:
-			cpu->kv_copy(dev->inner, op->to_block, op->from_block, op->bytes);
+			cpu->kv_copy(dev->inner, op->place, op->to_block, op->from_block, op->bytes);
 			break;
 		case WRITE:
 			cpu->write(dev->inner, op->to, op->host, op->bytes);

@@ -174,7 +174,7 @@ void
 om_touch_all(glm_served *served)
 {
 	glm_error	 err;
-	glm_weights *weights = glm_forward_load(om_models.forward, served->model, &err);
+	glm_weights *weights = glm_forward_load(om_models.forward, 0, served->model, &err);
 
 	assert_non_null(weights);
 	atomic_store(&served->weights, weights);

@@ -21,8 +21,8 @@ rn_open(const char *kernels, int threads)
 	return rn_open_on("cpu", NULL, kernels, threads);
 }
 
-rn_setup
-rn_open_on(const char *device, const glm_backend *extra, const char *kernels, int threads)
+static rn_setup
+open_at(const char *device, const glm_backend *extra, const char *kernels, int threads, bool last)
 {
 	rn_setup			s = {0};
 	glm_forward_options options = {
@@ -34,9 +34,22 @@ rn_open_on(const char *device, const glm_backend *extra, const char *kernels, in
 	s.forward = glm_forward_open(&options, &err);
 	if (s.forward == NULL)
 		fail_msg("%s", err.message);
-	assert_true(glm_forward_kv_pool(s.forward, glm_kv_pool_total(s.kv), &err));
+	s.place = last ? glm_forward_places(s.forward) - 1 : 0;
+	assert_true(glm_forward_kv_pool(s.forward, s.place, glm_kv_pool_total(s.kv), &err));
 	assert_true(glm_rows_reserve(&s.rows, RN_MAX_ROWS + 1, MAX_BLOCKS, &err));
 	return s;
+}
+
+rn_setup
+rn_open_on(const char *device, const glm_backend *extra, const char *kernels, int threads)
+{
+	return open_at(device, extra, kernels, threads, false);
+}
+
+rn_setup
+rn_open_on_all(const char *device, const glm_backend *extra, int threads)
+{
+	return open_at(device, extra, "auto", threads, true);
 }
 
 void
@@ -59,8 +72,8 @@ rn_use(rn_setup *s, const glm_model *model)
 	if (s->weights != NULL)
 		glm_forward_unload(s->forward, s->weights);
 	s->model = model;
-	s->weights = glm_forward_load(s->forward, model, &err);
-	if (s->weights == NULL || !glm_forward_prepare(s->forward, model, &err))
+	s->weights = glm_forward_load(s->forward, s->place, model, &err);
+	if (s->weights == NULL || !glm_forward_prepare(s->forward, s->place, model, &err))
 		fail_msg("%s", err.message);
 }
 

@@ -14,6 +14,7 @@ typedef struct rn_setup
 	glm_threads		*threads;
 	glm_kv_pool		*kv;
 	glm_forward		*forward;
+	int				 place; /* of the device, where models are loaded */
 	const glm_model *model; /* in use */
 	glm_weights		*weights;
 	glm_rows		 rows; /* of the next pass, to be filled in */
@@ -24,6 +25,8 @@ extern rn_setup rn_open(const char *kernels, int threads);
 /* On another device; extra: see glm_backend_find. */
 extern rn_setup rn_open_on(const char *device, const glm_backend *extra, const char *kernels,
 						   int threads);
+/* The same at the last place there is: all devices together, if there are several. */
+extern rn_setup rn_open_on_all(const char *device, const glm_backend *extra, int threads);
 /* Fails the test when KV blocks were not given back.  Models are closed after it. */
 extern void		rn_close(rn_setup *s);
 

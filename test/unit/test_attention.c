@@ -79,13 +79,13 @@ set_up(glm_dtype kv_dtype, const char *kernels, int rows)
 	s->pool = glm_threads_open(2, &err);
 	assert_true(glm_backend_find("cpu", NULL, &cpu, &err));
 	s->be = cpu.backend;
-	s->dev = s->be->open(0, kernels, s->pool, GLM_EXACT, &err);
+	s->dev = s->be->open(&(int){0}, 1, kernels, s->pool, GLM_EXACT, &err);
 	s->kv_pool = glm_kv_pool_open((size_t) 16 << 20);
 	assert_true(model->rope && s->pool && s->dev && s->kv_pool);
-	s->kv_memory = (const char *) s->be->kv_pool(s->dev, (size_t) 16 << 20, &err).at;
+	s->kv_memory = (const char *) s->be->kv_pool(s->dev, 0, (size_t) 16 << 20, &err).at;
 	assert_non_null(s->kv_memory);
 	assert_true(glm_model_lay_out(model, &no_tensors, &err));
-	s->weights = s->be->load(s->dev, model, GLM_ALL_SEGMENTS, rows, NULL, NULL, &err);
+	s->weights = s->be->load(s->dev, 0, model, GLM_ALL_SEGMENTS, rows, NULL, NULL, &err);
 	assert_non_null(s->weights);
 	assert_true(glm_rows_reserve(&s->pass, rows, (size_t) rows, &err));
 	assert_true(glm_kv_take(s->kv_pool, model->kv_block_bytes, (rows + 31) / 32, &s->kv));

@@ -149,7 +149,7 @@ test_passes(void **state)
 	assert_memory_equal(late.results.hidden, cpu.results.hidden, 13 * 136 * sizeof(float));
 
 	/* a copy of a block is in order with passes */
-	glm_forward_kv_copy(late.forward, kv[1].block[1], kv[1].block[0], model->kv_block_bytes);
+	glm_forward_kv_copy(late.forward, 0, kv[1].block[1], kv[1].block[0], model->kv_block_bytes);
 	assert_int_equal(late_pending(), 1);
 	add_rows(&late, &kv[1]);
 	rn_run(&late);
@@ -178,7 +178,7 @@ test_no_memory(void **state)
 
 	(void) state;
 	late_set_free(1 << 10);
-	assert_null(glm_forward_load(late.forward, model, &err));
+	assert_null(glm_forward_load(late.forward, 0, model, &err));
 	ck_assert_error(&err, GLM_NO_ROOM, "device \"late device\"");
 	late_set_free(1 << 30);
 	rn_use(&late, model);
@@ -192,8 +192,8 @@ check_copies(const glm_backend *be)
 {
 	glm_error		 err;
 	glm_threads		*pool = glm_threads_open(1, &err);
-	glm_device		*dev = be->open(0, "auto", pool, GLM_EXACT, &err);
-	glm_mem			 m = be->alloc(dev, 4 * sizeof(float), &err);
+	glm_device		*dev = be->open(&(int){0}, 1, "auto", pool, GLM_EXACT, &err);
+	glm_mem			 m = be->alloc(dev, 0, 4 * sizeof(float), &err);
 	glm_device_state state;
 	glm_device_info	 info;
 	float			 from[4] = {1, 2, 3, 4}, to[2];
@@ -202,7 +202,7 @@ check_copies(const glm_backend *be)
 	be->write(dev, m, from, sizeof(from));
 	from[2] = from[3] = 0;
 	be->read(dev, to, glm_at(m, 2), sizeof(to));
-	be->info(dev, &info);
+	be->info(dev, 0, &info);
 	assert_int_equal(be->ready(dev), info.host_memory);
 	assert_int_equal(to[0] == 3, info.host_memory);
 	assert_true(be->wait(dev, &state, &err));

@@ -368,7 +368,7 @@ test_most_logits(void **state)
 	glm_forward_close(s.forward);
 	s.forward = glm_forward_open(&options, &err);
 	assert_non_null(s.forward);
-	assert_true(glm_forward_kv_pool(s.forward, glm_kv_pool_total(s.kv), &err));
+	assert_true(glm_forward_kv_pool(s.forward, 0, glm_kv_pool_total(s.kv), &err));
 	rn_use(&s, model);
 	rn_take_kv(&s, model, 40, &kv);
 	for (int n = 2; n <= 3; n++)

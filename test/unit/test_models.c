@@ -332,7 +332,7 @@ test_norms_are_verified(void **state)
 	assert_true(om_unload("a", NULL, &err));
 
 	served = om_acquire_good("a", om_dir, NULL);
-	assert_null(glm_forward_load(om_models.forward, served->model, &err));
+	assert_null(glm_forward_load(om_models.forward, 0, served->model, &err));
 	ck_assert_error(&err, GLM_BAD_FILE, "chunk 0 of file");
 	assert_int_equal(om_info("a").chunks_mapped, 0);
 	glm_models_release(&om_models, served);

@@ -17,34 +17,50 @@ typedef struct glm_tuned
 
 #define GLM_TUNED_MAX 10
 
+/* A device with memory of its own, and what is on it. */
+typedef struct glm_device_use
+{
+	int		 number; /* of its kind: 0 is the first, "cuda:0" */
+	int		 models; /* that are on it, or in part */
+	char	 name[96];
+	uint64_t bytes;		 /* of memory */
+	uint64_t bytes_free; /* for models, after the last of them came or went */
+	uint64_t kv_bytes_total;
+	uint64_t kv_bytes_used;
+} glm_device_use;
+
+#define GLM_DEVICES_SHOWN 16
+
 typedef struct glm_stats
 {
-	uint64_t  requests; /* submitted */
-	uint64_t  completed;
-	uint64_t  failed;
-	uint64_t  cancelled;
-	uint64_t  prompt_tokens; /* computed by prefill */
-	uint64_t  cached_tokens; /* of prompts, found in the prefix cache instead */
-	uint64_t  completion_tokens;
-	uint64_t  preemptions; /* sequences that gave their KV up, to compute it again */
-	uint64_t  steps;	   /* forward passes */
-	uint64_t  step_ns;	   /* time spent in them */
-	int		  waiting;	   /* requests admitted to no sequence yet */
-	int		  running;	   /* sequences being computed */
-	int		  paused;	   /* of those, waiting for their reader */
-	uint64_t  kv_bytes_total;
-	uint64_t  kv_bytes_used;   /* held by sequences */
-	uint64_t  kv_bytes_cached; /* held by nobody, kept for prompts that begin alike */
-	uint64_t  kv_evictions;	   /* cached blocks that made way */
-	uint64_t  models_evicted;  /* idle models that made way for others on the device */
-	int		  threads;
-	char	  kernels[16];	   /* the kernel table in use; "sm_90": a GPU's */
-	char	  device[96];	   /* that computes: "CPU", "NVIDIA H200" */
-	char	  device_why[256]; /* why it is not the one that would come first; empty: it is */
-	bool	  tuning;		   /* is it chosen by measuring how weights are read? */
-	int		  n_tuned;		   /* what was */
-	glm_tuned tuned[GLM_TUNED_MAX];
-	uint64_t  tuning_ns; /* what the choosing has cost */
+	uint64_t	   requests; /* submitted */
+	uint64_t	   completed;
+	uint64_t	   failed;
+	uint64_t	   cancelled;
+	uint64_t	   prompt_tokens; /* computed by prefill */
+	uint64_t	   cached_tokens; /* of prompts, found in the prefix cache instead */
+	uint64_t	   completion_tokens;
+	uint64_t	   preemptions; /* sequences that gave their KV up, to compute it again */
+	uint64_t	   steps;		/* forward passes */
+	uint64_t	   step_ns;		/* time spent in them */
+	int			   waiting;		/* requests admitted to no sequence yet */
+	int			   running;		/* sequences being computed */
+	int			   paused;		/* of those, waiting for their reader */
+	uint64_t	   kv_bytes_total;
+	uint64_t	   kv_bytes_used;	/* held by sequences */
+	uint64_t	   kv_bytes_cached; /* held by nobody, kept for prompts that begin alike */
+	uint64_t	   kv_evictions;	/* cached blocks that made way */
+	uint64_t	   models_evicted;	/* idle models that made way for others on the device */
+	int			   threads;
+	char		   kernels[16];		/* the kernel table in use; "sm_90": a GPU's */
+	char		   device[96];		/* that computes: "CPU", "NVIDIA H200" */
+	char		   device_why[256]; /* why it is not the one that would come first; empty: it is */
+	int			   n_devices;		/* with memory of their own */
+	glm_device_use device_use[GLM_DEVICES_SHOWN];
+	bool		   tuning;	/* is it chosen by measuring how weights are read? */
+	int			   n_tuned; /* what was */
+	glm_tuned	   tuned[GLM_TUNED_MAX];
+	uint64_t	   tuning_ns; /* what the choosing has cost */
 } glm_stats;
 
 typedef struct glm_model_info

@@ -22,22 +22,47 @@ static const char *const kinds[] = {"auto", "cpu", GPU};
 
 #define MOST_DEVICES 64
 
-/* Cuts "cuda:1" into the length of its first word and a number; false: it is not like that. */
-static bool
-read_name(const char *device, size_t *length, int *which)
+/* "cuda:0,1": the length of its first word, and the numbers. */
+typedef struct device_name
 {
-	const char *digits = strchr(device, ':');
-	char	   *end;
-	long		number;
+	size_t length;
+	int	   which[GLM_MOST_DEVICES]; /* [n] */
+	int	   n;
+} device_name;
 
-	*length = digits != NULL ? (size_t) (digits - device) : strlen(device);
-	*which = 0;
-	if (digits == NULL)
-		return *length > 0;
-	number = strtol(digits + 1, &end, 10);
-	*which = (int) number;
-	return *length > 0 && digits[1] >= '0' && digits[1] <= '9' && *end == '\0' &&
-		   number < MOST_DEVICES;
+/* One more number, none of those before; *at is behind it then. */
+static bool
+read_number(const char **at, device_name *name)
+{
+	char *end;
+	long  number;
+
+	if (**at < '0' || **at > '9' || name->n == GLM_MOST_DEVICES)
+		return false;
+	number = strtol(*at, &end, 10);
+	*at = end;
+	for (int i = 0; i < name->n; i++)
+		if (name->which[i] == number)
+			return false;
+	name->which[name->n++] = (int) number;
+	return number < MOST_DEVICES;
+}
+
+/* false: it is not like that. */
+static bool
+read_name(const char *device, device_name *name)
+{
+	const char *at = strchr(device, ':');
+
+	*name = (device_name){.length = at != NULL ? (size_t) (at - device) : strlen(device)};
+	if (at == NULL)
+		name->n = 1;
+	else
+		do
+			if (at++, !read_number(&at, name))
+				return false;
+		while (*at == ',');
+	return name->length > 0 && (at == NULL || *at == '\0');
 }
 
 static bool
@@ -50,24 +75,23 @@ static bool
 no_such_name(const char *device, glm_error *err)
 {
 	glm_fail(err, GLM_BAD_ARGUMENT, "unknown device \"%.60s\"", device);
-	if (strchr(device, ',') != NULL)
-		glm_hint(err, "One device computes, and not several: cuda:0, for example.");
-	else
-		glm_hint(err, "Devices are called auto, cpu, cuda or cuda:NUMBER.");
+	glm_hint(err,
+			 "Devices are called auto, cpu, cuda or cuda:NUMBER; several GPUs, each named once, "
+			 "cuda:NUMBER,NUMBER.");
 	return false;
 }
 
 bool
 glm_device_check(const char *device, glm_error *err)
 {
-	size_t length;
-	int	   which;
+	device_name name;
 
-	if (!read_name(device, &length, &which))
+	if (!read_name(device, &name))
 		return no_such_name(device, err);
 	for (size_t i = 0; i < N_KINDS; i++)
 	{
-		if (is_kind(kinds[i], device, length) && (i > 0 || device[length] == '\0'))
+		if (is_kind(kinds[i], device, name.length) && (i > 0 || device[name.length] == '\0') &&
+			(name.n == 1 || strcmp(kinds[i], GPU) == 0))
 			return true;
 	}
 	return no_such_name(device, err);
@@ -96,17 +120,11 @@ no_device(const glm_backend *backend, int which, const char *why_not, glm_error 
 	return false;
 }
 
-/* Takes device number `which` of a backend, if it is there and can be used. */
+/* Can device number `which` be used, of n that a backend found? */
 static bool
-choose(const glm_backend *backend, int which, glm_device_choice *choice, glm_error *err)
+check_device(const glm_backend *backend, int which, const glm_device_info *info, int n,
+			 glm_error *err)
 {
-	glm_device_info info[MOST_DEVICES];
-	int				n;
-
-	if (!check_abi(backend, err))
-		return false;
-	memset(info, 0, sizeof(info));
-	n = backend->find(info, MOST_DEVICES);
 	if (n == 0)
 		return no_device(backend, which, info[0].why_not, err);
 	if (which >= n)
@@ -119,7 +137,28 @@ choose(const glm_backend *backend, int which, glm_device_choice *choice, glm_err
 	if (info[which].why_not[0] != '\0')
 		return glm_fail(err, GLM_UNSUPPORTED, "device \"%s:%d\" cannot be used: %s", backend->name,
 						which, info[which].why_not);
-	*choice = (glm_device_choice){backend, which};
+	return true;
+}
+
+/* Takes the devices of a name, if they are there and can be used. */
+static bool
+choose(const glm_backend *backend, const device_name *name, glm_device_choice *choice,
+	   glm_error *err)
+{
+	glm_device_info info[MOST_DEVICES];
+	int				found;
+
+	if (!check_abi(backend, err))
+		return false;
+	memset(info, 0, sizeof(info));
+	found = backend->find(info, MOST_DEVICES);
+	*choice = (glm_device_choice){.backend = backend, .n = name->n};
+	for (int i = 0; i < name->n; i++)
+	{
+		if (!check_device(backend, name->which[i], info, found, err))
+			return false;
+		choice->which[i] = name->which[i];
+	}
 	return true;
 }
 
@@ -127,21 +166,21 @@ bool
 glm_backend_find(const char *device, const glm_backend *extra, glm_device_choice *choice,
 				 glm_error *err)
 {
-	size_t length;
-	int	   which;
+	device_name name;
 
 	if (device == NULL || device[0] == '\0')
 		device = kinds[0];
-	if (!read_name(device, &length, &which))
+	if (!read_name(device, &name))
 		return no_such_name(device, err);
-	if (extra != NULL && is_kind(extra->name, device, length))
-		return choose(extra, which, choice, err);
+	if (extra != NULL && is_kind(extra->name, device, name.length))
+		return choose(extra, &name, choice, err);
 	if (!glm_device_check(device, err))
 		return false;
 	for (size_t i = 0; i < N_BUILT_IN; i++)
 	{
-		if (is_kind(kinds[0], device, length) || is_kind(built_in[i]->name, device, length))
-			return choose(built_in[i], which, choice, err);
+		if (is_kind(kinds[0], device, name.length) ||
+			is_kind(built_in[i]->name, device, name.length))
+			return choose(built_in[i], &name, choice, err);
 	}
 	glm_fail(err, GLM_UNSUPPORTED, "there is no device \"%.60s\"", device);
 	glm_hint(err, "What is installed computes on the CPU: cpu, or auto.");
@@ -152,11 +191,10 @@ bool
 glm_device_there(const char *device, const char *backend_library, glm_error *err)
 {
 	glm_device_choice choice;
-	size_t			  length;
-	int				  which;
+	device_name		  name;
 
-	if (read_name(device, &length, &which) && is_kind(GPU, device, length) &&
-		backend_library != NULL && access(backend_library, R_OK) == 0)
+	if (read_name(device, &name) && is_kind(GPU, device, name.length) && backend_library != NULL &&
+		access(backend_library, R_OK) == 0)
 		return true;
 	return glm_backend_find(device, NULL, &choice, err);
 }

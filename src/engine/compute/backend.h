@@ -6,6 +6,11 @@
  * address of its memory: glm_mem is a name, glm_at() names a place inside.  Weights are
  * named by what they are for, KV blocks by number.
  *
+ * What is opened may be several devices of a kind.  Each of them is a *place* for models; all
+ * of them together are one more, the last, where a model's layers are divided among them.  A
+ * place has a KV pool and buffers of its own; of a block or a buffer of the last place every
+ * device has its part, by the same number or name.
+ *
  * Three kinds of calls.  What takes memory or finds devices (find to kv_pool) may fail at
  * once, with *err; lost() says whether the device is gone with it.  Operations are put in order and never fail: they may be done at once
  * or any time later, but what one leaves the next one sees.  wait() is the one place where
@@ -36,9 +41,13 @@
 #include "engine/base/observation.h"
 #include "engine/model/projection.h"
 
-#define GLM_BACKEND_ABI 6
+#define GLM_BACKEND_ABI 7
 
-typedef struct glm_device  glm_device;	/* one opened device; private to its backend */
+/* That can be opened together. */
+#define GLM_MOST_DEVICES 16
+#define GLM_MOST_PLACES (GLM_MOST_DEVICES + 1)
+
+typedef struct glm_device  glm_device;	/* what was opened; private to its backend */
 typedef struct glm_weights glm_weights; /* a model, or a segment of one, that is resident there */
 typedef struct glm_threads glm_threads;
 typedef struct glm_model   glm_model;
@@ -80,11 +89,21 @@ typedef struct glm_device_info
 	char	 kernels[16];  /* "avx512", "sm_90" */
 	char	 why_not[256]; /* of a device that was found: why it cannot be used; empty: it can */
 	uint64_t bytes;		   /* of memory; 0: the host's */
-	uint64_t bytes_free;
-	bool	 host_memory; /* glm_mem.at is an address that the host may follow after wait() */
-	bool	 picks;		  /* there is a pick() */
-	int		 max_rows;	  /* of a pass; 0: any */
+	uint64_t bytes_free;   /* of several devices: of that which has least */
+	int		 number;	   /* among those that find() found; of several the first's */
+	int		 devices;	   /* of the place */
+	bool	 host_memory;  /* glm_mem.at is an address that the host may follow after wait() */
+	bool	 picks;		   /* there is a pick() */
+	int		 max_rows;	   /* of a pass; 0: any */
 } glm_device_info;
+
+/* What a model takes of a place; of several devices the one is told that will be fullest. */
+typedef struct glm_footprint
+{
+	uint64_t bytes;			 /* of its memory, the host's mapping not counted */
+	uint64_t room;			 /* bytes that are free there */
+	size_t	 kv_block_bytes; /* of a KV block of the model, on each device */
+} glm_footprint;
 
 /* ---- A pass ---------------------------------------------------------------- */
 
@@ -150,7 +169,7 @@ typedef struct glm_picked_id
 typedef struct glm_abi
 {
 	uint32_t number;
-	uint32_t size[9];
+	uint32_t size[10];
 } glm_abi;
 
 /* Where all these types are complete. */
@@ -158,9 +177,9 @@ typedef struct glm_abi
 	{                                                                                              \
 		GLM_BACKEND_ABI,                                                                           \
 		{                                                                                          \
-			sizeof(glm_backend), sizeof(glm_device_info), sizeof(glm_pass), sizeof(glm_pass_row),  \
-				sizeof(glm_pick), sizeof(glm_picked_id), sizeof(glm_error), sizeof(glm_model),     \
-				sizeof(glm_matrix)                                                                 \
+			sizeof(glm_backend), sizeof(glm_device_info), sizeof(glm_footprint), sizeof(glm_pass), \
+				sizeof(glm_pass_row), sizeof(glm_pick), sizeof(glm_picked_id), sizeof(glm_error),  \
+				sizeof(glm_model), sizeof(glm_matrix)                                              \
 		}                                                                                          \
 	}
 
@@ -177,11 +196,12 @@ typedef struct glm_backend
 
 	/* How many devices there are, and what can be said of the first `max`. */
 	int (*find)(glm_device_info *info, int max);
-	/* kernels: see glm_config.  NULL and *err on failure. */
-	glm_device *(*open)(int which, const char *kernels, glm_threads *pool,
+	/* Those n by their numbers; kernels: see glm_config.  NULL and *err on failure. */
+	glm_device *(*open)(const int *which, int n, const char *kernels, glm_threads *pool,
 						glm_arithmetic arithmetic, glm_error *err);
 	void (*close)(glm_device *dev);
-	void (*info)(const glm_device *dev, glm_device_info *info);
+	int (*places)(const glm_device *dev); /* NULL: one */
+	void (*info)(const glm_device *dev, int place, glm_device_info *info);
 	/* What it chooses by measuring or trying, at most `max`, and what that took; NULL: it measures nothing. */
 	int (*tuned)(const glm_device *dev, glm_tuned *out, int max, uint64_t *cost_ns);
 	/* Whether it does, from now on; NULL with the other.  Both: any thread. */
@@ -189,29 +209,36 @@ typedef struct glm_backend
 
 	/*
 	 * Makes a model, or one of its segments, resident for passes of so many rows; asks go_on
-	 * between pieces.  The model stays open until unload().  need: bytes that it takes of the
-	 * device's memory, the host's mapping not counted.  NULL and *err on failure.
+	 * between pieces.  The model stays open until unload().  NULL and *err on failure.
 	 */
-	uint64_t (*need)(const glm_device *dev, const glm_model *model, int max_rows);
-	glm_weights *(*load)(glm_device *dev, const glm_model *model, int segment, int max_rows,
-						 glm_go_on go_on, void *arg, glm_error *err);
+	void (*need)(const glm_device *dev, int place, const glm_model *model, int max_rows,
+				 glm_footprint *need);
+	glm_weights *(*load)(glm_device *dev, int place, const glm_model *model, int segment,
+						 int max_rows, glm_go_on go_on, void *arg, glm_error *err);
+	int (*place)(const glm_weights *weights); /* where it was loaded; NULL: there is one */
 	/* Brings back what the system took away meanwhile; NULL: it takes nothing. */
 	bool (*refresh)(glm_device *dev, glm_weights *weights, glm_go_on go_on, void *arg,
 					glm_error *err);
 	void (*unload)(glm_device *dev, glm_weights *weights);
 
 	/* GLM_NO_MEM and *err on failure. */
-	glm_mem (*alloc)(glm_device *dev, size_t bytes, glm_error *err);
+	glm_mem (*alloc)(glm_device *dev, int place, size_t bytes, glm_error *err);
 	void (*free)(glm_device *dev, glm_mem m); /* GLM_NO_MEM is fine */
-	/* The memory of all KV blocks, taken once, by any thread, before the first load(). */
-	glm_mem (*kv_pool)(glm_device *dev, size_t bytes, glm_error *err);
+	/* The memory of all KV blocks of a place, so much of each device; once, by any thread. */
+	glm_mem (*kv_pool)(glm_device *dev, int place, size_t bytes, glm_error *err);
+	/*
+	 * Memory of the host that read() reaches best, by any pass; NULL and *err on failure.  Both
+	 * NULL: there is none, all is alike.
+	 */
+	void *(*pinned_take)(glm_device *dev, size_t bytes, glm_error *err);
+	void (*pinned_give)(glm_device *dev, void *memory);
 	/* Has a call found that it is GLM_DEVICE_LOST?  Any thread; NULL: wait() alone finds it. */
 	bool (*lost)(const glm_device *dev);
 
 	/* ---- Operations ---- */
 
-	/* Copies a KV block of so many bytes. */
-	void (*kv_copy)(glm_device *dev, uint32_t to, uint32_t from, size_t bytes);
+	/* Copies a KV block of so many bytes on each device. */
+	void (*kv_copy)(glm_device *dev, int place, uint32_t to, uint32_t from, size_t bytes);
 	/* Copies to the device; `from` may change when it returns. */
 	void (*write)(glm_device *dev, glm_mem to, const void *from, size_t bytes);
 	/* Copies to the host; `to` has it after wait(). */
@@ -219,6 +246,12 @@ typedef struct glm_backend
 
 	/* From here to end(), operations are on the rows of this pass and by these weights. */
 	void (*begin)(glm_device *dev, const glm_weights *weights, const glm_pass *pass);
+
+	/*
+	 * What comes is of this layer, or of those behind all with GLM_NO_LAYER; of what buffers
+	 * hold only x [n, hidden] is used there.  NULL: it is all the same.
+	 */
+	void (*enter)(glm_device *dev, int layer, glm_mem x, int n);
 
 	/* x[i, :] = embedding[token of row i, :]; x [n_rows, hidden] */
 	void (*embed)(glm_device *dev, glm_mem x);
@@ -266,12 +299,13 @@ typedef struct glm_backend
 typedef struct glm_device_choice
 {
 	const glm_backend *backend;
-	int				   which;
+	int				   which[GLM_MOST_DEVICES]; /* [n] */
+	int				   n;
 } glm_device_choice;
 
 /*
- * The device of this name: "auto" is the first that can be used, "cpu" the first of the
- * backend with that name, "cpu:1" its second.  extra: a backend that is not built in, or
+ * The devices of this name: "auto" is the first that can be used, "cpu" the first of the
+ * backend with that name, "cpu:1" its second, "cuda:0,1" are two.  extra: a backend that is not built in, or
  * NULL.  GLM_BAD_ARGUMENT for what is no name, GLM_UNSUPPORTED for a device that is not there.
  */
 extern bool glm_backend_find(const char *device, const glm_backend *extra,

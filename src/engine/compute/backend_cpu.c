@@ -29,19 +29,21 @@ cpu_find(glm_device_info *info, int max)
 	{
 		*info = (glm_device_info){0};
 		info->host_memory = true;
+		info->devices = 1;
 		snprintf(info->name, sizeof(info->name), "CPU");
 	}
 	return 1;
 }
 
 static glm_device *
-cpu_open(int which, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
+cpu_open(const int *which, int n, const char *kernels, glm_threads *pool, glm_arithmetic arithmetic,
 		 glm_error *err)
 {
 	const glm_kernels *table = glm_kernels_find(kernels, err);
 	glm_device		  *dev;
 
 	(void) which;
+	(void) n;
 	(void) arithmetic; /* always exact */
 	if (table == NULL)
 		return NULL;
@@ -69,8 +71,9 @@ cpu_close(glm_device *dev)
 }
 
 static void
-cpu_info(const glm_device *dev, glm_device_info *info)
+cpu_info(const glm_device *dev, int place, glm_device_info *info)
 {
+	(void) place;
 	cpu_find(info, 1);
 	snprintf(info->kernels, sizeof(info->kernels), "%s", dev->kernels->name);
 }
@@ -149,16 +152,20 @@ int8_groups(size_t columns)
 	return int8_width(columns) / smallest_group * GLM_INT8_ROWS;
 }
 
-static uint64_t
-cpu_need(const glm_device *dev, const glm_model *model, int max_rows)
+static void
+cpu_need(const glm_device *dev, int place, const glm_model *model, int max_rows,
+		 glm_footprint *need)
 {
 	size_t columns = 0;
 
+	(void) place;
 	(void) max_rows;
 	find_packed(model, &columns, NULL);
-	return scratch_floats(model) * sizeof(float) * (size_t) glm_threads_count(dev->pool) +
-		   int8_width(columns) * GLM_INT8_ROWS +
-		   int8_groups(columns) * (sizeof(float) + sizeof(int32_t));
+	need->bytes = scratch_floats(model) * sizeof(float) * (size_t) glm_threads_count(dev->pool) +
+				  int8_width(columns) * GLM_INT8_ROWS +
+				  int8_groups(columns) * (sizeof(float) + sizeof(int32_t));
+	need->room = UINT64_MAX;
+	need->kv_block_bytes = model->kv_block_bytes;
 }
 
 static void
@@ -208,11 +215,12 @@ make_resident(glm_weights *w, int segment, glm_error *err)
 }
 
 static glm_weights *
-cpu_load(glm_device *dev, const glm_model *model, int segment, int max_rows, glm_go_on go_on,
-		 void *arg, glm_error *err)
+cpu_load(glm_device *dev, int place, const glm_model *model, int segment, int max_rows,
+		 glm_go_on go_on, void *arg, glm_error *err)
 {
 	glm_weights *w = calloc(1, sizeof(*w));
 
+	(void) place;
 	(void) max_rows;
 	(void) go_on;
 	(void) arg;
@@ -242,11 +250,12 @@ cpu_refresh(glm_device *dev, glm_weights *w, glm_go_on go_on, void *arg, glm_err
 /* ---- Memory ------------------------------------------------------------- */
 
 static glm_mem
-cpu_alloc(glm_device *dev, size_t bytes, glm_error *err)
+cpu_alloc(glm_device *dev, int place, size_t bytes, glm_error *err)
 {
 	void *x;
 
 	(void) dev;
+	(void) place;
 	if (posix_memalign(&x, 64, bytes) != 0)
 	{
 		glm_no_memory(err);
@@ -264,11 +273,12 @@ cpu_free(glm_device *dev, glm_mem m)
 
 /* Nothing is reserved: pages that no block touches cost nothing. */
 static glm_mem
-cpu_kv_pool(glm_device *dev, size_t bytes, glm_error *err)
+cpu_kv_pool(glm_device *dev, int place, size_t bytes, glm_error *err)
 {
 	void *pool = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
+	(void) place;
 	if (pool == MAP_FAILED)
 	{
 		glm_fail(err, GLM_NO_ROOM, "could not reserve %zu bytes for the KV cache", bytes);
@@ -281,8 +291,9 @@ cpu_kv_pool(glm_device *dev, size_t bytes, glm_error *err)
 }
 
 static void
-cpu_kv_copy(glm_device *dev, uint32_t to, uint32_t from, size_t bytes)
+cpu_kv_copy(glm_device *dev, int place, uint32_t to, uint32_t from, size_t bytes)
 {
+	(void) place;
 	memcpy(glm_cpu_kv(dev, to), glm_cpu_kv(dev, from), bytes);
 }
 

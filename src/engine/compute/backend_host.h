@@ -15,6 +15,11 @@ typedef struct glm_host
 	void (*residency_close)(glm_residency *r);
 	bool (*residency_touch)(glm_residency *r, int segment, glm_error *err);
 	void (*residency_release)(glm_residency *r, int segment);
+	/* see threads.h */
+	glm_threads *(*threads_open)(int count, glm_error *err);
+	void (*threads_close)(glm_threads *pool);
+	void (*threads_run)(glm_threads *pool, void (*share)(void *arg, int index, int count),
+						void		*arg);
 } glm_host;
 
 /*

@@ -8,11 +8,16 @@
 #include <dlfcn.h>
 #include <string.h>
 
+#include "engine/base/threads.h"
+
 static const glm_host host = {
 	.residency_open = glm_residency_open,
 	.residency_close = glm_residency_close,
 	.residency_touch = glm_residency_touch,
 	.residency_release = glm_residency_release,
+	.threads_open = glm_threads_open,
+	.threads_close = glm_threads_close,
+	.threads_run = glm_threads_run,
 };
 
 const glm_backend *

@@ -12,8 +12,8 @@
  * a row of a chunk sees the rows before it; what lies behind its own position
  * it never reads.
  *
- * Buffers are the device's and belong to the glm_forward; they are taken in
- * glm_forward_prepare, never in a pass.  What attention, the feed-forward part and the head
+ * Buffers are the device's, those of each place its own, and belong to the glm_forward; they
+ * are taken in glm_forward_prepare, never in a pass.  What attention, the feed-forward part and the head
  * need at different times lies in the same memory.  Nothing here follows an address in it,
  * unless the device says that it is the host's.
  *
@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/compute/host_buffer.h"
 #include "engine/compute/layer_walk.h"
 
 /* The buffers of a pass; the sizes say how many floats each has. */
@@ -37,12 +38,12 @@ typedef enum buffer_id
 	N_BUFFERS
 } buffer_id;
 
-/* Where results come home to, if the device's memory is not the host's. */
-typedef struct host_buffer
+/* The buffers of a place for models. */
+typedef struct place_buffers
 {
-	float *data;
-	size_t size;
-} host_buffer;
+	glm_mem		  mem[N_BUFFERS];
+	atomic_size_t size[N_BUFFERS]; /* loading threads read them */
+} place_buffers;
 
 struct glm_forward
 {
@@ -52,10 +53,11 @@ struct glm_forward
 	atomic_bool		   lost;
 	int				   max_rows;
 	int				   max_logits;
-	glm_mem			   buffer[N_BUFFERS];
-	atomic_size_t	   size[N_BUFFERS]; /* loading threads read them */
-	host_buffer		   logits;
-	host_buffer		   hidden;
+	int				   n_places;
+	place_buffers	   buffers[GLM_MOST_PLACES]; /* [n_places] */
+	const glm_mem	  *buffer;					 /* of the pass that runs */
+	glm_host_buffer	   logits;
+	glm_host_buffer	   hidden;
 	glm_picked_id	  *picked; /* [max_logits]; NULL: the device does not pick */
 	glm_pass_times	   times;  /* of the last pass */
 };
@@ -68,7 +70,8 @@ take_on(glm_forward *fwd, glm_error *err)
 {
 	glm_device_info info;
 
-	glm_forward_info(fwd, &info);
+	fwd->n_places = fwd->backend->places != NULL ? fwd->backend->places(fwd->dev) : 1;
+	glm_forward_info(fwd, 0, &info);
 	fwd->host_memory = info.host_memory;
 	if (info.max_rows != 0 && info.max_rows < fwd->max_rows)
 		return glm_fail(err, GLM_UNSUPPORTED,
@@ -97,7 +100,8 @@ glm_forward_open(const glm_forward_options *options, glm_error *err)
 	if (!glm_backend_find(options->device, options->backend, &choice, err))
 		goto fail;
 	fwd->backend = choice.backend;
-	fwd->dev = choice.backend->open(choice.which, options->kernels, options->pool, GLM_EXACT, err);
+	fwd->dev = choice.backend->open(choice.which, choice.n, options->kernels, options->pool,
+									GLM_EXACT, err);
 	if (fwd->dev == NULL)
 		goto fail;
 	if (take_on(fwd, err))
@@ -115,19 +119,26 @@ glm_forward_close(glm_forward *fwd)
 {
 	if (fwd == NULL)
 		return;
-	for (int i = 0; i < N_BUFFERS; i++)
-		fwd->backend->free(fwd->dev, fwd->buffer[i]);
+	for (int p = 0; p < fwd->n_places; p++)
+		for (int i = 0; i < N_BUFFERS; i++)
+			fwd->backend->free(fwd->dev, fwd->buffers[p].mem[i]);
+	glm_host_buffer_free(&fwd->logits, fwd->backend, fwd->dev);
+	glm_host_buffer_free(&fwd->hidden, fwd->backend, fwd->dev);
 	fwd->backend->close(fwd->dev);
-	free(fwd->logits.data);
-	free(fwd->hidden.data);
 	free(fwd->picked);
 	free(fwd);
 }
 
-void
-glm_forward_info(const glm_forward *fwd, glm_device_info *info)
+int
+glm_forward_places(const glm_forward *fwd)
 {
-	fwd->backend->info(fwd->dev, info);
+	return fwd->n_places;
+}
+
+void
+glm_forward_info(const glm_forward *fwd, int place, glm_device_info *info)
+{
+	fwd->backend->info(fwd->dev, place, info);
 }
 
 int
@@ -157,17 +168,15 @@ glm_forward_lost(const glm_forward *fwd)
 }
 
 bool
-glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err)
+glm_forward_kv_pool(glm_forward *fwd, int place, size_t bytes, glm_error *err)
 {
-	return fwd->backend->kv_pool(fwd->dev, bytes, err).at != 0;
+	return fwd->backend->kv_pool(fwd->dev, place, bytes, err).at != 0;
 }
 
 void
-glm_forward_kv_copy(void *arg, uint32_t to, uint32_t from, size_t bytes)
+glm_forward_kv_copy(glm_forward *fwd, int place, uint32_t to, uint32_t from, size_t bytes)
 {
-	glm_forward *fwd = arg;
-
-	fwd->backend->kv_copy(fwd->dev, to, from, bytes);
+	fwd->backend->kv_copy(fwd->dev, place, to, from, bytes);
 }
 
 /* ---- Models ------------------------------------------------------------------ */
@@ -199,39 +208,49 @@ glm_forward_on_device(const glm_forward *fwd)
 }
 
 uint64_t
-glm_forward_need(const glm_forward *fwd, const glm_model *model)
+glm_forward_growth(const glm_forward *fwd, int place, const glm_model *model)
 {
-	uint64_t need = fwd->backend->need(fwd->dev, model, fwd->max_rows);
-	size_t	 size[N_BUFFERS];
+	const place_buffers *b = &fwd->buffers[place];
+	uint64_t			 bytes = 0;
+	size_t				 size[N_BUFFERS];
 
 	sizes_of(fwd, model, size);
 	for (int i = 0; i < N_BUFFERS; i++)
-		if (size[i] > atomic_load(&fwd->size[i]))
-			need += size[i] * sizeof(float); /* beside the smaller one that it replaces */
-	return need;
+		if (size[i] > atomic_load(&b->size[i]))
+			bytes += size[i] * sizeof(float); /* beside the smaller one that it replaces */
+	return bytes;
+}
+
+void
+glm_forward_need(const glm_forward *fwd, int place, const glm_model *model, glm_footprint *need)
+{
+	fwd->backend->need(fwd->dev, place, model, fwd->max_rows, need);
+	need->bytes += glm_forward_growth(fwd, place, model);
 }
 
 uint64_t
-glm_forward_room(const glm_forward *fwd)
+glm_forward_room(const glm_forward *fwd, int place)
 {
 	glm_device_info info;
 
 	if (fwd->host_memory)
 		return UINT64_MAX;
-	glm_forward_info(fwd, &info);
+	glm_forward_info(fwd, place, &info);
 	return info.bytes_free;
 }
 
 bool
-glm_forward_no_room(const glm_forward *fwd, const glm_model *model, glm_error *err)
+glm_forward_no_room(const glm_forward *fwd, int place, const glm_model *model, glm_error *err)
 {
 	glm_device_info info;
+	glm_footprint	need;
 
-	glm_forward_info(fwd, &info);
+	glm_forward_info(fwd, place, &info);
+	glm_forward_need(fwd, place, model, &need);
 	glm_fail(err, GLM_NO_ROOM,
 			 "model \"%s\" needs %llu MB of memory on device \"%s\", of which %llu are free",
-			 model->name, (unsigned long long) ((glm_forward_need(fwd, model) + 1048575) >> 20),
-			 info.name, (unsigned long long) (info.bytes_free >> 20));
+			 model->name, (unsigned long long) ((need.bytes + 1048575) >> 20), info.name,
+			 (unsigned long long) (need.room >> 20));
 	glm_hint(err, "Unload another model, or start with a smaller chatglm.kv_cache_size, which "
 				  "leaves more to models.");
 	return false;
@@ -239,15 +258,18 @@ glm_forward_no_room(const glm_forward *fwd, const glm_model *model, glm_error *e
 
 /* A device with memory of its own says at once that it has too little. */
 glm_weights *
-glm_forward_load(glm_forward *fwd, const glm_model *model, glm_error *err)
+glm_forward_load(glm_forward *fwd, int place, const glm_model *model, glm_error *err)
 {
-	if (glm_forward_need(fwd, model) > glm_forward_room(fwd))
+	glm_footprint need;
+
+	glm_forward_need(fwd, place, model, &need);
+	if (!fwd->host_memory && need.bytes > need.room)
 	{
-		glm_forward_no_room(fwd, model, err);
+		glm_forward_no_room(fwd, place, model, err);
 		return NULL;
 	}
-	return fwd->backend->load(fwd->dev, model, GLM_ALL_SEGMENTS, fwd->max_rows, ask_pause, NULL,
-							  err);
+	return fwd->backend->load(fwd->dev, place, model, GLM_ALL_SEGMENTS, fwd->max_rows, ask_pause,
+							  NULL, err);
 }
 
 bool
@@ -265,29 +287,15 @@ glm_forward_unload(glm_forward *fwd, glm_weights *weights)
 
 /* ---- Buffers ----------------------------------------------------------- */
 
-static bool
-grow_host(host_buffer *buffer, size_t size)
-{
-	float *bigger;
-
-	if (size <= buffer->size)
-		return true;
-	bigger = malloc(size * sizeof(*bigger));
-	if (bigger == NULL)
-		return false;
-	free(buffer->data);
-	*buffer = (host_buffer){bigger, size};
-	return true;
-}
-
 /*
  * A buffer that cannot grow stays as it was, so that the models which were
  * prepared before still run.
  */
 bool
-glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err)
+glm_forward_prepare(glm_forward *fwd, int place, const glm_model *model, glm_error *err)
 {
 	const glm_model_config *config = &model->config;
+	place_buffers		   *b = &fwd->buffers[place];
 	size_t					size[N_BUFFERS];
 
 	sizes_of(fwd, model, size);
@@ -295,62 +303,31 @@ glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err)
 	{
 		glm_mem bigger;
 
-		if (size[i] <= fwd->size[i])
+		if (size[i] <= b->size[i])
 			continue;
-		bigger = fwd->backend->alloc(fwd->dev, size[i] * sizeof(float), err);
+		bigger = fwd->backend->alloc(fwd->dev, place, size[i] * sizeof(float), err);
 		if (bigger.at == 0)
 			return false;
-		fwd->backend->free(fwd->dev, fwd->buffer[i]);
-		fwd->buffer[i] = bigger;
-		fwd->size[i] = size[i];
+		fwd->backend->free(fwd->dev, b->mem[i]);
+		b->mem[i] = bigger;
+		b->size[i] = size[i];
 	}
 	return fwd->host_memory ||
-		   (grow_host(&fwd->logits, (size_t) fwd->max_logits * (size_t) config->vocab) &&
-			grow_host(&fwd->hidden, (size_t) fwd->max_rows * (size_t) config->hidden)) ||
+		   (glm_host_buffer_grow(&fwd->logits, fwd->backend, fwd->dev,
+								 (size_t) fwd->max_logits * (size_t) config->vocab) &&
+			glm_host_buffer_grow(&fwd->hidden, fwd->backend, fwd->dev,
+								 (size_t) fwd->max_rows * (size_t) config->hidden)) ||
 		   glm_no_memory(err);
 }
 
 /* ---- The pass ---------------------------------------------------------- */
 
-/* Where the KV blocks of row i's sequence end in the pass's list. */
-static size_t
-blocks_end(const glm_pass *pass, int i)
+/* What comes is of this layer: another device may have it. */
+static void
+enter(glm_forward *fwd, int layer, int n_rows)
 {
-	int next = i + 1;
-
-	while (next < pass->n_rows && pass->row[next].sequence == pass->row[i].sequence)
-		next++;
-	return next < pass->n_rows ? (size_t) pass->row[next].first_block : pass->n_blocks;
-}
-
-/* Do all rows name a token, a position and a KV block that exist? */
-static bool
-check_pass(const glm_forward *fwd, const glm_model *model, const glm_pass *pass, glm_error *err)
-{
-	size_t end = 0;
-
-	if (pass->n_rows < 1 || pass->n_rows > fwd->max_rows || pass->n_logits > fwd->max_logits)
-		return glm_fail(err, GLM_INTERNAL,
-						"a pass of %d rows, %d with logits; it may have 1 to %d and %d",
-						pass->n_rows, pass->n_logits, fwd->max_rows, fwd->max_logits);
-	for (int i = 0; i < pass->n_rows; i++)
-	{
-		const glm_pass_row *row = &pass->row[i];
-
-		if (row->token < 0 || row->token >= model->config.vocab)
-			return glm_fail(err, GLM_BAD_ARGUMENT,
-							"token id %d is not in the vocabulary of model \"%s\" (0 to %d)",
-							row->token, model->name, model->config.vocab - 1);
-		if (row->position < 0 || row->position >= model->config.context)
-			return glm_fail(err, GLM_TOO_LONG,
-							"position %d is outside the context of model \"%s\" (%d tokens)",
-							row->position, model->name, model->config.context);
-		if (i == 0 || row->sequence != row[-1].sequence)
-			end = blocks_end(pass, i);
-		if ((size_t) row->first_block + (size_t) row->position / GLM_KV_BLOCK >= end)
-			return glm_fail(err, GLM_INTERNAL, "no KV block for position %d", row->position);
-	}
-	return true;
+	if (fwd->backend->enter != NULL)
+		fwd->backend->enter(fwd->dev, layer, fwd->buffer[X], n_rows);
 }
 
 /* x through all layers; false: a pause ended it. */
@@ -369,22 +346,29 @@ walk_layers(glm_forward *fwd, const glm_model *model, int n_rows, glm_error *err
 
 	for (int l = 0; l < model->config.layers; l++)
 	{
-		if (!glm_pause(err) || !glm_layer_walk(&walk, l, l, err))
+		if (!glm_pause(err))
+			return false;
+		enter(fwd, l, n_rows);
+		if (!glm_layer_walk(&walk, l, l, err))
 			return false;
 	}
+	enter(fwd, GLM_NO_LAYER, n_rows);
 	return true;
 }
 
 /* Brings n floats home; where they will be. */
 static float *
-bring(const glm_forward *fwd, const host_buffer *to, glm_mem from, size_t n)
+bring(const glm_forward *fwd, const glm_host_buffer *to, glm_mem from, size_t n)
 {
+	float *data;
+
 	if (n == 0)
 		return NULL;
 	if (fwd->host_memory)
 		return (float *) from.at;
-	fwd->backend->read(fwd->dev, to->data, from, n * sizeof(float));
-	return to->data;
+	data = glm_host_buffer_for(to, n);
+	fwd->backend->read(fwd->dev, data, from, n * sizeof(float));
+	return data;
 }
 
 /* Logits by the head, and what is made of them. */
@@ -441,9 +425,10 @@ glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *wei
 	glm_error		   why = {0};
 	bool			   ok, done;
 
-	if (!check_pass(fwd, model, pass, err))
+	if (!glm_pass_check(pass, model, fwd->max_rows, fwd->max_logits, err))
 		return false;
 	glm_pass_times_begin(&fwd->times);
+	fwd->buffer = fwd->buffers[be->place != NULL ? be->place(weights) : 0].mem;
 	be->begin(fwd->dev, weights, pass);
 	be->embed(fwd->dev, fwd->buffer[X]);
 	ok = walk_layers(fwd, model, pass->n_rows, err);

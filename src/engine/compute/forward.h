@@ -22,33 +22,42 @@ typedef struct glm_forward_options
 
 extern glm_forward *glm_forward_open(const glm_forward_options *options, glm_error *err);
 extern void			glm_forward_close(glm_forward *fwd);
-extern void			glm_forward_info(const glm_forward *fwd, glm_device_info *info);
+/* Places for models, see backend.h, and what can be said of one. */
+extern int			glm_forward_places(const glm_forward *fwd);
+extern void			glm_forward_info(const glm_forward *fwd, int place, glm_device_info *info);
 /* What the device chooses by measuring, see glm_backend; cost_ns is 0 where it does not. */
 extern int	glm_forward_tuned(const glm_forward *fwd, glm_tuned *out, int max, uint64_t *cost_ns);
 extern void glm_forward_set_tuning(glm_forward *fwd, bool on);
 
-/* The pool of KV blocks, once; and a copy of one, before what is computed next. */
-extern bool glm_forward_kv_pool(glm_forward *fwd, size_t bytes, glm_error *err);
-extern void glm_forward_kv_copy(void *fwd, uint32_t to, uint32_t from, size_t bytes);
+/* A place's pool of KV blocks, once; and a copy of one, before what is computed next. */
+extern bool glm_forward_kv_pool(glm_forward *fwd, int place, size_t bytes, glm_error *err);
+extern void glm_forward_kv_copy(glm_forward *fwd, int place, uint32_t to, uint32_t from,
+								size_t bytes);
 
 /*
  * Makes a model resident, with pauses; brings back what the system took of one that was
  * idle; lets go of it before it is closed.  Any thread.
  */
-extern glm_weights *glm_forward_load(glm_forward *fwd, const glm_model *model, glm_error *err);
+extern glm_weights *glm_forward_load(glm_forward *fwd, int place, const glm_model *model,
+									 glm_error *err);
 extern bool			glm_forward_refresh(glm_forward *fwd, glm_weights *weights, glm_error *err);
 extern void			glm_forward_unload(glm_forward *fwd, glm_weights *weights);
 
 /* Does the device have memory of its own, so that what is there needs none of the host's? */
 extern bool		glm_forward_on_device(const glm_forward *fwd);
-/* Bytes of it that a model would take, and that there are; of the host's there are any. */
-extern uint64_t glm_forward_need(const glm_forward *fwd, const glm_model *model);
-extern uint64_t glm_forward_room(const glm_forward *fwd);
+/* Bytes of it that a model would take, those by which buffers grow among them. */
+extern void		glm_forward_need(const glm_forward *fwd, int place, const glm_model *model,
+								 glm_footprint *need);
+extern uint64_t glm_forward_growth(const glm_forward *fwd, int place, const glm_model *model);
+/* Bytes that are free there; of the host's there are any. */
+extern uint64_t glm_forward_room(const glm_forward *fwd, int place);
 /* Says both in *err; false. */
-extern bool		glm_forward_no_room(const glm_forward *fwd, const glm_model *model, glm_error *err);
+extern bool		glm_forward_no_room(const glm_forward *fwd, int place, const glm_model *model,
+									glm_error *err);
 
-/* Grows the buffers to what this model needs.  Engine thread, between passes. */
-extern bool glm_forward_prepare(glm_forward *fwd, const glm_model *model, glm_error *err);
+/* Grows a place's buffers to what this model needs.  Engine thread, between passes. */
+extern bool glm_forward_prepare(glm_forward *fwd, int place, const glm_model *model,
+								glm_error *err);
 
 /* What was wanted, in the order of the rows; the caller's until the next pass. */
 typedef struct glm_results

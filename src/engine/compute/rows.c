@@ -85,3 +85,45 @@ glm_rows_add(glm_rows *rows, int32_t token, int position, glm_want want)
 	if (position >= pass->longest)
 		pass->longest = position + 1;
 }
+
+/* Where the KV blocks of row i's sequence end in the pass's list. */
+static size_t
+blocks_end(const glm_pass *pass, int i)
+{
+	int next = i + 1;
+
+	while (next < pass->n_rows && pass->row[next].sequence == pass->row[i].sequence)
+		next++;
+	return next < pass->n_rows ? (size_t) pass->row[next].first_block : pass->n_blocks;
+}
+
+/* Do all rows name a token, a position and a KV block that exist? */
+bool
+glm_pass_check(const glm_pass *pass, const glm_model *model, int max_rows, int max_logits,
+			   glm_error *err)
+{
+	size_t end = 0;
+
+	if (pass->n_rows < 1 || pass->n_rows > max_rows || pass->n_logits > max_logits)
+		return glm_fail(err, GLM_INTERNAL,
+						"a pass of %d rows, %d with logits; it may have 1 to %d and %d",
+						pass->n_rows, pass->n_logits, max_rows, max_logits);
+	for (int i = 0; i < pass->n_rows; i++)
+	{
+		const glm_pass_row *row = &pass->row[i];
+
+		if (row->token < 0 || row->token >= model->config.vocab)
+			return glm_fail(err, GLM_BAD_ARGUMENT,
+							"token id %d is not in the vocabulary of model \"%s\" (0 to %d)",
+							row->token, model->name, model->config.vocab - 1);
+		if (row->position < 0 || row->position >= model->config.context)
+			return glm_fail(err, GLM_TOO_LONG,
+							"position %d is outside the context of model \"%s\" (%d tokens)",
+							row->position, model->name, model->config.context);
+		if (i == 0 || row->sequence != row[-1].sequence)
+			end = blocks_end(pass, i);
+		if ((size_t) row->first_block + (size_t) row->position / GLM_KV_BLOCK >= end)
+			return glm_fail(err, GLM_INTERNAL, "no KV block for position %d", row->position);
+	}
+	return true;
+}

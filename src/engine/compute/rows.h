@@ -32,4 +32,11 @@ extern void glm_rows_begin_branch(glm_rows *rows, const glm_kv_table *shared, in
 /* Its next row. */
 extern void glm_rows_add(glm_rows *rows, int32_t token, int position, glm_want want);
 
+/*
+ * Do all rows name a token, a position and a KV block that exist, and are they as many as a
+ * pass may have at most, and of those as many want logits?
+ */
+extern bool glm_pass_check(const glm_pass *pass, const glm_model *model, int max_rows,
+						   int max_logits, glm_error *err);
+
 #endif /* GLM_ROWS_H */

@@ -167,7 +167,7 @@ take_buffers(glm_calibration *c, const glm_model *model, glm_error *err)
 	buffer_sizes(size, model, c->texts.n_rows);
 	for (int i = 0; i < N_BUFFERS; i++)
 	{
-		c->buffer[i] = c->backend->alloc(c->dev, size[i] * sizeof(float), err);
+		c->buffer[i] = c->backend->alloc(c->dev, 0, size[i] * sizeof(float), err);
 		if (c->buffer[i].at == 0)
 			return false;
 	}
@@ -196,7 +196,7 @@ take_kv(glm_calibration *c, const glm_model *model, glm_error *err)
 		c->block[n] = (uint32_t) (n * units);
 		n++;
 	}
-	return c->backend->kv_pool(c->dev, c->n_blocks * units * GLM_KV_UNIT, err).at != 0;
+	return c->backend->kv_pool(c->dev, 0, c->n_blocks * units * GLM_KV_UNIT, err).at != 0;
 }
 
 /* Opens the CPU. */
@@ -208,7 +208,7 @@ open_cpu(glm_calibration *c, const char *kernels, glm_threads *pool, glm_error *
 	if (!glm_backend_find("cpu", NULL, &choice, err))
 		return false;
 	c->backend = choice.backend;
-	c->dev = c->backend->open(choice.which, kernels, pool, GLM_EXACT, err);
+	c->dev = c->backend->open(choice.which, choice.n, kernels, pool, GLM_EXACT, err);
 	return c->dev != NULL;
 }
 
@@ -302,7 +302,7 @@ static bool
 run_batches(glm_calibration *c, const glm_model *model, int segment, int most, batch_body body,
 			glm_error *err)
 {
-	glm_weights		*w = c->backend->load(c->dev, model, segment, most, is_wanted, c, err);
+	glm_weights		*w = c->backend->load(c->dev, 0, model, segment, most, is_wanted, c, err);
 	glm_device_state state;
 	bool			 ok = w != NULL;
 

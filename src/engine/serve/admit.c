@@ -51,9 +51,9 @@ is_displaced_before(const glm_sequence *a, const glm_sequence *b)
 	return a->arrival > b->arrival;
 }
 
-/* Makes somebody wait again for this one; false: there is nobody. */
+/* Makes somebody wait again for this one, for its room or its turn; false: there is nobody. */
 static bool
-displace_for(glm_scheduler *s, const glm_sequence *seq)
+displace_for(glm_scheduler *s, const glm_sequence *seq, bool for_room)
 {
 	int			   share = glm_tenants_share(s);
 	glm_sequence **last = NULL;
@@ -61,6 +61,7 @@ displace_for(glm_scheduler *s, const glm_sequence *seq)
 	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
 	{
 		if (!glm_sequence_paused(s->engine, *at) && may_displace(seq, *at, share) &&
+			(!for_room || glm_sequences_share_room(seq, *at)) &&
 			(last == NULL || is_displaced_before(*at, *last)))
 			last = at;
 	}
@@ -79,17 +80,18 @@ displace_for(glm_scheduler *s, const glm_sequence *seq)
 static bool
 find_place(glm_scheduler *s, const glm_sequence *seq)
 {
-	return glm_tenants_count_active(s) < s->engine->max_sequences || displace_for(s, seq);
+	return glm_tenants_count_active(s) < s->engine->max_sequences || displace_for(s, seq, false);
 }
 
-/* Bytes of one more block for each sequence that runs. */
+/* Bytes of one more block for each sequence that runs where this one will. */
 static uint64_t
-bytes_to_spare(const glm_scheduler *s)
+bytes_to_spare(const glm_scheduler *s, const glm_sequence *seq)
 {
 	uint64_t bytes = 0;
 
-	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-		bytes += glm_sequence_paused(s->engine, seq) ? 0 : seq->model->kv_block_bytes;
+	for (const glm_sequence *other = s->running; other != NULL; other = other->next)
+		if (glm_sequences_share_room(seq, other) && !glm_sequence_paused(s->engine, other))
+			bytes += other->served->kv_block_bytes;
 	return bytes;
 }
 
@@ -97,18 +99,18 @@ bytes_to_spare(const glm_scheduler *s)
 static bool
 find_room(glm_scheduler *s, glm_sequence *seq)
 {
-	glm_engine *e = s->engine;
+	size_t block_bytes = seq->served->kv_block_bytes;
 
 	for (;;)
 	{
 		int tokens = (int) seq->tokens.length + 1;
 		int blocks =
 			((tokens < seq->limit ? tokens : seq->limit) + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
-		uint64_t need = (uint64_t) (blocks - seq->chain.kv.n_blocks) * seq->model->kv_block_bytes;
+		uint64_t need = (uint64_t) (blocks - seq->chain.kv.n_blocks) * block_bytes;
 
-		if (glm_prefix_room(e->prefix) >= need + bytes_to_spare(s))
+		if (glm_prefix_room(glm_sequence_prefix(seq)) >= need + bytes_to_spare(s, seq))
 			return true;
-		if (!glm_preempt_paused(s) && !displace_for(s, seq))
+		if (!glm_preempt_paused(s, seq) && !displace_for(s, seq, true))
 			return false;
 	}
 }
@@ -156,18 +158,18 @@ admit_one(glm_scheduler *s, glm_sequence *seq)
 
 	if (!find_place(s, seq))
 		return NO_PLACE;
-	if (!glm_chain_open(e->prefix, &seq->chain, seq->served->generation, seq->model->kv_block_bytes,
-						seq->request->scope, capacity) ||
-		!glm_branches_open(e, seq))
+	if (!glm_chain_open(glm_sequence_prefix(seq), &seq->chain, seq->served->generation,
+						seq->served->kv_block_bytes, seq->request->scope, capacity) ||
+		!glm_branches_open(seq))
 		glm_no_memory(&err);
 	else if (glm_sequence_prepare(seq, &err) && reserve_pass(s, seq, &err) &&
-			 glm_forward_prepare(e->forward, seq->model, &err))
+			 glm_forward_prepare(e->forward, glm_sequence_home(seq)->place, seq->model, &err))
 	{
-		cached = glm_plan_adopt(e, seq);
+		cached = glm_plan_adopt(seq);
 		if (!find_room(s, seq))
 		{
-			glm_branches_close(e, seq);
-			glm_chain_close(e->prefix, &seq->chain);
+			glm_branches_close(seq);
+			glm_chain_close(glm_sequence_prefix(seq), &seq->chain);
 			seq->n_computed = 0;
 			return NO_ROOM;
 		}

@@ -57,7 +57,7 @@ blocks_of(int tokens)
 /* ---- Memory ------------------------------------------------------------------------- */
 
 bool
-glm_branches_open(glm_engine *e, glm_sequence *seq)
+glm_branches_open(glm_sequence *seq)
 {
 	int own = blocks_of(seq->limit) - seq->n_prompt / GLM_KV_BLOCK;
 
@@ -68,18 +68,19 @@ glm_branches_open(glm_engine *e, glm_sequence *seq)
 		return false;
 	for (int i = 0; i < seq->n_branches; i++)
 	{
-		if (!glm_chain_open(e->prefix, &seq->branches->at[i].chain, seq->served->generation,
-							seq->model->kv_block_bytes, seq->request->scope, own))
+		if (!glm_chain_open(glm_sequence_prefix(seq), &seq->branches->at[i].chain,
+							seq->served->generation, seq->served->kv_block_bytes,
+							seq->request->scope, own))
 			return false;
 	}
 	return true;
 }
 
 void
-glm_branches_close(glm_engine *e, glm_sequence *seq)
+glm_branches_close(glm_sequence *seq)
 {
 	for (int i = 0; seq->branches != NULL && i < seq->n_branches; i++)
-		glm_chain_close(e->prefix, &seq->branches->at[i].chain);
+		glm_chain_close(glm_sequence_prefix(seq), &seq->branches->at[i].chain);
 	free(seq->branches);
 	seq->branches = NULL;
 }
@@ -151,14 +152,14 @@ fill_place(glm_engine *e, const glm_sequence *seq, wanted *w)
 	kv = &w->to->chain.kv;
 	while ((shared + kv->n_blocks) * GLM_KV_BLOCK < seq->n_prompt + w->n)
 	{
-		if (!glm_chain_grow(e->prefix, &w->to->chain))
+		if (!glm_chain_grow(glm_sequence_prefix(seq), &w->to->chain))
 			return false;
 	}
 	for (int i = 0; copy && (shared + i) * GLM_KV_BLOCK < seq->n_prompt + w->same; i++)
-		glm_forward_kv_copy(e->forward, kv->block[i],
+		glm_forward_kv_copy(e->forward, glm_sequence_home(seq)->place, kv->block[i],
 							w->source != NULL ? w->source->chain.kv.block[i]
 											  : seq->chain.kv.block[shared + i],
-							seq->model->kv_block_bytes);
+							seq->served->kv_block_bytes);
 	return true;
 }
 
@@ -166,14 +167,14 @@ fill_place(glm_engine *e, const glm_sequence *seq, wanted *w)
 
 /* Is the prompt there, and will all that is known be once the pass is over? */
 static bool
-may_branch(glm_engine *e, glm_sequence *seq)
+may_branch(glm_sequence *seq)
 {
 	if (seq->n_rows == 0 || seq->n_computed < seq->n_prompt ||
 		seq->n_computed + seq->n_rows < (int) seq->tokens.length)
 		return false;
 	while (seq->chain.kv.n_blocks < seq->chain.kv.capacity)
 	{
-		if (!glm_chain_grow(e->prefix, &seq->chain))
+		if (!glm_chain_grow(glm_sequence_prefix(seq), &seq->chain))
 			return false;
 	}
 	return true;
@@ -212,7 +213,7 @@ glm_branches_plan(glm_scheduler *s, int budget)
 		if (seq->branches == NULL)
 			continue;
 		seq->branches->n_planned = 0;
-		if (may_branch(s->engine, seq))
+		if (may_branch(seq))
 			budget = plan_branches(s->engine, seq, budget);
 	}
 	return budget;

@@ -7,10 +7,10 @@
 #include "engine/serve/scheduler.h"
 
 /* Memory for the branches of a sequence that is admitted. */
-extern bool glm_branches_open(glm_engine *engine, glm_sequence *seq);
+extern bool glm_branches_open(glm_sequence *seq);
 
 /* Gives their blocks and memory back. */
-extern void glm_branches_close(glm_engine *engine, glm_sequence *seq);
+extern void glm_branches_close(glm_sequence *seq);
 
 /* KV blocks that rows of the sequence and its branches name at most. */
 extern size_t glm_branches_blocks(const glm_sequence *seq);

@@ -314,7 +314,6 @@ void
 glm_engine_stats(glm_engine *e, glm_stats *out)
 {
 	const glm_counters *c = &e->count;
-	glm_prefix_stats	kv;
 
 	memset(out, 0, sizeof(*out));
 	out->requests = atomic_load(&c->requests);
@@ -330,11 +329,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->running = atomic_load(&c->running);
 	out->paused = atomic_load(&c->paused);
 	out->waiting = atomic_load(&c->waiting) + atomic_load(&e->intake.n_tasks);
-	out->kv_bytes_total = glm_kv_pool_total(e->kv);
-	glm_prefix_stats_get(e->prefix, 0, &kv);
-	out->kv_bytes_used = kv.bytes_used;
-	out->kv_bytes_cached = kv.bytes_cached;
-	out->kv_evictions = kv.evictions;
+	glm_device_describe(e, out);
 	out->models_evicted = atomic_load(&e->models.evicted);
 	out->threads = glm_threads_count(e->threads);
 	snprintf(out->kernels, sizeof(out->kernels), "%s", e->device.kernels);

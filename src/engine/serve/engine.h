@@ -50,11 +50,11 @@ struct glm_engine
 
 	glm_outbox		outbox;
 	glm_models		models;
-	glm_kv_pool	   *kv;
-	glm_prefix	   *prefix; /* the pool's blocks, shared */
+	glm_home		home[GLM_MOST_PLACES]; /* [n_homes]: of models, by their places */
+	int				n_homes;
 	glm_threads	   *threads;
 	glm_forward	   *forward;
-	glm_device_info device;			 /* that computes */
+	glm_device_info device;			 /* that computes; of several, all of them */
 	char			device_why[256]; /* see glm_stats */
 	char			kernels[16];	 /* the CPU's, as the configuration names them */
 	/*
@@ -64,7 +64,6 @@ struct glm_engine
 	atomic_bool		lost;
 	glm_error		lost_why;
 	pthread_mutex_t device_lock; /* of what loading threads do with the device once */
-	bool			kv_taken;	 /* the memory of the pool, where it is the device's own */
 	glm_sequence  **ranked;		 /* [n_tickets], running ones by rank */
 	int			   *rank_counts; /* [n_tickets], for sorting them */
 	int64_t			sampled_ns;	 /* when the last pass had its tokens */
@@ -91,11 +90,15 @@ struct glm_engine
 	bool	  engine_started;
 };
 
-/* device.c: opens forward, kv, prefix and picks on the device; closes what there is of them. */
+/* device.c: opens forward, homes and picks on the device; closes what there is of them. */
 extern bool			glm_device_open(glm_engine *e, const glm_config *config, glm_error *err);
 extern void			glm_device_close(glm_engine *e);
-/* Makes a model resident, with the pool's memory before the first; idle ones make way. */
-extern glm_weights *glm_device_load(glm_engine *e, const glm_model *model, glm_error *err);
+/* Makes a model resident where there is room, and says where; idle ones make way. */
+extern glm_weights *glm_device_load(glm_engine *e, glm_served *served, glm_error *err);
+/* Something came or went: looks what is free. */
+extern void			glm_device_count_free(glm_engine *e);
+/* What the devices have and hold, in *out; bytes of KV of all of them. */
+extern void			glm_device_describe(glm_engine *e, glm_stats *out);
 /* Something failed: is the device lost, for this reason? */
 extern void			glm_device_look(glm_engine *e, const glm_error *err);
 

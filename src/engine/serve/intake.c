@@ -68,7 +68,7 @@ go_on_with(glm_engine *e, glm_task *task, const glm_request *req, glm_outcome *o
 	}
 	end = glm_loader_hold(e, task, task->sequence->served, &out->err);
 	/* the first model on a device may have left less for the pool */
-	if (end == GLM_TASK_GOES_ON && !glm_sequence_fits(e, task->sequence, &out->err))
+	if (end == GLM_TASK_GOES_ON && !glm_sequence_fits(task->sequence, &out->err))
 		return GLM_TASK_FAILED;
 	return end;
 }

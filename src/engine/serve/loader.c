@@ -73,7 +73,7 @@ hold_served(glm_loading *l, glm_error *err)
 
 	if (weights != NULL)
 		return glm_forward_refresh(forward, weights, err);
-	weights = glm_device_load(l->engine, l->served->model, err);
+	weights = glm_device_load(l->engine, l->served, err);
 	atomic_store(&l->served->weights, weights);
 	return weights != NULL;
 }
@@ -92,6 +92,7 @@ do_loading(glm_loading *l, glm_error *err)
 			return hold_served(l, err);
 		case LOADING_CLOSE:
 			glm_models_close(&l->engine->models, l->served);
+			glm_device_count_free(l->engine);
 			l->served = NULL;
 	}
 	return true;

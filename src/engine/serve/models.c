@@ -48,7 +48,13 @@ glm_models_close(glm_models *models, glm_served *served)
 
 	glm_settler_end(models, served);
 	if (weights != NULL)
+	{
+		glm_home *home = atomic_load(&served->home);
+
 		glm_forward_unload(models->forward, weights);
+		if (home != NULL)
+			atomic_fetch_sub(&home->models, 1);
+	}
 	glm_served_close_vocabulary(models, served);
 	glm_drafter_close(served->drafter);
 	glm_model_close(served->model);
@@ -58,17 +64,19 @@ glm_models_close(glm_models *models, glm_served *served)
 
 /* Its part of the prefix cache is free at once. */
 static void
-forget_served(glm_models *models, const glm_served *served)
+forget_served(const glm_served *served)
 {
-	if (models->prefix != NULL && served->generation != 0)
-		glm_prefix_forget(models->prefix, served->generation);
+	const glm_home *home = atomic_load(&served->home);
+
+	if (home != NULL && served->generation != 0)
+		glm_prefix_forget(home->prefix, served->generation);
 }
 
 /* Has a model closed that is in no list any more: gigabytes of pages take their time. */
 static void
 close_served(glm_models *models, glm_served *served)
 {
-	forget_served(models, served);
+	forget_served(served);
 	if (models->closer != NULL)
 		models->closer(models->closer_arg, served);
 	else
@@ -297,8 +305,15 @@ glm_models_idle(glm_models *models)
 
 	pthread_mutex_lock(&models->lock);
 	for (const glm_served *m = models->first; m != NULL; m = m->next)
-		if (m->refs == 0 && atomic_load(&m->weights) != NULL)
-			bytes += glm_forward_need(models->forward, m->model);
+	{
+		const glm_home *home = atomic_load(&m->home);
+		glm_footprint	need;
+
+		if (m->refs > 0 || atomic_load(&m->weights) == NULL || home == NULL)
+			continue;
+		glm_forward_need(models->forward, home->place, m->model, &need);
+		bytes += need.bytes;
+	}
 	pthread_mutex_unlock(&models->lock);
 	return bytes;
 }
@@ -316,14 +331,14 @@ glm_models_evict(glm_models *models)
 	if (victim == NULL)
 		return false;
 	atomic_fetch_add(&models->evicted, 1);
-	forget_served(models, victim);
+	forget_served(victim);
 	glm_models_close(models, victim); /* here: the caller waits for its room */
 	return true;
 }
 
 /* A model with what serving it needs, in no list yet; takes it over. */
 static glm_served *
-serve_model(glm_model *model, glm_error *err)
+serve_model(glm_models *models, glm_model *model, glm_error *err)
 {
 	glm_served *served = calloc(1, sizeof(*served));
 
@@ -334,6 +349,8 @@ serve_model(glm_model *model, glm_error *err)
 		return NULL;
 	}
 	served->model = model;
+	served->kv_block_bytes = model->kv_block_bytes;
+	atomic_init(&served->home, models->home);
 	served->drafter = glm_drafter_open();
 	return served;
 }
@@ -356,7 +373,7 @@ glm_models_load(glm_models *models, const char *name, const char *path,
 		glm_model_close(model);
 		return NULL;
 	}
-	served = serve_model(model, err);
+	served = serve_model(models, model, err);
 	if (served != NULL)
 		insert_served(models, served);
 	return served;

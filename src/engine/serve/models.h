@@ -41,14 +41,32 @@ typedef struct glm_runtime
 	glm_pass_cost cost;		  /* all 0 before the first, see account.c */
 } glm_runtime;
 
+/*
+ * Where models are resident, a device or several together, with the KV blocks of those that
+ * are: a place of the backend's.
+ */
+typedef struct glm_home
+{
+	glm_forward	   *forward;
+	int				place;
+	glm_device_info info;		/* as it was opened */
+	glm_kv_pool	   *kv;			/* bytes are those of each of its devices */
+	glm_prefix	   *prefix;		/* the pool's blocks, shared */
+	atomic_bool		kv_taken;	/* the pool has its memory; set under device_lock */
+	atomic_ullong	bytes_free; /* when that was last looked at */
+	atomic_int		models;
+} glm_home;
+
 /* An open model with what serving it needs. */
 typedef struct glm_served
 {
 	glm_model *model;	   /* immutable, as is the next once it is in the list */
 	uint64_t   generation; /* of all models ever opened, this one's number */
 
-	_Atomic(glm_weights *)	  weights;	  /* on the device; NULL: not yet.  Set by a loading */
-	_Atomic(glm_vocabulary *) vocabulary; /* of its tokens, once one was needed */
+	_Atomic(glm_weights *)	  weights;		  /* on the device; NULL: not yet.  Set by a loading */
+	_Atomic(glm_home *)		  home;			  /* where that is; NULL: not known yet */
+	size_t					  kv_block_bytes; /* of a block, on each device there */
+	_Atomic(glm_vocabulary *) vocabulary;	  /* of its tokens, once one was needed */
 	glm_model_counters		  counters;
 	atomic_llong			  used_ns; /* when its last pass ended */
 	atomic_bool				  leaving; /* it is being closed */
@@ -81,7 +99,7 @@ typedef struct glm_models
 	glm_kv_type		  kv_type;		/* set before the first is open */
 	glm_forward		 *forward;		/* whose device models are on; NULL: nobody loads any */
 	glm_constraints	 *constraints;	/* that were compiled, for all models; NULL: out of memory */
-	glm_prefix		 *prefix; /* forgets a model that is closed; set before the first is open */
+	glm_home *home; /* of all of them; NULL: each has its own.  Set before the first is open */
 	void (*closer)(void *arg, glm_served *served); /* closes elsewhere; NULL: at once */
 	void		 *closer_arg;
 	uint64_t	  generations; /* models ever opened */

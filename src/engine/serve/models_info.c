@@ -9,12 +9,14 @@
 
 /* What the model's sequences came to, and what they left in the pool. */
 static void
-describe_use(glm_models *models, const glm_served *m, glm_model_info *out)
+describe_use(const glm_served *m, glm_model_info *out)
 {
+	const glm_home	*home = atomic_load(&m->home);
+	uint64_t		 devices = home != NULL ? (uint64_t) home->info.devices : 0;
 	glm_prefix_stats stats = {0};
 
-	if (models->prefix != NULL)
-		glm_prefix_stats_get(models->prefix, m->generation, &stats);
+	if (home != NULL)
+		glm_prefix_stats_get(home->prefix, m->generation, &stats);
 	out->requests = m->requests;
 	out->prompt_tokens = atomic_load(&m->counters.prompt_tokens);
 	out->cached_tokens = atomic_load(&m->counters.cached_tokens);
@@ -23,13 +25,13 @@ describe_use(glm_models *models, const glm_served *m, glm_model_info *out)
 	out->draft_tokens = atomic_load(&m->counters.draft_tokens);
 	out->accepted_tokens = atomic_load(&m->counters.accepted_tokens);
 	out->preemptions = atomic_load(&m->counters.preemptions);
-	out->kv_bytes_used = stats.bytes_used;
-	out->kv_bytes_cached = stats.bytes_cached;
+	out->kv_bytes_used = stats.bytes_used * devices;
+	out->kv_bytes_cached = stats.bytes_cached * devices;
 	out->kv_evictions = stats.evictions;
 }
 
 static void
-describe_served(glm_models *models, const glm_served *m, glm_model_info *out)
+describe_served(const glm_served *m, glm_model_info *out)
 {
 	glm_chunk_usage usage = {0};
 
@@ -52,7 +54,7 @@ describe_served(glm_models *models, const glm_served *m, glm_model_info *out)
 	out->bytes_resident = usage.bytes_resident;
 	out->size_bytes = glm_shards_bytes(m->model->shards);
 	out->load_ms = m->model->load_ms;
-	describe_use(models, m, out);
+	describe_use(m, out);
 }
 
 int
@@ -64,7 +66,7 @@ glm_models_list(glm_models *models, glm_model_info *out, int max)
 	for (const glm_served *m = models->first; m != NULL && n < max; m = m->next)
 	{
 		if (!m->dead)
-			describe_served(models, m, &out[n++]);
+			describe_served(m, &out[n++]);
 	}
 	pthread_mutex_unlock(&models->lock);
 	return n;

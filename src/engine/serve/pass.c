@@ -44,7 +44,7 @@ sample_share(void *arg, int index, int count)
 
 /* Counts the rows of a sequence as computed; its full blocks can be shared. */
 static void
-count_computed(glm_engine *e, glm_sequence *seq)
+count_computed(glm_sequence *seq)
 {
 	int n = seq->n_rows;
 	int lasting = glm_sequence_lasting(seq);
@@ -53,7 +53,7 @@ count_computed(glm_engine *e, glm_sequence *seq)
 	seq->n_computed += n;
 	glm_branches_count_computed(seq);
 	if (n > 0 && seq->request->scope != 0)
-		glm_chain_index(e->prefix, &seq->chain, seq->tokens.data,
+		glm_chain_index(glm_sequence_prefix(seq), &seq->chain, seq->tokens.data,
 						seq->n_computed < lasting ? seq->n_computed : lasting);
 }
 
@@ -70,7 +70,7 @@ give_results(glm_scheduler *s, const glm_model_config *config, const glm_results
 		seq->device_picked = NULL;
 		seq->hidden = NULL;
 		seq->copied = false;
-		count_computed(s->engine, seq);
+		count_computed(seq);
 		if (seq->n_wanted == 0)
 			continue;
 		n++;

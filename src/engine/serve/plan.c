@@ -60,26 +60,28 @@ glm_plan_count_cached(glm_engine *e, glm_sequence *seq, int tokens)
 }
 
 int
-glm_plan_adopt(glm_engine *e, glm_sequence *seq)
+glm_plan_adopt(glm_sequence *seq)
 {
 	int before = seq->n_computed;
 
-	while (may_share(seq) && known_in_block(seq) == GLM_KV_BLOCK &&
-		   glm_chain_adopt(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed))
+	while (
+		may_share(seq) && known_in_block(seq) == GLM_KV_BLOCK &&
+		glm_chain_adopt(glm_sequence_prefix(seq), &seq->chain, seq->tokens.data + seq->n_computed))
 		seq->n_computed += GLM_KV_BLOCK;
 	return seq->n_computed - before;
 }
 
 /* The same, and the beginning of a cached block that goes on differently. */
 static int
-adopt_and_copy(glm_engine *e, glm_sequence *seq)
+adopt_and_copy(glm_sequence *seq)
 {
-	int n = glm_plan_adopt(e, seq);
+	int n = glm_plan_adopt(seq);
 	int known = known_in_block(seq);
 	int copied = 0;
 
 	if (may_share(seq))
-		copied = glm_chain_copy(e->prefix, &seq->chain, seq->tokens.data + seq->n_computed,
+		copied = glm_chain_copy(glm_sequence_prefix(seq), &seq->chain,
+								seq->tokens.data + seq->n_computed,
 								known < GLM_KV_BLOCK ? known : GLM_KV_BLOCK - 1);
 	seq->n_computed += copied;
 	seq->copied |= copied > 0;
@@ -122,7 +124,7 @@ find_blocks(glm_scheduler *s, glm_sequence *seq, int n)
 {
 	while (seq->chain.kv.n_blocks * GLM_KV_BLOCK < n)
 	{
-		if (glm_chain_grow(s->engine->prefix, &seq->chain))
+		if (glm_chain_grow(glm_sequence_prefix(seq), &seq->chain))
 			continue;
 		if (!glm_preempt_for(s, seq))
 		{
@@ -261,7 +263,7 @@ plan_sequence(glm_scheduler *s, glm_sequence *seq, int *budget)
 	int			most;
 	int			n;
 
-	glm_plan_count_cached(s->engine, seq, adopt_and_copy(s->engine, seq));
+	glm_plan_count_cached(s->engine, seq, adopt_and_copy(seq));
 	left = lacks(seq);
 	need_less(s, tenant, lacked - left);
 	if (is_being_computed(s, seq))
@@ -298,7 +300,7 @@ room_for_drafts(glm_scheduler *s, glm_sequence *seq, int budget)
 	if (most > seq->limit - known - 1)
 		most = seq->limit - known - 1;
 	if (most > 0 && seq->chain.kv.n_blocks * GLM_KV_BLOCK < known + most &&
-		!glm_chain_grow(s->engine->prefix, &seq->chain))
+		!glm_chain_grow(glm_sequence_prefix(seq), &seq->chain))
 		most = seq->chain.kv.n_blocks * GLM_KV_BLOCK - known;
 	return most;
 }

@@ -13,8 +13,8 @@ glm_preempt_at(glm_scheduler *s, glm_sequence **at)
 {
 	glm_sequence *seq = glm_sequence_remove(s, at);
 
-	glm_branches_close(s->engine, seq);
-	glm_chain_close(s->engine->prefix, &seq->chain);
+	glm_branches_close(seq);
+	glm_chain_close(glm_sequence_prefix(seq), &seq->chain);
 	seq->n_computed = 0;
 	seq->n_rows = 0;
 	seq->copied = false;
@@ -29,13 +29,13 @@ glm_preempt_at(glm_scheduler *s, glm_sequence **at)
 }
 
 bool
-glm_preempt_paused(glm_scheduler *s)
+glm_preempt_paused(glm_scheduler *s, const glm_sequence *seq)
 {
 	glm_sequence **newest = NULL;
 
 	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
 	{
-		if (glm_sequence_paused(s->engine, *at) &&
+		if (glm_sequence_paused(s->engine, *at) && glm_sequences_share_room(seq, *at) &&
 			(newest == NULL || (*at)->arrival > (*newest)->arrival))
 			newest = at;
 	}
@@ -50,11 +50,12 @@ glm_preempt_for(glm_scheduler *s, const glm_sequence *seq)
 {
 	glm_sequence **last = NULL;
 
-	if (glm_preempt_paused(s))
+	if (glm_preempt_paused(s, seq))
 		return true;
 	for (glm_sequence **at = &s->running; *at != NULL; at = &(*at)->next)
 	{
-		if (glm_ranks_before(seq, *at) && (last == NULL || glm_ranks_before(*last, *at)))
+		if (glm_sequences_share_room(seq, *at) && glm_ranks_before(seq, *at) &&
+			(last == NULL || glm_ranks_before(*last, *at)))
 			last = at;
 	}
 	if (last == NULL)
@@ -71,10 +72,13 @@ void
 glm_preempt_alone(glm_scheduler *s, glm_sequence *seq)
 {
 	glm_sequence **at = &s->running;
+	bool		   alone = true;
 
 	while (*at != seq)
 		at = &(*at)->next;
 	glm_preempt_at(s, at);
-	if (s->running == NULL)
-		glm_prefix_forget(s->engine->prefix, 0);
+	for (const glm_sequence *other = s->running; other != NULL; other = other->next)
+		alone &= !glm_sequences_share_room(seq, other);
+	if (alone)
+		glm_prefix_forget(glm_sequence_prefix(seq), 0);
 }

@@ -67,7 +67,7 @@ extern void glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish 
 extern bool glm_preempt_for(glm_scheduler *s, const glm_sequence *seq);
 
 /* The newest paused one only. */
-extern bool glm_preempt_paused(glm_scheduler *s);
+extern bool glm_preempt_paused(glm_scheduler *s, const glm_sequence *seq);
 
 /* A sequence itself, which no other can make room for. */
 extern void glm_preempt_alone(glm_scheduler *s, glm_sequence *seq);
@@ -116,7 +116,7 @@ extern bool glm_ranks_before(const glm_sequence *a, const glm_sequence *b);
  * Appends the blocks of its tokens that are cached, if it is about to begin a new
  * one; returns how many tokens that saves, which are counted apart.
  */
-extern int	glm_plan_adopt(glm_engine *engine, glm_sequence *seq);
+extern int	glm_plan_adopt(glm_sequence *seq);
 extern void glm_plan_count_cached(glm_engine *engine, glm_sequence *seq, int tokens);
 
 /* Fills engine->rows with a pass of this model; may be none. */

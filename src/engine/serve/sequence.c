@@ -16,8 +16,8 @@
 void
 glm_sequence_free(glm_engine *e, glm_sequence *seq)
 {
-	glm_branches_close(e, seq);
-	glm_chain_close(e->prefix, &seq->chain);
+	glm_branches_close(seq);
+	glm_chain_close(glm_sequence_prefix(seq), &seq->chain);
 	glm_draft_close(&seq->draft);
 	glm_drafter_release(seq->served->drafter, seq->ngrams);
 	glm_constrained_close(seq->constrained);
@@ -125,7 +125,8 @@ glm_sequence_finish(glm_scheduler *s, glm_sequence *seq, glm_finish finish)
 
 	/* a chat's next turn reads all of this one again */
 	if (seq->request->form == GLM_MESSAGES && seq->request->scope != 0)
-		glm_chain_index_last(e->prefix, &seq->chain, seq->tokens.data, seq->n_computed);
+		glm_chain_index_last(glm_sequence_prefix(seq), &seq->chain, seq->tokens.data,
+							 seq->n_computed);
 	if (!seq->request->stream && seq->text.length > 0)
 		glm_send_result(e, ticket, seq->text.data, seq->text.length);
 	if (!seq->request->stream && seq->told.length > 0)

@@ -92,6 +92,28 @@ typedef struct glm_sequence
 	uint32_t				made;		 /* TOKEN events sent */
 } glm_sequence;
 
+/* Where its model is, once that is resident; before it the first may be NULL. */
+static inline const glm_home *
+glm_sequence_home(const glm_sequence *seq)
+{
+	return atomic_load(&seq->served->home);
+}
+
+static inline glm_prefix *
+glm_sequence_prefix(const glm_sequence *seq)
+{
+	const glm_home *home = glm_sequence_home(seq);
+
+	return home != NULL ? home->prefix : NULL;
+}
+
+/* Are their blocks in one pool, so that one can give room to the other? */
+static inline bool
+glm_sequences_share_room(const glm_sequence *a, const glm_sequence *b)
+{
+	return glm_sequence_home(a) == glm_sequence_home(b);
+}
+
 /* Hands a sequence over to the engine thread (inbox.c).  Any thread. */
 extern void	 glm_inbox_add(glm_engine *engine, glm_sequence *seq);
 extern void *glm_scheduler_main(void *engine); /* the engine thread */
@@ -101,10 +123,10 @@ extern void *glm_scheduler_main(void *engine); /* the engine thread */
 /* Makes a sequence of the ticket's request; takes over the reference to the model. */
 extern glm_sequence *glm_sequence_open(glm_engine *engine, const glm_request_kind *kind, int ticket,
 									   glm_served *served, glm_error *err);
-/* Could the KV pool hold all of it? */
 /* Takes what only those that are admitted need, once.  false: GLM_NO_MEMORY. */
 extern bool			 glm_sequence_prepare(glm_sequence *seq, glm_error *err);
-extern bool glm_sequence_fits(const glm_engine *engine, const glm_sequence *seq, glm_error *err);
+/* Could the KV pool where its model is hold all of it?  Yes, if that is not known yet. */
+extern bool			 glm_sequence_fits(const glm_sequence *seq, glm_error *err);
 /* Fails for a prompt of so many tokens; `more`: it was not read to its end. */
 extern bool glm_prompt_too_long(size_t tokens, bool more, const glm_model *model, glm_error *err);
 

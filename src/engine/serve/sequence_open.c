@@ -121,17 +121,19 @@ skip_begun(glm_sequence *seq)
 }
 
 bool
-glm_sequence_fits(const glm_engine *e, const glm_sequence *seq, glm_error *err)
+glm_sequence_fits(const glm_sequence *seq, glm_error *err)
 {
 	const glm_model *model = seq->model;
+	const glm_home	*home = glm_sequence_home(seq);
+	size_t			 block_bytes = seq->served->kv_block_bytes;
 	int				 blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
 
-	if (glm_kv_fits(e->kv, model->kv_block_bytes, blocks))
+	if (home == NULL || glm_kv_fits(home->kv, block_bytes, blocks))
 		return true;
 	glm_fail(err, GLM_NO_ROOM,
 			 "%d tokens of model \"%s\" need %zu bytes of KV cache, there are %llu", seq->limit,
-			 model->name, blocks * model->kv_block_bytes,
-			 (unsigned long long) glm_kv_pool_total(e->kv));
+			 model->name, (size_t) blocks * block_bytes,
+			 (unsigned long long) glm_kv_pool_total(home->kv));
 	glm_advise(err, GLM_ADVICE_KV_CACHE);
 	return false;
 }
@@ -157,7 +159,7 @@ glm_sequence_open(glm_engine *e, const glm_request_kind *kind, int ticket, glm_s
 	if (kind->read_tokens(req, served->model, &seq->tokens, err) &&
 		(kind->open == NULL || kind->open(seq, err)) && glm_constrained_open(e, seq, err) &&
 		set_limit(seq, err) && reserve_tokens(seq, err) && check_sampler(seq, err) &&
-		open_decoder(seq, err) && open_pool(seq, err) && glm_sequence_fits(e, seq, err) &&
+		open_decoder(seq, err) && open_pool(seq, err) && glm_sequence_fits(seq, err) &&
 		glm_constrained_begin(seq, err))
 	{
 		skip_begun(seq);
