@@ -21,6 +21,8 @@
 #include "privileges.h"
 #include "room.h"
 #include "settings.h"
+#include "shared.h"
+#include "worker_device.h"
 
 PG_FUNCTION_INFO_V1(chatglm_health);
 PG_FUNCTION_INFO_V1(chatglm_ready);
@@ -110,6 +112,19 @@ add_text(JsonbParseState **json, const char *key, const char *value)
 	chatglm_json_string(json, key, value[0] != '\0' ? chatglm_shown(value) : NULL);
 }
 
+/* How often the device was lost in a row, and until when it is left alone for that. */
+static void
+add_device_state(JsonbParseState **json)
+{
+	ChatglmDeviceState state = {0};
+
+	if (chatglm_shared != NULL)
+		chatglm_device_look(&state);
+	chatglm_json_count(json, "device_losses", state.losses);
+	chatglm_json_string(json, "device_rests_until",
+						state.rests_until != 0 ? timestamptz_to_str(state.rests_until) : NULL);
+}
+
 static void
 add_state(JsonbParseState **json, const ChatglmSnapshot *s)
 {
@@ -131,6 +146,39 @@ add_state(JsonbParseState **json, const ChatglmSnapshot *s)
 		chatglm_json_string(json, NULL, chatglm_shown(lfirst(cell)));
 	chatglm_json_end_array(json);
 	add_text(json, "last_error", s->shared != NULL ? s->shared->worker_error : "");
+	add_device_state(json);
+}
+
+/* Null where the current user may not see it. */
+static void
+add_total(JsonbParseState **json, const char *key, uint64 value)
+{
+	if (chatglm_may_see_totals())
+		chatglm_json_count(json, key, value);
+	else
+		chatglm_json_null(json, key);
+}
+
+/* Those with memory of their own; what is on them tells of others. */
+static void
+add_devices(JsonbParseState **json, const glm_stats *stats)
+{
+	chatglm_json_array(json, "devices");
+	for (int i = 0; i < stats->n_devices; i++)
+	{
+		const glm_device_use *use = &stats->device_use[i];
+
+		chatglm_json_object(json, NULL);
+		chatglm_json_count(json, "number", use->number);
+		chatglm_json_string(json, "name", use->name);
+		chatglm_json_count(json, "memory_bytes", use->bytes);
+		add_total(json, "memory_bytes_free", use->bytes_free);
+		add_total(json, "models", use->models);
+		chatglm_json_count(json, "kv_bytes_total", use->kv_bytes_total);
+		add_total(json, "kv_bytes_used", use->kv_bytes_used);
+		chatglm_json_end_object(json);
+	}
+	chatglm_json_end_array(json);
 }
 
 /* What was chosen by measuring, by what it is for, and how long finding out has taken. */
@@ -173,6 +221,7 @@ add_worker(JsonbParseState **json, const ChatglmSnapshot *s)
 	add_text(json, "kernels", s->shared->stats.kernels);
 	add_text(json, "device", s->shared->stats.device);
 	add_text(json, "device_why", s->shared->stats.device_why);
+	add_devices(json, &s->shared->stats);
 	add_tuning(json, &s->shared->stats);
 	add_model_names(json, s->shared);
 }

@@ -8,9 +8,12 @@
  */
 #include "chatglm.h"
 
+#include "utils/timestamp.h"
+
 #include "encoding.h"
 #include "session_errors.h"
 #include "shared.h"
+#include "worker_device.h"
 
 /* Why the last worker ended, in the database's encoding; NULL: none did. */
 static const char *
@@ -86,13 +89,20 @@ chatglm_worker_cannot_start(void)
 void
 chatglm_worker_missing(void)
 {
-	const char *reason = last_reason();
+	const char		  *reason = last_reason();
+	ChatglmDeviceState device;
 
+	chatglm_device_look(&device);
 	if (chatglm_worker_cannot_start())
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("chatglm worker cannot start"),
-						reason != NULL ? errdetail("%s.", reason) : 0,
-						errhint("Correct the setting or its cause, then restart the server.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("chatglm worker cannot start"),
+				 reason != NULL ? errdetail("%s.", reason) : 0,
+				 device.rests_until != 0
+					 ? errhint("The device is tried again at %s; "
+							   "chatglm.device_fallback = 'cpu' lets the CPU answer meanwhile.",
+							   timestamptz_to_str(device.rests_until))
+					 : errhint("Correct the setting or its cause, then restart the server.")));
 	ereport(ERROR, (errcode(ERRCODE_CANNOT_CONNECT_NOW), errmsg("chatglm worker is not running"),
 					reason != NULL ? errdetail("The last worker ended: %s.", reason) : 0,
 					errhint("The server starts it again every second; its log says why it ends.")));

@@ -27,6 +27,7 @@ int	   chatglm_speculation;
 int	   chatglm_huge_pages;
 int	   chatglm_tuning;
 int	   chatglm_job_workers;
+int	   chatglm_device_rest;
 int	   chatglm_debug_step_delay;
 int	   chatglm_prefix_sharing;
 int	   chatglm_log_min_duration;

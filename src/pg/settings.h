@@ -19,6 +19,7 @@ extern char	 *chatglm_device;		   /* auto, cpu, cuda:0 ... */
 extern int	  chatglm_device_fallback; /* 1: the CPU */
 extern char	 *chatglm_kernels;		   /* auto, scalar, avx2, avx512, neon */
 /* sighup */
+extern int	  chatglm_device_rest;		/* s, 0: not at all */
 extern char	 *chatglm_model_dir;		/* empty: share/extension's chatglm/models */
 extern int	  chatglm_verify;			/* glm_verify */
 extern int	  chatglm_huge_pages;		/* 0: off */

@@ -50,6 +50,7 @@ static const struct config_enum_entry sharing_values[] = {{"role", CHATGLM_SHARI
 static void define_capacity_settings(GucContext at_start);
 static void define_compute_settings(GucContext at_start);
 static void define_reloadable_settings(void);
+static void define_device_rest(void);
 static void define_superuser_settings(void);
 static void define_user_settings(void);
 static bool check_cpu_affinity(char **newval, void **extra, GucSource source);
@@ -74,6 +75,7 @@ chatglm_define_settings(void)
 	define_capacity_settings(at_start);
 	define_compute_settings(at_start);
 	define_reloadable_settings();
+	define_device_rest();
 	define_superuser_settings();
 	define_user_settings();
 	MarkGUCPrefixReserved("chatglm");
@@ -138,8 +140,8 @@ define_compute_settings(GucContext at_start)
 		&chatglm_cpu_affinity, "", at_start, 0, check_cpu_affinity, NULL, NULL);
 
 	DefineCustomStringVariable("chatglm.device", "Selects the device that computes.",
-							   "Possible values: auto, cpu, cuda, cuda:0, cuda:1 ...; auto takes a "
-							   "GPU that can be used, else the CPU.",
+							   "Possible values: auto, cpu, cuda, cuda:0, cuda:1 ..., cuda:0,1 for "
+							   "several GPUs; auto takes one that can be used, else the CPU.",
 							   &chatglm_device, "auto", at_start, 0, check_device, NULL, NULL);
 
 	DefineCustomEnumVariable(
@@ -210,6 +212,17 @@ define_reloadable_settings(void)
 							"For tests and demonstrations of streaming.", &chatglm_debug_step_delay,
 							0, 0, 60000, PGC_SIGHUP, GUC_UNIT_MS | GUC_NOT_IN_SAMPLE, NULL, NULL,
 							NULL);
+}
+
+static void
+define_device_rest(void)
+{
+	DefineCustomIntVariable(
+		"chatglm.device_rest",
+		"Sets how long a device is left alone that was lost three times in a row.",
+		"The CPU answers meanwhile where chatglm.device_fallback or auto let it. "
+		"0: it is opened anew every time.",
+		&chatglm_device_rest, 600, 0, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
 /* What guards roles from each other; for one of them by ALTER ROLE or DATABASE. */

@@ -52,9 +52,12 @@ typedef struct ChatglmShared
 	bool			 worker_cannot_start; /* worker_error says why */
 	TimestampTz		 worker_started;
 	char			 worker_error[256]; /* why the last worker ended, or empty */
-	pg_atomic_uint32 generation;		/* changes when a worker comes or goes */
-	pg_atomic_uint64 next_id;			/* of requests, cluster-wide */
-	pg_atomic_uint32 news;				/* set: a slot is NEW or a stat says cancel */
+	int				 device_losses;		/* in a row, see worker_device.c */
+	TimestampTz		 device_lost;		/* the last of them */
+	char			 device_reason[160];
+	pg_atomic_uint32 generation; /* changes when a worker comes or goes */
+	pg_atomic_uint64 next_id;	 /* of requests, cluster-wide */
+	pg_atomic_uint32 news;		 /* set: a slot is NEW or a stat says cancel */
 
 	glm_stats	   stats;	 /* copied here by the worker */
 	glm_progress   progress; /* of the quantize job; id 0: none */

@@ -28,6 +28,7 @@
 #include "shared.h"
 #include "waits.h"
 #include "worker.h"
+#include "worker_device.h"
 #include "worker_engine.h"
 #include "worker_fault.h"
 #include "worker_session.h"
@@ -47,6 +48,7 @@ static void serve_forever(WaitEventSet *set);
 static long keep_in_step(void);
 static void pass_events(void);
 static void leave_if_device_lost(void);
+static void leave_if_device_rested(void);
 static void end_service(int code, Datum arg);
 static void exit_at_once(int code, Datum arg) pg_attribute_noreturn();
 
@@ -119,7 +121,7 @@ start_engine(void)
 	glm_error err = {0};
 	glm_stats stats;
 
-	if (!chatglm_engine_open(&err))
+	if (!chatglm_device_choose(&err) || !chatglm_engine_open(&err))
 		stay_down(&err);
 	chatglm_engine_stats(&stats);
 	if (strcmp(stats.kernels, "scalar") == 0 && strcmp(chatglm_kernels, "auto") == 0)
@@ -136,12 +138,15 @@ start_engine(void)
  * What keeps the engine from starting (a CPU that is not there, too little
  * memory) seldom goes away by itself, and a worker that ends is started again
  * after a second.  So this one says why, to the log and to whoever calls, and
- * ends only after a minute or when the configuration is read again.
+ * ends only after a minute or when the configuration is read again, or when a device has
+ * rested.
  */
 static void
 stay_down(const glm_error *err)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+	long		rest = chatglm_device_rest_left();
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													rest >= 0 && rest < RETRY_MS ? rest : RETRY_MS);
 	long		left;
 
 	chatglm_state_cannot_start(err->message);
@@ -207,6 +212,7 @@ serve_forever(WaitEventSet *set)
 		}
 		pass_events();
 		leave_if_device_lost();
+		leave_if_device_rested();
 
 		n_events = WaitEventSetWait(set, keep_in_step(), events, lengthof(events), wait_event);
 		backends_rang = false;
@@ -228,8 +234,11 @@ sooner(long a, long b)
 static long
 keep_in_step(void)
 {
-	return sooner(chatglm_tickets_serve_held(),
-				  sooner(chatglm_state_publish_if_due(), chatglm_measures_keep_if_due()));
+	long rest = chatglm_tickets_live() > 0 ? -1 : chatglm_device_rest_left();
+
+	return sooner(rest,
+				  sooner(chatglm_tickets_serve_held(),
+						 sooner(chatglm_state_publish_if_due(), chatglm_measures_keep_if_due())));
 }
 
 /* Publishes before a last event is posted: its reader may query the views next. */
@@ -253,14 +262,33 @@ static void
 leave_if_device_lost(void)
 {
 	glm_error err;
+	glm_stats stats;
+	bool	  rests;
 
 	if (!chatglm_engine_lost(&err))
 		return;
+	chatglm_engine_stats(&stats);
+	chatglm_device_count_passes(stats.steps);
+	rests = chatglm_device_count_loss(err.message);
 	chatglm_state_reason("the device that computes was lost: %s", err.message);
 	ereport(FATAL, (errcode(ERRCODE_SYSTEM_ERROR),
 					errmsg("chatglm lost the device that computes: %s", err.message),
 					errdetail("Requests in flight are lost."),
-					errhint("The server starts the worker again within about a second.")));
+					rests ? errhint("It was lost too often: it is left alone for %d s "
+									"(chatglm.device_rest).",
+									chatglm_device_rest)
+						  : errhint("The server starts the worker again within about a second.")));
+}
+
+/* A worker that does without its device, which has rested: when nobody needs this one. */
+static void
+leave_if_device_rested(void)
+{
+	if (chatglm_device_rest_left() != 0 || chatglm_tickets_live() > 0)
+		return;
+	chatglm_state_reason("the device has rested and is tried again");
+	ereport(LOG, (errmsg("chatglm tries the device again that was lost")));
+	proc_exit(1);
 }
 
 static void

@@ -12,6 +12,7 @@
 
 #include "room.h"
 #include "settings.h"
+#include "worker_device.h"
 #include "worker_engine.h"
 
 #define ENGINE(call)                                                                               \
@@ -54,7 +55,7 @@ chatglm_engine_open(glm_error *err)
 		.max_queue = chatglm_room_places() - chatglm_max_sequences,
 		.prefill_budget = chatglm_prefill_budget,
 		.kernels = chatglm_kernels,
-		.device = chatglm_device,
+		.device = chatglm_device_chosen(),
 		.backend_library = chatglm_backend_library(),
 		.fallback = chatglm_device_fallback != 0,
 		.verify = chatglm_verify,
@@ -181,6 +182,7 @@ void
 chatglm_engine_stats(glm_stats *stats)
 {
 	ENGINE(glm_engine_stats(engine, stats));
+	chatglm_device_explain(stats);
 }
 
 void

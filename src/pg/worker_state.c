@@ -8,6 +8,7 @@
 
 #include "measures.h"
 #include "shared.h"
+#include "worker_device.h"
 #include "worker_engine.h"
 #include "worker_models.h"
 #include "worker_state.h"
@@ -151,6 +152,7 @@ chatglm_state_publish(void)
 	log_smaller_cache(stats.kv_bytes_total);
 	log_dropped(&stats);
 	chatglm_measure_engine(&stats);
+	chatglm_device_count_passes(stats.steps);
 
 	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
 	chatglm_shared->stats = stats;

@@ -7,7 +7,7 @@ SELECT plan(44);
 
 SELECT results_eq(
     $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
-    $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('device_fallback', 'postmaster', NULL), ('huge_pages', 'sighup', NULL), ('job_workers', 'sighup', NULL), ('kernels', 'postmaster', NULL),
+    $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('device_fallback', 'postmaster', NULL), ('device_rest', 'sighup', 's'), ('huge_pages', 'sighup', NULL), ('job_workers', 'sighup', NULL), ('kernels', 'postmaster', NULL),
              ('kv_cache_size', 'postmaster', 'MB'), ('kv_cache_type', 'postmaster', NULL), ('log_min_duration', 'superuser', 'ms'), ('log_text', 'superuser', NULL), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
              ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('prefix_sharing', 'superuser', NULL), ('queue_memory', 'postmaster', 'MB'), ('request_timeout', 'user', 'ms'),

@@ -132,6 +132,111 @@ class Cuda(unittest.TestCase):
         self.assertEqual(self.ready(conn)["device"], "mock GPU")
         self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 4)", conn))
 
+    # ---- Several devices ----
+
+    def divided(self, device="cuda:0,1", devices="2", **environment):
+        # 13 MB of each beside what is left to others: no one holds the model, and all its keys and values
+        return self.cluster(device, GLM_MOCK_DEVICES=devices, GLM_MOCK_MEMORY="525", **environment)
+
+    def test_same_answers_on_several(self):
+        for device, devices in (("cuda:0,1", "2"), ("cuda:2,0,1", "3")):
+            _, conn = self.divided(device, devices)
+            state = self.ready(conn)
+            self.assertEqual(state["device"], f"{devices} x mock GPU")
+            on_gpus = self.answers(conn)
+            with connect() as cpu:
+                self.assertEqual(self.answers(cpu), on_gpus)
+            shown = health(conn)["devices"]
+            self.assertEqual(sorted(d["number"] for d in shown), list(range(int(devices))))
+            for d in shown:
+                self.assertEqual((d["name"], d["models"], d["memory_bytes"]), ("mock GPU", 1, 525 << 20))
+                self.assertLess(d["memory_bytes_free"], 13 << 20)
+                self.assertGreater(d["kv_bytes_total"], 0)
+
+    def test_one_of_several_is_lost(self):
+        flag = os.path.join(directory_for_owner(), "fault")
+        self.addCleanup(as_owner, "rm", "-r", os.path.dirname(flag))
+        cluster, conn = self.divided(GLM_MOCK_FAULT="cuMemcpyPeerAsync:9:700", GLM_MOCK_ONCE=flag)
+        as_owner("touch", flag)
+        state = self.ready(conn)
+        with self.assertRaisesRegex(psycopg.Error, "CUDA_ERROR_ILLEGAL_ADDRESS|worker restarted"):
+            for _ in range(20):
+                conn.execute("SELECT glm_generate('hello', max_tokens => 8)")
+        wait_until(lambda: health(conn).get("worker_pid") not in (None, state["worker_pid"]), "a new worker", 60)
+        self.assertIn("cuMemcpyPeerAsync: CUDA_ERROR_ILLEGAL_ADDRESS", health(conn)["last_error"])
+        self.ready(conn)
+        self.assertTrue(value("SELECT glm_generate('hello', max_tokens => 4)", conn))
+
+    def test_lists_that_are_none(self):
+        cluster, conn = self.divided("cuda:0,9")
+        self.assert_down(cluster, conn, 'no device "cuda:9", the last is "cuda:1"')
+        for bad in ("cuda:0,0", "cuda:", "cuda:0,", "cpu:0,1"):
+            with self.assertRaises(psycopg.Error) as caught:
+                conn.execute(f"ALTER SYSTEM SET chatglm.device = '{bad}'")
+            self.assertEqual(caught.exception.sqlstate, "22023")
+            self.assertIn("cuda:NUMBER,NUMBER", caught.exception.diag.message_hint)
+
+    # ---- A device that is lost again and again ----
+
+    def lose(self, conn, times):
+        """Asks until the worker has lost its device so often; its faults come by themselves."""
+        def asked():
+            try:
+                conn.execute("SELECT glm_generate('hello', max_tokens => 8)")
+            except psycopg.Error:
+                pass
+            return health(conn)["device_losses"] >= times
+        wait_until(asked, f"the device was lost {times} times", 120)
+
+    def test_a_device_that_does_not_recover(self):
+        cluster, conn = self.cluster("cuda:0", GLM_MOCK_FAULT="kernel:300:700")
+        self.ready(conn)
+        self.lose(conn, 3)
+        wait_until(lambda: "rests" in health(conn)["last_error"], "it says that the device rests", 60)
+        self.assert_down(cluster, conn, "the device was lost 3 times in a row and rests: cu")
+        self.assertIn("CUDA_ERROR_ILLEGAL_ADDRESS", health(conn)["last_error"])
+        self.assertTrue(health(conn)["device_rests_until"])
+        self.assertIn("chatglm.device_rest", cluster.log())
+        with self.assertRaises(psycopg.Error) as caught:
+            conn.execute("SELECT glm_generate('hi')")
+        self.assertIn("is tried again at", caught.exception.diag.message_hint)
+        # one more loss, and it rests again
+        with self.assertRaises(psycopg.errors.InvalidParameterValue):
+            conn.execute("ALTER SYSTEM SET chatglm.device_rest = -1")
+        conn.execute("ALTER SYSTEM SET chatglm.device_rest = 0")
+        conn.execute("SELECT pg_reload_conf()")
+        self.ready(conn)
+        self.assertIsNone(health(conn)["device_rests_until"])
+        conn.execute("ALTER SYSTEM RESET chatglm.device_rest")
+        conn.execute("SELECT pg_reload_conf()")
+        self.lose(conn, 4)
+        wait_until(lambda: "rests" in health(conn)["last_error"], "it says that the device rests", 60)
+        self.assert_down(cluster, conn, "the device was lost 4 times in a row and rests")
+
+    def test_the_cpu_stands_in_for_one_that_rests(self):
+        flag = os.path.join(directory_for_owner(), "fault")
+        self.addCleanup(as_owner, "rm", "-r", os.path.dirname(flag))
+        cluster, conn = self.cluster("cuda:0", fallback="cpu", GLM_MOCK_FAULT="kernel:300:700", GLM_MOCK_ONCE=flag)
+        for n in range(3):
+            as_owner("touch", flag)
+            self.ready(conn)
+            self.lose(conn, n + 1)
+        wait_until(lambda: health(conn).get("device") == "CPU", "the CPU stands in", 60)
+        self.assertIn("lost 3 times in a row and rests: cu", health(conn)["device_why"])
+        on_cpu = self.answers(conn)
+        self.assertEqual(health(conn)["device_losses"], 3)
+        conn.execute("ALTER SYSTEM SET chatglm.device_rest = '1s'")
+        conn.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: health(conn).get("device") == "mock GPU", "it is tried again", 60)
+        self.assertIn("chatglm tries the device again that was lost", cluster.log())
+        self.assertEqual(self.answers(conn), on_cpu)
+
+        # one that goes well for as long as it would rest is not held to what was
+        def recovered():
+            conn.execute("SELECT glm_generate('hello', max_tokens => 1)")
+            return health(conn)["device_losses"] == 0
+        wait_until(recovered, "it works again", 120)
+
     def test_graphs_that_are_wrong(self):
         cluster, conn = self.cluster("cuda:0", GLM_MOCK_WRONG_GRAPHS="1")
         self.ready(conn)
