@@ -459,7 +459,7 @@ models_take_turns(void **state)
 #endif
 
 #define MANY_WAIT 100
-#define BYTES_EACH 16384 /* of a waiting one; it was 53 KB */
+#define BYTES_EACH 24576 /* of a waiting one; it was 53 KB */
 
 static size_t
 bytes_in_use(void)
