@@ -410,6 +410,7 @@ test_lower(void **state)
 	int		  nice[3];
 	pthread_t thread;
 
+	(void) state;
 	assert_int_equal(pthread_create(&thread, NULL, lower_twice, nice), 0);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(nice[0], ours);
