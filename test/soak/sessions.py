@@ -13,6 +13,7 @@ ROLES = 4
 THINK = 0.5             # s between a session's requests, on average
 # What a request may get when the worker is lost under it or is not back yet, or when the server restarts.
 LOST = {None, "08006", "55000", "57P01", "57P02", "57P03", "58000"}
+ENDED = {"57P01", "57P02", "57P03"}     # of these, with which the server closes the connection
 
 
 class Tally:
@@ -90,6 +91,8 @@ class Session:
                 rows = await cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             self.failed(kind, error, asked_for)
+            if error.sqlstate in ENDED:
+                await self.conn.close()     # as the server does, whose word for it may come after the fault is over
             return None
         finally:
             self.settle()
