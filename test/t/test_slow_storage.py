@@ -29,7 +29,7 @@ def mounted(test):
     return files
 
 
-# In two of six runs on a quiet machine it waited in vain for a read that it held; why was not found.
+# In two of four runs on a quiet machine it waited in vain for a read that it held; why was not found.
 BY_HAND = unittest.skipUnless(os.environ.get("LONG") == "1", "LONG=1: in some runs what it waits for does not come")
 
 
