@@ -58,6 +58,17 @@ chatglm_hide_request(int number)
 	LWLockRelease(chatglm_shared->lock);
 }
 
+/* For the next worker to sweep, should this one end before it publishes again. */
+void
+chatglm_show_target(const glm_request *request)
+{
+	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
+	if (chatglm_shared->progress.id == 0) /* else it will be refused */
+		chatglm_copy_text(chatglm_shared->progress.target, sizeof(chatglm_shared->progress.target),
+						  request, request->target);
+	LWLockRelease(chatglm_shared->lock);
+}
+
 /* ---- Those held ------------------------------------------------------------------ */
 
 static int

@@ -22,6 +22,9 @@ extern void chatglm_hide_request(int number);
 extern void chatglm_show_held(const WorkerSession *session, int entry);
 extern void chatglm_hide_held(const WorkerEntry *entry);
 
+/* Where a quantize job is going to write, before the engine has it. */
+extern void chatglm_show_target(const glm_request *request);
+
 /* Does somebody want that cancelled? */
 extern bool chatglm_held_marked(const WorkerEntry *entry);
 

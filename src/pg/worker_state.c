@@ -11,7 +11,6 @@
 #include "worker_device.h"
 #include "worker_engine.h"
 #include "worker_models.h"
-#include "worker_shown.h"
 #include "worker_state.h"
 #include "worker_ticket.h"
 
@@ -133,17 +132,6 @@ log_dropped(const glm_stats *stats)
 			ereport(LOG, (errmsg("chatglm does without %s on this device: %s", stats->tuned[i].what,
 								 stats->tuned[i].how)));
 	told = Max(told, dropped);
-}
-
-/* Where a job is going to write, for the next worker to sweep, should this one end before it publishes again. */
-void
-chatglm_state_job_comes(const glm_request *request)
-{
-	LWLockAcquire(chatglm_shared->lock, LW_EXCLUSIVE);
-	if (chatglm_shared->progress.id == 0) /* else it will be refused */
-		chatglm_copy_text(chatglm_shared->progress.target, sizeof(chatglm_shared->progress.target),
-						  request, request->target);
-	LWLockRelease(chatglm_shared->lock);
 }
 
 /* The engine is asked before the lock is taken: it has locks of its own. */

@@ -21,9 +21,6 @@ extern void chatglm_state_end(void);
 /* Shows the engine's statistics to everybody, now. */
 extern void chatglm_state_publish(void);
 
-/* A job is given to the engine: where it will write is shown, lest nobody knows. */
-extern void chatglm_state_job_comes(const glm_request *request);
-
 /*
  * The same now and then while requests run, and once more when all is quiet.  Returns the
  * milliseconds until it wants to be called again, -1 for not at all.

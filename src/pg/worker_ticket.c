@@ -18,7 +18,6 @@
 #include "worker_models.h"
 #include "worker_session.h"
 #include "worker_shown.h"
-#include "worker_state.h"
 #include "worker_ticket.h"
 
 #define LONGEST_US (3600 * INT64CONST(1000000)) /* between looks at those held */
@@ -80,7 +79,7 @@ give(WorkerSession *session, int entry)
 	chatglm_describe_request(session, entry, &stat);
 	chatglm_copy_text(label, sizeof(label), given->block, given->block->label);
 	if (given->block->kind == GLM_QUANTIZE)
-		chatglm_state_job_comes(given->block);
+		chatglm_show_target(given->block);
 	number = chatglm_engine_give(given->block, &err);
 	if (number < 0)
 	{
