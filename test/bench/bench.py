@@ -180,6 +180,7 @@ def main():
     a = parser.parse_args()
     if bool(a.works) != ((a.turns or 0) > 0):
         parser.error("--turns goes with works, and works with --turns")
+    os.makedirs(a.out, exist_ok=True)      # now, not after an hour of measuring
     if a.works:
         rows = in_turns(a.model or model_of(a.bits, a.models), a.bits, a.works, a.turns, a.models)
         write_lines(os.path.join(a.out, "rivals.json"), rows)
