@@ -28,7 +28,9 @@
  * Each model is known by its generation, a number that loading it again changes.
  *
  * Memory for the nodes is taken when a chain is opened, which promises it as
- * many as it may need; blocks come and go without malloc.
+ * many as it may need; blocks come and go without malloc.  It is never given back, so it is
+ * taken for many nodes at once: each by itself would lie among what requests leave, and keep
+ * a page of that from the system.
  *
  * Locks: prefix->lock guards all of it, the index and the pool below.  Chains
  * belong to the engine thread; forget and stats are for any.  No other lock is taken
@@ -41,6 +43,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NODES_AT_ONCE 128
+
+typedef struct node_group
+{
+	struct node_group *next;
+	glm_cached		   node[NODES_AT_ONCE];
+} node_group;
+
 struct glm_prefix
 {
 	pthread_mutex_t	 lock;
@@ -50,7 +60,8 @@ struct glm_prefix
 	glm_owner		*owners;
 	glm_scope		*scopes;
 	glm_prefix_index index;
-	glm_cached		*spare; /* nodes without a block */
+	node_group		*groups; /* of all nodes that there are */
+	glm_cached		*spare;	 /* those without a block */
 	int				 n_spare;
 	int				 n_promised; /* of those, for open chains */
 	uint64_t		 evictions;
@@ -162,12 +173,12 @@ glm_prefix_close(glm_prefix *p)
 	if (p == NULL)
 		return;
 	glm_prefix_forget(p, 0);
-	while (p->spare != NULL)
+	while (p->groups != NULL)
 	{
-		glm_cached *node = p->spare;
+		node_group *group = p->groups;
 
-		p->spare = node->spare;
-		free(node);
+		p->groups = group->next;
+		free(group);
 	}
 	pthread_mutex_destroy(&p->lock);
 	glm_prefix_index_close(&p->index);
@@ -176,19 +187,32 @@ glm_prefix_close(glm_prefix *p)
 
 /* ---- Chains ------------------------------------------------------------ */
 
+static bool
+make_nodes(glm_prefix *p)
+{
+	node_group *made = malloc(sizeof(*made));
+
+	if (made == NULL)
+		return false;
+	made->next = p->groups;
+	p->groups = made;
+	for (int i = 0; i < NODES_AT_ONCE; i++)
+	{
+		made->node[i].spare = p->spare;
+		p->spare = &made->node[i];
+	}
+	p->n_spare += NODES_AT_ONCE;
+	return true;
+}
+
 /* Promises n nodes, making those that are missing. */
 static bool
 promise(glm_prefix *p, int n)
 {
 	while (p->n_spare < p->n_promised + n)
 	{
-		glm_cached *node = malloc(sizeof(*node));
-
-		if (node == NULL)
+		if (!make_nodes(p))
 			return false;
-		node->spare = p->spare;
-		p->spare = node;
-		p->n_spare++;
 	}
 	p->n_promised += n;
 	return true;
