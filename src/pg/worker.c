@@ -16,6 +16,7 @@
  */
 #include "chatglm.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include "postmaster/interrupt.h"
@@ -38,6 +39,10 @@
 #define EVENTS_AT_A_TIME 256 /* before the main loop looks around again */
 #define RETRY_MS 60000		 /* between starts that fail */
 
+#define MMAP_BYTES (128 * 1024)		 /* from which on a piece is a mapping of its own */
+#define TRIM_BYTES (4 * 1024 * 1024) /* that lie free at the heap's end, at most */
+
+static void set_up_malloc(void);
 static void run_worker(int fault_fd);
 static void start_engine(void);
 static void stay_down(const glm_error *err) pg_attribute_noreturn();
@@ -75,6 +80,7 @@ chatglm_worker_main(Datum arg)
 {
 	int fault_fd;
 
+	set_up_malloc();
 	on_proc_exit(exit_at_once, (Datum) 0); /* first in, last out */
 	before_shmem_exit(end_service, (Datum) 0);
 
@@ -90,6 +96,21 @@ chatglm_worker_main(Datum arg)
 	else
 		chatglm_fault_check();
 	proc_exit(1);
+}
+
+/*
+ * This process stays for months, so it must not grow.  glibc would give every thread a heap of its
+ * own, and threads come with each load and quantization: each heap has pages that are partly in
+ * use, and a free end that malloc_trim() leaves alone in all but the first.  Besides, having freed
+ * a large piece it would take pieces of up to 32 MB from the heaps, and give their ends back from
+ * 64 MB on; bounds that are set stay.
+ */
+static void
+set_up_malloc(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, MMAP_BYTES);
+	mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
 }
 
 static void

@@ -362,6 +362,34 @@ class Storage(Case):
         self.assertEqual(worker_pid(), self.pid)
 
 
+class Heap(Case):
+    SIZE = 64 << 20     # that glibc reserves for a thread's heap, at a multiple of it
+
+    def of_threads(self):
+        """Where heaps of threads begin: a part in use and the rest, which is reserved."""
+        found, begun, end = [], None, None
+        with open(f"/proc/{worker_pid()}/maps") as maps:
+            for line in maps:
+                place, rights, *name = line.split(maxsplit=5)
+                start, stop = (int(address, 16) for address in place.split("-"))
+                if begun is not None and (start, rights) == (end, "---p") and stop % self.SIZE == 0:
+                    found.append(hex(begun))
+                begun = start if rights == "rw-p" and start % self.SIZE == 0 else None
+                end = stop
+        return found
+
+    def test_is_one(self):
+        """Threads of requests, loads and quantizations share it: malloc_trim() leaves the ends of theirs alone (worker.c)."""
+        place = directory_for_owner()
+        self.addCleanup(shutil.rmtree, place)
+        conn = self.session()
+        conn.execute("SELECT glm_model_unload(name) FROM glm_models WHERE loaded")
+        conn.execute(GREETING)
+        conn.execute("SELECT glm_quantize('tiny-chatglm3', %s)", [f"{place}/int4"])
+        conn.execute("SELECT glm_json('hello', '{\"type\": \"object\"}')")
+        self.assertEqual(self.of_threads(), [])
+
+
 class SharedMemory(unittest.TestCase):
     def test_dev_shm_is_full(self):
         """A session that finds no room for its queues gets 53100; those that have theirs go on."""
