@@ -8,9 +8,10 @@
  * of rows and with every 512 positions at most.
  *
  * No graph is believed.  When one is made its pass has been done step by step; it is done
- * once more by the graph, which computes the same from the same, and both outcomes, logits
- * and picks, are compared.  If a bit differs, or the driver refuses, there are no graphs any
- * more, and it is said.  The outcome that counts is that of the steps.
+ * once more by the graph, which computes the same from the same, and both outcomes, logits,
+ * picks, and keys and values, are compared.  These are spoiled in between: what the graph does
+ * not write itself is not what it should be.  If a bit differs, or the driver refuses, there
+ * are no graphs any more, and it is said.  The outcome that counts is that of the steps.
  *
  * Where device, driver and kernels can, launches in a graph begin before those before them have
  * ended (gpu_stream.h).  That is believed no more: each such graph is compared in the same way, and
@@ -167,6 +168,19 @@ capture(cuda_graphs *g, bool dependent)
 	return fine ? graph : NULL;
 }
 
+static size_t
+bytes_of(const cuda_outcome *o)
+{
+	return o->bytes + o->host_bytes + cuda_written_bytes(&o->written);
+}
+
+/* Where keys and values are in a copy of it. */
+static char *
+written_of(const cuda_outcome *o, char *copy)
+{
+	return copy + o->bytes + o->host_bytes;
+}
+
 /* Waits for what is in the stream, and copies what it left. */
 static bool
 keep(const cuda_graphs *g, const cuda_outcome *o, char *to)
@@ -174,10 +188,21 @@ keep(const cuda_graphs *g, const cuda_outcome *o, char *to)
 	const cuda_stream *s = g->stream;
 
 	if (s->driver->copy_from(to, o->there, o->bytes, s->stream) != CUDA_FINE ||
+		!cuda_written_fetch(&o->written, s, written_of(o, to)) ||
 		s->driver->stream_wait(s->stream) != CUDA_FINE)
 		return false;
 	memcpy(to + o->bytes, o->host, o->host_bytes);
 	return true;
+}
+
+/* Keys and values on the device are not what the steps left, which is in `kept`, any more. */
+static bool
+spoil(const cuda_graphs *g, const cuda_outcome *o, char *kept, char *room)
+{
+	memcpy(written_of(o, room), written_of(o, kept), cuda_written_bytes(&o->written));
+	cuda_written_spoil(&o->written, written_of(o, room));
+	return cuda_written_put(&o->written, g->stream, written_of(o, room)) &&
+		   g->stream->driver->stream_wait(g->stream->stream) == CUDA_FINE;
 }
 
 /* The pass was done by its steps; does the graph give the same? */
@@ -186,15 +211,19 @@ prove(cuda_graphs *g, void *graph, const cuda_outcome *o)
 {
 	const cuda_driver *d = g->stream->driver;
 	void			  *stream = g->stream->stream;
-	size_t			   bytes = o->bytes + o->host_bytes;
+	size_t			   bytes = bytes_of(o);
 	char			  *both = malloc(2 * bytes);
 	bool			   kept = both != NULL && keep(g, o, both);
-	bool same = kept && d->graph_launch(graph, stream) == CUDA_FINE && keep(g, o, both + bytes) &&
+	bool			   same = kept && spoil(g, o, both, both + bytes) &&
+				d->graph_launch(graph, stream) == CUDA_FINE && keep(g, o, both + bytes) &&
 				memcmp(both, both + bytes, bytes) == 0;
 
 	/* whatever it is doing must not come later, nor into memory that was given back */
 	if (d->stream_wait(stream) != CUDA_FINE)
+	{
+		free(both);
 		return false;
+	}
 	if (kept)
 		memcpy(o->host, both + o->bytes, o->host_bytes);
 	free(both);

@@ -6,7 +6,7 @@
 
 #include <stdatomic.h>
 
-#include "cuda/gpu_stream.h"
+#include "cuda/kv_written.h"
 
 #define CUDA_GRAPHS 64	   /* that are kept */
 #define CUDA_GRAPH_ROWS 64 /* of a pass that may be one */
@@ -21,13 +21,14 @@ typedef struct cuda_graph
 	void	  *graph;
 } cuda_graph;
 
-/* What a pass leaves: on the device, and in pinned memory. */
+/* What a pass leaves: on the device, in pinned memory, and in KV blocks. */
 typedef struct cuda_outcome
 {
-	uint64_t there;
-	size_t	 bytes;
-	void	*host;
-	size_t	 host_bytes;
+	uint64_t	 there;
+	size_t		 bytes;
+	void		*host;
+	size_t		 host_bytes;
+	cuda_written written;
 } cuda_outcome;
 
 typedef struct cuda_graphs

@@ -73,10 +73,23 @@ cuda_begin(cuda_gpu *dev, const cuda_part *w, const glm_pass *pass)
 	cuda_graphs_begin(&dev->graphs, pass->n_rows);
 }
 
+/* The keys and values that the pass writes here. */
+static cuda_written
+written(const cuda_gpu *dev)
+{
+	const cuda_part *w = dev->weights;
+
+	return (cuda_written){.pass = dev->pass,
+						  .model = w->model,
+						  .pool = cuda_part_is_whole(w) ? dev->kv : dev->kv_shared,
+						  .layers = w->span.last - w->span.first};
+}
+
 /* One without picks has no outcome that could be compared. */
 void
 cuda_end(cuda_gpu *dev)
 {
+	dev->outcome.written = written(dev);
 	if (dev->picked != NULL)
 		cuda_graphs_end(&dev->graphs, &dev->outcome);
 	else
@@ -89,7 +102,7 @@ cuda_end(cuda_gpu *dev)
 void
 cuda_leave(cuda_gpu *dev, glm_mem x, size_t bytes)
 {
-	const cuda_outcome outcome = {x.at, bytes, dev->weights->picked, 0};
+	const cuda_outcome outcome = {x.at, bytes, dev->weights->picked, 0, written(dev)};
 
 	cuda_enter(dev);
 	cuda_graphs_end(&dev->graphs, &outcome);
@@ -462,6 +475,8 @@ cuda_op_pick(cuda_gpu *dev, glm_picked_id *picked, glm_mem logits, const glm_pic
 	dev->picked = picked;
 	dev->picked_home = w->picked;
 	dev->n_picked = n;
-	dev->outcome = (cuda_outcome){logits.at, (size_t) n * vocab * sizeof(float), w->picked,
-								  (size_t) n * sizeof(*w->picked)};
+	dev->outcome = (cuda_outcome){.there = logits.at,
+								  .bytes = (size_t) n * vocab * sizeof(float),
+								  .host = w->picked,
+								  .host_bytes = (size_t) n * sizeof(*w->picked)};
 }

@@ -22,6 +22,7 @@ int				 devices = 1;
 size_t			 room[MOST_DEVICES];
 bool			 wrong_graphs;
 bool			 wrong_dependent;
+bool			 wrong_kv;
 int				 ptx_version = 90;
 int				 sticky[MOST_DEVICES];
 thread_local int current = -1;
@@ -347,6 +348,14 @@ glm_mock_wrong_dependent(bool wrong)
 	mock::guard held(mock::lock);
 
 	mock::wrong_dependent = wrong;
+}
+
+TEST void
+glm_mock_wrong_kv(bool wrong)
+{
+	mock::guard held(mock::lock);
+
+	mock::wrong_kv = wrong;
 }
 
 TEST void

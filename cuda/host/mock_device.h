@@ -41,6 +41,7 @@ extern int	  devices;
 extern size_t room[MOST_DEVICES]; /* bytes of each device */
 extern bool	  wrong_graphs;
 extern bool	  wrong_dependent;
+extern bool	  wrong_kv;
 extern int	  ptx_version; /* that kernels were compiled for */
 
 /* ---- Faults --------------------------------------------------------------------------- */
@@ -93,6 +94,7 @@ struct item
 	} what;
 	std::function<void()> run;
 	struct event		 *after = NULL;
+	uint64_t			  pool = 0; /* of keys and values that a kernel writes */
 };
 
 struct stream

@@ -451,13 +451,16 @@ launch(const cuda_launch_config *how, void *function, void **args)
 	if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
 		threads > 1024 || shared > 48 * 1024)
 		return INVALID_VALUE;
-	(early && wrong_dependent ? put_early : put)(
-		s, item{item::KERNEL, [=]
-				{
-					sticky[device] = lost ? (int) ILLEGAL_ADDRESS : fault("kernel", device);
-					if (sticky[device] == FINE)
-						emulated_run(kernel, grid, threads, shared, copy.data());
-				}});
+	item it = {item::KERNEL, [=]
+			   {
+				   sticky[device] = lost ? (int) ILLEGAL_ADDRESS : fault("kernel", device);
+				   if (sticky[device] == FINE)
+					   emulated_run(kernel, grid, threads, shared, copy.data());
+			   }};
+
+	if (strcmp(kernel->name, "rope_store") == 0)
+		it.pool = (uint64_t) ((const rope_store_args *) copy.data())->kv.pool;
+	(early && wrong_dependent ? put_early : put)(s, it);
 	return FINE;
 }
 

@@ -130,6 +130,15 @@ mock_wrong_graphs(bool wrong)
 }
 
 void
+mock_wrong_kv(bool wrong)
+{
+	void (*function)(bool wrong);
+
+	find("glm_mock_wrong_kv", &function);
+	function(wrong);
+}
+
+void
 mock_wrong_dependent(bool wrong)
 {
 	void (*function)(bool wrong);

@@ -27,6 +27,7 @@ extern void	  mock_slow(int ms);	 /* that what is in a stream takes at least */
 extern long	  mock_first_poll(void); /* us, see mock_device.h */
 
 extern void mock_wrong_graphs(bool wrong);	  /* they leave a step out */
+extern void mock_wrong_kv(bool wrong);		  /* they leave no keys and values */
 extern void mock_wrong_dependent(bool wrong); /* launches that may begin early are too early */
 extern void mock_ptx_version(int version);	  /* that kernels were compiled for; 90 */
 

@@ -20,7 +20,7 @@ typedef struct kept_answer
 	uint64_t digest;
 } kept_answer;
 
-static kept_answer expected[REQUESTS];
+static kept_answer expected[GLM_KV_INT8 + 1][REQUESTS]; /* by the type of keys and values */
 
 static void
 answer_all(glm_engine *engine, kept_answer *kept)
@@ -56,28 +56,36 @@ said_of(glm_engine *engine, const char *what)
 
 /* The answers are the CPU's; what the device says of its graphs. */
 static glm_tuned
-check_answers(glm_engine *engine)
+check_answers_of(glm_engine *engine, glm_kv_type type)
 {
 	kept_answer kept[REQUESTS];
 	glm_tuned	graphs;
 
-	if (expected[0].text[0] == '\0')
+	if (expected[type][0].text[0] == '\0')
 	{
 		glm_config	config = mock_config("cpu", false);
-		glm_engine *cpu = mock_engine(&config);
+		glm_engine *cpu;
 
-		answer_all(cpu, expected);
+		config.kv_type = type;
+		cpu = mock_engine(&config);
+		answer_all(cpu, expected[type]);
 		glm_engine_close(cpu);
 	}
 	answer_all(engine, kept);
 	for (int i = 0; i < REQUESTS; i++)
 	{
-		assert_string_equal(kept[i].text, expected[i].text);
-		assert_int_equal(kept[i].digest, expected[i].digest);
+		assert_string_equal(kept[i].text, expected[type][i].text);
+		assert_int_equal(kept[i].digest, expected[type][i].digest);
 	}
 	graphs = said_of(engine, "graphs");
 	assert_string_equal(graphs.what, "graphs");
 	return graphs;
+}
+
+static glm_tuned
+check_answers(glm_engine *engine)
+{
+	return check_answers_of(engine, GLM_KV_AUTO);
 }
 
 static glm_engine *
@@ -133,6 +141,35 @@ test_wrong(void **state)
 	assert_int_equal(mock_calls("cuStreamBeginCapture"), 0);
 	glm_engine_close(engine);
 	assert_int_equal(mock_in_use(), 0);
+}
+
+/*
+ * One that leaves no keys and values finds those of the launches, gives the same logits, and is
+ * found out all the same; one that does is not.
+ */
+static void
+test_wrong_kv(void **state)
+{
+	static const glm_kv_type types[] = {GLM_KV_F32, GLM_KV_F16, GLM_KV_INT8};
+
+	(void) state;
+	for (int i = 0; i < 6; i++)
+	{
+		glm_config	config = mock_config("cuda:0", false);
+		glm_engine *engine;
+		glm_tuned	graphs;
+
+		config.kv_type = types[i / 2];
+		engine = mock_engine(&config);
+		mock_wrong_kv(i % 2 == 1);
+		graphs = check_answers_of(engine, config.kv_type);
+		mock_wrong_kv(false);
+		assert_int_equal(graphs.dropped, i % 2 == 1);
+		if (graphs.dropped)
+			assert_string_equal(graphs.how, "dropped: other bits than the plain launches");
+		glm_engine_close(engine);
+		assert_int_equal(mock_in_use(), 0);
+	}
 }
 
 /* A driver that makes none is no reason to fail. */
@@ -258,6 +295,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_used),
 		cmocka_unit_test(test_nothing_is_left),
 		cmocka_unit_test(test_wrong),
+		cmocka_unit_test(test_wrong_kv),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_off),
 		cmocka_unit_test(test_dependent),
