@@ -258,6 +258,8 @@ a_beginning_reaches_what_it_can_become(void **state)
 		{"", "", "", false, "- 0 -0 1 0. 1.5 1e 1e+ 1E-5 -1.5e10 9e300", "00 01 -- 1.e 1ee +"},
 		{"", "", "", true, "- 0 1 123456789012345678901234567890123456", "-0 1. 1e 00"},
 		{"0", "", "", true, "0 1 99", "- -0 -1"},
+		{"", "", "", false, "0e-40 0e-400 0e-0400 0.00e-39 0.00e-398 0.00e-0398 0.00e400",
+		 "0e-401 0.00e-399 0.00e-0400 0.00e-0399 0.00e401"},
 		{"<0", "", "", true, "1 10", "0 -"},
 		{"<0", "", "", false, "0 0. 0.0 1", "- -0"},
 		{"10", "20", "", true, "1 2 10 15 20", "0 3 9 21 100 16. - 1e"},
@@ -276,6 +278,11 @@ a_beginning_reaches_what_it_can_become(void **state)
 		{"10", "19", "20", true, "", "1 10 2"},
 		{"0", "1", "0.25", false, "0 0. 0.2 0.25 0.5 0.7 1 1. 1.0 0.750", "0.3 0.26 1.2 2 0.24"},
 		{"", "", "1000", true, "1 9 -", ""},
+		{"", "", "1e34", true, "0 1 12 120 -", "123 1201"},
+		{"", "", "1e38", true, "0", "1 12"},
+		{"", "", "0.25", false,
+		 "1234567890123456789012345678901234.5 12345678901234567890123456789012345",
+		 "1234567890123456789012345678901234.2 1234567890123456789012345678901234.7"},
 		{"2", "1", "", false, "", "0 1 2 -"},
 		{"2", "2", "", true, "2", "1 3 20 -"},
 	};
@@ -370,15 +377,20 @@ random_number(char *text, int whole, int fraction)
 static void
 random_limits(limits *l)
 {
-	static const char *const steps[] = {"", "", "", "1", "5", "12", "0.1", "0.25", "300"};
+	static const char *const steps[] = {"",		"",	   "",		 "1",	 "5",	 "12",		"0.1",
+										"0.25", "300", "1.5e20", "1e38", "1e50", "0.000125"};
 	char					 low[64] = "<";
 	char					 high[64] = "<";
 	bool					 integer = chance(2) == 0;
 	uint32_t				 digits = chance(8) == 0 ? 30 : 4;
+	uint32_t				 at_low, at_high;
 
 	random_number(low + 1, (int) digits, chance(3) == 0 ? 4 : 0);
 	random_number(high + 1, (int) digits, chance(3) == 0 ? 4 : 0);
-	set_limits(l, low + chance(2), high + chance(2), steps[chance(COUNT(steps))], integer);
+	/* one by one: compilers differ in the order in which they evaluate arguments */
+	at_low = chance(2);
+	at_high = chance(2);
+	set_limits(l, low + at_low, high + at_high, steps[chance(COUNT(steps))], integer);
 	if (glm_decimal_compare(&l->low, &l->high) > 0)
 	{
 		glm_decimal swapped = l->low;

@@ -175,18 +175,21 @@ sizes_of(sizes *s, const glm_range *range, bool negative)
 static bool
 has_multiple(fixed low, const fixed *high, const glm_decimal *step, int places)
 {
-	int		 last = step->exponent < 0 ? -step->exponent : 0;
-	uint64_t divisor = 0;
-	uint64_t rest = 0;
+	static const fixed zero;
+	int				   last = POINT - 1 - step->exponent; /* of which the divisor counts units */
+	uint64_t		   divisor = 0;
+	uint64_t		   rest = 0;
 
 	/* what is not cheap to tell is left to glm_range_holds() */
-	if (last > places || step->n + (step->exponent > 0 ? step->exponent : 0) > GLM_EXACT_DIGITS)
+	if (step->n > GLM_EXACT_DIGITS)
 		return true;
 	for (int i = 0; i < step->n; i++)
 		divisor = 10 * divisor + step->digit[i];
-	for (int i = 0; i < step->exponent; i++)
-		divisor *= 10;
-	last += POINT - 1;
+	/* of 0.25 those with one digit are 0.5, 1.0, 1.5 */
+	for (; last > POINT - 1 + places; last--)
+		divisor /= (divisor % 2 == 0 ? 2 : 1) * (divisor % 5 == 0 ? 5 : 1);
+	if (last < 0) /* only 0 is short enough */
+		return compare(&low, &zero) == 0;
 	if (divisor == 0 || !round_up(&low, last))
 		return false;
 	for (int at = 0; at <= last; at++)
@@ -310,9 +313,12 @@ glm_range_holds(const glm_range *range, const char *text, size_t n, bool *decide
 	return *decided && has_value(range, &d, decided);
 }
 
-/* Is a number times ten to the power of one of [from, to) in the range? */
+/*
+ * Is a number times ten to the power of one of [from, to) in the range?  `last` is where its last
+ * digit stands, of 0 as it is written: glm_decimal_of() reads no 0.00e-399.
+ */
 static bool
-power_holds(const glm_range *range, const glm_decimal *number, int from, int to, int sign)
+power_holds(const glm_range *range, const glm_decimal *number, int last, int from, int to, int sign)
 {
 	for (int power = from; power < to && power <= GLM_DECIMAL_EXPONENT; power++)
 	{
@@ -320,8 +326,8 @@ power_holds(const glm_range *range, const glm_decimal *number, int from, int to,
 		bool		decided;
 
 		if (d.n > 0)
-			d.exponent += sign * power;
-		if (d.exponent >= -GLM_DECIMAL_EXPONENT && has_value(range, &d, &decided))
+			d.exponent = last + sign * power;
+		if (last + sign * power >= -GLM_DECIMAL_EXPONENT && has_value(range, &d, &decided))
 			return true;
 	}
 	return false;
@@ -334,10 +340,12 @@ exponent_reaches(const glm_range *range, const glm_number_text *parts, int room)
 	glm_number_text before = *parts;
 	glm_decimal		number;
 	int				typed = 0;
+	int				last;
 
 	before.n_exponent = 0;
 	if (!glm_decimal_of(&number, &before))
 		return false;
+	last = number.n > 0 ? number.exponent : -parts->n_fraction;
 	for (int i = 0; i < parts->n_exponent && typed <= GLM_DECIMAL_EXPONENT; i++)
 		typed = 10 * typed + parts->exponent[i] - '0';
 	for (int more = parts->n_exponent == 0, unit = more ? 10 : 1; more <= room && more <= 3;
@@ -345,10 +353,10 @@ exponent_reaches(const glm_range *range, const glm_number_text *parts, int room)
 	{
 		int from = typed * unit;
 
-		if (power_holds(range, &number, from, from + unit, parts->exponent_negative ? -1 : 1))
+		if (power_holds(range, &number, last, from, from + unit, parts->exponent_negative ? -1 : 1))
 			return true;
 		if (parts->n_exponent == 0 && !parts->exponent_signed && more < room &&
-			power_holds(range, &number, from, from + unit, -1))
+			power_holds(range, &number, last, from, from + unit, -1))
 			return true;
 	}
 	return false;
