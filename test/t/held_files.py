@@ -17,7 +17,7 @@ ATTRIBUTES = struct.Struct("<6Q10I")
 LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, DESTROY, BATCH_FORGET = (
     1, 2, 3, 14, 15, 17, 18, 25, 26, 27, 28, 29, 36, 38, 42)
 UNANSWERED = {FORGET, BATCH_FORGET}
-SYS_PROCESS_MADVISE, MADV_PAGEOUT = 440, 21
+NOTIFY_INVALIDATE = 2
 KEEP_CACHE = 2               # what the kernel has of a file stays good when it is opened again
 MS_RDONLY, MS_NOSUID, MS_NODEV, MNT_DETACH = 1, 2, 4, 2
 ROOT_NODE = 1
@@ -81,31 +81,17 @@ class HeldFiles:
             self.broken.clear()
 
     def drop(self, name):
-        """The kernel forgets the file's contents, but for what is mapped."""
-        fd = os.open(f"{self.place}/{name}", os.O_RDONLY)
-        try:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(fd)
+        """The kernel forgets the file's contents, mapped or not, as it does itself when memory is short.
 
-    def drop_mapped(self, name, pid):
-        """The kernel takes what of the file a process has mapped, as it does when memory is short, and forgets it."""
-        pidfd = os.pidfd_open(pid)
+        By a word of this file system's own, which takes every page: advice (fadvise, madvise) leaves those that somebody uses at that
+        moment.  It waits for reads on their way, so none may be held.
+        """
+        with self.lock:
+            assert not self.waiting, "who reads has locked the page"
         try:
-            with open(f"/proc/{pid}/maps") as maps:
-                for line in maps:
-                    if line.rstrip().endswith(f"{self.place}/{name}"):
-                        self.page_out(pidfd, *(int(at, 16) for at in line.split()[0].split("-")))
-        finally:
-            os.close(pidfd)
-        self.drop(name)
-
-    @staticmethod
-    def page_out(pidfd, start, end):
-        """process_madvise(2)"""
-        piece = struct.pack("<QQ", start, end - start)
-        if libc.syscall(SYS_PROCESS_MADVISE, pidfd, piece, 1, MADV_PAGEOUT, 0) < 0:
-            raise OSError(ctypes.get_errno(), "process_madvise")
+            self.write(0, struct.pack("<Qqq", self.names.index(name), 0, 0), NOTIFY_INVALIDATE)
+        except FileNotFoundError:   # it has never heard of it
+            pass
 
     # ---- the protocol ----
 
@@ -120,9 +106,12 @@ class HeldFiles:
             if operation not in UNANSWERED:
                 self.answer(operation, request, node, message[HEADER.size:])
 
+    def write(self, request, body, code):
+        os.write(self.fd, struct.pack("<IiQ", 16 + len(body), code, request) + body)
+
     def reply(self, request, body=b"", error=0):
         try:
-            os.write(self.fd, struct.pack("<IiQ", 16 + len(body), -error, request) + body)
+            self.write(request, body, -error)
         except OSError:             # who asked has gone
             pass
 
