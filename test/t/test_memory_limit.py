@@ -3,6 +3,9 @@
 It needs the right to make a group below or beside our own, of version 1 or 2, and is skipped with the reason elsewhere.
 """
 import os
+import shutil
+import subprocess
+import sys
 import unittest
 
 import psycopg
@@ -10,8 +13,18 @@ import psycopg
 from harness import *
 
 GREETING = "SELECT glm_generate('hello')"
+LIMITED = "SELECT glm_generate('hello', model => 'limited')"
 LARGE = "SELECT glm_count_tokens(repeat('hello ', 100000))"
 ROOM = 128 << 10            # bytes; LARGE takes more
+GROUP, TAKEN = 128 << 20, 100 << 20         # less than a quarter is left, and much more than the weights take
+HOLDER = """if True:
+    import os, sys
+    with open(sys.argv[1], "w") as file:
+        file.write(str(os.getpid()))
+    taken = b"x" * int(sys.argv[2])
+    print("taken", flush=True)
+    sys.stdin.read()
+"""
 
 
 def mount_of(kind, option):
@@ -123,6 +136,33 @@ class MemoryLimit(unittest.TestCase):
             self.assertEqual(conn.execute("SELECT count(*), sum(i) FROM kept").fetchone(), (1000, 500500))
             self.assertEqual(value(GREETING, conn), self.answer)
             self.assertEqual(value(LARGE, conn), self.large)        # outside the group
+
+    def is_copied(self, model):
+        """To memory of its own: no page of its files is mapped any more."""
+        return f"{model}/" not in as_owner("cat", f"/proc/{self.pid}/maps")
+
+    def test_huge_pages(self):
+        """Weights are copied to them where a quarter of the group's memory stays free, as much of the machine's as there may be."""
+        model = directory_for_owner()
+        self.addCleanup(shutil.rmtree, model)
+        shutil.copytree(f"{ROOT}/models/tiny-chatglm3", model, dirs_exist_ok=True)
+        subprocess.run(["chmod", "-R", "a+rX", model], check=True)
+        self.group.write("cgroup.procs", self.pid)
+        self.group.limit(GROUP)
+        with subprocess.Popen([sys.executable, "-c", HOLDER, f"{self.group.place}/cgroup.procs", str(TAKEN)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            self.assertEqual(holder.stdout.readline(), "taken\n")
+            self.conn.execute("SELECT glm_model_load('limited', %s)", [model])
+            self.assertEqual(value(LIMITED, self.conn), self.answer)
+            wait_until(lambda: not threads_named(self.pid, "glm loader"), "no loader is left")
+            self.assertFalse(self.is_copied(model))
+            self.conn.execute("SELECT glm_model_unload('limited')")
+            holder.communicate()
+        wait_until(lambda: self.is_copied(model), "it is closed")
+        self.conn.execute("SELECT glm_model_load('limited', %s)", [model])
+        self.assertEqual(value(LIMITED, self.conn), self.answer)
+        wait_until(lambda: self.is_copied(model), "the weights are copied")
+        self.assertEqual(self.group.kills(), 0)
 
 
 if __name__ == "__main__":
