@@ -170,6 +170,35 @@ class Killed(unittest.TestCase):
         wait_until(is_gone, "the session ends")
         self.assert_well()
 
+    def test_sigstop_of_the_postmaster(self):
+        """Sessions go on, their first requests too; who connects waits, and so does who needs a worker that has ended."""
+        late = self.cluster.connect()
+        self.addCleanup(late.close)
+        with open(f"{self.cluster.data}/postmaster.pid") as file:
+            postmaster = int(file.readline())
+        os.kill(postmaster, signal.SIGSTOP)
+        self.addCleanup(os.kill, postmaster, signal.SIGCONT)
+        for conn in (self.conn, late):
+            self.assertEqual(value(GREETING, conn), self.answer)
+        os.kill(self.pid, signal.SIGTERM)
+        with open(f"/proc/{self.pid}/stat") as stat:
+            wait_until(lambda: stat.seek(0) == 0 and stat.read().rsplit(")", 1)[1].split()[0] == "Z", "the worker has ended")
+        found = {}
+        threads = [threading.Thread(target=lambda: found.update(late=value(GREETING, late)), daemon=True),
+                   threading.Thread(target=lambda: found.update(new=self.cluster.connect()), daemon=True)]
+        for thread in threads:
+            thread.start()
+        asks = f"SELECT state = 'active' AND wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {late.info.backend_pid}"
+        wait_until(lambda: value(asks, self.conn), "it waits for a worker")
+        self.assertEqual(found, {})
+        os.kill(postmaster, signal.SIGCONT)
+        for thread in threads:
+            thread.join(PATIENCE)
+        self.addCleanup(found["new"].close)
+        self.assertEqual(found["late"], self.answer)
+        self.assertEqual(value(GREETING, found["new"]), self.answer)
+        self.assert_well()
+
     def test_kill_9_of_the_worker(self):
         self.assert_server_restarts(self.pid, signal.SIGKILL)
 
@@ -338,6 +367,48 @@ class Storage(Case):
         self.assertEqual(value(self.sql, self.conn), self.answer)
         self.conn.execute("SELECT glm_model_unload('changing')")
         self.assertIsNotNone(value(self.sql, self.conn))
+        self.assertEqual(worker_pid(), self.pid)
+
+    def overwrite(self, change):
+        """In place, as cp does it: the same file with other contents."""
+        with open(f"{self.model}/model.safetensors", "r+b") as file:
+            whole = file.read()
+            file.seek(0)
+            file.write(change(whole))
+        return whole
+
+    @staticmethod
+    def zeros(whole):
+        """Weights of 0 behind the header, which a safetensors file begins with the length of."""
+        begin = 8 + int.from_bytes(whole[:8], "little")
+        return whole[:begin] + bytes(len(whole) - begin)
+
+    def test_overwritten(self):
+        """Its pages are the model's: it answers by what they have now, and nothing else does."""
+        set_system("chatglm.huge_pages", "off")
+        self.addCleanup(set_system, "chatglm.huge_pages", None)
+        value("SELECT 1")
+        self.conn.execute("SELECT glm_model_unload('changing')")
+        self.assertEqual(value(self.sql, self.conn), self.answer)
+        whole = self.overwrite(self.zeros)
+        zero = value(self.sql, self.conn)
+        self.assertNotEqual(zero, self.answer)
+        self.assertEqual(value(GREETING), self.answer)
+        self.conn.execute("SELECT glm_model_unload('changing')")
+        self.assertEqual(value(self.sql, self.conn), zero)
+        self.overwrite(lambda _: whole)
+        self.conn.execute("SELECT glm_model_unload('changing')")
+        self.assertEqual(value(self.sql, self.conn), self.answer)
+        self.assertEqual(worker_pid(), self.pid)
+
+    def test_overwritten_in_huge_pages(self):
+        """What has been copied is what it was."""
+        maps = f"/proc/{self.pid}/maps"
+        wait_until(lambda: f"{self.model}/" not in as_owner("cat", maps), "the weights are copied")
+        self.overwrite(self.zeros)
+        self.assertEqual(value(self.sql, self.conn), self.answer)
+        self.conn.execute("SELECT glm_model_unload('changing')")
+        self.assertNotEqual(value(self.sql, self.conn), self.answer)
         self.assertEqual(worker_pid(), self.pid)
 
     def test_unreadable(self):
