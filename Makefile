@@ -221,7 +221,7 @@ model:
 
 UNIT_HELPERS = $(patsubst test/unit/%.c,build/unit/%.o,$(filter-out test/unit/test_%,$(wildcard test/unit/*.c)))
 ifdef T
-UNIT_TESTS = build/unit/$(T)
+UNIT_TESTS = $(T:%=build/unit/%)
 else
 UNIT_TESTS = $(patsubst test/unit/%.c,build/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 endif
@@ -306,7 +306,9 @@ fuzz: $(FUZZ_TARGETS)
 # ---- unit tests under sanitizers, by hand -----------------------------------
 
 # An archive and programs for each, in folders of their own; valgrind runs what `make unit` does.  It knows no
-# AVX-512, so these tables are looked at by the address sanitizer alone.
+# AVX-512, so these tables are looked at by the address sanitizer alone.  Those that may have threads come first.
+THREADED = $(patsubst %.c,%,$(notdir $(shell grep -lE 'pthread|glm_thread|glm_engine|glm_backend|"client.h"' test/unit/test_*.c)))
+SANITIZED = $(filter $(THREADED),$(notdir $(UNIT_TESTS))) $(filter-out $(THREADED),$(notdir $(UNIT_TESTS)))
 SANITIZERS = $(or $(KIND),thread address valgrind)
 SANITIZE_thread = -O1 -fsanitize=thread
 SANITIZE_address = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -331,7 +333,7 @@ $(foreach kind,thread address,$(eval $(call sanitized,$(kind))))
 
 sanitize: $(if $(filter valgrind,$(SANITIZERS)),$(UNIT_TESTS)) build/bench/make_random_model $(foreach kind,$(filter-out valgrind,$(SANITIZERS)),$(UNIT_TESTS:build/unit/%=build/$(kind)/%))
 	for kind in $(SANITIZERS); do \
-		test/sanitize.sh $$kind $$(for t in $(notdir $(UNIT_TESTS)); do [ $$kind = valgrind ] && echo build/unit/$$t || echo build/$$kind/$$t; done) || failed=1; \
+		test/sanitize.sh $$kind $$(for t in $(SANITIZED); do [ $$kind = valgrind ] && echo build/unit/$$t || echo build/$$kind/$$t; done) || failed=1; \
 	done; [ -z "$$failed" ]
 
 # ---- tests that need one ----------------------------------------------------
@@ -418,7 +420,7 @@ help:
 	@echo '  make pgtap         pgTAP suites, test/pgtap/           (one: T=generate)'
 	@echo '  make fault         crashes, cancels, standby, test/t/  (one: T=test_cancel)'
 	@echo '  make fuzz          files nobody vouches for, test/fuzz/ (one: T=fuzz_config; FUZZ_SECONDS=30)'
-	@echo '  make sanitize      unit tests under TSan, ASan and UBSan, valgrind; hours (T=test_threads KIND=thread)'
+	@echo '  make sanitize      unit tests under TSan, ASan and UBSan, valgrind; hours (T="test_wire test_kv" KIND=thread)'
 	@echo
 	@echo '  make examples      the examples for drivers, test/examples/; installs the drivers'
 	@echo '  make soak          ten minutes of everything at once: answers, memory, what is left (MINUTES=10 SESSIONS=32)'

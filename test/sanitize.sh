@@ -2,8 +2,10 @@
 # sanitize.sh thread|address|valgrind PROGRAM... - runs unit tests under a sanitizer, from the checkout's
 # root, one after the other.
 #
-# Prints one TAP line a program, with the seconds it took; what was found stays in build/KIND/.  Exit 1
-# when anything was.  SECONDS_EACH (1800) ends what takes longer, which counts as not run.
+# Prints one TAP line a program, with the seconds it took; what was found stays in build/KIND/.  A program
+# that passed is not run again until it is built anew, so an ended run goes on where it was (AGAIN=1: all).
+# The last lines name what failed and what was not done.  Exit 1 when anything failed.  SECONDS_EACH (1800)
+# ends what takes longer, which counts as not done.
 kind=$1
 shift
 cd "$(dirname "$0")/.." || exit 1
@@ -17,22 +19,37 @@ case $kind in
 esac
 
 number=0
-failed=0
+failed=
+undone=
 echo "1..$#"
 for program in "$@"; do
 	name=${program##*/}
+	passed=build/$kind/$name.passed
 	number=$((number + 1))
+	if [ -z "$AGAIN" ] && [ "$passed" -nt "$program" ]; then
+		echo "ok $number - $kind $name, $(cat "$passed") s, before"
+		continue
+	fi
+	rm -f "$passed"
 	begin=$SECONDS
 	timeout "${SECONDS_EACH:-1800}" ${run/\%n/$name.found} "$program" >"build/$kind/$name.log" 2>&1
 	status=$?
 	took=$((SECONDS - begin))
 	case $status in
-		0) echo "ok $number - $kind $name, $took s" ;;
-		124) echo "ok $number - $kind $name # SKIP not done in $took s" ;;
+		0)
+			echo "$took" >"$passed"
+			echo "ok $number - $kind $name, $took s"
+			;;
+		124)
+			undone="$undone $name"
+			echo "ok $number - $kind $name # SKIP not done in $took s"
+			;;
 		*)
-			failed=1
+			failed="$failed $name"
 			echo "not ok $number - $kind $name, status $status, see build/$kind/$name.log"
 			;;
 	esac
 done
-exit $failed
+[ -z "$undone" ] || echo "# $kind, not done:$undone"
+[ -z "$failed" ] || echo "# $kind, failed:$failed"
+[ -z "$failed" ]
