@@ -18,7 +18,7 @@
  */
 #include "engine/serve/scheduler.h"
 
-#include <malloc.h>
+#include "engine/base/heap.h"
 
 #define REST_NS INT64_C(500000000) /* without work, after which memory goes back */
 
@@ -135,7 +135,7 @@ wait_for_work(const glm_scheduler *s, bool *worked)
 	glm_signal_wait(&e->wake, until);
 	if (!idle || glm_now_ns() < until)
 		return;
-	malloc_trim(0);
+	glm_heap_rest();
 	*worked = false;
 }
 
