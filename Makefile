@@ -429,7 +429,7 @@ help:
 	@echo '  make bench-kernels the arithmetic alone, beside the peak of the machine (T=threads)'
 	@echo '  make               build chatglm.so; also outside the source tree: make -f ../chatglm/Makefile'
 	@echo '                     CFLAGS, CPPFLAGS, LDFLAGS are respected; WERROR=-Werror or CI=true: no warnings'
-	@echo '  make cuda          build chatglm_cuda.so too, for GPUs; done by make where there is nvcc (CUDA_ARCHES="75 80 90 100")'
+	@echo '  make cuda          build chatglm_cuda.so too, for GPUs; done by make where there is nvcc (CUDA_ARCHES="75 80 90a 100")'
 	@echo '  make install       install into the PostgreSQL of $$PG_CONFIG; as root'
 	@echo '  make installed     the same, by sudo where needed'
 	@echo '  make deps          install the Debian packages that build and tests need'

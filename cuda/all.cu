@@ -5,6 +5,7 @@
 #include "cuda/quantize.cu"
 #include "cuda/packed.cu"
 #include "cuda/packed_many.cu"
+#include "cuda/packed_wgmma.cu"
 #include "cuda/wide.cu"
 #include "cuda/rope.cu"
 #include "cuda/attention.cu"

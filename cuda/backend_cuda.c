@@ -26,17 +26,34 @@ tell_dependent(const glm_device *dev, glm_tuned *out)
 	}
 }
 
+/* Of the first GPU that does without, or the first; false: it has none. */
+static bool
+tell_wgmma(const glm_device *dev, glm_tuned *out)
+{
+	glm_tuned other;
+
+	if (!cuda_wgmma_tell(dev->gpu[0], out))
+		return false;
+	for (int i = 1; i < dev->n && !out->dropped; i++)
+		if (cuda_wgmma_tell(dev->gpu[i], &other) && other.dropped)
+			*out = other;
+	return true;
+}
+
 /* Of several GPUs the sums, and the reason of the first that does without. */
 static int
 tuned(const glm_device *dev, glm_tuned *out, int max, uint64_t *cost_ns)
 {
-	int kept = 0, launched = 0;
+	int kept = 0, launched = 0, n = 0;
 
 	*cost_ns = 0;
-	if (max < 2)
+	if (max < 3)
 		return 0;
+	if (tell_wgmma(dev, out))
+		n++;
 	if (dev->gpu[0]->graphs.may_depend)
-		tell_dependent(dev, out++);
+		tell_dependent(dev, &out[n++]);
+	out += n++;
 	*out = (glm_tuned){.what = "graphs"};
 	for (int i = 0; i < dev->n && !out->dropped; i++)
 	{
@@ -50,7 +67,7 @@ tuned(const glm_device *dev, glm_tuned *out, int max, uint64_t *cost_ns)
 	}
 	if (!out->dropped)
 		snprintf(out->how, sizeof(out->how), "%d kept, launched %d times", kept, launched);
-	return dev->gpu[0]->graphs.may_depend ? 2 : 1;
+	return n;
 }
 
 static void

@@ -5,8 +5,9 @@
 
 NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
 # Compute capabilities that get machine code, in order; later ones get the PTX of the last,
-# which the driver compiles.  ALL=1: all there are kernels for.
-CUDA_ARCHES ?= $(if $(ALL),75 80 90 100,80)
+# which the driver compiles.  ALL=1: all there are kernels for.  90a is 9.0 with wgmma, and has
+# no PTX that a later one could take.
+CUDA_ARCHES ?= $(if $(ALL),75 80 90a 100,80)
 
 NVCC_INEXACT := -use_fast_math --use_fast_math -ftz=true --ftz=true -prec-div=false --prec-div=false \
 	-prec-sqrt=false --prec-sqrt=false -fmad=true --fmad=true
@@ -15,8 +16,9 @@ $(error $(filter $(NVCC_INEXACT),$(NVCCFLAGS)): answers would differ)
 endif
 
 CUDA_KERNELS := $(wildcard $(S)cuda/*.cu $(S)cuda/*.h)
+CUDA_PTX = $(lastword $(or $(filter-out %a,$(CUDA_ARCHES)),80))
 CUDA_GENCODE = $(foreach arch,$(CUDA_ARCHES),-gencode arch=compute_$(arch),code=sm_$(arch)) \
-	-gencode arch=compute_$(lastword $(CUDA_ARCHES)),code=compute_$(lastword $(CUDA_ARCHES))
+	-gencode arch=compute_$(CUDA_PTX),code=compute_$(CUDA_PTX)
 CUDA_NVCC = $(NVCC) $(NVCCFLAGS) -std=c++17 -O3 -fmad=false -Werror all-warnings -I$(or $(S),.) -I$(S)src
 
 # changes when they do
@@ -32,11 +34,11 @@ build/cuda/kernels.fatbin: $(CUDA_KERNELS) build/cuda/arches
 
 build/cuda/kernels.ptx: $(CUDA_KERNELS) build/cuda/arches
 	@mkdir -p $(@D)
-	$(CUDA_NVCC) -arch=compute_$(lastword $(CUDA_ARCHES)) -ptx -o $@ $(S)cuda/all.cu
+	$(CUDA_NVCC) -arch=compute_$(CUDA_PTX) -ptx -o $@ $(S)cuda/all.cu
 
 # ---- the library -------------------------------------------------------------------
 
-CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_graph kv_written gpu_wait gpu_backend resident upload operations gpus gpus_pass backend_cuda)
+CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_graph kv_written gpu_wait gpu_wgmma gpu_backend resident upload operations gpus gpus_pass backend_cuda)
 # of the engine, what errors and shapes need: the library has its own
 CUDA_ENGINE_OBJS = $(patsubst %,build/engine/%.o,base/error base/utf8 base/pause weights/dtype model/matrices model/kv_layout)
 # exports one function and needs libc alone; the driver is found when it is asked for
@@ -73,7 +75,7 @@ uninstall-cuda:
 CUDA_HOST_FLAGS = -O2 -g -march=native -ffp-contract=off -fno-strict-aliasing -Wall -Wextra $(WERROR) -MMD -MP \
 	-fvisibility=hidden -fPIC -I. -Isrc -Itest/cuda -Itest/unit
 CUDA_SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
-CUDA_CHECK_OBJS = $(addprefix build/cuda/,host/emulated.o host/gpu_host.o launch.o) \
+CUDA_CHECK_OBJS = $(addprefix build/cuda/,host/emulated.o host/gpu_host.o host/host_wgmma.o launch.o) \
 	$(patsubst test/cuda/%.c,build/cuda/test/%.o,$(wildcard test/cuda/check*.c)) build/cuda/test/on_host.o
 
 build/cuda/%.o: cuda/%.c
@@ -114,14 +116,14 @@ build/cuda/check: $(CUDA_CHECK_OBJS) build/libglm.a
 build/cuda/check-asan: $(CUDA_CHECK_OBJS:build/cuda/%=build/cuda/asan/%) build/libglm.a
 	$(CXX) $(CUDA_SANITIZE) -o $@ $^ $(GLM_LIBS)
 
-build/cuda/check_faults: build/cuda/host/gpu_host.o build/cuda/test/check_faults.o
+build/cuda/check_faults: build/cuda/host/gpu_host.o build/cuda/host/host_wgmma.o build/cuda/test/check_faults.o
 	$(CXX) -o $@ $^
 
-build/cuda/check_faults-asan: build/cuda/asan/host/gpu_host.o build/cuda/asan/test/check_faults.o
+build/cuda/check_faults-asan: build/cuda/asan/host/gpu_host.o build/cuda/asan/host/host_wgmma.o build/cuda/asan/test/check_faults.o
 	$(CXX) $(CUDA_SANITIZE) -o $@ $^
 
 # A driver whose device the host is, and the library with any bytes for machine code, for it.
-build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o mock_device.o mock_graphs.o mock_peers.o emulated.o gpu_host.o)
+build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o mock_device.o mock_events.o mock_graphs.o mock_peers.o emulated.o gpu_host.o host_wgmma.o)
 	@mkdir -p $(@D)
 	$(CXX) -shared -static-libstdc++ -static-libgcc -Wl,-z,defs -o $@ $^
 
@@ -143,10 +145,14 @@ build/cuda/check-gpu: $(patsubst test/cuda/%.c,build/cuda/test/%.o,$(wildcard te
 	$(CUDA_LIB_OBJS) build/cuda/$(if $(NVCC),lib,mock)/image.o build/libglm.a
 	$(CC) $(GLM_LDFLAGS) -o $@ $^ $(GLM_LIBS)
 
+# what it tries is no matter of the engine's
+build/cuda/try_wgmma: build/cuda/test/try_wgmma.o $(CUDA_LIB_OBJS) build/cuda/mock/image.o build/cuda/test/mock.o $(UNIT_HELPERS) build/libglm.a
+	$(CC) $(GLM_LDFLAGS) -o $@ $^ -lcmocka $(GLM_LIBS)
+
 build/cuda/bench: build/cuda/test/bench.o $(CUDA_LIB_OBJS) build/cuda/$(if $(NVCC),lib,mock)/image.o build/libglm.a
 	$(CC) $(GLM_LDFLAGS) -o $@ $^ $(GLM_LIBS)
 
-CUDA_MOCK = build/cuda/bench build/cuda/check-gpu $(CUDA_TESTS) build/cuda/mock/libcuda.so.1 build/cuda/mock/chatglm_cuda.so
+CUDA_MOCK = build/cuda/bench build/cuda/check-gpu build/cuda/try_wgmma $(CUDA_TESTS) build/cuda/mock/libcuda.so.1 build/cuda/mock/chatglm_cuda.so
 CUDA_CHECKS = build/cuda/check_faults build/cuda/check_faults-asan build/cuda/check build/cuda/check-asan
 # random shapes of each kind, in each order of threads
 CUDA_SHAPES ?= 30

@@ -48,6 +48,7 @@
 	X(cuEventDestroy_v2, event_close, (void *event))                                               \
 	X(cuEventRecord, event_record, (void *event, void *stream))                                    \
 	X(cuEventSynchronize, event_wait, (void *event))                                               \
+	X(cuEventElapsedTime, event_elapsed, (float *ms, void *begin, void *end))                      \
 	X(cuModuleLoadData, module_open, (void **module, const void *image))                           \
 	X(cuModuleUnload, module_close, (void *module))                                                \
 	X(cuModuleGetFunction, module_function, (void **function, void *module, const char *name))     \
@@ -89,6 +90,7 @@ enum
 	CUDA_FINE = 0,
 	CUDA_OUT_OF_MEMORY = 2,
 	CUDA_NO_DEVICE = 100,
+	CUDA_NOT_FOUND = 500,
 	CUDA_NOT_READY = 600
 };
 

@@ -76,15 +76,24 @@ cuda_find(glm_device_info *info, int max)
 
 /* ---- Opening --------------------------------------------------------------------------- */
 
+/* wgmma_* are in code for sm_90a alone. */
 static bool
 load_kernels(cuda_gpu *dev, glm_error *err)
 {
-	if (!CUDA(dev->driver, err, module_open, &dev->module, glm_cuda_image))
+	const cuda_driver *d = dev->driver;
+
+	if (!CUDA(d, err, module_open, &dev->module, glm_cuda_image))
 		return false;
 	for (int i = 0; i < GLM_CUDA_N_KERNELS; i++)
-		if (!CUDA(dev->driver, err, module_function, &dev->function[i], dev->module,
-				  cuda_kernel_names[i]))
+	{
+		bool optional = i >= GLM_CUDA_wgmma_q4_32 && i <= GLM_CUDA_wgmma_q8_128;
+		int	 result = d->module_function(&dev->function[i], dev->module, cuda_kernel_names[i]);
+
+		if (optional && result == CUDA_NOT_FOUND)
+			dev->function[i] = NULL;
+		else if (!cuda_fine(d, result, "module_function", err))
 			return false;
+	}
 	return true;
 }
 

@@ -9,6 +9,7 @@
 
 #include "cuda/gpu_graph.h"
 #include "cuda/gpu_wait.h"
+#include "cuda/gpu_wgmma.h"
 #include "engine/compute/backend.h"
 #include "engine/compute/backend_host.h"
 #include "engine/model/model.h"
@@ -24,17 +25,18 @@ typedef struct cuda_left
 typedef struct cuda_part cuda_part; /* of a model, see resident.h */
 typedef struct cuda_span cuda_span;
 
-typedef struct cuda_gpu
+struct cuda_gpu
 {
 	const cuda_driver *driver;
 	int				   device;
 	void			  *context;
 	void			  *done; /* an event: what a pass does here is over, and goes on elsewhere */
 	void			  *module;
-	void			  *function[GLM_CUDA_N_KERNELS];
+	void			  *function[GLM_CUDA_N_KERNELS]; /* NULL: wgmma_*, where there is none */
 	glm_device_info	   info;
 	cuda_stream		   stream;	  /* of passes */
 	cuda_graphs		   graphs;	  /* of small ones */
+	cuda_wgmma		   wgmma;	  /* in large ones */
 	uint64_t		   kv;		  /* the pool of models that are here as a whole */
 	uint64_t		   kv_shared; /* and of those that are here in part */
 	/* to see whether it lives: a few bytes, and a stream of their own */
@@ -51,7 +53,7 @@ typedef struct cuda_gpu
 	const cuda_picked *picked_home; /* pinned */
 	int				   n_picked;
 	cuda_outcome	   outcome; /* of picks */
-} cuda_gpu;
+};
 
 /* What the engine lends: set before anything else is called. */
 extern const glm_host *cuda_host;

@@ -131,4 +131,83 @@ await_previous()
 #endif
 }
 
+/* ---- wgmma: of compute capability 9.0, in code for sm_90a alone ------------------------- */
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define HAS_WGMMA
+
+#define WGMMA_THREADS 128 /* four warps: all of them do all of it */
+#define WGMMA_UNIT 16	  /* bytes: what a matrix in shared memory is described in */
+
+/* Operands that a statement has to leave where they are, and what they are. */
+#define WGMMA_SUMS(c) WGMMA_EIGHT(c, 0), WGMMA_EIGHT(c, 8), WGMMA_EIGHT(c, 16), WGMMA_EIGHT(c, 24)
+#define WGMMA_EIGHT(c, i) WGMMA_FOUR(c, i), WGMMA_FOUR(c, i + 4)
+#define WGMMA_FOUR(c, i) "+r"(c[i]), "+r"(c[i + 1]), "+r"(c[i + 2]), "+r"(c[i + 3])
+
+/* As descriptions of matrices have it. */
+DEVICE unsigned
+shared_address(const void *at)
+{
+	return (unsigned) __cvta_generic_to_shared(at);
+}
+
+/* Stores what wgmma_u8s8() is to read in shared memory. */
+DEVICE void
+wgmma_put(void *to, unsigned word)
+{
+	*(unsigned *) to = word;
+}
+
+/* What this thread has stored so is there for all who pass a barrier with it. */
+DEVICE void
+wgmma_show()
+{
+	asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* The registers are as they are to be read: before wgmma_u8s8(), if they were written since. */
+template <int STEPS>
+DEVICE void
+wgmma_fence(int c[32], unsigned a[STEPS][4])
+{
+	UNROLL
+	for (int i = 0; i < STEPS; i++)
+		asm volatile("" : WGMMA_FOUR(a[i], 0)::"memory");
+	asm volatile("wgmma.fence.sync.aligned;" : WGMMA_SUMS(c)::"memory");
+}
+
+/*
+ * c += a b^T, some time before the wait: of each warp a [16, 32] in registers as mma_u8s8() has
+ * it, b [64, 32] described as wgmma_matrix() does (packed_wgmma.cu); c[4 n ...] as there, of b's rows from 8 n on.
+ */
+DEVICE void
+wgmma_u8s8(int c[32], const unsigned a[4], uint64_t b)
+{
+	asm volatile("{.reg .pred add; setp.eq.u32 add, 0, 0;\n"
+				 "wgmma.mma_async.sync.aligned.m64n64k32.s32.u8.s8 "
+				 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+				 "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31},"
+				 "{%32,%33,%34,%35},%36,add;}"
+				 : WGMMA_SUMS(c)
+				 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+
+DEVICE void
+wgmma_commit()
+{
+	asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+/* All commits but the last N are done; the oldest is of these registers. */
+template <int N, int STEPS>
+DEVICE void
+wgmma_wait(int c[32], unsigned a[STEPS][4])
+{
+	asm volatile("wgmma.wait_group.sync.aligned %32;" : WGMMA_SUMS(c) : "n"(N) : "memory");
+	UNROLL
+	for (int i = 0; i < STEPS; i++)
+		asm volatile("" : WGMMA_FOUR(a[i], 0)::"memory");
+}
+#endif
+
 #endif /* GLM_CUDA_GPU_DEVICE_H */

@@ -20,7 +20,7 @@ enum
 	GLM_CUDA_ROWS = 8,		 /* rows of activations that one mma takes */
 	GLM_CUDA_FEW = 8,		 /* rows of a product that few_* takes at most */
 	GLM_CUDA_SOME = 32,		 /* a block of some_* */
-	GLM_CUDA_MANY = 64,		 /* a block of many_* */
+	GLM_CUDA_MANY = 64,		 /* a block of many_* and wgmma_* */
 	GLM_CUDA_STRETCH = 512,	 /* positions of a part of attention, see cpu_attention.c */
 	GLM_CUDA_SORT = 512,	 /* candidates that pick sorts at a time */
 	GLM_CUDA_SUM_BLOCK = 64, /* ids whose weights are added up together, see sample_math.h */
@@ -246,7 +246,7 @@ typedef struct pick_args
 	X(kind##_q8_64, packed_args)                                                                   \
 	X(kind##_q8_128, packed_args)
 
-/* X(name, what it is told) */
+/* X(name, what it is told); wgmma_*: in code for sm_90a alone */
 #define GLM_CUDA_KERNELS(X)                                                                        \
 	X(weave, weave_args)                                                                           \
 	X(embed, embed_args)                                                                           \
@@ -257,6 +257,7 @@ typedef struct pick_args
 	GLM_CUDA_PRODUCTS(X, few)                                                                      \
 	GLM_CUDA_PRODUCTS(X, some)                                                                     \
 	GLM_CUDA_PRODUCTS(X, many)                                                                     \
+	GLM_CUDA_PRODUCTS(X, wgmma)                                                                    \
 	X(wide, wide_args)                                                                             \
 	X(rope_store, rope_store_args)                                                                 \
 	X(attend_few, attend_args)                                                                     \

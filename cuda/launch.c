@@ -71,8 +71,8 @@ cuda_quantize(const cuda_launcher *l, const quantize_args *a)
 /* ---- Products ---------------------------------------------------------------------- */
 
 /* The kernel of a kind, whose six stand in the order of GLM_CUDA_PRODUCTS. */
-static cuda_kernel
-of_kind(cuda_kernel first, int dtype, int group)
+cuda_kernel
+cuda_packed_kernel(cuda_kernel first, int dtype, int group)
 {
 	return (cuda_kernel) ((int) first + (dtype == GLM_CUDA_Q8 ? 3 : 0) +
 						  (group == 32	 ? 0
@@ -80,7 +80,7 @@ of_kind(cuda_kernel first, int dtype, int group)
 										 : 2));
 }
 
-/* Floats of few_round and some_round in packed.cu, bytes of many_stage in packed_many.cu. */
+/* Floats of few_round and some_round in packed.cu, bytes of many_stage and wgmma_stage. */
 #define PRODUCT_WARPS 8
 #define FEW_ROUND (PRODUCT_WARPS * 2 * 8 * 20 + (32 + 8) * (PRODUCT_WARPS + 4))
 #define SOME_ROUND (PRODUCT_WARPS * (GLM_CUDA_SOME * 32 + 32 + GLM_CUDA_SOME))
@@ -91,11 +91,18 @@ many_stage(int group)
 	return GLM_CUDA_MANY * (unsigned) (group + (group > 64 ? 64 : 0) + 4 + 4);
 }
 
+static unsigned
+wgmma_stage(int group)
+{
+	return (unsigned) group / 16 * (GLM_CUDA_MANY * 16 + (group > 64 ? 16 : 0)) +
+		   GLM_CUDA_MANY * (4 + 4);
+}
+
 void
 cuda_packed_by(const cuda_launcher *l, cuda_kernel first, const packed_args *a, int dtype,
 			   int group)
 {
-	cuda_kernel kernel = of_kind(first, dtype, group);
+	cuda_kernel kernel = cuda_packed_kernel(first, dtype, group);
 	unsigned	tiles = blocks_of((uint64_t) a->n, 16), rows = (unsigned) a->m;
 
 	if (first == GLM_CUDA_few_q4_32)
@@ -108,20 +115,25 @@ cuda_packed_by(const cuda_launcher *l, cuda_kernel first, const packed_args *a, 
 	else
 		l->launch(l->arg, kernel,
 				  (cuda_grid){blocks_of(tiles, 8), blocks_of(rows, GLM_CUDA_MANY), 1}, 4 * WARP,
-				  3 * many_stage(group), a, sizeof(*a));
+				  first == GLM_CUDA_many_q4_32 ? 3 * many_stage(group) : 2 * wgmma_stage(group), a,
+				  sizeof(*a));
 }
 
 /* many_* where it has blocks enough for a device: some_* reads weights once for every 32 rows. */
-void
-cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group)
+cuda_kernel
+cuda_packed_kind(const packed_args *a)
 {
 	unsigned blocks = blocks_of((uint64_t) a->n, 128) * blocks_of((uint64_t) a->m, GLM_CUDA_MANY);
 
-	cuda_packed_by(l,
-				   a->m <= GLM_CUDA_FEW								 ? GLM_CUDA_few_q4_32
-				   : a->m <= GLM_CUDA_SOME || blocks < ENOUGH_BLOCKS ? GLM_CUDA_some_q4_32
-																	 : GLM_CUDA_many_q4_32,
-				   a, dtype, group);
+	return a->m <= GLM_CUDA_FEW								 ? GLM_CUDA_few_q4_32
+		   : a->m <= GLM_CUDA_SOME || blocks < ENOUGH_BLOCKS ? GLM_CUDA_some_q4_32
+															 : GLM_CUDA_many_q4_32;
+}
+
+void
+cuda_packed(const cuda_launcher *l, const packed_args *a, int dtype, int group)
+{
+	cuda_packed_by(l, cuda_packed_kind(a), a, dtype, group);
 }
 
 void

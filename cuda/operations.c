@@ -292,22 +292,22 @@ multiply_packed(product *p, const glm_matrix *matrix, const cuda_matrix *m)
 			launcher(p->dev),
 			&(quantize_args){.to = a, .a = p->a, .lda = p->lda, .cols = (int) t->shape[1]});
 	p->group = t->group;
-	cuda_packed(launcher(p->dev),
-				&(packed_args){.c = p->c + matrix->offset,
-							   .ldc = p->ldc,
-							   .w = cuda_at(w, m->data),
-							   .tile_bytes = m->tile_bytes,
-							   .head = m->head,
-							   .bias = matrix->bias != NULL ? cuda_at(w, m->bias) : NULL,
-							   .code = a.code,
-							   .scale = a.scale,
-							   .minus_sum = a.minus_sum,
-							   .m = p->n,
-							   .n = (int) t->shape[0],
-							   .groups = a.groups,
-							   .ld = a.ld,
-							   .add = p->add},
-				(int) t->dtype, t->group);
+	cuda_multiply(p->dev,
+				  &(packed_args){.c = p->c + matrix->offset,
+								 .ldc = p->ldc,
+								 .w = cuda_at(w, m->data),
+								 .tile_bytes = m->tile_bytes,
+								 .head = m->head,
+								 .bias = matrix->bias != NULL ? cuda_at(w, m->bias) : NULL,
+								 .code = a.code,
+								 .scale = a.scale,
+								 .minus_sum = a.minus_sum,
+								 .m = p->n,
+								 .n = (int) t->shape[0],
+								 .groups = a.groups,
+								 .ld = a.ld,
+								 .add = p->add},
+				  (int) t->dtype, t->group);
 }
 
 static void

@@ -8,6 +8,8 @@
 
 #define MAGIC 0x4b400000
 #define MAGIC_FLOAT 12582912.0f
+/* groups of weights that are on their way from memory, for a pair of tiles and many rows */
+#define BROUGHT 8
 
 /* The words that a lane has of a group of BITS and 32 STEPS columns; see weave. */
 template <int BITS, int STEPS> struct lane_codes
@@ -250,6 +252,25 @@ DEVICE float
 sum_as_float(int with_magic)
 {
 	return __fsub_rn(__uint_as_float((unsigned) with_magic), MAGIC_FLOAT);
+}
+
+/* A warp's columns of c, from j on, and its rows from m0 on. */
+DEVICE void
+put_sums(const packed_args &a, const float sum[2][8][4], int j, int m0)
+{
+	int lane = (int) threadIdx.x % 32;
+
+	UNROLL
+	for (int n = 0; n < 8; n++)
+		UNROLL
+	for (int k = 0; k < 8; k++)
+	{
+		int i = k % 4, column = j + k / 4 * 16 + lane / 4 + i / 2 * 8;
+		int row = m0 + n * 8 + lane % 4 * 2 + i % 2;
+
+		if (column < a.n && row < a.m)
+			put_product(a.c + row * a.ldc + column, sum[k / 4][n][i], a.bias, column, a.add);
+	}
 }
 
 #endif /* GLM_CUDA_PACKED_LANE_H */

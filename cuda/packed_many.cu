@@ -9,8 +9,6 @@
 
 #define MANY_WARPS 4
 #define MANY_STAGES 3
-#define MANY_BROUGHT                                                                               \
-	8 /* groups of weights that are on their way from memory, for a pair of tiles */
 
 /*
  * A group of 64 rows of activations, which comes by asynchronous copies: rows so far apart
@@ -118,25 +116,6 @@ add_group(float sum[2][8][4], const pair_operands<BITS, STEPS> &w, const float s
 	}
 }
 
-/* A warp's columns of c, from j on, and its rows from m0 on. */
-DEVICE void
-put_sums(const packed_args &a, const float sum[2][8][4], int j, int m0)
-{
-	int lane = (int) threadIdx.x % 32;
-
-	UNROLL
-	for (int n = 0; n < 8; n++)
-		UNROLL
-	for (int k = 0; k < 8; k++)
-	{
-		int i = k % 4, column = j + k / 4 * 16 + lane / 4 + i / 2 * 8;
-		int row = m0 + n * 8 + lane % 4 * 2 + i % 2;
-
-		if (column < a.n && row < a.m)
-			put_product(a.c + row * a.ldc + column, sum[k / 4][n][i], a.bias, column, a.add);
-	}
-}
-
 /* A block: four pairs of tiles, 128 columns of c, and 64 rows. */
 template <int BITS, int STEPS>
 DEVICE void
@@ -155,7 +134,7 @@ product_of_tiles(const packed_args &a)
 
 	/* they are there, whatever other kernels do */
 	tiles.load(&w);
-	for (int i = 1; i < MANY_BROUGHT && i < a.groups; i++)
+	for (int i = 1; i < BROUGHT && i < a.groups; i++)
 		tiles.bring(i);
 	await_previous();
 	source.fetch(&stages[0]);
@@ -174,8 +153,8 @@ product_of_tiles(const packed_args &a)
 		tiles.go_on(1);
 		if (group + 1 < a.groups)
 			tiles.load(&w);
-		if (group + MANY_BROUGHT < a.groups)
-			tiles.bring(MANY_BROUGHT - 1);
+		if (group + BROUGHT < a.groups)
+			tiles.bring(BROUGHT - 1);
 		copy_async_wait<1>();
 		/* all have theirs of this stage, and are done with the one that is filled next */
 		__syncthreads();

@@ -81,8 +81,9 @@ struct block
 	unsigned char *shared;
 	fiber		   launcher;
 } now;
+} /* namespace */
 
-[[noreturn]] void
+void
 fault(const char *what)
 {
 	fprintf(stderr, "%s: %s (block %u %u %u, thread %d)\n", now.name, what, now.index.x,
@@ -90,6 +91,8 @@ fault(const char *what)
 	abort();
 }
 
+namespace
+{
 #if defined(__x86_64__)
 extern "C" void gpu_host_switch(void **from, void *to);
 __asm__(".text\n.globl gpu_host_switch\n.hidden gpu_host_switch\n"
@@ -165,6 +168,8 @@ enter_fiber()
 	me = fiber_at(now.running);
 	if (!me->copies.empty())
 		fault("an asynchronous copy was not waited for");
+	if (const char *why = wgmma_end_thread())
+		fault(why);
 	if (chosen.dependent && !me->has_awaited)
 		fault("a thread did not await the kernel before");
 	me->done = true;
@@ -252,8 +257,11 @@ run_block(size_t shared)
 		prepare_fiber(&now.thread[i]);
 	for (int i = 0; i < (now.n + 31) / 32; i++)
 		now.warp[i].arrived = 0;
+	wgmma_begin_block(shared);
 	now.running = -1;
 	run(now.order[0]);
+	if (const char *why = wgmma_end_block())
+		fault(why);
 #if defined(__SANITIZE_ADDRESS__)
 	if (shared > 0)
 		ASAN_UNPOISON_MEMORY_REGION(now.shared, (shared + 127) / 128 * 128);

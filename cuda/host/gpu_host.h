@@ -107,14 +107,16 @@ enum
  * The lanes of mask meet: each gives `in` of so many bytes, and the last one calls
  * all(in, out), which fills in 32 results from 32 operands, MOST_OPERAND bytes apart.
  */
-void meet(unsigned mask, const void *in, size_t in_bytes, void *out, size_t out_bytes,
-		  void (*all)(const void *context, const unsigned char *in, unsigned char *out),
-		  const void *context);
-void barrier();
-void copy_async(void *to, const void *from, size_t bytes);
-void copy_commit();
-void copy_wait(int groups_left);
-void await_previous();
+void			  meet(unsigned mask, const void *in, size_t in_bytes, void *out, size_t out_bytes,
+					   void (*all)(const void *context, const unsigned char *in, unsigned char *out),
+					   const void *context);
+void			  barrier();
+void			  copy_async(void *to, const void *from, size_t bytes);
+void			  copy_commit();
+void			  copy_wait(int groups_left);
+void			  await_previous();
+/* Ends the program: the running thread does what no GPU would do. */
+[[noreturn]] void fault(const char *what);
 
 /* The same for types: all(in, out), 32 of each. */
 template <class Out, class In, class F>
@@ -438,5 +440,7 @@ await_previous()
 {
 	gpu::await_previous();
 }
+
+#include "cuda/host/host_wgmma.h"
 
 #endif /* GLM_CUDA_GPU_HOST_H */

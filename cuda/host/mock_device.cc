@@ -23,6 +23,9 @@ size_t			 room[MOST_DEVICES];
 bool			 wrong_graphs;
 bool			 wrong_dependent;
 bool			 wrong_kv;
+bool			 wrong_wgmma;
+bool			 idle_wgmma;
+bool			 slow_wgmma;
 int				 ptx_version = 90;
 int				 sticky[MOST_DEVICES];
 thread_local int current = -1;
@@ -356,6 +359,17 @@ glm_mock_wrong_kv(bool wrong)
 	mock::guard held(mock::lock);
 
 	mock::wrong_kv = wrong;
+}
+
+/* wgmma_* give a wrong bit, do nothing, take twice as long as others. */
+TEST void
+glm_mock_wgmma(bool wrong, bool idle, bool slow)
+{
+	mock::guard held(mock::lock);
+
+	mock::wrong_wgmma = wrong;
+	mock::idle_wgmma = idle;
+	mock::slow_wgmma = slow;
 }
 
 TEST void

@@ -42,6 +42,9 @@ extern size_t room[MOST_DEVICES]; /* bytes of each device */
 extern bool	  wrong_graphs;
 extern bool	  wrong_dependent;
 extern bool	  wrong_kv;
+extern bool	  wrong_wgmma;
+extern bool	  idle_wgmma;
+extern bool	  slow_wgmma;
 extern int	  ptx_version; /* that kernels were compiled for */
 
 /* ---- Faults --------------------------------------------------------------------------- */
@@ -105,6 +108,7 @@ struct stream
 	int				  polls = 0;
 	bool			  captures = false;
 	std::vector<item> captured;
+	bool			  wgmma = false; /* was the last launch */
 };
 
 struct event
@@ -112,6 +116,7 @@ struct event
 	int		device;
 	stream *where = NULL;
 	bool	done = true;
+	bool	wgmma = false; /* was the last launch before it */
 };
 
 extern void put(stream *s, item what);

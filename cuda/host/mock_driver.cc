@@ -322,67 +322,6 @@ cuStreamQuery(void *s)
 	return poll(held, (stream *) s, NULL);
 }
 
-API
-cuEventCreate(void **e, unsigned)
-{
-	ENTER("cuEventCreate");
-	event *made = new event;
-
-	made->device = current;
-	*e = made;
-	things++;
-	return FINE;
-}
-
-API
-cuEventDestroy_v2(void *e)
-{
-	ENTER("cuEventDestroy");
-	delete (event *) e;
-	things--;
-	return FINE;
-}
-
-API
-cuEventRecord(void *e, void *s)
-{
-	STREAM("cuEventRecord", s);
-	event *what = (event *) e;
-
-	if (what->device != current)
-		return INVALID_HANDLE;
-	what->where = (stream *) s;
-	what->done = false;
-	put(what->where, item{item::EVENT, [=] { what->done = true; }});
-	return FINE;
-}
-
-API
-cuEventQuery(void *e)
-{
-	ENTER("cuEventQuery");
-	event *what = (event *) e;
-
-	return what->done ? FINE : poll(held, what->where, what);
-}
-
-API
-cuEventSynchronize(void *e)
-{
-	ENTER("cuEventSynchronize");
-	event *what = (event *) e;
-
-	return what->done ? FINE : finish(held, what->where, what);
-}
-
-/* Time means nothing here: it is what a test of a program needs. */
-API
-cuEventElapsedTime(float *ms, void *, void *)
-{
-	*ms = 1;
-	return FINE;
-}
-
 /* ---- Kernels ---------------------------------------------------------------------------- */
 
 API
@@ -402,12 +341,19 @@ cuModuleUnload(void *)
 	return FINE;
 }
 
+static bool
+is_wgmma(const emulated_kernel *kernel)
+{
+	return strncmp(kernel->name, "wgmma", 5) == 0;
+}
+
+/* wgmma is in code for 9.0 alone. */
 API
 cuModuleGetFunction(void **function, void *, const char *name)
 {
 	ENTER("cuModuleGetFunction");
 	for (const emulated_kernel &kernel : emulated_kernels)
-		if (strcmp(kernel.name, name) == 0)
+		if (strcmp(kernel.name, name) == 0 && (!is_wgmma(&kernel) || ptx_version >= 90))
 		{
 			*function = (void *) &kernel;
 			return FINE;
@@ -441,7 +387,7 @@ launch(const cuda_launch_config *how, void *function, void **args)
 	cuda_grid			   grid = {how->x, how->y, how->z};
 	unsigned			   threads = how->threads_x, shared = how->shared;
 	int					   device = s->device;
-	bool				   lost = strays(copy, device), early = false;
+	bool				   lost = strays(copy, device), early = false, wgmma = is_wgmma(kernel);
 
 	for (unsigned i = 0; i < how->n_attributes; i++)
 		if (how->attribute[i].what == CUDA_MAY_BEGIN_EARLY)
@@ -454,10 +400,13 @@ launch(const cuda_launch_config *how, void *function, void **args)
 	item it = {item::KERNEL, [=]
 			   {
 				   sticky[device] = lost ? (int) ILLEGAL_ADDRESS : fault("kernel", device);
-				   if (sticky[device] == FINE)
+				   if (sticky[device] == FINE && (!idle_wgmma || !wgmma))
 					   emulated_run(kernel, grid, threads, shared, copy.data());
+				   if (sticky[device] == FINE && wrong_wgmma && wgmma)
+					   *(unsigned *) ((const packed_args *) copy.data())->c ^= 1;
 			   }};
 
+	s->wgmma = wgmma;
 	if (strcmp(kernel->name, "rope_store") == 0)
 		it.pool = (uint64_t) ((const rope_store_args *) copy.data())->kv.pool;
 	(early && wrong_dependent ? put_early : put)(s, it);

@@ -5,10 +5,8 @@
  *
  *     bench [LAYERS]
  */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cuda/gpu_backend.h"
 #include "engine/weights/packed.h"
@@ -17,7 +15,6 @@
 
 static cuda_gpu *dev;
 static int		 layers = 28;
-static int (*elapsed)(float *ms, void *begin, void *end);
 
 static uint64_t
 take(size_t bytes)
@@ -59,7 +56,7 @@ time_of(body run, const void *arg)
 		printf("# %s\n", err.message);
 		exit(2);
 	}
-	elapsed(&ms, event[0], event[1]);
+	d->event_elapsed(&ms, event[0], event[1]);
 	return ms * 1e3 / layers;
 }
 
@@ -69,6 +66,7 @@ typedef struct product
 {
 	packed_args args;
 	uint64_t	each; /* bytes of a layer's weights */
+	cuda_kernel kind;
 } product;
 
 static void
@@ -78,7 +76,19 @@ multiply(const void *arg, int layer)
 	packed_args	   a = p->args;
 
 	a.w += p->each * (uint64_t) layer;
-	cuda_packed(&dev->stream.launcher, &a, GLM_CUDA_Q4, GROUP);
+	cuda_packed_by(&dev->stream.launcher, p->kind, &a, GLM_CUDA_Q4, GROUP);
+}
+
+static void
+time_product(const char *name, product *p, cuda_kernel kind, const char *how)
+{
+	const packed_args *a = &p->args;
+	double			   us;
+
+	p->kind = kind;
+	us = time_of(multiply, p);
+	printf("%s, %d rows%s: %.1f us, %.0f GB/s, %.1f TOPS\n", name, a->m, how, us,
+		   (double) p->each / us * 1e-3, 2e-6 * a->m * a->n * a->groups * GROUP / us);
 }
 
 static void
@@ -102,13 +112,14 @@ bench_product(const char *name, int rows, int cols)
 	};
 	for (size_t i = 0; i < sizeof(m) / sizeof(m[0]) && (layers > 1 || i < 1); i++)
 	{
-		double us;
-
 		p.args.m = m[i];
 		p.args.ld = (m[i] + GLM_CUDA_ROWS - 1) / GLM_CUDA_ROWS * GLM_CUDA_ROWS;
-		us = time_of(multiply, &p);
-		printf("%s, %d rows: %.1f us, %.0f GB/s, %.1f TOPS\n", name, m[i], us,
-			   (double) p.each / us * 1e-3, 2e-6 * m[i] * rows * cols / us);
+		time_product(name, &p, cuda_packed_kind(&p.args), "");
+		if (m[i] > GLM_CUDA_SOME && dev->function[GLM_CUDA_wgmma_q4_64] != NULL)
+		{
+			time_product(name, &p, GLM_CUDA_many_q4_32, " by many");
+			time_product(name, &p, GLM_CUDA_wgmma_q4_32, " by wgmma");
+		}
 	}
 	dev->driver->memory_give((uintptr_t) p.args.c);
 	dev->driver->memory_give((uintptr_t) p.args.w);
@@ -191,7 +202,6 @@ int
 main(int argc, char **argv)
 {
 	glm_error err = {0};
-	void	 *library, *found;
 
 	layers = argc > 1 ? atoi(argv[1]) : layers;
 	dev = cuda_open(0, &err);
@@ -200,11 +210,6 @@ main(int argc, char **argv)
 		printf("# %s\n", err.message);
 		return 1;
 	}
-	library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
-	found = library != NULL ? dlsym(library, "cuEventElapsedTime") : NULL;
-	if (found == NULL)
-		return 1;
-	memcpy(&elapsed, &found, sizeof(found));
 	printf("# %s, %s, %d layers\n", dev->info.name, dev->info.kernels, layers);
 	bench_product("qkv", 4608, 4096);
 	if (layers > 1)

@@ -22,6 +22,8 @@ extern const cuda_launcher ck_launcher;
 extern bool				   ck_open(void);
 /* Of emulated_choose(); false: here it is no choice. */
 extern bool				   ck_choose(const char *order);
+/* Has the device such a kernel? */
+extern bool				   ck_has(cuda_kernel kernel);
 /* Memory that host and kernels share. */
 extern void				  *ck_memory(size_t bytes);
 extern void				   ck_memory_free(void *memory);

@@ -70,10 +70,10 @@ weave_there(const glm_tensor *t, size_t tile_bytes, size_t head, int groups)
 static cuda_kernel
 some_kernel(int m)
 {
-	static const cuda_kernel kinds[] = {GLM_CUDA_many_q4_32, GLM_CUDA_some_q4_32,
-										GLM_CUDA_few_q4_32};
+	static const cuda_kernel kinds[] = {GLM_CUDA_wgmma_q4_32, GLM_CUDA_many_q4_32,
+										GLM_CUDA_some_q4_32, GLM_CUDA_few_q4_32};
 
-	return kinds[ck_draw(0, m <= GLM_CUDA_FEW ? 2 : 1)];
+	return kinds[ck_draw(ck_has(kinds[0]) ? 0 : 1, m <= GLM_CUDA_FEW ? 3 : 2)];
 }
 
 static void

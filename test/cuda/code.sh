@@ -48,10 +48,11 @@ if [ -n "$2" ] || command -v cuobjdump >/dev/null; then
 	for arch in $(cat arches); do
 		sass=kernels.$arch.sass
 		cuobjdump -sass -arch "sm_$arch" kernels.fatbin >"$sass"
-		check "sm_$arch: integer products" grep -qE "IMMA\.$([ "$arch" -lt 80 ] && echo 8816 || echo 16832)\.U8\.S8" "$sass"
+		check "sm_$arch: integer products" grep -qE "IMMA\.$([ "${arch%a}" -lt 80 ] && echo 8816 || echo 16832)\.U8\.S8" "$sass"
 		check "sm_$arch: weights in pieces of 16 bytes" grep -qE 'LDG\.E\.128' "$sass"
 		check "sm_$arch: no approximate exponential" none 'MUFU\.EX2' "$sass"
-		[ "$arch" -lt 90 ] || check "sm_$arch: each kernel awaits the one before" all_have ACQBULK "$sass"
+		[ "$arch" != 90a ] || check "sm_$arch: products of four warps" grep -q 'IGMMA\.64x64x32\.U8\.S8' "$sass"
+		[ "${arch%a}" -lt 90 ] || check "sm_$arch: each kernel awaits the one before" all_have ACQBULK "$sass"
 		check "sm_$arch: nothing of a thread in memory" none '\b(STL|LDL)\b' "$sass"
 	done
 fi

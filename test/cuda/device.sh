@@ -14,6 +14,7 @@ mock "$build/test_device_memory"
 mock "$build/test_device_faults"
 mock "$build/test_device_waits"
 mock "$build/test_device_graphs"
+mock "$build/try_wgmma"
 mock "$build/test_device_several"
 mock "$build/test_device_faults" cuda:0,1
 GLM_MOCK_FAULT=cuInit:0:35 mock "$build/test_device" CUDA_ERROR_INSUFFICIENT_DRIVER

@@ -148,6 +148,15 @@ mock_wrong_dependent(bool wrong)
 }
 
 void
+mock_wgmma(bool wrong, bool idle, bool slow)
+{
+	void (*function)(bool wrong, bool idle, bool slow);
+
+	find("glm_mock_wgmma", &function);
+	function(wrong, idle, slow);
+}
+
+void
 mock_ptx_version(int version)
 {
 	void (*function)(int version);

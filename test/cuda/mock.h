@@ -29,7 +29,9 @@ extern long	  mock_first_poll(void); /* us, see mock_device.h */
 extern void mock_wrong_graphs(bool wrong);	  /* they leave a step out */
 extern void mock_wrong_kv(bool wrong);		  /* they leave no keys and values */
 extern void mock_wrong_dependent(bool wrong); /* launches that may begin early are too early */
-extern void mock_ptx_version(int version);	  /* that kernels were compiled for; 90 */
+/* wgmma_* give a wrong bit, do nothing, are slower than others. */
+extern void mock_wgmma(bool wrong, bool idle, bool slow);
+extern void mock_ptx_version(int version); /* that kernels were compiled for; 90 */
 
 /* Of the embedded model by another name, "Tiny-chatglm3": a model of its own. */
 extern glm_request *mock_for_second(int max_tokens);

@@ -55,6 +55,12 @@ ck_open(void)
 	return found != NULL;
 }
 
+bool
+ck_has(cuda_kernel kernel)
+{
+	return device->function[kernel] != NULL;
+}
+
 /* It orders its threads as it likes: other shapes each time. */
 bool
 ck_choose(const char *order)

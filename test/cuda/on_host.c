@@ -40,6 +40,12 @@ ck_choose(const char *order)
 	return true;
 }
 
+bool
+ck_has(cuda_kernel kernel)
+{
+	return emulated_kernels[kernel].run != NULL;
+}
+
 void *
 ck_memory(size_t bytes)
 {
