@@ -6,7 +6,8 @@
  * both, from the same and into the same place, whose numbers are spoiled before each.  If one
  * bit differs, or the driver refuses, none of these kernels is used any more, and that is said.
  * If it takes longer than the plain kernel, it alone is not used.  What counts is what the plain
- * kernel gave.  All that takes some ten milliseconds of one pass, once for each of the six.
+ * kernel gave.  That takes some time of one pass, and for so long four times the product's
+ * numbers of the host's memory, once for each of the six.
  *
  * A pass that may be a graph tries nothing: its steps are not done before it is complete.
  */
