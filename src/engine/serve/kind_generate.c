@@ -170,11 +170,12 @@ find_likeliest(const glm_sequence *seq, const float *logits, glm_picked *picked)
 static bool
 know_token(glm_sequence *seq, int row, int32_t token, glm_picked *picked)
 {
-	const float *logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
+	const float *logits;
 
 	picked->token = token;
 	if (!glm_tells(seq))
 		return true;
+	logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
 	find_likeliest(seq, logits, picked);
 	return glm_sampler_know(seq->sampler, logits, token, &picked->logprob, &seq->pick_error);
 }
@@ -184,13 +185,14 @@ static bool
 sample_row(glm_sequence *seq, int row, int i, glm_picked *picked)
 {
 	float  *logprob = glm_tells(seq) ? &picked->logprob : NULL;
-	float  *logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
+	float  *logits;
 	int32_t forced = glm_constrained_forced(seq->constrained);
 
 	picked->n_likely = 0;
 	if (seq->device_picked != NULL)
 		return glm_sampler_take(seq->sampler, &seq->device_picked[row], &picked->token, logprob,
 								&seq->pick_error);
+	logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
 	if (forced < 0)
 		find_likeliest(seq, logits, picked);
 	if (seq->constrained == NULL)
