@@ -32,7 +32,8 @@ thread_local int current = -1;
 int				 things;
 int64_t			 first_poll_us;
 
-static const unsigned char POISON = 0xfb;
+static const unsigned char POISON = 0xfb, GUARD = 0xa7;
+static const size_t		   GUARDED = 64 << 10; /* bytes on both sides of a piece */
 
 static std::map<uint64_t, memory>  given;
 static std::map<std::string, long> calls;
@@ -134,26 +135,45 @@ in_use(int device)
 void *
 take(size_t bytes, int device)
 {
-	void *p = NULL;
+	char *p = NULL;
 
 	if (device == PINNED || bytes <= room[device] - in_use(device))
-		p = aligned_alloc(256, (bytes + 255) / 256 * 256);
+		p = (char *) aligned_alloc(256, (bytes + 255) / 256 * 256 + 2 * GUARDED);
 	if (p == NULL)
 		return NULL;
-	memset(p, POISON, bytes);
-	given[(uint64_t) p] = memory{bytes, device};
-	return p;
+	memset(p, GUARD, GUARDED);
+	memset(p + GUARDED, POISON, bytes);
+	memset(p + GUARDED + bytes, GUARD, GUARDED);
+	given[(uint64_t) p + GUARDED] = memory{bytes, device};
+	return p + GUARDED;
+}
+
+/* Nobody writes beside a piece of memory: a GPU would not notice it either. */
+static void
+check_guard(const memory &m, const unsigned char *guard, const char *side)
+{
+	for (size_t i = 0; i < GUARDED; i++)
+	{
+		if (guard[i] == GUARD)
+			continue;
+		fprintf(stderr, "%zu bytes of device %d were written %s, at %zu\n", m.bytes, m.device, side,
+				i);
+		abort();
+	}
 }
 
 bool
 give(void *at, bool pinned)
 {
-	auto found = given.find((uint64_t) at);
+	auto		   found = given.find((uint64_t) at);
+	unsigned char *p = (unsigned char *) at;
 
 	if (found == given.end() || (found->second.device == PINNED) != pinned)
 		return false;
+	check_guard(found->second, p - GUARDED, "before their beginning");
+	check_guard(found->second, p + found->second.bytes, "behind their end");
 	given.erase(found);
-	free(at);
+	free(p - GUARDED);
 	return true;
 }
 
@@ -326,6 +346,18 @@ glm_mock_in_use_of(int device)
 	mock::guard held(mock::lock);
 
 	return mock::in_use(device);
+}
+
+/* The piece of so many bytes on a device, to be looked at; NULL: there is none. */
+TEST const void *
+glm_mock_memory(int device, size_t bytes)
+{
+	mock::guard held(mock::lock);
+
+	for (const auto &m : mock::given)
+		if (m.second.device == device && m.second.bytes == bytes)
+			return (const void *) m.first;
+	return NULL;
 }
 
 /* What is in a stream takes so long at least. */

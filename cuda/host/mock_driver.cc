@@ -5,7 +5,8 @@
  * It is as late as a GPU may be.  What is put into a stream is done when somebody waits for
  * it, and what is read before is poison; the launch's arguments are copied, as is what comes
  * from memory that is not pinned, and what comes from pinned memory is read when it is done.
- * Memory is poison when it is new, and accounted for.
+ * Memory is poison when it is new, and accounted for; what is written beside it ends the
+ * program when it is given back.
  *
  * Devices are strict about each other.  A kernel that is told an address of another device
  * fails as it would, and so does any copy but that between devices; streams and events are

@@ -93,6 +93,15 @@ mock_in_use_of(int device)
 	return function(device);
 }
 
+const char *
+mock_memory(int device, size_t bytes)
+{
+	const void *(*function)(int device, size_t bytes);
+
+	find("glm_mock_memory", &function);
+	return function(device, bytes);
+}
+
 size_t
 mock_in_use(void)
 {

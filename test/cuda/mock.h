@@ -17,14 +17,16 @@ extern void mock_devices(int n);
 extern const glm_backend *mock_backend(void);
 
 /* See mock_driver.cc. */
-extern void	  mock_fault(const char *what); /* "": none */
-extern long	  mock_calls(const char *what); /* since then */
-extern void	  mock_room(size_t bytes);		/* of each device */
-extern void	  mock_room_of(int device, size_t bytes);
-extern size_t mock_in_use(void);
-extern size_t mock_in_use_of(int device);
-extern void	  mock_slow(int ms);	 /* that what is in a stream takes at least */
-extern long	  mock_first_poll(void); /* us, see mock_device.h */
+extern void		   mock_fault(const char *what); /* "": none */
+extern long		   mock_calls(const char *what); /* since then */
+extern void		   mock_room(size_t bytes);		 /* of each device */
+extern void		   mock_room_of(int device, size_t bytes);
+extern size_t	   mock_in_use(void);
+extern size_t	   mock_in_use_of(int device);
+/* The piece of so many bytes on a device, which is the host's memory; NULL: there is none. */
+extern const char *mock_memory(int device, size_t bytes);
+extern void		   mock_slow(int ms);	  /* that what is in a stream takes at least */
+extern long		   mock_first_poll(void); /* us, see mock_device.h */
 
 extern void mock_wrong_graphs(bool wrong);	  /* they leave a step out */
 extern void mock_wrong_kv(bool wrong);		  /* they leave no keys and values */

@@ -141,10 +141,10 @@ md_bias(const glm_model *model, int layer)
 
 /* Nothing here is a multiple of 16, and one row is work enough for two threads. */
 glm_model *
-md_make(glm_dtype dtype, glm_dtype kv_dtype)
+md_make_deep(glm_dtype dtype, glm_dtype kv_dtype, int layers)
 {
 	glm_model		*model = calloc(1, sizeof(*model));
-	glm_model_config config = {.layers = 2,
+	glm_model_config config = {.layers = layers,
 							   .hidden = 136,
 							   .heads = 6,
 							   .groups = 2,
@@ -177,6 +177,12 @@ md_make(glm_dtype dtype, glm_dtype kv_dtype)
 	model->kv_dtype = kv_dtype;
 	model->kv_block_bytes = glm_kv_block_bytes(&config, model->kv_dtype);
 	return model;
+}
+
+glm_model *
+md_make(glm_dtype dtype, glm_dtype kv_dtype)
+{
+	return md_make_deep(dtype, kv_dtype, 2);
 }
 
 void

@@ -12,6 +12,7 @@
 
 /* 2 layers, hidden 136, 6 heads of 20 in 2 groups, ffn 262, vocabulary 509. */
 extern glm_model *md_make(glm_dtype dtype, glm_dtype kv_dtype);
+extern glm_model *md_make_deep(glm_dtype dtype, glm_dtype kv_dtype, int layers);
 extern void		  md_free(glm_model *model);
 extern void		  md_free_matrix(glm_tensor *t);
 
