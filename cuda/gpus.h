@@ -25,7 +25,7 @@ struct glm_device
 	cuda_gpu	*gpu[GLM_MOST_DEVICES]; /* [n] */
 	cuda_buffer *buffers;
 
-	/* of the pass that was begun */
+	/* of the pass that was begun and has not ended */
 	const glm_weights *weights;
 	int				   at;						/* the part that what comes is of */
 	bool			   waits[GLM_MOST_DEVICES]; /* GPUs on which something was put in order */
@@ -96,7 +96,7 @@ extern void cuda_gpus_gather(glm_device *dev, glm_mem y, glm_mem x, glm_want wan
 extern void cuda_gpus_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits,
 						   const glm_pick *pick, int n);
 extern void cuda_gpus_end(glm_device *dev);
-extern bool cuda_gpus_ready(glm_device *dev);
-extern bool cuda_gpus_wait(glm_device *dev, glm_device_state *state, glm_error *err);
+extern bool cuda_gpus_ready(glm_device *dev, int place);
+extern bool cuda_gpus_wait(glm_device *dev, int place, glm_device_state *state, glm_error *err);
 
 #endif /* GLM_CUDA_GPUS_H */

@@ -3,7 +3,7 @@
  *
  * All GPUs of a pass are told its rows when it begins.  When the layer is another's, the one
  * that is left marks its stream, the next waits for the mark, without the host, and takes over
- * the rows.  wait() waits for all of them.
+ * the rows.  wait() waits for all of a place; what another's do meanwhile is not its concern.
  */
 #include "cuda/gpus.h"
 
@@ -177,9 +177,9 @@ cuda_gpus_end(glm_device *dev)
 }
 
 bool
-cuda_gpus_ready(glm_device *dev)
+cuda_gpus_ready(glm_device *dev, int place)
 {
-	for (int i = 0; i < dev->n; i++)
+	for (int i = cuda_first_of(dev, place); i < cuda_end_of(dev, place); i++)
 	{
 		cuda_gpu *gpu = dev->gpu[i];
 
@@ -195,12 +195,12 @@ cuda_gpus_ready(glm_device *dev)
  * first is told: the others come of it.
  */
 bool
-cuda_gpus_wait(glm_device *dev, glm_device_state *state, glm_error *err)
+cuda_gpus_wait(glm_device *dev, int place, glm_device_state *state, glm_error *err)
 {
 	bool fine = true;
 
 	*state = GLM_DEVICE_FINE;
-	for (int i = dev->n - 1; i >= 0; i--)
+	for (int i = cuda_end_of(dev, place) - 1; i >= cuda_first_of(dev, place); i--)
 	{
 		glm_device_state of_gpu;
 		glm_error		 why = {0};

@@ -40,6 +40,7 @@ static std::map<std::string, long> calls;
 static std::string				   spec;
 static const char				  *once, *hold_uploads, *hold_passes;
 static int64_t					   slow_us;
+static int						   kernels[MOST_DEVICES]; /* in streams, not done yet */
 
 /* "640,1024": MiB of each device, the last of them of those that follow. */
 static void
@@ -96,12 +97,18 @@ stays(int code)
 int
 fault(const char *what, int device)
 {
-	long nth = ++calls[what], at = 0;
-	int	 code = 0;
-	char name[64];
+	const std::string there = what + ("@" + std::to_string(device));
+	long			  nth = ++calls[what], nth_there = ++calls[there], at = 0;
+	int				  code = 0;
+	char			  name[64];
 
-	if (sscanf(spec.c_str(), "%63[^:]:%ld:%d", name, &at, &code) != 3 || strcmp(name, what) != 0 ||
-		(nth != at && at != 0) || (once != NULL && unlink(once) != 0))
+	if (sscanf(spec.c_str(), "%63[^:]:%ld:%d", name, &at, &code) != 3)
+		return FINE;
+	if (name == there)
+		nth = nth_there;
+	else if (strcmp(name, what) != 0)
+		return FINE;
+	if ((nth != at && at != 0) || (once != NULL && unlink(once) != 0))
 		return FINE;
 	for (int i = 0; stays(code) && i < MOST_DEVICES; i++)
 		if (device < 0 || i == device)
@@ -207,6 +214,19 @@ now_us(void)
 	return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+/* What a stream's device has to do yet; beside another that has something to do it is counted. */
+static void
+count_kernel(const stream *s)
+{
+	for (int i = 0; i < MOST_DEVICES; i++)
+		if (i != s->device && kernels[i] > 0)
+		{
+			calls["beside"]++;
+			break;
+		}
+	kernels[s->device]++;
+}
+
 void
 put(stream *s, item what)
 {
@@ -215,6 +235,8 @@ put(stream *s, item what)
 		s->captured.push_back(what);
 		return;
 	}
+	if (what.what == item::KERNEL)
+		count_kernel(s);
 	if (s->queue.empty())
 	{
 		s->begun_us = now_us();
@@ -229,7 +251,10 @@ put_early(stream *s, item what)
 	if (s->captures && !s->captured.empty())
 		s->captured.insert(s->captured.end() - 1, what);
 	else if (!s->captures && !s->queue.empty())
+	{
+		count_kernel(s);
 		s->queue.insert(s->queue.end() - 1, what);
+	}
 	else
 		put(s, what);
 }
@@ -243,13 +268,17 @@ has(const stream *s, item::kind what)
 	return false;
 }
 
-/* Is it there?  Then FILE.held tells who made it that something waits. */
+/* Is it there, for a device if it is one's?  Then FILE.held tells who made it that something waits. */
 static bool
-is_held(const char *file)
+is_held(const char *name, int device = -1)
 {
-	if (file == NULL || access(file, F_OK) != 0)
+	std::string file = name != NULL ? name : "";
+
+	if (device >= 0)
+		file += "." + std::to_string(device);
+	if (name == NULL || access(file.c_str(), F_OK) != 0)
 		return false;
-	close(open((std::string(file) + ".held").c_str(), O_CREAT | O_WRONLY, 0600));
+	close(open((file + ".held").c_str(), O_CREAT | O_WRONLY, 0600));
 	return true;
 }
 
@@ -263,8 +292,9 @@ may_finish(const stream *s)
 			return false;
 	if (now_us() < s->begun_us + slow_us)
 		return false;
-	return !(has(s, item::UPLOAD) ? is_held(hold_uploads)
-								  : has(s, item::KERNEL) && is_held(hold_passes));
+	if (has(s, item::UPLOAD))
+		return !is_held(hold_uploads);
+	return !has(s, item::KERNEL) || !(is_held(hold_passes) || is_held(hold_passes, s->device));
 }
 
 int
@@ -277,9 +307,18 @@ run(stream *s, const event *until)
 		item next = s->queue.front();
 
 		s->queue.pop_front();
+		kernels[s->device] -= next.what == item::KERNEL;
 		next.run();
 	}
 	return broken;
+}
+
+void
+forget(stream *s)
+{
+	for (const item &i : s->queue)
+		kernels[s->device] -= i.what == item::KERNEL;
+	delete s;
 }
 
 int
@@ -420,7 +459,10 @@ glm_mock_first_poll(void)
 	return mock::first_poll_us;
 }
 
-/* How often it was called since then. */
+/*
+ * How often it was called since then; "beside": kernels that were launched on a device while
+ * another had some to do.
+ */
 TEST long
 glm_mock_calls(const char *what)
 {

@@ -126,6 +126,8 @@ extern void put_early(stream *s, item what);
 extern bool may_finish(const stream *s);
 /* Does it, as far as there is no fault: all, or up to an event. */
 extern int	run(stream *s, const event *until);
+/* It goes, with what it could not do. */
+extern void forget(stream *s);
 /* Waits for that, without the lock meanwhile, and does it: all, or up to an event. */
 extern int	finish(guard &held, stream *s, const event *until);
 /* NOT_READY, the first time, or until it may be done. */

@@ -21,10 +21,11 @@
  *     GLM_MOCK_FAULT=WHAT:N:CODE   the N-th call of WHAT (a name of the driver's functions,
  *                                  or "kernel": the N-th that is done, "unpinned": a copy to
  *                                  memory that is not; 0: each) gives CODE; what
- *                                  breaks a context stays, as on a GPU
+ *                                  breaks a context stays, as on a GPU; WHAT@D: of device D
  *     GLM_MOCK_ONCE=FILE           the fault comes only while FILE is there, and removes it
  *     GLM_MOCK_SLOW=MS             that what is in a stream takes at least
- *     GLM_MOCK_HOLD_PASSES=FILE    no pass is done while FILE is there; FILE.held is made then
+ *     GLM_MOCK_HOLD_PASSES=FILE    no pass is done while FILE is there; FILE.held is made then;
+ *                                  FILE.D: none of device D
  *     GLM_MOCK_HOLD_UPLOADS=FILE   the same for streams with large copies from pinned memory
  *     GLM_MOCK_WRONG_GRAPHS=1      graphs leave a step out
  *     GLM_MOCK_WRONG_DEPENDENT=1   launches that may begin early change places with those before
@@ -304,7 +305,7 @@ cuStreamDestroy_v2(void *s)
 {
 	STREAM("cuStreamDestroy", s);
 	finish(held, (stream *) s, NULL);
-	delete (stream *) s;
+	forget((stream *) s);
 	things--;
 	return sticky[current];
 }

@@ -466,16 +466,18 @@ perform(glm_device *dev, const operation *op)
 }
 
 static bool
-late_ready(glm_device *dev)
+late_ready(glm_device *dev, int place)
 {
+	(void) place;
 	return dev->n == 0;
 }
 
 static bool
-late_wait(glm_device *dev, glm_device_state *state, glm_error *err)
+late_wait(glm_device *dev, int place, glm_device_state *state, glm_error *err)
 {
 	bool fails = dev->lost;
 
+	(void) place;
 	if (atomic_load(&until_failure) > 0)
 		fails |= atomic_fetch_sub(&until_failure, 1) == 1;
 	for (int i = 0; i < dev->n; i++)

@@ -203,11 +203,11 @@ check_copies(const glm_backend *be)
 	from[2] = from[3] = 0;
 	be->read(dev, to, glm_at(m, 2), sizeof(to));
 	be->info(dev, 0, &info);
-	assert_int_equal(be->ready(dev), info.host_memory);
+	assert_int_equal(be->ready(dev, 0), info.host_memory);
 	assert_int_equal(to[0] == 3, info.host_memory);
-	assert_true(be->wait(dev, &state, &err));
+	assert_true(be->wait(dev, 0, &state, &err));
 	assert_int_equal(state, GLM_DEVICE_FINE);
-	assert_true(be->ready(dev));
+	assert_true(be->ready(dev, 0));
 	assert_true(to[0] == 3 && to[1] == 4);
 	assert_int_equal(be->pick != NULL, info.picks);
 	be->free(dev, m);

@@ -11,6 +11,9 @@
  * place has a KV pool and buffers of its own; of a block or a buffer of the last place every
  * device has its part, by the same number or name.
  *
+ * Places that have no device in common compute at a time: a pass at one may begin when that at
+ * another has been put in order (end()), and is waited for later, each at its place.
+ *
  * Three kinds of calls.  What takes memory or finds devices (find to kv_pool) may fail at
  * once, with *err; lost() says whether the device is gone with it.  Operations are put in order and never fail: they may be done at once
  * or any time later, but what one leaves the next one sees.  wait() is the one place where
@@ -41,7 +44,7 @@
 #include "engine/base/observation.h"
 #include "engine/model/projection.h"
 
-#define GLM_BACKEND_ABI 7
+#define GLM_BACKEND_ABI 8
 
 /* That can be opened together. */
 #define GLM_MOST_DEVICES 16
@@ -289,9 +292,9 @@ typedef struct glm_backend
 
 	void (*end)(glm_device *dev);
 	/* Would wait() return at once? */
-	bool (*ready)(glm_device *dev);
-	/* Waits for all that was put in order; false: it is lost, *err says why. */
-	bool (*wait)(glm_device *dev, glm_device_state *state, glm_error *err);
+	bool (*ready)(glm_device *dev, int place);
+	/* Waits for all that was put in order at a place; false: it is lost, *err says why. */
+	bool (*wait)(glm_device *dev, int place, glm_device_state *state, glm_error *err);
 } glm_backend;
 
 /* ---- backend.c: devices by name ------------------------------------------------ */

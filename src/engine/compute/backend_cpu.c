@@ -412,16 +412,18 @@ cpu_end(glm_device *dev)
 }
 
 static bool
-cpu_ready(glm_device *dev)
+cpu_ready(glm_device *dev, int place)
 {
 	(void) dev;
+	(void) place;
 	return true;
 }
 
 static bool
-cpu_wait(glm_device *dev, glm_device_state *state, glm_error *err)
+cpu_wait(glm_device *dev, int place, glm_device_state *state, glm_error *err)
 {
 	(void) dev;
+	(void) place;
 	(void) err;
 	*state = GLM_DEVICE_FINE;
 	return true;

@@ -19,6 +19,7 @@
  *
  * Between layers there is a pause, which may end the pass: what it stored is stored again.
  * However a pass ends, it is waited for, so that nothing of it is left over for the next.
+ * While it is, passes at other places may be put in order.
  * One thread (the engine's) calls all of this, save load, refresh and unload.
  */
 #include "engine/compute/forward.h"
@@ -41,8 +42,12 @@ typedef enum buffer_id
 /* The buffers of a place for models. */
 typedef struct place_buffers
 {
-	glm_mem		  mem[N_BUFFERS];
-	atomic_size_t size[N_BUFFERS]; /* loading threads read them */
+	glm_mem			mem[N_BUFFERS];
+	atomic_size_t	size[N_BUFFERS]; /* loading threads read them */
+	glm_host_buffer logits;
+	glm_host_buffer hidden;
+	glm_picked_id  *picked; /* [max_logits]; NULL: the device does not pick */
+	glm_pass_times	times;	/* of the last pass there */
 } place_buffers;
 
 struct glm_forward
@@ -55,11 +60,7 @@ struct glm_forward
 	int				   max_logits;
 	int				   n_places;
 	place_buffers	   buffers[GLM_MOST_PLACES]; /* [n_places] */
-	const glm_mem	  *buffer;					 /* of the pass that runs */
-	glm_host_buffer	   logits;
-	glm_host_buffer	   hidden;
-	glm_picked_id	  *picked; /* [max_logits]; NULL: the device does not pick */
-	glm_pass_times	   times;  /* of the last pass */
+	place_buffers	  *here;					 /* of the pass that is put in order */
 };
 
 /* ---- The device ----------------------------------------------------------- */
@@ -77,9 +78,13 @@ take_on(glm_forward *fwd, glm_error *err)
 		return glm_fail(err, GLM_UNSUPPORTED,
 						"device \"%s\" computes at most %d rows at a time, not %d", info.name,
 						info.max_rows, fwd->max_rows);
-	if (info.picks)
-		fwd->picked = calloc((size_t) fwd->max_logits, sizeof(*fwd->picked));
-	return !info.picks || fwd->picked != NULL || glm_no_memory(err);
+	for (int p = 0; info.picks && p < fwd->n_places; p++)
+	{
+		fwd->buffers[p].picked = calloc((size_t) fwd->max_logits, sizeof(glm_picked_id));
+		if (fwd->buffers[p].picked == NULL)
+			return glm_no_memory(err);
+	}
+	return true;
 }
 
 glm_forward *
@@ -120,12 +125,16 @@ glm_forward_close(glm_forward *fwd)
 	if (fwd == NULL)
 		return;
 	for (int p = 0; p < fwd->n_places; p++)
+	{
+		place_buffers *b = &fwd->buffers[p];
+
 		for (int i = 0; i < N_BUFFERS; i++)
-			fwd->backend->free(fwd->dev, fwd->buffers[p].mem[i]);
-	glm_host_buffer_free(&fwd->logits, fwd->backend, fwd->dev);
-	glm_host_buffer_free(&fwd->hidden, fwd->backend, fwd->dev);
+			fwd->backend->free(fwd->dev, b->mem[i]);
+		glm_host_buffer_free(&b->logits, fwd->backend, fwd->dev);
+		glm_host_buffer_free(&b->hidden, fwd->backend, fwd->dev);
+		free(b->picked);
+	}
 	fwd->backend->close(fwd->dev);
-	free(fwd->picked);
 	free(fwd);
 }
 
@@ -156,9 +165,9 @@ glm_forward_set_tuning(glm_forward *fwd, bool on)
 }
 
 const glm_pass_times *
-glm_forward_times(const glm_forward *fwd)
+glm_forward_times(const glm_forward *fwd, int place)
 {
-	return &fwd->times;
+	return &fwd->buffers[place].times;
 }
 
 bool
@@ -313,9 +322,9 @@ glm_forward_prepare(glm_forward *fwd, int place, const glm_model *model, glm_err
 		b->size[i] = size[i];
 	}
 	return fwd->host_memory ||
-		   (glm_host_buffer_grow(&fwd->logits, fwd->backend, fwd->dev,
+		   (glm_host_buffer_grow(&b->logits, fwd->backend, fwd->dev,
 								 (size_t) fwd->max_logits * (size_t) config->vocab) &&
-			glm_host_buffer_grow(&fwd->hidden, fwd->backend, fwd->dev,
+			glm_host_buffer_grow(&b->hidden, fwd->backend, fwd->dev,
 								 (size_t) fwd->max_rows * (size_t) config->hidden)) ||
 		   glm_no_memory(err);
 }
@@ -327,7 +336,7 @@ static void
 enter(glm_forward *fwd, int layer, int n_rows)
 {
 	if (fwd->backend->enter != NULL)
-		fwd->backend->enter(fwd->dev, layer, fwd->buffer[X], n_rows);
+		fwd->backend->enter(fwd->dev, layer, fwd->here->mem[X], n_rows);
 }
 
 /* x through all layers; false: a pause ended it. */
@@ -337,12 +346,12 @@ walk_layers(glm_forward *fwd, const glm_model *model, int n_rows, glm_error *err
 	const glm_walk walk = {.backend = fwd->backend,
 						   .dev = fwd->dev,
 						   .model = model,
-						   .x = fwd->buffer[X],
-						   .normed = fwd->buffer[NORMED],
-						   .shared = fwd->buffer[SHARED],
+						   .x = fwd->here->mem[X],
+						   .normed = fwd->here->mem[NORMED],
+						   .shared = fwd->here->mem[SHARED],
 						   .n = n_rows,
 						   .slice = n_rows,
-						   .times = &fwd->times};
+						   .times = &fwd->here->times};
 
 	for (int l = 0; l < model->config.layers; l++)
 	{
@@ -377,17 +386,17 @@ finish_logits(glm_forward *fwd, const glm_model *model, glm_mem hidden, int n,
 			  const glm_pick *picks, glm_results *results)
 {
 	const glm_backend *be = fwd->backend;
-	glm_mem			   logits = fwd->buffer[SHARED];
+	glm_mem			   logits = fwd->here->mem[SHARED];
 
 	if (n > 0)
 		be->matmul(fwd->dev, logits, hidden, (size_t) model->config.hidden, GLM_HEAD, GLM_NO_LAYER,
 				   n, false, false);
-	results->picked = n > 0 && picks != NULL ? fwd->picked : NULL;
+	results->picked = n > 0 && picks != NULL ? fwd->here->picked : NULL;
 	if (results->picked != NULL)
-		be->pick(fwd->dev, fwd->picked, logits, picks, n);
-	glm_pass_times_add(&fwd->times, GLM_PART_HEAD);
+		be->pick(fwd->dev, fwd->here->picked, logits, picks, n);
+	glm_pass_times_add(&fwd->here->times, GLM_PART_HEAD);
 	results->logits =
-		bring(fwd, &fwd->logits, logits,
+		bring(fwd, &fwd->here->logits, logits,
 			  results->picked != NULL ? 0 : (size_t) n * (size_t) model->config.vocab);
 }
 
@@ -398,51 +407,81 @@ finish_rows(glm_forward *fwd, const glm_model *model, const glm_pass *pass, cons
 {
 	const glm_backend *be = fwd->backend;
 	size_t			   width = (size_t) model->config.hidden;
-	glm_mem			   gathered = fwd->buffer[NORMED];
+	glm_mem			   gathered = fwd->here->mem[NORMED];
 	int				   n = pass->n_logits + pass->n_hidden;
 
-	be->gather(fwd->dev, gathered, fwd->buffer[X], GLM_WANT_LOGITS);
+	be->gather(fwd->dev, gathered, fwd->here->mem[X], GLM_WANT_LOGITS);
 	if (pass->n_hidden > 0)
-		be->gather(fwd->dev, glm_at(gathered, (size_t) pass->n_logits * width), fwd->buffer[X],
+		be->gather(fwd->dev, glm_at(gathered, (size_t) pass->n_logits * width), fwd->here->mem[X],
 				   GLM_WANT_HIDDEN);
 	if (glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER) != NULL)
 	{
 		/* x itself has been read, so its buffer takes the result */
-		be->rmsnorm(fwd->dev, fwd->buffer[X], gathered, GLM_FINAL_NORM, GLM_NO_LAYER, n);
-		gathered = fwd->buffer[X];
+		be->rmsnorm(fwd->dev, fwd->here->mem[X], gathered, GLM_FINAL_NORM, GLM_NO_LAYER, n);
+		gathered = fwd->here->mem[X];
 	}
 	finish_logits(fwd, model, gathered, pass->n_logits, picks, results);
-	results->hidden = bring(fwd, &fwd->hidden, glm_at(gathered, (size_t) pass->n_logits * width),
-							(size_t) pass->n_hidden * width);
+	results->hidden =
+		bring(fwd, &fwd->here->hidden, glm_at(gathered, (size_t) pass->n_logits * width),
+			  (size_t) pass->n_hidden * width);
+}
+
+static place_buffers *
+buffers_of(glm_forward *fwd, const glm_weights *weights)
+{
+	return &fwd->buffers[fwd->backend->place != NULL ? fwd->backend->place(weights) : 0];
+}
+
+bool
+glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm_error *err)
+{
+	place_buffers	*b = buffers_of(fwd, weights);
+	glm_device_state state = GLM_DEVICE_FINE;
+	glm_error		 why = {0};
+	bool			 done = fwd->backend->wait(fwd->dev, (int) (b - fwd->buffers), &state, &why);
+
+	if (!fwd->host_memory)
+		glm_pass_times_add(&b->times, GLM_PART_COPY);
+	if (done)
+		return true;
+	if (state == GLM_DEVICE_LOST)
+		atomic_store(&fwd->lost, true);
+	*err = why;
+	return false;
+}
+
+bool
+glm_forward_ready(const glm_forward *fwd, int place)
+{
+	return fwd->backend->ready(fwd->dev, place);
+}
+
+bool
+glm_forward_start(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
+				  const glm_pass *pass, const glm_pick *picks, glm_results *results, glm_error *err)
+{
+	const glm_backend *be = fwd->backend;
+	bool			   ok;
+
+	if (!glm_pass_check(pass, model, fwd->max_rows, fwd->max_logits, err))
+		return false;
+	fwd->here = buffers_of(fwd, weights);
+	glm_pass_times_begin(&fwd->here->times);
+	be->begin(fwd->dev, weights, pass);
+	be->embed(fwd->dev, fwd->here->mem[X]);
+	ok = walk_layers(fwd, model, pass->n_rows, err);
+	if (ok && pass->n_logits + pass->n_hidden > 0)
+		finish_rows(fwd, model, pass, picks, results);
+	be->end(fwd->dev);
+	if (!ok)
+		glm_forward_finish(fwd, weights, err);
+	return ok;
 }
 
 bool
 glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
 				const glm_pass *pass, const glm_pick *picks, glm_results *results, glm_error *err)
 {
-	const glm_backend *be = fwd->backend;
-	glm_device_state   state = GLM_DEVICE_FINE;
-	glm_error		   why = {0};
-	bool			   ok, done;
-
-	if (!glm_pass_check(pass, model, fwd->max_rows, fwd->max_logits, err))
-		return false;
-	glm_pass_times_begin(&fwd->times);
-	fwd->buffer = fwd->buffers[be->place != NULL ? be->place(weights) : 0].mem;
-	be->begin(fwd->dev, weights, pass);
-	be->embed(fwd->dev, fwd->buffer[X]);
-	ok = walk_layers(fwd, model, pass->n_rows, err);
-	if (ok && pass->n_logits + pass->n_hidden > 0)
-		finish_rows(fwd, model, pass, picks, results);
-	be->end(fwd->dev);
-	done = be->wait(fwd->dev, &state, &why);
-	if (!fwd->host_memory)
-		glm_pass_times_add(&fwd->times, GLM_PART_COPY);
-	if (!done)
-	{
-		if (state == GLM_DEVICE_LOST)
-			atomic_store(&fwd->lost, true);
-		*err = why;
-	}
-	return ok && done;
+	return glm_forward_start(fwd, model, weights, pass, picks, results, err) &&
+		   glm_forward_finish(fwd, weights, err);
 }

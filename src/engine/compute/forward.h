@@ -59,7 +59,7 @@ extern bool		glm_forward_no_room(const glm_forward *fwd, int place, const glm_mo
 extern bool glm_forward_prepare(glm_forward *fwd, int place, const glm_model *model,
 								glm_error *err);
 
-/* What was wanted, in the order of the rows; the caller's until the next pass. */
+/* What was wanted, in the order of the rows; the caller's until the next pass at that place. */
 typedef struct glm_results
 {
 	float				*logits; /* [n_logits, vocab]; NULL: the device picked */
@@ -80,8 +80,20 @@ extern bool glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_
 							const glm_pass *pass, const glm_pick *picks, glm_results *results,
 							glm_error *err);
 
-/* Where the time of the last pass went. */
-extern const glm_pass_times *glm_forward_times(const glm_forward *fwd);
+/*
+ * The same in two: rows, picks and what results name stay as they are until it is finished.
+ * Others may be started meanwhile, at places that have no device in common with this one.  false:
+ * it has ended, and there is nothing to finish.
+ */
+extern bool glm_forward_start(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
+							  const glm_pass *pass, const glm_pick *picks, glm_results *results,
+							  glm_error *err);
+extern bool glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm_error *err);
+/* Would that at this place return at once? */
+extern bool glm_forward_ready(const glm_forward *fwd, int place);
+
+/* Where the time of the last pass at a place went. */
+extern const glm_pass_times *glm_forward_times(const glm_forward *fwd, int place);
 
 /* Has a pass, or a call, lost the device?  Then all that is left is to close it.  Any thread. */
 extern bool glm_forward_lost(const glm_forward *fwd);

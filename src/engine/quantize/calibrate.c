@@ -313,7 +313,7 @@ run_batches(glm_calibration *c, const glm_model *model, int segment, int most, b
 		c->backend->begin(c->dev, w, &pass);
 		ok = body(c, model, &pass, at, segment, err);
 		c->backend->end(c->dev);
-		ok = ok && c->backend->wait(c->dev, &state, err);
+		ok = ok && c->backend->wait(c->dev, 0, &state, err);
 	}
 	if (w != NULL)
 		c->backend->unload(c->dev, w);

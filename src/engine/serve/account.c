@@ -130,20 +130,24 @@ add_sequence(glm_ticket *ticket, const glm_sequence *seq, const glm_pass_cost *c
 void
 glm_account_pass(glm_scheduler *s, const glm_served *served)
 {
-	const glm_pass_times *times = glm_forward_times(s->engine->forward);
+	const glm_home		 *home = atomic_load(&served->home);
+	const glm_pass_times *times = glm_forward_times(s->engine->forward, home->place);
 	shares				  all = {0};
 
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		shares of = shares_of(seq);
+		shares of;
 
+		if (!glm_sequence_is_at(seq, home))
+			continue;
+		of = shares_of(seq);
 		all.rows += of.rows;
 		all.attended += of.attended;
 		all.logits += of.logits;
 	}
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		if (seq->n_rows > 0)
+		if (seq->n_rows > 0 && glm_sequence_is_at(seq, home))
 			add_sequence(&s->engine->ticket[seq->ticket], seq, &served->runtime.cost, times, &all);
 	}
 }

@@ -135,16 +135,17 @@ take_from_waiting(glm_scheduler *s, const glm_sequence *seq)
 	glm_sequence_unwait(s, at);
 }
 
-/* Room in a pass for the blocks of all who run, and this one's. */
+/* Room in a pass for the blocks of all who run there, and this one's. */
 static bool
 reserve_pass(glm_scheduler *s, const glm_sequence *seq, glm_error *err)
 {
-	size_t blocks = glm_branches_blocks(seq);
+	glm_home *home = &s->engine->home[glm_sequence_home(seq)->place];
+	size_t	  blocks = glm_branches_blocks(seq);
 
 	for (const glm_sequence *other = s->running; other != NULL; other = other->next)
-		blocks += glm_branches_blocks(other);
-	return glm_rows_reserve(&s->engine->rows, s->engine->max_sequences + GLM_PREFILL_MAX, blocks,
-							err);
+		if (glm_sequence_is_at(other, home))
+			blocks += glm_branches_blocks(other);
+	return glm_rows_reserve(&home->rows, s->engine->max_sequences + GLM_PREFILL_MAX, blocks, err);
 }
 
 /* Gives a sequence its place and what is cached of its prompt, or lets it wait. */

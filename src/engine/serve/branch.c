@@ -206,11 +206,11 @@ plan_branches(glm_engine *e, glm_sequence *seq, int budget)
 }
 
 int
-glm_branches_plan(glm_scheduler *s, int budget)
+glm_branches_plan(glm_scheduler *s, const glm_home *home, int budget)
 {
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		if (seq->branches == NULL)
+		if (seq->branches == NULL || !glm_sequence_is_at(seq, home))
 			continue;
 		seq->branches->n_planned = 0;
 		if (may_branch(seq))

@@ -15,8 +15,8 @@ extern void glm_branches_close(glm_sequence *seq);
 /* KV blocks that rows of the sequence and its branches name at most. */
 extern size_t glm_branches_blocks(const glm_sequence *seq);
 
-/* Plans those of a pass, once all sequences have their rows; what is left of the budget. */
-extern int glm_branches_plan(glm_scheduler *s, int budget);
+/* Plans those of a pass, once all sequences there have their rows; what is left of the budget. */
+extern int glm_branches_plan(glm_scheduler *s, const glm_home *home, int budget);
 
 /* Writes the rows that were planned for a sequence, behind its own; then they are computed. */
 extern void glm_branches_write(glm_rows *rows, glm_sequence *seq);

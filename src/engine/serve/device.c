@@ -36,13 +36,13 @@ close_device(glm_engine *e)
 	{
 		glm_prefix_close(e->home[i].prefix);
 		glm_kv_pool_close(e->home[i].kv);
+		glm_rows_free(&e->home[i].rows);
+		free(e->home[i].picks);
 	}
 	memset(e->home, 0, sizeof(e->home));
 	e->n_homes = 0;
 	glm_forward_close(e->forward);
-	free(e->picks);
 	e->forward = NULL;
-	e->picks = NULL;
 }
 
 static bool
@@ -68,7 +68,7 @@ copy_kv(void *arg, uint32_t to, uint32_t from, size_t bytes)
 
 /* The pool is what there is now, at most: that may turn out to be less with the first model. */
 static bool
-open_home(glm_engine *e, int place, size_t kv_bytes, glm_error *err)
+open_home(glm_engine *e, int place, size_t kv_bytes, int max_logits, glm_error *err)
 {
 	glm_home *home = &e->home[place];
 	uint64_t  room = glm_forward_room(e->forward, place);
@@ -77,6 +77,12 @@ open_home(glm_engine *e, int place, size_t kv_bytes, glm_error *err)
 	home->place = place;
 	glm_forward_info(e->forward, place, &home->info);
 	atomic_store(&home->bytes_free, home->info.bytes_free);
+	if (home->info.picks)
+	{
+		home->picks = calloc((size_t) max_logits, sizeof(*home->picks));
+		if (home->picks == NULL)
+			return glm_no_memory(err);
+	}
 	home->kv = glm_kv_pool_open(room < kv_bytes ? (size_t) room : kv_bytes);
 	if (home->kv == NULL)
 		return no_kv(home, kv_bytes, err);
@@ -96,14 +102,8 @@ take_memory(glm_engine *e, const glm_config *config, int max_logits, glm_error *
 	e->n_homes = glm_forward_places(e->forward);
 	glm_forward_info(e->forward, e->n_homes - 1, &e->device);
 	e->models.on_device = glm_forward_on_device(e->forward);
-	if (e->device.picks)
-	{
-		e->picks = calloc((size_t) max_logits, sizeof(*e->picks));
-		if (e->picks == NULL)
-			return glm_no_memory(err);
-	}
 	for (int i = 0; i < e->n_homes; i++)
-		if (!open_home(e, i, config->kv_cache_size, err))
+		if (!open_home(e, i, config->kv_cache_size, max_logits, err))
 			return false;
 	return true;
 }

@@ -147,7 +147,6 @@ glm_engine_close(glm_engine *e)
 	free(e->free_ticket);
 	free(e->ranked);
 	free(e->rank_counts);
-	glm_rows_free(&e->rows);
 	glm_outbox_free(&e->outbox);
 	glm_signal_destroy(&e->wake);
 	pthread_mutex_destroy(&e->inbox_lock);

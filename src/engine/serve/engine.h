@@ -67,8 +67,6 @@ struct glm_engine
 	glm_sequence  **ranked;		 /* [n_tickets], running ones by rank */
 	int			   *rank_counts; /* [n_tickets], for sorting them */
 	int64_t			sampled_ns;	 /* when the last pass had its tokens */
-	glm_rows		rows;		 /* of a pass: at most max_sequences + GLM_PREFILL_MAX */
-	glm_pick	   *picks;		 /* of its rows with logits; NULL: the device does not pick */
 	glm_counters	count;
 	glm_job			job;
 	atomic_bool		stopping;

@@ -38,6 +38,7 @@ typedef struct glm_runtime
 {
 	uint32_t	  passes;	  /* so far */
 	int64_t		  virtual_ns; /* time of its passes, see scheduler.c */
+	int64_t		  last_ns;	  /* what the last one took, or about that */
 	glm_pass_cost cost;		  /* all 0 before the first, see account.c */
 } glm_runtime;
 
@@ -55,6 +56,8 @@ typedef struct glm_home
 	atomic_bool		kv_taken;	/* the pool has its memory; set under device_lock */
 	atomic_ullong	bytes_free; /* when that was last looked at */
 	atomic_int		models;
+	glm_rows		rows;  /* of a pass: at most max_sequences + GLM_PREFILL_MAX */
+	glm_pick	   *picks; /* of its rows with logits; NULL: the device does not pick */
 } glm_home;
 
 /* An open model with what serving it needs. */

@@ -1,9 +1,11 @@
 /*
  * pass.c - one forward pass: rows from sequences, results back to them.
  *
- * Runs the model over the rows that plan.c wrote and has the results of each sequence
- * taken by its kind (kinds.h).  KV blocks that are complete become known to other
- * sequences.  Sequences that end leave at once.
+ * Has the model run over the rows that plan.c wrote, and then the results of each sequence
+ * taken by its kind (kinds.h).  In between others may be started, at homes that have no
+ * device in common with this one: what is done here is done to the sequences of the pass's
+ * home alone.  KV blocks that are complete become known to other sequences.  Sequences that
+ * end leave at once.
  *
  * Sampling walks the vocabulary several times, so the compute threads share the
  * sequences, if the device has not picked; all the rest is done in the engine thread.
@@ -25,17 +27,25 @@ lap(int64_t *since_ns)
 	return ns;
 }
 
+/* Of whom there are results to take: running sequences, of a home. */
+typedef struct takers
+{
+	glm_sequence   *first;
+	const glm_home *home;
+} takers;
+
 /* What a compute thread has to sample: every count-th of the sequences with results. */
 static void
 sample_share(void *arg, int index, int count)
 {
-	const glm_scheduler *s = arg;
-	int64_t				 since_ns = glm_now_ns();
-	int					 i = 0;
+	const takers *t = arg;
+	int64_t		  since_ns = glm_now_ns();
+	int			  i = 0;
 
-	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	for (glm_sequence *seq = t->first; seq != NULL; seq = seq->next)
 	{
-		if (seq->n_wanted == 0 || seq->kind->sample == NULL || i++ % count != index)
+		if (!glm_sequence_is_at(seq, t->home) || seq->n_wanted == 0 || seq->kind->sample == NULL ||
+			i++ % count != index)
 			continue;
 		seq->kind->sample(seq);
 		seq->sample_ns = lap(&since_ns);
@@ -59,13 +69,17 @@ count_computed(glm_sequence *seq)
 
 /* Tells every sequence that has results where they are; how many have some. */
 static int
-give_results(glm_scheduler *s, const glm_model_config *config, const glm_results *results)
+give_results(glm_scheduler *s, const glm_flight *flight)
 {
-	size_t row = 0, hidden_row = 0;
-	int	   n = 0;
+	const glm_model_config *config = &flight->config;
+	const glm_results	   *results = &flight->results;
+	size_t					row = 0, hidden_row = 0;
+	int						n = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
+		if (!glm_sequence_is_at(seq, flight->home))
+			continue;
 		seq->logits = NULL;
 		seq->device_picked = NULL;
 		seq->hidden = NULL;
@@ -91,15 +105,16 @@ give_results(glm_scheduler *s, const glm_model_config *config, const glm_results
 
 /* Has the results of every sequence that has some taken; those that end leave. */
 static void
-use_results(glm_scheduler *s, const glm_model_config *config, const glm_results *results)
+use_results(glm_scheduler *s, const glm_flight *flight)
 {
 	glm_engine *e = s->engine;
+	takers		t = {s->running, flight->home};
 	int64_t		since_ns;
 
-	if (give_results(s, config, results) >= SHARED_SAMPLES && results->picked == NULL)
-		glm_threads_run(e->threads, sample_share, s);
+	if (give_results(s, flight) >= SHARED_SAMPLES && flight->results.picked == NULL)
+		glm_threads_run(e->threads, sample_share, &t);
 	else
-		sample_share(s, 0, 1);
+		sample_share(&t, 0, 1);
 	e->sampled_ns = since_ns = glm_now_ns();
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
@@ -108,7 +123,7 @@ use_results(glm_scheduler *s, const glm_model_config *config, const glm_results 
 		glm_error	  err = {0};
 		bool		  ok;
 
-		if (seq->n_wanted == 0)
+		if (seq->n_wanted == 0 || !glm_sequence_is_at(seq, flight->home))
 		{
 			at = &seq->next;
 			continue;
@@ -131,12 +146,12 @@ use_results(glm_scheduler *s, const glm_model_config *config, const glm_results 
  * before it, which may have failed too.
  */
 static void
-fail_pass(glm_scheduler *s, const glm_error *err)
+fail_pass(glm_scheduler *s, const glm_home *home, const glm_error *err)
 {
 	glm_device_look(s->engine, err);
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
-		if ((*at)->n_rows > 0 || (*at)->copied)
+		if (glm_sequence_is_at(*at, home) && ((*at)->n_rows > 0 || (*at)->copied))
 			glm_sequence_fail(s, glm_sequence_remove(s, at), err);
 		else
 			at = &(*at)->next;
@@ -145,34 +160,47 @@ fail_pass(glm_scheduler *s, const glm_error *err)
 
 /* Rows that bring sequences up to their last known token: not one by one. */
 static int
-count_prefill_rows(const glm_scheduler *s)
+count_prefill_rows(const glm_scheduler *s, const glm_home *home)
 {
 	int n = 0;
 
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		if (seq->n_rows > 1 || (seq->n_rows == 1 && seq->n_computed < seq->n_prompt))
+		if (glm_sequence_is_at(seq, home) &&
+			(seq->n_rows > 1 || (seq->n_rows == 1 && seq->n_computed < seq->n_prompt)))
 			n += seq->n_rows;
 	}
 	return n;
 }
 
 static void
-count_pass(glm_scheduler *s, glm_served *served, int64_t ns)
+count_pass(glm_scheduler *s, glm_served *served, const glm_home *home, int64_t ns)
 {
 	glm_counters *count = &s->engine->count;
-	int			  prefill = count_prefill_rows(s);
+	int			  prefill = count_prefill_rows(s, home);
 
 	atomic_fetch_add(&count->steps, 1);
 	atomic_fetch_add(&count->step_ns, ns);
 	atomic_fetch_add(&count->prompt_tokens, prefill);
 	atomic_fetch_add(&served->counters.prefill_tokens, prefill);
-	served->runtime.virtual_ns += ns;
 	if (served->runtime.cost.matmul_ops == 0)
 		glm_account_model(served->model, &served->runtime.cost);
 	glm_account_pass(s, served);
 	if (served->drafter != NULL && prefill == 0)
-		glm_drafter_count_pass(served->drafter, s->engine->rows.pass.n_rows, ns);
+		glm_drafter_count_pass(served->drafter, home->rows.pass.n_rows, ns);
+}
+
+/* Whose turn the step is has had this time of it too, if the model is still there. */
+static void
+count_step(glm_scheduler *s, int64_t now_ns)
+{
+	const glm_sequence *seq = s->running;
+
+	while (seq != NULL && seq->served != s->leader)
+		seq = seq->next;
+	if (seq != NULL)
+		s->leader->runtime.virtual_ns += now_ns - s->counted_ns;
+	s->counted_ns = now_ns;
 }
 
 /*
@@ -200,52 +228,83 @@ look_around(void *arg, glm_error *err)
  * wants to see logits, and then all are brought home.
  */
 static const glm_pick *
-describe_picks(const glm_scheduler *s)
+describe_picks(const glm_scheduler *s, const glm_home *home)
 {
-	glm_pick *pick = s->engine->picks;
+	glm_pick *pick = home->picks;
 
 	if (pick == NULL)
 		return NULL;
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
-		for (int i = 0; seq->kind->want == GLM_WANT_LOGITS && i < seq->n_wanted; i++)
+		for (int i = 0; glm_sequence_is_at(seq, home) && seq->kind->want == GLM_WANT_LOGITS &&
+						i < seq->n_wanted;
+			 i++)
 		{
 			if (seq->kind->describe == NULL || !seq->kind->describe(seq, i, pick++))
 				return NULL;
 		}
 	}
-	return s->engine->picks;
+	return home->picks;
+}
+
+/* Who was in a pass that was ended is dropped next, each with his own reason. */
+static void
+end_failed(glm_scheduler *s, glm_served *served, const glm_home *home, const glm_error *err)
+{
+	atomic_store(&served->used_ns, glm_now_ns());
+	if (err->status != GLM_CANCELLED)
+		fail_pass(s, home, err);
 }
 
 void
-glm_pass_run(glm_scheduler *s, glm_served *served)
+glm_pass_start(glm_scheduler *s, glm_served *served)
 {
-	const glm_pass		  *pass = &s->engine->rows.pass;
-	/* copied, as the model may go with its last sequence */
-	const glm_model_config config = served->model->config;
-	int64_t				   start = glm_now_ns();
-	glm_results			   results = {0};
-	glm_error			   err = {0};
-	bool				   ok;
+	glm_home	   *home = &s->engine->home[atomic_load(&served->home)->place];
+	glm_flight	   *flight = &s->flight[home->place];
+	const glm_pass *pass = &home->rows.pass;
+	glm_error		err = {0};
+	bool			ok;
 
-	glm_plan_pass(s, served);
+	/* copied, as the model may go with its last sequence */
+	*flight = (glm_flight){.home = home, .config = served->model->config, .start_ns = glm_now_ns()};
+	glm_plan_pass(s, served, home);
 	if (pass->n_rows == 0)
 		return; /* the only one was preempted */
-	s->looked_ns = start;
+	s->looked_ns = flight->start_ns;
 	glm_pause_with(look_around, s);
-	ok = glm_forward_run(s->engine->forward, served->model, atomic_load(&served->weights), pass,
-						 describe_picks(s), &results, &err);
+	ok = glm_forward_start(s->engine->forward, served->model, atomic_load(&served->weights), pass,
+						   describe_picks(s, home), &flight->results, &err);
 	glm_pause_with(NULL, NULL);
+	if (ok)
+		flight->served = served;
+	else
+		end_failed(s, served, home, &err);
+}
+
+void
+glm_pass_finish(glm_scheduler *s, glm_flight *flight)
+{
+	glm_served *served = flight->served;
+	glm_error	err = {0};
+	int64_t		now_ns;
+	/* it was over when nobody looked, some time since it began */
+	bool was_over = flight->late && glm_forward_ready(s->engine->forward, flight->home->place);
+	bool ok = glm_forward_finish(s->engine->forward, atomic_load(&served->weights), &err);
+
+	flight->served = NULL;
+	for (int i = 0; i < s->engine->n_homes; i++)
+		s->flight[i].late = true;
 	if (GLM_INJECT("pass"))
 		ok = glm_fail(&err, GLM_INTERNAL, "the pass was made to fail");
-	atomic_store(&served->used_ns, glm_now_ns());
 	if (!ok)
 	{
-		/* who was in a pass that ended is dropped next, each with his own reason */
-		if (err.status != GLM_CANCELLED)
-			fail_pass(s, &err);
+		end_failed(s, served, flight->home, &err);
 		return;
 	}
-	count_pass(s, served, glm_now_ns() - start);
-	use_results(s, &config, &results);
+	now_ns = glm_now_ns();
+	atomic_store(&served->used_ns, now_ns);
+	served->runtime.last_ns = (now_ns - flight->start_ns) / (was_over ? 2 : 1);
+	count_pass(s, served, flight->home, now_ns - flight->start_ns);
+	count_step(s, now_ns);
+	use_results(s, flight);
 }

@@ -315,7 +315,7 @@ is_sampled(const glm_sequence *seq)
 
 /* Drafts for the sequences that are going to be sampled, with what is left of the budget. */
 static void
-plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
+plan_drafts(glm_scheduler *s, const glm_served *served, const glm_home *home, int budget)
 {
 	glm_speculation speculation = (glm_speculation) atomic_load(&s->engine->speculation);
 	bool			always = speculation == GLM_SPECULATE_ALWAYS;
@@ -325,6 +325,8 @@ plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
+		if (!glm_sequence_is_at(seq, home))
+			continue;
 		seq->draft.n_tokens = 0;
 		rows += seq->n_rows;
 		sampled += is_sampled(seq);
@@ -339,7 +341,7 @@ plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 	{
 		glm_draft_limits limits = {.rows = rows, .costs = always ? NULL : &costs};
 
-		if (!is_sampled(seq))
+		if (!is_sampled(seq) || !glm_sequence_is_at(seq, home))
 			continue;
 		limits.max = room_for_drafts(s, seq, budget);
 		glm_constrained_begin_draft(seq->constrained, &limits);
@@ -354,33 +356,34 @@ plan_drafts(glm_scheduler *s, const glm_served *served, int budget)
 /* ---- The pass -------------------------------------------------------------------- */
 
 static void
-write_rows(glm_scheduler *s, glm_sequence *seq)
+write_rows(glm_rows *rows, glm_sequence *seq)
 {
 	int from = seq->kind->wants_from(seq);
 	int n = seq->n_rows + (seq->n_rows > 0 ? seq->draft.n_tokens : 0);
 
 	seq->n_wanted = 0;
 	if (n > 0)
-		glm_rows_begin(&s->engine->rows, &seq->chain.kv);
+		glm_rows_begin(rows, &seq->chain.kv);
 	for (int i = 0; i < n; i++)
 	{
 		int		 position = seq->n_computed + i;
 		glm_want want = position < from ? GLM_WANT_NOTHING : seq->kind->want;
 
 		seq->n_wanted += want != GLM_WANT_NOTHING;
-		glm_rows_add(&s->engine->rows, seq->tokens.data[position], position, want);
+		glm_rows_add(rows, seq->tokens.data[position], position, want);
 	}
-	glm_branches_write(&s->engine->rows, seq);
+	glm_branches_write(rows, seq);
 }
 
 void
-glm_plan_pass(glm_scheduler *s, glm_served *served)
+glm_plan_pass(glm_scheduler *s, glm_served *served, glm_home *home)
 {
 	int budget = atomic_load(&s->engine->prefill_budget);
 	int n = glm_rank_pass(s, served);
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-		seq->n_rows = 0;
+		if (glm_sequence_is_at(seq, home))
+			seq->n_rows = 0;
 	share_budget(s, budget);
 	s->spare_logits = s->engine->max_sequences * (GLM_DRAFT_MAX + 1);
 	for (int i = 0; i < n; i++)
@@ -396,9 +399,10 @@ glm_plan_pass(glm_scheduler *s, glm_served *served)
 		if (!plan_sequence(s, seq, &budget))
 			break;
 	}
-	budget = glm_branches_plan(s, budget);
-	plan_drafts(s, served, budget);
-	glm_rows_clear(&s->engine->rows);
+	budget = glm_branches_plan(s, home, budget);
+	plan_drafts(s, served, home, budget);
+	glm_rows_clear(&home->rows);
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-		write_rows(s, seq);
+		if (glm_sequence_is_at(seq, home))
+			write_rows(&home->rows, seq);
 }

@@ -1,5 +1,5 @@
 /*
- * scheduler.c - the engine thread: many sequences, one forward pass at a time.
+ * scheduler.c - the engine thread: many sequences, one forward pass at a time on each device.
  *
  * Continuous batching.  Each step gathers, for one model, the newest token of
  * every running sequence and as many prompt tokens as the prefill budget
@@ -13,8 +13,14 @@
  * ones are served in rank.c: in both tenants take turns before classes count.  When the
  * pool is full somebody is preempted (preempt.c).
  *
- * Models share the time: the one whose passes have taken least so far is next.
+ * Models share the time: the one whose steps have taken least so far is next.
  * One that had nothing to do meanwhile does not save its time up.
+ *
+ * Where each of several devices has models, a pass of another model is started on every one of
+ * them before the first is waited for.  They are finished in the order in which they should end,
+ * by what the model's last pass took, and one that is quick goes on as long as it does not keep a
+ * slower one waiting.  Sequences come and go between steps, when no pass is under way.  A model
+ * whose layers are divided needs all devices, and has a step of its own.
  */
 #include "engine/serve/scheduler.h"
 
@@ -49,16 +55,106 @@ next_model(glm_scheduler *s)
 	return next;
 }
 
-/* A pass of the model whose turn it is; false when there is no work. */
+/* When a pass of the model that begins now should end. */
+static int64_t
+expected_end(const glm_served *served, int64_t start_ns)
+{
+	return start_ns + served->runtime.last_ns;
+}
+
+/* The pass that should end next, or last; NULL: none is under way. */
+static glm_flight *
+find_flight(glm_scheduler *s, bool last)
+{
+	glm_flight *found = NULL;
+	int64_t		ends = 0;
+
+	for (int i = 0; i < s->engine->n_homes; i++)
+	{
+		glm_flight *flight = &s->flight[i];
+		int64_t		its_end;
+
+		if (flight->served == NULL)
+			continue;
+		its_end = expected_end(flight->served, flight->start_ns);
+		if (found != NULL && (last ? its_end <= ends : its_end >= ends))
+			continue;
+		found = flight;
+		ends = its_end;
+	}
+	return found;
+}
+
+/* The model there that waits longest for a pass beside another's; NULL: none has work. */
+static glm_served *
+next_beside(const glm_scheduler *s, const glm_home *home)
+{
+	glm_served *next = NULL;
+
+	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+		if (glm_sequence_is_at(seq, home) && !glm_sequence_paused(s->engine, seq) &&
+			(next == NULL || atomic_load(&seq->served->used_ns) < atomic_load(&next->used_ns)))
+			next = seq->served;
+	return next;
+}
+
+/* A pass on every device that has none, if the one of the first leaves them free. */
+static void
+start_beside(glm_scheduler *s, const glm_home *first)
+{
+	glm_engine *e = s->engine;
+
+	for (int i = 0; first->info.devices == 1 && i < e->n_homes; i++)
+	{
+		glm_served *served = NULL;
+
+		if (&e->home[i] != first && e->home[i].info.devices == 1)
+			served = next_beside(s, &e->home[i]);
+		if (served != NULL)
+			glm_pass_start(s, served);
+	}
+}
+
+/* One more pass there while others are under way, if it should end before them. */
+static void
+go_on_beside(glm_scheduler *s, const glm_home *home)
+{
+	glm_engine		 *e = s->engine;
+	const glm_flight *last = find_flight(s, true);
+	glm_served		 *served;
+
+	if (last == NULL || atomic_load(&e->stopping) || atomic_load(&e->lost) ||
+		atomic_load(&e->step_delay_ms) > 0)
+		return;
+	glm_inbox_take(s);
+	glm_inbox_drop_ended(s, true);
+	served = next_beside(s, home);
+	if (served != NULL &&
+		expected_end(served, glm_now_ns()) < expected_end(last->served, last->start_ns))
+		glm_pass_start(s, served);
+}
+
+/* A pass of the model whose turn it is, and what fits beside it; false when there is no work. */
 static bool
 run_step(glm_scheduler *s)
 {
-	glm_served *served = next_model(s);
+	glm_served	   *served = next_model(s);
+	const glm_home *home;
+	glm_flight	   *flight;
 
 	if (served == NULL)
 		return false;
+	home = atomic_load(&served->home);
 	s->clock_ns = served->runtime.virtual_ns;
-	glm_pass_run(s, served);
+	s->leader = served;
+	s->counted_ns = glm_now_ns();
+	glm_pass_start(s, served);
+	start_beside(s, home);
+	while ((flight = find_flight(s, false)) != NULL)
+	{
+		glm_pass_finish(s, flight);
+		go_on_beside(s, flight->home);
+	}
 	return true;
 }
 

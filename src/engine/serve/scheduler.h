@@ -9,6 +9,17 @@
 
 #include "engine/serve/engine.h"
 
+/* A pass that was started and is not finished. */
+typedef struct glm_flight
+{
+	glm_served		*served; /* NULL: there is none */
+	glm_home		*home;
+	glm_model_config config;
+	int64_t			 start_ns;
+	bool			 late;	  /* another was waited for since it was started */
+	glm_results		 results; /* once it is finished */
+} glm_flight;
+
 typedef struct glm_scheduler
 {
 	glm_engine	 *engine;
@@ -22,6 +33,9 @@ typedef struct glm_scheduler
 	uint64_t	  admissions;	/* and admitted */
 	int64_t		  clock_ns;		/* glm_runtime.virtual_ns of the model that ran last */
 	int64_t		  looked_ns;	/* when a pass last looked around, see pass.c */
+	glm_served	 *leader;		/* the model that ran last; it may be gone */
+	int64_t		  counted_ns;	/* until when its time is counted */
+	glm_flight	  flight[GLM_MOST_PLACES]; /* by home */
 } glm_scheduler;
 
 /* ---- inbox.c ---- */
@@ -119,12 +133,14 @@ extern bool glm_ranks_before(const glm_sequence *a, const glm_sequence *b);
 extern int	glm_plan_adopt(glm_sequence *seq);
 extern void glm_plan_count_cached(glm_engine *engine, glm_sequence *seq, int tokens);
 
-/* Fills engine->rows with a pass of this model; may be none. */
-extern void glm_plan_pass(glm_scheduler *s, glm_served *served);
+/* Fills home->rows with a pass of this model; may be none. */
+extern void glm_plan_pass(glm_scheduler *s, glm_served *served, glm_home *home);
 
 /* ---- pass.c ---- */
 
-/* One forward pass of a model. */
-extern void glm_pass_run(glm_scheduler *s, glm_served *served);
+/* Starts a forward pass of a model, if there is something to compute: it has a flight then. */
+extern void glm_pass_start(glm_scheduler *s, glm_served *served);
+/* Waits for it, and takes what came of it. */
+extern void glm_pass_finish(glm_scheduler *s, glm_flight *flight);
 
 #endif /* GLM_SCHEDULER_H */

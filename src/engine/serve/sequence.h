@@ -107,6 +107,13 @@ glm_sequence_prefix(const glm_sequence *seq)
 	return home != NULL ? home->prefix : NULL;
 }
 
+/* Is it computed there? */
+static inline bool
+glm_sequence_is_at(const glm_sequence *seq, const glm_home *home)
+{
+	return glm_sequence_home(seq) == home;
+}
+
 /* Are their blocks in one pool, so that one can give room to the other? */
 static inline bool
 glm_sequences_share_room(const glm_sequence *a, const glm_sequence *b)
