@@ -18,6 +18,8 @@ mock "$build/try_wgmma"
 mock "$build/test_device_several"
 mock "$build/test_device_layers"
 mock "$build/test_device_beside"
+mock "$build/test_device_symbols"
+mock "$build/test_device_threads"
 mock "$build/test_device_faults" cuda:0,1
 GLM_MOCK_FAULT=cuInit:0:35 mock "$build/test_device" CUDA_ERROR_INSUFFICIENT_DRIVER
 GLM_MOCK_FAULT=cuInit:0:100 mock "$build/test_device" 'CUDA_ERROR_NO_DEVICE (100, no CUDA-capable device is detected)'

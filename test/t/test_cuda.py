@@ -3,6 +3,7 @@
 The GPU is the host, behind the driver of cuda/host/mock_driver.cc; without chatglm_cuda.so, which needs nvcc, all is skipped.
 """
 import os
+import shutil
 import subprocess
 import unittest
 
@@ -74,6 +75,29 @@ class Cuda(unittest.TestCase):
     def test_no_driver_for_a_device_that_is_named(self):
         cluster, conn = self.cluster("cuda:0", mock=False)
         self.assert_down(cluster, conn, 'no device "cuda:0": libcuda.so.1: cannot open shared object file')
+
+    def without(self, function):
+        """Where a driver is that has not this function."""
+        with open(f"{DRIVER}/libcuda.so.1", "rb") as driver:
+            library, name = driver.read(), f"\0{function}\0".encode()
+        self.assertIn(name, library)
+        place = directory_for_owner()
+        self.addCleanup(shutil.rmtree, place)
+        with open(f"{place}/libcuda.so.1", "wb") as driver:
+            driver.write(library.replace(name, name[:-2] + b"-\0"))
+        subprocess.run(["chmod", "-R", "a+rX", place], check=True)
+        return place
+
+    def test_a_driver_that_is_too_old(self):
+        cluster, conn = self.cluster("cuda:0", mock=False, LD_LIBRARY_PATH=self.without("cuStreamWaitEvent"))
+        self.assert_down(cluster, conn, "libcuda.so.1 is too old: it has no cuStreamWaitEvent")
+
+    def test_a_driver_without_dependent_launches(self):
+        _, conn = self.cluster("cuda:0", mock=False, LD_LIBRARY_PATH=self.without("cuLaunchKernelEx"))
+        self.assertEqual(self.ready(conn)["device"], "mock GPU")
+        on_gpu = self.answers(conn)
+        with connect() as cpu:
+            self.assertEqual(self.answers(cpu), on_gpu)
 
     def test_no_device_behind_the_driver(self):
         cluster, conn = self.cluster("cuda", GLM_MOCK_FAULT="cuInit:0:100")
