@@ -241,13 +241,13 @@ static int
 count_rows(const glm_scheduler *s, const glm_sequence *seq, int left, int most)
 {
 	int n = left == 0 ? 1 : left < most ? left : most;
-	int excess;
+	int wanted, room = room_for_results(s, seq);
 
 	/* an answer goes on by a token at least, whatever prompts there are */
 	if (n < 1 && seq->n_computed >= seq->n_prompt)
 		n = 1;
-	excess = known_wanted(seq, n) - room_for_results(s, seq);
-	return excess > 0 ? n - excess : n;
+	wanted = known_wanted(seq, n); /* below 0 where n do not reach the first of them */
+	return wanted > room ? n - (wanted - room) : n;
 }
 
 /*
