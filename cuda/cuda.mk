@@ -124,7 +124,7 @@ build/cuda/check_faults-asan: build/cuda/asan/host/gpu_host.o build/cuda/asan/ho
 
 # A driver whose device the host is, and the library with any bytes for machine code, for it.  It finds
 # its own functions by itself: test_device_symbols.c hides one after the other.
-build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o mock_device.o mock_events.o mock_graphs.o mock_peers.o emulated.o gpu_host.o host_wgmma.o)
+build/cuda/mock/libcuda.so.1: $(addprefix build/cuda/host/,mock_driver.o mock_device.o mock_memory.o mock_events.o mock_graphs.o mock_peers.o emulated.o gpu_host.o host_wgmma.o)
 	@mkdir -p $(@D)
 	$(CXX) -shared -static-libstdc++ -static-libgcc -Wl,-z,defs -Wl,-Bsymbolic-functions -o $@ $^
 

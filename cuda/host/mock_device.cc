@@ -32,10 +32,6 @@ thread_local int current = -1;
 int				 things;
 int64_t			 first_poll_us;
 
-static const unsigned char POISON = 0xfb, GUARD = 0xa7;
-static const size_t		   GUARDED = 64 << 10; /* bytes on both sides of a piece */
-
-static std::map<uint64_t, memory>  given;
 static std::map<std::string, long> calls;
 static std::string				   spec;
 static const char				  *once, *hold_uploads, *hold_passes;
@@ -125,82 +121,6 @@ enter(const char *what)
 	if (code == FINE)
 		code = fault(what, current);
 	return code != FINE ? code : current < 0 ? (int) INVALID_CONTEXT : (int) FINE;
-}
-
-/* ---- Memory --------------------------------------------------------------------------- */
-
-size_t
-in_use(int device)
-{
-	size_t bytes = 0;
-
-	for (const auto &m : given)
-		bytes += m.second.device == device ? m.second.bytes : 0;
-	return bytes;
-}
-
-void *
-take(size_t bytes, int device)
-{
-	char *p = NULL;
-
-	if (device == PINNED || bytes <= room[device] - in_use(device))
-		p = (char *) aligned_alloc(256, (bytes + 255) / 256 * 256 + 2 * GUARDED);
-	if (p == NULL)
-		return NULL;
-	memset(p, GUARD, GUARDED);
-	memset(p + GUARDED, POISON, bytes);
-	memset(p + GUARDED + bytes, GUARD, GUARDED);
-	given[(uint64_t) p + GUARDED] = memory{bytes, device};
-	return p + GUARDED;
-}
-
-/* Nobody writes beside a piece of memory: a GPU would not notice it either. */
-static void
-check_guard(const memory &m, const unsigned char *guard, const char *side)
-{
-	for (size_t i = 0; i < GUARDED; i++)
-	{
-		if (guard[i] == GUARD)
-			continue;
-		fprintf(stderr, "%zu bytes of device %d were written %s, at %zu\n", m.bytes, m.device, side,
-				i);
-		abort();
-	}
-}
-
-bool
-give(void *at, bool pinned)
-{
-	auto		   found = given.find((uint64_t) at);
-	unsigned char *p = (unsigned char *) at;
-
-	if (found == given.end() || (found->second.device == PINNED) != pinned)
-		return false;
-	check_guard(found->second, p - GUARDED, "before their beginning");
-	check_guard(found->second, p + found->second.bytes, "behind their end");
-	given.erase(found);
-	free(p - GUARDED);
-	return true;
-}
-
-const memory *
-find(uint64_t at, size_t bytes)
-{
-	auto next = given.upper_bound(at);
-
-	if (next == given.begin())
-		return NULL;
-	--next;
-	return at + bytes <= next->first + next->second.bytes ? &next->second : NULL;
-}
-
-bool
-is_on(int device, uint64_t at, size_t bytes)
-{
-	const memory *m = find(at, bytes);
-
-	return m != NULL && m->device == device;
 }
 
 /* ---- Streams -------------------------------------------------------------------------- */
@@ -347,8 +267,6 @@ poll(guard &held, stream *s, const event *until)
 
 /* ---- For tests ------------------------------------------------------------------------ */
 
-#define TEST extern "C" __attribute__((visibility("default")))
-
 /* From now on; counted from here.  "": none. */
 TEST void
 glm_mock_fault(const char *what)
@@ -376,27 +294,6 @@ glm_mock_room_of(int device, size_t bytes)
 	mock::guard held(mock::lock);
 
 	mock::room[device] = bytes;
-}
-
-/* What is in use of a device. */
-TEST size_t
-glm_mock_in_use_of(int device)
-{
-	mock::guard held(mock::lock);
-
-	return mock::in_use(device);
-}
-
-/* The piece of so many bytes on a device, to be looked at; NULL: there is none. */
-TEST const void *
-glm_mock_memory(int device, size_t bytes)
-{
-	mock::guard held(mock::lock);
-
-	for (const auto &m : mock::given)
-		if (m.second.device == device && m.second.bytes == bytes)
-			return (const void *) m.first;
-	return NULL;
 }
 
 /* What is in a stream takes so long at least. */
@@ -469,16 +366,4 @@ glm_mock_calls(const char *what)
 	mock::guard held(mock::lock);
 
 	return mock::calls[what];
-}
-
-/* Bytes of all devices and of pinned memory, and as much as one for each other thing. */
-TEST size_t
-glm_mock_in_use(void)
-{
-	mock::guard held(mock::lock);
-	size_t		bytes = (size_t) mock::things;
-
-	for (int i = mock::PINNED; i < mock::devices; i++)
-		bytes += mock::in_use(i);
-	return bytes;
 }

@@ -142,6 +142,8 @@ extern int things;
 
 /* ---- What the driver's functions begin with ---------------------------------------------- */
 
+/* For tests, beside the driver's own. */
+#define TEST extern "C" __attribute__((visibility("default")))
 #define API extern "C" __attribute__((visibility("default"))) int
 
 #define LOCKED mock::guard held(mock::lock)

@@ -227,7 +227,10 @@ test_divided_between(void **state)
 
 /* ---- Faults ------------------------------------------------------------------------------------ */
 
-/* A pass that fails fails those who are in it. */
+/*
+ * A pass that fails fails those who are in it.  These all take more than one pass, so that whether the
+ * first is over by now, is under way or has not begun, the next to be waited for has them all.
+ */
 static void
 test_one_fails(void **state)
 {
@@ -236,10 +239,10 @@ test_one_fails(void **state)
 	int			ticket[MODELS][EACH];
 
 	(void) state;
-	submit_together(engine, 2, EACH, false, ticket);
+	submit_together(engine, 2, TEXTS, false, ticket);
 	mock_fault("cuStreamSynchronize@0:1:701");
 	go_on(engine);
-	for (int i = 0; i < EACH; i++)
+	for (int i = 0; i < TEXTS; i++)
 	{
 		const answer *a = mock_await(engine, ticket[1][i]);
 
@@ -247,7 +250,6 @@ test_one_fails(void **state)
 		assert_non_null(strstr(a->message, "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"));
 		check_answer(engine, ticket[0][i], i);
 	}
-	assert_true(mock_calls("beside") > 0);
 	mock_fault("");
 	assert_false(glm_engine_lost(engine, &err));
 	check_together(engine, 2);

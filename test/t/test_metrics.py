@@ -82,7 +82,8 @@ class Metrics(unittest.TestCase):
             samples = {s.name.removeprefix("chatglm_" + name): s.value for s in found["chatglm_" + name].samples
                        if s.labels.get("le", "+Inf") == "+Inf"}
             self.assertEqual(samples["_count"], samples["_bucket"])
-            self.assertEqual(samples["_count"] == 3, name != "token_gap_seconds", name)
+            # tokens of one pass come together, and how many a pass has is what drafts are worth here
+            self.assertIn(samples["_count"], range(3, 10) if name == "token_gap_seconds" else (3,), name)
 
     def test_names_that_need_quoting(self):
         self.conn.execute("""INSERT INTO chatglm.model (name, path) SELECT 'a "b"', path FROM glm_models
