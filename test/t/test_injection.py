@@ -114,7 +114,7 @@ class Injection(unittest.TestCase):
             self.unload(conn, "verified")
         self.descriptors = self.count_descriptors()
         self.wait_alone()
-        self.segments = self.cluster.segments()     # of which one may be of a session that has just ended
+        self.segments = len(self.cluster.segments())     # one may be of a session that has just ended
         self.idle = self.session()
         self.idle.execute("CREATE TEMP TABLE own AS SELECT 42 AS answer")
         self.reader = self.session(autocommit=False)
@@ -231,7 +231,7 @@ class Injection(unittest.TestCase):
         for conn in self.sessions:
             conn.close()
         self.wait(lambda h: h["running"] == h["waiting"] == h["kv_used_bytes"] == 0, "no request is left")
-        wait_until(lambda: self.cluster.segments() <= self.segments, "no segment is left")
+        wait_until(lambda: len(self.cluster.segments()) <= self.segments, "no segment is left")
         if same_worker:
             wait_until(lambda: self.count_descriptors() == self.descriptors, "no descriptor is left")
 
