@@ -143,7 +143,7 @@ class Injection(unittest.TestCase):
         wait_until(ready, "the worker is ready")
 
     def wait_alone(self):
-        """Until sessions that were closed have ended, and their segments are gone."""
+        """Until sessions that were closed have ended; the worker lets go of their segments a moment later."""
         with self.cluster.connect() as conn:
             wait_until(lambda: value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'", conn) == 1, "all have gone")
 
