@@ -19,18 +19,9 @@
 #include <stdatomic.h>
 
 #include "engine/glm.h"
+#include "sanitized.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNTS false
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define COUNTS false
-#endif
-#endif
-
-#ifndef COUNTS
-#define COUNTS true
-
+#if !SANITIZED
 extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t n, size_t size);
 extern void *__libc_realloc(void *old, size_t n);
@@ -43,7 +34,7 @@ extern void *__libc_memalign(size_t align, size_t n);
 
 static _Atomic int calls;
 
-#if COUNTS
+#if !SANITIZED
 
 static void
 count(void)
@@ -164,7 +155,7 @@ token_loop_takes_no_memory(void **state)
 	int			before;
 
 	(void) state;
-	if (!COUNTS)
+	if (SANITIZED)
 		skip();
 	engine = glm_engine_open(&config, &err);
 	assert_non_null(engine);
