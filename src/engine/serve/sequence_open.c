@@ -125,10 +125,14 @@ glm_sequence_fits(const glm_sequence *seq, glm_error *err)
 {
 	const glm_model *model = seq->model;
 	const glm_home	*home = glm_sequence_home(seq);
-	size_t			 block_bytes = seq->served->kv_block_bytes;
 	int				 blocks = (seq->limit + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK;
+	size_t			 block_bytes;
 
-	if (home == NULL || glm_kv_fits(home->kv, block_bytes, blocks))
+	if (home == NULL)
+		return true;
+	/* it is set before the home is */
+	block_bytes = seq->served->kv_block_bytes;
+	if (glm_kv_fits(home->kv, block_bytes, blocks))
 		return true;
 	glm_fail(err, GLM_NO_ROOM,
 			 "%d tokens of model \"%s\" need %zu bytes of KV cache, there are %llu", seq->limit,
