@@ -35,7 +35,6 @@ try_schema(const char *text, size_t n)
 	glm_arena_init(&arena, (size_t) 64 << 20);
 	arena.escape = &escape;
 	arena.err = &schema_error;
-	arena.patient = true;
 	memset(&schema_error, 0, sizeof(schema_error));
 	if (setjmp(escape) != 0)
 		return NULL;

@@ -286,6 +286,62 @@ a_search_pauses_until_it_is_shared(void **state)
 	glm_constraint_release(c);
 }
 
+/* Encodes as bytes, and pauses as tokenizers do. */
+static bool
+encode_and_pause(void *arg, const char *bytes, size_t n, glm_ids *out)
+{
+	(void) arg;
+	for (size_t i = 0; i < n; i++)
+		assert_true(glm_pause(NULL) && glm_ids_add(out, FT_BYTE(bytes[i]), NULL));
+	return true;
+}
+
+/*
+ * Who pauses may wait for a turn, and who has it for the constraint that the first holds:
+ * so nobody pauses who holds one, not where it is compiled anew, nor where it asks a tokenizer.
+ */
+static void
+nobody_pauses_who_holds_a_constraint(void **state)
+{
+	glm_vocabulary_source source = ft_source(NULL, 0);
+	glm_vocabulary		 *vocabulary;
+	glm_constraint		 *c;
+	glm_matcher			 *m;
+	glm_buf				  choice = {0};
+	int32_t				  forced[8];
+	int					  pauses = 0;
+	glm_error			  err;
+	glm_constraint_spec	  spec = {.kind = GLM_JSON_SCHEMA};
+
+	(void) state;
+	source.encode = encode_and_pause;
+	vocabulary = glm_vocabulary_open(&source, &err);
+	assert_non_null(vocabulary);
+	glm_buf_puts(&choice, "{\"enum\": [\"x\"");
+	for (int i = 0; i < 20000; i++)
+		glm_buf_puts(&choice, ", \"x\"");
+	glm_buf_puts(&choice, "]}");
+	spec.text = choice.data;
+	spec.length = choice.length;
+	glm_pause_with(count, &pauses);
+	c = glm_constraint_open(&spec, vocabulary, &err);
+	assert_non_null(c);
+	assert_true(pauses > 0); /* it may be ended while nobody else has it */
+	m = fa_match(c, 10);
+	pauses = 0;
+	assert_int_equal(glm_matcher_forced(m, forced, 8), 3);
+	assert_true(glm_matcher_work(m, recompile, NULL));
+	assert_true(glm_matcher_allows(m, FT_BYTE('"')));
+	assert_int_equal(pauses, 0);
+	assert_true(glm_pause(NULL));
+	assert_int_equal(pauses, 1);
+	glm_pause_with(NULL, NULL);
+	glm_matcher_close(m);
+	glm_constraint_release(c);
+	glm_vocabulary_close(vocabulary);
+	glm_buf_free(&choice);
+}
+
 int
 main(void)
 {
@@ -298,6 +354,7 @@ main(void)
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(compiling_can_be_ended),
 		cmocka_unit_test(a_search_pauses_until_it_is_shared),
+		cmocka_unit_test(nobody_pauses_who_holds_a_constraint),
 	};
 
 	return cmocka_run_group_tests(tests, fa_open, fa_close);

@@ -30,7 +30,6 @@ read_bytes(const char *text, size_t n)
 	glm_arena_init(&arena, (size_t) 64 << 20);
 	arena.escape = &escape;
 	arena.err = &err;
-	arena.patient = true;
 	memset(&err, 0, sizeof(err));
 	if (setjmp(escape) == 0)
 	{

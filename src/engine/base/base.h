@@ -22,6 +22,9 @@ extern bool glm_no_memory(glm_error *err);
 
 /* To be called every few milliseconds of long work; false: end it.  err may be NULL. */
 extern bool glm_pause(glm_error *err);
+/* In between a pause of this thread asks nobody: others wait for a lock that it has.  Nests. */
+extern void glm_pause_hold(void);
+extern void glm_pause_release(void);
 
 /* ---- buffer.c: growable byte buffer, growable list of token ids ------------------------ */
 

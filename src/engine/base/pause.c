@@ -8,12 +8,14 @@
  * does nothing.
  *
  * The hook is the thread's own, so that it need not be handed through everything
- * between the request and the loop.  No locks.
+ * between the request and the loop.  It may wait for a turn that another has, so a thread
+ * that holds what others wait for must not ask: it holds its pauses meanwhile.  No locks.
  */
 #include "engine/base/base.h"
 
 static _Thread_local glm_pause_hook hook;
 static _Thread_local void		   *hook_arg;
+static _Thread_local int			held;
 
 void
 glm_pause_with(glm_pause_hook new_hook, void *arg)
@@ -25,5 +27,17 @@ glm_pause_with(glm_pause_hook new_hook, void *arg)
 bool
 glm_pause(glm_error *err)
 {
-	return hook == NULL || hook(hook_arg, err);
+	return hook == NULL || held > 0 || hook(hook_arg, err);
+}
+
+void
+glm_pause_hold(void)
+{
+	held++;
+}
+
+void
+glm_pause_release(void)
+{
+	held--;
 }

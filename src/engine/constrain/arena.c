@@ -133,7 +133,7 @@ glm_arena_back(glm_arena *arena, glm_arena_mark mark)
 void
 glm_arena_pause(glm_arena *arena)
 {
-	if (arena->patient && !glm_pause(arena->err))
+	if (!glm_pause(arena->err))
 		longjmp(*arena->escape, 1);
 }
 

@@ -18,13 +18,12 @@ typedef struct glm_arena_block glm_arena_block;
 
 typedef struct glm_arena
 {
-	glm_arena_block *last;	  /* the newest; each knows the one before it */
-	size_t			 used;	  /* bytes of all blocks, what was given back not counted */
-	size_t			 limit;	  /* of them */
-	bool			 full;	  /* it was reached once */
-	bool			 patient; /* work in it may pause: no lock is held meanwhile */
-	jmp_buf			*escape;  /* where glm_arena_fail() goes */
-	glm_error		*err;	  /* what it fills in */
+	glm_arena_block *last;	 /* the newest; each knows the one before it */
+	size_t			 used;	 /* bytes of all blocks, what was given back not counted */
+	size_t			 limit;	 /* of them */
+	bool			 full;	 /* it was reached once */
+	jmp_buf			*escape; /* where glm_arena_fail() goes */
+	glm_error		*err;	 /* what it fills in */
 } glm_arena;
 
 /* A place to come back to. */
@@ -48,7 +47,7 @@ extern glm_arena_mark glm_arena_here(const glm_arena *arena);
 /* Gives back what was taken since. */
 extern void			  glm_arena_back(glm_arena *arena, glm_arena_mark mark);
 
-/* Lets others have a turn where the arena is patient; leaves when the work is not wanted any more. */
+/* glm_pause(); leaves when the work is not wanted any more. */
 extern void glm_arena_pause(glm_arena *arena);
 
 extern void glm_arena_fail(glm_arena *arena, glm_status status, const char *fmt, ...)

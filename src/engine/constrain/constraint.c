@@ -6,7 +6,8 @@
  * it comes next.  So memory never changes an answer.
  *
  * Locks: `lock` is held while the machine works, be it for compute threads that share the
- * constraint.  What is set before glm_constraint_make() returns is read without it.
+ * constraint, and nobody pauses who has it (matcher_work.c): the engine thread may wait for
+ * it.  What is set before glm_constraint_make() returns is read without it.
  */
 #include "engine/constrain/constraint.h"
 
@@ -34,7 +35,6 @@ glm_constraint_attempt(glm_constraint *constraint, glm_arena *walk, void (*work)
 
 	constraint->walk = walk;
 	constraint->arena.err = constraint->scratch.err = err;
-	constraint->arena.patient = constraint->scratch.patient = constraint->alone;
 	if (walk != NULL)
 		walk->err = err;
 	arm(constraint, &escape);
@@ -144,12 +144,8 @@ glm_constraint_make(const glm_constraint_spec *spec, const glm_vocabulary *vocab
 	atomic_init(&c->references, 1);
 	pthread_mutex_init(&c->lock, NULL);
 	glm_arena_init(&c->scratch, GLM_CONSTRAINT_BYTES);
-	c->alone = true;
 	if (glm_constraint_compile(c, err) && find_way(c, err))
-	{
-		c->alone = false;
 		return c;
-	}
 	glm_constraint_release(c);
 	return NULL;
 }

@@ -29,7 +29,6 @@ struct glm_constraint
 	bool				  ends;		  /* a way was found */
 	glm_way				  way;		  /* from the start to an end */
 	size_t				  state_size; /* of its machines */
-	bool				  alone;	  /* nobody has it yet: its work may pause */
 	atomic_int			  references;
 	atomic_size_t		  bytes; /* of memory, as it was after the last work */
 

@@ -53,11 +53,13 @@ glm_matcher_work(glm_matcher *m, void (*work)(glm_matcher *m, void *arg), void *
 	bool			done;
 
 	pthread_mutex_lock(&c->lock);
+	glm_pause_hold(); /* of tokenizers and of what compiles, too */
 	done = (c->machine != NULL || glm_constraint_compile(c, &err)) &&
 		   glm_constraint_attempt(c, &m->walk, do_task, &t, &err);
 	if (!done && c->arena.full)
 		done = glm_constraint_compile(c, &err) &&
 			   glm_constraint_attempt(c, &m->walk, do_task, &t, &err);
+	glm_pause_release();
 	pthread_mutex_unlock(&c->lock);
 	return done;
 }
