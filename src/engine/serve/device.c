@@ -302,8 +302,12 @@ load_at(glm_engine *e, glm_home *home, const glm_footprint *need, glm_served *se
 		glm_forward_unload(e->forward, weights);
 		return NULL;
 	}
-	served->kv_block_bytes = need->kv_block_bytes;
-	atomic_store(&served->home, home);
+	/* where all have one home, both are known, and read, from the start */
+	if (e->models.home == NULL)
+	{
+		served->kv_block_bytes = need->kv_block_bytes;
+		atomic_store(&served->home, home);
+	}
 	atomic_fetch_add(&home->models, 1);
 	return weights;
 }
