@@ -1,5 +1,5 @@
 /*
- * sanitized.h - is this built with a sanitizer, which has a malloc of its own that nothing counts?
+ * sanitized.h - is this built with a sanitizer, which has memory of its own and a malloc that nothing counts?
  */
 #ifndef SANITIZED_H
 #define SANITIZED_H

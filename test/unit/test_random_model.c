@@ -20,6 +20,7 @@
 #include "checkpoint.h"
 #include "made_up.h"
 #include "runner.h"
+#include "sanitized.h"
 
 /* 77 columns, 1030 rows: neither fills groups nor tiles. */
 #define SHAPE "layers=3 hidden=77 heads=4 kv_groups=2 head_dim=20 ffn=150 vocab=1030 context=96"
@@ -219,7 +220,7 @@ test_memory_of_a_pass(void **state)
 	rn_run(&s);
 	taken = anonymous() - before;
 	printf("# a pass of %d rows took %.1f MB\n", WIDE_ROWS, taken);
-	assert_true(taken > 9 && taken < 16);
+	assert_true(SANITIZED || (taken > 9 && taken < 16));
 	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
 	rn_close(&s);
 	glm_model_close(model);
