@@ -7,6 +7,8 @@
 #include "cuda/packed_many.cu"
 #include "cuda/packed_wgmma.cu"
 #include "cuda/wide.cu"
+#include "cuda/fast.cu"
+#include "cuda/fast_many.cu"
 #include "cuda/rope.cu"
 #include "cuda/attention.cu"
 #include "cuda/join.cu"

@@ -57,7 +57,44 @@ mma_u8s8_small(int c[2], unsigned a, unsigned b)
 				 : "r"(a), "r"(b));
 }
 
-/* Turing has the small one alone. */
+/*
+ * c += a b^T, of F16: a [16, 16], b [8, 16].  a[i] is row g + 8 (i % 2), columns 8 (i / 2) + 2 t and
+ * + 1; b[i] row g, the same columns; c as above.
+ */
+DEVICE void
+mma_f16(float c[4], const unsigned a[4], const unsigned b[2])
+{
+#if __CUDA_ARCH__ >= 800
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+				 "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+				 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+				 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+/* The same of a [16, 8] and b [8, 8]: the first two words of a, and the first of b. */
+DEVICE void
+mma_f16_small(float c[4], const unsigned a[2], unsigned b)
+{
+	asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+				 "{%0,%1,%2,%3},{%4,%5},{%6},{%0,%1,%2,%3};"
+				 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+				 : "r"(a[0]), "r"(a[1]), "r"(b));
+}
+
+/* As mma_f16(), of BF16. */
+DEVICE void
+mma_bf16(float c[4], const unsigned a[4], const unsigned b[2])
+{
+#if __CUDA_ARCH__ >= 800
+	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+				 "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+				 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+				 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+/* Turing has the small ones alone. */
 DEVICE bool
 mma_is_small()
 {

@@ -196,6 +196,34 @@ typedef struct wide_args
 	int32_t		 add;
 } wide_args;
 
+/*
+ * Rows of a [rows, cols], lda apart, to F16 or BF16: to [rows, ld], in F16 divided by scale [rows],
+ * a power of two; a block a row.  ld: cols rounded up to 32; what fills up are zeros.
+ */
+typedef struct narrow_args
+{
+	uint16_t	*to;
+	float		*scale;
+	const float *a;
+	uint64_t	 lda;
+	int32_t		 cols, ld, dtype;
+	int32_t		 unused;
+} narrow_args;
+
+/* c [m, n] (rows ldc apart) = x w^T + bias, + c if add; w [n, k] and x in one type of 16 bits */
+typedef struct fast_args
+{
+	float		   *c;
+	uint64_t		ldc;
+	const uint16_t *w;
+	const float	   *bias; /* or NULL */
+	const uint16_t *x;	  /* as narrow leaves it */
+	const float	   *scale;
+	int32_t			m, n, k, ld;
+	int32_t			add;
+	int32_t			unused;
+} fast_args;
+
 /* Turns queries and keys of qkv, stores keys and values; a block a head of a row */
 typedef struct rope_store_args
 {
@@ -259,6 +287,13 @@ typedef struct pick_args
 	GLM_CUDA_PRODUCTS(X, many)                                                                     \
 	GLM_CUDA_PRODUCTS(X, wgmma)                                                                    \
 	X(wide, wide_args)                                                                             \
+	X(narrow, narrow_args)                                                                         \
+	X(few_f16, fast_args)                                                                          \
+	X(some_f16, fast_args)                                                                         \
+	X(many_f16, fast_args)                                                                         \
+	X(few_bf16, fast_args)                                                                         \
+	X(some_bf16, fast_args)                                                                        \
+	X(many_bf16, fast_args)                                                                        \
 	X(rope_store, rope_store_args)                                                                 \
 	X(attend_few, attend_args)                                                                     \
 	X(attend, attend_args)                                                                         \

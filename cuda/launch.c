@@ -144,6 +144,62 @@ cuda_wide(const cuda_launcher *l, const wide_args *a)
 	l->launch(l->arg, GLM_CUDA_wide, grid, 128, 0, a, sizeof(*a));
 }
 
+/* ---- Fast products ----------------------------------------------------------------- */
+
+#define FAST_WARPS 8
+#define FAST_ROWS 128		  /* of a block of many_* */
+#define ENOUGH_FAST_BLOCKS 96 /* of many_*, which have a multiprocessor each */
+
+/* Floats of strips_round in fast.cu. */
+static unsigned
+strips_round(unsigned tiles, unsigned row_tiles)
+{
+	return FAST_WARPS * row_tiles * 8 * (tiles * 16 + 4);
+}
+
+void
+cuda_narrow(const cuda_launcher *l, const narrow_args *a, int rows)
+{
+	l->launch(l->arg, GLM_CUDA_narrow, (cuda_grid){(unsigned) rows, 1, 1}, FAST_WARPS * WARP,
+			  FAST_WARPS * sizeof(unsigned), a, sizeof(*a));
+}
+
+void
+cuda_fast_by(const cuda_launcher *l, cuda_kernel first, const fast_args *a, int dtype)
+{
+	cuda_kernel kernel = dtype == GLM_CUDA_F16
+							 ? first
+							 : (cuda_kernel) ((int) first + GLM_CUDA_few_bf16 - GLM_CUDA_few_f16);
+	uint64_t	n = (uint64_t) a->n, m = (uint64_t) a->m;
+
+	if (first == GLM_CUDA_few_f16)
+		l->launch(l->arg, kernel, (cuda_grid){blocks_of(n, 16), blocks_of(m, 8), 1},
+				  FAST_WARPS * WARP, strips_round(1, 1) * sizeof(float), a, sizeof(*a));
+	else if (first == GLM_CUDA_some_f16)
+		l->launch(l->arg, kernel, (cuda_grid){blocks_of(n, 32), blocks_of(m, 32), 1},
+				  FAST_WARPS * WARP, strips_round(2, 4) * sizeof(float), a, sizeof(*a));
+	else
+		l->launch(l->arg, kernel, (cuda_grid){blocks_of(n, 128), blocks_of(m, FAST_ROWS), 1},
+				  8 * WARP, 4 * FAST_ROWS * 32 * sizeof(uint16_t), a, sizeof(*a));
+}
+
+/* many_* where it has blocks enough for a device. */
+cuda_kernel
+cuda_fast_kind(const fast_args *a)
+{
+	unsigned blocks = blocks_of((uint64_t) a->n, 128) * blocks_of((uint64_t) a->m, FAST_ROWS);
+
+	return a->m <= GLM_CUDA_FEW									  ? GLM_CUDA_few_f16
+		   : a->m <= GLM_CUDA_MANY || blocks < ENOUGH_FAST_BLOCKS ? GLM_CUDA_some_f16
+																  : GLM_CUDA_many_f16;
+}
+
+void
+cuda_fast(const cuda_launcher *l, const fast_args *a, int dtype)
+{
+	cuda_fast_by(l, cuda_fast_kind(a), a, dtype);
+}
+
 /* ---- Attention ---------------------------------------------------------------------- */
 
 void

@@ -40,6 +40,12 @@ extern void		   cuda_packed_by(const cuda_launcher *l, cuda_kernel first, const 
 extern cuda_kernel cuda_packed_kind(const packed_args *a);
 extern cuda_kernel cuda_packed_kernel(cuda_kernel first, int dtype, int group);
 extern void		   cuda_wide(const cuda_launcher *l, const wide_args *a);
+extern void		   cuda_narrow(const cuda_launcher *l, const narrow_args *a, int rows);
+/* dtype: GLM_CUDA_F16 or _BF16 */
+extern void		   cuda_fast(const cuda_launcher *l, const fast_args *a, int dtype);
+/* The same by the kind of kernel whose first is that one, for any number of rows; and which it is. */
+extern void cuda_fast_by(const cuda_launcher *l, cuda_kernel first, const fast_args *a, int dtype);
+extern cuda_kernel cuda_fast_kind(const fast_args *a);
 extern void		   cuda_rope_store(const cuda_launcher *l, const rope_store_args *a, int rows);
 extern void		   cuda_attend(const cuda_launcher *l, const attend_args *a, int rows);
 /* The same by one of the three that do it; but for attend_few, heads are of an even size. */

@@ -441,6 +441,7 @@ await_previous()
 	gpu::await_previous();
 }
 
+#include "cuda/host/host_halves.h"
 #include "cuda/host/host_wgmma.h"
 
 #endif /* GLM_CUDA_GPU_HOST_H */

@@ -1,6 +1,6 @@
 /*
- * bench.c - how long kernels take on a GPU, for the shapes of ChatGLM3-6B in INT4: a line for
- * each, with bytes of weights and keys a second.  Weights of as many layers as the model has
+ * bench.c - how long kernels take on a GPU, for the shapes of ChatGLM3-6B in INT4, and one in F16, exact
+ * and fast: a line for each, with bytes of weights and keys a second.  Weights of as many layers as the model has
  * are gone through in turn, so that none is left in a cache.
  *
  *     bench [LAYERS]
@@ -128,6 +128,89 @@ bench_product(const char *name, int rows, int cols)
 	dev->driver->memory_give((uintptr_t) p.args.minus_sum);
 }
 
+/* ---- Products with F16 weights ---------------------------------------------------------- */
+
+typedef struct wide
+{
+	wide_args	exact;
+	fast_args	fast;
+	narrow_args narrow;
+	uint64_t	each;
+} wide;
+
+static void
+multiply_exact(const void *arg, int layer)
+{
+	const wide *p = arg;
+	wide_args	a = p->exact;
+
+	a.w = (const char *) a.w + p->each * (uint64_t) layer;
+	cuda_wide(&dev->stream.launcher, &a);
+}
+
+static void
+multiply_fast(const void *arg, int layer)
+{
+	const wide *p = arg;
+	fast_args	a = p->fast;
+
+	a.w += p->each / 2 * (uint64_t) layer;
+	cuda_narrow(&dev->stream.launcher, &p->narrow, a.m);
+	cuda_fast(&dev->stream.launcher, &a, GLM_CUDA_F16);
+}
+
+static void
+time_wide(const wide *p, body run, const char *how)
+{
+	double us = time_of(run, p);
+
+	printf("F16 gate, up, %d rows, %s: %.1f us, %.0f GB/s, %.1f TFLOPS\n", p->exact.m, how, us,
+		   (double) p->each / us * 1e-3, 2e-6 * p->exact.m * p->exact.n * p->exact.k / us);
+}
+
+static void
+bench_wide(int n, int k)
+{
+	static const int m[] = {1, 8, 64, 2048};
+	wide			 p = {.each = (uint64_t) n * (uint64_t) k * 2};
+	uint64_t		 c = take((size_t) 2048 * (size_t) n * 4), w = take(p.each * (uint64_t) layers);
+	uint64_t a = take((size_t) 2048 * (size_t) k * 4), x = take((size_t) 2048 * (size_t) k * 2);
+	uint64_t scale = take(2048 * 4);
+
+	for (size_t i = 0; i < sizeof(m) / sizeof(m[0]) && (layers > 1 || i < 1); i++)
+	{
+		p.exact = (wide_args){(float *) (uintptr_t) c,
+							  (uint64_t) n,
+							  (void *) (uintptr_t) w,
+							  NULL,
+							  (float *) (uintptr_t) a,
+							  (uint64_t) k,
+							  m[i],
+							  n,
+							  k,
+							  GLM_CUDA_F16,
+							  0};
+		p.narrow = (narrow_args){(uint16_t *) (uintptr_t) x,
+								 (float *) (uintptr_t) scale,
+								 p.exact.a,
+								 (uint64_t) k,
+								 k,
+								 k,
+								 GLM_CUDA_F16,
+								 0};
+		p.fast = (fast_args){
+			p.exact.c, (uint64_t) n, p.exact.w, NULL, p.narrow.to, p.narrow.scale, m[i], n, k, k, 0,
+			0};
+		time_wide(&p, multiply_exact, "exact");
+		time_wide(&p, multiply_fast, "fast");
+	}
+	dev->driver->memory_give(c);
+	dev->driver->memory_give(w);
+	dev->driver->memory_give(a);
+	dev->driver->memory_give(x);
+	dev->driver->memory_give(scale);
+}
+
 /* ---- Attention -------------------------------------------------------------------------- */
 
 typedef struct attention
@@ -223,5 +306,6 @@ main(int argc, char **argv)
 	}
 	else
 		bench_attention(1, 32);
+	bench_wide(layers > 1 ? 27392 : 64, layers > 1 ? 4096 : 256);
 	return 0;
 }

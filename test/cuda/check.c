@@ -158,8 +158,8 @@ typedef struct kind
 } kind;
 
 static const kind kinds[] = {
-	{"rows", ck_rows}, {"quantize", ck_quantize},	{"packed", ck_packed},
-	{"wide", ck_wide}, {"attention", ck_attention}, {"pick", ck_pick},
+	{"rows", ck_rows}, {"quantize", ck_quantize},	{"packed", ck_packed}, {"wide", ck_wide},
+	{"fast", ck_fast}, {"attention", ck_attention}, {"pick", ck_pick},
 };
 
 static const char *const orders[] = {

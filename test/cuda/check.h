@@ -66,6 +66,7 @@ extern void ck_rows(int times);
 extern void ck_quantize(int times);
 extern void ck_packed(int times);
 extern void ck_wide(int times);
+extern void ck_fast(int times);
 extern void ck_attention(int times);
 extern void ck_pick(int times);
 

@@ -17,6 +17,13 @@ check() { # what, then a command that must succeed
 	fi
 }
 
+# Each kernel of a listing whose name ends so has this.
+those_have() {
+	awk -v ends="$1\$" -v has="$2" '/Function :/ {if (in_one && !found) bad = 1; in_one = $3 ~ ends; n += in_one; found = 0}
+		in_one && $0 ~ has {found = 1}
+		END {exit n == 0 || bad || (in_one && !found)}' "$3"
+}
+
 none() {
 	! grep -qE "$1" "$2"
 }
@@ -36,6 +43,9 @@ include=$(dirname "$(dirname "$(command -v nvcc || echo /usr/local/cuda/bin/nvcc
 	gcc -std=c11 -fsyntax-only -I"$include" -I. -Isrc test/cuda/driver_types.c
 cd "$1" || exit 2
 check "the products are made of integers" grep -q 'mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32' kernels.ptx
+for type in f16 bf16; do
+	check "fast products are made of $type" grep -q "mma.sync.aligned.m16n8k16.row.col.f32.$type.$type.f32" kernels.ptx
+done
 check "activations are copied behind the product's back" grep -q 'cp.async.cg.shared.global' kernels.ptx
 check "no approximation" none 'approx|\.ftz' kernels.ptx
 check "nothing spills" none '[1-9][0-9]* bytes (stack frame|spill)' ptxas.log
@@ -49,6 +59,8 @@ if [ -n "$2" ] || command -v cuobjdump >/dev/null; then
 		sass=kernels.$arch.sass
 		cuobjdump -sass -arch "sm_$arch" kernels.fatbin >"$sass"
 		check "sm_$arch: integer products" grep -qE "IMMA\.$([ "${arch%a}" -lt 80 ] && echo 8816 || echo 16832)\.U8\.S8" "$sass"
+		check "sm_$arch: fast products of F16" those_have '_f16' "HMMA\\.$([ "${arch%a}" -lt 80 ] && echo 1688 || echo 16816)\\.F32 " "$sass"
+		[ "${arch%a}" -lt 80 ] || check "sm_$arch: fast products of BF16" those_have '_bf16' 'HMMA\.16816\.F32\.BF16' "$sass"
 		check "sm_$arch: weights in pieces of 16 bytes" grep -qE 'LDG\.E\.128' "$sass"
 		check "sm_$arch: no approximate exponential" none 'MUFU\.EX2' "$sass"
 		[ "$arch" != 90a ] || check "sm_$arch: products of four warps" grep -q 'IGMMA\.64x64x32\.U8\.S8' "$sass"

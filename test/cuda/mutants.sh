@@ -29,13 +29,13 @@ g++ -std=c++17 -O1 -march=native -ffp-contract=off -fno-strict-aliasing -w -incl
 	'-DMUTANT(n, ...)=if (mutant != (n)) __VA_ARGS__' -I$place -I. -Isrc -c -o $place/emulated.o \
 	$place/cuda/host/emulated.cc || exit 2
 g++ -o $place/check $place/mutant.cc $place/emulated.o build/cuda/host/gpu_host.o build/cuda/host/host_wgmma.o build/cuda/launch.o \
-	build/cuda/test/{on_host,check,check_[!f]*}.o build/libglm.a -lsentencepiece -ljansson -lcrypto -lpthread -lm || exit 2
+	build/cuda/test/{on_host,check,check_fast,check_[!f]*}.o build/libglm.a -lsentencepiece -ljansson -lcrypto -lpthread -lm || exit 2
 
 kinds() { # the checks that run a file's kernels
 	case $1 in
 		*rows*) echo rows ;; *quantize*) echo quantize packed ;; *packed*) echo packed ;;
-		*wide*) echo wide ;; *rope* | *attention* | *join*) echo attention ;; *pick*) echo pick ;;
-		*) echo rows quantize packed wide attention pick ;;
+		*wide*) echo wide ;; *fast*) echo fast ;; *rope* | *attention* | *join*) echo attention ;; *pick*) echo pick ;;
+		*) echo rows quantize packed wide fast attention pick ;;
 	esac
 }
 seen() { # SITE KIND...: the first check that fails
@@ -52,7 +52,7 @@ seen() { # SITE KIND...: the first check that fails
 	done
 }
 
-wrong=$(seen 0 rows quantize packed wide attention pick)
+wrong=$(seen 0 rows quantize packed wide fast attention pick)
 [ -z "$wrong" ] || { echo "with all of them in place the checks fail, $wrong"; exit 1; }
 noticed=0 expected=0 missed=0 number=0
 for site in "${sites[@]}" "${described[@]}"; do
