@@ -2,8 +2,8 @@
  * backend_cuda.c - the table of the backend for NVIDIA's GPUs, and the one function that this
  * library exports.
  *
- * Weights, KV pool and all buffers are the device's.  Kernels give the CPU's bits (GLM_EXACT),
- * whatever the device: gpu_kernels.h.
+ * Weights, KV pool and all buffers are the device's.  Kernels give the CPU's bits, whatever the
+ * device, but for products with weights of 16 bits where it is opened with GLM_FAST: gpu_fast.c.
  */
 #include <stdio.h>
 

@@ -2,7 +2,7 @@
 # gpu-day.sh OUT - what to run first on a machine with a GPU: stages, each with a limit, what
 # could be wrong before what could be slow; all of it under nine minutes.  It needs neither
 # PostgreSQL nor nvcc where these were built before, in this order:
-#     make cuda build/cuda/check-gpu build/cuda/test_device build/cuda/test_device_graphs build/cuda/bench
+#     make cuda build/cuda/check-gpu build/cuda/test_device build/cuda/test_device_graphs build/cuda/test_device_fast build/cuda/bench
 # Each stage fails or is left out by itself, and leaves OUT/STAGE.log as it goes, so that a stop
 # at any time loses one stage.  The table comes last.  test/cuda/day.sh runs it without a GPU.
 #     TOTAL=s     for all of it; 540
@@ -65,6 +65,7 @@ stage machine 15 bash -c machine
 stage kernels 90 build/cuda/check-gpu "$shapes"
 stage models 90 env CUDA_LIBRARY="$library" build/cuda/test_device gpu
 stage graphs 40 env CUDA_LIBRARY="$library" build/cuda/test_device_graphs gpu
+stage fast 15 env CUDA_LIBRARY="$library" build/cuda/test_device_fast gpu
 for tool in memcheck racecheck initcheck synccheck; do
 	stage $tool 42 bash -c "sanitize $tool"
 done

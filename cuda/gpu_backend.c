@@ -103,7 +103,8 @@ start(cuda_gpu *dev, int which, glm_error *err)
 	const cuda_driver *d = dev->driver;
 
 	describe(d, which, &dev->info);
-	if (!CUDA(d, err, device_get, &dev->device, which))
+	if (!CUDA(d, err, device_get, &dev->device, which) ||
+		!capability(d, dev->device, &dev->capability, err))
 		return false;
 	/* fails, and is in force, where the context is open already */
 	d->context_flags(dev->device, SLEEP_IN_WAITS);

@@ -29,6 +29,7 @@ struct cuda_gpu
 {
 	const cuda_driver *driver;
 	int				   device;
+	int				   capability; /* 90: compute capability 9.0 */
 	void			  *context;
 	void			  *done; /* an event: what a pass does here is over, and goes on elsewhere */
 	void			  *module;

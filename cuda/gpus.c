@@ -38,7 +38,6 @@ cuda_gpus_open(const int *which, int n, const char *kernels, glm_threads *pool,
 
 	(void) kernels; /* the CPU's */
 	(void) pool;
-	(void) arithmetic; /* always exact */
 	if (dev == NULL)
 	{
 		glm_no_memory(err);
@@ -53,6 +52,7 @@ cuda_gpus_open(const int *which, int n, const char *kernels, glm_threads *pool,
 			cuda_gpus_close(dev);
 			return NULL;
 		}
+		gpu->info.arithmetic = arithmetic;
 		dev->gpu[dev->n++] = gpu;
 	}
 	open_ways(dev);
@@ -175,7 +175,7 @@ cuda_gpus_need(const glm_device *dev, int place, const glm_model *model, int max
 
 		if (!span_of(dev, place, model, i, &span))
 			continue;
-		bytes = cuda_weights_need(model, &span, max_rows);
+		bytes = cuda_weights_need(dev->gpu[i], model, &span, max_rows);
 		block = of_layer * (size_t) (span.last - span.first);
 		cuda_info(dev->gpu[i], &info);
 		if (i == first || bytes + need->room > need->bytes + info.bytes_free)

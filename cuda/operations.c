@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "cuda/gpu_fast.h"
 #include "cuda/resident.h"
 
 static cuda_launcher *
@@ -277,7 +278,8 @@ typedef struct product
 	size_t	  lda;
 	int		  n;
 	bool	  add;
-	int		  group; /* of the activations in 8 bits there are; 0: there are none */
+	int		  group;	/* of the activations in 8 bits there are; 0: there are none */
+	int		  narrowed; /* see cuda_multiply_fast() */
 } product;
 
 static void
@@ -311,22 +313,25 @@ multiply_packed(product *p, const glm_matrix *matrix, const cuda_matrix *m)
 }
 
 static void
-multiply_wide(const product *p, const glm_matrix *matrix, const cuda_matrix *m)
+multiply_wide(product *p, const glm_matrix *matrix, const cuda_matrix *m)
 {
 	const cuda_part *w = p->dev->weights;
+	const wide_args	 a = {.c = p->c + matrix->offset,
+						  .ldc = p->ldc,
+						  .w = cuda_at(w, m->data),
+						  .bias = matrix->bias != NULL ? cuda_at(w, m->bias) : NULL,
+						  .a = p->a,
+						  .lda = p->lda,
+						  .m = p->n,
+						  .n = (int) matrix->tensor.shape[0],
+						  .k = (int) matrix->tensor.shape[1],
+						  .dtype = (int) matrix->tensor.dtype,
+						  .add = p->add};
 
-	cuda_wide(launcher(p->dev),
-			  &(wide_args){.c = p->c + matrix->offset,
-						   .ldc = p->ldc,
-						   .w = cuda_at(w, m->data),
-						   .bias = matrix->bias != NULL ? cuda_at(w, m->bias) : NULL,
-						   .a = p->a,
-						   .lda = p->lda,
-						   .m = p->n,
-						   .n = (int) matrix->tensor.shape[0],
-						   .k = (int) matrix->tensor.shape[1],
-						   .dtype = (int) matrix->tensor.dtype,
-						   .add = p->add});
+	if (cuda_is_fast(p->dev, a.dtype))
+		cuda_multiply_fast(p->dev, &a, &p->narrowed);
+	else
+		cuda_wide(launcher(p->dev), &a);
 }
 
 void
@@ -344,7 +349,8 @@ cuda_op_matmul(cuda_gpu *dev, glm_mem c, glm_mem a, size_t lda, glm_projection p
 						   .lda = lda,
 						   .n = n,
 						   .add = add,
-						   .group = is_left ? dev->left.group : 0};
+						   .group = is_left ? dev->left.group : 0,
+						   .narrowed = GLM_CUDA_F32};
 
 	dev->left.at = 0;
 	for (int i = 0; i < n_matrices; i++)

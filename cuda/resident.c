@@ -4,6 +4,8 @@
  */
 #include "cuda/resident.h"
 
+#include "cuda/gpu_fast.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +86,27 @@ plan_activations(cuda_part *w)
 	w->scratch.minus_sum = reserve(w, rows * width / 32 * sizeof(int32_t));
 }
 
+static void
+plan_narrow(cuda_part *w, const cuda_gpu *dev)
+{
+	uint64_t rows = (uint64_t) w->max_rows;
+	int		 columns = 0;
+
+	for (int i = 0; i < w->model->n_matrices; i++)
+	{
+		const glm_matrix *m = &w->model->matrix[i];
+		int				  k = cuda_narrow_columns((int) m->tensor.shape[1]);
+
+		if (m->projection != GLM_EMBEDDING && cuda_is_fast(dev, (int) m->tensor.dtype) &&
+			k > columns)
+			columns = k;
+	}
+	if (columns == 0)
+		return;
+	w->scratch.narrow = reserve(w, rows * (uint64_t) columns * sizeof(uint16_t));
+	w->scratch.narrow_scale = reserve(w, rows * sizeof(float));
+}
+
 static uint64_t
 part_bytes_of_row(const glm_model_config *config)
 {
@@ -93,7 +116,7 @@ part_bytes_of_row(const glm_model_config *config)
 }
 
 static void
-plan_scratch(cuda_part *w)
+plan_scratch(cuda_part *w, const cuda_gpu *dev)
 {
 	const glm_model_config *config = &w->model->config;
 	cuda_scratch		   *s = &w->scratch;
@@ -101,6 +124,7 @@ plan_scratch(cuda_part *w)
 	uint64_t				vocab = (uint64_t) config->vocab;
 
 	plan_activations(w);
+	plan_narrow(w, dev);
 	s->gated = reserve(w, rows * (uint64_t) glm_model_width(w->model, GLM_GATE_UP) * sizeof(float));
 	s->part_bytes = row * rows < MOST_PART_BYTES ? row * rows : MOST_PART_BYTES;
 	s->part_bytes = s->part_bytes > row ? s->part_bytes : row;
@@ -136,8 +160,8 @@ cuda_weights_norm(const cuda_part *w, glm_norm norm, int layer)
 }
 
 bool
-cuda_weights_plan(cuda_part *w, const glm_model *model, const cuda_span *span, int max_rows,
-				  glm_error *err)
+cuda_weights_plan(cuda_part *w, const cuda_gpu *dev, const glm_model *model, const cuda_span *span,
+				  int max_rows, glm_error *err)
 {
 	const glm_model_config *config = &model->config;
 
@@ -160,7 +184,7 @@ cuda_weights_plan(cuda_part *w, const glm_model *model, const cuda_span *span, i
 				*cuda_weights_norm(w, (glm_norm) n, l) =
 					reserve(w, (uint64_t) config->hidden * sizeof(float));
 	w->rope = reserve(w, (uint64_t) config->context * (uint64_t) config->rotary * sizeof(float));
-	plan_scratch(w);
+	plan_scratch(w, dev);
 	return true;
 }
 
@@ -174,13 +198,13 @@ cuda_weights_forget(cuda_part *w)
 }
 
 uint64_t
-cuda_weights_need(const glm_model *model, const cuda_span *span, int max_rows)
+cuda_weights_need(const cuda_gpu *dev, const glm_model *model, const cuda_span *span, int max_rows)
 {
 	cuda_part w;
 	glm_error err;
 
 	/* load() says why it cannot be */
-	if (!cuda_weights_plan(&w, model, span, max_rows, &err))
+	if (!cuda_weights_plan(&w, dev, model, span, max_rows, &err))
 		return 0;
 	cuda_weights_forget(&w);
 	return w.bytes;

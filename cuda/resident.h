@@ -24,6 +24,7 @@ typedef struct cuda_matrix
 typedef struct cuda_scratch
 {
 	cuda_place code, scale, minus_sum; /* activations in 8 bits */
+	cuda_place narrow, narrow_scale;   /* and in 16, for products that are fast */
 	cuda_place gated;				   /* gate_up before SwiGLU [max_rows, width] */
 	cuda_place part;				   /* of attention */
 	cuda_place candidate, sum;		   /* of PICK_ROWS rows */
@@ -73,10 +74,11 @@ struct cuda_part
 };
 
 /* Lays the piece out for a model; false: out of memory, or what kernels cannot do. */
-extern bool		cuda_weights_plan(cuda_part *w, const glm_model *model, const cuda_span *span,
-								  int max_rows, glm_error *err);
+extern bool		cuda_weights_plan(cuda_part *w, const cuda_gpu *dev, const glm_model *model,
+								  const cuda_span *span, int max_rows, glm_error *err);
 extern void		cuda_weights_forget(cuda_part *w); /* what plan took */
-extern uint64_t cuda_weights_need(const glm_model *model, const cuda_span *span, int max_rows);
+extern uint64_t cuda_weights_need(const cuda_gpu *dev, const glm_model *model,
+								  const cuda_span *span, int max_rows);
 
 /* Is it all of its model? */
 extern bool cuda_part_is_whole(const cuda_part *w);

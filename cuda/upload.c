@@ -264,7 +264,7 @@ cuda_load(cuda_gpu *dev, const glm_model *model, const cuda_span *span, int max_
 		glm_no_memory(err);
 		return NULL;
 	}
-	if (cuda_weights_plan(w, model, span, max_rows, err))
+	if (cuda_weights_plan(w, dev, model, span, max_rows, err))
 	{
 		w->memory = cuda_take(dev, w->bytes, err);
 		if (w->memory != 0 && take_pinned(dev, w, err) && fill(dev, w, go_on, arg, err))

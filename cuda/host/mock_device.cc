@@ -27,6 +27,7 @@ bool			 wrong_wgmma;
 bool			 idle_wgmma;
 bool			 slow_wgmma;
 int				 ptx_version = 90;
+int				 capability = 90;
 int				 sticky[MOST_DEVICES];
 thread_local int current = -1;
 int				 things;
@@ -348,6 +349,15 @@ glm_mock_ptx_version(int version)
 	mock::ptx_version = version;
 }
 
+/* Compute capability of devices that are opened from now on: 90, or 75. */
+TEST void
+glm_mock_capability(int version)
+{
+	mock::guard held(mock::lock);
+
+	mock::capability = version;
+}
+
 TEST int64_t
 glm_mock_first_poll(void)
 {
@@ -357,7 +367,7 @@ glm_mock_first_poll(void)
 }
 
 /*
- * How often it was called since then; "beside": kernels that were launched on a device while
+ * How often it was called since then, or, by its name, a kernel was launched; "beside": kernels that were launched on a device while
  * another had some to do.
  */
 TEST long

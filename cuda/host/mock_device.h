@@ -46,6 +46,7 @@ extern bool	  wrong_wgmma;
 extern bool	  idle_wgmma;
 extern bool	  slow_wgmma;
 extern int	  ptx_version; /* that kernels were compiled for */
+extern int	  capability;  /* compute capability */
 
 /* ---- Faults --------------------------------------------------------------------------- */
 

@@ -143,12 +143,11 @@ cuDeviceTotalMem_v2(size_t *bytes, int device)
 	return FINE;
 }
 
-/* compute capability 9.0 */
 API
 cuDeviceGetAttribute(int *value, int attribute, int)
 {
 	BEFORE("cuDeviceGetAttribute");
-	*value = attribute == 75 ? 9 : 0;
+	*value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : 0;
 	return FINE;
 }
 
@@ -408,6 +407,7 @@ launch(const cuda_launch_config *how, void *function, void **args)
 					   *(unsigned *) ((const packed_args *) copy.data())->c ^= 1;
 			   }};
 
+	fault(kernel->name, device); /* counts it */
 	s->wgmma = wgmma;
 	if (strcmp(kernel->name, "rope_store") == 0)
 		it.pool = (uint64_t) ((const rope_store_args *) copy.data())->kv.pool;

@@ -308,6 +308,7 @@ typedef struct glm_config
 	const char *device;			 /* "cpu", "cuda:0"; NULL or "auto" = the first that can be used */
 	const char *backend_library; /* file with the backend for GPUs; NULL = there is none */
 	bool		fallback;		 /* the CPU computes where the device cannot be had */
+	bool		fast; /* a GPU may come to other bits than the CPU, where it is faster so */
 	/* A device of a kind that is not built in, by the name in it; NULL = there is none. */
 	const struct glm_backend *backend;
 	glm_verify				  verify;  /* of models whose options do not say */

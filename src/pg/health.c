@@ -221,6 +221,7 @@ add_worker(JsonbParseState **json, const ChatglmSnapshot *s)
 	add_text(json, "kernels", s->shared->stats.kernels);
 	add_text(json, "device", s->shared->stats.device);
 	add_text(json, "device_why", s->shared->stats.device_why);
+	chatglm_json_string(json, "device_arithmetic", s->shared->stats.fast ? "fast" : "exact");
 	add_devices(json, &s->shared->stats);
 	add_tuning(json, &s->shared->stats);
 	add_model_names(json, s->shared);

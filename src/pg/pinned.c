@@ -158,6 +158,16 @@ check_kv_type(bool packed)
 								GetConfigOption("chatglm.kv_cache_type", false, false))));
 }
 
+/* A GPU must give the CPU's bits, whichever of them computes. */
+static void
+check_exact(void)
+{
+	if (chatglm_device_arithmetic != 0 && strncmp(chatglm_device, "cpu", 3) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("glm_generate_det needs another chatglm.device_arithmetic"),
+						errhint("Set it to exact; a GPU's answers may be others with \"fast\".")));
+}
+
 /* ---- glm_generate_det ------------------------------------------------------------------- */
 
 /* No setting of a session, role or database may have a say. */
@@ -191,6 +201,7 @@ read_generate_det(ChatglmCall *call, const NullableDatum *args)
 	check_arithmetic(arithmetic);
 	find_hash(hash, &ref, &found);
 	check_kv_type(found.packed);
+	check_exact();
 	fix_parameters(call, DatumGetInt32(args[2].value));
 	chatglm_call_model(call, &ref);
 	call->identity = pstrdup(found.identity);

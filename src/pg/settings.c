@@ -19,6 +19,7 @@ int	   chatglm_threads;
 char  *chatglm_cpu_affinity;
 char  *chatglm_device;
 int	   chatglm_device_fallback;
+int	   chatglm_device_arithmetic;
 char  *chatglm_kernels;
 char  *chatglm_model_dir;
 int	   chatglm_prefill_budget;

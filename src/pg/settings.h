@@ -12,12 +12,13 @@ extern int	  chatglm_kv_cache_type; /* glm_kv_type */
 extern int	  chatglm_memory_limit;	 /* MB, 0 = none */
 extern int	  chatglm_max_sequences;
 extern int	  chatglm_max_queue;
-extern int	  chatglm_queue_memory;	   /* MB */
-extern int	  chatglm_threads;		   /* 0 = one a CPU */
-extern char	 *chatglm_cpu_affinity;	   /* "" = all */
-extern char	 *chatglm_device;		   /* auto, cpu, cuda:0 ... */
-extern int	  chatglm_device_fallback; /* 1: the CPU */
-extern char	 *chatglm_kernels;		   /* auto, scalar, avx2, avx512, neon */
+extern int	  chatglm_queue_memory;		 /* MB */
+extern int	  chatglm_threads;			 /* 0 = one a CPU */
+extern char	 *chatglm_cpu_affinity;		 /* "" = all */
+extern char	 *chatglm_device;			 /* auto, cpu, cuda:0 ... */
+extern int	  chatglm_device_fallback;	 /* 1: the CPU */
+extern int	  chatglm_device_arithmetic; /* 1: fast */
+extern char	 *chatglm_kernels;			 /* auto, scalar, avx2, avx512, neon */
 /* sighup */
 extern int	  chatglm_device_rest;		/* s, 0: not at all */
 extern char	 *chatglm_model_dir;		/* empty: share/extension's chatglm/models */

@@ -42,6 +42,9 @@ static const struct config_enum_entry huge_pages_values[] = {
 static const struct config_enum_entry fallbacks[] = {
 	{"none", false, false}, {"cpu", true, false}, {NULL, 0, false}};
 
+static const struct config_enum_entry arithmetics[] = {
+	{"exact", false, false}, {"fast", true, false}, {NULL, 0, false}};
+
 static const struct config_enum_entry sharing_values[] = {{"role", CHATGLM_SHARING_ROLE, false},
 														  {"all", CHATGLM_SHARING_ALL, false},
 														  {"off", CHATGLM_SHARING_OFF, false},
@@ -55,6 +58,7 @@ static void define_superuser_settings(void);
 static void define_user_settings(void);
 static bool check_cpu_affinity(char **newval, void **extra, GucSource source);
 static bool check_device(char **newval, void **extra, GucSource source);
+static bool check_device_arithmetic(int *newval, void **extra, GucSource source);
 static bool check_kernels(char **newval, void **extra, GucSource source);
 static bool check_model_dir(char **newval, void **extra, GucSource source);
 static bool check_model(char **newval, void **extra, GucSource source);
@@ -148,6 +152,14 @@ define_compute_settings(GucContext at_start)
 		"chatglm.device_fallback", "Selects what computes where chatglm.device cannot be had.",
 		"With none the worker says why and does not answer.", &chatglm_device_fallback, false,
 		fallbacks, at_start, 0, NULL, NULL, NULL);
+
+	DefineCustomEnumVariable(
+		"chatglm.device_arithmetic", "Selects whether a GPU gives the CPU's answers bit for bit.",
+		"exact: it does; fast: models with weights of 16 bits are computed by tensor "
+		"instructions, whose answers differ a little from the CPU's, but do not depend on what "
+		"is computed beside.",
+		&chatglm_device_arithmetic, false, arithmetics, at_start, 0, check_device_arithmetic, NULL,
+		NULL);
 
 	DefineCustomStringVariable("chatglm.kernels", "Selects the CPU kernels.",
 							   "auto takes the fastest the CPU can run; scalar, avx2, avx512 and "
@@ -334,6 +346,16 @@ check_device(char **newval, void **extra, GucSource source)
 	}
 	if (by_alter_system(source) && !glm_device_there(*newval, chatglm_backend_library(), &err))
 		warn_no_start("chatglm.device", &err);
+	return true;
+}
+
+static bool
+check_device_arithmetic(int *newval, void **extra, GucSource source)
+{
+	if (*newval && by_alter_system(source) && strncmp(chatglm_device, "cpu", 3) == 0)
+		ereport(WARNING, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						  errmsg("chatglm.device_arithmetic has no effect on the CPU"),
+						  errdetail("chatglm.device is \"%s\".", chatglm_device)));
 	return true;
 }
 

@@ -151,6 +151,11 @@ start_engine(void)
 							  "AVX2, FMA and F16C is needed for more.")));
 	if (stats.device_why[0] != '\0')
 		ereport(LOG, (errmsg("chatglm computes on the CPU: %s", stats.device_why)));
+	if (stats.fast)
+		ereport(LOG,
+				(errmsg("chatglm computes with fast arithmetic on %s", stats.device),
+				 errdetail("Answers of models with weights of 16 bits may differ from those of "
+						   "the CPU.")));
 	ereport(LOG, (errmsg("chatglm worker started: %s kernels, %d threads, %d MB of KV cache",
 						 stats.kernels, stats.threads, (int) (stats.kv_bytes_total >> 20))));
 }

@@ -58,6 +58,7 @@ chatglm_engine_open(glm_error *err)
 		.device = chatglm_device_chosen(),
 		.backend_library = chatglm_backend_library(),
 		.fallback = chatglm_device_fallback != 0,
+		.fast = chatglm_device_arithmetic != 0,
 		.verify = chatglm_verify,
 		.kv_type = chatglm_kv_cache_type,
 	};

@@ -174,6 +174,15 @@ mock_ptx_version(int version)
 	function(version);
 }
 
+void
+mock_capability(int version)
+{
+	void (*function)(int version);
+
+	find("glm_mock_capability", &function);
+	function(version);
+}
+
 glm_request *
 mock_for_second(int max_tokens)
 {

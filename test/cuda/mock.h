@@ -34,6 +34,7 @@ extern void mock_wrong_dependent(bool wrong); /* launches that may begin early a
 /* wgmma_* give a wrong bit, do nothing, are slower than others. */
 extern void mock_wgmma(bool wrong, bool idle, bool slow);
 extern void mock_ptx_version(int version); /* that kernels were compiled for; 90 */
+extern void mock_capability(int version);  /* of devices opened from now on; 90 */
 
 /* Of the embedded model by another name, "Tiny-chatglm3": a model of its own. */
 extern glm_request *mock_for_second(int max_tokens);

@@ -8,11 +8,11 @@ SELECT plan(26);
 
 SELECT ok(glm_ready(), 'ready');
 SELECT is((glm_health()->>'ready')::bool, true, 'health says the same');
-SELECT is(ARRAY(SELECT k FROM unnest('{ready,version,state,reasons,last_error,worker_pid,uptime_s,kernels,device,device_why,devices,device_losses,device_rests_until,tuning,model_names}'::text[]) k
+SELECT is(ARRAY(SELECT k FROM unnest('{ready,version,state,reasons,last_error,worker_pid,uptime_s,kernels,device,device_why,device_arithmetic,devices,device_losses,device_rests_until,tuning,model_names}'::text[]) k
                  WHERE NOT glm_health() ? k), '{}', 'all keys');
 SELECT ok((SELECT h->>'state' = 'ready' AND h->'reasons' = '[]' OR h->>'state' = 'degraded' AND jsonb_array_length(h->'reasons') > 0 FROM glm_health() h), 'a state, and reasons if it is not the best one');
 SELECT is(ARRAY(SELECT column_name::text FROM information_schema.columns WHERE table_name = 'glm_stat_worker' AND ordinal_position > 3 ORDER BY 1),
-          ARRAY(SELECT k FROM jsonb_object_keys(glm_health() - '{ready,version,state,reasons,last_error,worker_pid,uptime_s,kernels,device,device_why,devices,device_losses,device_rests_until,tuning,model_names}'::text[]) k ORDER BY 1),
+          ARRAY(SELECT k FROM jsonb_object_keys(glm_health() - '{ready,version,state,reasons,last_error,worker_pid,uptime_s,kernels,device,device_why,device_arithmetic,devices,device_losses,device_rests_until,tuning,model_names}'::text[]) k ORDER BY 1),
           'and the figures of glm_stat_worker, which are all there are');
 SELECT is(glm_health()->>'version', (SELECT extversion FROM pg_extension WHERE extname = 'chatglm'), 'version');
 SELECT is(glm_health()->'tuning'->>'mode', 'auto', 'reading weights is tuned, and that is told');

@@ -3,11 +3,11 @@
 \set QUIET on
 BEGIN;
 CREATE ROLE glm_tap_user;
-SELECT plan(44);
+SELECT plan(46);
 
 SELECT results_eq(
     $$SELECT substr(name, 9), context, unit FROM pg_settings WHERE name LIKE 'chatglm.%' ORDER BY name COLLATE "C"$$,
-    $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('device_fallback', 'postmaster', NULL), ('device_rest', 'sighup', 's'), ('huge_pages', 'sighup', NULL), ('job_workers', 'sighup', NULL), ('kernels', 'postmaster', NULL),
+    $$VALUES ('cpu_affinity', 'postmaster', NULL), ('debug_step_delay', 'sighup', 'ms'), ('device', 'postmaster', NULL), ('device_arithmetic', 'postmaster', NULL), ('device_fallback', 'postmaster', NULL), ('device_rest', 'sighup', 's'), ('huge_pages', 'sighup', NULL), ('job_workers', 'sighup', NULL), ('kernels', 'postmaster', NULL),
              ('kv_cache_size', 'postmaster', 'MB'), ('kv_cache_type', 'postmaster', NULL), ('log_min_duration', 'superuser', 'ms'), ('log_text', 'superuser', NULL), ('max_queue', 'postmaster', NULL), ('max_sequences', 'postmaster', NULL),
              ('max_tokens', 'user', NULL), ('memory_limit', 'postmaster', 'MB'), ('model', 'user', NULL),
              ('model_dir', 'sighup', NULL), ('prefetch', 'user', NULL), ('prefill_budget', 'sighup', NULL), ('prefix_sharing', 'superuser', NULL), ('queue_memory', 'postmaster', 'MB'), ('request_timeout', 'user', 'ms'),
@@ -37,6 +37,8 @@ SELECT throws_ok('SET chatglm.threads = 1', '55P02', NULL, 'threads is set at st
 SELECT throws_ok($$SET chatglm.cpu_affinity = '0'$$, '55P02', NULL, 'cpu_affinity is set at start');
 SELECT throws_ok('SET chatglm.kv_cache_size = 1', '55P02', NULL, 'kv_cache_size is set at start');
 SELECT throws_ok('SET chatglm.kv_cache_type = int8', '55P02', NULL, 'kv_cache_type is set at start');
+SELECT is(current_setting('chatglm.device_arithmetic'), 'exact', 'a GPU gives the CPU''s bits');
+SELECT throws_ok('SET chatglm.device_arithmetic = fast', '55P02', NULL, 'unless it is set at start');
 SELECT throws_ok($$SET chatglm.model_dir = '/tmp'$$, '55P02', NULL, 'model_dir is the administrator''s');
 SELECT throws_ok('SET chatglm.debug_step_delay = 1', '55P02', NULL, 'debug_step_delay is the administrator''s');
 

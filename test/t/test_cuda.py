@@ -62,6 +62,37 @@ class Cuda(unittest.TestCase):
         with connect() as cpu:
             self.assertEqual(self.answers(cpu), on_gpu)
 
+    def test_fast_arithmetic(self):
+        """It is said everywhere, answers are near and the same each time, and what must be the CPU's is refused."""
+        cluster, conn = self.cluster("auto", settings={"chatglm.device_arithmetic": "fast"})
+        self.assertEqual(self.ready(conn)["device_arithmetic"], "fast")
+        self.assertIn("chatglm computes with fast arithmetic on mock GPU", cluster.log())
+        logits = "SELECT glm_logits(glm_tokenize('hello'))"
+        fast = value(logits, conn)
+        self.assertEqual(value(logits, conn), fast)
+        with connect() as cpu:
+            exact = value(logits, cpu)
+            self.assertEqual(health(cpu)["device_arithmetic"], "exact")
+        self.assertNotEqual(fast, exact)
+        self.assertLess(sum((a - b) ** 2 for a, b in zip(fast, exact)), 1e-4 * sum(b * b for b in exact))
+        pinned = "SELECT glm_generate_det('hello', glm_model_hash('tiny-chatglm3'), 4)"
+        with self.assertRaises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
+            conn.execute(pinned)
+        self.assertIn("chatglm.device_arithmetic", caught.exception.diag.message_primary)
+
+    def test_the_cpu_has_no_fast_arithmetic(self):
+        cluster, conn = self.cluster("cpu", settings={"chatglm.device_arithmetic": "fast"})
+        self.assertEqual(self.ready(conn)["device_arithmetic"], "exact")
+        self.assertNotIn("fast arithmetic", cluster.log())
+        self.assertTrue(value("SELECT glm_generate_det('hello', glm_model_hash('tiny-chatglm3'), 4)", conn))
+        with connect() as cpu:
+            self.assertEqual(self.answers(conn), self.answers(cpu))
+        notices = []
+        conn.add_notice_handler(lambda diag: notices.append(diag.message_primary))
+        for setting in ("fast", "exact"):
+            conn.execute(f"ALTER SYSTEM SET chatglm.device_arithmetic = {setting}")
+        self.assertEqual(notices, ["chatglm.device_arithmetic has no effect on the CPU"])
+
     @unittest.skipIf(REAL, "this machine has a driver")
     def test_no_driver(self):
         cluster, conn = self.cluster("auto", mock=False)

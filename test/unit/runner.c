@@ -22,12 +22,16 @@ rn_open(const char *kernels, int threads)
 }
 
 static rn_setup
-open_at(const char *device, const glm_backend *extra, const char *kernels, int threads, bool last)
+open_at(const char *device, const glm_backend *extra, const char *kernels, int threads, bool last,
+		glm_arithmetic arithmetic)
 {
 	rn_setup			s = {0};
-	glm_forward_options options = {
-		.device = device, .backend = extra, .kernels = kernels, .max_rows = RN_MAX_ROWS};
-	glm_error err = {0};
+	glm_forward_options options = {.device = device,
+								   .backend = extra,
+								   .kernels = kernels,
+								   .arithmetic = arithmetic,
+								   .max_rows = RN_MAX_ROWS};
+	glm_error			err = {0};
 
 	options.pool = s.threads = glm_threads_open(threads, &err);
 	s.kv = glm_kv_pool_open((size_t) 64 << 20);
@@ -43,13 +47,19 @@ open_at(const char *device, const glm_backend *extra, const char *kernels, int t
 rn_setup
 rn_open_on(const char *device, const glm_backend *extra, const char *kernels, int threads)
 {
-	return open_at(device, extra, kernels, threads, false);
+	return open_at(device, extra, kernels, threads, false, GLM_EXACT);
+}
+
+rn_setup
+rn_open_fast(const char *device, const glm_backend *extra, int threads)
+{
+	return open_at(device, extra, "auto", threads, false, GLM_FAST);
 }
 
 rn_setup
 rn_open_on_all(const char *device, const glm_backend *extra, int threads)
 {
-	return open_at(device, extra, "auto", threads, true);
+	return open_at(device, extra, "auto", threads, true, GLM_EXACT);
 }
 
 void

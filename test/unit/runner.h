@@ -25,6 +25,8 @@ extern rn_setup rn_open(const char *kernels, int threads);
 /* On another device; extra: see glm_backend_find. */
 extern rn_setup rn_open_on(const char *device, const glm_backend *extra, const char *kernels,
 						   int threads);
+/* The same with GLM_FAST. */
+extern rn_setup rn_open_fast(const char *device, const glm_backend *extra, int threads);
 /* The same at the last place there is: all devices together, if there are several. */
 extern rn_setup rn_open_on_all(const char *device, const glm_backend *extra, int threads);
 /* Fails the test when KV blocks were not given back.  Models are closed after it. */

@@ -54,6 +54,7 @@ typedef struct glm_stats
 	int			   threads;
 	char		   kernels[16];		/* the kernel table in use; "sm_90": a GPU's */
 	char		   device[96];		/* that computes: "CPU", "NVIDIA H200" */
+	bool		   fast;			/* not all of its results have the CPU's bits */
 	char		   device_why[256]; /* why it is not the one that would come first; empty: it is */
 	int			   n_devices;		/* with memory of their own */
 	glm_device_use device_use[GLM_DEVICES_SHOWN];

@@ -44,7 +44,7 @@
 #include "engine/base/observation.h"
 #include "engine/model/projection.h"
 
-#define GLM_BACKEND_ABI 8
+#define GLM_BACKEND_ABI 9
 
 /* That can be opened together. */
 #define GLM_MOST_DEVICES 16
@@ -72,12 +72,11 @@ glm_at(glm_mem m, size_t floats)
 	return m;
 }
 
-/* How results are defined. */
+/* How results are defined.  The CPU is always exact. */
 typedef enum glm_arithmetic
 {
-	GLM_EXACT = 0,		/* the same bits as every CPU table */
-	GLM_FAST_ATTENTION, /* other bits for the attention of prompts */
-	GLM_FAST_WIDE		/* and for products with weights of 16 bits */
+	GLM_EXACT = 0, /* the same bits as every CPU table */
+	GLM_FAST	   /* other bits for products with weights of 16 bits, where that is faster */
 } glm_arithmetic;
 
 typedef enum glm_device_state
@@ -98,6 +97,8 @@ typedef struct glm_device_info
 	bool	 host_memory;  /* glm_mem.at is an address that the host may follow after wait() */
 	bool	 picks;		   /* there is a pick() */
 	int		 max_rows;	   /* of a pass; 0: any */
+	/* as it was opened; GLM_EXACT where that is all there is */
+	glm_arithmetic arithmetic;
 } glm_device_info;
 
 /* What a model takes of a place; of several devices the one is told that will be fullest. */

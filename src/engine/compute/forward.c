@@ -106,7 +106,7 @@ glm_forward_open(const glm_forward_options *options, glm_error *err)
 		goto fail;
 	fwd->backend = choice.backend;
 	fwd->dev = choice.backend->open(choice.which, choice.n, options->kernels, options->pool,
-									GLM_EXACT, err);
+									options->arithmetic, err);
 	if (fwd->dev == NULL)
 		goto fail;
 	if (take_on(fwd, err))

@@ -15,6 +15,7 @@ typedef struct glm_forward_options
 	const char		  *device;	/* as is the next, see glm_config */
 	const glm_backend *backend; /* that is not built in; NULL: none */
 	const char		  *kernels;
+	glm_arithmetic	   arithmetic;
 	glm_threads		  *pool;
 	int				   max_rows;   /* of a pass */
 	int				   max_logits; /* of these rows, that want logits; 0: all */

@@ -117,6 +117,7 @@ open_named(glm_engine *e, const glm_config *config, const char *device, const gl
 		.device = device,
 		.backend = extra,
 		.kernels = config->kernels,
+		.arithmetic = config->fast ? GLM_FAST : GLM_EXACT,
 		.pool = e->threads,
 		.max_rows = config->max_sequences + GLM_PREFILL_MAX,
 		.max_logits = config->max_sequences * (1 + GLM_DRAFT_MAX),

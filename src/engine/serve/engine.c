@@ -333,6 +333,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->threads = glm_threads_count(e->threads);
 	snprintf(out->kernels, sizeof(out->kernels), "%s", e->device.kernels);
 	snprintf(out->device, sizeof(out->device), "%s", e->device.name);
+	out->fast = e->device.arithmetic == GLM_FAST;
 	snprintf(out->device_why, sizeof(out->device_why), "%s", e->device_why);
 	out->tuning = e->tuning;
 	out->n_tuned = glm_forward_tuned(e->forward, out->tuned, GLM_TUNED_MAX, &out->tuning_ns);
