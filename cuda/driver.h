@@ -47,6 +47,7 @@
 	X(cuEventCreate, event_open, (void **event, unsigned flags))                                   \
 	X(cuEventDestroy_v2, event_close, (void *event))                                               \
 	X(cuEventRecord, event_record, (void *event, void *stream))                                    \
+	X(cuEventQuery, event_query, (void *event))                                                    \
 	X(cuEventSynchronize, event_wait, (void *event))                                               \
 	X(cuEventElapsedTime, event_elapsed, (float *ms, void *begin, void *end))                      \
 	X(cuModuleLoadData, module_open, (void **module, const void *image))                           \
@@ -81,7 +82,8 @@ typedef struct cuda_driver
 #define CUDA_NON_BLOCKING 1
 /* Of pinned memory: it is so for all contexts. */
 #define CUDA_PORTABLE 1
-/* Of events: they are for order alone. */
+/* Of events: who waits for them sleeps; they are for order alone. */
+#define CUDA_SLEEP 1
 #define CUDA_NO_TIMING 2
 
 /* Results. */

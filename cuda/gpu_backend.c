@@ -112,6 +112,7 @@ start(cuda_gpu *dev, int which, glm_error *err)
 		!CUDA(d, err, context_use, dev->context) || !load_kernels(dev, err) ||
 		!cuda_stream_open(&dev->stream, d, dev->function, err) ||
 		!CUDA(d, err, event_open, &dev->done, CUDA_NO_TIMING) ||
+		!CUDA(d, err, event_open, &dev->over, CUDA_NO_TIMING | CUDA_SLEEP) ||
 		!CUDA(d, err, stream_open, &dev->probing, CUDA_NON_BLOCKING))
 		return false;
 	cuda_graphs_open(&dev->graphs, &dev->stream);
@@ -162,6 +163,8 @@ cuda_close(cuda_gpu *dev)
 			d->memory_give(dev->probe);
 		if (dev->done != NULL)
 			d->event_close(dev->done);
+		if (dev->over != NULL)
+			d->event_close(dev->over);
 		if (dev->probing != NULL)
 			d->stream_close(dev->probing);
 		if (dev->module != NULL)

@@ -22,6 +22,14 @@ typedef struct cuda_left
 	int		  group;
 } cuda_left;
 
+/* A pass that was begun and has not been waited for. */
+typedef struct cuda_flight
+{
+	glm_picked_id	  *picked;		/* [n_picked]: who asked for ids; NULL: nobody did */
+	const cuda_picked *picked_home; /* pinned */
+	int				   n_picked;
+} cuda_flight;
+
 typedef struct cuda_part cuda_part; /* of a model, see resident.h */
 typedef struct cuda_span cuda_span;
 
@@ -32,6 +40,7 @@ struct cuda_gpu
 	int				   capability; /* 90: compute capability 9.0 */
 	void			  *context;
 	void			  *done; /* an event: what a pass does here is over, and goes on elsewhere */
+	void			  *over; /* an event: the first of two passes is */
 	void			  *module;
 	void			  *function[GLM_CUDA_N_KERNELS]; /* NULL: wgmma_*, where there is none */
 	glm_device_info	   info;
@@ -45,15 +54,18 @@ struct cuda_gpu
 	void			  *probing;
 	atomic_bool		   is_lost;
 
-	/* of the pass that was begun */
-	cuda_waiting	   waiting;
-	const cuda_part	  *weights;
-	const glm_pass	  *pass;
-	cuda_left		   left;
-	glm_picked_id	  *picked;		/* [n_picked]: who asked for ids; NULL: nobody did */
-	const cuda_picked *picked_home; /* pinned */
-	int				   n_picked;
-	cuda_outcome	   outcome; /* of picks */
+	/* of the passes that are under way, two at most */
+	cuda_waiting waiting;
+	cuda_flight	 flight[2];
+	int			 turn; /* which of them, as of pinned memory, the last pass has */
+	int			 n_flights;
+	bool		 first_failed; /* of two: it could not be put in order */
+
+	/* of the pass that was begun and has not ended */
+	const cuda_part *weights;
+	const glm_pass	*pass;
+	cuda_left		 left;
+	cuda_outcome	 outcome; /* of picks */
 };
 
 /* What the engine lends: set before anything else is called. */
@@ -81,9 +93,23 @@ extern bool		 cuda_lost(const cuda_gpu *dev); /* did it turn out so? */
 extern cuda_part *cuda_load(cuda_gpu *dev, const glm_model *model, const cuda_span *span,
 							int max_rows, glm_go_on go_on, void *arg, glm_error *err);
 
+/* ---- gpu_pass.c ---------------------------------------------------------------------- */
+
+/* One may follow another that has not been waited for. */
+extern void cuda_begin(cuda_gpu *dev, const cuda_part *weights, const glm_pass *pass);
+extern void cuda_end(cuda_gpu *dev);
+/* Rows x of so many bytes are all that the pass needs of this GPU any more, from here on. */
+extern void cuda_leave(cuda_gpu *dev, glm_mem x, size_t bytes);
+/* Has them, where they are on the GPU that was left, be x here. */
+extern void cuda_arrive(cuda_gpu *dev, const cuda_gpu *from, glm_mem x, glm_mem x_there,
+						size_t bytes);
+/* Would cuda_wait() return at once? */
+extern bool cuda_ready(cuda_gpu *dev);
+/* For the first of two passes, or for all that was put in order. */
+extern bool cuda_wait(cuda_gpu *dev, glm_device_state *state, glm_error *err);
+
 /* ---- operations.c -------------------------------------------------------------------- */
 
-extern void cuda_begin(cuda_gpu *dev, const cuda_part *weights, const glm_pass *pass);
 extern void cuda_op_embed(cuda_gpu *dev, glm_mem x);
 extern void cuda_op_rmsnorm(cuda_gpu *dev, glm_mem y, glm_mem x, glm_norm norm, int layer, int n);
 extern void cuda_op_matmul(cuda_gpu *dev, glm_mem c, glm_mem a, size_t lda,
@@ -92,12 +118,5 @@ extern void cuda_op_attention(cuda_gpu *dev, glm_mem out, glm_mem qkv, int layer
 extern void cuda_op_gather(cuda_gpu *dev, glm_mem y, glm_mem x, glm_want want);
 extern void cuda_op_pick(cuda_gpu *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick,
 						 int n);
-extern void cuda_end(cuda_gpu *dev);
-/* Rows x of so many bytes are all that the pass needs of this GPU any more, from here on. */
-extern void cuda_leave(cuda_gpu *dev, glm_mem x, size_t bytes);
-/* Has them, where they are on the GPU that was left, be x here. */
-extern void cuda_arrive(cuda_gpu *dev, const cuda_gpu *from, glm_mem x, glm_mem x_there,
-						size_t bytes);
-extern bool cuda_wait(cuda_gpu *dev, glm_device_state *state, glm_error *err);
 
 #endif /* GLM_CUDA_GPU_BACKEND_H */

@@ -5,7 +5,8 @@
  * before, every step the same to the last byte, is captured and becomes a graph, which is
  * launched whenever it comes again.  Rows, positions, KV blocks and what to pick by are read
  * from the device's memory, where they have their places, so a step changes with the number
- * of rows and with every 512 positions at most.
+ * of rows and with every 512 positions at most.  What brings them there, and ids home, is no
+ * part of it: two passes may be under way, each with pinned memory of its own.
  *
  * No graph is believed.  When one is made its pass has been done step by step; it is done
  * once more by the graph, which computes the same from the same, and both outcomes, logits,
@@ -171,14 +172,14 @@ capture(cuda_graphs *g, bool dependent)
 static size_t
 bytes_of(const cuda_outcome *o)
 {
-	return o->bytes + o->host_bytes + cuda_written_bytes(&o->written);
+	return o->bytes + o->pick_bytes + cuda_written_bytes(&o->written);
 }
 
 /* Where keys and values are in a copy of it. */
 static char *
 written_of(const cuda_outcome *o, char *copy)
 {
-	return copy + o->bytes + o->host_bytes;
+	return copy + o->bytes + o->pick_bytes;
 }
 
 /* Waits for what is in the stream, and copies what it left. */
@@ -187,12 +188,11 @@ keep(const cuda_graphs *g, const cuda_outcome *o, char *to)
 {
 	const cuda_stream *s = g->stream;
 
-	if (s->driver->copy_from(to, o->there, o->bytes, s->stream) != CUDA_FINE ||
-		!cuda_written_fetch(&o->written, s, written_of(o, to)) ||
-		s->driver->stream_wait(s->stream) != CUDA_FINE)
-		return false;
-	memcpy(to + o->bytes, o->host, o->host_bytes);
-	return true;
+	return s->driver->copy_from(to, o->there, o->bytes, s->stream) == CUDA_FINE &&
+		   (o->pick_bytes == 0 ||
+			s->driver->copy_from(to + o->bytes, o->picks, o->pick_bytes, s->stream) == CUDA_FINE) &&
+		   cuda_written_fetch(&o->written, s, written_of(o, to)) &&
+		   s->driver->stream_wait(s->stream) == CUDA_FINE;
 }
 
 /* Keys and values on the device are not what the steps left, which is in `kept`, any more. */
@@ -213,19 +213,12 @@ prove(cuda_graphs *g, void *graph, const cuda_outcome *o)
 	void			  *stream = g->stream->stream;
 	size_t			   bytes = bytes_of(o);
 	char			  *both = malloc(2 * bytes);
-	bool			   kept = both != NULL && keep(g, o, both);
-	bool			   same = kept && spoil(g, o, both, both + bytes) &&
+	bool			   same = both != NULL && keep(g, o, both) && spoil(g, o, both, both + bytes) &&
 				d->graph_launch(graph, stream) == CUDA_FINE && keep(g, o, both + bytes) &&
 				memcmp(both, both + bytes, bytes) == 0;
 
 	/* whatever it is doing must not come later, nor into memory that was given back */
-	if (d->stream_wait(stream) != CUDA_FINE)
-	{
-		free(both);
-		return false;
-	}
-	if (kept)
-		memcpy(o->host, both + o->bytes, o->host_bytes);
+	same &= d->stream_wait(stream) == CUDA_FINE;
 	free(both);
 	return same;
 }
@@ -241,7 +234,7 @@ make_proved(cuda_graphs *g, const cuda_outcome *o, bool dependent, const char **
 		return graph;
 	*why = "other bits than the plain launches";
 	g->stream->driver->graph_close(graph);
-	/* it may have left wrong keys and values in the pool */
+	/* it may have left wrong keys and values in the pool, and wrong picks */
 	do_steps(g);
 	return NULL;
 }

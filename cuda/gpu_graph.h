@@ -21,13 +21,13 @@ typedef struct cuda_graph
 	void	  *graph;
 } cuda_graph;
 
-/* What a pass leaves: on the device, in pinned memory, and in KV blocks. */
+/* What a pass leaves on the device: logits, or rows for another GPU, picks, and KV blocks. */
 typedef struct cuda_outcome
 {
 	uint64_t	 there;
 	size_t		 bytes;
-	void		*host;
-	size_t		 host_bytes;
+	uint64_t	 picks;
+	size_t		 pick_bytes;
 	cuda_written written;
 } cuda_outcome;
 

@@ -106,6 +106,15 @@ cuda_stream_put(cuda_stream *s, uint64_t to, const void *from, size_t bytes)
 }
 
 void
+cuda_stream_put_first(cuda_stream *s, uint64_t to, const void *from, size_t bytes)
+{
+	const cuda_step step = {
+		.what = CUDA_STEP_PUT, .bytes = bytes, .there = to, .host = (void *) (uintptr_t) from};
+
+	cuda_stream_do(s, &step);
+}
+
+void
 cuda_stream_fetch(cuda_stream *s, void *to, uint64_t from, size_t bytes)
 {
 	cuda_step step = {.what = CUDA_STEP_FETCH, .bytes = bytes, .there = from, .host = to};

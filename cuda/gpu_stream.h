@@ -59,6 +59,9 @@ extern void cuda_stream_put(cuda_stream *s, uint64_t to, const void *from, size_
 extern void cuda_stream_fetch(cuda_stream *s, void *to, uint64_t from, size_t bytes);
 extern void cuda_stream_copy(cuda_stream *s, uint64_t to, uint64_t from, size_t bytes);
 
+/* The same before all steps that somebody took: what they read, and is another each time. */
+extern void cuda_stream_put_first(cuda_stream *s, uint64_t to, const void *from, size_t bytes);
+
 /* Puts a step into it. */
 extern void cuda_stream_do(cuda_stream *s, const cuda_step *step);
 /* Keeps the first failure, of a call of the driver's. */

@@ -36,9 +36,12 @@ bucket_of(int rows)
 }
 
 void
-cuda_waiting_begin(cuda_waiting *w, int rows)
+cuda_waiting_begin(cuda_waiting *w, int rows, bool behind)
 {
-	w->bucket = bucket_of(rows);
+	w->bucket_behind = bucket_of(rows);
+	if (behind)
+		return;
+	w->bucket = w->bucket_behind;
 	w->began_ns = now_ns();
 }
 
@@ -50,8 +53,15 @@ sleep_until(int64_t ns)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
+static bool
+is_under_way(const cuda_stream *s, void *event)
+{
+	return (event != NULL ? s->driver->event_query(event) : s->driver->stream_query(s->stream)) ==
+		   CUDA_NOT_READY;
+}
+
 void
-cuda_waiting_sleep(const cuda_waiting *w, const cuda_stream *s)
+cuda_waiting_sleep(const cuda_waiting *w, const cuda_stream *s, void *event)
 {
 	int64_t usual = w->usual_ns[w->bucket];
 	int64_t window = usual / 5 < MOST_ASKING_NS ? usual / 5 : MOST_ASKING_NS;
@@ -59,8 +69,7 @@ cuda_waiting_sleep(const cuda_waiting *w, const cuda_stream *s)
 	if (usual == 0)
 		return;
 	sleep_until(w->began_ns + usual - window);
-	while (s->driver->stream_query(s->stream) == CUDA_NOT_READY &&
-		   now_ns() < w->began_ns + usual + window)
+	while (is_under_way(s, event) && now_ns() < w->began_ns + usual + window)
 		sched_yield();
 }
 
@@ -69,7 +78,9 @@ void
 cuda_waiting_end(cuda_waiting *w)
 {
 	int64_t *usual = &w->usual_ns[w->bucket];
-	int64_t	 took = now_ns() - w->began_ns, most = *usual + *usual / 8;
+	int64_t	 now = now_ns(), took = now - w->began_ns, most = *usual + *usual / 8;
 
 	*usual = *usual == 0 || took < most ? took : most;
+	w->bucket = w->bucket_behind;
+	w->began_ns = now;
 }

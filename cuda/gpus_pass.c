@@ -180,13 +180,8 @@ bool
 cuda_gpus_ready(glm_device *dev, int place)
 {
 	for (int i = cuda_first_of(dev, place); i < cuda_end_of(dev, place); i++)
-	{
-		cuda_gpu *gpu = dev->gpu[i];
-
-		cuda_enter(gpu);
-		if (dev->waits[i] && gpu->driver->stream_query(gpu->stream.stream) == CUDA_NOT_READY)
+		if (dev->waits[i] && !cuda_ready(dev->gpu[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -204,11 +199,13 @@ cuda_gpus_wait(glm_device *dev, int place, glm_device_state *state, glm_error *e
 	{
 		glm_device_state of_gpu;
 		glm_error		 why = {0};
+		bool			 fine_here;
 
 		if (!dev->waits[i])
 			continue;
-		dev->waits[i] = false;
-		if (cuda_wait(dev->gpu[i], &of_gpu, &why))
+		fine_here = cuda_wait(dev->gpu[i], &of_gpu, &why);
+		dev->waits[i] = dev->gpu[i]->n_flights > 0;
+		if (fine_here)
 			continue;
 		*err = why;
 		if (of_gpu == GLM_DEVICE_LOST)

@@ -1,13 +1,7 @@
 /*
- * operations.c - a pass on the device: every operation is put into the device's stream, and
- * wait() is where it is done or has failed.
- *
- * What a pass is told, rows and blocks, goes up in one copy from pinned memory when it
- * begins; picks and the ids that come home lie beside it.  All of that is the engine thread's
- * and is not touched before wait().
+ * operations.c - the operations of a pass: each is put into the device's stream.  How a pass
+ * begins and ends is told in gpu_pass.c.
  */
-#include <string.h>
-
 #include "cuda/gpu_fast.h"
 #include "cuda/resident.h"
 
@@ -21,150 +15,6 @@ static void *
 address(glm_mem m)
 {
 	return (void *) m.at;
-}
-
-/* ---- The pass ------------------------------------------------------------------------------ */
-
-/* What the device is told of a pass lies at these places, as in pinned memory. */
-static cuda_pass
-pass_there(const cuda_part *w)
-{
-	cuda_pass p;
-
-	p.row = cuda_at(w, w->scratch.pass);
-	p.logits = (int32_t *) (p.row + w->max_rows);
-	p.hidden = p.logits + w->max_rows;
-	p.block = (uint32_t *) (p.hidden + w->max_rows);
-	return p;
-}
-
-void
-cuda_begin(cuda_gpu *dev, const cuda_part *w, const glm_pass *pass)
-{
-	const cuda_pass *p = &w->pass;
-	int				 logits = 0, hidden = 0;
-
-	cuda_enter(dev);
-	dev->weights = w;
-	dev->pass = pass;
-	dev->picked = NULL;
-	dev->left.at = 0;
-	cuda_waiting_begin(&dev->waiting, pass->n_rows);
-	if (pass->n_rows > w->max_rows || pass->n_blocks > w->most_blocks)
-	{
-		dev->stream.failed = true;
-		glm_fail(&dev->stream.why, GLM_INTERNAL, "a pass of %d rows and %zu blocks is too large",
-				 pass->n_rows, pass->n_blocks);
-		return;
-	}
-	for (int i = 0; i < pass->n_rows; i++)
-	{
-		const glm_pass_row *row = &pass->row[i];
-
-		p->row[i] = (cuda_row){row->token, row->position, row->first_block, 0};
-		if (row->want == GLM_WANT_LOGITS)
-			p->logits[logits++] = i;
-		if (row->want == GLM_WANT_HIDDEN)
-			p->hidden[hidden++] = i;
-	}
-	memcpy(p->block, pass->block, pass->n_blocks * sizeof(*p->block));
-	cuda_stream_put(&dev->stream, w->memory + w->scratch.pass, p->row,
-					(size_t) w->max_rows * (sizeof(cuda_row) + 2 * sizeof(int32_t)) +
-						pass->n_blocks * sizeof(*p->block));
-	cuda_graphs_begin(&dev->graphs, pass->n_rows);
-}
-
-/* The keys and values that the pass writes here. */
-static cuda_written
-written(const cuda_gpu *dev)
-{
-	const cuda_part *w = dev->weights;
-
-	return (cuda_written){.pass = dev->pass,
-						  .model = w->model,
-						  .pool = cuda_part_is_whole(w) ? dev->kv : dev->kv_shared,
-						  .layers = w->span.last - w->span.first};
-}
-
-/* One without picks has no outcome that could be compared. */
-void
-cuda_end(cuda_gpu *dev)
-{
-	dev->outcome.written = written(dev);
-	if (dev->picked != NULL)
-		cuda_graphs_end(&dev->graphs, &dev->outcome);
-	else
-		cuda_graphs_flush(&dev->graphs);
-	dev->weights = NULL;
-	dev->pass = NULL;
-}
-
-/* What came of it so far can be compared, as picks can. */
-void
-cuda_leave(cuda_gpu *dev, glm_mem x, size_t bytes)
-{
-	const cuda_outcome outcome = {x.at, bytes, dev->weights->picked, 0, written(dev)};
-
-	cuda_enter(dev);
-	cuda_graphs_end(&dev->graphs, &outcome);
-	if (!dev->stream.failed)
-		cuda_stream_note(&dev->stream, dev->driver->event_record(dev->done, dev->stream.stream),
-						 "event_record");
-}
-
-/*
- * Rows land beside x, and are copied from there: that copy is part of a graph, which so finds
- * the same whenever it is launched.
- */
-void
-cuda_arrive(cuda_gpu *dev, const cuda_gpu *from, glm_mem x, glm_mem x_there, size_t bytes)
-{
-	const cuda_driver *d = dev->driver;
-	uint64_t		   landing = dev->weights->memory + dev->weights->scratch.landing;
-	cuda_stream		  *s = &dev->stream;
-
-	cuda_enter(dev);
-	if (!s->failed)
-		cuda_stream_note(s, d->stream_after(s->stream, from->done, 0), "stream_after");
-	if (!s->failed)
-		cuda_stream_note(
-			s, d->copy_peer(landing, dev->context, x_there.at, from->context, bytes, s->stream),
-			"copy_peer");
-	cuda_stream_copy(s, x.at, landing, bytes);
-}
-
-/* Gives the ids that came home to who asked for them. */
-static void
-hand_over(cuda_gpu *dev, const cuda_picked *from)
-{
-	for (int i = 0; i < dev->n_picked; i++)
-		dev->picked[i] =
-			(glm_picked_id){.id = from[i].id,
-							.status = from[i].status == GLM_CUDA_PICKED ? GLM_OK
-									  : from[i].status == GLM_CUDA_NONE ? GLM_INTERNAL
-																		: GLM_NOT_FINITE,
-							.logit = from[i].logit,
-							.max = from[i].max,
-							.sum = from[i].sum};
-}
-
-bool
-cuda_wait(cuda_gpu *dev, glm_device_state *state, glm_error *err)
-{
-	bool fine;
-
-	*state = GLM_DEVICE_FINE;
-	cuda_enter(dev);
-	cuda_waiting_sleep(&dev->waiting, &dev->stream);
-	fine = cuda_stream_wait(&dev->stream, err);
-	if (fine)
-		cuda_waiting_end(&dev->waiting);
-	if (fine && dev->picked != NULL)
-		hand_over(dev, dev->picked_home);
-	if (!fine && !cuda_lives(dev))
-		*state = GLM_DEVICE_LOST;
-	dev->picked = NULL;
-	return fine;
 }
 
 /* ---- Activations in 8 bits ----------------------------------------------------------------- */
@@ -220,8 +70,8 @@ cuda_op_embed(cuda_gpu *dev, glm_mem x)
 	cuda_embed(launcher(dev),
 			   &(embed_args){.x = address(x),
 							 .table = cuda_at(w, m->data),
-							 .row = pass_there(w).row,
-							 .picked = cuda_at(w, w->scratch.picked),
+							 .row = cuda_pass_there(w).row,
+							 .picked = cuda_at(w, w->scratch.chosen),
 							 .tile_bytes = m->tile_bytes,
 							 .head = m->head,
 							 .width = (int) table->tensor.shape[1],
@@ -255,7 +105,7 @@ void
 cuda_op_gather(cuda_gpu *dev, glm_mem y, glm_mem x, glm_want want)
 {
 	const cuda_part *w = dev->weights;
-	cuda_pass		 there = pass_there(w);
+	cuda_pass		 there = cuda_pass_there(w);
 	bool			 logits = want == GLM_WANT_LOGITS;
 
 	cuda_gather(launcher(dev),
@@ -381,7 +231,7 @@ keys_and_values(const cuda_gpu *dev, int layer)
 	bool whole = cuda_part_is_whole(dev->weights);
 
 	return (cuda_kv){.pool = (char *) (uintptr_t) (whole ? dev->kv : dev->kv_shared),
-					 .block = pass_there(dev->weights).block,
+					 .block = cuda_pass_there(dev->weights).block,
 					 .layer = glm_kv_keys(model, layer - dev->weights->span.first, 0),
 					 .half = glm_kv_half_bytes(&model->config, model->kv_dtype),
 					 .dtype = (int) model->kv_dtype,
@@ -419,7 +269,7 @@ cuda_op_attention(cuda_gpu *dev, glm_mem out, glm_mem qkv, int layer, int first,
 {
 	const cuda_part		   *w = dev->weights;
 	const glm_model_config *config = &w->model->config;
-	const cuda_row		   *row = pass_there(w).row + first;
+	const cuda_row		   *row = cuda_pass_there(w).row + first;
 	cuda_kv					kv = keys_and_values(dev, layer);
 	float				   *part = cuda_at(w, w->scratch.part), *from = address(qkv);
 	int						columns = config->heads * config->head_dim;
@@ -457,32 +307,30 @@ cuda_op_pick(cuda_gpu *dev, glm_picked_id *picked, glm_mem logits, const glm_pic
 	size_t			 vocab = (size_t) w->model->config.vocab;
 	cuda_pick		*there = cuda_at(w, w->scratch.pick);
 	cuda_picked		*ids = cuda_at(w, w->scratch.picked);
+	cuda_pick		*told = cuda_pinned_of(dev)->pick;
 
 	for (int i = 0; i < n; i++)
-		w->pick[i] = (cuda_pick){.temperature = pick[i].temperature,
-								 .top_p = pick[i].top_p,
-								 .min_p = pick[i].min_p,
-								 .penalty = pick[i].penalty,
-								 .seed = pick[i].seed,
-								 .index = pick[i].index,
-								 .mask = address(pick[i].mask),
-								 .seen = address(pick[i].seen),
-								 .top_k = pick[i].top_k,
-								 .n_ids = pick[i].n_ids,
-								 .logprob = pick[i].logprob};
-	cuda_stream_put(&dev->stream, (uintptr_t) there, w->pick, (size_t) n * sizeof(*there));
+		told[i] = (cuda_pick){.temperature = pick[i].temperature,
+							  .top_p = pick[i].top_p,
+							  .min_p = pick[i].min_p,
+							  .penalty = pick[i].penalty,
+							  .seed = pick[i].seed,
+							  .index = pick[i].index,
+							  .mask = address(pick[i].mask),
+							  .seen = address(pick[i].seen),
+							  .top_k = pick[i].top_k,
+							  .n_ids = pick[i].n_ids,
+							  .logprob = pick[i].logprob};
+	cuda_stream_put_first(&dev->stream, (uintptr_t) there, told, (size_t) n * sizeof(*there));
 	for (int i = 0; i < n; i += PICK_ROWS)
 		cuda_pick_rows(launcher(dev),
 					   &(pick_args){ids + i, (const float *) address(logits) + (size_t) i * vocab,
 									there + i, cuda_at(w, w->scratch.candidate),
 									cuda_at(w, w->scratch.sum), (int) vocab},
 					   n - i < PICK_ROWS ? n - i : PICK_ROWS);
-	cuda_stream_fetch(&dev->stream, w->picked, (uintptr_t) ids, (size_t) n * sizeof(*ids));
-	dev->picked = picked;
-	dev->picked_home = w->picked;
-	dev->n_picked = n;
+	dev->flight[dev->turn] = (cuda_flight){picked, cuda_pinned_of(dev)->picked, n};
 	dev->outcome = (cuda_outcome){.there = logits.at,
 								  .bytes = (size_t) n * vocab * sizeof(float),
-								  .host = w->picked,
-								  .host_bytes = (size_t) n * sizeof(*w->picked)};
+								  .picks = (uintptr_t) ids,
+								  .pick_bytes = (size_t) n * sizeof(*ids)};
 }

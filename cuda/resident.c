@@ -138,6 +138,7 @@ plan_scratch(cuda_part *w, const cuda_gpu *dev)
 	}
 	s->pick = reserve(w, rows * sizeof(cuda_pick));
 	s->picked = reserve(w, rows * sizeof(cuda_picked));
+	s->chosen = reserve(w, rows * sizeof(cuda_picked));
 	w->most_blocks = (size_t) rows * (((size_t) config->context + GLM_KV_BLOCK - 1) / GLM_KV_BLOCK);
 	s->pass = reserve(w, rows * (sizeof(cuda_row) + 2 * sizeof(int32_t)) +
 							 w->most_blocks * sizeof(uint32_t));

@@ -29,8 +29,9 @@ typedef struct cuda_scratch
 	cuda_place part;				   /* of attention */
 	cuda_place candidate, sum;		   /* of PICK_ROWS rows */
 	cuda_place pick, picked;		   /* [max_rows] */
-	cuda_place pass;				   /* what cuda_pass says */
-	cuda_place landing;				   /* rows that come from another GPU; not in the first part */
+	cuda_place chosen;	/* [max_rows]: what the pass before picked, of one that follows */
+	cuda_place pass;	/* what cuda_pass says */
+	cuda_place landing; /* rows that come from another GPU; not in the first part */
 	uint64_t   part_bytes;
 } cuda_scratch;
 
@@ -50,6 +51,14 @@ typedef struct cuda_pass
 	uint32_t *block;  /* [room for blocks] */
 } cuda_pass;
 
+/* Pinned memory of a pass: what it tells, and the ids that come home. */
+typedef struct cuda_pinned
+{
+	cuda_pass	 pass;
+	cuda_pick	*pick;	 /* [max_rows] */
+	cuda_picked *picked; /* the same */
+} cuda_pinned;
+
 #define PICK_ROWS 32 /* that one launch picks for */
 
 struct cuda_part
@@ -65,12 +74,9 @@ struct cuda_part
 	cuda_scratch	 scratch;
 
 	/* pinned memory of the host, of the engine's thread */
-	char		*pinned;
-	size_t		 pinned_bytes;
-	cuda_pass	 pass; /* in there */
-	size_t		 most_blocks;
-	cuda_pick	*pick;	 /* [max_rows], in there */
-	cuda_picked *picked; /* the same */
+	char	   *pinned;
+	size_t		most_blocks;
+	cuda_pinned of_turn[2]; /* in there: of passes by turns, see cuda_gpu */
 };
 
 /* Lays the piece out for a model; false: out of memory, or what kernels cannot do. */
@@ -94,6 +100,26 @@ static inline void *
 cuda_at(const cuda_part *w, cuda_place place)
 {
 	return (void *) (uintptr_t) (w->memory + place);
+}
+
+/* What the device is told of a pass lies at these places, as in pinned memory. */
+static inline cuda_pass
+cuda_pass_there(const cuda_part *w)
+{
+	cuda_pass p;
+
+	p.row = cuda_at(w, w->scratch.pass);
+	p.logits = (int32_t *) (p.row + w->max_rows);
+	p.hidden = p.logits + w->max_rows;
+	p.block = (uint32_t *) (p.hidden + w->max_rows);
+	return p;
+}
+
+/* Pinned memory of the pass that was begun. */
+static inline const cuda_pinned *
+cuda_pinned_of(const cuda_gpu *dev)
+{
+	return &dev->weights->of_turn[dev->turn];
 }
 
 #endif /* GLM_CUDA_RESIDENT_H */

@@ -30,6 +30,8 @@ KERNEL(embed, embed_args, 128)
 	float *x = a.x + (uint64_t) blockIdx.x * a.width;
 
 	token = token < 0 ? a.picked[-1 - token].id : token;
+	/* where none was picked nobody has what comes of the row */
+	token = token < 0 ? 0 : token;
 	for (int i = (int) threadIdx.x; i < a.width; i += (int) blockDim.x)
 		x[i] = a.dtype == GLM_CUDA_Q4 || a.dtype == GLM_CUDA_Q8
 				   ? packed_element(a, token, i)

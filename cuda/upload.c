@@ -15,6 +15,7 @@
 
 #define STAGE ((size_t) 8 << 20) /* bytes of a piece */
 #define COPIERS 2
+#define PINNED_ALIGNMENT ((size_t) 256)
 #define SHARED_COPY ((size_t) 256 << 10) /* bytes for which waking another thread pays */
 
 typedef struct upload
@@ -220,25 +221,29 @@ send_small(upload *u, glm_error *err)
 	return send(u, u->w->rope, model->rope, angles, err);
 }
 
-/* Pinned memory for what a pass is told, and for the ids it picks. */
+/* Pinned memory for what two passes are told, and for the ids they pick. */
 static bool
 take_pinned(cuda_gpu *dev, cuda_part *w, glm_error *err)
 {
 	size_t rows = (size_t) w->max_rows;
-	char  *at;
-
-	w->pinned_bytes =
+	size_t bytes =
 		rows * (sizeof(cuda_row) + 2 * sizeof(int32_t) + sizeof(cuda_pick) + sizeof(cuda_picked)) +
 		w->most_blocks * sizeof(uint32_t);
-	if (!CUDA(dev->driver, err, pinned_take, (void **) &w->pinned, w->pinned_bytes, 0))
+
+	bytes = (bytes + PINNED_ALIGNMENT - 1) / PINNED_ALIGNMENT * PINNED_ALIGNMENT;
+	if (!CUDA(dev->driver, err, pinned_take, (void **) &w->pinned, 2 * bytes, 0))
 		return false;
-	at = w->pinned;
-	w->pick = (cuda_pick *) at;
-	w->picked = (cuda_picked *) (w->pick + rows);
-	w->pass.row = (cuda_row *) (w->picked + rows);
-	w->pass.logits = (int32_t *) (w->pass.row + rows);
-	w->pass.hidden = w->pass.logits + rows;
-	w->pass.block = (uint32_t *) (w->pass.hidden + rows);
+	for (int i = 0; i < 2; i++)
+	{
+		cuda_pinned *p = &w->of_turn[i];
+
+		p->pick = (cuda_pick *) (w->pinned + (size_t) i * bytes);
+		p->picked = (cuda_picked *) (p->pick + rows);
+		p->pass.row = (cuda_row *) (p->picked + rows);
+		p->pass.logits = (int32_t *) (p->pass.row + rows);
+		p->pass.hidden = p->pass.logits + rows;
+		p->pass.block = (uint32_t *) (p->pass.hidden + rows);
+	}
 	return true;
 }
 

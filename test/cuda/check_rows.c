@@ -91,7 +91,7 @@ check_gather(void)
 	ck_same_floats("gather", got, wanted, (size_t) n * (size_t) width);
 }
 
-/* Every third token is one that was picked before. */
+/* Every third token is one that was picked before, or the first where none was. */
 static void
 check_embed(void)
 {
@@ -115,9 +115,11 @@ check_embed(void)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		int token = ck_draw(0, (int) t.shape[0] - 1);
+		int	 token = ck_draw(0, (int) t.shape[0] - 1);
+		bool none = i % 3 == 2 && ck_draw(0, 3) == 0;
 
-		picked[i].id = token;
+		picked[i].id = none ? -1 : token;
+		token = none ? 0 : token;
 		row[i].token = i % 3 == 2 ? -1 - i : token;
 		ck_row(wanted + i * width, &t, token);
 	}

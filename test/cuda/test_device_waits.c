@@ -1,13 +1,16 @@
 /*
  * test_device_waits.c - a device that takes its time: who waits sleeps, what another model's
- * upload holds up is that model alone, and requests end while a pass is on the device.
+ * upload holds up is that model alone, requests end while a pass is on the device, and of two
+ * passes the first is waited for.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "made_up.h"
 #include "mock.h"
+#include "runner.h"
 
 #define SLOW_MS 40
 
@@ -144,14 +147,100 @@ test_ended_in_a_pass(void **state)
 	assert_int_equal(mock_in_use(), 0);
 }
 
+/* ---- Two passes ------------------------------------------------------------------------------ */
+
+/* A row behind one whose token is not known, with its place in this pass. */
+static void
+add_row(glm_rows *rows, const glm_kv_table *kv, int32_t token, int position)
+{
+	glm_rows_clear(rows);
+	glm_rows_begin(rows, kv);
+	glm_rows_add(rows, token, position, GLM_WANT_LOGITS);
+}
+
+static bool
+start(rn_setup *s, const glm_rows *rows, glm_results *results)
+{
+	const glm_pick pick = {
+		.temperature = 2, .top_p = 1, .n_ids = s->model->config.vocab, .seed = 5};
+	static glm_pick told[2]; /* which stay until passes are over */
+	static int		turn;
+	glm_error		err = {0};
+
+	turn = !turn;
+	told[turn] = pick;
+	if (glm_forward_start(s->forward, s->model, s->weights, &rows->pass, &told[turn], results,
+						  &err))
+		return true;
+	assert_int_equal(err.status, GLM_BAD_ARGUMENT);
+	return false;
+}
+
+static glm_picked_id
+finish(rn_setup *s, const glm_results *results)
+{
+	glm_error err = {0};
+
+	if (!glm_forward_finish(s->forward, s->weights, &err))
+		fail_msg("%s", err.message);
+	return results->picked[0];
+}
+
+/* Who waits for the first has its ids when nothing of the second is done. */
+static void
+test_one_by_one(void **state)
+{
+	glm_model	 *model = md_make(GLM_Q4, GLM_F16);
+	rn_setup	  s = rn_open_on("cuda", mock_backend(), "auto", 1);
+	glm_rows	  rows[2] = {0};
+	glm_results	  results[2];
+	glm_picked_id first, second, again;
+	glm_kv_table  kv;
+	glm_error	  err;
+	long		  done;
+
+	(void) state;
+	glm_forward_set_tuning(s.forward, false); /* to prove a graph is to wait for all */
+	rn_use(&s, model);
+	rn_take_kv(&s, model, 2, &kv);
+	for (int i = 0; i < 2; i++)
+		assert_true(glm_rows_reserve(&rows[i], 1, 4, &err));
+	/* there is none whose pick could be named */
+	add_row(&rows[0], &kv, -1, 1);
+	assert_false(start(&s, &rows[0], &results[0]));
+	mock_fault(""); /* counts from here */
+	add_row(&rows[0], &kv, 7, 0);
+	assert_true(start(&s, &rows[0], &results[0]));
+	add_row(&rows[1], &kv, -2, 1);
+	assert_false(start(&s, &rows[1], &results[1]));
+	add_row(&rows[1], &kv, -1, 1);
+	assert_true(start(&s, &rows[1], &results[1]));
+	first = finish(&s, &results[0]);
+	done = mock_calls("kernel");
+	second = finish(&s, &results[1]);
+	assert_true(done > 0);
+	assert_int_equal(mock_calls("kernel"), 2 * done);
+	/* the same by the token that was picked */
+	add_row(&rows[0], &kv, first.id, 1);
+	assert_true(start(&s, &rows[0], &results[0]));
+	again = finish(&s, &results[0]);
+	assert_int_equal(again.id, second.id);
+	assert_memory_equal(&again.logit, &second.logit, sizeof(float));
+	for (int i = 0; i < 2; i++)
+		glm_rows_free(&rows[i]);
+	glm_kv_give(s.kv, model->kv_block_bytes, &kv);
+	rn_close(&s);
+	md_free(model);
+	assert_int_equal(mock_in_use(), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sleeps),
-		cmocka_unit_test(test_uploads),
-		cmocka_unit_test(test_upload_given_up),
-		cmocka_unit_test(test_ended_in_a_pass),
+		cmocka_unit_test(test_sleeps),			cmocka_unit_test(test_uploads),
+		cmocka_unit_test(test_upload_given_up), cmocka_unit_test(test_ended_in_a_pass),
+		cmocka_unit_test(test_one_by_one),
 	};
 
 	snprintf(passes, sizeof(passes), "/tmp/chatglm-passes-%d", (int) getpid());

@@ -16,6 +16,7 @@
 #define NOWHERE ((uintptr_t) 1 << 62) /* added to an address it is none of any process */
 #define POISON 0xfb					  /* floats of such bytes are wrong beyond doubt */
 #define MAX_BLOCKS 64
+#define MAX_PICKS 1024
 
 typedef enum operation_kind
 {
@@ -61,8 +62,12 @@ struct glm_device
 		void  *data;
 		size_t bytes;
 	} block[MAX_BLOCKS]; /* what it gave */
-	size_t vocab;		 /* of the pass that is being done */
-	bool   picks, lost;
+	size_t		  vocab; /* of the pass that is being done */
+	glm_pass	  pass;	 /* that, with tokens for what was picked before */
+	glm_pass_row *row;	 /* [row_room], its rows */
+	int			  row_room;
+	int32_t		  ids[MAX_PICKS]; /* that the last pass picked */
+	bool		  picks, lost;
 };
 
 struct glm_weights
@@ -160,6 +165,7 @@ late_close(glm_device *dev)
 {
 	dev->cpu->close(dev->inner);
 	free(dev->queue);
+	free(dev->row);
 	free(dev);
 }
 
@@ -417,6 +423,27 @@ pick_row(const glm_pick *pick, float *logits, glm_picked_id *picked)
 	glm_sampler_close(sampler);
 }
 
+/* The pass as the CPU has it, which knows tokens alone. */
+static void
+know_tokens(glm_device *dev, const glm_pass *pass)
+{
+	if (pass->n_rows > dev->row_room)
+	{
+		dev->row_room = pass->n_rows;
+		dev->row = realloc(dev->row, (size_t) dev->row_room * sizeof(*dev->row));
+		if (dev->row == NULL)
+			abort();
+	}
+	dev->pass = *pass;
+	dev->pass.row = dev->row;
+	for (int i = 0; i < pass->n_rows; i++)
+	{
+		dev->row[i] = pass->row[i];
+		if (dev->row[i].token < 0)
+			dev->row[i].token = dev->ids[-1 - dev->row[i].token];
+	}
+}
+
 static void
 perform(glm_device *dev, const operation *op)
 {
@@ -427,7 +454,8 @@ perform(glm_device *dev, const operation *op)
 		case BEGIN:
 			poison(dev);
 			dev->vocab = (size_t) op->weights->model->config.vocab;
-			cpu->begin(dev->inner, op->weights->inner, op->pass);
+			know_tokens(dev, op->pass);
+			cpu->begin(dev->inner, op->weights->inner, &dev->pass);
 			break;
 		case EMBED:
 			cpu->embed(dev->inner, op->to);
@@ -448,8 +476,13 @@ perform(glm_device *dev, const operation *op)
 			break;
 		case PICK:
 			for (int i = 0; i < op->n; i++)
-				pick_row(&op->pick[i], (float *) op->from.at + (size_t) i * dev->vocab,
-						 (glm_picked_id *) op->host + i);
+			{
+				glm_picked_id *picked = (glm_picked_id *) op->host + i;
+
+				pick_row(&op->pick[i], (float *) op->from.at + (size_t) i * dev->vocab, picked);
+				if (i < MAX_PICKS)
+					dev->ids[i] = picked->status == GLM_OK ? picked->id : 0;
+			}
 			break;
 		case KV_COPY:
 			cpu->kv_copy(dev->inner, op->place, op->to_block, op->from_block, op->bytes);
@@ -472,23 +505,41 @@ late_ready(glm_device *dev, int place)
 	return dev->n == 0;
 }
 
+/* Operations up to the end of the first of two passes, or all. */
+static int
+count_first(const glm_device *dev)
+{
+	int first = dev->n, ends = 0;
+
+	for (int i = dev->n - 1; i >= 0; i--)
+	{
+		if (dev->queue[i].kind != END)
+			continue;
+		first = i + 1;
+		ends++;
+	}
+	return ends > 1 ? first : dev->n;
+}
+
 static bool
 late_wait(glm_device *dev, int place, glm_device_state *state, glm_error *err)
 {
 	bool fails = dev->lost;
+	int	 n = count_first(dev);
 
 	(void) place;
 	if (atomic_load(&until_failure) > 0)
 		fails |= atomic_fetch_sub(&until_failure, 1) == 1;
-	for (int i = 0; i < dev->n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		if (!fails)
 			perform(dev, &dev->queue[i]);
 		if (dev->queue[i].kind == WRITE)
 			free(dev->queue[i].host);
 	}
-	dev->n = 0;
-	atomic_store(&pending, 0);
+	dev->n -= n;
+	memmove(dev->queue, dev->queue + n, (size_t) dev->n * sizeof(*dev->queue));
+	atomic_store(&pending, dev->n);
 	*state = fails ? (glm_device_state) atomic_load(&failure) : GLM_DEVICE_FINE;
 	dev->lost = *state == GLM_DEVICE_LOST;
 	return !fails || glm_fail(err, GLM_INTERNAL, "the device coughed");

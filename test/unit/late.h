@@ -5,7 +5,7 @@
  * what it gave is overwritten when a pass begins, and what it is to read is until it has
  * been; so whoever looks early, or where nothing is his, finds out.  Waiting can be made to
  * fail.  One is open at a time, of either kind: one leaves picking to the host, the other
- * picks, by the sampler's code.
+ * picks, by the sampler's code, and has two passes in order if it is asked to.
  */
 #ifndef LATE_H
 #define LATE_H

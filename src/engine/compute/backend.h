@@ -14,6 +14,10 @@
  * Places that have no device in common compute at a time: a pass at one may begin when that at
  * another has been put in order (end()), and is waited for later, each at its place.
  *
+ * At a place of one device that picks, a second pass may be put in order behind one that picked
+ * and has not been waited for: its rows name what that picks, where it picked nothing any token.
+ * wait() is for the first of the two.
+ *
  * Three kinds of calls.  What takes memory or finds devices (find to kv_pool) may fail at
  * once, with *err; lost() says whether the device is gone with it.  Operations are put in order and never fail: they may be done at once
  * or any time later, but what one leaves the next one sees.  wait() is the one place where
@@ -95,7 +99,7 @@ typedef struct glm_device_info
 	int		 number;	   /* among those that find() found; of several the first's */
 	int		 devices;	   /* of the place */
 	bool	 host_memory;  /* glm_mem.at is an address that the host may follow after wait() */
-	bool	 picks;		   /* there is a pick() */
+	bool	 picks;		   /* there is a pick(), and passes may follow each other, see above */
 	int		 max_rows;	   /* of a pass; 0: any */
 	/* as it was opened; GLM_EXACT where that is all there is */
 	glm_arithmetic arithmetic;
@@ -121,7 +125,8 @@ typedef enum glm_want
 
 typedef struct glm_pass_row
 {
-	int32_t	 token; /* < 0, where the device picks: what slot -1 - token of the last pass picked */
+	int32_t
+		token; /* < 0: what the pass before picked in slot -1 - token; see glm_device_info.picks */
 	int32_t	 position;
 	int32_t	 sequence;	  /* rows of one are neighbours, at ascending positions */
 	int32_t	 first_block; /* of its sequence's KV blocks, in glm_pass.block */
@@ -294,7 +299,10 @@ typedef struct glm_backend
 	void (*end)(glm_device *dev);
 	/* Would wait() return at once? */
 	bool (*ready)(glm_device *dev, int place);
-	/* Waits for all that was put in order at a place; false: it is lost, *err says why. */
+	/*
+	 * Waits for all that was put in order at a place, or for the first of two passes; false: it
+	 * is lost, *err says why, and the second means nothing, but is to be waited for too.
+	 */
 	bool (*wait)(glm_device *dev, int place, glm_device_state *state, glm_error *err);
 } glm_backend;
 

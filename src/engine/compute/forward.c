@@ -19,7 +19,8 @@
  *
  * Between layers there is a pause, which may end the pass: what it stored is stored again.
  * However a pass ends, it is waited for, so that nothing of it is left over for the next.
- * While it is, passes at other places may be put in order.
+ * While it is, passes at other places may be put in order, and at its own the next, whose tokens
+ * the device knows before the host does.
  * One thread (the engine's) calls all of this, save load, refresh and unload.
  */
 #include "engine/compute/forward.h"
@@ -29,6 +30,7 @@
 
 #include "engine/compute/host_buffer.h"
 #include "engine/compute/layer_walk.h"
+#include "engine/compute/pass_turns.h"
 
 /* The buffers of a pass; the sizes say how many floats each has. */
 typedef enum buffer_id
@@ -46,8 +48,7 @@ typedef struct place_buffers
 	atomic_size_t	size[N_BUFFERS]; /* loading threads read them */
 	glm_host_buffer logits;
 	glm_host_buffer hidden;
-	glm_picked_id  *picked; /* [max_logits]; NULL: the device does not pick */
-	glm_pass_times	times;	/* of the last pass there */
+	glm_pass_turns	turns;
 } place_buffers;
 
 struct glm_forward
@@ -78,10 +79,14 @@ take_on(glm_forward *fwd, glm_error *err)
 		return glm_fail(err, GLM_UNSUPPORTED,
 						"device \"%s\" computes at most %d rows at a time, not %d", info.name,
 						info.max_rows, fwd->max_rows);
-	for (int p = 0; info.picks && p < fwd->n_places; p++)
+	for (int i = 0; i < 2 * fwd->n_places; i++)
 	{
-		fwd->buffers[p].picked = calloc((size_t) fwd->max_logits, sizeof(glm_picked_id));
-		if (fwd->buffers[p].picked == NULL)
+		place_buffers *b = &fwd->buffers[i / 2];
+
+		if (!info.picks)
+			break;
+		b->turns.turn[i % 2].picked = calloc((size_t) fwd->max_logits, sizeof(glm_picked_id));
+		if (b->turns.turn[i % 2].picked == NULL)
 			return glm_no_memory(err);
 	}
 	return true;
@@ -132,7 +137,8 @@ glm_forward_close(glm_forward *fwd)
 			fwd->backend->free(fwd->dev, b->mem[i]);
 		glm_host_buffer_free(&b->logits, fwd->backend, fwd->dev);
 		glm_host_buffer_free(&b->hidden, fwd->backend, fwd->dev);
-		free(b->picked);
+		free(b->turns.turn[0].picked);
+		free(b->turns.turn[1].picked);
 	}
 	fwd->backend->close(fwd->dev);
 	free(fwd);
@@ -167,7 +173,7 @@ glm_forward_set_tuning(glm_forward *fwd, bool on)
 const glm_pass_times *
 glm_forward_times(const glm_forward *fwd, int place)
 {
-	return &fwd->buffers[place].times;
+	return glm_turn_times(&fwd->buffers[place].turns);
 }
 
 bool
@@ -351,7 +357,7 @@ walk_layers(glm_forward *fwd, const glm_model *model, int n_rows, glm_error *err
 						   .shared = fwd->here->mem[SHARED],
 						   .n = n_rows,
 						   .slice = n_rows,
-						   .times = &fwd->here->times};
+						   .times = &glm_turn_last(&fwd->here->turns)->times};
 
 	for (int l = 0; l < model->config.layers; l++)
 	{
@@ -387,14 +393,18 @@ finish_logits(glm_forward *fwd, const glm_model *model, glm_mem hidden, int n,
 {
 	const glm_backend *be = fwd->backend;
 	glm_mem			   logits = fwd->here->mem[SHARED];
+	glm_pass_turn	  *turn = glm_turn_last(&fwd->here->turns);
 
 	if (n > 0)
 		be->matmul(fwd->dev, logits, hidden, (size_t) model->config.hidden, GLM_HEAD, GLM_NO_LAYER,
 				   n, false, false);
-	results->picked = n > 0 && picks != NULL ? fwd->here->picked : NULL;
+	results->picked = n > 0 && picks != NULL ? turn->picked : NULL;
 	if (results->picked != NULL)
-		be->pick(fwd->dev, fwd->here->picked, logits, picks, n);
-	glm_pass_times_add(&fwd->here->times, GLM_PART_HEAD);
+	{
+		be->pick(fwd->dev, turn->picked, logits, picks, n);
+		turn->n_picked = n;
+	}
+	glm_pass_times_add(&turn->times, GLM_PART_HEAD);
 	results->logits =
 		bring(fwd, &fwd->here->logits, logits,
 			  results->picked != NULL ? 0 : (size_t) n * (size_t) model->config.vocab);
@@ -440,8 +450,7 @@ glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm_error *err)
 	glm_error		 why = {0};
 	bool			 done = fwd->backend->wait(fwd->dev, (int) (b - fwd->buffers), &state, &why);
 
-	if (!fwd->host_memory)
-		glm_pass_times_add(&b->times, GLM_PART_COPY);
+	glm_turn_finish(&b->turns, !fwd->host_memory);
 	if (done)
 		return true;
 	if (state == GLM_DEVICE_LOST)
@@ -461,18 +470,21 @@ glm_forward_start(glm_forward *fwd, const glm_model *model, const glm_weights *w
 				  const glm_pass *pass, const glm_pick *picks, glm_results *results, glm_error *err)
 {
 	const glm_backend *be = fwd->backend;
+	place_buffers	  *b = buffers_of(fwd, weights);
 	bool			   ok;
 
-	if (!glm_pass_check(pass, model, fwd->max_rows, fwd->max_logits, err))
+	if (!glm_pass_check(pass, model, fwd->max_rows, fwd->max_logits, glm_turn_picks(&b->turns),
+						err))
 		return false;
-	fwd->here = buffers_of(fwd, weights);
-	glm_pass_times_begin(&fwd->here->times);
+	fwd->here = b;
+	glm_turn_begin(&b->turns);
 	be->begin(fwd->dev, weights, pass);
 	be->embed(fwd->dev, fwd->here->mem[X]);
 	ok = walk_layers(fwd, model, pass->n_rows, err);
 	if (ok && pass->n_logits + pass->n_hidden > 0)
 		finish_rows(fwd, model, pass, picks, results);
 	be->end(fwd->dev);
+	glm_turn_end(&b->turns);
 	if (!ok)
 		glm_forward_finish(fwd, weights, err);
 	return ok;

@@ -60,7 +60,10 @@ extern bool		glm_forward_no_room(const glm_forward *fwd, int place, const glm_mo
 extern bool glm_forward_prepare(glm_forward *fwd, int place, const glm_model *model,
 								glm_error *err);
 
-/* What was wanted, in the order of the rows; the caller's until the next pass at that place. */
+/*
+ * What was wanted, in the order of the rows; the caller's until the next pass at that place, or
+ * the next but one where a pass follows.
+ */
 typedef struct glm_results
 {
 	float				*logits; /* [n_logits, vocab]; NULL: the device picked */
@@ -90,10 +93,16 @@ extern bool glm_forward_start(glm_forward *fwd, const glm_model *model, const gl
 							  const glm_pass *pass, const glm_pick *picks, glm_results *results,
 							  glm_error *err);
 extern bool glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm_error *err);
-/* Would that at this place return at once? */
+/*
+ * A second pass of the same model may be started behind one that picks (results->picked is not
+ * NULL, one device), without pauses: in place of a token its rows may name the slot where that
+ * one picks it, as -1 - slot.  finish() and what is below are then for the first.  If that fails,
+ * what comes of the second means nothing, but it must be finished too.
+ */
+/* Would finish() at this place return at once? */
 extern bool glm_forward_ready(const glm_forward *fwd, int place);
 
-/* Where the time of the last pass at a place went. */
+/* Where the time of the last pass that was finished at a place went. */
 extern const glm_pass_times *glm_forward_times(const glm_forward *fwd, int place);
 
 /* Has a pass, or a call, lost the device?  Then all that is left is to close it.  Any thread. */

@@ -100,7 +100,7 @@ blocks_end(const glm_pass *pass, int i)
 /* Do all rows name a token, a position and a KV block that exist? */
 bool
 glm_pass_check(const glm_pass *pass, const glm_model *model, int max_rows, int max_logits,
-			   glm_error *err)
+			   int n_picked, glm_error *err)
 {
 	size_t end = 0;
 
@@ -112,7 +112,7 @@ glm_pass_check(const glm_pass *pass, const glm_model *model, int max_rows, int m
 	{
 		const glm_pass_row *row = &pass->row[i];
 
-		if (row->token < 0 || row->token >= model->config.vocab)
+		if (row->token < -n_picked || row->token >= model->config.vocab)
 			return glm_fail(err, GLM_BAD_ARGUMENT,
 							"token id %d is not in the vocabulary of model \"%s\" (0 to %d)",
 							row->token, model->name, model->config.vocab - 1);

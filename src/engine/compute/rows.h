@@ -34,9 +34,10 @@ extern void glm_rows_add(glm_rows *rows, int32_t token, int position, glm_want w
 
 /*
  * Do all rows name a token, a position and a KV block that exist, and are they as many as a
- * pass may have at most, and of those as many want logits?
+ * pass may have at most, and of those as many want logits?  n_picked: ids that the pass before
+ * picks, which may be named in place of tokens.
  */
 extern bool glm_pass_check(const glm_pass *pass, const glm_model *model, int max_rows,
-						   int max_logits, glm_error *err);
+						   int max_logits, int n_picked, glm_error *err);
 
 #endif /* GLM_ROWS_H */
