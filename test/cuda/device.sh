@@ -19,6 +19,7 @@ mock "$build/test_device_fast"
 mock "$build/test_device_several"
 mock "$build/test_device_layers"
 mock "$build/test_device_beside"
+mock "$build/test_device_follow"
 mock "$build/test_device_symbols"
 mock "$build/test_device_threads"
 mock "$build/test_device_faults" cuda:0,1

@@ -57,6 +57,12 @@ static const condition conditions[] = {
 	/* but few at a time: who has a penalty, or asks for likeliest tokens, takes all to the host */
 	{"late device that picks", 2, 2, 64, 256, GLM_SPECULATE_ALWAYS, .rounds = 1,
 	 .device = &late_picker},
+	{"late device that goes ahead, small pool", 1, 6, 1, 64, GLM_SPECULATE_OFF, .rounds = 2,
+	 .device = &late_picker},
+	{"late device that goes ahead", 1, 2, 64, 256, GLM_SPECULATE_OFF, .rounds = 1,
+	 .device = &late_picker},
+	{"late device that goes ahead, slow readers, others cancelled", 1, 4, 3, 64, GLM_SPECULATE_OFF,
+	 .slow = true, .disturbed = true, .rounds = 2, .device = &late_picker},
 	{"slow readers, others cancelled", 2, AT_A_TIME, 3, 0, GLM_SPECULATE_ALWAYS, .slow = true,
 	 .disturbed = true, .rounds = 2},
 };
@@ -279,8 +285,13 @@ check_figures(const condition *c, const glm_stats *stats, const glm_model_info *
 		assert_true(stats->preemptions > 0);
 	if (c->device != NULL)
 		assert_true(late_count().reads > 100);
+	if (c->device != &late_picker)
+		assert_int_equal(stats->followed, 0);
 	if (c->device == &late_picker)
-		assert_true(late_count().picks > 1000);
+	{
+		assert_true(late_count().picks > 200);
+		assert_true(stats->followed > 10);
+	}
 	else if (c->device != NULL)
 		assert_int_equal(late_count().picks, 0);
 }
@@ -298,10 +309,12 @@ run_condition(const condition *c)
 	run_all(&r);
 	stats = stats_of(r.engine);
 	assert_int_equal(glm_engine_models(r.engine, &model, 1), 1);
-	print_message("    %s: %llu cached, %llu of %llu drafts right, %llu preempted\n", c->name,
-				  (unsigned long long) stats.cached_tokens,
+	print_message("    %s: %llu cached, %llu of %llu drafts right, %llu preempted, "
+				  "%llu of %llu passes followed\n",
+				  c->name, (unsigned long long) stats.cached_tokens,
 				  (unsigned long long) model.accepted_tokens,
-				  (unsigned long long) model.draft_tokens, (unsigned long long) stats.preemptions);
+				  (unsigned long long) model.draft_tokens, (unsigned long long) stats.preemptions,
+				  (unsigned long long) stats.followed, (unsigned long long) stats.steps);
 	check_figures(c, &stats, &model);
 	glm_engine_close(r.engine);
 }

@@ -43,6 +43,7 @@ typedef struct glm_stats
 	uint64_t	   preemptions; /* sequences that gave their KV up, to compute it again */
 	uint64_t	   steps;		/* forward passes */
 	uint64_t	   step_ns;		/* time spent in them */
+	uint64_t	   followed;	/* of them, behind which the next was put in order at once */
 	int			   waiting;		/* requests admitted to no sequence yet */
 	int			   running;		/* sequences being computed */
 	int			   paused;		/* of those, waiting for their reader */

@@ -145,7 +145,11 @@ reserve_pass(glm_scheduler *s, const glm_sequence *seq, glm_error *err)
 	for (const glm_sequence *other = s->running; other != NULL; other = other->next)
 		if (glm_sequence_is_at(other, home))
 			blocks += glm_branches_blocks(other);
-	return glm_rows_reserve(&home->rows, s->engine->max_sequences + GLM_PREFILL_MAX, blocks, err);
+	for (int turn = 0; turn < 2; turn++)
+		if (!glm_rows_reserve(&home->rows[turn], s->engine->max_sequences + GLM_PREFILL_MAX, blocks,
+							  err))
+			return false;
+	return true;
 }
 
 /* Gives a sequence its place and what is cached of its prompt, or lets it wait. */

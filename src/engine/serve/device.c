@@ -36,8 +36,11 @@ close_device(glm_engine *e)
 	{
 		glm_prefix_close(e->home[i].prefix);
 		glm_kv_pool_close(e->home[i].kv);
-		glm_rows_free(&e->home[i].rows);
-		free(e->home[i].picks);
+		for (int turn = 0; turn < 2; turn++)
+		{
+			glm_rows_free(&e->home[i].rows[turn]);
+			free(e->home[i].picks[turn]);
+		}
 	}
 	memset(e->home, 0, sizeof(e->home));
 	e->n_homes = 0;
@@ -77,10 +80,10 @@ open_home(glm_engine *e, int place, size_t kv_bytes, int max_logits, glm_error *
 	home->place = place;
 	glm_forward_info(e->forward, place, &home->info);
 	atomic_store(&home->bytes_free, home->info.bytes_free);
-	if (home->info.picks)
+	for (int turn = 0; home->info.picks && turn < 2; turn++)
 	{
-		home->picks = calloc((size_t) max_logits, sizeof(*home->picks));
-		if (home->picks == NULL)
+		home->picks[turn] = calloc((size_t) max_logits, sizeof(**home->picks));
+		if (home->picks[turn] == NULL)
 			return glm_no_memory(err);
 	}
 	home->kv = glm_kv_pool_open(room < kv_bytes ? (size_t) room : kv_bytes);

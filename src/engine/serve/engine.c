@@ -325,6 +325,7 @@ glm_engine_stats(glm_engine *e, glm_stats *out)
 	out->preemptions = atomic_load(&c->preemptions);
 	out->steps = atomic_load(&c->steps);
 	out->step_ns = atomic_load(&c->step_ns);
+	out->followed = atomic_load(&c->followed);
 	out->running = atomic_load(&c->running);
 	out->paused = atomic_load(&c->paused);
 	out->waiting = atomic_load(&c->waiting) + atomic_load(&e->intake.n_tasks);

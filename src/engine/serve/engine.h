@@ -35,6 +35,7 @@ typedef struct glm_counters
 	atomic_ullong preemptions;
 	atomic_ullong steps;
 	atomic_ullong step_ns;
+	atomic_ullong followed;
 	atomic_int	  waiting;
 	atomic_int	  running;
 	atomic_int	  paused;

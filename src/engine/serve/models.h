@@ -56,8 +56,10 @@ typedef struct glm_home
 	atomic_bool		kv_taken;	/* the pool has its memory; set under device_lock */
 	atomic_ullong	bytes_free; /* when that was last looked at */
 	atomic_int		models;
-	glm_rows		rows;  /* of a pass: at most max_sequences + GLM_PREFILL_MAX */
-	glm_pick	   *picks; /* of its rows with logits; NULL: the device does not pick */
+	/* of a pass, at most max_sequences + GLM_PREFILL_MAX, and of the one that follows it */
+	glm_rows		rows[2];
+	glm_pick	   *picks[2]; /* of rows with logits; NULL: the device does not pick */
+	int				turn;	  /* which are those of the pass */
 } glm_home;
 
 /* An open model with what serving it needs. */

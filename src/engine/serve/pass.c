@@ -73,7 +73,6 @@ give_results(glm_scheduler *s, const glm_flight *flight)
 {
 	const glm_model_config *config = &flight->config;
 	const glm_results	   *results = &flight->results;
-	size_t					row = 0, hidden_row = 0;
 	int						n = 0;
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
@@ -90,15 +89,13 @@ give_results(glm_scheduler *s, const glm_flight *flight)
 		n++;
 		if (seq->kind->want == GLM_WANT_HIDDEN)
 		{
-			seq->hidden = results->hidden + hidden_row * (size_t) config->hidden;
-			hidden_row += (size_t) seq->n_wanted;
+			seq->hidden = results->hidden + (size_t) seq->slot * (size_t) config->hidden;
 			continue;
 		}
 		if (results->picked != NULL)
-			seq->device_picked = results->picked + row;
+			seq->device_picked = results->picked + seq->slot;
 		else
-			seq->logits = results->logits + row * (size_t) config->vocab;
-		row += (size_t) seq->n_wanted;
+			seq->logits = results->logits + (size_t) seq->slot * (size_t) config->vocab;
 	}
 	return n;
 }
@@ -187,7 +184,7 @@ count_pass(glm_scheduler *s, glm_served *served, const glm_home *home, int64_t n
 		glm_account_model(served->model, &served->runtime.cost);
 	glm_account_pass(s, served);
 	if (served->drafter != NULL && prefill == 0)
-		glm_drafter_count_pass(served->drafter, home->rows.pass.n_rows, ns);
+		glm_drafter_count_pass(served->drafter, home->rows[home->turn].pass.n_rows, ns);
 }
 
 /* Whose turn the step is has had this time of it too, if the model is still there. */
@@ -230,7 +227,7 @@ look_around(void *arg, glm_error *err)
 static const glm_pick *
 describe_picks(const glm_scheduler *s, const glm_home *home)
 {
-	glm_pick *pick = home->picks;
+	glm_pick *pick = home->picks[home->turn];
 
 	if (pick == NULL)
 		return NULL;
@@ -244,7 +241,7 @@ describe_picks(const glm_scheduler *s, const glm_home *home)
 				return NULL;
 		}
 	}
-	return home->picks;
+	return home->picks[home->turn];
 }
 
 /* Who was in a pass that was ended is dropped next, each with his own reason. */
@@ -261,7 +258,7 @@ glm_pass_start(glm_scheduler *s, glm_served *served)
 {
 	glm_home	   *home = &s->engine->home[atomic_load(&served->home)->place];
 	glm_flight	   *flight = &s->flight[home->place];
-	const glm_pass *pass = &home->rows.pass;
+	const glm_pass *pass = &home->rows[home->turn].pass;
 	glm_error		err = {0};
 	bool			ok;
 
@@ -281,12 +278,26 @@ glm_pass_start(glm_scheduler *s, glm_served *served)
 		end_failed(s, served, home, &err);
 }
 
+/* What came of a pass that is over. */
+static void
+take_pass(glm_scheduler *s, glm_flight *flight, glm_served *served, bool was_over)
+{
+	int64_t now_ns = glm_now_ns(), ns = now_ns - flight->start_ns;
+
+	atomic_store(&served->used_ns, now_ns);
+	served->runtime.last_ns = ns / (was_over ? 2 : 1);
+	count_pass(s, served, flight->home, ns);
+	count_step(s, now_ns);
+	use_results(s, flight);
+	glm_follow_move_up(s, flight, now_ns);
+}
+
 void
 glm_pass_finish(glm_scheduler *s, glm_flight *flight)
 {
 	glm_served *served = flight->served;
+	bool		kept = flight->kept;
 	glm_error	err = {0};
-	int64_t		now_ns;
 	/* it was over when nobody looked, some time since it began */
 	bool was_over = flight->late && glm_forward_ready(s->engine->forward, flight->home->place);
 	bool ok = glm_forward_finish(s->engine->forward, atomic_load(&served->weights), &err);
@@ -296,15 +307,13 @@ glm_pass_finish(glm_scheduler *s, glm_flight *flight)
 		s->flight[i].late = true;
 	if (GLM_INJECT("pass"))
 		ok = glm_fail(&err, GLM_INTERNAL, "the pass was made to fail");
-	if (!ok)
+	if (ok)
+		take_pass(s, flight, served, was_over);
+	else
 	{
+		glm_follow_drop(s, flight->home);
 		end_failed(s, served, flight->home, &err);
-		return;
 	}
-	now_ns = glm_now_ns();
-	atomic_store(&served->used_ns, now_ns);
-	served->runtime.last_ns = (now_ns - flight->start_ns) / (was_over ? 2 : 1);
-	count_pass(s, served, flight->home, now_ns - flight->start_ns);
-	count_step(s, now_ns);
-	use_results(s, flight);
+	if (kept)
+		glm_models_release(&s->engine->models, served);
 }

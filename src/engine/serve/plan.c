@@ -353,6 +353,23 @@ plan_drafts(glm_scheduler *s, const glm_served *served, const glm_home *home, in
 	}
 }
 
+bool
+glm_plan_would_draft(glm_scheduler *s, const glm_served *served, const glm_home *home)
+{
+	bool would = false;
+
+	plan_drafts(s, served, home, atomic_load(&s->engine->prefill_budget));
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (!glm_sequence_is_at(seq, home))
+			continue;
+		would |= seq->draft.n_tokens > 0;
+		seq->draft.n_tokens = 0;
+		seq->draft.expected = 0;
+	}
+	return would;
+}
+
 /* ---- The pass -------------------------------------------------------------------- */
 
 static void
@@ -362,6 +379,7 @@ write_rows(glm_rows *rows, glm_sequence *seq)
 	int n = seq->n_rows + (seq->n_rows > 0 ? seq->draft.n_tokens : 0);
 
 	seq->n_wanted = 0;
+	seq->slot = seq->kind->want == GLM_WANT_HIDDEN ? rows->pass.n_hidden : rows->pass.n_logits;
 	if (n > 0)
 		glm_rows_begin(rows, &seq->chain.kv);
 	for (int i = 0; i < n; i++)
@@ -378,8 +396,9 @@ write_rows(glm_rows *rows, glm_sequence *seq)
 void
 glm_plan_pass(glm_scheduler *s, glm_served *served, glm_home *home)
 {
-	int budget = atomic_load(&s->engine->prefill_budget);
-	int n = glm_rank_pass(s, served);
+	int		  budget = atomic_load(&s->engine->prefill_budget);
+	int		  n = glm_rank_pass(s, served);
+	glm_rows *rows = &home->rows[home->turn];
 
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		if (glm_sequence_is_at(seq, home))
@@ -401,8 +420,8 @@ glm_plan_pass(glm_scheduler *s, glm_served *served, glm_home *home)
 	}
 	budget = glm_branches_plan(s, home, budget);
 	plan_drafts(s, served, home, budget);
-	glm_rows_clear(&home->rows);
+	glm_rows_clear(rows);
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 		if (glm_sequence_is_at(seq, home))
-			write_rows(&home->rows, seq);
+			write_rows(rows, seq);
 }

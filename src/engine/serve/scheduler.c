@@ -123,8 +123,8 @@ go_on_beside(glm_scheduler *s, const glm_home *home)
 	const glm_flight *last = find_flight(s, true);
 	glm_served		 *served;
 
-	if (last == NULL || atomic_load(&e->stopping) || atomic_load(&e->lost) ||
-		atomic_load(&e->step_delay_ms) > 0)
+	if (last == NULL || s->flight[home->place].served != NULL || atomic_load(&e->stopping) ||
+		atomic_load(&e->lost) || atomic_load(&e->step_delay_ms) > 0)
 		return;
 	glm_inbox_take(s);
 	glm_inbox_drop_ended(s, true);
@@ -134,7 +134,10 @@ go_on_beside(glm_scheduler *s, const glm_home *home)
 		glm_pass_start(s, served);
 }
 
-/* A pass of the model whose turn it is, and what fits beside it; false when there is no work. */
+/*
+ * A pass of the model whose turn it is, what fits beside it, and what follows them as long as there
+ * is nothing else to do; false when there is no work.
+ */
 static bool
 run_step(glm_scheduler *s)
 {
@@ -152,6 +155,7 @@ run_step(glm_scheduler *s)
 	start_beside(s, home);
 	while ((flight = find_flight(s, false)) != NULL)
 	{
+		glm_follow_all(s);
 		glm_pass_finish(s, flight);
 		go_on_beside(s, flight->home);
 	}

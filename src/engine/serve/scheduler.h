@@ -2,7 +2,8 @@
  * scheduler.h - the engine thread's own state, and what is done to it: inbox.c (which come
  * and end), sequence.c (the lists of sequences), tenants.c (whose turn it is), admit.c
  * (which run), rank.c (in which order), preempt.c (which give way), plan.c (what the next
- * pass computes), pass.c (one forward pass and what comes of it), scheduler.c (the loop).
+ * pass computes), pass.c (one forward pass and what comes of it), follow.c (the one behind it),
+ * scheduler.c (the loop).
  */
 #ifndef GLM_SCHEDULER_H
 #define GLM_SCHEDULER_H
@@ -17,6 +18,7 @@ typedef struct glm_flight
 	glm_model_config config;
 	int64_t			 start_ns;
 	bool			 late;	  /* another was waited for since it was started */
+	bool			 kept;	  /* it has a reference to the model */
 	glm_results		 results; /* once it is finished */
 } glm_flight;
 
@@ -36,6 +38,7 @@ typedef struct glm_scheduler
 	glm_served	 *leader;		/* the model that ran last; it may be gone */
 	int64_t		  counted_ns;	/* until when its time is counted */
 	glm_flight	  flight[GLM_MOST_PLACES]; /* by home */
+	glm_flight	  ahead[GLM_MOST_PLACES];  /* behind these, see follow.c */
 } glm_scheduler;
 
 /* ---- inbox.c ---- */
@@ -136,11 +139,23 @@ extern void glm_plan_count_cached(glm_engine *engine, glm_sequence *seq, int tok
 /* Fills home->rows with a pass of this model; may be none. */
 extern void glm_plan_pass(glm_scheduler *s, glm_served *served, glm_home *home);
 
+/* Would anybody whose pass, without drafts, is under way there have one by the known tokens? */
+extern bool glm_plan_would_draft(glm_scheduler *s, const glm_served *served, const glm_home *home);
+
 /* ---- pass.c ---- */
 
 /* Starts a forward pass of a model, if there is something to compute: it has a flight then. */
 extern void glm_pass_start(glm_scheduler *s, glm_served *served);
-/* Waits for it, and takes what came of it. */
+/* Waits for it, and takes what came of it; the one that follows it has its flight then. */
 extern void glm_pass_finish(glm_scheduler *s, glm_flight *flight);
+
+/* ---- follow.c ---- */
+
+/* Puts the next pass in order behind each that is under way and may be followed. */
+extern void glm_follow_all(glm_scheduler *s);
+/* The one behind a pass that is over is the home's from now on, if there is one. */
+extern void glm_follow_move_up(glm_scheduler *s, glm_flight *flight, int64_t now_ns);
+/* The pass before it failed: it is waited for, and nobody has what came of it. */
+extern void glm_follow_drop(glm_scheduler *s, const glm_home *home);
 
 #endif /* GLM_SCHEDULER_H */

@@ -65,6 +65,8 @@ typedef struct glm_sequence
 	int						n_rows;		/* rows of its known tokens in the pass being run */
 	bool					copied;		/* a block was copied for it since the last pass */
 	int						n_wanted;	/* rows of which that pass leaves something, drafts' too */
+	int						slot;		/* of the first of these, among all that the pass leaves */
+	int						ahead;		/* the same in the pass that follows, and 1; 0: not in it */
 	uint32_t				pass;		/* its last one, as its model counts them */
 	bool					chosen;		/* for the pass that is planned */
 	bool					preempted;	/* once at least */
