@@ -24,7 +24,7 @@ f32_to_bf16(float x)
 	unsigned bits = __float_as_uint(x);
 
 	if ((bits & 0x7fffffffu) > 0x7f800000u)
-		return (uint16_t) (bits >> 16 | 0x40); /* a NaN stays one */
+		return (uint16_t) (bits >> 16); /* a NaN stays one; a product is a quiet one */
 	return (uint16_t) ((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
 
