@@ -13,6 +13,9 @@
 /* So many of them from now on, before the driver is loaded. */
 extern void mock_devices(int n);
 
+/* Who waits for passes sleeps, as on a GPU; else he does not. */
+extern void mock_sleeps(void);
+
 /* Loaded once; ends the program where it cannot be. */
 extern const glm_backend *mock_backend(void);
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mock.h"
@@ -20,20 +19,6 @@
 #define STOPPED 0 /* that ends by the model's stop */
 #define LIMITED 5 /* one that is known to end before it does, so that no pass is behind its last */
 #define MOST 8	  /* requests at a time in one test */
-
-/*
- * In place of the C library's, for who waits for a pass: the driver for tests does nothing while
- * he sleeps, so that passes would seem to take longer, and he would sleep longer, each time.
- */
-__attribute__((visibility("default"))) int
-clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left)
-{
-	(void) clock;
-	(void) flags;
-	(void) until;
-	(void) left;
-	return 0;
-}
 
 static char passes[64]; /* while it is there, passes are not done; .held: one is waited for */
 

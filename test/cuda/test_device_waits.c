@@ -247,6 +247,7 @@ main(void)
 	snprintf(uploads, sizeof(uploads), "/tmp/chatglm-uploads-%d", (int) getpid());
 	setenv("GLM_MOCK_HOLD_PASSES", passes, 1);
 	setenv("GLM_MOCK_HOLD_UPLOADS", uploads, 1);
+	mock_sleeps();
 	mock_backend();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
