@@ -38,7 +38,7 @@ build/cuda/kernels.ptx: $(CUDA_KERNELS) build/cuda/arches
 
 # ---- the library -------------------------------------------------------------------
 
-CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_graph kv_written gpu_wait gpu_wgmma gpu_fast gpu_backend resident upload gpu_pass operations gpus gpus_pass backend_cuda)
+CUDA_LIB_OBJS = $(patsubst %,build/cuda/lib/%.o,driver launch gpu_stream gpu_graph kv_written gpu_wait gpu_wgmma gpu_fast gpu_backend resident upload gpu_pass operations gpu_pick gpus gpus_pass backend_cuda)
 # of the engine, what errors and shapes need: the library has its own
 CUDA_ENGINE_OBJS = $(patsubst %,build/engine/%.o,base/error base/utf8 base/pause weights/dtype model/matrices model/kv_layout)
 # exports one function and needs libc alone; the driver is found when it is asked for

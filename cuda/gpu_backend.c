@@ -40,7 +40,8 @@ describe(const cuda_driver *d, int which, glm_device_info *info)
 	size_t	  bytes = 0;
 	glm_error err = {0};
 
-	*info = (glm_device_info){.picks = true, .number = which, .devices = 1};
+	*info = (glm_device_info){
+		.picks = true, .number = which, .devices = 1, .pick_bytes = CUDA_PICK_BYTES};
 	if (!CUDA(d, &err, device_get, &device, which) ||
 		!CUDA(d, &err, device_name, info->name, (int) sizeof(info->name), device) ||
 		!CUDA(d, &err, device_memory, &bytes, device) || !capability(d, device, &version, &err))

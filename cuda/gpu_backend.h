@@ -68,6 +68,8 @@ struct cuda_gpu
 	cuda_outcome	 outcome; /* of picks */
 };
 
+#define CUDA_PICK_BYTES ((size_t) 2 << 20) /* that all picks of a pass point to */
+
 /* What the engine lends: set before anything else is called. */
 extern const glm_host *cuda_host;
 
@@ -116,6 +118,9 @@ extern void cuda_op_matmul(cuda_gpu *dev, glm_mem c, glm_mem a, size_t lda,
 						   glm_projection projection, int layer, int n, bool add, bool swiglu);
 extern void cuda_op_attention(cuda_gpu *dev, glm_mem out, glm_mem qkv, int layer, int first, int n);
 extern void cuda_op_gather(cuda_gpu *dev, glm_mem y, glm_mem x, glm_want want);
+
+/* ---- gpu_pick.c ---------------------------------------------------------------------- */
+
 extern void cuda_op_pick(cuda_gpu *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick,
 						 int n);
 

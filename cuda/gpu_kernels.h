@@ -24,6 +24,7 @@ enum
 	GLM_CUDA_STRETCH = 512,	 /* positions of a part of attention, see cpu_attention.c */
 	GLM_CUDA_SORT = 512,	 /* candidates that pick sorts at a time */
 	GLM_CUDA_SUM_BLOCK = 64, /* ids whose weights are added up together, see sample_math.h */
+	GLM_CUDA_BAN = -100,	 /* a bias that is no number: see drawing.h */
 	/* of keys and values, see kv_layout.h and backend.h */
 	GLM_CUDA_KV_BLOCK = 32,
 	GLM_CUDA_KV_GROUP = 32,
@@ -72,23 +73,31 @@ typedef struct cuda_kv
 	int32_t			head_dim;
 } cuda_kv;
 
-/* As glm_pick and glm_picked_id, with addresses. */
+/* As glm_pick_change, glm_pick and glm_picked_id, with addresses of the device. */
+typedef struct cuda_change
+{
+	int32_t id, count;
+	float	bias;
+} cuda_change;
+
 typedef struct cuda_pick
 {
-	double	  temperature, top_p, min_p, penalty;
-	uint64_t  seed, index;
-	uint32_t *mask; /* a bit an id, or NULL */
-	uint32_t *seen; /* the same */
-	int32_t	  top_k;
-	int32_t	  n_ids;
-	int32_t	  logprob;
-	int32_t	  unused;
+	double			   temperature, top_p, min_p;
+	double			   repetition, frequency, presence;
+	uint64_t		   seed, index;
+	const uint32_t	  *mask; /* a bit an id, or NULL */
+	const uint32_t	  *seen; /* the same */
+	const cuda_change *change;
+	int32_t			   n_changes;
+	int32_t			   top_k;
+	int32_t			   n_ids;
+	int32_t			   logprob;
 } cuda_pick;
 
 typedef struct cuda_picked
 {
 	int32_t id;
-	int32_t status; /* GLM_CUDA_PICKED, _NOT_FINITE, _NONE */
+	int32_t status; /* GLM_CUDA_PICKED, _NOT_FINITE, _NONE, _LEFT */
 	float	logit;
 	int32_t unused;
 	double	max, sum;
@@ -98,7 +107,8 @@ enum
 {
 	GLM_CUDA_PICKED = 0,
 	GLM_CUDA_NOT_FINITE = 1,
-	GLM_CUDA_NONE = 2 /* no id is allowed */
+	GLM_CUDA_NONE = 2, /* no id is allowed */
+	GLM_CUDA_LEFT = 3  /* none was asked for */
 };
 
 /* A candidate, in the order of candidates.h. */
@@ -261,6 +271,7 @@ typedef struct pick_args
 	cuda_picked		*picked;
 	const float		*logits;
 	const cuda_pick *pick;
+	float			*changed;	/* [rows, vocab] */
 	cuda_candidate	*candidate; /* [rows, vocab] */
 	double			*sum;		/* [rows, vocab / GLM_CUDA_SUM_BLOCK, rounded up] */
 	int32_t			 vocab;

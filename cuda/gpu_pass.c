@@ -153,13 +153,15 @@ cuda_arrive(cuda_gpu *dev, const cuda_gpu *from, glm_mem x, glm_mem x_there, siz
 static void
 hand_over(const cuda_flight *f)
 {
-	const cuda_picked *from = f->picked_home;
+	static const int32_t status[] = {[GLM_CUDA_PICKED] = GLM_OK,
+									 [GLM_CUDA_NOT_FINITE] = GLM_NOT_FINITE,
+									 [GLM_CUDA_NONE] = GLM_INTERNAL,
+									 [GLM_CUDA_LEFT] = GLM_OK};
+	const cuda_picked	*from = f->picked_home;
 
 	for (int i = 0; i < f->n_picked; i++)
 		f->picked[i] = (glm_picked_id){.id = from[i].id,
-									   .status = from[i].status == GLM_CUDA_PICKED ? GLM_OK
-												 : from[i].status == GLM_CUDA_NONE ? GLM_INTERNAL
-																				   : GLM_NOT_FINITE,
+									   .status = status[from[i].status],
 									   .logit = from[i].logit,
 									   .max = from[i].max,
 									   .sum = from[i].sum};
@@ -187,20 +189,20 @@ wait_for_first(const cuda_gpu *dev, glm_error *err)
 bool
 cuda_wait(cuda_gpu *dev, glm_device_state *state, glm_error *err)
 {
-	bool			   followed = dev->n_flights > 1, fine;
+	bool			   followed = dev->n_flights > 1, passed = dev->n_flights > 0, fine;
 	const cuda_flight *f = &dev->flight[followed ? !dev->turn : dev->turn];
 
 	*state = GLM_DEVICE_FINE;
 	cuda_enter(dev);
-	cuda_waiting_sleep(&dev->waiting, &dev->stream, followed ? dev->over : NULL);
+	if (passed) /* else it is a copy, of which no time is known */
+		cuda_waiting_sleep(&dev->waiting, &dev->stream, followed ? dev->over : NULL);
 	fine = followed ? wait_for_first(dev, err) : cuda_stream_wait(&dev->stream, err);
-	if (fine)
+	if (fine && passed)
 		cuda_waiting_end(&dev->waiting);
-	if (fine && dev->n_flights > 0 && f->picked != NULL)
+	if (fine && passed && f->picked != NULL)
 		hand_over(f);
 	if (!fine && !cuda_lives(dev))
 		*state = GLM_DEVICE_LOST;
-	if (dev->n_flights > 0)
-		dev->n_flights--;
+	dev->n_flights -= passed;
 	return fine;
 }

@@ -53,6 +53,7 @@ cuda_gpus_open(const int *which, int n, const char *kernels, glm_threads *pool,
 			return NULL;
 		}
 		gpu->info.arithmetic = arithmetic;
+		dev->last[dev->n] = dev->n;
 		dev->gpu[dev->n++] = gpu;
 	}
 	open_ways(dev);

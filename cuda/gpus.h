@@ -29,6 +29,8 @@ struct glm_device
 	const glm_weights *weights;
 	int				   at;						/* the part that what comes is of */
 	bool			   waits[GLM_MOST_DEVICES]; /* GPUs on which something was put in order */
+
+	int last[GLM_MOST_PLACES]; /* the GPU with the head, in the last pass of each place */
 };
 
 /* A model, by parts: what each GPU has of it. */

@@ -24,25 +24,28 @@ cuda_gpus_kv_copy(glm_device *dev, int place, uint32_t to, uint32_t from, size_t
 	}
 }
 
-static bool
-is_of_gpu(const glm_device *dev, int i, glm_mem m)
+/* The buffer that this is in; NULL: none of the engine's. */
+static const cuda_buffer *
+buffer_of(const glm_device *dev, glm_mem m)
 {
-	for (const cuda_buffer *b = dev->buffers; b != NULL; b = b->next)
-		if (b->at[i] != 0 &&
-			m.at - b->at[cuda_first_of(dev, b->place)] < (b->bytes > 0 ? b->bytes : 1))
-			return true;
-	return false;
+	const cuda_buffer *b = dev->buffers;
+
+	while (b != NULL && m.at - b->at[cuda_first_of(dev, b->place)] >= (b->bytes > 0 ? b->bytes : 1))
+		b = b->next;
+	return b;
 }
 
 /* To each GPU that has a part of it. */
 void
 cuda_gpus_write(glm_device *dev, glm_mem to, const void *from, size_t bytes)
 {
-	for (int i = 0; i < dev->n; i++)
+	const cuda_buffer *b = buffer_of(dev, to);
+
+	for (int i = 0; b != NULL && i < dev->n; i++)
 	{
 		cuda_gpu *gpu = dev->gpu[i];
 
-		if (!is_of_gpu(dev, i, to))
+		if (b->at[i] == 0)
 			continue;
 		dev->waits[i] = true;
 		cuda_enter(gpu);
@@ -72,17 +75,13 @@ here(const glm_device *dev, glm_mem m)
 	return dev->weights->place < dev->n ? m : cuda_gpus_memory(dev, gpu_now(dev), m);
 }
 
-/* What it is of: of the pass, or if there is none, of the GPU that has it. */
+/* What it is of: of the pass, or if there is none, of the last one that ended at its place. */
 void
 cuda_gpus_read(glm_device *dev, void *to, glm_mem from, size_t bytes)
 {
-	int i = 0;
+	const cuda_buffer *b = buffer_of(dev, from);
+	int i = dev->weights != NULL ? gpu_now(dev) : b != NULL ? dev->last[b->place] : 0;
 
-	if (dev->weights != NULL)
-		i = gpu_now(dev);
-	else
-		while (i < dev->n - 1 && !is_of_gpu(dev, i, from))
-			i++;
 	dev->waits[i] = true;
 	cuda_enter(dev->gpu[i]);
 	cuda_graphs_flush(&dev->gpu[i]->graphs);
@@ -168,6 +167,7 @@ cuda_gpus_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm
 void
 cuda_gpus_end(glm_device *dev)
 {
+	dev->last[dev->weights->place] = gpu_now(dev);
 	for (int i = 0; i < dev->weights->n; i++)
 	{
 		cuda_enter(dev->gpu[dev->weights->on[i]]);

@@ -9,7 +9,7 @@
  * 64 bits, no two alike: the smallest key that GLM_CUDA_SORT of the keys below the last one
  * have, or fewer, is found a byte at a time, and those are sorted.
  *
- * logits stay as they are: penalty and mask are applied wherever one is read.
+ * logits stay as they are: what penalties, biases and mask make of them is written elsewhere.
  */
 #include "cuda/pick_weights.h"
 
@@ -27,7 +27,7 @@ find_byte(const pick_state &s, uint64_t bound, uint64_t prefix, int shift, int w
 	__syncthreads();
 	for (int i = (int) threadIdx.x; i < s.how->n_ids; i += PICK_THREADS)
 	{
-		uint64_t key = key_of(logit_of(s, i), i);
+		uint64_t key = key_of(s.changed[i], i);
 
 		if (key < bound && (shift == 56 || key >> (shift + 8) == prefix))
 			atomicAdd(&s.count[key >> shift & 255], 1);
@@ -97,7 +97,7 @@ next_candidates(const pick_state &s, uint64_t bound, int wanted)
 	__syncthreads();
 	for (int i = me; i < s.how->n_ids; i += PICK_THREADS)
 	{
-		uint64_t key = key_of(logit_of(s, i), i);
+		uint64_t key = key_of(s.changed[i], i);
 
 		if (key < bound && key >= least)
 			s.key[atomicAdd(&s.count[258], 1)] = key;
@@ -105,7 +105,7 @@ next_candidates(const pick_state &s, uint64_t bound, int wanted)
 	sort_keys(s);
 	n = s.count[258];
 	if (me < n)
-		s.weight[me] = weight_of(s, logit_of(s, id_of(s.key[me])));
+		s.weight[me] = weight_of(s, s.changed[id_of(s.key[me])]);
 	__syncthreads();
 	return n;
 }
@@ -336,11 +336,16 @@ all_finite(const pick_state &s)
 }
 
 DEVICE void
-pick_row(pick_state &s, cuda_picked *picked)
+pick_row(pick_state &s, float *changed, cuda_picked *picked)
 {
 	uint64_t first;
 	int		 id;
 
+	if (s.how->n_ids == 0)
+	{
+		picked->status = GLM_CUDA_LEFT;
+		return;
+	}
 	if (!all_finite(s))
 	{
 		picked->status = GLM_CUDA_NOT_FINITE;
@@ -354,8 +359,9 @@ pick_row(pick_state &s, cuda_picked *picked)
 		picked->sum = sum_ids(s, SUM_LOGITS, 0);
 		picked->max = s.max;
 	}
+	change_logits(s, changed);
 	first = first_key(s, false);
-	s.max = logit_of(s, id_of(first));
+	s.max = s.changed[id_of(first)];
 	if (s.max == MINUS_INFINITY)
 	{
 		picked->status = GLM_CUDA_NONE;
@@ -366,8 +372,6 @@ pick_row(pick_state &s, cuda_picked *picked)
 		return;
 	picked->id = id;
 	picked->logit = s.logit[id];
-	if (s.how->seen != NULL)
-		s.how->seen[id / 32] |= 1u << id % 32;
 }
 
 /* blockIdx.x: a row */
@@ -386,7 +390,7 @@ KERNEL(pick, pick_args, PICK_THREADS)
 	s.key = (uint64_t *) shared;
 	s.weight = (float *) (s.key + GLM_CUDA_SORT);
 	s.count = (int *) (s.weight + GLM_CUDA_SORT);
-	pick_row(s, &picked);
+	pick_row(s, a.changed + row * a.vocab, &picked);
 	if (threadIdx.x == 0)
 		a.picked[row] = picked;
 }

@@ -1,6 +1,6 @@
 /*
- * pick_weights.h - what a pick knows of the ids: logits with penalty and mask, their order,
- * weights, and sums of them by all threads of a block.
+ * pick_weights.h - what a pick knows of the ids: logits with penalties, biases and mask, their
+ * order, weights, and sums of them by all threads of a block.
  */
 #ifndef GLM_CUDA_PICK_WEIGHTS_H
 #define GLM_CUDA_PICK_WEIGHTS_H
@@ -15,13 +15,14 @@
 struct pick_state
 {
 	const cuda_pick *how;
-	const float		*logit;	 /* [vocab] */
-	double			*sums;	 /* of blocks of ids */
-	cuda_candidate	*chosen; /* in order */
-	uint64_t		*key;	 /* shared [GLM_CUDA_SORT] */
-	float			*weight; /* shared [GLM_CUDA_SORT], of the keys */
-	int				*count;	 /* shared [256 + 4] */
-	double			 max;	 /* of the logits that weights are made of */
+	const float		*logit;	  /* [vocab], the model's */
+	const float		*changed; /* [vocab], by which ids are picked */
+	double			*sums;	  /* of blocks of ids */
+	cuda_candidate	*chosen;  /* in order */
+	uint64_t		*key;	  /* shared [GLM_CUDA_SORT] */
+	float			*weight;  /* shared [GLM_CUDA_SORT], of the keys */
+	int				*count;	  /* shared [256 + 4] */
+	double			 max;	  /* of the logits that weights are made of */
 };
 
 /* ---- Logits and weights ------------------------------------------------------------- */
@@ -32,20 +33,64 @@ has_bit(const uint32_t *bits, int id)
 	return (bits[id / 32] >> id % 32 & 1) != 0;
 }
 
-/* Logit `id` with penalty and mask. */
-DEVICE float
-logit_of(const pick_state &s, int id)
+DEVICE bool
+is_allowed(const pick_state &s, int id)
+{
+	return s.how->mask == NULL || has_bit(s.how->mask, id);
+}
+
+/* The logit of an id with the repetition penalty, if that is for it. */
+DEVICE double
+penalized(const pick_state &s, int id)
 {
 	float x = s.logit[id];
 
-	if (s.how->seen != NULL && s.how->penalty != 1 && has_bit(s.how->seen, id))
-	{
-		double value = x > 0 ? __ddiv_rn(x, s.how->penalty) : __dmul_rn(x, s.how->penalty);
+	if (s.how->seen == NULL || !has_bit(s.how->seen, id))
+		return x;
+	return x > 0 ? __ddiv_rn(x, s.how->repetition) : __dmul_rn(x, s.how->repetition);
+}
 
-		value = value < -LARGEST_FLOAT ? -LARGEST_FLOAT : value;
-		x = __double2float_rn(value > LARGEST_FLOAT ? LARGEST_FLOAT : value);
+/* Rounded once, and never to an infinity. */
+DEVICE float
+rounded(double value)
+{
+	value = value < -LARGEST_FLOAT ? -LARGEST_FLOAT : value;
+	return __double2float_rn(value > LARGEST_FLOAT ? LARGEST_FLOAT : value);
+}
+
+/* changed_logit() of adjust.c */
+DEVICE float
+changed_logit(const pick_state &s, const cuda_change &c)
+{
+	double value = __dsub_rn(penalized(s, c.id), __dmul_rn(s.how->frequency, (double) c.count));
+
+	if (c.count > 0)
+		value = __dsub_rn(value, s.how->presence);
+	return c.bias <= GLM_CUDA_BAN ? MINUS_INFINITY : rounded(__dadd_rn(value, (double) c.bias));
+}
+
+/*
+ * Finds the logits by which an id is picked: where nothing changes them the model's own, else
+ * those with penalties, biases and mask, in `room`.
+ */
+DEVICE void
+change_logits(pick_state &s, float *room)
+{
+	s.changed = s.logit;
+	if (s.how->mask == NULL && s.how->seen == NULL && s.how->n_changes == 0)
+		return;
+	s.changed = room;
+	for (int i = (int) threadIdx.x; i < s.how->n_ids; i += PICK_THREADS)
+		room[i] = is_allowed(s, i) ? rounded(penalized(s, i)) : MINUS_INFINITY;
+	__syncthreads();
+	for (int i = (int) threadIdx.x; i < s.how->n_changes; i += PICK_THREADS)
+	{
+		const cuda_change &c = s.how->change[i];
+
+		if (is_allowed(s, c.id))
+			room[c.id] = changed_logit(s, c);
 	}
-	return s.how->mask == NULL || has_bit(s.how->mask, id) ? x : MINUS_INFINITY;
+	__syncthreads();
 }
 
 /* e^((logit - max) / temperature) */
@@ -117,7 +162,7 @@ first_key(const pick_state &s, bool raw)
 
 	for (int i = (int) threadIdx.x; i < s.how->n_ids; i += PICK_THREADS)
 	{
-		uint64_t other = key_of(raw ? s.logit[i] : logit_of(s, i), i);
+		uint64_t other = key_of(raw ? s.logit[i] : s.changed[i], i);
 
 		key = other > key ? other : key;
 	}
@@ -138,7 +183,7 @@ summand(const pick_state &s, sum_kind kind, double least, int i)
 
 	if (kind == SUM_LOGITS)
 		return power_of(s.logit[i], s.max, 1);
-	weight = weight_of(s, logit_of(s, i));
+	weight = weight_of(s, s.changed[i]);
 	return weight >= least ? weight : 0;
 }
 

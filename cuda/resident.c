@@ -133,8 +133,10 @@ plan_scratch(cuda_part *w, const cuda_gpu *dev)
 		s->landing = reserve(w, rows * (uint64_t) config->hidden * sizeof(float));
 	if (w->span.head)
 	{
+		s->changed = reserve(w, PICK_ROWS * vocab * sizeof(float));
 		s->candidate = reserve(w, PICK_ROWS * vocab * sizeof(cuda_candidate));
 		s->sum = reserve(w, PICK_ROWS * (vocab / GLM_CUDA_SUM_BLOCK + 1) * sizeof(double));
+		s->pick_data = reserve(w, CUDA_PICK_BYTES);
 	}
 	s->pick = reserve(w, rows * sizeof(cuda_pick));
 	s->picked = reserve(w, rows * sizeof(cuda_picked));

@@ -23,12 +23,13 @@ typedef struct cuda_matrix
 /* What passes work in; see gpu_kernels.h. */
 typedef struct cuda_scratch
 {
-	cuda_place code, scale, minus_sum; /* activations in 8 bits */
-	cuda_place narrow, narrow_scale;   /* and in 16, for products that are fast */
-	cuda_place gated;				   /* gate_up before SwiGLU [max_rows, width] */
-	cuda_place part;				   /* of attention */
-	cuda_place candidate, sum;		   /* of PICK_ROWS rows */
-	cuda_place pick, picked;		   /* [max_rows] */
+	cuda_place code, scale, minus_sum;	/* activations in 8 bits */
+	cuda_place narrow, narrow_scale;	/* and in 16, for products that are fast */
+	cuda_place gated;					/* gate_up before SwiGLU [max_rows, width] */
+	cuda_place part;					/* of attention */
+	cuda_place changed, candidate, sum; /* of PICK_ROWS rows */
+	cuda_place pick_data;				/* what picks point to */
+	cuda_place pick, picked;			/* [max_rows] */
 	cuda_place chosen;	/* [max_rows]: what the pass before picked, of one that follows */
 	cuda_place pass;	/* what cuda_pass says */
 	cuda_place landing; /* rows that come from another GPU; not in the first part */
@@ -55,8 +56,9 @@ typedef struct cuda_pass
 typedef struct cuda_pinned
 {
 	cuda_pass	 pass;
-	cuda_pick	*pick;	 /* [max_rows] */
-	cuda_picked *picked; /* the same */
+	cuda_pick	*pick;		/* [max_rows] */
+	cuda_picked *picked;	/* the same */
+	char		*pick_data; /* [CUDA_PICK_BYTES], if there is the head */
 } cuda_pinned;
 
 #define PICK_ROWS 32 /* that one launch picks for */

@@ -221,12 +221,14 @@ send_small(upload *u, glm_error *err)
 	return send(u, u->w->rope, model->rope, angles, err);
 }
 
-/* Pinned memory for what two passes are told, and for the ids they pick. */
+/* Pinned memory for what two passes are told, picks among that, and for the ids they pick. */
 static bool
 take_pinned(cuda_gpu *dev, cuda_part *w, glm_error *err)
 {
 	size_t rows = (size_t) w->max_rows;
+	size_t data = w->span.head ? CUDA_PICK_BYTES : 0;
 	size_t bytes =
+		data +
 		rows * (sizeof(cuda_row) + 2 * sizeof(int32_t) + sizeof(cuda_pick) + sizeof(cuda_picked)) +
 		w->most_blocks * sizeof(uint32_t);
 
@@ -237,7 +239,8 @@ take_pinned(cuda_gpu *dev, cuda_part *w, glm_error *err)
 	{
 		cuda_pinned *p = &w->of_turn[i];
 
-		p->pick = (cuda_pick *) (w->pinned + (size_t) i * bytes);
+		p->pick_data = w->pinned + (size_t) i * bytes;
+		p->pick = (cuda_pick *) (p->pick_data + data);
 		p->picked = (cuda_picked *) (p->pick + rows);
 		p->pass.row = (cuda_row *) (p->picked + rows);
 		p->pass.logits = (int32_t *) (p->pass.row + rows);

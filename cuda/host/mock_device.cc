@@ -135,6 +135,12 @@ now_us(void)
 	return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+void
+count(const char *what, long n)
+{
+	calls[what] += n;
+}
+
 /* What a stream's device has to do yet; beside another that has something to do it is counted. */
 static void
 count_kernel(const stream *s)
@@ -368,7 +374,7 @@ glm_mock_first_poll(void)
 
 /*
  * How often it was called since then, or, by its name, a kernel was launched; "beside": kernels that were launched on a device while
- * another had some to do.
+ * another had some to do; "picked": rows of which ids were picked, where passes are no graphs; "home": bytes that were copied to the host.
  */
 TEST long
 glm_mock_calls(const char *what)

@@ -54,10 +54,12 @@ extern int	  capability;  /* compute capability */
  * What the fault that was asked for makes of the next call of `what`, on a device; -1: on none.
  * One that stays breaks the device, or all of them.
  */
-extern int fault(const char *what, int device);
+extern int	fault(const char *what, int device);
+/* So many more of what is counted beside calls. */
+extern void count(const char *what, long n);
 /* The same for one that needs a context, the current one. */
-extern int enter(const char *what);
-extern int sticky[MOST_DEVICES];
+extern int	enter(const char *what);
+extern int	sticky[MOST_DEVICES];
 
 /* ---- Contexts and memory -------------------------------------------------------------- */
 

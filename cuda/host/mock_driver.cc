@@ -271,7 +271,11 @@ cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *s)
 	if (!is_pinned(to, bytes))
 		fault("unpinned", current); /* counts it */
 	memset(to, 0xfb, bytes);
-	put((stream *) s, item{item::COPY, [=] { memcpy(to, (const void *) from, bytes); }});
+	put((stream *) s, item{item::COPY, [=]
+						   {
+							   memcpy(to, (const void *) from, bytes);
+							   count("home", (long) bytes);
+						   }});
 	return FINE;
 }
 
@@ -409,6 +413,8 @@ launch(const cuda_launch_config *how, void *function, void **args)
 
 	fault(kernel->name, device); /* counts it */
 	s->wgmma = wgmma;
+	if (strcmp(kernel->name, "pick") == 0)
+		count("picked", grid.x);
 	if (strcmp(kernel->name, "rope_store") == 0)
 		it.pool = (uint64_t) ((const rope_store_args *) copy.data())->kv.pool;
 	(early && wrong_dependent ? put_early : put)(s, it);

@@ -13,6 +13,8 @@ mock "$build/test_device"
 mock "$build/test_device_memory"
 mock "$build/test_device_faults"
 mock "$build/test_device_waits"
+mock "$build/test_device_picks"
+mock "$build/test_device_picks" cuda:0,1
 mock "$build/test_device_graphs"
 mock "$build/try_wgmma"
 mock "$build/test_device_fast"

@@ -20,7 +20,7 @@
 #define OTHERS (512 * MB) /* that are left to other processes */
 #define PLENTY ((size_t) 4096 * MB)
 #define WHOLE (OTHERS + 40 * MB) /* has room for the embedded model and its pool */
-#define PART (OTHERS + 13 * MB)	 /* for some of its layers */
+#define PART (OTHERS + 15 * MB)	 /* for some of its layers */
 #define EACH 4					 /* requests for a model, of which the last weighs labels */
 #define TEXTS 3					 /* those before it */
 #define MODELS 3				 /* at most */

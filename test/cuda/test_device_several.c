@@ -18,7 +18,7 @@
 #define OTHERS (512 * MB) /* that are left to other processes */
 #define PLENTY ((size_t) 4096 * MB)
 #define WHOLE (OTHERS + 40 * MB) /* has room for the embedded model and its pool */
-#define PART (OTHERS + 13 * MB)	 /* for some of its layers */
+#define PART (OTHERS + 15 * MB)	 /* for some of its layers */
 
 static const glm_backend *cuda;
 
@@ -269,7 +269,7 @@ test_divided_in_little_room(void **state)
 	glm_engine *engine;
 
 	(void) state;
-	mock_room(OTHERS + 10 * MB);
+	mock_room(OTHERS + 12 * MB);
 	config.kv_cache_size = 256 << 10; /* five blocks */
 	config.max_sequences = REQUESTS;
 	engine = mock_engine(&config);

@@ -119,6 +119,20 @@ constrain(glm_request *req, glm_constraint_kind kind, const char *text)
 	return req;
 }
 
+glm_request *
+set_bias(glm_request *req, const glm_bias *bias, size_t n)
+{
+	uint32_t at = (req->size + 7) / 8 * 8;
+
+	req = realloc(req, at + n * sizeof(*bias) + 1);
+	assert_non_null(req);
+	memcpy((char *) req + at, bias, n * sizeof(*bias));
+	((char *) req)[at + n * sizeof(*bias)] = '\0';
+	req->bias = (glm_span){at, (uint32_t) (n * sizeof(*bias))};
+	req->size = at + (uint32_t) (n * sizeof(*bias)) + 1;
+	return req;
+}
+
 int
 submit(glm_engine *engine, glm_request *req)
 {

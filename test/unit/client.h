@@ -57,6 +57,9 @@ extern void set_stop(glm_request *req, const char *stop);
 /* Makes a request one whose answer is constrained; it may move. */
 extern glm_request *constrain(glm_request *req, glm_constraint_kind kind, const char *text);
 
+/* Gives a request biases; it may move. */
+extern glm_request *set_bias(glm_request *req, const glm_bias *bias, size_t n);
+
 /* Submits a request and frees it. */
 extern int submit(glm_engine *engine, glm_request *req);
 

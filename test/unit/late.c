@@ -80,9 +80,10 @@ static atomic_int	 until_failure; /* waits; 0: none will fail */
 static atomic_int	 failure;
 static atomic_int	 pending;
 static atomic_int	 spoil; /* rows; 0: none */
-static atomic_int	 reads, picks;
+static atomic_int	 reads, picks, left;
 static atomic_size_t largest;
 static atomic_ullong bytes_free = UINT64_MAX;
+static atomic_size_t pick_bytes = LATE_PICK_BYTES;
 
 void
 late_fail(int n, glm_device_state state)
@@ -98,6 +99,12 @@ late_set_free(uint64_t bytes)
 }
 
 void
+late_set_pick_bytes(size_t bytes)
+{
+	atomic_store(&pick_bytes, bytes);
+}
+
+void
 late_spoil(int rows)
 {
 	atomic_store(&spoil, rows);
@@ -106,7 +113,8 @@ late_spoil(int rows)
 late_counts
 late_count(void)
 {
-	return (late_counts){atomic_load(&reads), atomic_load(&largest), atomic_load(&picks)};
+	return (late_counts){atomic_load(&reads), atomic_load(&largest), atomic_load(&picks),
+						 atomic_load(&left)};
 }
 
 int
@@ -139,6 +147,7 @@ late_open(const int *which, int n, const char *kernels, glm_threads *pool,
 	atomic_store(&spoil, 0);
 	atomic_store(&reads, 0);
 	atomic_store(&picks, 0);
+	atomic_store(&left, 0);
 	atomic_store(&largest, 0);
 	atomic_store(&bytes_free, UINT64_MAX);
 	dev->cpu = cpu.backend;
@@ -176,6 +185,7 @@ late_info(const glm_device *dev, int place, glm_device_info *info)
 	late_find(info, 1);
 	info->host_memory = false;
 	info->picks = dev->picks;
+	info->pick_bytes = atomic_load(&pick_bytes);
 	info->bytes = UINT64_MAX;
 	info->bytes_free = atomic_load(&bytes_free);
 }
@@ -371,7 +381,8 @@ late_pick(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm_pick
 	op->pick = pick;
 	op->n = n;
 	memset(picked, POISON, (size_t) n * sizeof(*picked));
-	atomic_fetch_add(&picks, n);
+	for (int i = 0; i < n; i++)
+		atomic_fetch_add(pick[i].n_ids > 0 ? &picks : &left, 1);
 }
 
 static void
@@ -401,26 +412,68 @@ spoil_logits(const operation *op)
 	atomic_store(&spoil, 0);
 }
 
-static void
-pick_row(const glm_pick *pick, float *logits, glm_picked_id *picked)
+/* A sampler with the parameters of this pick, that has seen and counted what it says. */
+static glm_sampler *
+make_sampler(const glm_pick *pick)
 {
-	const glm_request req = {.temperature = pick->temperature,
-							 .top_k = pick->top_k,
-							 .top_p = pick->top_p,
-							 .min_p = pick->min_p,
-							 .repetition_penalty = pick->penalty,
-							 .seed = pick->seed};
-	glm_sampler		 *sampler = glm_sampler_open(&req, pick->n_ids);
-	glm_error		  err = {0};
+	size_t		 n = (size_t) pick->n_changes;
+	glm_request *req = calloc(1, sizeof(*req) + n * sizeof(glm_bias));
+	glm_bias	*bias = (glm_bias *) (req + 1);
+	glm_sampler *sampler;
 
-	if (sampler == NULL || pick->penalty != 1 || pick->mask.at != 0 || pick->seen.at != 0)
+	if (req == NULL)
 		abort();
+	*req = (glm_request){.temperature = pick->temperature,
+						 .top_k = pick->top_k,
+						 .top_p = pick->top_p,
+						 .min_p = pick->min_p,
+						 .repetition_penalty = pick->repetition,
+						 .frequency_penalty = pick->frequency,
+						 .presence_penalty = pick->presence,
+						 .seed = pick->seed};
+	if (n > 0)
+		req->bias = (glm_span){sizeof(*req), (uint32_t) (n * sizeof(*bias))};
+	for (size_t i = 0; i < n; i++)
+		bias[i] = (glm_bias){pick->change[i].id, pick->change[i].bias};
+	sampler = glm_sampler_open(req, pick->n_ids);
+	free(req);
+	if (sampler == NULL)
+		abort();
+	for (int32_t id = 0; pick->seen != NULL && id < pick->n_ids; id++)
+		if ((pick->seen[id / 64] >> id % 64 & 1) != 0)
+			glm_sampler_read(sampler, id);
+	for (size_t i = 0; i < n; i++)
+		for (int c = 0; c < pick->change[i].count; c++)
+			glm_sampler_advance(sampler, pick->change[i].id);
+	return sampler;
+}
+
+/* The logits stay as they are. */
+static void
+pick_row(const glm_pick *pick, const float *logits, glm_picked_id *picked)
+{
+	glm_sampler *sampler;
+	size_t		 bytes = (size_t) pick->n_ids * sizeof(float);
+	float		*changed = malloc(bytes);
+	glm_error	 err = {0};
+
+	*picked = (glm_picked_id){.id = -1};
+	if (pick->n_ids == 0)
+	{
+		free(changed);
+		return;
+	}
+	if (changed == NULL)
+		abort();
+	sampler = make_sampler(pick);
+	memcpy(changed, logits, bytes);
 	if (pick->logprob)
 		glm_logits_sum(logits, pick->n_ids, &picked->max, &picked->sum);
-	if (glm_sampler_pick(sampler, logits, pick->index, NULL, &picked->id, NULL, &err))
+	if (glm_sampler_pick(sampler, changed, pick->index, pick->mask, &picked->id, NULL, &err))
 		picked->logit = logits[picked->id];
 	picked->status = err.status;
 	glm_sampler_close(sampler);
+	free(changed);
 }
 
 /* The pass as the CPU has it, which knows tokens alone. */

@@ -21,6 +21,10 @@ extern void late_fail(int n, glm_device_state state);
 /* What info says is free from now on. */
 extern void late_set_free(uint64_t bytes);
 
+/* What info says picks may point to, of devices that are opened from now on. */
+#define LATE_PICK_BYTES ((size_t) 1 << 20)
+extern void late_set_pick_bytes(size_t bytes);
+
 /* In the next pass with at least so many rows of logits, the first row's are not all finite. */
 extern void late_spoil(int rows);
 
@@ -30,6 +34,7 @@ typedef struct late_counts
 	int	   reads;
 	size_t largest; /* bytes of one */
 	int	   picks;	/* rows */
+	int	   left;	/* rows beside these that nothing was picked for */
 } late_counts;
 
 extern late_counts late_count(void);

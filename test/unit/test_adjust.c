@@ -26,21 +26,6 @@ random_bits(void)
 	return (uint32_t) (seed >> 32);
 }
 
-/* A request may have no more room: it moves. */
-static glm_request *
-with_bias(glm_request *req, const glm_bias *bias, size_t n)
-{
-	uint32_t at = (req->size + 7) / 8 * 8;
-
-	req = realloc(req, at + n * sizeof(*bias) + 1);
-	assert_non_null(req);
-	memcpy((char *) req + at, bias, n * sizeof(*bias));
-	((char *) req)[at + n * sizeof(*bias)] = '\0';
-	req->bias = (glm_span){at, (uint32_t) (n * sizeof(*bias))};
-	req->size = at + (uint32_t) (n * sizeof(*bias)) + 1;
-	return req;
-}
-
 /* ---- By hand ----------------------------------------------------------------------- */
 
 #define IDS 60
@@ -90,7 +75,7 @@ make_asked(asked *a, bool repetition)
 		bias[i].bias = i < 3 ? GLM_BIAS_BAN : (float) (int) (random_bits() % 200) / 20 - 5;
 		a->bias[bias[i].token] = bias[i].bias;
 	}
-	return with_bias(req, bias, 8);
+	return set_bias(req, bias, 8);
 }
 
 /* Picks by a sampler that adjusts, and by one without that is given the changed logits. */
@@ -117,6 +102,48 @@ pick_both(glm_sampler *adjusts, glm_sampler *plain, asked *a, uint64_t index)
 	a->count[token]++;
 }
 
+/* What a pick elsewhere is told, behind a draft that says a token twice and one that has no logit. */
+static void
+check_described(const glm_sampler *s, asked *a)
+{
+	static const int32_t draft[] = {7, 30, IDS, 7, -1};
+	char				 memory[4096];
+	glm_pick_room		 room = {.memory = memory, .bytes = sizeof(memory)};
+	glm_pick			 pick;
+	asked				 then = *a;
+	int					 listed = 0;
+
+	assert_true(glm_sampler_describe(s, 0, false, draft, 5, &room, &pick));
+	then.seen[7] = then.seen[30] = true;
+	then.count[7] += 2;
+	then.count[30]++;
+	assert_true(glm_sampler_looks_back(s) ==
+				(a->repetition != 1 || a->frequency != 0 || a->presence != 0));
+	assert_true((pick.seen != NULL) == (a->repetition != 1));
+	for (int i = 0; i < IDS && pick.seen != NULL; i++)
+		assert_int_equal(pick.seen[i / 64] >> i % 64 & 1, then.seen[i]);
+	assert_true(pick.repetition == a->repetition && pick.frequency == a->frequency &&
+				pick.presence == a->presence);
+	if (pick.frequency == 0 && pick.presence == 0)
+		memset(then.count, 0, sizeof(then.count));
+	for (int i = 0; i < IDS; i++)
+		listed += then.count[i] > 0 || then.bias[i] != 0;
+	assert_int_equal(pick.n_changes, listed);
+	for (int i = 0; i < pick.n_changes; i++)
+	{
+		int id = pick.change[i].id;
+
+		assert_true(pick.change[i].bias == then.bias[id]);
+		if (pick.frequency != 0 || pick.presence != 0)
+			assert_int_equal(pick.change[i].count, then.count[id]);
+		then.count[id] = 0; /* not twice */
+		then.bias[id] = NAN;
+	}
+	room = (glm_pick_room){.memory = memory, .bytes = room.used - 1};
+	assert_int_equal(glm_sampler_describe(s, 0, false, draft, 5, &room, &pick),
+					 pick.repetition == 1 && listed == 0);
+}
+
 static void
 test_sampler(void **state)
 {
@@ -128,7 +155,6 @@ test_sampler(void **state)
 		glm_request *req = make_asked(&a, round % 2 == 0);
 		glm_request	 bare = {.top_p = 1, .repetition_penalty = 1};
 		glm_sampler *adjusts, *plain;
-		glm_pick	 pick;
 
 		req->temperature = bare.temperature = round % 4 * 0.5;
 		req->top_p = bare.top_p = round % 3 == 0 ? 0.9 : 1;
@@ -137,8 +163,6 @@ test_sampler(void **state)
 		req->seed = bare.seed = (uint64_t) round;
 		adjusts = glm_sampler_open(req, IDS);
 		plain = glm_sampler_open(&bare, IDS);
-		assert_false(glm_sampler_describe(adjusts, 0, false, &pick));
-		assert_true(glm_sampler_describe(plain, 0, false, &pick));
 		/* of the prompt: for the repetition penalty alone */
 		glm_sampler_read(adjusts, 5);
 		a.seen[5] = true;
@@ -146,7 +170,10 @@ test_sampler(void **state)
 		a.seen[9] = true;
 		a.count[9]++;
 		for (uint64_t i = 0; i < 100; i++)
+		{
 			pick_both(adjusts, plain, &a, i);
+			check_described(adjusts, &a);
+		}
 		glm_sampler_close(adjusts);
 		glm_sampler_close(plain);
 		free(req);
@@ -160,7 +187,7 @@ test_mask_of_banned(void **state)
 	const glm_bias ban[] = {{2, GLM_BIAS_BAN}, {3, GLM_BIAS_BAN}};
 	uint64_t	   both = 3 << 2, more = 7 << 2;
 	float		   logits[IDS] = {0};
-	glm_request	  *req = with_bias(make_request("x", 1, false), ban, 2);
+	glm_request	  *req = set_bias(make_request("x", 1, false), ban, 2);
 	glm_sampler	  *s;
 	glm_error	   err = {0};
 
@@ -189,28 +216,28 @@ test_refused(void **state)
 	glm_error		err = {0};
 
 	(void) state;
-	req = with_bias(make_request("x", 1, false), &one, 1);
+	req = set_bias(make_request("x", 1, false), &one, 1);
 	assert_true(glm_request_check(req, req->size, &err));
 	assert_true(glm_adjust_check(req, IDS + 1, &err));
 	assert_false(glm_adjust_check(req, IDS, &err));
 	assert_non_null(strstr(err.message, "token 60, but the model has 0 to 59"));
 	free(req);
-	req = with_bias(make_request("x", 1, false), &negative, 1);
+	req = set_bias(make_request("x", 1, false), &negative, 1);
 	assert_false(glm_adjust_check(req, IDS, &err));
 	free(req);
 	for (int i = 0; i < 2; i++)
 	{
-		req = with_bias(make_request("x", 1, false), i == 0 ? &large : &none, 1);
+		req = set_bias(make_request("x", 1, false), i == 0 ? &large : &none, 1);
 		assert_false(glm_request_check(req, req->size, &err));
 		assert_int_equal(err.status, GLM_BAD_ARGUMENT);
 		free(req);
 	}
 	for (int i = 0; i <= GLM_BIAS_MAX; i++)
 		all[i] = (glm_bias){i, GLM_BIAS_BAN};
-	req = with_bias(make_request("x", 1, false), all, GLM_BIAS_MAX + 1);
+	req = set_bias(make_request("x", 1, false), all, GLM_BIAS_MAX + 1);
 	assert_false(glm_request_check(req, req->size, &err));
 	free(req);
-	req = with_bias(make_request("x", 1, false), all, 10);
+	req = set_bias(make_request("x", 1, false), all, 10);
 	assert_false(glm_adjust_check(req, 10, &err));
 	all[9].bias = -99;
 	memcpy((char *) req + req->bias.offset, all, 10 * sizeof(*all));
@@ -256,7 +283,7 @@ make_numbered(asked *a, int i)
 		bias[k].bias = k % 3 == 0 ? GLM_BIAS_BAN : (float) (k % 7 - 3);
 		a->bias[bias[k].token] = bias[k].bias;
 	}
-	return i % 6 == 5 ? req : with_bias(req, bias, 40);
+	return i % 6 == 5 ? req : set_bias(req, bias, 40);
 }
 
 /* The token behind these by the model's logits, changed by hand. */
@@ -384,7 +411,7 @@ test_unknown_token(void **state)
 	const glm_bias bias = {70000, 1};
 	glm_engine	  *engine = open_engine(1, 1, ROOMY);
 	const answer  *a =
-		wait_for(engine, submit(engine, with_bias(make_request("hello", 5, false), &bias, 1)));
+		wait_for(engine, submit(engine, set_bias(make_request("hello", 5, false), &bias, 1)));
 
 	(void) state;
 	assert_int_equal(a->last.kind, GLM_EVENT_ERROR);

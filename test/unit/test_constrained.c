@@ -161,6 +161,7 @@ make_numbered(int i, bool unshared)
 	req->seed = draw(1000);
 	req->repetition_penalty = draw(4) == 0 ? 1.3 : 1;
 	req->turns = !req->stream && draw(3) == 0;
+	req->logprobs = draw(4) == 0 ? (uint8_t) (1 + draw(2) * 3) : 0;
 	req->scope = unshared || draw(10) == 0 ? 0 : 1 + draw(2);
 	return constrain(req, c->kind, c->text);
 }
@@ -191,7 +192,9 @@ static const condition conditions[] = {
 	{"drafts always, budget 30", 1, 3, 64, 30, GLM_SPECULATE_ALWAYS, .unshared = true},
 	{"small pool", 2, 50, 1, 64, GLM_SPECULATE_ALWAYS, .unshared = true, .preempts = true},
 	{"late device", 2, 50, 64, 256, GLM_SPECULATE_ALWAYS, .device = &late_backend},
-	{"late device that picks", 2, 4, 64, 64, GLM_SPECULATE_AUTO, .device = &late_picker},
+	{"late device that picks", 2, 50, 64, 256, GLM_SPECULATE_ALWAYS, .device = &late_picker},
+	{"late device that picks, few at a time", 2, 4, 64, 64, GLM_SPECULATE_AUTO,
+	 .device = &late_picker},
 	{"slow readers", 2, 50, 2, 30, GLM_SPECULATE_ALWAYS, .slow = true, .preempts = true},
 };
 
@@ -267,6 +270,18 @@ read_some(run *r)
 	}
 }
 
+/* Most tokens are picked by the device; the logits of some have to be seen, and are fewer. */
+static void
+check_picks(void)
+{
+	late_counts count = late_count();
+
+	print_message("    %d rows picked, %d left, %d copies home\n", count.picks, count.left,
+				  count.reads);
+	assert_true(count.picks > 4 * REQUESTS && count.left > 0);
+	assert_true(count.picks > count.reads);
+}
+
 static void
 run_condition(const condition *c)
 {
@@ -295,6 +310,8 @@ run_condition(const condition *c)
 	if (c->speculation == GLM_SPECULATE_ALWAYS && !c->unshared)
 		assert_true(model.accepted_tokens > 0);
 	assert_int_equal(stats.preemptions > 0, c->preempts);
+	if (c->device == &late_picker)
+		check_picks();
 	/* what is forced needs no step of its own */
 	if (c->at_a_time == 1)
 		assert_true(stats.steps < stats.completion_tokens);

@@ -38,10 +38,14 @@ make_sampler(int i)
 	const glm_request req = {.temperature = i % 3,
 							 .top_p = i % 2 == 0 ? 1 : 0.8,
 							 .top_k = i == 4 ? 30 : 0,
-							 .repetition_penalty = 1,
+							 .repetition_penalty = i % 4 == 1 ? 1.3 : 1,
+							 .presence_penalty = i % 4 >= 2 ? 0.5 : 0,
 							 .seed = (uint64_t) i};
+	glm_sampler		 *sampler = glm_sampler_open(&req, IDS);
 
-	return glm_sampler_open(&req, IDS);
+	for (int32_t id = i; id < IDS; id += 3)
+		glm_sampler_advance(sampler, id);
+	return sampler;
 }
 
 static void
@@ -59,12 +63,14 @@ run_with_picks(rn_setup *s, const glm_kv_table *kv, const glm_pick *picks)
 static void
 test_pass(void **state)
 {
-	glm_model	*model = md_make(GLM_Q4, GLM_F16);
-	rn_setup	 cpu = rn_open("auto", 1);
-	rn_setup	 late = rn_open_on("late", &late_picker, "auto", 1);
-	glm_sampler *sampler[ROWS];
-	glm_pick	 picks[ROWS];
-	glm_kv_table kv[2];
+	glm_model	 *model = md_make(GLM_Q4, GLM_F16);
+	rn_setup	  cpu = rn_open("auto", 1);
+	rn_setup	  late = rn_open_on("late", &late_picker, "auto", 1);
+	glm_sampler	 *sampler[ROWS];
+	glm_pick	  picks[ROWS];
+	glm_kv_table  kv[2];
+	static char	  memory[ROWS * 1024];
+	glm_pick_room room = {.memory = memory, .bytes = sizeof(memory)};
 
 	(void) state;
 	rn_use(&cpu, model);
@@ -74,7 +80,7 @@ test_pass(void **state)
 	for (int i = 0; i < ROWS; i++)
 	{
 		sampler[i] = make_sampler(i);
-		assert_true(glm_sampler_describe(sampler[i], 7, true, &picks[i]));
+		assert_true(glm_sampler_describe(sampler[i], 7, true, NULL, 0, &room, &picks[i]));
 	}
 	run_with_picks(&cpu, &kv[0], picks);
 	assert_null(cpu.results.picked);
@@ -108,19 +114,6 @@ test_pass(void **state)
 	md_free(model);
 }
 
-/* With a penalty the next pick depends on this one. */
-static void
-test_penalty_is_the_hosts(void **state)
-{
-	const glm_request req = {.top_p = 1, .repetition_penalty = 1.1};
-	glm_sampler		 *sampler = glm_sampler_open(&req, IDS);
-	glm_pick		  pick;
-
-	(void) state;
-	assert_false(glm_sampler_describe(sampler, 0, false, &pick));
-	glm_sampler_close(sampler);
-}
-
 /* ---- Engines ------------------------------------------------------------------------ */
 
 /* What one request was answered. */
@@ -131,6 +124,17 @@ typedef struct kept_answer
 } kept_answer;
 
 static kept_answer by_host[REQUESTS];
+
+/* Some that come often do not come any more, others do. */
+static glm_request *
+with_bias(glm_request *req)
+{
+	glm_bias bias[40];
+
+	for (int32_t i = 0; i < 40; i++)
+		bias[i] = (glm_bias){10 * i + 3, i % 3 == 0 ? GLM_BIAS_BAN : (float) (i % 5)};
+	return set_bias(req, bias, 40);
+}
 
 /* Every way to pick, from logits that the temperature brings close together. */
 static glm_request *
@@ -144,8 +148,11 @@ make_numbered(int i)
 	req->top_k = i % 5 == 0 ? 1 + i : 0;
 	req->top_p = i % 4 == 1 ? 0.9 : 1;
 	req->min_p = i % 6 == 1 ? 0.02 : 0;
+	req->repetition_penalty = i % 7 == 2 || i % 8 == 0 ? 1.2 : 1;
+	req->frequency_penalty = i % 9 == 4 ? 0.3 : 0;
+	req->presence_penalty = i % 11 == 4 || i % 8 == 4 ? -0.6 : 0;
 	req->seed = (uint64_t) i * UINT64_C(0x9e3779b97f4a7c15);
-	return req;
+	return i % 5 == 3 ? with_bias(req) : req;
 }
 
 static void
@@ -205,29 +212,64 @@ test_engine_same(void **state)
 	glm_engine_close(engine);
 }
 
-/* A repetition penalty is the host's to heed. */
+/* Without room for what a pick has to be told, it is made by the host. */
 static void
-test_engine_penalty(void **state)
+test_engine_no_room(void **state)
 {
-	const glm_backend *const device[] = {&late_backend, &late_picker};
-	uint64_t				 digest[2];
+	glm_engine *engine;
 
 	(void) state;
-	for (int i = 0; i < 2; i++)
-	{
-		glm_engine	*engine = open_engine_on(device[i], 1, 2, ROOMY, GLM_KV_AUTO);
-		glm_request *req = make_request("lamp lamp lamp", 40, true);
-		int			 ticket;
+	late_set_pick_bytes(4096);
+	engine = open_engine_on(&late_picker, 2, 12, ROOMY, GLM_KV_AUTO);
+	late_set_pick_bytes(LATE_PICK_BYTES);
+	glm_engine_set_speculation(engine, GLM_SPECULATE_ALWAYS);
+	answer_all(engine, 12);
+	assert_true(late_count().picks > 0);
+	assert_true(late_count().reads > 0);
+	glm_engine_close(engine);
+}
 
-		req->repetition_penalty = 1.3;
-		ticket = submit(engine, req);
-		read_stream(engine, ticket);
-		digest[i] = answers[ticket].digest;
-		assert_int_equal(late_count().picks, 0);
-		assert_true(late_count().reads > 0);
-		glm_engine_close(engine);
+#define BIASED 2
+
+static void
+answer_biased(glm_engine *engine, uint64_t *digest)
+{
+	int ticket[BIASED];
+
+	for (int i = 0; i < BIASED; i++)
+	{
+		glm_request *req = make_request("Who are you?", 80, false);
+
+		req->temperature = 3;
+		req->seed = (uint64_t) i;
+		req->logprobs = 1;
+		ticket[i] = submit(engine, with_bias(req));
 	}
-	assert_true(digest[0] == digest[1]);
+	for (int i = 0; i < BIASED; i++)
+	{
+		assert_int_equal(wait_for(engine, ticket[i])->last.kind, GLM_EVENT_DONE);
+		digest[i] = answers[ticket[i]].digest;
+	}
+}
+
+/* What picks of two passes that are under way point to is not the same memory. */
+static void
+test_engine_goes_ahead(void **state)
+{
+	glm_engine *engine = open_engine(1, BIASED, ROOMY);
+	uint64_t	digest[2][BIASED];
+
+	(void) state;
+	glm_engine_set_speculation(engine, GLM_SPECULATE_OFF);
+	answer_biased(engine, digest[0]);
+	glm_engine_close(engine);
+	engine = open_engine_on(&late_picker, 1, BIASED, ROOMY, GLM_KV_AUTO);
+	glm_engine_set_speculation(engine, GLM_SPECULATE_OFF);
+	answer_biased(engine, digest[1]);
+	assert_memory_equal(digest[1], digest[0], sizeof(digest[0]));
+	assert_true(stats_of(engine).followed > 10);
+	assert_int_equal(late_count().reads, 0);
+	glm_engine_close(engine);
 }
 
 /* ---- Logits beside picks --------------------------------------------------------------- */
@@ -242,19 +284,19 @@ submit_logits(glm_engine *engine)
 
 /* Has a long answer computed; with `beside`, requests for logits until one shared a pass. */
 static const answer *
-answer_long(glm_engine *engine, size_t row, bool beside)
+answer_long(glm_engine *engine, bool beside)
 {
 	glm_request *req = make_request("Who are you?", 300, false);
 	int			 ticket;
 
 	req->temperature = 5; /* so hot that the end is not soon */
 	ticket = submit(engine, req);
-	while (beside && !answers[ticket].ended && late_count().largest <= row)
+	while (beside && !answers[ticket].ended && late_count().left == 0)
 		assert_int_equal(wait_for(engine, submit_logits(engine))->last.kind, GLM_EVENT_DONE);
 	return wait_for(engine, ticket);
 }
 
-/* Who asks for logits gets them, with all of that pass; the others' tokens stay the same. */
+/* Who asks for logits gets them, and nobody else's come home; the others' tokens stay the same. */
 static void
 test_engine_logits(void **state)
 {
@@ -274,12 +316,13 @@ test_engine_logits(void **state)
 	assert_true(answers[alone].length == row);
 	memcpy(logits[0], answers[alone].text, row);
 
-	strcpy(before, answer_long(engine, row, false)->text);
+	strcpy(before, answer_long(engine, false)->text);
 	assert_int_equal(late_count().reads, 1);
 	assert_true(late_count().picks > 0);
 
-	assert_string_equal(answer_long(engine, row, true)->text, before);
-	assert_true(late_count().largest > row); /* a pass that was mixed */
+	assert_string_equal(answer_long(engine, true)->text, before);
+	assert_true(late_count().left > 0); /* in a pass that was mixed */
+	assert_int_equal(late_count().largest, row);
 	alone = submit_logits(engine);
 	memcpy(logits[1], wait_for(engine, alone)->text, row);
 	assert_memory_equal(logits[1], logits[0], row);
@@ -344,13 +387,63 @@ test_engine_not_finite(void **state)
 	check_spoiled(&late_picker, text);
 }
 
+/* ---- What is refused ----------------------------------------------------------------------- */
+
+#define COLORS "[\"a red chair\", \"a green chair\", \"a blue lamp\", \"two tables\"]"
+
+static const answer *
+answer_constrained(glm_engine *engine)
+{
+	glm_request *req = make_request("Order 3 red chairs for Paris.", 40, false);
+
+	req->temperature = 5;
+	req->logprobs = 1;
+	return wait_for(engine, submit(engine, constrain(req, GLM_CHOICES, COLORS)));
+}
+
+/* The device's pick is refused, and the logits come home; each wait fails once, those among them. */
+static void
+test_engine_refused(void **state)
+{
+	glm_engine *engine = open_engine(1, 1, ROOMY);
+	uint64_t	digest = answer_constrained(engine)->digest;
+	int			waits = 0, steps;
+
+	(void) state;
+	glm_engine_close(engine);
+	engine = open_engine_on(&late_picker, 1, 1, ROOMY, GLM_KV_AUTO);
+	glm_engine_set_speculation(engine, GLM_SPECULATE_OFF);
+	assert_true(answer_constrained(engine)->digest == digest);
+	assert_true(late_count().reads > 0 && late_count().picks > 0);
+	steps = (int) stats_of(engine).steps;
+	for (bool failed = true; failed; waits++)
+	{
+		const answer *a;
+
+		late_fail(waits + 1, GLM_DEVICE_FINE);
+		a = answer_constrained(engine);
+		failed = a->last.kind == GLM_EVENT_ERROR;
+		if (failed)
+			assert_string_equal(a->message, "the device coughed");
+		else
+			assert_true(a->digest == digest);
+	}
+	late_fail(0, GLM_DEVICE_FINE);
+	assert_true(waits > steps + 1); /* of passes, and of what was read behind them */
+	glm_engine_close(engine);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pass),		  cmocka_unit_test(test_penalty_is_the_hosts),
-		cmocka_unit_test(test_engine_same),	  cmocka_unit_test(test_engine_penalty),
-		cmocka_unit_test(test_engine_logits), cmocka_unit_test(test_engine_not_finite),
+		cmocka_unit_test(test_pass),
+		cmocka_unit_test(test_engine_same),
+		cmocka_unit_test(test_engine_no_room),
+		cmocka_unit_test(test_engine_logits),
+		cmocka_unit_test(test_engine_not_finite),
+		cmocka_unit_test(test_engine_refused),
+		cmocka_unit_test(test_engine_goes_ahead),
 	};
 
 	return cmocka_run_group_tests_name("picks", tests, NULL, NULL);

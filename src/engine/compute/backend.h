@@ -48,7 +48,7 @@
 #include "engine/base/observation.h"
 #include "engine/model/projection.h"
 
-#define GLM_BACKEND_ABI 9
+#define GLM_BACKEND_ABI 10
 
 /* That can be opened together. */
 #define GLM_MOST_DEVICES 16
@@ -101,6 +101,7 @@ typedef struct glm_device_info
 	bool	 host_memory;  /* glm_mem.at is an address that the host may follow after wait() */
 	bool	 picks;		   /* there is a pick(), and passes may follow each other, see above */
 	int		 max_rows;	   /* of a pass; 0: any */
+	size_t	 pick_bytes;   /* most that the picks of a pass point to, all together */
 	/* as it was opened; GLM_EXACT where that is all there is */
 	glm_arithmetic arithmetic;
 } glm_device_info;
@@ -148,25 +149,40 @@ typedef struct glm_pass
 	int					longest; /* the largest position and 1 */
 } glm_pass;
 
+/* How often an id is in the answer so far, and its bias. */
+typedef struct glm_pick_change
+{
+	int32_t id;
+	int32_t count;
+	float	bias; /* GLM_BIAS_BAN or less: it never comes */
+} glm_pick_change;
+
+/* Bytes of a set of ids: a bit each, 64 a word, the lowest id lowest. */
+#define GLM_PICK_SET_BYTES(n_ids) (((size_t) (n_ids) + 63) / 64 * sizeof(uint64_t))
+
 /*
  * How a token is picked by the logits of a row: as glm_sampler_pick() does it, to the last
- * bit.  Parameters are those of glm_request.
+ * bit.  Parameters are those of glm_request.  What is pointed to is the host's memory.
  */
 typedef struct glm_pick
 {
-	double	 temperature, top_p, min_p, penalty;
+	double	 temperature, top_p, min_p;
+	double	 repetition, frequency, presence; /* penalties, see adjust.c */
 	int		 top_k;
-	int		 n_ids;		  /* among the first so many; those behind are padding */
+	int		 n_ids; /* among the first so many; those behind are padding.  0: nothing is picked */
 	uint64_t seed, index; /* key and counter of the random numbers, see sample_math.h */
-	glm_mem	 mask;		  /* a bit an id, 1: allowed; GLM_NO_MEM: all are */
-	glm_mem	 seen;		  /* a bit an id that the penalty is for; the one that is picked is added */
-	bool	 logprob;	  /* is wanted too */
+
+	const uint64_t		  *mask;   /* the set of ids that are allowed; NULL: all are */
+	const uint64_t		  *seen;   /* of those that the repetition penalty is for; NULL: none */
+	const glm_pick_change *change; /* [n_changes], no id twice: what else changes logits */
+	int					   n_changes;
+	bool				   logprob; /* is wanted too */
 } glm_pick;
 
 typedef struct glm_picked_id
 {
-	int32_t id;
-	int32_t status; /* GLM_OK, or GLM_NOT_FINITE: a logit is not, and there is no id */
+	int32_t id;		/* -1: none */
+	int32_t status; /* GLM_OK; GLM_NOT_FINITE: a logit is not; GLM_INTERNAL: no id is allowed */
 	/* if ln p(id) is wanted: the host takes the logarithm, which no two libraries round alike */
 	float	logit; /* the id's */
 	double	max,
@@ -289,9 +305,10 @@ typedef struct glm_backend
 	void (*gather)(glm_device *dev, glm_mem y, glm_mem x, glm_want want);
 
 	/*
-	 * picked[i] by row i of logits [n, vocab], which it may change; pick stays as it is until
-	 * wait(), after which picked has the ids, and the device keeps them for the next pass's
-	 * tokens.  NULL where the device does not pick.
+	 * picked[i] by row i of logits [n, vocab]; pick and what it points to stay as they are
+	 * until wait(), after which picked has the ids, and the device keeps them for the next
+	 * pass's tokens.  The logits stay as they are, where read() has them until the next
+	 * begin() at that place.  NULL where the device does not pick.
 	 */
 	void (*pick)(glm_device *dev, glm_picked_id *picked, glm_mem logits, const glm_pick *pick,
 				 int n);

@@ -79,16 +79,9 @@ take_on(glm_forward *fwd, glm_error *err)
 		return glm_fail(err, GLM_UNSUPPORTED,
 						"device \"%s\" computes at most %d rows at a time, not %d", info.name,
 						info.max_rows, fwd->max_rows);
-	for (int i = 0; i < 2 * fwd->n_places; i++)
-	{
-		place_buffers *b = &fwd->buffers[i / 2];
-
-		if (!info.picks)
-			break;
-		b->turns.turn[i % 2].picked = calloc((size_t) fwd->max_logits, sizeof(glm_picked_id));
-		if (b->turns.turn[i % 2].picked == NULL)
+	for (int p = 0; info.picks && p < fwd->n_places; p++)
+		if (!glm_turns_open(&fwd->buffers[p].turns, fwd->max_logits))
 			return glm_no_memory(err);
-	}
 	return true;
 }
 
@@ -137,8 +130,7 @@ glm_forward_close(glm_forward *fwd)
 			fwd->backend->free(fwd->dev, b->mem[i]);
 		glm_host_buffer_free(&b->logits, fwd->backend, fwd->dev);
 		glm_host_buffer_free(&b->hidden, fwd->backend, fwd->dev);
-		free(b->turns.turn[0].picked);
-		free(b->turns.turn[1].picked);
+		glm_turns_close(&b->turns);
 	}
 	fwd->backend->close(fwd->dev);
 	free(fwd);
@@ -371,21 +363,6 @@ walk_layers(glm_forward *fwd, const glm_model *model, int n_rows, glm_error *err
 	return true;
 }
 
-/* Brings n floats home; where they will be. */
-static float *
-bring(const glm_forward *fwd, const glm_host_buffer *to, glm_mem from, size_t n)
-{
-	float *data;
-
-	if (n == 0)
-		return NULL;
-	if (fwd->host_memory)
-		return (float *) from.at;
-	data = glm_host_buffer_for(to, n);
-	fwd->backend->read(fwd->dev, data, from, n * sizeof(float));
-	return data;
-}
-
 /* Logits by the head, and what is made of them. */
 static void
 finish_logits(glm_forward *fwd, const glm_model *model, glm_mem hidden, int n,
@@ -405,9 +382,9 @@ finish_logits(glm_forward *fwd, const glm_model *model, glm_mem hidden, int n,
 		turn->n_picked = n;
 	}
 	glm_pass_times_add(&turn->times, GLM_PART_HEAD);
-	results->logits =
-		bring(fwd, &fwd->here->logits, logits,
-			  results->picked != NULL ? 0 : (size_t) n * (size_t) model->config.vocab);
+	results->logits = glm_host_buffer_bring_rows(&fwd->here->logits, be, fwd->dev, logits, n,
+												 (size_t) model->config.vocab,
+												 results->picked != NULL ? picks : NULL);
 }
 
 /* Final norm and head for the rows that want what they give; the others end here. */
@@ -416,9 +393,8 @@ finish_rows(glm_forward *fwd, const glm_model *model, const glm_pass *pass, cons
 			glm_results *results)
 {
 	const glm_backend *be = fwd->backend;
-	size_t			   width = (size_t) model->config.hidden;
-	glm_mem			   gathered = fwd->here->mem[NORMED];
-	int				   n = pass->n_logits + pass->n_hidden;
+	size_t	width = (size_t) model->config.hidden, hidden = (size_t) pass->n_hidden * width;
+	glm_mem gathered = fwd->here->mem[NORMED];
 
 	be->gather(fwd->dev, gathered, fwd->here->mem[X], GLM_WANT_LOGITS);
 	if (pass->n_hidden > 0)
@@ -427,13 +403,14 @@ finish_rows(glm_forward *fwd, const glm_model *model, const glm_pass *pass, cons
 	if (glm_model_norm(model, GLM_FINAL_NORM, GLM_NO_LAYER) != NULL)
 	{
 		/* x itself has been read, so its buffer takes the result */
-		be->rmsnorm(fwd->dev, fwd->here->mem[X], gathered, GLM_FINAL_NORM, GLM_NO_LAYER, n);
+		be->rmsnorm(fwd->dev, fwd->here->mem[X], gathered, GLM_FINAL_NORM, GLM_NO_LAYER,
+					pass->n_logits + pass->n_hidden);
 		gathered = fwd->here->mem[X];
 	}
 	finish_logits(fwd, model, gathered, pass->n_logits, picks, results);
 	results->hidden =
-		bring(fwd, &fwd->here->hidden, glm_at(gathered, (size_t) pass->n_logits * width),
-			  (size_t) pass->n_hidden * width);
+		glm_host_buffer_bring(&fwd->here->hidden, be, fwd->dev,
+							  glm_at(gathered, (size_t) pass->n_logits * width), hidden, 0, hidden);
 }
 
 static place_buffers *
@@ -442,21 +419,45 @@ buffers_of(glm_forward *fwd, const glm_weights *weights)
 	return &fwd->buffers[fwd->backend->place != NULL ? fwd->backend->place(weights) : 0];
 }
 
-bool
-glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm_error *err)
+static bool
+wait_for(glm_forward *fwd, const place_buffers *b, glm_error *err)
 {
-	place_buffers	*b = buffers_of(fwd, weights);
 	glm_device_state state = GLM_DEVICE_FINE;
 	glm_error		 why = {0};
-	bool			 done = fwd->backend->wait(fwd->dev, (int) (b - fwd->buffers), &state, &why);
 
-	glm_turn_finish(&b->turns, !fwd->host_memory);
-	if (done)
+	if (fwd->backend->wait(fwd->dev, (int) (b - fwd->buffers), &state, &why))
 		return true;
 	if (state == GLM_DEVICE_LOST)
 		atomic_store(&fwd->lost, true);
 	*err = why;
 	return false;
+}
+
+bool
+glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm_error *err)
+{
+	place_buffers *b = buffers_of(fwd, weights);
+	bool		   done = wait_for(fwd, b, err);
+
+	glm_turn_finish(&b->turns, !fwd->host_memory);
+	return done;
+}
+
+void
+glm_forward_fetch(glm_forward *fwd, const glm_weights *weights, size_t vocab, int n_logits,
+				  int first, int n, glm_results *results)
+{
+	place_buffers *b = buffers_of(fwd, weights);
+
+	results->logits = glm_host_buffer_bring(&b->logits, fwd->backend, fwd->dev, b->mem[SHARED],
+											(size_t) n_logits * vocab, (size_t) first * vocab,
+											(size_t) n * vocab);
+}
+
+bool
+glm_forward_fetched(glm_forward *fwd, const glm_weights *weights, glm_error *err)
+{
+	return wait_for(fwd, buffers_of(fwd, weights), err);
 }
 
 bool

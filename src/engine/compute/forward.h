@@ -66,7 +66,7 @@ extern bool glm_forward_prepare(glm_forward *fwd, int place, const glm_model *mo
  */
 typedef struct glm_results
 {
-	float				*logits; /* [n_logits, vocab]; NULL: the device picked */
+	float				*logits; /* [n_logits, vocab], see below; NULL: none came home */
 	float				*hidden; /* [n_hidden, hidden] */
 	const glm_picked_id *picked; /* [n_logits]; NULL: it did not */
 } glm_results;
@@ -77,8 +77,8 @@ typedef struct glm_results
  * result depends on its own sequence only, bit for bit.
  *
  * picks: how to pick by the logits of each row that wants them [n_logits].  A device that
- * picks then does so, and the logits stay there; else they are brought home.  It is all
- * rows or none: NULL where somebody wants to see the logits of one.
+ * picks then does so, and the logits stay there, but for those of rows that nothing is picked
+ * for (n_ids is 0), which come home; as all do where it does not pick, or picks is NULL.
  */
 extern bool glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
 							const glm_pass *pass, const glm_pick *picks, glm_results *results,
@@ -99,6 +99,13 @@ extern bool glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm
  * one picks it, as -1 - slot.  finish() and what is below are then for the first.  If that fails,
  * what comes of the second means nothing, but it must be finished too.
  */
+/*
+ * Has the logits of n rows of a pass that was finished come home too, of the n_logits that it
+ * has, before another begins at that place; waits for all that were fetched.
+ */
+extern void glm_forward_fetch(glm_forward *fwd, const glm_weights *weights, size_t vocab,
+							  int n_logits, int first, int n, glm_results *results);
+extern bool glm_forward_fetched(glm_forward *fwd, const glm_weights *weights, glm_error *err);
 /* Would finish() at this place return at once? */
 extern bool glm_forward_ready(const glm_forward *fwd, int place);
 

@@ -58,7 +58,33 @@ glm_host_buffer_free(glm_host_buffer *buffer, const glm_backend *backend, glm_de
 }
 
 float *
-glm_host_buffer_for(const glm_host_buffer *buffer, size_t n)
+glm_host_buffer_bring(const glm_host_buffer *buffer, const glm_backend *backend, glm_device *dev,
+					  glm_mem from, size_t all, size_t first, size_t n)
 {
-	return n <= buffer->pinned_size ? buffer->pinned : buffer->data;
+	float *data = all <= buffer->pinned_size ? buffer->pinned : buffer->data;
+
+	if (n == 0)
+		return NULL;
+	if (buffer->data == NULL)
+		return (float *) from.at;
+	backend->read(dev, data + first, glm_at(from, first), n * sizeof(float));
+	return data;
+}
+
+float *
+glm_host_buffer_bring_rows(const glm_host_buffer *buffer, const glm_backend *backend,
+						   glm_device *dev, glm_mem from, int n, size_t width,
+						   const glm_pick *picks)
+{
+	float *data = NULL;
+
+	for (int i = 0, end; i < n; i = end + 1)
+	{
+		for (end = i; end < n && (picks == NULL || picks[end].n_ids == 0);)
+			end++;
+		if (end > i)
+			data = glm_host_buffer_bring(buffer, backend, dev, from, (size_t) n * width,
+										 (size_t) i * width, (size_t) (end - i) * width);
+	}
+	return data;
 }

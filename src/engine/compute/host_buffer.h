@@ -21,7 +21,16 @@ extern bool	  glm_host_buffer_grow(glm_host_buffer *buffer, const glm_backend *b
 /* Before the device is closed. */
 extern void	  glm_host_buffer_free(glm_host_buffer *buffer, const glm_backend *backend,
 								   glm_device *dev);
-/* Where n floats go, for which there is room. */
-extern float *glm_host_buffer_for(const glm_host_buffer *buffer, size_t n);
+/*
+ * Brings n floats behind the first `first` of `all` that are at `from`; where all of them are,
+ * or would be, NULL if n is 0.  One that never grew has none: what is at `from` is the host's.
+ */
+extern float *glm_host_buffer_bring(const glm_host_buffer *buffer, const glm_backend *backend,
+									glm_device *dev, glm_mem from, size_t all, size_t first,
+									size_t n);
+/* The same for the rows of n, so many floats each, that nothing is picked for; picks NULL: all. */
+extern float *glm_host_buffer_bring_rows(const glm_host_buffer *buffer, const glm_backend *backend,
+										 glm_device *dev, glm_mem from, int n, size_t width,
+										 const glm_pick *picks);
 
 #endif /* GLM_HOST_BUFFER_H */

@@ -8,6 +8,8 @@
 #ifndef GLM_PASS_TURNS_H
 #define GLM_PASS_TURNS_H
 
+#include <stdlib.h>
+
 #include "engine/compute/backend.h"
 #include "engine/compute/pass_times.h"
 
@@ -26,6 +28,22 @@ typedef struct glm_pass_turns
 	int			  finished;
 	int			  n; /* begun and not finished */
 } glm_pass_turns;
+
+/* Memory for the ids of passes with at most so many logits; false: there is none. */
+static inline bool
+glm_turns_open(glm_pass_turns *t, int max_logits)
+{
+	for (int i = 0; i < 2; i++)
+		t->turn[i].picked = calloc((size_t) max_logits, sizeof(glm_picked_id));
+	return t->turn[0].picked != NULL && t->turn[1].picked != NULL;
+}
+
+static inline void
+glm_turns_close(glm_pass_turns *t)
+{
+	free(t->turn[0].picked);
+	free(t->turn[1].picked);
+}
 
 /* Of the pass that was begun last. */
 static inline glm_pass_turn *

@@ -6,6 +6,8 @@
 #define GLM_ADJUST_H
 
 #include "engine/base/base.h"
+#include "engine/compute/backend.h"
+#include "engine/serve/pick_room.h"
 
 typedef struct glm_adjust glm_adjust;
 
@@ -29,5 +31,14 @@ extern void glm_adjust_count(glm_adjust *a, int32_t token);
 extern void	 glm_adjust_apply(glm_adjust *a, float *logits);
 /* What the logit of a token was before that. */
 extern float glm_adjust_original(const glm_adjust *a, const float *logits, int32_t token);
+
+/*
+ * Says the same of a pick that is made elsewhere, where these n tokens were counted too; false:
+ * there is no room for it.
+ */
+extern bool glm_adjust_describe(const glm_adjust *a, const int32_t *token, int n,
+								glm_pick_room *room, glm_pick *pick);
+/* Does it depend on the tokens that are counted? */
+extern bool glm_adjust_looks_back(const glm_adjust *a);
 
 #endif /* GLM_ADJUST_H */

@@ -12,6 +12,9 @@
  * places, FORCED_MAX at a time, whatever the passes are like, and once begun it is taken to
  * its end.  Tokens that are known are computed as those of a prompt are: many at a time.
  *
+ * A device draws the first time, and the mask that it is told, if any, is that of the token's
+ * place.  What it drew and the matcher refuses is drawn anew from the beginning, here.
+ *
  * Draws are numbered by the token's place in the answer and how often it was drawn, so
  * that neither forced tokens nor drafts change what others get.
  *
@@ -160,6 +163,12 @@ glm_constrained_pick(glm_sequence *seq, float *logits, uint64_t index, glm_picke
 	return true;
 }
 
+bool
+glm_constrained_allows(glm_constrained *c, int32_t token)
+{
+	return glm_matcher_allows(c->matcher, token);
+}
+
 /* ---- Drafts ---------------------------------------------------------------------- */
 
 static int32_t
@@ -181,6 +190,13 @@ allows_in_draft(void *arg, int32_t token)
 	return true;
 }
 
+static void
+mark(glm_constrained *c)
+{
+	glm_matcher_mark(c->matcher);
+	c->before = c->now;
+}
+
 void
 glm_constrained_begin_draft(glm_constrained *c, glm_draft_limits *limits)
 {
@@ -189,8 +205,7 @@ glm_constrained_begin_draft(glm_constrained *c, glm_draft_limits *limits)
 	limits->forced = forced_in_draft;
 	limits->allows = allows_in_draft;
 	limits->arg = c;
-	glm_matcher_mark(c->matcher);
-	c->before = c->now;
+	mark(c);
 }
 
 void
@@ -200,6 +215,38 @@ glm_constrained_end_draft(glm_constrained *c)
 		return;
 	glm_matcher_back(c->matcher);
 	c->now = c->before;
+}
+
+/* Nobody asks for a pick where there is no choice. */
+static bool
+describe_mask(glm_constrained *c, glm_pick_room *room, glm_pick *pick)
+{
+	uint64_t *mask;
+
+	if (c->now.over || glm_constrained_forced(c) >= 0)
+		return true;
+	pick->mask = mask = glm_pick_room_take(room, GLM_PICK_SET_BYTES(pick->n_ids));
+	if (mask != NULL)
+		glm_matcher_mask(c->matcher, mask);
+	return mask != NULL;
+}
+
+bool
+glm_constrained_describe(const glm_sequence *seq, int i, glm_pick_room *room, glm_pick *pick)
+{
+	glm_constrained *c = seq->constrained;
+	bool			 ok;
+
+	if (c == NULL || !glm_sampler_cuts(seq->sampler))
+		return true;
+	if (i == 0)
+		mark(c);
+	else
+		glm_constrained_take(c, seq->tokens.data[(int) seq->tokens.length + i - 1]);
+	ok = describe_mask(c, room, pick);
+	if (i == seq->draft.n_tokens)
+		glm_constrained_end_draft(c);
+	return ok;
 }
 
 /* ---- Open and close ---------------------------------------------------------------- */

@@ -34,6 +34,16 @@ extern void	   glm_constrained_take(glm_constrained *c, int32_t token);
 extern bool glm_constrained_pick(glm_sequence *seq, float *logits, uint64_t index,
 								 glm_picked *picked, glm_error *err);
 
+/*
+ * The same where it is drawn elsewhere: which ids are allowed, if that has to be known before, of
+ * a pick behind the first i tokens of the sequence's draft, asked of all of them in order (false:
+ * there is no room to say it); and whether what was drawn is allowed, which else has to be drawn
+ * by glm_constrained_pick().
+ */
+extern bool glm_constrained_describe(const glm_sequence *seq, int i, glm_pick_room *room,
+									 glm_pick *pick);
+extern bool glm_constrained_allows(glm_constrained *c, int32_t token);
+
 /* Appends what comes next whatever is drawn to the sequence's tokens. */
 extern void glm_constrained_go_on(glm_sequence *seq);
 

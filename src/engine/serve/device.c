@@ -40,6 +40,7 @@ close_device(glm_engine *e)
 		{
 			glm_rows_free(&e->home[i].rows[turn]);
 			free(e->home[i].picks[turn]);
+			free(e->home[i].pick_room[turn].memory);
 		}
 	}
 	memset(e->home, 0, sizeof(e->home));
@@ -83,7 +84,9 @@ open_home(glm_engine *e, int place, size_t kv_bytes, int max_logits, glm_error *
 	for (int turn = 0; home->info.picks && turn < 2; turn++)
 	{
 		home->picks[turn] = calloc((size_t) max_logits, sizeof(**home->picks));
-		if (home->picks[turn] == NULL)
+		home->pick_room[turn] = (glm_pick_room){.memory = malloc(home->info.pick_bytes + 1),
+												.bytes = home->info.pick_bytes};
+		if (home->picks[turn] == NULL || home->pick_room[turn].memory == NULL)
 			return glm_no_memory(err);
 	}
 	home->kv = glm_kv_pool_open(room < kv_bytes ? (size_t) room : kv_bytes);

@@ -63,19 +63,23 @@ is_nobody_left_out(const glm_scheduler *s)
 	return true;
 }
 
-/* Is its row in the pass that of the newest token of a plain answer? */
+/*
+ * Is its row in the pass that of the newest token of a plain answer, which is picked by nothing
+ * that is known here alone?
+ */
 static bool
-is_plain(const glm_sequence *seq)
+is_plain(const glm_home *home, const glm_sequence *seq)
 {
 	return seq->n_rows == 1 && seq->n_wanted == 1 && seq->draft.n_tokens == 0 &&
-		   seq->kind->describe != NULL && seq->constrained == NULL;
+		   seq->kind->describe != NULL && seq->constrained == NULL &&
+		   !glm_sampler_looks_back(seq->sampler) && home->picks[home->turn][seq->slot].n_ids > 0;
 }
 
 static bool
 are_all_plain(const glm_scheduler *s, const glm_home *home)
 {
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
-		if (glm_sequence_is_at(seq, home) && seq->n_rows > 0 && !is_plain(seq))
+		if (glm_sequence_is_at(seq, home) && seq->n_rows > 0 && !is_plain(home, seq))
 			return false;
 	return true;
 }
@@ -102,7 +106,8 @@ write_row(glm_home *home, glm_sequence *seq)
 	if (position == seq->chain.kv.n_blocks * GLM_KV_BLOCK &&
 		!glm_chain_grow(glm_sequence_prefix(seq), &seq->chain))
 		return false;
-	if (!seq->kind->describe(seq, 1, &home->picks[!home->turn][rows->pass.n_logits]))
+	if (!seq->kind->describe(seq, 1, &home->pick_room[!home->turn],
+							 &home->picks[!home->turn][rows->pass.n_logits]))
 		return false;
 	glm_rows_begin(rows, &seq->chain.kv);
 	glm_rows_add(rows, -1 - seq->slot, position, GLM_WANT_LOGITS);
@@ -125,6 +130,7 @@ write_rows(glm_scheduler *s, glm_home *home)
 	glm_rows *rows = &home->rows[!home->turn];
 
 	glm_rows_clear(rows);
+	home->pick_room[!home->turn].used = 0;
 	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
 		if (glm_sequence_is_at(seq, home) && seq->n_rows > 0 && goes_on(s->engine, seq) &&

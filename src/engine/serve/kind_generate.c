@@ -129,11 +129,13 @@ wants_logits_from(const glm_sequence *seq)
 	return glm_tells(seq) ? seq->n_shown - 1 : glm_sequence_last_known(seq);
 }
 
-/* Rows of the pass just run that left logits for tokens that are known. */
+/* Rows of the pass, planned or just run, that leave logits for tokens that are known. */
 static int
 count_known_rows(const glm_sequence *seq)
 {
-	return seq->n_wanted - seq->draft.n_tokens - (seq->n_computed == (int) seq->tokens.length);
+	bool to_the_end = seq->n_computed + seq->n_rows == (int) seq->tokens.length;
+
+	return seq->n_wanted - seq->draft.n_tokens - to_the_end;
 }
 
 /*
@@ -147,14 +149,20 @@ draw_number(const glm_sequence *seq, int i)
 }
 
 /*
- * Without a penalty a row's pick does not ask whether the draft before it was right.  The
+ * A row behind a draft is picked as if that were right: else nobody asks for its token.  The
  * device tells of the token that it picked, of no other.
  */
 static bool
-describe_pick(const glm_sequence *seq, int i, glm_pick *pick)
+describe_pick(const glm_sequence *seq, int row, glm_pick_room *room, glm_pick *pick)
 {
-	return seq->constrained == NULL && glm_tells_likeliest(seq) == 0 &&
-		   glm_sampler_describe(seq->sampler, draw_number(seq, i), glm_tells(seq), pick);
+	int	 i = row - count_known_rows(seq);
+	bool ok;
+
+	if (i < 0 || glm_tells_likeliest(seq) > 0)
+		return false;
+	ok = glm_sampler_describe(seq->sampler, draw_number(seq, i), glm_tells(seq),
+							  seq->tokens.data + seq->tokens.length, i, room, pick);
+	return glm_constrained_describe(seq, i, room, pick) && ok;
 }
 
 /* The tokens that are told beside this one, by logits that nobody has changed. */
@@ -180,29 +188,56 @@ know_token(glm_sequence *seq, int row, int32_t token, glm_picked *picked)
 	return glm_sampler_know(seq->sampler, logits, token, &picked->logprob, &seq->pick_error);
 }
 
+/* A row cannot be sampled without its logits, which the device still has; false. */
+static bool
+lack_logits(glm_sequence *seq)
+{
+	seq->lacks_logits = true;
+	return false;
+}
+
+/* What the device picked, if it may come. */
+static bool
+take_picked_id(glm_sequence *seq, int row, glm_picked *picked)
+{
+	const glm_picked_id *id = &seq->device_picked[row];
+	float				*logprob = glm_tells(seq) ? &picked->logprob : NULL;
+
+	if (seq->constrained != NULL &&
+		(id->status == GLM_INTERNAL ||
+		 (id->status == GLM_OK && !glm_constrained_allows(seq->constrained, id->id))))
+		return lack_logits(seq);
+	if (!glm_sampler_take(seq->sampler, id, &picked->token, logprob, &seq->pick_error))
+		return false;
+	glm_constrained_take(seq->constrained, picked->token);
+	return true;
+}
+
 /* The token behind i tokens of the draft, by this row. */
 static bool
 sample_row(glm_sequence *seq, int row, int i, glm_picked *picked)
 {
-	float  *logprob = glm_tells(seq) ? &picked->logprob : NULL;
-	float  *logits;
+	float  *logits, *logprob = glm_tells(seq) ? &picked->logprob : NULL;
 	int32_t forced = glm_constrained_forced(seq->constrained);
+	bool	at_home = glm_sequence_has_logits(seq, row);
 
 	picked->n_likely = 0;
-	if (seq->device_picked != NULL)
-		return glm_sampler_take(seq->sampler, &seq->device_picked[row], &picked->token, logprob,
-								&seq->pick_error);
+	if (forced >= 0 && !at_home && logprob != NULL)
+		return lack_logits(seq);
+	if (forced >= 0)
+	{
+		glm_sampler_advance(seq->sampler, forced);
+		glm_constrained_take(seq->constrained, forced);
+		return know_token(seq, row, forced, picked);
+	}
+	if (!at_home)
+		return take_picked_id(seq, row, picked);
 	logits = seq->logits + (size_t) row * (size_t) seq->model->config.vocab;
-	if (forced < 0)
-		find_likeliest(seq, logits, picked);
+	find_likeliest(seq, logits, picked);
 	if (seq->constrained == NULL)
 		return glm_sampler_pick(seq->sampler, logits, draw_number(seq, i), NULL, &picked->token,
 								logprob, &seq->pick_error);
-	if (forced < 0)
-		return glm_constrained_pick(seq, logits, draw_number(seq, i), picked, &seq->pick_error);
-	glm_sampler_advance(seq->sampler, forced);
-	glm_constrained_take(seq->constrained, forced);
-	return know_token(seq, row, forced, picked);
+	return glm_constrained_pick(seq, logits, draw_number(seq, i), picked, &seq->pick_error);
 }
 
 /*
@@ -214,7 +249,8 @@ sample_draft(glm_sequence *seq, int row)
 {
 	const int32_t *draft = seq->tokens.data + seq->tokens.length;
 
-	for (int i = 0; i <= seq->draft.n_tokens && !glm_constrained_over(seq->constrained); i++)
+	for (int i = seq->n_picked - row;
+		 i <= seq->draft.n_tokens && !glm_constrained_over(seq->constrained); i++)
 	{
 		glm_picked *picked = &seq->picked[seq->n_picked];
 
@@ -228,12 +264,13 @@ sample_draft(glm_sequence *seq, int row)
 	glm_constrained_forced(seq->constrained);
 }
 
+/* Goes on behind those that were sampled. */
 static void
 sample_tokens(glm_sequence *seq)
 {
 	int known = count_known_rows(seq);
 
-	for (seq->n_picked = 0; seq->n_picked < known; seq->n_picked++)
+	for (; seq->n_picked < known; seq->n_picked++)
 	{
 		int row = seq->n_picked;
 

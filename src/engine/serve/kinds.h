@@ -53,16 +53,17 @@ struct glm_request_kind
 	/* What rows leave, and the first position of which it is wanted, never a cached one. */
 	glm_want want;
 	int (*wants_from)(const glm_sequence *seq);
-	/* How the device may pick by the logits of the i-th such row; false, as is NULL for all
-	 * rows: it may not, the logits themselves are wanted. */
-	bool (*describe)(const glm_sequence *seq, int i, glm_pick *pick);
+	/* How the device may pick by the logits of the i-th such row, asked of one after the other;
+	 * false, as is NULL for all rows: it may not, the logits themselves are wanted. */
+	bool (*describe)(const glm_sequence *seq, int i, glm_pick_room *room, glm_pick *pick);
 	/*
 	 * What else may stand behind the prompt in the next pass, whose last row leaves what `want`
 	 * says, behind the sequence's own: ids [n] of the i-th branch; false: there are no more.
 	 * NULL: it has none.
 	 */
 	bool (*branch)(const glm_sequence *seq, int i, const int32_t **ids, int *n);
-	/* The part of the results that is heavy: in a compute thread; may be NULL. */
+	/* The part of the results that is heavy: in a compute thread; may be NULL.  Where it lacks
+	 * logits, which it says, it is called once more when they are there. */
 	void (*sample)(glm_sequence *seq);
 	/* Sends what has come of a pass, from seq->logits or what sample() made of them or of
 	 * seq->device_picked; *finish: that was the last. */

@@ -8,6 +8,7 @@
 
 #include "engine/compute/forward.h"
 #include "engine/constrain/constrain.h"
+#include "engine/serve/pick_room.h"
 #include "engine/serve/prefix.h"
 
 /* What a model's sequences came to, for statistics. */
@@ -58,8 +59,9 @@ typedef struct glm_home
 	atomic_int		models;
 	/* of a pass, at most max_sequences + GLM_PREFILL_MAX, and of the one that follows it */
 	glm_rows		rows[2];
-	glm_pick	   *picks[2]; /* of rows with logits; NULL: the device does not pick */
-	int				turn;	  /* which are those of the pass */
+	glm_pick	   *picks[2];	  /* of rows with logits; NULL: the device does not pick */
+	glm_pick_room	pick_room[2]; /* what these point to */
+	int				turn;		  /* which are those of the pass */
 } glm_home;
 
 /* An open model with what serving it needs. */

@@ -8,7 +8,8 @@
  * end leave at once.
  *
  * Sampling walks the vocabulary several times, so the compute threads share the
- * sequences, if the device has not picked; all the rest is done in the engine thread.
+ * sequences, if the device has not picked; all the rest is done in the engine thread.  A token
+ * that it picked may turn out not to be allowed: then the logits come home after all.
  * Nothing here allocates.
  */
 #include "engine/serve/account.h"
@@ -27,14 +28,18 @@ lap(int64_t *since_ns)
 	return ns;
 }
 
-/* Of whom there are results to take: running sequences, of a home. */
+/* Of whom there are results to take: running sequences, of a home; or those that lacked logits. */
 typedef struct takers
 {
 	glm_sequence   *first;
 	const glm_home *home;
+	bool			again;
 } takers;
 
-/* What a compute thread has to sample: every count-th of the sequences with results. */
+/*
+ * What a compute thread has to sample: every count-th of the sequences with results, which are
+ * told by what nobody changes meanwhile.
+ */
 static void
 sample_share(void *arg, int index, int count)
 {
@@ -45,10 +50,11 @@ sample_share(void *arg, int index, int count)
 	for (glm_sequence *seq = t->first; seq != NULL; seq = seq->next)
 	{
 		if (!glm_sequence_is_at(seq, t->home) || seq->n_wanted == 0 || seq->kind->sample == NULL ||
-			i++ % count != index)
+			(t->again && seq->fetched_from == seq->n_wanted) || i++ % count != index)
 			continue;
+		seq->lacks_logits = false;
 		seq->kind->sample(seq);
-		seq->sample_ns = lap(&since_ns);
+		seq->sample_ns = lap(&since_ns) + (t->again ? seq->sample_ns : 0);
 	}
 }
 
@@ -67,7 +73,17 @@ count_computed(glm_sequence *seq)
 						seq->n_computed < lasting ? seq->n_computed : lasting);
 }
 
-/* Tells every sequence that has results where they are; how many have some. */
+/* Do its tokens take long to find?  Not where the device picked them. */
+static bool
+is_heavy(const glm_sequence *seq)
+{
+	for (int i = 0; i < seq->n_wanted; i++)
+		if (glm_sequence_has_logits(seq, i))
+			return true;
+	return seq->constrained != NULL;
+}
+
+/* Tells every sequence that has results where they are; of how many are they heavy? */
 static int
 give_results(glm_scheduler *s, const glm_flight *flight)
 {
@@ -83,35 +99,91 @@ give_results(glm_scheduler *s, const glm_flight *flight)
 		seq->device_picked = NULL;
 		seq->hidden = NULL;
 		seq->copied = false;
+		seq->n_picked = 0;
+		seq->fetched_from = seq->n_wanted;
 		count_computed(seq);
 		if (seq->n_wanted == 0)
 			continue;
-		n++;
 		if (seq->kind->want == GLM_WANT_HIDDEN)
 		{
 			seq->hidden = results->hidden + (size_t) seq->slot * (size_t) config->hidden;
+			n++;
 			continue;
 		}
 		if (results->picked != NULL)
 			seq->device_picked = results->picked + seq->slot;
-		else
+		if (results->logits != NULL)
 			seq->logits = results->logits + (size_t) seq->slot * (size_t) config->vocab;
+		n += is_heavy(seq);
 	}
 	return n;
 }
 
+static void
+sample_all(const glm_scheduler *s, takers *t, int heavy)
+{
+	if (heavy >= SHARED_SAMPLES)
+		glm_threads_run(s->engine->threads, sample_share, t);
+	else
+		sample_share(t, 0, 1);
+}
+
+/* Has logits that sequences lack come home, their rows' from there on, as drafts may go on; of how many? */
+static int
+fetch_logits(glm_scheduler *s, const glm_served *served, glm_flight *flight)
+{
+	const glm_home *home = flight->home;
+	size_t			vocab = (size_t) flight->config.vocab;
+	int				n = 0;
+
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+	{
+		if (!glm_sequence_is_at(seq, home) || seq->n_wanted == 0 || !seq->lacks_logits)
+			continue;
+		seq->fetched_from = seq->n_picked;
+		glm_forward_fetch(s->engine->forward, atomic_load(&served->weights), vocab,
+						  home->rows[home->turn].pass.n_logits, seq->slot + seq->n_picked,
+						  seq->n_wanted - seq->n_picked, &flight->results);
+		seq->logits = flight->results.logits + (size_t) seq->slot * vocab;
+		n++;
+	}
+	return n;
+}
+
+/* Goes on with sequences that lack logits; if these do not come, with their failure. */
+static void
+sample_again(glm_scheduler *s, const glm_served *served, glm_flight *flight)
+{
+	takers	  t = {s->running, flight->home, true};
+	glm_error err = {0};
+	int		  n = fetch_logits(s, served, flight);
+
+	if (n == 0)
+		return;
+	if (glm_forward_fetched(s->engine->forward, atomic_load(&served->weights), &err))
+	{
+		sample_all(s, &t, n);
+		return;
+	}
+	glm_device_look(s->engine, &err);
+	for (glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
+		if (glm_sequence_is_at(seq, flight->home) && seq->lacks_logits)
+		{
+			seq->lacks_logits = false;
+			seq->pick_error = err;
+		}
+}
+
 /* Has the results of every sequence that has some taken; those that end leave. */
 static void
-use_results(glm_scheduler *s, const glm_flight *flight)
+use_results(glm_scheduler *s, const glm_served *served, glm_flight *flight)
 {
 	glm_engine *e = s->engine;
-	takers		t = {s->running, flight->home};
+	takers		t = {s->running, flight->home, false};
 	int64_t		since_ns;
 
-	if (give_results(s, flight) >= SHARED_SAMPLES && flight->results.picked == NULL)
-		glm_threads_run(e->threads, sample_share, &t);
-	else
-		sample_share(&t, 0, 1);
+	sample_all(s, &t, give_results(s, flight));
+	sample_again(s, served, flight);
 	e->sampled_ns = since_ns = glm_now_ns();
 	for (glm_sequence **at = &s->running; *at != NULL;)
 	{
@@ -221,27 +293,32 @@ look_around(void *arg, glm_error *err)
 }
 
 /*
- * How the device is to pick by all logits of the pass; NULL: it does not pick, or somebody
- * wants to see logits, and then all are brought home.
+ * How the device is to pick by the logits of the pass; nothing by those of rows that somebody
+ * wants to see.  NULL: it does not pick at all.
  */
 static const glm_pick *
-describe_picks(const glm_scheduler *s, const glm_home *home)
+describe_picks(const glm_scheduler *s, glm_home *home)
 {
-	glm_pick *pick = home->picks[home->turn];
+	glm_pick	  *pick = home->picks[home->turn];
+	glm_pick_room *room = &home->pick_room[home->turn];
+	bool		   any = false;
 
 	if (pick == NULL)
 		return NULL;
+	room->used = 0;
 	for (const glm_sequence *seq = s->running; seq != NULL; seq = seq->next)
 	{
 		for (int i = 0; glm_sequence_is_at(seq, home) && seq->kind->want == GLM_WANT_LOGITS &&
 						i < seq->n_wanted;
-			 i++)
+			 i++, pick++)
 		{
-			if (seq->kind->describe == NULL || !seq->kind->describe(seq, i, pick++))
-				return NULL;
+			if (seq->kind->describe != NULL && seq->kind->describe(seq, i, room, pick))
+				any = true;
+			else
+				*pick = (glm_pick){.n_ids = 0};
 		}
 	}
-	return home->picks[home->turn];
+	return any ? home->picks[home->turn] : NULL;
 }
 
 /* Who was in a pass that was ended is dropped next, each with his own reason. */
@@ -288,7 +365,7 @@ take_pass(glm_scheduler *s, glm_flight *flight, glm_served *served, bool was_ove
 	served->runtime.last_ns = ns / (was_over ? 2 : 1);
 	count_pass(s, served, flight->home, ns);
 	count_step(s, now_ns);
-	use_results(s, flight);
+	use_results(s, served, flight);
 	glm_follow_move_up(s, flight, now_ns);
 }
 

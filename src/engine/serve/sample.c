@@ -116,6 +116,12 @@ not_finite(glm_error *err)
 }
 
 static bool
+none_allowed(glm_error *err)
+{
+	return glm_fail(err, GLM_INTERNAL, "no token is allowed to come next");
+}
+
+static bool
 all_finite(const float *x, int n)
 {
 	unsigned bad = 0;
@@ -383,7 +389,7 @@ glm_sampler_pick(glm_sampler *s, float *logits, uint64_t index, const uint64_t *
 		return false;
 	*token = glm_sampler_draw(s, logits, index, allowed);
 	if (*token < 0)
-		return glm_fail(err, GLM_INTERNAL, "no token is allowed to come next");
+		return none_allowed(err);
 	glm_sampler_end(s, logits, *token, logprob);
 	return true;
 }
@@ -427,26 +433,33 @@ glm_sampler_likeliest(const glm_sampler *s, const float *logits, int n, glm_like
 /* ---- Picks that are made elsewhere ------------------------------------------- */
 
 bool
-glm_sampler_describe(const glm_sampler *s, uint64_t index, bool logprob, glm_pick *pick)
+glm_sampler_describe(const glm_sampler *s, uint64_t index, bool logprob, const int32_t *draft,
+					 int n_draft, glm_pick_room *room, glm_pick *pick)
 {
-	if (s->adjust != NULL)
-		return false;
 	*pick = (glm_pick){.temperature = s->temperature,
 					   .top_p = s->top_p,
 					   .min_p = s->min_p,
-					   .penalty = 1,
+					   .repetition = 1,
 					   .top_k = s->top_k,
 					   .n_ids = s->n_ids,
 					   .seed = s->seed,
 					   .index = index,
 					   .logprob = logprob};
-	return true;
+	return glm_adjust_describe(s->adjust, draft, n_draft, room, pick);
+}
+
+bool
+glm_sampler_looks_back(const glm_sampler *s)
+{
+	return glm_adjust_looks_back(s->adjust);
 }
 
 bool
 glm_sampler_take(glm_sampler *s, const glm_picked_id *picked, int32_t *token, float *logprob,
 				 glm_error *err)
 {
+	if (picked->status == GLM_INTERNAL)
+		return none_allowed(err);
 	if (picked->status != GLM_OK)
 		return not_finite(err);
 	*token = picked->id;

@@ -6,6 +6,7 @@
 
 #include "engine/base/base.h"
 #include "engine/compute/backend.h"
+#include "engine/serve/pick_room.h"
 
 typedef struct glm_sampler glm_sampler;
 
@@ -58,11 +59,14 @@ extern int glm_sampler_likeliest(const glm_sampler *s, const float *logits, int 
 								 glm_likely *likely);
 
 /*
- * Describes a pick with all ids allowed, to be made elsewhere.  false: what is picked next
- * depends on tokens that are not known yet, so it has to be picked here.
+ * Describes a pick with all ids allowed, to be made elsewhere, behind the tokens that are known
+ * and n_draft more.  false: there is no room for it, so it has to be picked here.
  */
 extern bool glm_sampler_describe(const glm_sampler *s, uint64_t index, bool logprob,
+								 const int32_t *draft, int n_draft, glm_pick_room *room,
 								 glm_pick *pick);
+/* Does what comes next depend on the tokens before it beside the logits? */
+extern bool glm_sampler_looks_back(const glm_sampler *s);
 /* Are these logits numbers?  false: GLM_NOT_FINITE. */
 extern bool glm_logits_check(const float *logits, int n, glm_error *err);
 /* What the logarithm of a probability needs: the largest logit, the sum of e^(logit - max). */

@@ -75,7 +75,9 @@ typedef struct glm_sequence
 	glm_ngrams			   *ngrams; /* by answers of its scope; NULL: by none */
 	int						n_accepted;	   /* drafts that were right */
 	float				   *logits;		   /* [n_wanted, vocab] of the pass just run; NULL: none */
-	const glm_picked_id	   *device_picked; /* [n_wanted] in their place, or NULL */
+	const glm_picked_id	   *device_picked; /* [n_wanted], see glm_sequence_has_logits(), or NULL */
+	int						fetched_from;  /* the first row whose logits came home all the same */
+	bool					lacks_logits;  /* those of the row behind n_picked are wanted */
 	float				   *hidden;		   /* [n_wanted, hidden], if that is what its kind wants */
 	int						n_picked;	   /* tokens sampled from them */
 	int64_t					sample_ns;	   /* what that took */
@@ -121,6 +123,16 @@ static inline bool
 glm_sequences_share_room(const glm_sequence *a, const glm_sequence *b)
 {
 	return glm_sequence_home(a) == glm_sequence_home(b);
+}
+
+/* Are the logits of this row at home?  If not the device has picked by them. */
+static inline bool
+glm_sequence_has_logits(const glm_sequence *seq, int row)
+{
+	const glm_picked_id *picked = seq->device_picked;
+
+	return picked == NULL || row >= seq->fetched_from ||
+		   (picked[row].id < 0 && picked[row].status == GLM_OK);
 }
 
 /* Hands a sequence over to the engine thread (inbox.c).  Any thread. */
