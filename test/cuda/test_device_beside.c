@@ -236,8 +236,9 @@ test_divided_between(void **state)
 /* ---- Faults ------------------------------------------------------------------------------------ */
 
 /*
- * A pass that fails fails those who are in it.  These all take more than one pass, so that whether the
- * first is over by now, is under way or has not begun, the next to be waited for has them all.
+ * A pass that fails fails those who are in it.  These all take more than two passes, so that whether the
+ * first is over by now, is under way or has not begun, the next that is told anything has them all.  What
+ * is waited for may be the trial of a graph.
  */
 static void
 test_one_fails(void **state)
@@ -248,7 +249,7 @@ test_one_fails(void **state)
 
 	(void) state;
 	submit_together(engine, 2, TEXTS, false, ticket);
-	mock_fault("cuStreamSynchronize@0:1:701");
+	mock_fault("cuMemcpyHtoDAsync@0:1:701");
 	go_on(engine);
 	for (int i = 0; i < TEXTS; i++)
 	{
@@ -285,6 +286,9 @@ test_one_is_lost(void **state)
 		{
 			const answer *a = mock_await(engine, ticket[model][i]);
 
+			/* an answer of the other may have come to its end */
+			if (model == 0 && a->last.kind == GLM_EVENT_DONE)
+				continue;
 			assert_int_equal(a->last.kind, GLM_EVENT_ERROR);
 			assert_non_null(strstr(a->message, "CUDA_ERROR_ILLEGAL_ADDRESS"));
 		}
