@@ -190,8 +190,8 @@ class Cuda(unittest.TestCase):
     # ---- Several devices ----
 
     def divided(self, device="cuda:0,1", devices="2", **environment):
-        # 13 MB of each beside what is left to others: no one holds the model, and all its keys and values
-        return self.cluster(device, GLM_MOCK_DEVICES=devices, GLM_MOCK_MEMORY="525", **environment)
+        # 15 MB of each beside what is left to others: no one holds the model, and all its keys and values
+        return self.cluster(device, GLM_MOCK_DEVICES=devices, GLM_MOCK_MEMORY="527", **environment)
 
     def test_same_answers_on_several(self):
         for device, devices in (("cuda:0,1", "2"), ("cuda:2,0,1", "3")):
@@ -204,8 +204,8 @@ class Cuda(unittest.TestCase):
             shown = health(conn)["devices"]
             self.assertEqual(sorted(d["number"] for d in shown), list(range(int(devices))))
             for d in shown:
-                self.assertEqual((d["name"], d["models"], d["memory_bytes"]), ("mock GPU", 1, 525 << 20))
-                self.assertLess(d["memory_bytes_free"], 13 << 20)
+                self.assertEqual((d["name"], d["models"], d["memory_bytes"]), ("mock GPU", 1, 527 << 20))
+                self.assertLess(d["memory_bytes_free"], 15 << 20)
                 self.assertGreater(d["kv_bytes_total"], 0)
 
     def test_one_of_several_is_lost(self):
