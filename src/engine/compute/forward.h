@@ -88,17 +88,17 @@ extern bool glm_forward_run(glm_forward *fwd, const glm_model *model, const glm_
  * The same in two: rows, picks and what results name stay as they are until it is finished.
  * Others may be started meanwhile, at places that have no device in common with this one.  false:
  * it has ended, and there is nothing to finish.
- */
-extern bool glm_forward_start(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
-							  const glm_pass *pass, const glm_pick *picks, glm_results *results,
-							  glm_error *err);
-extern bool glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm_error *err);
-/*
+ *
  * A second pass of the same model may be started behind one that picks (results->picked is not
  * NULL, one device), without pauses: in place of a token its rows may name the slot where that
  * one picks it, as -1 - slot.  finish() and what is below are then for the first.  If that fails,
  * what comes of the second means nothing, but it must be finished too.
  */
+extern bool glm_forward_start(glm_forward *fwd, const glm_model *model, const glm_weights *weights,
+							  const glm_pass *pass, const glm_pick *picks, glm_results *results,
+							  glm_error *err);
+extern bool glm_forward_finish(glm_forward *fwd, const glm_weights *weights, glm_error *err);
+
 /*
  * Has the logits of n rows of a pass that was finished come home too, of the n_logits that it
  * has, before another begins at that place; waits for all that were fetched.
