@@ -118,6 +118,12 @@ def worker_pid():
     return health().get("worker_pid")
 
 
+def wait_let_go(pid, place):
+    """Until a worker has no file of a directory mapped or open: a copy of weights that was being made ends after the unload."""
+    seen = ("sh", "-c", f"cat /proc/{pid}/maps && {{ ls -l /proc/{pid}/fd || true; }}")      # ls fails where a file is closed meanwhile
+    wait_until(lambda: f"{place}/" not in as_owner(*seen), "none of its files is mapped or open any more")
+
+
 def worker_rss():
     """Resident memory of the worker in bytes."""
     with open(f"/proc/{worker_pid()}/statm") as statm:

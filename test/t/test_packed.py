@@ -258,9 +258,7 @@ class Broken(Packed):
         self.assertEqual(worker_pid(), self.pid)
         self.assertEqual(value("SELECT glm_generate('Who are you?', model => 'good')", self.other), self.answer)
         self.assertEqual(value("SELECT count(*) FROM glm_models WHERE name = 'broken'", self.other), 0)
-        # a copy that was being made of its weights ends first, some milliseconds after the unload
-        wait_until(lambda: self.path not in as_owner("cat", f"/proc/{self.pid}/maps"), "nothing of it is mapped")
-        wait_until(lambda: as_owner("find", f"/proc/{self.pid}/fd", "-lname", f"{self.path}/*").strip() == "", "nothing of it is open")
+        wait_let_go(self.pid, self.path)
 
     def refused(self, error, pattern, verify="full"):
         others = self.background(self.OTHERS)

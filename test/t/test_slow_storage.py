@@ -29,12 +29,6 @@ def mounted(test):
     return files
 
 
-def wait_closed(pid, files):
-    """Until a worker has nothing of them: an unloaded model is closed beside everything else, and was read until then, to be copied."""
-    seen = ("sh", "-c", f"cat /proc/{pid}/maps; ls -l /proc/{pid}/fd")
-    wait_until(lambda: files.place not in as_owner(*seen), "no file is mapped or open any more")
-
-
 class SlowStorage(Case):
     def setUp(self):
         super().setUp()
@@ -51,7 +45,7 @@ class SlowStorage(Case):
         """Nothing of it is mapped or in the kernel's memory any more."""
         self.files.release()
         self.conn.execute("SELECT glm_model_unload('slow')")
-        wait_closed(worker_pid(), self.files)
+        wait_let_go(worker_pid(), self.files.place)
         for name in os.listdir(SOURCE):
             self.files.drop(name)
 
@@ -178,7 +172,7 @@ class Stopping(unittest.TestCase):
             with self.subTest(mode):
                 with cluster.connect() as conn:
                     pid = health(conn)["worker_pid"]
-                wait_closed(pid, files)
+                wait_let_go(pid, files.place)
                 files.drop(WEIGHTS)
                 files.hold(WEIGHTS)
                 waiting = Background(SLOW, host=cluster.base, port=5432, user="postgres", dbname="postgres")

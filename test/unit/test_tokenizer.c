@@ -509,6 +509,9 @@ tables_that_lead_outside_are_refused(void **state)
 	t.unit[0] = NODE(0, 256, 0);
 	assert_false(glm_charsmap_check(&t, sizeof(t)));
 	t = good_table();
+	t.unit[0] |= 0x80000000u; /* a value, where every lookup begins */
+	assert_false(glm_charsmap_check(&t, sizeof(t)));
+	t = good_table();
 	t.unit[7] = NODE('x', 0, 0) | 0xFFFFFu << 10 | 0x200;
 	assert_false(glm_charsmap_check(&t, sizeof(t)));
 	t = good_table();

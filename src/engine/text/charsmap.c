@@ -113,7 +113,8 @@ read_u32(const uint8_t *p)
 
 /*
  * A unit is a value when its top bit is set, else a node: its label (8 bits),
- * whether a value hangs on it (bit 8) and the offset of its children.
+ * whether a value hangs on it (bit 8) and the offset of its children.  The first
+ * is the root, which a lookup takes for a node without looking.
  */
 static bool
 check_unit(const uint8_t *units, uint32_t n, uint32_t i, size_t replacements)
@@ -122,7 +123,7 @@ check_unit(const uint8_t *units, uint32_t n, uint32_t i, size_t replacements)
 	uint32_t child = i ^ ((unit >> 10) << ((unit & 0x200) >> 6));
 
 	if (unit >> 31)
-		return true;
+		return i > 0;
 	/* a lookup reads the child of any byte, to compare its label */
 	if ((child | 0xFF) >= n)
 		return false;
