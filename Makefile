@@ -305,35 +305,38 @@ fuzz: $(FUZZ_TARGETS)
 
 # ---- unit tests under sanitizers, by hand -----------------------------------
 
-# An archive and programs for each, in folders of their own; valgrind runs what `make unit` does.  It knows no
-# AVX-512, so these tables are looked at by the address sanitizer alone.  Those that may have threads come first.
+# An archive and programs for each, in folders of their own.  Valgrind knows no AVX-512, so these tables are
+# looked at by the address sanitizer alone.  Those that may have threads come first.
 THREADED = $(patsubst %.c,%,$(notdir $(shell grep -lE 'pthread|glm_thread|glm_engine|glm_backend|"client.h"' test/unit/test_*.c)))
 SANITIZED = $(filter $(THREADED),$(notdir $(UNIT_TESTS))) $(filter-out $(THREADED),$(notdir $(UNIT_TESTS)))
 SANITIZERS = $(or $(KIND),thread address valgrind)
 SANITIZE_thread = -O1 -fsanitize=thread
 SANITIZE_address = -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANITIZE_valgrind = -include $(CURDIR)/test/unit/unfused.h
+build/thread/% build/address/%: CC = clang
+build/thread/% build/address/%: CXX = clang++
 
-.PRECIOUS: build/thread/build/libglm.a build/address/build/libglm.a
+.PRECIOUS: build/thread/build/libglm.a build/address/build/libglm.a build/valgrind/build/libglm.a
 build/%/build/libglm.a: $(wildcard src/engine/*/*.[ch] src/engine/*/*.cc src/engine/*/*/*.[ch])
 	@mkdir -p build/$*
-	$(MAKE) --no-print-directory -C build/$* -f $(CURDIR)/Makefile CC=clang CXX=clang++ CFLAGS='$(SANITIZE_$*)' CXXFLAGS='$(SANITIZE_$*)' build/libglm.a
+	$(MAKE) --no-print-directory -C build/$* -f $(CURDIR)/Makefile CC=$(CC) CXX=$(CXX) CFLAGS='$(SANITIZE_$*)' CXXFLAGS='$(SANITIZE_$*)' build/libglm.a
 
 # $(1): which
 define sanitized
 build/$(1)/unit/%.o: test/unit/%.c
 	@mkdir -p $$(@D)
-	clang $$(GLM_CFLAGS) $$(SANITIZE_$(1)) -Itest/unit -c -o $$@ $$<
+	$$(CC) $$(GLM_CFLAGS) $$(SANITIZE_$(1)) -Itest/unit -c -o $$@ $$<
 
 build/$(1)/test_%: build/$(1)/unit/test_%.o $(UNIT_HELPERS:build/%=build/$(1)/%) build/$(1)/build/libglm.a
-	clang++ $$(GLM_LDFLAGS) $$(SANITIZE_$(1)) -o $$@ $$^ -lcmocka $$(GLM_LIBS)
+	$$(CXX) $$(GLM_LDFLAGS) $$(SANITIZE_$(1)) -o $$@ $$^ -lcmocka $$(GLM_LIBS)
 
 .SECONDARY: $(UNIT_HELPERS:build/%=build/$(1)/%) $(UNIT_TESTS:build/%=build/$(1)/%.o)
 endef
-$(foreach kind,thread address,$(eval $(call sanitized,$(kind))))
+$(foreach kind,thread address valgrind,$(eval $(call sanitized,$(kind))))
 
-sanitize: $(if $(filter valgrind,$(SANITIZERS)),$(UNIT_TESTS)) build/bench/make_random_model $(foreach kind,$(filter-out valgrind,$(SANITIZERS)),$(UNIT_TESTS:build/unit/%=build/$(kind)/%))
+sanitize: build/bench/make_random_model $(foreach kind,$(SANITIZERS),$(UNIT_TESTS:build/unit/%=build/$(kind)/%))
 	for kind in $(SANITIZERS); do \
-		test/sanitize.sh $$kind $$(for t in $(SANITIZED); do [ $$kind = valgrind ] && echo build/unit/$$t || echo build/$$kind/$$t; done) || failed=1; \
+		test/sanitize.sh $$kind $(SANITIZED:%=build/$$kind/%) || failed=1; \
 	done; [ -z "$$failed" ]
 
 # ---- tests that need one ----------------------------------------------------

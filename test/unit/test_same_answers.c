@@ -289,8 +289,9 @@ check_figures(const condition *c, const glm_stats *stats, const glm_model_info *
 	if (c->device == &late_picker)
 	{
 		assert_true(late_count().picks > 200);
-		/* of so many there is always one for whom another pass is planned */
-		assert_true(stats->followed > 10 || c->at_a_time == AT_A_TIME);
+		/* of so many, or where they wait for blocks, there is nearly always one for whom another
+		   pass is planned */
+		assert_true(stats->followed > 10 || c->at_a_time == AT_A_TIME || c->kv_mb < 3);
 	}
 	else if (c->device != NULL)
 		assert_int_equal(late_count().picks, 0);
