@@ -312,6 +312,8 @@ a_number_holds_or_does_not(void **state)
 		{"", "", "", false, "1e308", true, true},
 		{"", "", "", false, "1e309", false, true},
 		{"", "", "", false, "-2e308", false, true},
+		{"", "", "", false, "1.7976931348623157e308", true, true},
+		{"", "", "", false, "-17976931348623158e292", false, true},
 		{"", "", "", false, "1e-400", true, true},
 		{"", "", "", false, "1e401", false, false},
 		{"", "", "", false, "1.", false, true},

@@ -42,6 +42,9 @@ numbers_have_limits(void **state)
 	(void) state;
 	assert_stops("{}", "1e300", -1);
 	assert_stops("{}", "1e1000", 5);
+	assert_stops("{}", "1.7976931348623157e308", -1);
+	assert_stops("{}", "-0.5e320", 7);
+	assert_stops("{\"not\": {\"maximum\": 5}}", "1e309", 4);
 	assert_stops("{}", "1.5e-652", 7);
 	assert_stops("{}", "1e0001", -1);
 	assert_stops("{}", "123456789012345678901234567890123456", -1);

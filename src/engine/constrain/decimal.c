@@ -200,6 +200,18 @@ glm_decimal_compare(const glm_decimal *a, const glm_decimal *b)
 }
 
 bool
+glm_decimal_is_finite(const glm_decimal *d)
+{
+	/* what DBL_MAX begins with */
+	static const glm_decimal largest = {
+		1, 292, 17, {1, 7, 9, 7, 6, 9, 3, 1, 3, 4, 8, 6, 2, 3, 1, 5, 7}};
+	glm_decimal size = *d;
+
+	size.sign = d->sign != 0;
+	return glm_decimal_compare(&size, &largest) <= 0;
+}
+
+bool
 glm_decimal_is_integer(const glm_decimal *d)
 {
 	return d->n == 0 || d->exponent >= 0;

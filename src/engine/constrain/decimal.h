@@ -26,6 +26,8 @@ typedef struct glm_decimal
 extern bool glm_decimal_read(glm_decimal *d, const char *text, size_t n);
 /* < 0, 0, > 0 */
 extern int	glm_decimal_compare(const glm_decimal *a, const glm_decimal *b);
+/* As a double?  What is larger, many who read JSON refuse, and others take for infinite. */
+extern bool glm_decimal_is_finite(const glm_decimal *d);
 extern bool glm_decimal_is_integer(const glm_decimal *d);
 /* Is a a multiple of b, b > 0?  false in *decided: it cannot be told exactly, as b has more than 17 digits. */
 extern bool glm_decimal_is_multiple(const glm_decimal *a, const glm_decimal *b, bool *decided);

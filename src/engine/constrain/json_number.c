@@ -196,8 +196,9 @@ glm_reader_number_byte(glm_reader *reader, glm_reader_state *state, uint8_t byte
 		return false;
 	state->part = (uint8_t) part;
 	state->number[state->digits++] = (char) byte;
-	/* an exponent that is too large stays so */
-	if (part == GLM_NUMBER_EXPONENT && !glm_decimal_read(&value, state->number, state->digits))
+	/* an exponent that is too large stays so; where nothing is said of numbers, too, all are finite */
+	if (part == GLM_NUMBER_EXPONENT &&
+		(!glm_decimal_read(&value, state->number, state->digits) || !glm_decimal_is_finite(&value)))
 		return false;
 	return viable(reader, state);
 }

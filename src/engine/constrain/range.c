@@ -285,16 +285,12 @@ sign_reaches(int room, bool integer, const sizes *s)
 static bool
 has_value(const glm_range *range, const glm_decimal *d, bool *decided)
 {
-	/* 1.7e308: a bit less than what fits into a double */
-	static const glm_decimal largest = {1, 307, 2, {1, 7}};
-	glm_decimal				 size = *d;
-	int						 low = range->low != NULL ? glm_decimal_compare(d, range->low) : 1;
-	int						 high = range->high != NULL ? glm_decimal_compare(d, range->high) : -1;
+	int low = range->low != NULL ? glm_decimal_compare(d, range->low) : 1;
+	int high = range->high != NULL ? glm_decimal_compare(d, range->high) : -1;
 
 	*decided = true;
-	size.sign = d->sign != 0;
 	if (low < 0 || (low == 0 && range->above_low) || high > 0 || (high == 0 && range->below_high) ||
-		glm_decimal_compare(&size, &largest) > 0)
+		!glm_decimal_is_finite(d))
 		return false;
 	return range->multiple_of == NULL || glm_decimal_is_multiple(d, range->multiple_of, decided);
 }
