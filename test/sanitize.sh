@@ -14,7 +14,7 @@ export TSAN_OPTIONS="halt_on_error=0 exitcode=99" UBSAN_OPTIONS="print_stacktrac
 # what the libraries have of their own is theirs
 export ASAN_OPTIONS="detect_leaks=1 exitcode=99"
 case $kind in
-	valgrind) run="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --log-file=build/valgrind/%n" ;;
+	valgrind) run="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --suppressions=test/unit/valgrind.supp --log-file=build/valgrind/%n" ;;
 	*) run= ;;
 esac
 

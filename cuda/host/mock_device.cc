@@ -105,7 +105,8 @@ fault(const char *what, int device)
 		nth = nth_there;
 	else if (strcmp(name, what) != 0)
 		return FINE;
-	if ((nth != at && at != 0) || (once != NULL && unlink(once) != 0))
+	/* the file may come after the call: then it is the next that fails */
+	if (once != NULL ? nth < at || unlink(once) != 0 : nth != at && at != 0)
 		return FINE;
 	for (int i = 0; stays(code) && i < MOST_DEVICES; i++)
 		if (device < 0 || i == device)

@@ -22,7 +22,8 @@
  *                                  or "kernel": the N-th that is done, "unpinned": a copy to
  *                                  memory that is not; 0: each) gives CODE; what
  *                                  breaks a context stays, as on a GPU; WHAT@D: of device D
- *     GLM_MOCK_ONCE=FILE           the fault comes only while FILE is there, and removes it
+ *     GLM_MOCK_ONCE=FILE           the fault comes only while FILE is there, and removes it;
+ *                                  at the first call from the N-th on
  *     GLM_MOCK_SLOW=MS             that what is in a stream takes at least
  *     GLM_MOCK_HOLD_PASSES=FILE    no pass is done while FILE is there; FILE.held is made then;
  *                                  FILE.D: none of device D
