@@ -15,7 +15,8 @@ from harness import *
 GREETING = "SELECT glm_generate('hello')"
 LIMITED = "SELECT glm_generate('hello', model => 'limited')"
 LARGE = "SELECT glm_count_tokens(repeat('hello ', 100000))"
-ROOM = 128 << 10            # bytes; LARGE takes more
+LARGER = "SELECT glm_count_tokens(repeat('hello ', 1000000))"
+ROOM = 128 << 10            # bytes; LARGER takes much more, even where the worker keeps what LARGE took
 GROUP, TAKEN = 128 << 20, 100 << 20         # less than a quarter is left, and much more than the weights take
 HOLDER = """if True:
     import os, sys
@@ -124,7 +125,7 @@ class MemoryLimit(unittest.TestCase):
         self.group.limit(ROOM)
         self.assertEqual(value(GREETING, other), self.answer)       # what little it takes, it gets
         self.assertEqual(self.group.kills(), 0)
-        for conn, sql in ((self.conn, LARGE), (other, "SELECT 1")):
+        for conn, sql in ((self.conn, LARGER), (other, "SELECT 1")):
             with self.assertRaises(psycopg.OperationalError) as caught:
                 conn.execute(sql)
                 wait_until(lambda: conn.execute("SELECT 1") is None, "the session ends", 60)
