@@ -335,6 +335,7 @@ endef
 $(foreach kind,thread address valgrind,$(eval $(call sanitized,$(kind))))
 
 sanitize: build/bench/make_random_model $(foreach kind,$(SANITIZERS),$(UNIT_TESTS:build/unit/%=build/$(kind)/%))
+	test/install-deps.sh $(filter valgrind,$(SANITIZERS))
 	for kind in $(SANITIZERS); do \
 		test/sanitize.sh $$kind $(SANITIZED:%=build/$$kind/%) || failed=1; \
 	done; [ -z "$$failed" ]

@@ -1,6 +1,6 @@
 #!/bin/bash
-# install-deps.sh - installs the Debian or Ubuntu packages that building and
-# testing need.
+# install-deps.sh [PACKAGE...] - installs the Debian or Ubuntu packages that building
+# and testing need, and these.
 #
 # Quick, silent and without a network when they are there.  No version is
 # written down here; apt is asked what the distribution ships:
@@ -13,6 +13,7 @@
 # A PostgreSQL that no package has (one's own build, found by PG_CONFIG) is
 # taken as it is.  Not root: sudo.
 set -eu
+also=("$@")
 export LC_ALL=C					# apt answers in the user's language
 
 die()
@@ -76,6 +77,7 @@ look()
 		libsentencepiece-dev libjansson-dev libssl-dev zlib1g-dev libopenblas0-pthread
 		clang libcmocka-dev libtap-parser-sourcehandler-pgtap-perl
 		python3 python3-psycopg python3-jsonschema python3-rfc3987 python3-prometheus-client
+		"${also[@]}"
 	)
 	own_postgres || packages+=("postgresql-$pg" "postgresql-server-dev-$pg" "postgresql-$pg-pgtap")
 	clang_has_runtime || packages+=("libclang-rt-$clang-dev")

@@ -116,7 +116,7 @@ SELECT is((glm_try_summarize_agg('x', '{"model": "nonesuch"}')).sqlstate, '42704
 SELECT is((glm_try_summarize_agg('x', '{"nonesuch": 1}')).sqlstate, '22023', 'an unknown option');
 SELECT throws_ok($$SELECT glm_try_agg('x', NULL)$$, '22004', NULL, 'what is wrong with a row is thrown');
 -- those that were under way end with their pass
-CREATE FUNCTION pg_temp.none_is_left() RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.none_left() RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     FOR i IN 1 .. 6000 LOOP
         IF NOT EXISTS (SELECT FROM glm_stat_requests WHERE pid = pg_backend_pid()) THEN
@@ -126,7 +126,7 @@ BEGIN
     END LOOP;
     RETURN false;
 END $$;
-SELECT ok(pg_temp.none_is_left(), 'no question is left');
+SELECT ok(pg_temp.none_left(), 'no question is left');
 
 -- ---- plans ----
 SELECT is(proparallel, 'r', oid::regprocedure || ' stays in the leader') FROM pg_proc WHERE proname = 'glm_reduce' ORDER BY pronargs;

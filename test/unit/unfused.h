@@ -1,8 +1,8 @@
 /*
  * unfused.h - for `make sanitize KIND=valgrind`: fused multiply-adds and F16 made of what valgrind is quick at.
  *
- * It calls a function of its own for each number of a fused multiply-add or a conversion, which took nine tenths
- * of an engine's time.  All tables that it can run change alike, so they still agree with each other, and nothing
+ * It calls a function of its own for each number of a fused multiply-add or a conversion, which took four fifths
+ * of test_scopes' time.  All tables that it can run change alike, so they still agree with each other, and nothing
  * that it looks at, memory, is other than in the product.  Included before each file.
  */
 #ifndef UNFUSED_H
